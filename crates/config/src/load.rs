@@ -1,0 +1,272 @@
+//! Defaults ← YAML file ← environment, into a validated struct.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use figment::providers::Serialized;
+use figment::value::{Dict, Map, Value as FigmentValue};
+use figment::{Figment, Metadata, Profile, Provider};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::env_name::env_name;
+use crate::error::{ConfigError, Problem, Problems};
+use crate::schema::{self, Kind, Leaf};
+
+/// A process's configuration: one struct whose fields are sections, whose doc comments are the documentation.
+pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema {
+    /// The prefix of the variables that override keys, without the underscore: `ATCR`, `HOLD`.
+    const ENV_PREFIX: &'static str;
+
+    /// Well-known variables of other prefixes: (variable, dotted key). A variable of our own prefix wins.
+    const ENV_ALIASES: &'static [(&'static str, &'static str)] = &[];
+
+    /// Checks what types cannot: adds one [`Problem`] for each wrong setting, all of them, not only the first.
+    fn validate(&self, problems: &mut Problems);
+}
+
+/// Where the layers come from.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The YAML file; `None` for defaults and environment alone.
+    pub file: Option<PathBuf>,
+    /// The environment, as a parameter so that tests need not change the process's own.
+    pub environment: BTreeMap<String, String>,
+    /// Unknown keys are problems rather than warnings.
+    pub strict: bool,
+}
+
+impl LoadOptions {
+    /// The process's environment and `file`.
+    #[must_use]
+    pub fn from_process(file: Option<PathBuf>) -> Self {
+        Self {
+            file,
+            environment: std::env::vars().collect(),
+            strict: false,
+        }
+    }
+}
+
+/// A configuration that passed every check.
+#[derive(Debug)]
+pub struct Loaded<T> {
+    /// The settings.
+    pub config: T,
+    /// Sentences for the operator's log: unknown keys, each with the nearest known one.
+    pub warnings: Vec<String>,
+}
+
+/// Loads, layers and validates `T`.
+///
+/// # Errors
+/// - [`ConfigError::File`], [`ConfigError::Yaml`]: the file cannot be read or parsed.
+/// - [`ConfigError::Invalid`]: every wrong value, unparsable variable and failed check, each with its key.
+pub fn load<T: Settings>(options: &LoadOptions) -> Result<Loaded<T>, ConfigError> {
+    let leaves = schema::leaves(&schema::of::<T>());
+    let mut problems = Problems::default();
+    let mut warnings = Vec::new();
+
+    let mut figment = Figment::from(Serialized::defaults(T::default()));
+    if let Some(path) = &options.file {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File {
+            path: path.clone(),
+            source,
+        })?;
+        let yaml: Option<Dict> = serde_norway::from_str(&text).map_err(|error| ConfigError::Yaml {
+            path: path.clone(),
+            message: error.to_string(),
+        })?;
+        let dict = yaml.unwrap_or_default();
+        for message in unknown_keys(&dict, &leaves) {
+            if options.strict {
+                problems.push(message.0, message.1);
+            } else {
+                warnings.push(format!("unknown setting {}: {}", message.0, message.1));
+            }
+        }
+        figment = figment.merge(Layer {
+            name: format!("file {}", path.display()),
+            dict,
+        });
+    }
+    let environment = from_environment::<T>(&options.environment, &leaves, &mut problems);
+    figment = figment.merge(Layer {
+        name: "environment".to_owned(),
+        dict: environment,
+    });
+
+    let config: T = extract(figment, &mut problems)?;
+    config.validate(&mut problems);
+    if problems.is_empty() {
+        Ok(Loaded { config, warnings })
+    } else {
+        Err(ConfigError::Invalid(problems.into_vec()))
+    }
+}
+
+/// Extracts `T`, noting each key of a wrong type and going on with its default, so that one start names them all.
+fn extract<T: Settings>(mut figment: Figment, problems: &mut Problems) -> Result<T, ConfigError> {
+    let defaults = Figment::from(Serialized::defaults(T::default()));
+    loop {
+        let error = match figment.extract::<T>() {
+            Ok(config) => return Ok(config),
+            Err(error) => error,
+        };
+        let key = error.path.join(".");
+        let origin = error
+            .metadata
+            .as_ref()
+            .map(|m| format!(" (from {})", m.name))
+            .unwrap_or_default();
+        problems.push(key.clone(), format!("{}{origin}", error.kind));
+        let Ok(value) = defaults.find_value(&key) else {
+            return Err(ConfigError::Invalid(std::mem::take(problems).into_vec()));
+        };
+        let before = figment.find_value(&key).ok();
+        figment = figment.merge(Layer {
+            name: "defaults".to_owned(),
+            dict: nest(&key, value.clone()),
+        });
+        if before == Some(value) {
+            return Err(ConfigError::Invalid(std::mem::take(problems).into_vec()));
+        }
+    }
+}
+
+struct Layer {
+    name: String,
+    dict: Dict,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.dict.clone()))
+    }
+}
+
+fn from_environment<T: Settings>(
+    environment: &BTreeMap<String, String>,
+    leaves: &[Leaf],
+    problems: &mut Problems,
+) -> Dict {
+    let mut dict = Dict::new();
+    for leaf in leaves {
+        let own = env_name(T::ENV_PREFIX, &leaf.key);
+        let aliases = T::ENV_ALIASES
+            .iter()
+            .filter(|(_, key)| *key == leaf.key)
+            .map(|(name, _)| *name);
+        let found = std::iter::once(own.as_str())
+            .chain(aliases)
+            .find_map(|name| environment.get(name).map(|value| (name, value)));
+        let Some((name, text)) = found else { continue };
+        match parse(leaf.kind, text) {
+            Ok(value) => merge(&mut dict, nest(&leaf.key, value)),
+            Err(expected) => problems.push(leaf.key.clone(), format!("{name} must be {expected}")),
+        }
+    }
+    dict
+}
+
+fn parse(kind: Kind, text: &str) -> Result<FigmentValue, &'static str> {
+    match kind {
+        Kind::Text => Ok(FigmentValue::from(text)),
+        Kind::Integer => text
+            .trim()
+            .parse::<i64>()
+            .map(FigmentValue::from)
+            .map_err(|_| "a whole number"),
+        Kind::Boolean => match text.trim() {
+            "true" | "1" | "yes" => Ok(FigmentValue::from(true)),
+            "false" | "0" | "no" => Ok(FigmentValue::from(false)),
+            _ => Err("true or false"),
+        },
+        Kind::List => {
+            let items: Vec<&str> = text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .collect();
+            Ok(FigmentValue::from(items))
+        }
+    }
+}
+
+fn nest(key: &str, value: FigmentValue) -> Dict {
+    let mut dict = Dict::new();
+    match key.split_once('.') {
+        None => {
+            dict.insert(key.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            dict.insert(first.to_owned(), FigmentValue::from(nest(rest, value)));
+        }
+    }
+    dict
+}
+
+fn merge(into: &mut Dict, from: Dict) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(FigmentValue::Dict(_, existing)), FigmentValue::Dict(_, more)) => merge(existing, more),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Keys of `dict` that name no setting, each with a sentence that names the nearest.
+fn unknown_keys(dict: &Dict, leaves: &[Leaf]) -> Vec<(String, String)> {
+    let mut given = Vec::new();
+    flatten(dict, "", leaves, &mut given);
+    given
+        .into_iter()
+        .filter(|key| !leaves.iter().any(|leaf| leaf.key == *key))
+        .map(|key| {
+            let nearest = leaves
+                .iter()
+                .map(|leaf| (strsim::jaro_winkler(&leaf.key, &key), &leaf.key))
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            let message = match nearest {
+                Some((score, near)) if score > 0.8 => format!("no such setting; did you mean {near}?"),
+                _ => "no such setting".to_owned(),
+            };
+            (key, message)
+        })
+        .collect()
+}
+
+fn flatten(dict: &Dict, prefix: &str, leaves: &[Leaf], given: &mut Vec<String>) {
+    for (name, value) in dict {
+        let key = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        match value {
+            FigmentValue::Dict(_, inner) if !leaves.iter().any(|leaf| leaf.key == key) => {
+                flatten(inner, &key, leaves, given);
+            }
+            _ => given.push(key),
+        }
+    }
+}
+
+/// The problems of `error`, empty unless it is [`ConfigError::Invalid`].
+impl ConfigError {
+    /// Each wrong setting, when settings are what is wrong.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Invalid(problems) => problems,
+            Self::File { .. } | Self::Yaml { .. } => &[],
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Layering, names in errors, the generated file.
+
+use std::collections::BTreeMap;
+
+use atcr_config::{
+    ConfigError, HumanDuration, LoadOptions, Problems, Secret, Settings, commented_yaml, load,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The example's own settings.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Example {
+    /// Where it listens.
+    server: Server,
+    /// Where objects go.
+    storage: Storage,
+}
+
+/// Where it listens.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Server {
+    /// Address and port.
+    addr: String,
+    /// How long an answer may take.
+    timeout: HumanDuration,
+    /// Names besides the first.
+    domains: Vec<String>,
+    /// For development.
+    test_mode: bool,
+    /// Most requests at once.
+    limit: u32,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            addr: ":5000".to_owned(),
+            timeout: HumanDuration::from_secs(900),
+            domains: Vec::new(),
+            test_mode: false,
+            limit: 10,
+        }
+    }
+}
+
+/// Where objects go.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Storage {
+    /// The bucket; empty for none.
+    bucket: String,
+    /// The secret key.
+    secret_key: Secret,
+    /// A folder instead.
+    path: Option<String>,
+}
+
+impl Settings for Example {
+    const ENV_PREFIX: &'static str = "EX";
+    const ENV_ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("S3_BUCKET", "storage.bucket"),
+        ("AWS_SECRET_ACCESS_KEY", "storage.secret_key"),
+    ];
+
+    fn validate(&self, problems: &mut Problems) {
+        problems.require(self.server.limit > 0, "server.limit", "must be at least 1");
+        problems.require(!self.server.addr.is_empty(), "server.addr", "must be set");
+    }
+}
+
+fn options(yaml: Option<&str>, env: &[(&str, &str)]) -> (LoadOptions, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let file = yaml.map(|text| {
+        let path = dir.path().join("config.yaml");
+        std::fs::write(&path, text).expect("the file is written");
+        path
+    });
+    let environment: BTreeMap<String, String> = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    (
+        LoadOptions {
+            file,
+            environment,
+            strict: false,
+        },
+        dir,
+    )
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let (options, _dir) = options(
+        Some("server:\n  addr: ':1'\n  timeout: 168h0m0s\nstorage:\n  bucket: from-file\n"),
+        &[
+            ("EX_SERVER_ADDR", ":2"),
+            ("S3_BUCKET", "from-alias"),
+            ("EX_SERVER_DOMAINS", "a.example, b.example"),
+        ],
+    );
+    let loaded = load::<Example>(&options).expect("it loads");
+    assert_eq!(loaded.config.server.addr, ":2");
+    assert_eq!(loaded.config.server.timeout.get().as_secs(), 168 * 3600);
+    assert_eq!(loaded.config.server.domains, ["a.example", "b.example"]);
+    assert_eq!(loaded.config.storage.bucket, "from-alias");
+    assert_eq!(loaded.config.server.limit, 10);
+    assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn our_own_variable_wins_over_the_well_known_one() {
+    let (options, _dir) = options(None, &[("S3_BUCKET", "alias"), ("EX_STORAGE_BUCKET", "own")]);
+    assert_eq!(
+        load::<Example>(&options).expect("it loads").config.storage.bucket,
+        "own"
+    );
+}
+
+#[test]
+fn a_number_in_a_variable_for_a_text_stays_text() {
+    let (options, _dir) = options(None, &[("EX_STORAGE_BUCKET", "12345")]);
+    assert_eq!(
+        load::<Example>(&options).expect("it loads").config.storage.bucket,
+        "12345"
+    );
+}
+
+#[test]
+fn every_problem_is_named_at_once() {
+    let (options, _dir) = options(
+        Some("server:\n  timeout: soon\n  test_mode: perhaps\n"),
+        &[("EX_SERVER_LIMIT", "many"), ("EX_SERVER_ADDR", "")],
+    );
+    let error = load::<Example>(&options).expect_err("it is wrong");
+    let mut keys: Vec<&str> = error
+        .problems()
+        .iter()
+        .map(|problem| problem.key.as_str())
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "server.addr",
+            "server.limit",
+            "server.test_mode",
+            "server.timeout"
+        ],
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("EX_SERVER_LIMIT must be a whole number"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_a_warning_that_names_the_nearest_one_and_a_problem_when_strict() {
+    let (mut options, _dir) = options(Some("server:\n  adr: ':1'\n"), &[]);
+    let loaded = load::<Example>(&options).expect("it loads");
+    assert_eq!(
+        loaded.warnings,
+        ["unknown setting server.adr: no such setting; did you mean server.addr?"]
+    );
+    options.strict = true;
+    assert_eq!(load::<Example>(&options).expect_err("strict").problems().len(), 1);
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_yaml_is_said_so() {
+    let (mut options, dir) = options(Some("server: [\n"), &[]);
+    assert!(matches!(load::<Example>(&options), Err(ConfigError::Yaml { .. })));
+    options.file = Some(dir.path().join("none.yaml"));
+    assert!(matches!(load::<Example>(&options), Err(ConfigError::File { .. })));
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let (options, _dir) = options(Some("# nothing\n"), &[]);
+    assert_eq!(
+        load::<Example>(&options).expect("it loads").config.server.addr,
+        ":5000"
+    );
+}
+
+#[test]
+fn the_generated_file_documents_every_key_and_loads_to_the_defaults() {
+    let text = commented_yaml::<Example>().expect("it is written");
+    insta::assert_snapshot!(text);
+    let (options, _dir) = options(Some(&text), &[]);
+    let loaded = load::<Example>(&LoadOptions {
+        strict: true,
+        ..options
+    })
+    .expect("it loads");
+    assert_eq!(loaded.config.server.timeout, HumanDuration::from_secs(900));
+}
+
+#[test]
+fn a_secret_is_in_no_output() {
+    let (options, _dir) = options(None, &[("AWS_SECRET_ACCESS_KEY", "hunter2")]);
+    let loaded = load::<Example>(&options).expect("it loads");
+    assert_eq!(loaded.config.storage.secret_key.expose(), "hunter2");
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+    assert!(
+        !serde_json::to_string(&loaded.config)
+            .expect("json")
+            .contains("hunter2")
+    );
+}
