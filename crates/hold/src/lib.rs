@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The hold: a blob service around an embedded PDS.
+//!
+//! - [`adapters`]: object stores and SQLite, behind the ports of the domain folders
+
+pub mod adapters;

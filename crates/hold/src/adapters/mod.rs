@@ -1,0 +1,3 @@
+//! What talks to disks and object stores.
+
+pub mod sqlite;

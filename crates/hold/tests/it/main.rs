@@ -1,0 +1,1 @@
+//! The hold's behaviour: over HTTP through `TestHold`, and of each adapter behind its port.
