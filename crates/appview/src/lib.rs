@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The AppView: OCI Distribution on one side; the users' PDSes and the holds on the other. It keeps no manifest and no
+//! blob of its own, only what it can rebuild from the network: an index, caches, sessions, keys.
+//!
+//! - [`edge`]: HTTP. Parses, authenticates, calls one use case, renders; the only part that knows statuses.
+//! - [`registry`]: push and pull. Decides; talks to the outside through `ports.rs`.
+//! - [`sessions`]: who a caller is, and what acts for him at his PDS.
+//! - [`adapters`]: SQLite, PDS, hold.
+//! - [`compose`]: which adapter stands behind which port.
+
+pub mod adapters;
+pub mod cli;
+pub mod compose;
+pub mod config;
+pub mod edge;
+pub mod registry;
+pub mod routes;
+pub mod sessions;
+pub mod state;

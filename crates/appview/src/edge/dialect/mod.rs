@@ -1,0 +1,3 @@
+//! One file per wire dialect of errors, each an exhaustive match.
+
+pub mod oci;

@@ -1,0 +1,4 @@
+//! HTTP: everything that knows requests, statuses and headers.
+
+pub mod dialect;
+pub mod registry;

@@ -1,0 +1,25 @@
+//! What one registry request is about.
+
+use std::sync::Arc;
+
+use atcr_atproto::identity::ResolvedIdentity;
+use atcr_oci::RepositoryName;
+
+/// One request's subject: whose repository, under which name, and the id that logs and answers carry.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// The id of the request, as in `X-Request-Id` and in every log line.
+    pub request_id: String,
+    /// The repository as the client spelled it: `<identity>/<image>`.
+    pub name: RepositoryName,
+    /// The account that `name`'s first segment resolves to.
+    pub owner: Arc<ResolvedIdentity>,
+}
+
+impl RequestContext {
+    /// The repository within the owner's account: the name without the identity, as records store it.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        self.name.image()
+    }
+}

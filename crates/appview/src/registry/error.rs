@@ -1,0 +1,350 @@
+//! Every way a registry request can fail, in the registry's own words; `edge/dialect/oci.rs` alone knows the statuses.
+
+use std::time::Duration;
+
+use atcr_atproto::syntax::Did;
+use atcr_oci::{Digest, UploadSessionId};
+
+/// A boxed source of an error, kept for the log.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a registry request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    // --- The request itself -----------------------------------------------------------------------------------
+    /// The URL, query or a header is not of the registry's grammar.
+    #[error(transparent)]
+    Request(#[from] atcr_oci::RequestError),
+    /// A header has a value that cannot be used.
+    #[error("the {header} header is not usable: {reason}")]
+    HeaderInvalid {
+        /// The header's name.
+        header: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The body ended or broke before it was complete.
+    #[error("the request body broke off: {source}")]
+    BodyInterrupted {
+        /// What the connection said.
+        #[source]
+        source: Source,
+    },
+
+    // --- Who asks ---------------------------------------------------------------------------------------------
+    /// No credentials, or none that are good for this; the answer carries the challenge.
+    #[error("{reason}")]
+    Unauthenticated {
+        /// The token error of the challenge: `None` for a first request, `invalid_token` or `insufficient_scope`.
+        challenge_error: Option<&'static str>,
+        /// The sentence for people.
+        reason: String,
+    },
+    /// Known, and not allowed.
+    #[error("{reason}")]
+    Denied {
+        /// Why, and what would help.
+        reason: String,
+    },
+    /// The owner chose to have no hold, so there is nowhere to push to.
+    #[error("no hold is chosen for this account: set one in the settings, then push again")]
+    NoHold,
+    /// The hold will not take more from this account.
+    #[error("the quota of hold {hold} is used up: {reason}")]
+    QuotaExceeded {
+        /// The hold that refused.
+        hold: Did,
+        /// What it said.
+        reason: String,
+    },
+    /// This server's own limit was reached.
+    #[error("too many requests; try again in {} s", retry_after.as_secs())]
+    TooManyRequests {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+
+    // --- Names ------------------------------------------------------------------------------------------------
+    /// The identity does not exist, or the account has no such repository.
+    #[error("repository {name} is not known: {reason}")]
+    NameUnknown {
+        /// The repository as it was spelled.
+        name: String,
+        /// Which part is missing.
+        reason: String,
+    },
+    /// The identity could not be resolved just now.
+    #[error("the identity of {name} cannot be resolved now: {reason}")]
+    IdentityUnavailable {
+        /// The repository as it was spelled.
+        name: String,
+        /// Which server did not answer.
+        reason: String,
+        /// The resolver's error.
+        #[source]
+        source: Source,
+    },
+
+    // --- Manifests --------------------------------------------------------------------------------------------
+    /// No such manifest in the repository.
+    #[error("manifest {reference} is not in {name}")]
+    ManifestUnknown {
+        /// The repository as it was spelled.
+        name: String,
+        /// The tag or digest asked for.
+        reference: String,
+    },
+    /// The body is no manifest that can be kept.
+    #[error("not a manifest: {reason}")]
+    ManifestInvalid {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The manifest is bigger than a registry has to take.
+    #[error("the manifest is larger than {limit} bytes")]
+    ManifestTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The manifest names blobs or manifests that were not pushed first.
+    #[error("the manifest names content that is not there: {}", list(.missing))]
+    ManifestBlobUnknown {
+        /// Every missing digest.
+        missing: Vec<Digest>,
+    },
+    /// The manifest is named by an index of the repository, so it stays.
+    #[error("index {index} still names {digest}; delete the index first")]
+    ManifestReferenced {
+        /// The manifest that was to be deleted.
+        digest: Digest,
+        /// The index that names it.
+        index: Digest,
+    },
+
+    // --- Blobs and uploads ------------------------------------------------------------------------------------
+    /// No such blob.
+    #[error("blob {digest} is not known")]
+    BlobUnknown {
+        /// The digest asked for.
+        digest: Digest,
+    },
+    /// The bytes do not hash to the digest that was given for them.
+    #[error("the content hashes to {actual}, not to {expected}")]
+    DigestMismatch {
+        /// What was promised.
+        expected: Digest,
+        /// What was computed.
+        actual: Digest,
+    },
+    /// The blob or its part is longer or shorter than it was said to be.
+    #[error("{reason}")]
+    SizeInvalid {
+        /// What was expected and what came.
+        reason: String,
+    },
+    /// No such upload session: never was, expired, or somebody else's.
+    #[error("upload {session} is not known; start the upload again")]
+    UploadUnknown {
+        /// The session asked for.
+        session: UploadSessionId,
+    },
+    /// The upload cannot go on.
+    #[error("the upload cannot be continued: {reason}")]
+    UploadInvalid {
+        /// Why.
+        reason: String,
+    },
+    /// Another request is writing to this session.
+    #[error("another request is writing to this upload")]
+    UploadBusy,
+    /// A chunk does not begin where the last one ended.
+    #[error("the chunk begins at {given}, {received} bytes were received")]
+    ChunkOutOfOrder {
+        /// The session, for the `Location` of the answer.
+        session: UploadSessionId,
+        /// The offset the client gave.
+        given: u64,
+        /// The bytes received so far.
+        received: u64,
+    },
+    /// A `Range` that the blob cannot satisfy.
+    #[error("the range is outside the blob of {size} bytes")]
+    RangeNotSatisfiable {
+        /// The blob's size in bytes.
+        size: u64,
+    },
+    /// This registry does not do that.
+    #[error("{reason}")]
+    Unsupported {
+        /// What is not done, and why.
+        reason: String,
+    },
+
+    // --- The hold ---------------------------------------------------------------------------------------------
+    /// The hold's DID does not resolve to an endpoint.
+    #[error("hold {hold} cannot be found: {reason}")]
+    HoldUnresolvable {
+        /// The hold.
+        hold: Did,
+        /// Why.
+        reason: String,
+    },
+    /// The hold or its store cannot be reached.
+    #[error("hold {hold} cannot be reached: {reason}")]
+    HoldUnreachable {
+        /// The hold.
+        hold: Did,
+        /// A short reason without addresses or secrets.
+        reason: String,
+    },
+    /// The hold did not answer, or made no progress, in time.
+    #[error("hold {hold} did not answer in time")]
+    HoldTimeout {
+        /// The hold.
+        hold: Did,
+    },
+    /// The hold limits its callers.
+    #[error("hold {hold} asks to slow down; try again in {} s", retry_after.as_secs())]
+    HoldRateLimited {
+        /// The hold.
+        hold: Did,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// The hold wants a (fresh) token of the caller: nobody signed in on a private hold, or a token it does not take.
+    #[error("hold {hold} asks for a sign-in: {reason}")]
+    HoldUnauthorized {
+        /// The hold.
+        hold: Did,
+        /// What it said.
+        reason: String,
+    },
+    /// The hold knows the caller and refuses.
+    #[error("hold {hold} refuses: {reason}")]
+    HoldForbidden {
+        /// The hold.
+        hold: Did,
+        /// What it said.
+        reason: String,
+    },
+    /// The hold answered with an error that is neither of these.
+    #[error("hold {hold} answered {status}: {reason}")]
+    HoldFailed {
+        /// The hold.
+        hold: Did,
+        /// Its HTTP status.
+        status: u16,
+        /// Its message, shortened.
+        reason: String,
+    },
+
+    // --- The PDS ----------------------------------------------------------------------------------------------
+    /// The account has no PDS in its DID document.
+    #[error("account {did} names no PDS")]
+    PdsMissing {
+        /// The account.
+        did: Did,
+    },
+    /// The PDS cannot be reached.
+    #[error("the PDS {host} cannot be reached: {reason}")]
+    PdsUnreachable {
+        /// Its host.
+        host: String,
+        /// A short reason.
+        reason: String,
+        /// The transport's error.
+        #[source]
+        source: Source,
+    },
+    /// The PDS did not answer in time.
+    #[error("the PDS {host} did not answer in time")]
+    PdsTimeout {
+        /// Its host.
+        host: String,
+    },
+    /// The PDS limits its callers.
+    #[error("the PDS {host} asks to slow down; try again in {} s", retry_after.as_secs())]
+    PdsRateLimited {
+        /// Its host.
+        host: String,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// The PDS takes no blob or record of this size.
+    #[error("the PDS {host} does not take content of this size: {reason}")]
+    PdsTooLarge {
+        /// Its host.
+        host: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The PDS answered with an error that is none of these.
+    #[error("the PDS {host} answered {status} {error}: {reason}")]
+    PdsFailed {
+        /// Its host.
+        host: String,
+        /// Its HTTP status.
+        status: u16,
+        /// The XRPC error name.
+        error: String,
+        /// Its message, shortened.
+        reason: String,
+    },
+    /// The PDS no longer takes the stored session.
+    #[error("the session with the PDS has ended; sign in again with docker login")]
+    SessionEnded,
+
+    // --- Ourselves --------------------------------------------------------------------------------------------
+    /// Bytes that came back are not what was stored.
+    #[error("stored content is damaged: {what}")]
+    Corrupt {
+        /// Which content, and how it is known to be damaged.
+        what: String,
+    },
+    /// The local database failed.
+    #[error("the local database failed")]
+    Database(#[from] sqlx::Error),
+    /// The local disk failed.
+    #[error("the local disk failed")]
+    Disk(#[from] std::io::Error),
+    /// An invariant of this program does not hold.
+    #[error("internal error: {what}")]
+    Internal {
+        /// Which.
+        what: String,
+    },
+}
+
+impl RegistryError {
+    /// No credentials came with the request.
+    #[must_use]
+    pub fn sign_in_required() -> Self {
+        Self::Unauthenticated {
+            challenge_error: None,
+            reason: "authentication required".to_owned(),
+        }
+    }
+
+    /// The token is good, but not for this.
+    #[must_use]
+    pub fn insufficient_scope() -> Self {
+        Self::Unauthenticated {
+            challenge_error: Some("insufficient_scope"),
+            reason: "the token does not cover this request".to_owned(),
+        }
+    }
+
+    /// The token is not (or no longer) good.
+    #[must_use]
+    pub fn invalid_token(reason: impl Into<String>) -> Self {
+        Self::Unauthenticated {
+            challenge_error: Some("invalid_token"),
+            reason: reason.into(),
+        }
+    }
+}
+
+fn list(digests: &[Digest]) -> String {
+    let texts: Vec<String> = digests.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
