@@ -1,0 +1,89 @@
+//! The configuration files of a local network's hold and appview.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{NetworkFile, NetworkOptions, Ports, write_private};
+
+/// Where the hold of a local network keeps objects.
+#[derive(Clone, Debug)]
+pub enum HoldStorage {
+    /// The embedded default: files below the state folder.
+    Filesystem,
+    /// An S3 server that already runs.
+    S3(S3Storage),
+}
+
+/// An S3 server and a bucket in it.
+#[derive(Clone, Debug)]
+pub struct S3Storage {
+    /// The base URL, path-style.
+    pub endpoint: String,
+    /// The bucket; it must exist.
+    pub bucket: String,
+    /// The region's name.
+    pub region: String,
+    /// The access key.
+    pub access_key: String,
+    /// The secret key.
+    pub secret_key: String,
+}
+
+/// The DID of the hold on `ports`.
+pub(super) fn hold_did(ports: Ports) -> String {
+    format!("did:web:localhost%3A{}", ports.hold)
+}
+
+// JSON is YAML; it needs no quoting rules of our own.
+
+pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &str) -> Result<PathBuf> {
+    let ports = options.ports;
+    let data = options.state.join("hold");
+    let storage = match &options.storage {
+        HoldStorage::Filesystem => json!({ "driver": "filesystem", "path": data.join("objects") }),
+        HoldStorage::S3(s3) => json!({
+            "driver": "s3",
+            "endpoint": s3.endpoint,
+            "bucket": s3.bucket,
+            "region": s3.region,
+            "access_key": s3.access_key,
+            "secret_key": s3.secret_key,
+        }),
+    };
+    let config = json!({
+        "server": {
+            "addr": format!("127.0.0.1:{}", ports.hold),
+            "public_url": format!("http://localhost:{}", ports.hold),
+            "public": options.public,
+            "appview_did": format!("did:web:127.0.0.1%3A{}", ports.appview),
+            "test_mode": true,
+        },
+        "registration": { "owner_did": owner, "allow_all_crew": options.allow_all_crew },
+        "database": { "path": data, "plc_directory_url": file.plc.url },
+        "storage": storage,
+    });
+    let path = options.state.join("hold.yaml");
+    write_private(&path, &serde_json::to_vec_pretty(&config)?)?;
+    Ok(path)
+}
+
+pub(super) fn write_appview(options: &NetworkOptions, file: &NetworkFile) -> Result<PathBuf> {
+    let ports = options.ports;
+    let data = options.state.join("appview");
+    let config = json!({
+        "server": {
+            "addr": format!("127.0.0.1:{}", ports.appview),
+            "base_url": format!("http://127.0.0.1:{}", ports.appview),
+            "default_hold_did": hold_did(ports),
+            "plc_directory_url": file.plc.url,
+            "handle_resolver_url": file.pds.url,
+            "test_mode": true,
+            "data_dir": data,
+        },
+    });
+    let path = options.state.join("appview.yaml");
+    write_private(&path, &serde_json::to_vec_pretty(&config)?)?;
+    Ok(path)
+}
