@@ -1,1 +1,28 @@
-//! Placeholder.
+//! AT Protocol vocabulary of ATCR: identifiers, records, identity, keys and the client of a PDS.
+//!
+//! Everything that both the AppView and a hold say to the network is spelled here once. No server code, no database,
+//! no ambient time: `now` comes through [`clock::Clock`], and every request to a host that somebody else named goes
+//! through [`egress::EgressClient`].
+//!
+//! - [`syntax`]: identifiers as validated strings; [`Cid`].
+//! - [`clock`]: the time port and the source of TIDs.
+//! - [`crypto`]: public keys, signing keys, low-S signatures.
+//! - [`data_model`]: JSON ⇄ IPLD with `$link` and `$bytes`.
+//! - [`lexicon`]: one struct per `io.atcr.*` record and per `io.atcr.hold.*` method.
+//! - [`egress`]: the guarded HTTP client; [`identity`]: handle and DID resolution.
+//! - [`xrpc`]: the error envelope; [`pds`]: the client of a Personal Data Server.
+//!
+//! One more record type: a JSON document under `lexicons/`, a struct with [`lexicon::Record`], a line in the lexicon
+//! test.
+
+pub mod clock;
+pub mod crypto;
+pub mod data_model;
+pub mod egress;
+pub mod identity;
+pub mod lexicon;
+pub mod pds;
+pub mod syntax;
+pub mod xrpc;
+
+pub use syntax::Cid;

@@ -1,0 +1,218 @@
+//! The AT Protocol data model: its JSON form, with `$link` and `$bytes`, and IPLD, which is what gets encoded.
+//!
+//! [`json_to_ipld`] and [`ipld_to_json`] are each other's inverse. Encode the result with `serde_ipld_dagcbor`; the CID
+//! of the bytes is [`cid_of`].
+//!
+//! # Spec
+//! atproto specs "Data Model".
+
+use std::collections::BTreeMap;
+
+use cid::Cid;
+use data_encoding::{BASE64, BASE64_NOPAD};
+use ipld_core::ipld::Ipld;
+use multihash::Multihash;
+use serde_json::{Map, Number, Value};
+use sha2::{Digest as _, Sha256};
+
+/// Multicodec of DAG-CBOR: records, commits, tree nodes.
+pub const DAG_CBOR: u64 = 0x71;
+/// Multicodec of raw bytes: blobs.
+pub const RAW: u64 = 0x55;
+/// Multihash code of SHA-256.
+pub const SHA2_256: u64 = 0x12;
+
+/// Values nest no deeper. Deeper input is refused rather than risking the stack of whoever walks it next.
+pub const MAX_DEPTH: usize = 64;
+
+/// A value that the data model does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DataModelError {
+    /// A number with a fraction or exponent, or an IPLD float.
+    #[error("floating-point numbers are not allowed")]
+    Float,
+    /// An integer beyond 64 bits, signed.
+    #[error("the integer does not fit in 64 bits")]
+    IntegerRange,
+    /// `$link` beside other keys, not a string, or not a CID of the kinds atproto uses.
+    #[error("invalid $link")]
+    InvalidLink,
+    /// `$bytes` beside other keys, not a string, or not base64.
+    #[error("invalid $bytes")]
+    InvalidBytes,
+    /// A `$type` that is not a string, or an empty one.
+    #[error("invalid $type")]
+    InvalidType,
+    /// An object of `$type` `blob` that is not a blob reference.
+    #[error("invalid blob reference")]
+    InvalidBlob,
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("nested too deeply")]
+    TooDeep,
+    /// A record is an object at its top.
+    #[error("a record must be an object")]
+    NotAnObject,
+}
+
+/// The CID of a block: version 1, SHA-256, with the given codec ([`DAG_CBOR`] or [`RAW`]).
+#[must_use]
+pub fn cid_of(codec: u64, bytes: &[u8]) -> Cid {
+    let hash: [u8; 32] = Sha256::digest(bytes).into();
+    cid_of_sha256(codec, &hash)
+}
+
+/// The CID of a block whose SHA-256 is already known.
+#[must_use]
+pub fn cid_of_sha256(codec: u64, hash: &[u8; 32]) -> Cid {
+    // 32 bytes always fit in a 64-byte multihash.
+    Cid::new_v1(codec, Multihash::wrap(SHA2_256, hash).unwrap_or_default())
+}
+
+/// Converts a record from JSON.
+///
+/// # Errors
+/// [`DataModelError`] for whatever the data model refuses; [`DataModelError::NotAnObject`] if the top is not an object.
+pub fn record_to_ipld(value: &Value) -> Result<Ipld, DataModelError> {
+    if value.is_object() {
+        json_to_ipld(value)
+    } else {
+        Err(DataModelError::NotAnObject)
+    }
+}
+
+/// Converts any value from JSON. `{"$link": …}` becomes a link, `{"$bytes": …}` bytes.
+///
+/// # Errors
+/// [`DataModelError`] for whatever the data model refuses.
+pub fn json_to_ipld(value: &Value) -> Result<Ipld, DataModelError> {
+    to_ipld(value, MAX_DEPTH)
+}
+
+fn to_ipld(value: &Value, depth: usize) -> Result<Ipld, DataModelError> {
+    let depth = depth.checked_sub(1).ok_or(DataModelError::TooDeep)?;
+    Ok(match value {
+        Value::Null => Ipld::Null,
+        Value::Bool(value) => Ipld::Bool(*value),
+        Value::Number(number) => Ipld::Integer(integer(number)?.into()),
+        Value::String(text) => Ipld::String(text.clone()),
+        Value::Array(items) => Ipld::List(
+            items
+                .iter()
+                .map(|item| to_ipld(item, depth))
+                .collect::<Result<_, _>>()?,
+        ),
+        Value::Object(fields) => object_to_ipld(fields, depth)?,
+    })
+}
+
+fn integer(number: &Number) -> Result<i64, DataModelError> {
+    match (number.as_i64(), number.as_u64()) {
+        (Some(value), _) => Ok(value),
+        (None, Some(_)) => Err(DataModelError::IntegerRange),
+        (None, None) => Err(DataModelError::Float),
+    }
+}
+
+fn object_to_ipld(fields: &Map<String, Value>, depth: usize) -> Result<Ipld, DataModelError> {
+    if let Some(link) = fields.get("$link") {
+        return match link {
+            Value::String(text) if fields.len() == 1 => parse_link(text).map(Ipld::Link),
+            _ => Err(DataModelError::InvalidLink),
+        };
+    }
+    if let Some(bytes) = fields.get("$bytes") {
+        return match bytes {
+            Value::String(text) if fields.len() == 1 => parse_bytes(text).map(Ipld::Bytes),
+            _ => Err(DataModelError::InvalidBytes),
+        };
+    }
+    match fields.get("$type") {
+        None => {}
+        Some(Value::String(name)) if name == "blob" => check_blob(fields)?,
+        Some(Value::String(name)) if !name.is_empty() => {}
+        Some(_) => return Err(DataModelError::InvalidType),
+    }
+    let converted = fields
+        .iter()
+        .map(|(key, value)| Ok((key.clone(), to_ipld(value, depth)?)));
+    Ok(Ipld::Map(
+        converted.collect::<Result<BTreeMap<_, _>, DataModelError>>()?,
+    ))
+}
+
+fn parse_link(text: &str) -> Result<Cid, DataModelError> {
+    // Base32 only: one link has one spelling.
+    let cid = text.parse::<Cid>().map_err(|_| DataModelError::InvalidLink)?;
+    if text.starts_with('b') && cid.version() == cid::Version::V1 {
+        Ok(cid)
+    } else {
+        Err(DataModelError::InvalidLink)
+    }
+}
+
+/// Reads base64, with or without padding.
+fn parse_bytes(text: &str) -> Result<Vec<u8>, DataModelError> {
+    let encoding = if text.ends_with('=') { BASE64 } else { BASE64_NOPAD };
+    encoding
+        .decode(text.as_bytes())
+        .map_err(|_| DataModelError::InvalidBytes)
+}
+
+fn check_blob(fields: &Map<String, Value>) -> Result<(), DataModelError> {
+    let is_link = fields.get("ref").and_then(|value| value.get("$link")).is_some();
+    let has_mime_type = fields.get("mimeType").is_some_and(Value::is_string);
+    let has_size = fields
+        .get("size")
+        .and_then(Value::as_i64)
+        .is_some_and(|size| size >= 0);
+    if is_link && has_mime_type && has_size {
+        Ok(())
+    } else {
+        Err(DataModelError::InvalidBlob)
+    }
+}
+
+/// Converts any value to JSON.
+///
+/// # Errors
+/// [`DataModelError::Float`], [`DataModelError::IntegerRange`], [`DataModelError::TooDeep`]: blocks from elsewhere may
+/// hold what the data model refuses.
+pub fn ipld_to_json(value: &Ipld) -> Result<Value, DataModelError> {
+    to_json(value, MAX_DEPTH)
+}
+
+fn to_json(value: &Ipld, depth: usize) -> Result<Value, DataModelError> {
+    let depth = depth.checked_sub(1).ok_or(DataModelError::TooDeep)?;
+    Ok(match value {
+        Ipld::Null => Value::Null,
+        Ipld::Bool(value) => Value::Bool(*value),
+        Ipld::Integer(value) => Value::Number(
+            i64::try_from(*value)
+                .map_err(|_| DataModelError::IntegerRange)?
+                .into(),
+        ),
+        Ipld::Float(_) => return Err(DataModelError::Float),
+        Ipld::String(text) => Value::String(text.clone()),
+        Ipld::Bytes(bytes) => single("$bytes", BASE64_NOPAD.encode(bytes)),
+        Ipld::List(items) => Value::Array(
+            items
+                .iter()
+                .map(|item| to_json(item, depth))
+                .collect::<Result<_, _>>()?,
+        ),
+        Ipld::Map(fields) => {
+            let converted = fields
+                .iter()
+                .map(|(key, value)| Ok((key.clone(), to_json(value, depth)?)));
+            Value::Object(converted.collect::<Result<Map<_, _>, DataModelError>>()?)
+        }
+        Ipld::Link(cid) => single("$link", cid.to_string()),
+    })
+}
+
+fn single(key: &str, text: String) -> Value {
+    Value::Object(Map::from_iter([(key.to_owned(), Value::String(text))]))
+}
+
+#[cfg(test)]
+mod tests;

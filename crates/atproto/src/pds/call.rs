@@ -1,0 +1,138 @@
+//! One XRPC call: build, send, read, tell errors apart.
+//!
+//! The calls are made with `reqwest` rather than with atrium's `XrpcClient`, which drops `Retry-After` and the error
+//! name whenever a server sends `WWW-Authenticate`.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use http::{HeaderMap, Method, StatusCode, header};
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::{MAX_ANSWER_BYTES, PdsAuth, PdsClient, PdsError};
+use crate::egress::{CappedBody, Limits};
+use crate::xrpc::XrpcError;
+
+/// No server is waited for longer, whatever it asks for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Rate-limit reset times below this are seconds from now, above it Unix seconds.
+const EARLIEST_UNIX_RESET: i64 = 1_000_000_000;
+
+impl PdsClient {
+    /// The host, for errors.
+    pub(super) fn host(&self) -> String {
+        self.base.host_str().unwrap_or_default().to_owned()
+    }
+
+    pub(super) fn malformed(&self, what: &'static str) -> PdsError {
+        PdsError::Malformed {
+            host: self.host(),
+            what,
+        }
+    }
+
+    pub(super) fn method_url(&self, nsid: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("/xrpc/{nsid}"));
+        url.set_query(None);
+        url.set_fragment(None);
+        url
+    }
+
+    pub(super) fn request(
+        &self,
+        method: Method,
+        nsid: &str,
+        auth: PdsAuth<'_>,
+    ) -> Result<reqwest::RequestBuilder, PdsError> {
+        let request = self
+            .egress
+            .request(method, &self.method_url(nsid))
+            .map_err(|error| PdsError::from_egress(error, &self.host()))?;
+        Ok(match auth {
+            PdsAuth::None => request,
+            PdsAuth::Bearer(token) => request.bearer_auth(token.expose_secret()),
+        })
+    }
+
+    pub(super) async fn query<P: Serialize, O: DeserializeOwned>(
+        &self,
+        nsid: &str,
+        parameters: &P,
+        auth: PdsAuth<'_>,
+    ) -> Result<O, PdsError> {
+        let request = self.request(Method::GET, nsid, auth)?.query(parameters);
+        self.decode(self.send(request).await?)
+    }
+
+    pub(super) async fn procedure<I: Serialize, O: DeserializeOwned>(
+        &self,
+        nsid: &str,
+        input: &I,
+        auth: PdsAuth<'_>,
+    ) -> Result<O, PdsError> {
+        let request = self.request(Method::POST, nsid, auth)?.json(input);
+        self.decode(self.send(request).await?)
+    }
+
+    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Result<CappedBody, PdsError> {
+        let limits = Limits {
+            max_bytes: MAX_ANSWER_BYTES,
+            timeout: self.timeout,
+        };
+        let request = request.header(header::ACCEPT, "application/json");
+        let answer = self.egress.send_capped(request, limits).await;
+        let answer = answer.map_err(|error| PdsError::from_egress(error, &self.host()))?;
+        match self.refusal(answer.status, &answer.headers, &answer.bytes) {
+            None => Ok(answer),
+            Some(error) => Err(error),
+        }
+    }
+
+    pub(super) fn decode<O: DeserializeOwned>(&self, answer: CappedBody) -> Result<O, PdsError> {
+        // The parser's own words may quote the body, which may hold tokens.
+        serde_json::from_slice(&answer.bytes).map_err(|_| self.malformed("answer"))
+    }
+
+    /// The error that an answer stands for; `None` if it is a success.
+    pub(super) fn refusal(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<PdsError> {
+        if status.is_success() {
+            None
+        } else if status == StatusCode::TOO_MANY_REQUESTS {
+            Some(PdsError::RateLimited {
+                host: self.host(),
+                retry_after: retry_after(headers),
+            })
+        } else if status.is_client_error() || status.is_server_error() {
+            Some(PdsError::Xrpc(XrpcError::from_response(status, body)))
+        } else {
+            Some(self.malformed("status"))
+        }
+    }
+}
+
+/// How long the server asks to wait: `Retry-After` in either form, else `RateLimit-Reset`. Instants are measured against
+/// the server's own `Date`, so that clocks need not agree.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let http_date = |text: &str| DateTime::parse_from_rfc2822(text).ok().map(|at| at.timestamp());
+    let server_now = || text("date").and_then(http_date);
+    let until = |at: i64| Some(at.saturating_sub(server_now()?).max(0));
+    let asked = text("retry-after").and_then(|value| match value.parse::<i64>() {
+        Ok(seconds) => Some(seconds),
+        Err(_) => http_date(value).and_then(until),
+    });
+    let reset = || {
+        let value = text("ratelimit-reset")?.parse::<i64>().ok()?;
+        if value < EARLIEST_UNIX_RESET {
+            Some(value)
+        } else {
+            until(value)
+        }
+    };
+    let seconds = u64::try_from(asked.or_else(reset)?).ok()?;
+    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+}

@@ -1,0 +1,161 @@
+//! The client of a Personal Data Server, and of a hold's embedded one.
+
+mod blobs;
+mod call;
+mod error;
+mod records;
+mod session;
+
+use std::fmt;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::Value;
+use url::Url;
+
+use crate::egress::EgressClient;
+use crate::syntax::{AtUri, Cid, Did, Handle, RecordKey, Tid};
+
+pub use blobs::BlobStream;
+pub use error::PdsError;
+
+/// How long one call may take as a whole, unless [`PdsClient::with_timeout`] says otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Largest JSON answer that is read: a page of 100 records of up to 1 MB is not expected to come near it.
+pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// The client of one server. Cheap to clone; clones share connections.
+///
+/// Every method makes one request and does not retry. Redirects are not followed. Errors: [`PdsError`].
+#[derive(Clone)]
+pub struct PdsClient {
+    base: Url,
+    egress: EgressClient,
+    timeout: Duration,
+}
+
+/// What a request carries to prove who asks.
+#[derive(Clone, Copy)]
+pub enum PdsAuth<'a> {
+    /// Nothing.
+    None,
+    /// `Authorization: Bearer <token>`: an app-password session's access token, or a service token.
+    Bearer(&'a SecretString),
+}
+
+/// A session made by password.
+#[derive(Clone)]
+pub struct PdsSession {
+    /// The account.
+    pub did: Did,
+    /// Its handle, as the server says; not verified. `handle.invalid` if the server itself has doubts.
+    pub handle: Handle,
+    /// For [`PdsAuth::Bearer`]; lives for hours at most.
+    pub access_jwt: SecretString,
+    /// For [`PdsClient::refresh_session`], once.
+    pub refresh_jwt: SecretString,
+}
+
+/// A record as a server gives it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordEntry {
+    /// Its address.
+    pub uri: AtUri,
+    /// Its CID, unless the server leaves it out.
+    pub cid: Option<Cid>,
+    /// The record, `$type` included.
+    pub value: Value,
+}
+
+/// A page of records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordPage {
+    /// The records.
+    pub records: Vec<RecordEntry>,
+    /// Where the next page begins; `None` after the last.
+    pub cursor: Option<String>,
+}
+
+/// A commit of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitMeta {
+    /// The commit block.
+    pub cid: Cid,
+    /// Its revision.
+    pub rev: Tid,
+}
+
+/// One change in an [`PdsClient::apply_writes`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// A new record. Refused if the key is taken.
+    Create {
+        /// The collection's NSID.
+        collection: String,
+        /// The key; `None` lets the server choose a TID.
+        rkey: Option<RecordKey>,
+        /// The record, `$type` included.
+        value: Value,
+    },
+    /// A record in place of another. Refused if there is none.
+    Update {
+        /// The collection's NSID.
+        collection: String,
+        /// The key.
+        rkey: RecordKey,
+        /// The record, `$type` included.
+        value: Value,
+    },
+    /// A record less. The reference PDS refuses it if there is none.
+    Delete {
+        /// The collection's NSID.
+        collection: String,
+        /// The key.
+        rkey: RecordKey,
+    },
+}
+
+/// What [`PdsClient::list_records`] asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListRecords<'a> {
+    /// Records in the page, 1–100; `None` lets the server choose (50).
+    pub limit: Option<u8>,
+    /// Where the page begins: the cursor of the one before.
+    pub cursor: Option<&'a str>,
+    /// False: newest keys first, as servers do; true: in the order of keys.
+    pub reverse: bool,
+}
+
+impl PdsClient {
+    /// A client of the server at `base`, of which only scheme, host and port count.
+    #[must_use]
+    pub fn new(base: Url, egress: EgressClient) -> Self {
+        Self {
+            base,
+            egress,
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+
+    /// The same client with another time limit for each call.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+}
+
+impl fmt::Debug for PdsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PdsClient")
+            .field("base", &self.base.as_str())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! Records: read, list, write.
+
+use atrium_api::com::atproto::repo::{apply_writes, get_record, list_records};
+use atrium_api::com::atproto::sync::get_latest_commit;
+use atrium_api::types::{Unknown, string};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{CommitMeta, ListRecords, PdsAuth, PdsClient, PdsError, RecordEntry, RecordPage, Write};
+use crate::lexicon::nsid;
+use crate::syntax::{Cid, Did, RecordKey, Tid};
+
+/// A record in an answer. Not atrium's type: that one refuses a whole page for one value outside the data model.
+#[derive(Deserialize)]
+struct RecordJson {
+    uri: String,
+    cid: Option<String>,
+    value: Value,
+}
+
+#[derive(Deserialize)]
+struct RecordsJson {
+    records: Vec<RecordJson>,
+    cursor: Option<String>,
+}
+
+impl PdsClient {
+    /// The record of `did` in `collection` under `rkey`; `None` if there is none.
+    ///
+    /// # Errors
+    /// A server that does not host the account refuses with `Xrpc` (`RepoNotFound`, or a name of its own).
+    pub async fn get_record(
+        &self,
+        did: &Did,
+        collection: &str,
+        rkey: &RecordKey,
+    ) -> Result<Option<RecordEntry>, PdsError> {
+        let parameters = get_record::ParametersData {
+            cid: None,
+            collection: self.collection(collection)?,
+            repo: string::AtIdentifier::Did(self.did(did)?),
+            rkey: self.rkey(rkey)?,
+        };
+        match self
+            .query::<_, RecordJson>(nsid::REPO_GET_RECORD, &parameters, PdsAuth::None)
+            .await
+        {
+            Ok(record) => self.entry(record).map(Some),
+            Err(error) if error.is_xrpc("RecordNotFound") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One page of the records of `did` in `collection`. Entries whose address is malformed are left out.
+    pub async fn list_records(
+        &self,
+        did: &Did,
+        collection: &str,
+        page: ListRecords<'_>,
+    ) -> Result<RecordPage, PdsError> {
+        let limit = page
+            .limit
+            .map(|limit| limit.try_into().map_err(|_| self.malformed("limit")))
+            .transpose()?;
+        let parameters = list_records::ParametersData {
+            collection: self.collection(collection)?,
+            cursor: page.cursor.map(str::to_owned),
+            limit,
+            repo: string::AtIdentifier::Did(self.did(did)?),
+            reverse: page.reverse.then_some(true),
+        };
+        let output: RecordsJson = self
+            .query(nsid::REPO_LIST_RECORDS, &parameters, PdsAuth::None)
+            .await?;
+        let records = output
+            .records
+            .into_iter()
+            .filter_map(|record| self.entry(record).ok())
+            .collect();
+        Ok(RecordPage {
+            records,
+            cursor: output.cursor,
+        })
+    }
+
+    /// Makes all `writes` to the repository of `did` in one commit, or none of them. Records are not checked against
+    /// lexicons by the server, as the keys of manifests are not of the declared kind.
+    ///
+    /// With `swap_commit` the repository must still be at that commit.
+    ///
+    /// # Errors
+    /// `Xrpc` `InvalidSwap` if the repository has moved on; status 401 if `auth` is no longer good.
+    ///
+    /// # Cancel safety
+    /// Dropped after sending, the commit may or may not have been made.
+    pub async fn apply_writes(
+        &self,
+        auth: PdsAuth<'_>,
+        did: &Did,
+        writes: Vec<Write>,
+        swap_commit: Option<Cid>,
+    ) -> Result<CommitMeta, PdsError> {
+        let writes = writes
+            .into_iter()
+            .map(|write| self.write_item(write))
+            .collect::<Result<_, _>>()?;
+        let input = apply_writes::InputData {
+            repo: string::AtIdentifier::Did(self.did(did)?),
+            swap_commit: swap_commit.map(string::Cid::new),
+            validate: Some(false),
+            writes,
+        };
+        let output: apply_writes::OutputData = self.procedure(nsid::REPO_APPLY_WRITES, &input, auth).await?;
+        let commit = output.commit.ok_or_else(|| self.malformed("commit"))?;
+        self.commit_meta(*commit.cid.as_ref(), commit.rev.as_str())
+    }
+
+    /// The newest commit of the repository of `did`.
+    pub async fn get_latest_commit(&self, did: &Did) -> Result<CommitMeta, PdsError> {
+        let parameters = get_latest_commit::ParametersData { did: self.did(did)? };
+        let output: get_latest_commit::OutputData = self
+            .query(nsid::SYNC_GET_LATEST_COMMIT, &parameters, PdsAuth::None)
+            .await?;
+        self.commit_meta(*output.cid.as_ref(), output.rev.as_str())
+    }
+
+    fn commit_meta(&self, cid: Cid, rev: &str) -> Result<CommitMeta, PdsError> {
+        let rev: Tid = rev.parse().map_err(|_| self.malformed("revision"))?;
+        Ok(CommitMeta { cid, rev })
+    }
+
+    fn entry(&self, record: RecordJson) -> Result<RecordEntry, PdsError> {
+        let cid = record
+            .cid
+            .map(|cid| cid.parse().map_err(|_| self.malformed("CID")))
+            .transpose()?;
+        Ok(RecordEntry {
+            uri: record.uri.parse().map_err(|_| self.malformed("address"))?,
+            cid,
+            value: record.value,
+        })
+    }
+
+    fn write_item(&self, write: Write) -> Result<apply_writes::InputWritesItem, PdsError> {
+        use apply_writes::{CreateData, DeleteData, InputWritesItem, UpdateData};
+        Ok(match write {
+            Write::Create {
+                collection,
+                rkey,
+                value,
+            } => {
+                let data = CreateData {
+                    collection: self.collection(&collection)?,
+                    rkey: rkey.map(|rkey| self.rkey(&rkey)).transpose()?,
+                    value: self.record_value(value)?,
+                };
+                InputWritesItem::Create(Box::new(data.into()))
+            }
+            Write::Update {
+                collection,
+                rkey,
+                value,
+            } => {
+                let data = UpdateData {
+                    collection: self.collection(&collection)?,
+                    rkey: self.rkey(&rkey)?,
+                    value: self.record_value(value)?,
+                };
+                InputWritesItem::Update(Box::new(data.into()))
+            }
+            Write::Delete { collection, rkey } => {
+                let data = DeleteData {
+                    collection: self.collection(&collection)?,
+                    rkey: self.rkey(&rkey)?,
+                };
+                InputWritesItem::Delete(Box::new(data.into()))
+            }
+        })
+    }
+
+    fn record_value(&self, value: Value) -> Result<Unknown, PdsError> {
+        serde_json::from_value(value).map_err(|_| self.malformed("record"))
+    }
+
+    fn collection(&self, collection: &str) -> Result<string::Nsid, PdsError> {
+        collection.parse().map_err(|_| self.malformed("collection name"))
+    }
+
+    pub(super) fn did(&self, did: &Did) -> Result<string::Did, PdsError> {
+        did.as_str().parse().map_err(|_| self.malformed("DID"))
+    }
+
+    fn rkey(&self, rkey: &RecordKey) -> Result<string::RecordKey, PdsError> {
+        rkey.as_str().parse().map_err(|_| self.malformed("record key"))
+    }
+}
