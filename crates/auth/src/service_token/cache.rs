@@ -1,0 +1,88 @@
+//! Reuse of service tokens for most of their minute.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use atcr_atproto::clock::Clock;
+use atcr_atproto::identity::cache::ExpiringCache;
+use atcr_atproto::syntax::Did;
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::ServiceTokenClaims;
+use crate::jws::UnverifiedJws;
+
+/// Longest reuse of one token: 50 of the 60 seconds a PDS gives by default.
+const REUSE: TimeDelta = TimeDelta::seconds(50);
+
+/// What must be left of a token's life when it is used.
+const MARGIN: TimeDelta = TimeDelta::seconds(10);
+
+/// Tokens kept at most.
+const CAPACITY: u64 = 10_000;
+
+/// Service tokens by account and service. Callers that need the same token at once wait for one request to the PDS.
+pub struct ServiceTokenCache {
+    tokens: ExpiringCache<(Did, Did), SecretString>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ServiceTokenCache {
+    /// An empty cache.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let longest = Duration::from_secs(REUSE.num_seconds().unsigned_abs());
+        Self {
+            tokens: ExpiringCache::new(CAPACITY, longest, Arc::clone(&clock)),
+            clock,
+        }
+    }
+
+    /// The token with which `did` may be spoken for at the service `aud`; asked for by `mint` unless one is at hand.
+    ///
+    /// A token is handed out for at most 50 s, and not within its last 10 s.
+    ///
+    /// # Errors
+    /// The error of `mint`, shared by all who waited for it; nothing is kept.
+    pub async fn get_or_mint<E>(
+        &self,
+        did: &Did,
+        aud: &Did,
+        mint: impl Future<Output = Result<SecretString, E>>,
+    ) -> Result<SecretString, Arc<E>>
+    where
+        E: Send + Sync + 'static,
+    {
+        let mint = async {
+            let token = mint.await?;
+            let reuse_until = reuse_until(token.expose_secret(), self.clock.now());
+            Ok((token, reuse_until))
+        };
+        self.tokens
+            .get_or_try_insert(&(did.clone(), aud.clone()), mint)
+            .await
+    }
+
+    /// Forgets the token, for instance because the service refused it.
+    pub async fn invalidate(&self, did: &Did, aud: &Did) {
+        self.tokens.invalidate(&(did.clone(), aud.clone())).await;
+    }
+}
+
+impl fmt::Debug for ServiceTokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceTokenCache").finish_non_exhaustive()
+    }
+}
+
+/// The token is ours to use, not to judge: what cannot be read is used like any other.
+fn reuse_until(token: &str, now: DateTime<Utc>) -> DateTime<Utc> {
+    let longest = now + REUSE;
+    UnverifiedJws::parse(token)
+        .and_then(|jws| jws.claims::<ServiceTokenClaims>())
+        .ok()
+        .and_then(|claims| DateTime::from_timestamp(claims.exp, 0))
+        .map_or(longest, |exp| longest.min(exp - MARGIN))
+}

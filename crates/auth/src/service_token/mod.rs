@@ -1,0 +1,17 @@
+//! Tokens that an account's PDS signs so that the AppView may act for the account at a hold.
+
+mod cache;
+mod claims;
+mod error;
+mod verify;
+
+pub use cache::ServiceTokenCache;
+pub use claims::{ServiceTokenClaims, VerifiedServiceToken};
+pub use error::ServiceTokenError;
+pub use verify::verify_service_token;
+
+/// The method every token of the OAuth scopes names, whatever is called: the scopes ask for one `rpc` permission, which is this.
+pub const UNIVERSAL_METHOD: &str = "com.atproto.repo.getRecord";
+
+#[cfg(test)]
+mod tests;

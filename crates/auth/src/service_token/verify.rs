@@ -1,0 +1,116 @@
+//! Checks a service token, cheap checks first: a forged one costs no look-up unless it is addressed to us and in time.
+
+use atcr_atproto::identity::IdentityResolver;
+use atcr_atproto::syntax::Did;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{ServiceTokenClaims, ServiceTokenError, UNIVERSAL_METHOD, VerifiedServiceToken};
+use crate::jws::UnverifiedJws;
+
+/// Difference between two clocks that is forgiven.
+const LEEWAY: TimeDelta = TimeDelta::seconds(5);
+
+/// Longest life of a token that is believed.
+const LONGEST_LIFE: TimeDelta = TimeDelta::hours(1);
+
+/// Checks a service token presented for a call of `called_nsid` at the service `own_did`.
+///
+/// The issuer's document is fetched anew once if the known key does not verify the signature, since keys rotate. The
+/// same token may be presented any number of times.
+///
+/// # Errors
+/// See [`ServiceTokenError`]; [`ServiceTokenError::is_transient`] tells "cannot check now" from "no".
+///
+/// # Security
+/// The key comes from the issuer's DID document alone; algorithm and key must be of the same curve; a high S is refused.
+///
+/// # Spec
+/// atproto specs "XRPC", inter-service authentication (JWT). `lxm` may also be [`UNIVERSAL_METHOD`], which is what the
+/// registry's scopes ask for.
+pub async fn verify_service_token(
+    token: &str,
+    own_did: &Did,
+    called_nsid: &str,
+    resolver: &dyn IdentityResolver,
+    now: DateTime<Utc>,
+) -> Result<VerifiedServiceToken, ServiceTokenError> {
+    let jws = UnverifiedJws::parse(token)?;
+    let claims: ServiceTokenClaims = jws.claims()?;
+    let did = issuer(&claims)?;
+    check_audience(&claims.aud, own_did)?;
+    let exp = check_times(&claims, now)?;
+    check_method(claims.lxm.as_deref(), called_nsid)?;
+    check_signature(&jws, &did, resolver).await?;
+    Ok(VerifiedServiceToken {
+        did,
+        lxm: claims.lxm,
+        exp,
+    })
+}
+
+fn issuer(claims: &ServiceTokenClaims) -> Result<Did, ServiceTokenError> {
+    if claims.sub.as_ref().is_some_and(|sub| *sub != claims.iss) {
+        return Err(ServiceTokenError::Malformed {
+            reason: "its subject is not its issuer",
+        });
+    }
+    without_fragment(&claims.iss)
+        .parse()
+        .map_err(|_| ServiceTokenError::InvalidIssuer)
+}
+
+fn check_audience(aud: &str, own_did: &Did) -> Result<(), ServiceTokenError> {
+    if without_fragment(aud) == own_did.as_str() {
+        Ok(())
+    } else {
+        Err(ServiceTokenError::WrongAudience)
+    }
+}
+
+fn check_times(claims: &ServiceTokenClaims, now: DateTime<Utc>) -> Result<DateTime<Utc>, ServiceTokenError> {
+    // A time beyond the calendar is beyond the longest life too.
+    let exp = DateTime::from_timestamp(claims.exp, 0).ok_or(ServiceTokenError::LivesTooLong)?;
+    if exp + LEEWAY <= now {
+        return Err(ServiceTokenError::Expired);
+    }
+    if exp > now + LONGEST_LIFE + LEEWAY {
+        return Err(ServiceTokenError::LivesTooLong);
+    }
+    if claims.nbf.is_some_and(|nbf| nbf > (now + LEEWAY).timestamp()) {
+        return Err(ServiceTokenError::NotYetValid);
+    }
+    Ok(exp)
+}
+
+fn check_method(lxm: Option<&str>, called_nsid: &str) -> Result<(), ServiceTokenError> {
+    match lxm {
+        None => Ok(()),
+        Some(lxm) if lxm == called_nsid || lxm == UNIVERSAL_METHOD => Ok(()),
+        Some(lxm) => Err(ServiceTokenError::WrongMethod { lxm: lxm.to_owned() }),
+    }
+}
+
+async fn check_signature(
+    jws: &UnverifiedJws<'_>,
+    did: &Did,
+    resolver: &dyn IdentityResolver,
+) -> Result<(), ServiceTokenError> {
+    let unresolved = |source| ServiceTokenError::UnresolvedIssuer {
+        did: did.clone(),
+        source,
+    };
+    let known = resolver.resolve_document(did).await.map_err(unresolved)?;
+    if known.signing_key().is_some_and(|key| jws.is_signed_by(&key)) {
+        return Ok(());
+    }
+    let current = resolver.refresh_document(did).await.map_err(unresolved)?;
+    match current.signing_key() {
+        None => Err(ServiceTokenError::NoSigningKey { did: did.clone() }),
+        Some(key) if jws.is_signed_by(&key) => Ok(()),
+        Some(_) => Err(ServiceTokenError::BadSignature),
+    }
+}
+
+fn without_fragment(did: &str) -> &str {
+    did.split_once('#').map_or(did, |(did, _)| did)
+}
