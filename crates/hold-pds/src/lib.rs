@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The embedded PDS of a hold: one AT Protocol repository, on the hold's own disk. No HTTP.
+//!
+//! - [`repo`]: [`HoldRepo`], the only door: writes, reads, exports, proofs, and the questions a hold asks of its records.
+//! - [`writer`]: what a write is. One task makes all commits, several callers' writes in each.
+//! - [`sequencer`]: the commits as events with a growing `seq`, for a firehose.
+//! - [`car`]: CAR version 1, written.
+//! - [`mst`]: the Merkle search tree.
+//!
+//! # On disk
+//! `blocks.log` holds every commit with its blocks, appended and synced before a write is acknowledged: it is the
+//! repository. `index.sqlite` finds blocks, records and events in it and may be deleted: opening rebuilds it. `lock` keeps
+//! a second process out. Replaced tree nodes and deleted records stay in the log until it is compacted, which does not
+//! exist yet; they are not served.
+//!
+//! # Adding a collection the hold asks questions of
+//! A migration with its table, a file in `store/` that keeps the table in step with the records, a method in
+//! `repo/holdings.rs`.
+
+mod error;
+
+pub mod repo;
+pub mod sequencer;
+pub mod writer;
+
+pub use error::RepoError;
+pub use repo::{
+    CommitInfo, CrewMember, CrewPage, HoldRepo, RecordPage, RepoOptions, StoredBlock, StoredRecord, Usage,
+};
+pub use sequencer::{CommitEvent, RecordOp};
+pub use writer::{Precondition, RecordRef, RecordWrite, WriteOutcome};

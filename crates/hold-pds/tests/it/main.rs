@@ -1,0 +1,1 @@
+//! The repository from outside: files, crashes, other people's vectors.
