@@ -5,6 +5,9 @@
 //! - [`sequencer`]: the commits as events with a growing `seq`, for a firehose.
 //! - [`car`]: CAR version 1, written.
 //! - [`mst`]: the Merkle search tree.
+//! - [`identity`]: DID, name, key and DID document.
+//! - [`records`]: what the hold writes of its own accord, typed.
+//! - [`access`]: who may do what, as proofs.
 //!
 //! # On disk
 //! `blocks.log` holds every commit with its blocks, appended and synced before a write is acknowledged: it is the
@@ -18,6 +21,9 @@
 
 mod error;
 
+pub mod access;
+pub mod identity;
+pub mod records;
 pub mod repo;
 pub mod sequencer;
 pub mod writer;
