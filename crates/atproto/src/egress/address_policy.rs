@@ -7,7 +7,7 @@ use url::Host;
 /// IPv4 networks that are not part of the public internet, or that only mean something locally
 /// (IANA special-purpose registry), and Azure's host agent, which sits on a public address.
 const REFUSED_V4: &[(Ipv4Addr, u32)] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),

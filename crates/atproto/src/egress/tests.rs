@@ -1,1 +1,645 @@
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use atrium_xrpc::HttpClient as _;
+use http::Method;
+use proptest::prelude::*;
+use reqwest::dns::Resolve as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use url::Url;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::address_policy::is_public;
+use super::lookup::{GuardedResolver, Reach};
+use super::*;
+
+const DEVELOPMENT: EgressPolicy = EgressPolicy { allow_loopback: true };
+const PRODUCTION: EgressPolicy = EgressPolicy {
+    allow_loopback: false,
+};
+
+/// Answers each look-up with the next of its answers, the last one for ever.
+struct ScriptedLookup(Mutex<VecDeque<Vec<IpAddr>>>);
+
+impl ScriptedLookup {
+    fn new(answers: &[&[&str]]) -> Arc<Self> {
+        let parse = |answer: &&[&str]| answer.iter().map(|address| address.parse().unwrap()).collect();
+        Arc::new(Self(Mutex::new(answers.iter().map(parse).collect())))
+    }
+}
+
+#[async_trait]
+impl HostLookup for ScriptedLookup {
+    async fn addresses(&self, _host: &str) -> io::Result<Vec<IpAddr>> {
+        let mut answers = self.0.lock().unwrap();
+        if answers.len() > 1 {
+            return Ok(answers.pop_front().unwrap());
+        }
+        answers
+            .front()
+            .cloned()
+            .ok_or_else(|| io::Error::other("no such name"))
+    }
+}
+
+fn client(policy: EgressPolicy) -> EgressClient {
+    EgressClient::new(policy).unwrap()
+}
+
+fn url(text: &str) -> Url {
+    text.parse().unwrap()
+}
+
+/// A server that answers every connection with `answer` and closes it.
+async fn raw_server(answer: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (address, connections)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        text.push_str(&format!(" / {current} {current:?}"));
+        cause = current.source();
+    }
+    text
+}
+
+#[test]
+fn addresses_that_are_not_the_public_internet_are_refused() {
+    for address in [
+        "0.0.0.0",
+        "0.1.2.3",
+        "10.0.0.1",
+        "10.255.255.255",
+        "100.64.0.1",
+        "100.100.100.200",
+        "100.127.255.255",
+        "127.0.0.1",
+        "127.255.255.255",
+        "168.63.129.16",
+        "169.254.0.1",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.1",
+        "192.0.0.192",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.0.1",
+        "198.18.0.1",
+        "198.19.255.255",
+        "198.51.100.7",
+        "203.0.113.7",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::7f00:1",
+        "::8.8.8.8",
+        "::ffff:127.0.0.1",
+        "::ffff:8.8.8.8",
+        "::ffff:0:127.0.0.1",
+        "64:ff9b::7f00:1",
+        "64:ff9b::808:808",
+        "64:ff9b:1::a00:1",
+        "100::1",
+        "2001::1",
+        "2001:0:53aa:64c:0:0:f5ff:fffe",
+        "2001:2::1",
+        "2001:10::1",
+        "2001:20::1",
+        "2001:db8::1",
+        "2002:7f00:1::",
+        "2002:a00:1::1",
+        "3fff::1",
+        "2606:4700::5efe:a00:1",
+        "2606:4700::200:5efe:a00:1",
+        "5f00::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+    ] {
+        assert!(!is_public(address.parse().unwrap()), "{address}");
+    }
+}
+
+#[test]
+fn addresses_of_the_public_internet_are_accepted() {
+    for address in [
+        "1.1.1.1",
+        "8.8.8.8",
+        "9.255.255.255",
+        "11.0.0.1",
+        "100.63.255.255",
+        "100.128.0.1",
+        "126.255.255.255",
+        "168.63.129.17",
+        "172.15.255.255",
+        "172.32.0.1",
+        "192.167.255.255",
+        "198.17.255.255",
+        "198.20.0.1",
+        "223.255.255.255",
+        "2001:4860:4860::8888",
+        "2606:4700::1111",
+        "2a00:1450:4001::1",
+        "2620:fe::fe",
+    ] {
+        assert!(is_public(address.parse().unwrap()), "{address}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_ipv6_address_that_carries_an_ipv4_address_is_public(v4: [u8; 4], rest: u64) {
+        let v4 = Ipv4Addr::from(v4);
+        let low = u128::from(v4.to_bits());
+        let [high, low16] = [(v4.to_bits() >> 16) as u16, (v4.to_bits() & 0xffff) as u16];
+        let forms = [
+            Ipv6Addr::from_bits(low),
+            v4.to_ipv6_mapped(),
+            Ipv6Addr::from_bits(0x0064_ff9b_u128 << 96 | low),
+            Ipv6Addr::from_bits(0x2002_u128 << 112 | low << 80 | u128::from(rest)),
+            Ipv6Addr::from_bits(0x2001_0000_u128 << 96 | low << 64 | u128::from(!v4.to_bits())),
+            Ipv6Addr::new(0x2a00, 0x1450, 1, 2, 0, 0x5efe, high, low16),
+        ];
+        for form in forms {
+            prop_assert!(!is_public(IpAddr::V6(form)), "{form}");
+        }
+    }
+}
+
+#[test]
+fn urls_that_are_refused_in_production() {
+    let client = client(PRODUCTION);
+    for text in [
+        "http://example.com/",
+        "ftp://example.com/",
+        "file:///etc/passwd",
+        "gopher://example.com:70/",
+        "data:text/plain,hello",
+        "https://user@example.com/",
+        "https://user:word@example.com/",
+        "http://127.0.0.1/",
+        "https://127.0.0.1/",
+        "https://127.1/",
+        "https://127.0.0.1./",
+        "https://0x7f.1/",
+        "https://0x7f000001/",
+        "https://017700000001/",
+        "https://0177.0.0.1/",
+        "https://2130706433/",
+        "https://①②⑦.0.0.1/",
+        "https://127%2e0%2e0%2e1/",
+        "https://localhost/",
+        "https://LOCALHOST:8443/",
+        "https://localhost./",
+        "https://api.localhost/",
+        "https://0/",
+        "https://0.0.0.0/",
+        "https://10.0.0.1/",
+        "https://0xa9fea9fe/",
+        "https://169.254.169.254/latest/meta-data/",
+        "https://2852039166/",
+        "https://192.168.1.1:8443/",
+        "https://[::]/",
+        "https://[::1]/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://[::ffff:a9fe:a9fe]/",
+        "https://[::127.0.0.1]/",
+        "https://[2002:7f00:1::]/",
+        "https://[64:ff9b::a00:1]/",
+        "https://[fe80::1]/",
+        "https://[fd00:ec2::254]/",
+        "https://[2001:0:53aa:64c::f5ff:fffe]/",
+    ] {
+        assert!(
+            client.check(&url(text)).is_err_and(|error| error.is_refusal()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn urls_that_are_accepted() {
+    for text in [
+        "https://example.com/",
+        "https://example.com:8443/x?y=z",
+        "https://1.1.1.1/",
+        "https://[2606:4700::1111]/",
+    ] {
+        client(PRODUCTION).check(&url(text)).unwrap();
+        client(DEVELOPMENT).check(&url(text)).unwrap();
+    }
+    for text in [
+        "http://localhost:8080/",
+        "http://pds.localhost/",
+        "http://127.0.0.1:2583/",
+        "http://[::1]/",
+        "https://127.0.0.2/",
+    ] {
+        client(DEVELOPMENT).check(&url(text)).unwrap();
+    }
+}
+
+#[test]
+fn the_development_allowance_opens_loopback_and_nothing_else() {
+    let client = client(DEVELOPMENT);
+    for text in [
+        "http://example.com/",
+        "http://10.0.0.1/",
+        "https://10.0.0.1/",
+        "https://192.168.0.1/",
+        "http://0.0.0.0/",
+        "https://0.0.0.0/",
+        "https://[::]/",
+        "http://169.254.169.254/",
+        "https://169.254.169.254/",
+        "https://[::ffff:127.0.0.1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://localhost.example.com/",
+        "http://notlocalhost/",
+        "https://[fd00::1]/",
+        "ftp://localhost/",
+    ] {
+        assert!(
+            client.check(&url(text)).is_err_and(|error| error.is_refusal()),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_name_with_a_private_address_is_refused() {
+    for address in [
+        "10.0.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "::1",
+        "::ffff:10.0.0.1",
+        "fd00::1",
+        "0.0.0.0",
+    ] {
+        for policy in [PRODUCTION, DEVELOPMENT] {
+            let client = EgressClient::with_lookup(policy, ScriptedLookup::new(&[&[address]])).unwrap();
+            let error = client
+                .get_capped(&url("https://hold.example.com/"), 100, "*/*")
+                .await
+                .unwrap_err();
+            assert!(
+                matches!(error, EgressError::AddressRefused { ref host } if host == "hold.example.com"),
+                "{error:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn localhost_is_only_ever_this_machine() {
+    let client =
+        EgressClient::with_lookup(DEVELOPMENT, ScriptedLookup::new(&[&["10.0.0.1", "8.8.8.8"]])).unwrap();
+    let error = client
+        .get_capped(&url("http://localhost:1/"), 100, "*/*")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EgressError::AddressRefused { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn of_a_mixed_answer_only_public_addresses_are_connected_to() {
+    let lookup =
+        ScriptedLookup::new(&[&["10.0.0.1", "1.1.1.1", "::1", "2606:4700::1111", "169.254.169.254"]]);
+    let reach = Reach::Public { allow_loopback: true };
+    let permitted = GuardedResolver::permitted(lookup.as_ref(), reach, "example.com")
+        .await
+        .unwrap();
+    let permitted: Vec<String> = permitted.iter().map(|address| address.ip().to_string()).collect();
+    assert_eq!(permitted, ["1.1.1.1", "2606:4700::1111"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_turns_private_is_refused_when_connecting() {
+    let lookup = ScriptedLookup::new(&[&["93.184.216.34"], &["10.0.0.1"]]);
+    let guard = GuardedResolver {
+        lookup,
+        reach: Reach::Public {
+            allow_loopback: false,
+        },
+    };
+    let first: Vec<SocketAddr> = guard
+        .resolve("example.com".parse().unwrap())
+        .await
+        .unwrap()
+        .collect();
+    assert_eq!(first, ["93.184.216.34:0".parse().unwrap()]);
+    let Err(error) = guard.resolve("example.com".parse().unwrap()).await else {
+        panic!("rebinding went through")
+    };
+    assert!(
+        matches!(error.downcast_ref(), Some(EgressError::AddressRefused { .. })),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_check_is_repeated_for_every_connection() {
+    let (address, connections) =
+        raw_server(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
+    let lookup = ScriptedLookup::new(&[&["127.0.0.1"], &["169.254.169.254"]]);
+    let client = EgressClient::with_lookup(DEVELOPMENT, lookup).unwrap();
+    let target = url(&format!("http://pds.localhost:{}/", address.port()));
+    assert_eq!(
+        &client.get_capped(&target, 100, "*/*").await.unwrap().bytes[..],
+        b"ok"
+    );
+    let error = client.get_capped(&target, 100, "*/*").await.unwrap_err();
+    assert!(matches!(error, EgressError::AddressRefused { .. }), "{error:?}");
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_told_apart() {
+    let client = EgressClient::with_lookup(PRODUCTION, ScriptedLookup::new(&[])).unwrap();
+    let error = client
+        .get_capped(&url("https://nowhere.example.com/"), 100, "*/*")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EgressError::UnknownHost { .. }), "{error:?}");
+}
+
+async fn redirecting(location: &str) -> MockServer {
+    let server = MockServer::start().await;
+    let redirect = ResponseTemplate::new(302).insert_header("location", location);
+    Mock::given(method("GET"))
+        .and(path("/start"))
+        .respond_with(redirect)
+        .mount(&server)
+        .await;
+    server
+}
+
+#[tokio::test]
+async fn redirects_to_addresses_that_are_not_public_are_refused() {
+    for location in [
+        "https://169.254.169.254/latest/meta-data/",
+        "http://169.254.169.254/",
+        "https://0xa9fea9fe/",
+        "https://[::ffff:169.254.169.254]/",
+        "https://10.0.0.1/",
+        "http://10.0.0.1/",
+        "https://user:word@example.com/",
+    ] {
+        let server = redirecting(location).await;
+        let error = client(DEVELOPMENT)
+            .get_capped(&url(&format!("{}/start", server.uri())), 100, "*/*")
+            .await;
+        let error = error.unwrap_err();
+        assert!(error.is_refusal(), "{location}: {error:?}");
+    }
+    let server = redirecting("file:///etc/passwd").await;
+    let answer = client(DEVELOPMENT)
+        .get_capped(&url(&format!("{}/start", server.uri())), 100, "*/*")
+        .await
+        .unwrap();
+    assert_eq!((answer.status.as_u16(), answer.bytes.len()), (302, 0));
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_name_with_a_private_address_is_refused() {
+    let server = redirecting("https://internal.example.com/").await;
+    let client = EgressClient::with_lookup(DEVELOPMENT, ScriptedLookup::new(&[&["192.168.0.10"]])).unwrap();
+    let error = client
+        .get_capped(&url(&format!("{}/start", server.uri())), 100, "*/*")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, EgressError::AddressRefused { ref host } if host == "internal.example.com"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn three_redirects_are_followed_and_a_fourth_is_not() {
+    let server = MockServer::start().await;
+    for hop in 0..4 {
+        let redirect = ResponseTemplate::new(302).insert_header("location", format!("/{}", hop + 1));
+        Mock::given(path(format!("/{hop}")))
+            .respond_with(redirect)
+            .mount(&server)
+            .await;
+    }
+    Mock::given(path("/4"))
+        .respond_with(ResponseTemplate::new(200).set_body_string("here"))
+        .mount(&server)
+        .await;
+    let client = client(DEVELOPMENT);
+    let answer = client
+        .get_capped(&url(&format!("{}/1", server.uri())), 100, "*/*")
+        .await
+        .unwrap();
+    assert_eq!(&answer.bytes[..], b"here");
+    let error = client
+        .get_capped(&url(&format!("{}/0", server.uri())), 100, "*/*")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EgressError::TooManyRedirects { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn requests_that_may_carry_a_token_follow_no_redirect() {
+    let server = redirecting("/elsewhere").await;
+    let request = client(DEVELOPMENT)
+        .request(Method::GET, &url(&format!("{}/start", server.uri())))
+        .unwrap();
+    let answer = request.bearer_auth("token").send().await.unwrap();
+    assert_eq!(answer.status(), 302);
+    assert_eq!(server.received_requests().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_announces_too_much_is_refused_unread() {
+    let server = MockServer::start().await;
+    Mock::given(path("/big"))
+        .respond_with(ResponseTemplate::new(200).set_body_bytes(vec![0; DEFAULT_BODY_CAP + 1]))
+        .mount(&server)
+        .await;
+    let target = url(&format!("{}/big", server.uri()));
+    let client = client(DEVELOPMENT);
+    let error = client
+        .get_capped(&target, DEFAULT_BODY_CAP, "*/*")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            EgressError::TooLarge {
+                limit: DEFAULT_BODY_CAP,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(
+        client
+            .get_capped(&target, DEFAULT_BODY_CAP + 1, "*/*")
+            .await
+            .unwrap()
+            .bytes
+            .len(),
+        DEFAULT_BODY_CAP + 1
+    );
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_is_cut_off_at_the_limit() {
+    let (address, _) = raw_server(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n0123456789").await;
+    let target = url(&format!("http://{address}/"));
+    let error = client(DEVELOPMENT)
+        .get_capped(&target, 9, "*/*")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, EgressError::TooLarge { limit: 9, .. }),
+        "{error:?}"
+    );
+    assert_eq!(
+        client(DEVELOPMENT)
+            .get_capped(&target, 10, "*/*")
+            .await
+            .unwrap()
+            .bytes
+            .len(),
+        10
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_drips_for_ever_ends_with_the_time_allowed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = url(&format!("http://{}/", listener.local_addr().unwrap()));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let mut drip = tokio::time::interval(Duration::from_millis(10));
+            let mut answer: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+            while stream.write_all(answer).await.is_ok() {
+                answer = b"x";
+                drip.tick().await;
+            }
+        }
+    });
+    let limits = Limits {
+        max_bytes: DEFAULT_BODY_CAP,
+        timeout: Duration::from_millis(300),
+    };
+    let error = client(DEVELOPMENT)
+        .get_within(&target, "*/*", limits)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EgressError::Timeout { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_ends_with_the_time_allowed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = url(&format!("http://{}/", listener.local_addr().unwrap()));
+    let limits = Limits {
+        max_bytes: 100,
+        timeout: Duration::from_millis(100),
+    };
+    let error = client(DEVELOPMENT)
+        .get_within(&target, "*/*", limits)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EgressError::Timeout { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn errors_name_the_host_and_never_the_rest_of_the_url() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = listener.local_addr().unwrap();
+    drop(listener);
+    let redirecting = redirecting("https://10.0.0.1/part/s3cret?X-Amz-Signature=s3cret").await;
+    let targets = [
+        format!("http://{closed}/part/s3cret?X-Amz-Signature=s3cret"),
+        "http://example.com/part/s3cret?X-Amz-Signature=s3cret#s3cret".to_owned(),
+        "https://user:s3cret@example.com/".to_owned(),
+        format!("{}/start?X-Amz-Signature=s3cret", redirecting.uri()),
+    ];
+    for target in targets {
+        let error = client(DEVELOPMENT)
+            .get_capped(&url(&target), 100, "*/*")
+            .await
+            .unwrap_err();
+        let text = chain(&error);
+        assert!(!text.contains("s3cret"), "{text}");
+        assert!(
+            text.contains("127.0.0.1") || text.contains("example.com") || text.contains("10.0.0.1"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn configured_hosts_may_be_anywhere_and_redirect_nowhere() {
+    let server = redirecting("/elsewhere").await;
+    let client = EgressClient::for_configured_hosts().unwrap();
+    client.check(&url("http://10.0.0.1:2582/")).unwrap();
+    let answer = client
+        .get_capped(&url(&format!("{}/start", server.uri())), 100, "*/*")
+        .await
+        .unwrap();
+    assert_eq!(answer.status, 302);
+}
+
+#[tokio::test]
+async fn it_is_an_xrpc_client_under_the_same_guard() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/xrpc/com.example.call"))
+        .respond_with(ResponseTemplate::new(200).set_body_string("{}"))
+        .mount(&server)
+        .await;
+    let request = |uri: String| {
+        http::Request::post(uri)
+            .header("content-type", "application/json")
+            .body(b"{}".to_vec())
+    };
+    let request_here = request(format!("{}/xrpc/com.example.call", server.uri())).unwrap();
+    assert_eq!(
+        client(DEVELOPMENT).send_http(request_here).await.unwrap().body(),
+        b"{}"
+    );
+    let request_here = request(format!("{}/xrpc/com.example.call", server.uri())).unwrap();
+    let error = client(PRODUCTION).send_http(request_here).await.unwrap_err();
+    assert!(
+        matches!(error.downcast_ref(), Some(EgressError::UrlRefused { .. })),
+        "{error:?}"
+    );
+}

@@ -12,6 +12,7 @@ use crate::syntax::{Did, Handle};
 const MAX_BYTES: usize = 4096;
 
 /// What the handle's host says.
+#[derive(Debug)]
 pub(super) enum Answer {
     /// It names a DID.
     Did(Did),

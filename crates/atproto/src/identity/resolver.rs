@@ -22,10 +22,10 @@ use crate::egress::{EgressClient, EgressError};
 use crate::syntax::{AtIdentifier, Did, Handle};
 
 /// How long an identity is believed by default (15 minutes; the protocol advises at most an hour).
-pub const DEFAULT_TTL: Duration = Duration::from_secs(15 * 60);
+pub const DEFAULT_TTL: Duration = Duration::from_mins(15);
 
 /// How long a firm "does not exist" is believed by default (1 minute).
-pub const DEFAULT_NEGATIVE_TTL: Duration = Duration::from_secs(60);
+pub const DEFAULT_NEGATIVE_TTL: Duration = Duration::from_mins(1);
 
 /// Identities kept at most, per kind of entry.
 const CAPACITY: u64 = 20_000;
@@ -33,7 +33,7 @@ const CAPACITY: u64 = 20_000;
 /// Times the document of one DID is fetched anew within [`REFRESH_WINDOW`] because a signature did not verify: enough
 /// for a rotated key, too few to make us hammer somebody's directory with forged tokens.
 const REFRESHES_PER_WINDOW: u32 = 5;
-const REFRESH_WINDOW: Duration = Duration::from_secs(60);
+const REFRESH_WINDOW: Duration = Duration::from_mins(1);
 
 /// Where to ask, and how long to believe the answer.
 #[derive(Clone, Debug)]
@@ -240,16 +240,28 @@ impl Resolver {
                 did,
             });
         }
-        if let Some(known) = self.identities.get(&did).await
-            && known.handle.as_ref() == Some(handle)
-        {
-            return Ok(known);
-        }
-        let identity = Arc::new(ResolvedIdentity::new(document, Some(handle.clone())));
-        self.identities
-            .insert(did, Arc::clone(&identity), self.clock.now() + self.config.ttl)
-            .await;
-        Ok(identity)
+        Ok(match self.composed(&document).await {
+            Some(known) if known.handle.as_ref() == Some(handle) => known,
+            _ => self.compose(document, Some(handle.clone()), self.config.ttl).await,
+        })
+    }
+
+    /// The identity made from exactly this document, if it is remembered: with the document, it goes.
+    async fn composed(&self, document: &Arc<DidDocument>) -> Option<Arc<ResolvedIdentity>> {
+        let known = self.identities.get(document.id()).await?;
+        Arc::ptr_eq(&known.document, document).then_some(known)
+    }
+
+    async fn compose(
+        &self,
+        document: Arc<DidDocument>,
+        handle: Option<Handle>,
+        life: Duration,
+    ) -> Arc<ResolvedIdentity> {
+        let identity = Arc::new(ResolvedIdentity::new(document, handle));
+        let expires_at = self.clock.now() + life;
+        self.identities.insert(identity.did.clone(), Arc::clone(&identity), expires_at).await;
+        identity
     }
 
     /// Whether the document of `did` may be fetched anew once more.
@@ -273,24 +285,13 @@ impl IdentityResolver for Resolver {
     }
 
     async fn resolve_did(&self, did: &Did) -> Result<Arc<ResolvedIdentity>, IdentityError> {
-        let did = did_web::normalise(did);
-        let compose = async {
-            let document = self.document(&did).await?;
-            let (handle, certain) = self.confirmed_handle(&document).await;
-            let life = if certain {
-                self.config.ttl
-            } else {
-                self.config.negative_ttl
-            };
-            Ok((
-                Arc::new(ResolvedIdentity::new(document, handle)),
-                self.clock.now() + life,
-            ))
-        };
-        self.identities
-            .get_or_try_insert(&did, compose)
-            .await
-            .map_err(|error| IdentityError::clone(&error))
+        let document = self.document(&did_web::normalise(did)).await?;
+        if let Some(known) = self.composed(&document).await {
+            return Ok(known);
+        }
+        let (handle, certain) = self.confirmed_handle(&document).await;
+        let life = if certain { self.config.ttl } else { self.config.negative_ttl };
+        Ok(self.compose(document, handle, life).await)
     }
 
     async fn resolve_document(&self, did: &Did) -> Result<Arc<DidDocument>, IdentityError> {
@@ -320,9 +321,7 @@ impl IdentityResolver for Resolver {
     }
 
     async fn invalidate_did(&self, did: &Did) {
-        let did = did_web::normalise(did);
-        self.documents.invalidate(&did).await;
-        self.identities.invalidate(&did).await;
+        self.documents.invalidate(&did_web::normalise(did)).await;
     }
 
     async fn invalidate_handle(&self, handle: &Handle) {

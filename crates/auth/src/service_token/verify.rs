@@ -40,7 +40,7 @@ pub async fn verify_service_token(
     check_audience(&claims.aud, own_did)?;
     let exp = check_times(&claims, now)?;
     check_method(claims.lxm.as_deref(), called_nsid)?;
-    check_signature(&jws, &did, resolver).await?;
+    let did = check_signature(&jws, did, resolver).await?;
     Ok(VerifiedServiceToken {
         did,
         lxm: claims.lxm,
@@ -90,23 +90,21 @@ fn check_method(lxm: Option<&str>, called_nsid: &str) -> Result<(), ServiceToken
     }
 }
 
+/// Returns the issuer as its document spells it, so that one account never appears under two names.
 async fn check_signature(
     jws: &UnverifiedJws<'_>,
-    did: &Did,
+    issuer: Did,
     resolver: &dyn IdentityResolver,
-) -> Result<(), ServiceTokenError> {
-    let unresolved = |source| ServiceTokenError::UnresolvedIssuer {
-        did: did.clone(),
-        source,
-    };
-    let known = resolver.resolve_document(did).await.map_err(unresolved)?;
+) -> Result<Did, ServiceTokenError> {
+    let unresolved = |source| ServiceTokenError::UnresolvedIssuer { did: issuer.clone(), source };
+    let known = resolver.resolve_document(&issuer).await.map_err(unresolved)?;
     if known.signing_key().is_some_and(|key| jws.is_signed_by(&key)) {
-        return Ok(());
+        return Ok(known.id().clone());
     }
-    let current = resolver.refresh_document(did).await.map_err(unresolved)?;
+    let current = resolver.refresh_document(&issuer).await.map_err(unresolved)?;
     match current.signing_key() {
-        None => Err(ServiceTokenError::NoSigningKey { did: did.clone() }),
-        Some(key) if jws.is_signed_by(&key) => Ok(()),
+        None => Err(ServiceTokenError::NoSigningKey { did: issuer }),
+        Some(key) if jws.is_signed_by(&key) => Ok(current.id().clone()),
         Some(_) => Err(ServiceTokenError::BadSignature),
     }
 }
