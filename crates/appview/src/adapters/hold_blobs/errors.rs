@@ -1,0 +1,102 @@
+//! What the answers of holds and stores mean.
+
+use std::time::Duration;
+
+use atcr_atproto::egress::EgressError;
+use atcr_atproto::lexicon::hold_upload::error as name;
+use atcr_atproto::xrpc::XrpcError;
+use http::{HeaderMap, StatusCode, header};
+
+use crate::registry::blob::ports::HoldError;
+
+/// What is asked of the hold decides what "not there" means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    Blob,
+    Upload,
+}
+
+/// Nothing came back.
+pub(super) fn transport(error: &EgressError) -> HoldError {
+    match error {
+        EgressError::Timeout { .. } => HoldError::TimedOut,
+        other => HoldError::Unreachable { reason: other.to_string() },
+    }
+}
+
+/// The hold answered an XRPC method with an error status.
+pub(super) fn xrpc(about: About, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> HoldError {
+    let error = XrpcError::from_response(status, body);
+    let message = || error.message.clone().unwrap_or_else(|| error.error.clone());
+    if error.is(name::QUOTA_EXCEEDED) {
+        return HoldError::QuotaExceeded { message: message() };
+    }
+    match status {
+        StatusCode::UNAUTHORIZED => HoldError::Unauthorized,
+        StatusCode::FORBIDDEN => HoldError::Forbidden { message: message() },
+        StatusCode::TOO_MANY_REQUESTS => HoldError::Busy { retry_after: retry_after(headers) },
+        _ if error.is(name::BLOB_NOT_FOUND) => HoldError::BlobNotFound,
+        _ if error.is(name::INVALID_UPLOAD_ID) => HoldError::UploadNotFound,
+        _ if error.is(name::INVALID_DIGEST) => HoldError::DigestRefused,
+        // Without the name it may be a proxy in front of the hold that does not know the path.
+        StatusCode::NOT_FOUND if about == About::Blob => HoldError::BlobNotFound,
+        _ => HoldError::Refused { status: status.as_u16(), message: format!("{} {}", error.error, message()) },
+    }
+}
+
+/// The store answered a signed URL with an error status.
+pub(super) fn store(about: About, status: StatusCode, headers: &HeaderMap) -> HoldError {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            HoldError::Forbidden { message: "the store refuses the signed URL".to_owned() }
+        }
+        StatusCode::NOT_FOUND | StatusCode::GONE => match about {
+            About::Blob => HoldError::BlobNotFound,
+            About::Upload => HoldError::UploadNotFound,
+        },
+        StatusCode::TOO_MANY_REQUESTS => HoldError::Busy { retry_after: retry_after(headers) },
+        _ => HoldError::Refused { status: status.as_u16(), message: "its store failed".to_owned() },
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(about: About, status: u16, body: &str) -> HoldError {
+        xrpc(about, StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
+    }
+
+    #[test]
+    fn names_and_statuses_of_a_hold_become_domain_errors() {
+        let quota = r#"{"error":"QuotaExceeded","message":"5 GiB used"}"#;
+        assert!(
+            matches!(answer(About::Upload, 403, quota), HoldError::QuotaExceeded { message } if message == "5 GiB used")
+        );
+        assert!(matches!(answer(About::Blob, 401, ""), HoldError::Unauthorized));
+        assert!(
+            matches!(answer(About::Blob, 403, r#"{"error":"Forbidden","message":"not crew"}"#), HoldError::Forbidden { message } if message == "not crew")
+        );
+        assert!(matches!(answer(About::Blob, 404, "nothing here"), HoldError::BlobNotFound));
+        assert!(matches!(answer(About::Blob, 400, r#"{"error":"BlobNotFound"}"#), HoldError::BlobNotFound));
+        assert!(matches!(answer(About::Upload, 404, r#"{"error":"InvalidUploadId"}"#), HoldError::UploadNotFound));
+        assert!(matches!(answer(About::Upload, 404, "no such route"), HoldError::Refused { status: 404, .. }));
+        assert!(matches!(answer(About::Upload, 400, r#"{"error":"InvalidDigest"}"#), HoldError::DigestRefused));
+        assert!(matches!(answer(About::Upload, 429, ""), HoldError::Busy { .. }));
+        let failed = answer(About::Upload, 500, r#"{"error":"CompletionFailed","message":"disk"}"#);
+        assert!(failed.is_transient());
+    }
+
+    #[test]
+    fn a_store_that_no_longer_takes_the_url_is_told_from_one_that_lost_the_upload() {
+        let headers = HeaderMap::new();
+        assert!(matches!(store(About::Upload, StatusCode::FORBIDDEN, &headers), HoldError::Forbidden { .. }));
+        assert!(matches!(store(About::Upload, StatusCode::NOT_FOUND, &headers), HoldError::UploadNotFound));
+        assert!(store(About::Upload, StatusCode::SERVICE_UNAVAILABLE, &headers).is_transient());
+    }
+}

@@ -1,0 +1,122 @@
+//! Blobs: `GET`, `HEAD` and `DELETE /v2/<name>/blobs/<digest>`.
+//!
+//! A `GET` is answered with a redirect to the hold's store, so that the bytes do not pass through here and ranges are the store's
+//! business. Clients that cannot follow it get the bytes from here: those that send [`BLOB_DELIVERY`]` : proxy`, and those whose
+//! `User-Agent` the operator has listed.
+
+use axum::body::Body;
+use axum::response::Response;
+use atcr_oci::header::DOCKER_CONTENT_DIGEST;
+use atcr_oci::{Digest, RegistryRequest};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, USER_AGENT,
+};
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use super::RegistryCall;
+use crate::registry::access::{Granted, Pull};
+use crate::registry::blob::Blobs;
+use crate::registry::blob::ports::DownloadExtent;
+use crate::registry::error::RegistryError;
+use crate::state::AppState;
+
+/// Request header by which a client chooses how it gets a blob: `proxy` for the bytes from here, anything else for a redirect.
+pub const BLOB_DELIVERY: HeaderName = HeaderName::from_static("x-atcr-blob-delivery");
+
+/// Blobs are bytes; what they mean is said by the manifest.
+const OCTET_STREAM: &str = "application/octet-stream";
+
+/// Answers a request about a blob.
+///
+/// # Errors
+/// Those of [`Blobs`]; `Unsupported` for a deletion.
+pub async fn handle(state: &AppState, call: RegistryCall) -> Result<Response, RegistryError> {
+    respond(&state.blobs, call).await
+}
+
+/// [`handle`] with just the use case it needs.
+///
+/// # Errors
+/// As [`handle`].
+pub async fn respond(blobs: &Blobs, call: RegistryCall) -> Result<Response, RegistryError> {
+    match &call.request {
+        RegistryRequest::BlobHead { digest, .. } => head(blobs, &call.grant()?, digest).await,
+        RegistryRequest::BlobGet { digest, .. } => get(blobs, &call.grant()?, digest, &call.headers).await,
+        RegistryRequest::BlobDelete { .. } => Err(RegistryError::Unsupported {
+            reason: "blobs are not deleted one by one: a hold removes those that no manifest names any more".to_owned(),
+        }),
+        _ => Err(RegistryError::Internal { what: "not a request about a blob".to_owned() }),
+    }
+}
+
+async fn head(blobs: &Blobs, grant: &Granted<Pull>, digest: &Digest) -> Result<Response, RegistryError> {
+    let size = blobs.size(grant, digest).await?;
+    let response = Response::builder()
+        .header(CONTENT_TYPE, OCTET_STREAM)
+        .header(CONTENT_LENGTH, size)
+        .header(ACCEPT_RANGES, "bytes")
+        .header(DOCKER_CONTENT_DIGEST, digest.to_string());
+    finish(response, Body::empty())
+}
+
+async fn get(
+    blobs: &Blobs,
+    grant: &Granted<Pull>,
+    digest: &Digest,
+    headers: &HeaderMap,
+) -> Result<Response, RegistryError> {
+    if wants_proxy(blobs, headers) {
+        return proxied(blobs, grant, digest, text(headers, &RANGE)).await;
+    }
+    let url = blobs.url(grant, digest).await?;
+    let response = Response::builder()
+        .status(StatusCode::TEMPORARY_REDIRECT)
+        .header(LOCATION, url.expose().as_str())
+        // The URL is the caller's alone and ends soon.
+        .header(CACHE_CONTROL, "private, no-store")
+        .header(DOCKER_CONTENT_DIGEST, digest.to_string());
+    finish(response, Body::empty())
+}
+
+async fn proxied(
+    blobs: &Blobs,
+    grant: &Granted<Pull>,
+    digest: &Digest,
+    range: Option<&str>,
+) -> Result<Response, RegistryError> {
+    let download = blobs.open(grant, digest, range).await?;
+    let mut response = Response::builder()
+        .header(CONTENT_TYPE, OCTET_STREAM)
+        .header(ACCEPT_RANGES, "bytes")
+        .header(DOCKER_CONTENT_DIGEST, digest.to_string());
+    response = match download.extent {
+        DownloadExtent::Whole => response,
+        DownloadExtent::Range(range) => {
+            response.status(StatusCode::PARTIAL_CONTENT).header(CONTENT_RANGE, range)
+        }
+        DownloadExtent::Unsatisfiable(range) => {
+            let response = response.status(StatusCode::RANGE_NOT_SATISFIABLE);
+            match range {
+                Some(range) => response.header(CONTENT_RANGE, range),
+                None => response,
+            }
+        }
+    };
+    if let Some(len) = download.len {
+        response = response.header(CONTENT_LENGTH, len);
+    }
+    finish(response, Body::from_stream(download.bytes))
+}
+
+fn wants_proxy(blobs: &Blobs, headers: &HeaderMap) -> bool {
+    let asked = text(headers, &BLOB_DELIVERY).is_some_and(|delivery| delivery.eq_ignore_ascii_case("proxy"));
+    asked || text(headers, &USER_AGENT).is_some_and(|agent| blobs.wants_proxy(agent))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn finish(response: http::response::Builder, body: Body) -> Result<Response, RegistryError> {
+    response.body(body).map_err(|error| RegistryError::Internal { what: error.to_string() })
+}

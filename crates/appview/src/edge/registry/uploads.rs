@@ -1,0 +1,117 @@
+//! Uploads: everything under `/v2/<name>/blobs/uploads/`.
+
+use std::io;
+
+use axum::body::Body;
+use axum::response::Response;
+use atcr_oci::header::{DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID};
+use atcr_oci::{ContentRange, RegistryRequest, RepositoryName, blob_path, upload_path};
+use futures_util::TryStreamExt as _;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use super::RegistryCall;
+use crate::registry::access::Push;
+use crate::registry::error::RegistryError;
+use crate::registry::upload::{StoredBlob, UploadBody, UploadProgress, Uploads};
+use crate::state::AppState;
+
+/// Answers a request about an upload.
+///
+/// # Errors
+/// Those of [`Uploads`]; `HeaderInvalid` for a `Content-Range` or `Content-Length` that cannot be read.
+pub async fn handle(state: &AppState, call: RegistryCall) -> Result<Response, RegistryError> {
+    respond(&state.uploads, call).await
+}
+
+/// [`handle`] with just the use case it needs.
+///
+/// # Errors
+/// As [`handle`].
+pub async fn respond(uploads: &Uploads, call: RegistryCall) -> Result<Response, RegistryError> {
+    let grant = call.grant::<Push>()?;
+    let name = &call.context.name;
+    match &call.request {
+        RegistryRequest::UploadStart { digest: Some(digest), .. } => {
+            let body = upload_body(&call.headers, call.body)?;
+            stored(name, &uploads.put_whole(&grant, digest, body).await?)
+        }
+        RegistryRequest::UploadStart { mount, digest_algorithm, .. } => {
+            if let Some(mount) = mount
+                && let Some(blob) = uploads.mount(&grant, call.claims.as_ref(), mount).await?
+            {
+                return stored(name, &blob);
+            }
+            progress(StatusCode::ACCEPTED, name, &uploads.start(&grant, *digest_algorithm).await?)
+        }
+        RegistryRequest::UploadPatch { session, .. } => {
+            let body = upload_body(&call.headers, call.body)?;
+            progress(StatusCode::ACCEPTED, name, &uploads.append(&grant, session, body).await?)
+        }
+        RegistryRequest::UploadStatus { session, .. } => {
+            progress(StatusCode::NO_CONTENT, name, &uploads.status(&grant, session).await?)
+        }
+        RegistryRequest::UploadComplete { session, digest, .. } => {
+            let body = upload_body(&call.headers, call.body)?;
+            stored(name, &uploads.complete(&grant, session, digest, body).await?)
+        }
+        RegistryRequest::UploadCancel { session, .. } => {
+            uploads.cancel(&grant, session).await?;
+            finish(Response::builder().status(StatusCode::NO_CONTENT))
+        }
+        _ => Err(RegistryError::Internal { what: "not a request about an upload".to_owned() }),
+    }
+}
+
+fn upload_body(headers: &HeaderMap, body: Body) -> Result<UploadBody, RegistryError> {
+    let range = match text(headers, &CONTENT_RANGE)? {
+        None => None,
+        Some(text) => {
+            let range: ContentRange = text.parse().map_err(|_| invalid("Content-Range", "expected <first>-<last>"))?;
+            Some((range.start(), range.end()))
+        }
+    };
+    let len = match text(headers, &CONTENT_LENGTH)? {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_| invalid("Content-Length", "expected a number of bytes"))?),
+    };
+    let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
+    Ok(UploadBody { len, range, bytes })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, RegistryError> {
+    let value = headers.get(name).map(|value| value.to_str());
+    value.transpose().map_err(|_| invalid("Content-Range", "not ASCII"))
+}
+
+fn invalid(header: &'static str, reason: &str) -> RegistryError {
+    RegistryError::HeaderInvalid { header, reason: reason.to_owned() }
+}
+
+/// Where a session stands. `Range` is inclusive and cannot say "nothing": `0-0` stands for that, as clients expect it.
+fn progress(
+    status: StatusCode,
+    name: &RepositoryName,
+    progress: &UploadProgress,
+) -> Result<Response, RegistryError> {
+    finish(
+        Response::builder()
+            .status(status)
+            .header(LOCATION, upload_path(name, &progress.session))
+            .header(RANGE, format!("0-{}", progress.offset.saturating_sub(1)))
+            .header(DOCKER_UPLOAD_UUID, progress.session.as_str()),
+    )
+}
+
+fn stored(name: &RepositoryName, blob: &StoredBlob) -> Result<Response, RegistryError> {
+    finish(
+        Response::builder()
+            .status(StatusCode::CREATED)
+            .header(LOCATION, blob_path(name, &blob.digest))
+            .header(DOCKER_CONTENT_DIGEST, blob.digest.to_string()),
+    )
+}
+
+fn finish(response: http::response::Builder) -> Result<Response, RegistryError> {
+    response.body(Body::empty()).map_err(|error| RegistryError::Internal { what: error.to_string() })
+}

@@ -1,0 +1,133 @@
+//! The end of an upload: the digest decides.
+
+use atcr_oci::Digest;
+
+use super::chunks::ChunkReader;
+use super::session::{RemoteUpload, UploadSession};
+use super::transfer::Transfer;
+use super::{DRAIN_BYTES, StoredBlob, UploadBody, Uploads, check_range, check_received};
+use crate::registry::blob::hold_access::CallError;
+use crate::registry::blob::ports::HoldError;
+use crate::registry::error::RegistryError;
+
+/// How often completion is asked for when the answer is lost: asking again is harmless.
+const ATTEMPTS: u32 = 2;
+
+impl Uploads {
+    /// Takes in what is left and completes the upload. On failure the session stands where it stood before, except that a digest
+    /// that does not fit discards it.
+    pub(super) async fn finish(
+        &self,
+        transfer: &mut Transfer<'_>,
+        digest: &Digest,
+        body: UploadBody,
+    ) -> Result<StoredBlob, RegistryError> {
+        let whole = transfer.session.offset == 0;
+        if whole {
+            transfer.session.expect_digest(digest);
+        }
+        let mut reader = ChunkReader::new(body.bytes, self.body_idle);
+        let taken = match check_range(&transfer.session, body.len, body.range) {
+            Ok(()) => transfer.take_in(&mut reader, body.len, whole).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = taken.and_then(|()| check_received(&reader, body.len, body.range)) {
+            reader.drain(DRAIN_BYTES).await;
+            return Err(self.after_failure(&transfer.session, error).await);
+        }
+        let verified = match transfer.session.hash.digest(digest.algorithm()) {
+            Some(actual) if actual != *digest => {
+                self.discard(&transfer.session).await;
+                return Err(RegistryError::DigestMismatch { expected: digest.clone(), actual });
+            }
+            computed => computed.is_some(),
+        };
+        let size = transfer.session.offset;
+        if let Err(error) = transfer.flush(whole.then_some(size)).await {
+            // The answer to an earlier request may have been lost after the hold had completed the upload.
+            let lost = matches!(error, RegistryError::UploadUnknown { .. });
+            if !(lost && self.is_stored(&transfer.session, digest).await) {
+                return Err(self.after_failure(&transfer.session, error).await);
+            }
+        } else if let Err(error) = self.complete_at_hold(&transfer.session, digest, verified).await {
+            return Err(self.after_failure(&transfer.session, error).await);
+        }
+        self.blobs.remember(&transfer.session.hold, &transfer.session.did, digest, size);
+        Ok(StoredBlob { digest: digest.clone(), size })
+    }
+
+    async fn complete_at_hold(
+        &self,
+        session: &UploadSession,
+        digest: &Digest,
+        verified: bool,
+    ) -> Result<(), RegistryError> {
+        let unknown = || RegistryError::UploadUnknown { session: session.id.clone() };
+        let remote = session.remote.as_ref().ok_or_else(unknown)?;
+        // A hold that neither hashes nor is known to read what it is given would take anything for the blob.
+        if !verified && !remote.traits.announced {
+            return Err(RegistryError::UploadInvalid {
+                reason: "say digest-algorithm=sha512 when starting the upload of a large blob".to_owned(),
+            });
+        }
+        let mut attempt = 1;
+        loop {
+            let error = match self.ask_to_complete(session, remote, digest, verified).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            match error {
+                CallError::Hold(HoldError::UploadNotFound) => {
+                    let stored = self.is_stored(session, digest).await;
+                    return if stored { Ok(()) } else { Err(unknown()) };
+                }
+                CallError::Hold(HoldError::DigestRefused) => {
+                    self.discard(session).await;
+                    return Err(RegistryError::DigestRefused {
+                        hold: session.hold.did.clone(),
+                        digest: digest.clone(),
+                    });
+                }
+                error if error.is_passing() && attempt < ATTEMPTS => {
+                    tracing::warn!(hold.did = %session.hold.did, %digest, %error, "completion is asked for again");
+                    attempt += 1;
+                }
+                error => return Err(error.at(&session.hold)),
+            }
+        }
+    }
+
+    async fn ask_to_complete(
+        &self,
+        session: &UploadSession,
+        remote: &RemoteUpload,
+        digest: &Digest,
+        verified: bool,
+    ) -> Result<(), CallError> {
+        let hold = &session.hold;
+        let vouch = verified && remote.traits.announced && !remote.traits.hashes;
+        self.access
+            .as_user(&session.principal(), hold, |token| async move {
+                // Signed per attempt: such a statement lives for a minute only.
+                let proof = vouch
+                    .then(|| self.proofs.prove(&hold.did, &session.did, &remote.id, digest, session.offset))
+                    .flatten();
+                self.gateway
+                    .complete_upload(hold, &token, &remote.id, digest, &session.parts, proof.as_ref())
+                    .await
+            })
+            .await
+    }
+
+    /// Whether the hold has the blob of this session already. A hold that cannot say does not have it.
+    async fn is_stored(&self, session: &UploadSession, digest: &Digest) -> bool {
+        let hold = &session.hold;
+        let size = self
+            .access
+            .as_user(&session.principal(), hold, |token| async move {
+                self.gateway.stat(hold, &session.did, digest, Some(&token)).await
+            })
+            .await;
+        matches!(size, Ok(Some(size)) if size == session.offset)
+    }
+}
