@@ -79,7 +79,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = format!("{error} {error:?}");
     let mut cause = error.source();
     while let Some(current) = cause {
-        text.push_str(&format!(" / {current} {current:?}"));
+        text = format!("{text} / {current} {current:?}");
         cause = current.source();
     }
     text

@@ -27,10 +27,14 @@ pub(super) enum Answer {
 /// # Spec
 /// atproto specs "Handle", HTTPS well-known method.
 pub(super) async fn resolve(egress: &EgressClient, handle: &Handle) -> Result<Answer, IdentityError> {
-    let Ok(url) = Url::parse(&format!("https://{handle}/.well-known/atproto-did")) else {
-        return Ok(Answer::None);
-    };
-    let answer = match egress.get_capped(&url, MAX_BYTES, "text/plain").await {
+    match Url::parse(&format!("https://{handle}/.well-known/atproto-did")) {
+        Ok(url) => ask(egress, handle, &url).await,
+        Err(_) => Ok(Answer::None),
+    }
+}
+
+pub(super) async fn ask(egress: &EgressClient, handle: &Handle, url: &Url) -> Result<Answer, IdentityError> {
+    let answer = match egress.get_capped(url, MAX_BYTES, "text/plain").await {
         Ok(answer) => answer,
         // A page of that size is somebody's website, not a DID.
         Err(EgressError::TooLarge { .. } | EgressError::TooManyRedirects { .. }) => return Ok(Answer::None),

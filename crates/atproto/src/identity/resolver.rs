@@ -242,7 +242,10 @@ impl Resolver {
         }
         Ok(match self.composed(&document).await {
             Some(known) if known.handle.as_ref() == Some(handle) => known,
-            _ => self.compose(document, Some(handle.clone()), self.config.ttl).await,
+            _ => {
+                self.compose(document, Some(handle.clone()), self.config.ttl)
+                    .await
+            }
         })
     }
 
@@ -260,7 +263,9 @@ impl Resolver {
     ) -> Arc<ResolvedIdentity> {
         let identity = Arc::new(ResolvedIdentity::new(document, handle));
         let expires_at = self.clock.now() + life;
-        self.identities.insert(identity.did.clone(), Arc::clone(&identity), expires_at).await;
+        self.identities
+            .insert(identity.did.clone(), Arc::clone(&identity), expires_at)
+            .await;
         identity
     }
 
@@ -290,7 +295,11 @@ impl IdentityResolver for Resolver {
             return Ok(known);
         }
         let (handle, certain) = self.confirmed_handle(&document).await;
-        let life = if certain { self.config.ttl } else { self.config.negative_ttl };
+        let life = if certain {
+            self.config.ttl
+        } else {
+            self.config.negative_ttl
+        };
         Ok(self.compose(document, handle, life).await)
     }
 

@@ -1,1 +1,6 @@
+//! The document parser, the cache, and the resolver against a directory and hosts on this machine.
 
+mod cache;
+mod document;
+mod network;
+mod resolver;

@@ -1,0 +1,551 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::json;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::network::{Network, PLC, answer, did, document, egress, handle, key};
+use crate::egress::DEFAULT_BODY_CAP;
+use crate::identity::handle_well_known::{self, Answer};
+use crate::identity::resolver::{DEFAULT_NEGATIVE_TTL, DEFAULT_TTL};
+use crate::identity::{IdentityError, IdentityResolver as _};
+use crate::syntax::AtIdentifier;
+
+const ALICE: &str = "alice.example.com";
+
+fn identifier(text: &str) -> AtIdentifier {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_plc_did_is_resolved_with_its_confirmed_handle() {
+    let network = Network::start().await;
+    let key = key();
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &key)).await;
+    network.dns.set(ALICE, &[&format!("did={PLC}")]);
+    let identity = network.resolver.resolve_did(&did(PLC)).await.unwrap();
+    assert_eq!(identity.handle, Some(handle(ALICE)));
+    assert_eq!(identity.signing_key, Some(key.public_key()));
+    assert_eq!(
+        identity.pds.as_ref().unwrap().as_str(),
+        "https://pds.example.com/"
+    );
+}
+
+#[tokio::test]
+async fn a_handle_is_resolved_by_dns_and_confirmed_by_the_document() {
+    let network = Network::start().await;
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &key())).await;
+    network.dns.set(ALICE, &["v=spf1 -all", &format!("did={PLC}")]);
+    let identity = network
+        .resolver
+        .resolve(&identifier("Alice.Example.COM"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (identity.did.as_str(), &identity.handle),
+        (PLC, &Some(handle(ALICE)))
+    );
+    assert!(Arc::ptr_eq(
+        &identity,
+        &network.resolver.resolve(&identifier(PLC)).await.unwrap()
+    ));
+}
+
+#[tokio::test]
+async fn a_handle_that_the_document_does_not_claim_is_refused() {
+    let network = Network::start().await;
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &key())).await;
+    network.dns.set("mallory.example.com", &[&format!("did={PLC}")]);
+    let error = network
+        .resolver
+        .resolve(&identifier("mallory.example.com"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, IdentityError::HandleNotConfirmed { did, .. } if did.as_str() == PLC),
+        "{error:?}"
+    );
+    assert!(error.is_not_found() && !error.is_transient());
+}
+
+#[tokio::test]
+async fn a_claimed_handle_that_leads_elsewhere_is_left_out() {
+    let network = Network::start().await;
+    network
+        .publish_plc(PLC, 200, &document(PLC, "bob.example.com", &key()))
+        .await;
+    network
+        .dns
+        .set("bob.example.com", &["did=did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"]);
+    assert_eq!(
+        network.resolver.resolve_did(&did(PLC)).await.unwrap().handle,
+        None
+    );
+}
+
+#[tokio::test]
+async fn a_handle_newer_than_the_remembered_document_is_found() {
+    let network = Network::start().await;
+    network
+        .publish_plc(PLC, 200, &document(PLC, "old.example.com", &key()))
+        .await;
+    network.resolver.resolve_did(&did(PLC)).await.unwrap();
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &key())).await;
+    network.dns.set(ALICE, &[&format!("did={PLC}")]);
+    assert_eq!(
+        network.resolver.resolve(&identifier(ALICE)).await.unwrap().handle,
+        Some(handle(ALICE))
+    );
+    assert_eq!(
+        network.resolver.resolve_did(&did(PLC)).await.unwrap().handle,
+        Some(handle(ALICE))
+    );
+}
+
+#[tokio::test]
+async fn contradicting_or_senseless_txt_records_name_nobody() {
+    let network = Network::start().await;
+    network.dns.set(
+        "two.example.com",
+        &[&format!("did={PLC}"), "did=did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"],
+    );
+    network.dns.set("text.example.com", &["did=hello"]);
+    network.dns.set("bare.example.com", &[PLC]);
+    for name in [
+        "two.example.com",
+        "text.example.com",
+        "bare.example.com",
+        "none.example.com",
+        "alice.local",
+    ] {
+        let error = network.resolver.resolve(&identifier(name)).await.unwrap_err();
+        assert!(
+            matches!(error, IdentityError::HandleNotFound { .. }),
+            "{name}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_handle_on_a_host_that_must_not_be_contacted_is_not_found() {
+    let network = Network::start().await;
+    let error = network
+        .resolver
+        .resolve(&identifier("internal.example.com"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, IdentityError::HandleNotFound { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_dns_outage_is_told_from_absence_and_not_remembered() {
+    let network = Network::start().await;
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &key())).await;
+    network.dns.set(ALICE, &[&format!("did={PLC}")]);
+    network.dns.set_down(true);
+    let error = network.resolver.resolve(&identifier(ALICE)).await.unwrap_err();
+    assert!(error.is_transient() && !error.is_not_found(), "{error:?}");
+    network.dns.set_down(false);
+    network.resolver.resolve(&identifier(ALICE)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_absent_handle_is_remembered_for_the_negative_ttl() {
+    let network = Network::start().await;
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &key())).await;
+    network.resolver.resolve(&identifier(ALICE)).await.unwrap_err();
+    network.dns.set(ALICE, &[&format!("did={PLC}")]);
+    network.resolver.resolve(&identifier(ALICE)).await.unwrap_err();
+    assert_eq!(network.dns.queries.load(Ordering::SeqCst), 1);
+    network.clock.advance(DEFAULT_NEGATIVE_TTL);
+    network.resolver.resolve(&identifier(ALICE)).await.unwrap();
+}
+
+#[tokio::test]
+async fn invalidating_a_handle_asks_again() {
+    let network = Network::start().await;
+    network.resolver.resolve(&identifier(ALICE)).await.unwrap_err();
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &key())).await;
+    network.dns.set(ALICE, &[&format!("did={PLC}")]);
+    network.resolver.invalidate_handle(&handle(ALICE)).await;
+    assert_eq!(
+        network
+            .resolver
+            .resolve(&identifier(ALICE))
+            .await
+            .unwrap()
+            .did
+            .as_str(),
+        PLC
+    );
+}
+
+#[tokio::test]
+async fn a_did_is_fetched_once_for_many_and_again_when_expired_or_invalidated() {
+    let network = Network::start().await;
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &key())).await;
+    let plc = did(PLC);
+    let askers = (0..50).map(|_| network.resolver.resolve_document(&plc));
+    for answer in futures_util::future::join_all(askers).await {
+        answer.unwrap();
+    }
+    assert_eq!(network.plc_requests().await, 1);
+    network.clock.advance(DEFAULT_TTL);
+    network.resolver.resolve_document(&plc).await.unwrap();
+    assert_eq!(network.plc_requests().await, 2);
+    network.resolver.invalidate_did(&plc).await;
+    network.resolver.resolve_did(&plc).await.unwrap();
+    network.resolver.resolve_did(&plc).await.unwrap();
+    assert_eq!(network.plc_requests().await, 3);
+}
+
+#[tokio::test]
+async fn an_unknown_did_is_remembered_and_a_failing_directory_is_not() {
+    let network = Network::start().await;
+    let plc = did(PLC);
+    network.publish_plc(PLC, 503, &json!({})).await;
+    for _ in 0..2 {
+        assert!(
+            network
+                .resolver
+                .resolve_did(&plc)
+                .await
+                .unwrap_err()
+                .is_transient()
+        );
+    }
+    assert_eq!(network.plc_requests().await, 2);
+    network
+        .publish_plc(PLC, 404, &json!({"message": "DID not registered"}))
+        .await;
+    for _ in 0..2 {
+        let error = network.resolver.resolve_did(&plc).await.unwrap_err();
+        assert!(matches!(error, IdentityError::DidNotFound { .. }), "{error:?}");
+    }
+    assert_eq!(network.plc_requests().await, 1);
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &key())).await;
+    network.clock.advance(DEFAULT_NEGATIVE_TTL);
+    network.resolver.resolve_did(&plc).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tombstoned_did_does_not_exist() {
+    let network = Network::start().await;
+    network.publish_plc(PLC, 410, &json!({})).await;
+    assert!(
+        network
+            .resolver
+            .resolve_did(&did(PLC))
+            .await
+            .unwrap_err()
+            .is_not_found()
+    );
+}
+
+#[tokio::test]
+async fn plc_identifiers_that_cannot_exist_never_reach_the_directory() {
+    let network = Network::start().await;
+    Mock::given(any())
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&network.plc)
+        .await;
+    for text in [
+        "did:plc:short",
+        "did:plc:..%2f..%2fadmin",
+        "did:plc:ewvi7nxzyoun6zhxrhs64oi1",
+        "did:plc:EWVI7NXZYOUN6ZHXRHS64OIZ",
+    ] {
+        assert!(
+            network
+                .resolver
+                .resolve_did(&did(text))
+                .await
+                .unwrap_err()
+                .is_not_found(),
+            "{text}"
+        );
+    }
+    assert_eq!(network.plc_requests().await, 0);
+}
+
+#[tokio::test]
+async fn a_did_web_on_this_machine_is_resolved_over_http_in_development() {
+    let network = Network::start().await;
+    let web = network.web_did();
+    network
+        .publish_web(200, &document(web.as_str(), ALICE, &key()))
+        .await;
+    assert_eq!(network.resolver.resolve_document(&web).await.unwrap().id(), &web);
+    // Older files spell the port without escaping; it is the same DID.
+    let unescaped = did(&web.as_str().replace("%3A", ":"));
+    assert_eq!(
+        network.resolver.resolve_document(&unescaped).await.unwrap().id(),
+        &web
+    );
+    assert_eq!(network.host.received_requests().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_did_web_on_this_machine_is_refused_in_production() {
+    let network = Network::start().await;
+    let config = crate::identity::ResolverConfig::new(network.plc.uri().parse().unwrap());
+    let resolver = crate::identity::Resolver::with_dns(
+        config,
+        egress(false),
+        network.clock.clone(),
+        network.dns.clone(),
+    )
+    .unwrap();
+    for web in [
+        network.web_did(),
+        did("did:web:localhost%3A8080"),
+        did("did:web:localhost"),
+    ] {
+        let error = resolver.resolve_document(&web).await.unwrap_err();
+        assert!(matches!(error, IdentityError::Refused { .. }), "{web}: {error:?}");
+    }
+    assert_eq!(network.host.received_requests().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn did_webs_that_point_inside_are_refused() {
+    let network = Network::start().await;
+    for text in [
+        "did:web:169.254.169.254",
+        "did:web:10.0.0.1%3A8080",
+        "did:web:192.168.0.1",
+        "did:web:2130706434",
+        "did:web:0xa9fea9fe",
+        "did:web:0.0.0.0",
+        "did:web:internal.example.com",
+    ] {
+        let error = network.resolver.resolve_document(&did(text)).await.unwrap_err();
+        let refused = matches!(error, IdentityError::Refused { .. });
+        // 2130706434 is 127.0.0.2, which development allows and where nobody listens.
+        assert!(
+            refused || (text.ends_with("434") && error.is_transient()),
+            "{text}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn kinds_of_did_that_atproto_does_not_use_are_refused() {
+    let network = Network::start().await;
+    for text in [
+        "did:key:zQ3abc",
+        "did:web:example.com:users:alice",
+        "did:web:example.com%2Fpath",
+        "did:ion:abc",
+    ] {
+        let error = network.resolver.resolve_document(&did(text)).await.unwrap_err();
+        assert!(
+            matches!(error, IdentityError::UnsupportedDid { .. }),
+            "{text}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_did_web_document_must_be_its_own_small_and_in_place() {
+    let network = Network::start().await;
+    let web = network.web_did();
+    let resolve = async || {
+        network.resolver.invalidate_did(&web).await;
+        network.resolver.resolve_document(&web).await.unwrap_err()
+    };
+    network
+        .publish_web(200, &document("did:web:example.com", ALICE, &key()))
+        .await;
+    assert!(matches!(resolve().await, IdentityError::InvalidDocument { .. }));
+    network
+        .publish_web(200, &json!({"id": web, "padding": "x".repeat(DEFAULT_BODY_CAP)}))
+        .await;
+    assert!(matches!(resolve().await, IdentityError::InvalidDocument { .. }));
+    network.publish_web(404, &json!({})).await;
+    assert!(matches!(resolve().await, IdentityError::DidNotFound { .. }));
+    for status in [500, 502, 429] {
+        network.publish_web(status, &json!({})).await;
+        assert!(resolve().await.is_transient(), "{status}");
+    }
+    network.host.reset().await;
+    let inside = ResponseTemplate::new(302).insert_header("location", "https://169.254.169.254/latest/");
+    Mock::given(any()).respond_with(inside).mount(&network.host).await;
+    assert!(matches!(resolve().await, IdentityError::Refused { .. }));
+}
+
+#[tokio::test]
+async fn a_host_that_is_down_is_told_from_one_that_does_not_exist() {
+    let network = Network::start().await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let web = did(&format!("did:web:127.0.0.1%3A{port}"));
+    let error = network.resolver.resolve_document(&web).await.unwrap_err();
+    assert!(
+        matches!(&error, IdentityError::Unreachable { host, .. } if host == "127.0.0.1"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_configured_handle_resolver_is_asked_first() {
+    let network = Network::with_handle_resolver(true).await;
+    network
+        .publish_plc(PLC, 200, &document(PLC, "alice.test", &key()))
+        .await;
+    network
+        .publish_handle("alice.test", 200, &json!({"did": PLC}))
+        .await;
+    let unknown = json!({"error": "InvalidRequest", "message": "Unable to resolve handle"});
+    network.publish_handle("bob.test", 400, &unknown).await;
+    network.publish_handle(ALICE, 400, &unknown).await;
+    let identity = network.resolver.resolve(&identifier("alice.test")).await.unwrap();
+    assert_eq!(identity.did.as_str(), PLC);
+    assert!(
+        network
+            .resolver
+            .resolve(&identifier("bob.test"))
+            .await
+            .unwrap_err()
+            .is_not_found()
+    );
+    assert_eq!(network.dns.queries.load(Ordering::SeqCst), 0);
+    // Public handles it does not know are still looked for in DNS.
+    network.dns.set(ALICE, &["did=did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"]);
+    let error = network.resolver.resolve(&identifier(ALICE)).await.unwrap_err();
+    assert_eq!(network.dns.queries.load(Ordering::SeqCst), 1);
+    assert!(matches!(error, IdentityError::DidNotFound { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_failing_handle_resolver_makes_absence_uncertain() {
+    let network = Network::with_handle_resolver(true).await;
+    network.publish_handle("alice.test", 500, &json!({})).await;
+    assert!(
+        network
+            .resolver
+            .resolve(&identifier("alice.test"))
+            .await
+            .unwrap_err()
+            .is_transient()
+    );
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_seen_by_refreshing_and_refreshing_is_rationed() {
+    let network = Network::start().await;
+    let (old, new, plc) = (key(), key(), did(PLC));
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &old)).await;
+    network.resolver.resolve_document(&plc).await.unwrap();
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &new)).await;
+    for _ in 0..20 {
+        let refreshed = network.resolver.refresh_document(&plc).await.unwrap();
+        assert_eq!(refreshed.signing_key(), Some(new.public_key()));
+    }
+    assert_eq!(
+        network.resolver.resolve_did(&plc).await.unwrap().signing_key,
+        Some(new.public_key())
+    );
+    assert_eq!(network.plc_requests().await, 5);
+    network.clock.advance(Duration::from_mins(1));
+    network.resolver.refresh_document(&plc).await.unwrap();
+    assert_eq!(network.plc_requests().await, 6);
+}
+
+#[tokio::test]
+async fn an_outage_while_refreshing_does_not_cost_what_is_known() {
+    let network = Network::start().await;
+    let (known, plc) = (key(), did(PLC));
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &known)).await;
+    network.resolver.resolve_document(&plc).await.unwrap();
+    network.publish_plc(PLC, 503, &json!({})).await;
+    assert!(
+        network
+            .resolver
+            .refresh_document(&plc)
+            .await
+            .unwrap_err()
+            .is_transient()
+    );
+    assert_eq!(
+        network
+            .resolver
+            .resolve_document(&plc)
+            .await
+            .unwrap()
+            .signing_key(),
+        Some(known.public_key())
+    );
+}
+
+#[tokio::test]
+async fn an_uncertain_handle_is_asked_for_again_soon() {
+    let network = Network::start().await;
+    network.publish_plc(PLC, 200, &document(PLC, ALICE, &key())).await;
+    network.dns.set(ALICE, &[&format!("did={PLC}")]);
+    network.dns.set_down(true);
+    assert_eq!(
+        network.resolver.resolve_did(&did(PLC)).await.unwrap().handle,
+        None
+    );
+    network.dns.set_down(false);
+    network.clock.advance(DEFAULT_NEGATIVE_TTL);
+    assert_eq!(
+        network.resolver.resolve_did(&did(PLC)).await.unwrap().handle,
+        Some(handle(ALICE))
+    );
+    assert_eq!(network.plc_requests().await, 1);
+}
+
+#[tokio::test]
+async fn the_well_known_file_holds_a_did_or_names_nobody() {
+    let alice = handle(ALICE);
+    let ask = async |status: u16, body: &str| {
+        let server = MockServer::start().await;
+        let response = ResponseTemplate::new(status).set_body_string(body);
+        Mock::given(any()).respond_with(response).mount(&server).await;
+        let url = format!("{}/.well-known/atproto-did", server.uri())
+            .parse()
+            .unwrap();
+        handle_well_known::ask(&egress(true), &alice, &url).await
+    };
+    assert!(matches!(ask(200, &format!("{PLC}\n")).await, Ok(Answer::Did(did)) if did.as_str() == PLC));
+    let page = "<html>".repeat(2000);
+    for (status, body) in [
+        (200, "hello"),
+        (200, ""),
+        (200, page.as_str()),
+        (404, PLC),
+        (403, PLC),
+        (301, PLC),
+    ] {
+        assert!(
+            matches!(ask(status, body).await, Ok(Answer::None)),
+            "{status} {body:.20}"
+        );
+    }
+    for status in [500, 503, 429, 408] {
+        assert!(
+            ask(status, PLC).await.is_err_and(|error| error.is_transient()),
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_document_alone_is_resolved_without_asking_after_the_handle() {
+    let network = Network::start().await;
+    answer(
+        &network.plc,
+        &format!("/{PLC}"),
+        200,
+        &document(PLC, ALICE, &key()),
+    )
+    .await;
+    network.resolver.resolve_document(&did(PLC)).await.unwrap();
+    assert_eq!(network.dns.queries.load(Ordering::SeqCst), 0);
+}
