@@ -1,3 +1,5 @@
 //! What talks to disks and object stores.
 
+pub mod filesystem;
+pub mod s3;
 pub mod sqlite;

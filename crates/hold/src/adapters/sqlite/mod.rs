@@ -1,11 +1,15 @@
 //! The hold's own SQLite database: running uploads. Records live in the embedded PDS, not here.
 
+mod uploads;
+
 use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+
+pub use self::uploads::SqliteUploads;
 
 /// How long a statement waits for the file's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,7 +25,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the database file at `path`, created when missing.
+    /// Opens the database file at `path`, created when missing and brought up to date.
     ///
     /// # Errors
     /// The driver's, when the file cannot be opened.
@@ -37,6 +41,7 @@ impl Database {
             .max_connections(1)
             .connect_with(options.clone())
             .await?;
+        sqlx::migrate!().run(&writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(options.read_only(true))

@@ -1,0 +1,1 @@
+//! A bucket, reached by the S3 protocol.

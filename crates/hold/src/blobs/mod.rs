@@ -1,0 +1,129 @@
+//! Blobs: how they get into the store under their content address, and how they are found there.
+//!
+//! - [`BlobService`]: the use cases; `upload` (begin, parts, complete, abort), `download` (stat, URLs), `sweep` (what
+//!   nobody finished), `verify` (the bytes are what they are said to be)
+//! - [`ObjectKey`]: where what lies
+//! - [`ObjectStore`], [`UploadSessions`]: the ports
+
+mod download;
+mod error;
+mod object_key;
+mod ports;
+mod sweep;
+mod upload;
+mod verify;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use atcr_atproto::clock::Clock;
+use chrono::TimeDelta;
+use tokio_util::task::TaskTracker;
+
+pub use self::error::{BlobError, SessionsError, Source, StoreError};
+pub use self::object_key::{InvalidObjectKey, ObjectKey};
+pub use self::ports::{
+    Assembled, DownloadMethod, FinishedUpload, MAX_PART_NUMBER, ObjectBytes, ObjectStat, ObjectStore,
+    PartTag, PartUrl, PresignedUrl, StoreTraits, StoreUpload, Unfinished, UploadSession, UploadSessions,
+};
+pub use self::sweep::Swept;
+pub use self::upload::{Completed, ContentProof, Initiated};
+
+/// Settings of the blob service.
+#[derive(Clone, Debug)]
+pub struct BlobOptions {
+    /// How long part and download URLs are valid.
+    pub url_lifetime: TimeDelta,
+    /// How long an upload may lie idle before it is swept; finished ones are remembered as long.
+    pub idle_limit: TimeDelta,
+    /// Counts completions, which go on when their caller leaves; wait for it before the process ends.
+    pub tasks: TaskTracker,
+}
+
+impl Default for BlobOptions {
+    fn default() -> Self {
+        Self {
+            url_lifetime: TimeDelta::minutes(15),
+            idle_limit: TimeDelta::hours(24),
+            tasks: TaskTracker::new(),
+        }
+    }
+}
+
+/// The size of a blob that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobStat {
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// The use cases around blobs. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct BlobService {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn ObjectStore>,
+    sessions: Arc<dyn UploadSessions>,
+    clock: Arc<dyn Clock>,
+    options: BlobOptions,
+    endings: Endings,
+}
+
+impl BlobService {
+    /// A service over `store`, with its running uploads in `sessions`.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        sessions: Arc<dyn UploadSessions>,
+        clock: Arc<dyn Clock>,
+        options: BlobOptions,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                sessions,
+                clock,
+                options,
+                endings: Endings::default(),
+            }),
+        }
+    }
+
+    /// What uploaders must know about the store.
+    #[must_use]
+    pub fn store_traits(&self) -> StoreTraits {
+        self.shared.store.traits()
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// `Store` when it does not.
+    pub async fn ping(&self) -> Result<(), BlobError> {
+        Ok(self.shared.store.ping().await?)
+    }
+}
+
+/// One lock per upload that is being completed or aborted, so that a repetition waits for the first attempt's outcome.
+#[derive(Debug, Default)]
+struct Endings(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Endings {
+    async fn lock(&self, upload_id: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            locks.retain(|_, lock| lock.strong_count() > 0);
+            if let Some(lock) = locks.get(upload_id).and_then(Weak::upgrade) {
+                lock
+            } else {
+                let lock = Arc::default();
+                locks.insert(upload_id.to_owned(), Arc::downgrade(&lock));
+                lock
+            }
+        };
+        lock.lock_owned().await
+    }
+}

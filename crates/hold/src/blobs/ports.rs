@@ -1,0 +1,285 @@
+//! What the blob service asks of an object store and of the table of running uploads.
+//!
+//! An upload lives in the store under an unfinished key until its bytes are known: `begin`, parts sent by the URL's
+//! holder straight to the store, `assemble`, and then either `publish` under the content address or `discard`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use atcr_atproto::syntax::Did;
+use atcr_oci::{Algorithm, Digest};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::Stream;
+use url::Url;
+
+use super::error::{SessionsError, StoreError};
+use super::object_key::ObjectKey;
+
+/// The largest part number; S3's limit, kept by every store.
+pub const MAX_PART_NUMBER: u32 = 10_000;
+
+/// What an uploader has to know about a store to cut its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreTraits {
+    /// The least size, in bytes, of every part but the last.
+    pub min_part_size: u64,
+    /// The largest size of a part, in bytes; `None` without a limit.
+    pub max_part_size: Option<u64>,
+    /// The store hashes what it stores, so that nobody has to vouch for it.
+    pub hashes: bool,
+    /// A part may be of unknown length and any size, and parts must arrive in order: 1, 2, 3, ….
+    pub streaming: bool,
+}
+
+/// Where and how to send one part. Whoever has it may send the part: it is never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PartUrl {
+    /// The address, signed.
+    pub url: Url,
+    /// The HTTP method.
+    pub method: &'static str,
+    /// Headers that the request must carry.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for PartUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartUrl")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A signed address to read one object at. Whoever has it may read: it is never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PresignedUrl {
+    /// The address, signed for one method.
+    pub url: Url,
+    /// When the store begins to refuse it.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl fmt::Debug for PresignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresignedUrl")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a download URL may be used for; the method is part of the signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DownloadMethod {
+    /// Reading, whole or in ranges.
+    Get,
+    /// Asking for size and presence.
+    Head,
+}
+
+impl DownloadMethod {
+    /// The HTTP method's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+        }
+    }
+}
+
+/// A part as its sender knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartTag {
+    /// 1 … 10,000.
+    pub part_number: u32,
+    /// The store's answer to the part, with or without its quotes.
+    pub etag: String,
+}
+
+/// An upload inside a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreUpload {
+    /// Where its bytes are until they are published.
+    pub key: ObjectKey,
+    /// The store's own name for it; empty when only the object at `key` is left.
+    pub id: String,
+}
+
+/// The joined bytes of an upload, not yet visible to anybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assembled {
+    /// Length in bytes.
+    pub size: u64,
+    /// The digest, if the store hashed the bytes as they came.
+    pub digest: Option<Digest>,
+    /// Names exactly these bytes, where the store can check that it still has them when it publishes.
+    pub version: Option<String>,
+}
+
+/// An upload that a store still holds.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// Which.
+    pub upload: StoreUpload,
+    /// When it last changed, as far as the store knows.
+    pub since: DateTime<Utc>,
+}
+
+/// An object that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectStat {
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// The bytes of an object, in pieces of at most a few hundred KiB.
+pub type ObjectBytes = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
+
+/// A place that keeps objects and lets clients send and fetch their bytes by signed URL.
+#[async_trait]
+pub trait ObjectStore: fmt::Debug + Send + Sync {
+    /// What uploaders must know.
+    fn traits(&self) -> StoreTraits;
+
+    /// Starts an upload at `key`, which must be new. `algorithm` is what the content will probably be named by.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Full`.
+    async fn begin(&self, key: &ObjectKey, algorithm: Algorithm) -> Result<StoreUpload, StoreError>;
+
+    /// The URL for part `part_number` (1 … [`MAX_PART_NUMBER`]); valid until `expires_at`. Does not ask the store.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be signed.
+    async fn part_url(
+        &self,
+        upload: &StoreUpload,
+        part_number: u32,
+        expires_at: DateTime<Utc>,
+    ) -> Result<PartUrl, StoreError>;
+
+    /// Joins the parts, which must be all that were sent, and makes the bytes durable; from then on no part is taken.
+    /// May be repeated.
+    ///
+    /// # Errors
+    /// - `UnknownUpload`: discarded, or published before
+    /// - `PartMismatch`, `PartTooSmall`: the parts are not those that were sent
+    /// - `Unavailable`, `Full`
+    async fn assemble(&self, upload: &StoreUpload, parts: &[PartTag]) -> Result<Assembled, StoreError>;
+
+    /// Reads back what was assembled.
+    ///
+    /// # Errors
+    /// `UnknownUpload`, `Unavailable`, also within the stream.
+    async fn read_assembled(&self, upload: &StoreUpload) -> Result<ObjectBytes, StoreError>;
+
+    /// Moves what was assembled to `key`, durably and in one step for readers; an object that is already there is kept.
+    ///
+    /// # Errors
+    /// `UnknownUpload`: discarded or published before, or no longer what was assembled · `Unavailable`, `Full`
+    async fn publish(
+        &self,
+        upload: &StoreUpload,
+        assembled: &Assembled,
+        key: &ObjectKey,
+    ) -> Result<(), StoreError>;
+
+    /// Removes an upload and its bytes. One that is gone already is fine.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn discard(&self, upload: &StoreUpload) -> Result<(), StoreError>;
+
+    /// Looks for a published object.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectStat>, StoreError>;
+
+    /// A URL to read the object at `key`, until `expires_at`. Does not ask whether the object is there.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be signed.
+    async fn download_url(
+        &self,
+        key: &ObjectKey,
+        method: DownloadMethod,
+        expires_at: DateTime<Utc>,
+    ) -> Result<PresignedUrl, StoreError>;
+
+    /// Uploads that the store still holds, known to the hold or not, at most `limit`.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn list_unfinished(&self, limit: usize) -> Result<Vec<Unfinished>, StoreError>;
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// `Unavailable` when it does not.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// An upload as the hold remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadSession {
+    /// The unguessable name given to the uploader.
+    pub id: String,
+    /// Who began it, and alone may go on with it.
+    pub owner: Did,
+    /// Where its bytes are.
+    pub upload: StoreUpload,
+    /// When its owner last did something with it.
+    pub last_used_at: DateTime<Utc>,
+    /// Set once the blob is published; the session is then kept for a while to answer repetitions.
+    pub finished: Option<FinishedUpload>,
+}
+
+/// What became of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedUpload {
+    /// The blob's digest.
+    pub digest: Digest,
+    /// The blob's length in bytes.
+    pub size: u64,
+}
+
+/// The table of uploads.
+#[async_trait]
+pub trait UploadSessions: fmt::Debug + Send + Sync {
+    /// Adds a session; its id and key are new.
+    ///
+    /// # Errors
+    /// The table's, as in every method here.
+    async fn insert(&self, session: &UploadSession) -> Result<(), SessionsError>;
+
+    /// Finds a session by its id.
+    async fn get(&self, id: &str) -> Result<Option<UploadSession>, SessionsError>;
+
+    /// Notes that the session was used.
+    async fn touch(&self, id: &str, now: DateTime<Utc>) -> Result<(), SessionsError>;
+
+    /// Notes what became of the session.
+    async fn finish(
+        &self,
+        id: &str,
+        finished: &FinishedUpload,
+        now: DateTime<Utc>,
+    ) -> Result<(), SessionsError>;
+
+    /// Forgets the session, if it is there.
+    async fn remove(&self, id: &str) -> Result<(), SessionsError>;
+
+    /// Sessions not used since `before`, oldest first, at most `limit`.
+    async fn idle_since(
+        &self,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<UploadSession>, SessionsError>;
+
+    /// Whether a session that is not finished has its bytes at `key`.
+    async fn is_running(&self, key: &ObjectKey) -> Result<bool, SessionsError>;
+}
