@@ -1,6 +1,6 @@
 //! The AT Protocol data model: its JSON form, with `$link` and `$bytes`, and IPLD, which is what gets encoded.
 //!
-//! [`json_to_ipld`] and [`ipld_to_json`] are each other's inverse. Encode the result with `serde_ipld_dagcbor`; the CID
+//! [`ipld_to_json`] undoes [`json_to_ipld`]. Encode the result with `serde_ipld_dagcbor`; the CID
 //! of the bytes is [`cid_of`].
 //!
 //! # Spec
@@ -8,8 +8,10 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use cid::Cid;
-use data_encoding::{BASE64, BASE64_NOPAD};
 use ipld_core::ipld::Ipld;
 use multihash::Multihash;
 use serde_json::{Map, Number, Value};
@@ -22,13 +24,25 @@ pub const RAW: u64 = 0x55;
 /// Multihash code of SHA-256.
 pub const SHA2_256: u64 = 0x12;
 
+/// Writes no padding; reads it or not, and does not mind stray bits at the end, as other implementations do.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Integers up to here are exact in the floating-point numbers that JavaScript writes: 2^53.
+const MAX_EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
+
 /// Values nest no deeper. Deeper input is refused rather than risking the stack of whoever walks it next.
 pub const MAX_DEPTH: usize = 64;
 
 /// A value that the data model does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DataModelError {
-    /// A number with a fraction or exponent, or an IPLD float.
+    /// A number with a fraction, or an IPLD float.
     #[error("floating-point numbers are not allowed")]
     Float,
     /// An integer beyond 64 bits, signed.
@@ -106,10 +120,20 @@ fn to_ipld(value: &Value, depth: usize) -> Result<Ipld, DataModelError> {
 }
 
 fn integer(number: &Number) -> Result<i64, DataModelError> {
-    match (number.as_i64(), number.as_u64()) {
-        (Some(value), _) => Ok(value),
-        (None, Some(_)) => Err(DataModelError::IntegerRange),
-        (None, None) => Err(DataModelError::Float),
+    if let Some(value) = number.as_i64() {
+        return Ok(value);
+    }
+    if number.is_u64() {
+        return Err(DataModelError::IntegerRange);
+    }
+    match number.as_f64() {
+        // `123.0` is an integer in JSON, which knows no other kind of number.
+        Some(value) if value.fract() == 0.0 && value.abs() <= MAX_EXACT_FLOAT => {
+            #[expect(clippy::cast_possible_truncation, reason = "an integer below 2^53 in size")]
+            let value = value as i64;
+            Ok(value)
+        }
+        _ => Err(DataModelError::Float),
     }
 }
 
@@ -150,12 +174,8 @@ fn parse_link(text: &str) -> Result<Cid, DataModelError> {
     }
 }
 
-/// Reads base64, with or without padding.
 fn parse_bytes(text: &str) -> Result<Vec<u8>, DataModelError> {
-    let encoding = if text.ends_with('=') { BASE64 } else { BASE64_NOPAD };
-    encoding
-        .decode(text.as_bytes())
-        .map_err(|_| DataModelError::InvalidBytes)
+    BASE64.decode(text).map_err(|_| DataModelError::InvalidBytes)
 }
 
 fn check_blob(fields: &Map<String, Value>) -> Result<(), DataModelError> {
@@ -193,7 +213,7 @@ fn to_json(value: &Ipld, depth: usize) -> Result<Value, DataModelError> {
         ),
         Ipld::Float(_) => return Err(DataModelError::Float),
         Ipld::String(text) => Value::String(text.clone()),
-        Ipld::Bytes(bytes) => single("$bytes", BASE64_NOPAD.encode(bytes)),
+        Ipld::Bytes(bytes) => single("$bytes", BASE64.encode(bytes)),
         Ipld::List(items) => Value::Array(
             items
                 .iter()

@@ -68,16 +68,35 @@ fn create(path: &Path, key: &SigningKey) -> io::Result<Created> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let staging = staging_path(path);
     let written = write_synced(&staging, key.to_file_content().expose_secret().as_bytes());
-    let linked = written.and_then(|()| fs::hard_link(&staging, path));
-    let removed = fs::remove_file(&staging);
+    let linked = written.and_then(|()| link_new(&staging, path));
+    let _ = fs::remove_file(&staging);
     match linked {
         Ok(()) => {
-            removed?;
             File::open(folder)?.sync_all()?;
             Ok(Created::Here)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Created::ByAnother),
         Err(error) => Err(error),
+    }
+}
+
+/// Gives `staging` the name `path` unless something has it.
+fn link_new(staging: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(staging, path) {
+        // A file system without hard links. Two processes that start at once may then overwrite each other's key.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            if path.try_exists()? {
+                Err(io::ErrorKind::AlreadyExists.into())
+            } else {
+                fs::rename(staging, path)
+            }
+        }
+        linked => linked,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::syntax::{AtUri, Did};
+use crate::syntax::{AtUri, CidString, Did};
 
 /// Input of `io.atcr.hold.requestCrew`; `{}` asks for the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct RequestCrewOutput {
     pub uri: Option<AtUri>,
     /// Its CID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cid: Option<String>,
+    pub cid: Option<CidString>,
     /// Words for a human being.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -48,8 +48,12 @@ pub(super) fn did_from_did_or_url(text: &str) -> Option<Did> {
     if text.starts_with("did:") {
         return text.parse().ok();
     }
-    let url = Url::parse(text)
-        .or_else(|_| Url::parse(&format!("https://{text}")))
-        .ok()?;
+    // `localhost:8080` alone would parse as a URL of the scheme `localhost`.
+    let with_scheme = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("https://{text}")
+    };
+    let url = Url::parse(&with_scheme).ok()?;
     Did::web_from_url(&url).ok()
 }

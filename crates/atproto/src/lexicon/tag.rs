@@ -86,6 +86,19 @@ pub fn rkey(repository: &str, tag: &str) -> Result<RecordKey, SyntaxError> {
     format!("{}_{}", record_key::escape(repository), record_key::escape(tag)).parse()
 }
 
+/// Characters of the hash in a key of [`rkey_beside`].
+const NAME_HASH_LEN: usize = 16;
+
+/// Another key for the tag, for when a tag with the same [`rkey`] has that one: `a_b` + `c` and `a` + `b_c` share theirs.
+/// Readers that go by keys do not find it; those that compare a listing's fields do.
+///
+/// # Errors
+/// As [`rkey`].
+pub fn rkey_beside(repository: &str, tag: &str) -> Result<RecordKey, SyntaxError> {
+    let hash = record_key::hash_prefix(&format!("{repository}:{tag}"), NAME_HASH_LEN);
+    format!("{}.{hash}", rkey(repository, tag)?).parse()
+}
+
 /// What the keys of all tags of `repository` begin with. Keys of other repositories may begin with it too
 /// (`app` and `app_x`): compare the record's own `repository`.
 #[must_use]

@@ -83,10 +83,10 @@ impl PdsClient {
             .header(header::CONTENT_TYPE, mime_type)
             .body(bytes);
         let output: UploadedJson = self.decode(self.send(request).await?)?;
-        if output.blob.cid != expected {
-            Err(self.malformed("blob CID"))
-        } else {
+        if output.blob.cid == expected {
             Ok(output.blob)
+        } else {
+            Err(self.malformed("blob CID"))
         }
     }
 

@@ -17,7 +17,7 @@ use crate::egress::{CappedBody, Limits};
 use crate::xrpc::XrpcError;
 
 /// No server is waited for longer, whatever it asks for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 /// Rate-limit reset times below this are seconds from now, above it Unix seconds.
 const EARLIEST_UNIX_RESET: i64 = 1_000_000_000;
 

@@ -35,8 +35,8 @@ pub struct PdsClient {
     timeout: Duration,
 }
 
-/// What a request carries to prove who asks.
-#[derive(Clone, Copy)]
+/// What a request carries to prove who asks. `Debug` does not show tokens.
+#[derive(Clone, Copy, Debug)]
 pub enum PdsAuth<'a> {
     /// Nothing.
     None,
@@ -44,8 +44,8 @@ pub enum PdsAuth<'a> {
     Bearer(&'a SecretString),
 }
 
-/// A session made by password.
-#[derive(Clone)]
+/// A session made by password. `Debug` does not show tokens.
+#[derive(Clone, Debug)]
 pub struct PdsSession {
     /// The account.
     pub did: Did,

@@ -24,6 +24,16 @@ struct RecordsJson {
     cursor: Option<String>,
 }
 
+/// Servers of before 2024 have no name of its own for it.
+fn is_missing_record(error: &PdsError) -> bool {
+    let text = error
+        .as_xrpc()
+        .and_then(|error| error.message.as_deref())
+        .unwrap_or_default();
+    error.is_xrpc("RecordNotFound")
+        || (error.is_xrpc("InvalidRequest") && text.starts_with("Could not locate record"))
+}
+
 impl PdsClient {
     /// The record of `did` in `collection` under `rkey`; `None` if there is none.
     ///
@@ -46,7 +56,7 @@ impl PdsClient {
             .await
         {
             Ok(record) => self.entry(record).map(Some),
-            Err(error) if error.is_xrpc("RecordNotFound") => Ok(None),
+            Err(error) if is_missing_record(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -92,14 +92,13 @@ fn well_formed(tag: &str) -> bool {
         }
         _ => None,
     };
-    let Some(language) = take(&|part| (2..=8).contains(&part.len()) && alpha(part)) else {
+    // Longer languages are reserved by RFC 5646 and refused by atproto.
+    if take(&|part| (2..=3).contains(&part.len()) && alpha(part)).is_none() {
         return false;
-    };
-    if language.len() <= 3 {
-        for _ in 0..3 {
-            if take(&|part| part.len() == 3 && alpha(part)).is_none() {
-                break;
-            }
+    }
+    for _ in 0..3 {
+        if take(&|part| part.len() == 3 && alpha(part)).is_none() {
+            break;
         }
     }
     take(&|part| part.len() == 4 && alpha(part));

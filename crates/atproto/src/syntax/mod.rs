@@ -9,6 +9,7 @@
 
 mod at_identifier;
 mod at_uri;
+mod cid_string;
 mod datetime;
 mod did;
 mod handle;
@@ -22,6 +23,7 @@ mod uri;
 pub use at_identifier::AtIdentifier;
 pub use at_uri::AtUri;
 pub use cid::Cid;
+pub use cid_string::CidString;
 pub use datetime::Datetime;
 pub use did::Did;
 pub use handle::Handle;
@@ -48,3 +50,6 @@ impl SyntaxError {
         Self { kind, reason }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,12 +20,12 @@ impl FromStr for Nsid {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fail = |reason| Err(SyntaxError::new("NSID", reason));
+        if text.len() > 317 {
+            return fail("longer than 317 bytes");
+        }
         let Some((authority, name)) = text.rsplit_once('.') else {
             return fail("not at least three segments");
         };
-        if authority.len() > 253 {
-            return fail("the authority is longer than 253 bytes");
-        }
         if !authority.contains('.') {
             return fail("not at least three segments");
         }
