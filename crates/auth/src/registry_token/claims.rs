@@ -1,6 +1,7 @@
 //! What a registry token says.
 
 use atcr_atproto::syntax::Did;
+use atcr_oci::AccessScope;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,26 @@ pub struct AccessEntry {
     pub name: String,
     /// `pull`, `push`, `delete`, `*`.
     pub actions: Vec<String>,
+}
+
+impl From<AccessScope> for AccessEntry {
+    fn from(scope: AccessScope) -> Self {
+        Self {
+            resource_type: scope.resource_type,
+            name: scope.name,
+            actions: scope.actions,
+        }
+    }
+}
+
+impl From<AccessEntry> for AccessScope {
+    fn from(entry: AccessEntry) -> Self {
+        Self {
+            resource_type: entry.resource_type,
+            name: entry.name,
+            actions: entry.actions,
+        }
+    }
 }
 
 impl RegistryClaims {

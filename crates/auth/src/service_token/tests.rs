@@ -1,1 +1,590 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use atcr_atproto::crypto::{Curve, SigningKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use chrono::TimeDelta;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::appview_token::AppViewTokenSigner;
+use crate::fixtures::{
+    ALICE, APPVIEW, Directory, HOLD, MALLORY, ManualClock, did, forge, header, high_s, now, signing_input,
+    with_signature,
+};
+use crate::principal::{AuthMethod, Principal};
+use crate::registry_token::{AccessEntry, RegistryKey, RegistryTokenIssuer};
+
+const CALLED: &str = "io.atcr.hold.initiateUpload";
+
+fn claims() -> Value {
+    let seconds = now().timestamp();
+    json!({"iss": ALICE, "aud": HOLD, "lxm": UNIVERSAL_METHOD, "iat": seconds, "exp": seconds + 60, "jti": "abc"})
+}
+
+/// The claims with some replaced; `null` removes one.
+fn with(changes: Value) -> Value {
+    let mut claims = claims();
+    for (name, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        } else {
+            claims[name] = value.clone();
+        }
+    }
+    claims
+}
+
+struct Alice {
+    key: SigningKey,
+    directory: Directory,
+}
+
+fn alice(curve: Curve) -> Alice {
+    let key = SigningKey::generate(curve);
+    let directory = Directory::with(ALICE, &[("atproto", &key.public_key())]);
+    Alice { key, directory }
+}
+
+impl Alice {
+    async fn present(&self, token: &str) -> Result<VerifiedServiceToken, ServiceTokenError> {
+        verify_service_token(token, &did(HOLD), CALLED, &self.directory, now()).await
+    }
+
+    async fn present_claims(&self, claims: &Value) -> Result<VerifiedServiceToken, ServiceTokenError> {
+        self.present(&forge(&header(&self.key), claims, &self.key)).await
+    }
+
+    fn lookups(&self) -> usize {
+        self.directory.lookups.load(Ordering::SeqCst) + self.directory.refreshes.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_both_curves_are_accepted_any_number_of_times() {
+    for curve in [Curve::K256, Curve::P256] {
+        let alice = alice(curve);
+        let token = forge(&header(&alice.key), &claims(), &alice.key);
+        for _ in 0..2 {
+            let verified = alice.present(&token).await.unwrap();
+            assert_eq!(verified.did.as_str(), ALICE);
+            assert_eq!(verified.lxm.as_deref(), Some(UNIVERSAL_METHOD));
+            assert_eq!(verified.exp, now() + TimeDelta::seconds(60));
+        }
+        assert_eq!(alice.directory.refreshes.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn fragments_of_issuer_and_audience_are_set_aside() {
+    let alice = alice(Curve::K256);
+    let claims = with(json!({"iss": format!("{ALICE}#atproto_labeler"), "aud": format!("{HOLD}#atcr_hold")}));
+    assert_eq!(alice.present_claims(&claims).await.unwrap().did.as_str(), ALICE);
+}
+
+#[tokio::test]
+async fn another_audience_is_refused() {
+    let alice = alice(Curve::K256);
+    for aud in [
+        json!("did:web:other.example.com"),
+        json!("did:web:hold.example.com.evil.example"),
+        json!(ALICE),
+        json!(""),
+        json!("#did:web:hold.example.com"),
+        json!("did:web:hold.example.com%23x"),
+        json!("DID:WEB:hold.example.com"),
+    ] {
+        let answer = alice.present_claims(&with(json!({"aud": aud}))).await;
+        assert!(
+            matches!(answer, Err(ServiceTokenError::WrongAudience)),
+            "{aud}: {answer:?}"
+        );
+    }
+    for aud in [json!([HOLD]), json!({"did": HOLD}), Value::Null] {
+        let answer = alice.present_claims(&with(json!({"aud": aud}))).await;
+        assert!(
+            matches!(answer, Err(ServiceTokenError::Malformed { .. })),
+            "{aud}: {answer:?}"
+        );
+    }
+    assert_eq!(alice.lookups(), 0);
+}
+
+#[tokio::test]
+async fn life_is_limited_with_five_seconds_of_leeway() {
+    let alice = alice(Curve::K256);
+    let present = async |exp: i64| {
+        alice
+            .present_claims(&with(json!({"exp": now().timestamp() + exp})))
+            .await
+    };
+    for exp in [-4, 0, 1, 300, 3600, 3605] {
+        present(exp).await.unwrap();
+    }
+    for exp in [-5, -6, -1000] {
+        assert!(
+            matches!(present(exp).await, Err(ServiceTokenError::Expired)),
+            "{exp}"
+        );
+    }
+    for exp in [3606, 86_400, i64::from(i32::MAX)] {
+        assert!(
+            matches!(present(exp).await, Err(ServiceTokenError::LivesTooLong)),
+            "{exp}"
+        );
+    }
+    for exp in [json!(i64::MAX), json!(i64::MIN)] {
+        assert!(
+            alice.present_claims(&with(json!({"exp": exp}))).await.is_err(),
+            "{exp}"
+        );
+    }
+    for exp in [
+        Value::Null,
+        json!("1800000060"),
+        json!(1.8e9),
+        json!([1_800_000_060]),
+    ] {
+        let answer = alice.present_claims(&with(json!({"exp": exp}))).await;
+        assert!(
+            matches!(answer, Err(ServiceTokenError::Malformed { .. })),
+            "{exp}: {answer:?}"
+        );
+    }
+    let early = alice
+        .present_claims(&with(json!({"nbf": now().timestamp() + 6})))
+        .await;
+    assert!(matches!(early, Err(ServiceTokenError::NotYetValid)));
+    alice
+        .present_claims(&with(json!({"nbf": now().timestamp() + 5})))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_method_is_the_called_one_the_universal_one_or_absent() {
+    let alice = alice(Curve::K256);
+    for lxm in [json!(CALLED), json!(UNIVERSAL_METHOD), Value::Null] {
+        alice.present_claims(&with(json!({"lxm": lxm}))).await.unwrap();
+    }
+    for lxm in [
+        "io.atcr.hold.completeUpload",
+        "com.atproto.repo.putRecord",
+        "",
+        "*",
+        "io.atcr.hold.initiateupload",
+    ] {
+        let answer = alice.present_claims(&with(json!({"lxm": lxm}))).await;
+        assert!(
+            matches!(answer, Err(ServiceTokenError::WrongMethod { .. })),
+            "{lxm}: {answer:?}"
+        );
+    }
+    assert!(
+        alice
+            .present_claims(&with(json!({"lxm": [CALLED]})))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn algorithms_other_than_the_two_are_refused_before_any_lookup() {
+    let alice = alice(Curve::P256);
+    let public = alice.key.public_key();
+    for alg in [
+        "none", "None", "NONE", "", "HS256", "RS256", "ES384", "ES512", "EdDSA", "PS256", "es256", "ES256 ",
+    ] {
+        let input = signing_input(&json!({"alg": alg, "typ": "JWT"}), &claims());
+        // Unsigned; keyed with the public key as if it were a shared secret; honestly signed under a false name.
+        let mac = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &public.to_sec1());
+        let mac = aws_lc_rs::hmac::sign(&mac, input.as_bytes());
+        for signature in [&b""[..], mac.as_ref(), &alice.key.sign(input.as_bytes())] {
+            let answer = alice.present(&with_signature(&input, signature)).await;
+            assert!(
+                matches!(answer, Err(ServiceTokenError::UnsupportedAlgorithm)),
+                "{alg}: {answer:?}"
+            );
+        }
+    }
+    assert_eq!(alice.lookups(), 0);
+}
+
+#[tokio::test]
+async fn the_algorithm_must_be_that_of_the_key() {
+    for (curve, alg) in [(Curve::K256, "ES256"), (Curve::P256, "ES256K")] {
+        let alice = alice(curve);
+        // The account's own signature under the other algorithm's name, and a stranger's on that other curve.
+        let other = SigningKey::generate(if curve == Curve::K256 {
+            Curve::P256
+        } else {
+            Curve::K256
+        });
+        for key in [&alice.key, &other] {
+            let answer = alice.present(&forge(&json!({"alg": alg}), &claims(), key)).await;
+            assert!(
+                matches!(answer, Err(ServiceTokenError::BadSignature)),
+                "{alg}: {answer:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_high_s_and_other_spellings_of_a_signature_are_refused() {
+    for curve in [Curve::K256, Curve::P256] {
+        let alice = alice(curve);
+        let input = signing_input(&header(&alice.key), &claims());
+        let good = alice.key.sign(input.as_bytes());
+        alice.present(&with_signature(&input, &good)).await.unwrap();
+        let der = match &alice.key {
+            SigningKey::K256(_) => k256::ecdsa::Signature::from_slice(&good)
+                .unwrap()
+                .to_der()
+                .as_bytes()
+                .to_vec(),
+            SigningKey::P256(_) => p256::ecdsa::Signature::from_slice(&good)
+                .unwrap()
+                .to_der()
+                .as_bytes()
+                .to_vec(),
+        };
+        let mut long = good.to_vec();
+        long.push(0);
+        for signature in [
+            high_s(&alice.key, input.as_bytes()),
+            der,
+            long,
+            good[..63].to_vec(),
+            vec![],
+            vec![0; 64],
+        ] {
+            let answer = alice.present(&with_signature(&input, &signature)).await;
+            assert!(
+                matches!(answer, Err(ServiceTokenError::BadSignature)),
+                "{answer:?}"
+            );
+        }
+        for signature in [
+            STANDARD.encode(good) + "=",
+            format!("{} ", URL_SAFE_NO_PAD.encode(good)),
+        ] {
+            let answer = alice.present(&format!("{input}.{signature}")).await;
+            assert!(
+                matches!(answer, Err(ServiceTokenError::Malformed { .. })),
+                "{answer:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_in_the_header_are_not_looked_at() {
+    let (alice, mallory) = (alice(Curve::P256), SigningKey::generate(Curve::P256));
+    let point = p256::ecdsa::VerifyingKey::from_sec1_bytes(&mallory.public_key().to_sec1()).unwrap();
+    let point = point.to_encoded_point(false);
+    let coordinate = |bytes: Option<&p256::FieldBytes>| URL_SAFE_NO_PAD.encode(bytes.unwrap());
+    let jwk = json!({"kty": "EC", "crv": "P-256", "x": coordinate(point.x()), "y": coordinate(point.y())});
+    for trick in [
+        json!({"jwk": jwk}),
+        json!({"jku": "https://mallory.example.com/jwks.json"}),
+        json!({"x5u": "https://mallory.example.com/cert.pem"}),
+        json!({"x5c": ["MIIB"]}),
+        json!({"kid": mallory.public_key().to_did_key()}),
+        json!({"kid": "../../../../dev/null"}),
+        json!({"kid": format!("{MALLORY}#atproto")}),
+        json!({"kid": "' UNION SELECT 'key"}),
+    ] {
+        let mut header = header(&mallory);
+        header
+            .as_object_mut()
+            .unwrap()
+            .extend(trick.as_object().unwrap().clone());
+        let answer = alice.present(&forge(&header, &claims(), &mallory)).await;
+        assert!(
+            matches!(answer, Err(ServiceTokenError::BadSignature)),
+            "{trick}: {answer:?}"
+        );
+        // The same header under the right key changes nothing either.
+        alice
+            .present(&forge(&header, &claims(), &alice.key))
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn only_the_accounts_signing_key_speaks_for_it() {
+    let (signing, other) = (
+        SigningKey::generate(Curve::K256),
+        SigningKey::generate(Curve::K256),
+    );
+    let keys = [
+        ("atproto_label", &other.public_key()),
+        ("atproto", &signing.public_key()),
+    ];
+    let alice = Alice {
+        key: other,
+        directory: Directory::with(ALICE, &keys),
+    };
+    assert!(matches!(
+        alice.present_claims(&claims()).await,
+        Err(ServiceTokenError::BadSignature)
+    ));
+    let keyless = Alice {
+        key: signing,
+        directory: Directory::with(ALICE, &[]),
+    };
+    assert!(matches!(
+        keyless.present_claims(&claims()).await,
+        Err(ServiceTokenError::NoSigningKey { .. })
+    ));
+}
+
+#[tokio::test]
+async fn nobody_speaks_for_another_account() {
+    let mallory = SigningKey::generate(Curve::K256);
+    let alice = alice(Curve::K256);
+    alice
+        .directory
+        .publish(MALLORY, &[("atproto", &mallory.public_key())]);
+    for issuer in [ALICE.to_owned(), format!("{ALICE}#{MALLORY}")] {
+        let token = forge(&header(&mallory), &with(json!({"iss": issuer})), &mallory);
+        assert!(matches!(
+            alice.present(&token).await,
+            Err(ServiceTokenError::BadSignature)
+        ));
+    }
+    // What is signed is what is read.
+    let honest = forge(&header(&mallory), &with(json!({"iss": MALLORY})), &mallory);
+    let (_, signature) = honest.rsplit_once('.').unwrap();
+    let spliced = format!("{}.{signature}", signing_input(&header(&mallory), &claims()));
+    assert!(matches!(
+        alice.present(&spliced).await,
+        Err(ServiceTokenError::BadSignature)
+    ));
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_fetched_once_and_the_old_one_no_longer_counts() {
+    let alice = alice(Curve::K256);
+    let rotated = SigningKey::generate(Curve::P256);
+    alice
+        .directory
+        .publish(ALICE, &[("atproto", &rotated.public_key())]);
+    let token = forge(&header(&rotated), &claims(), &rotated);
+    alice.present(&token).await.unwrap();
+    assert_eq!(alice.directory.refreshes.load(Ordering::SeqCst), 1);
+    let forged = forge(&header(&rotated), &claims(), &SigningKey::generate(Curve::P256));
+    assert!(matches!(
+        alice.present(&forged).await,
+        Err(ServiceTokenError::BadSignature)
+    ));
+    assert_eq!(alice.directory.refreshes.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn an_issuer_out_of_reach_is_told_from_an_unknown_one() {
+    let alice = alice(Curve::K256);
+    let token = forge(&header(&alice.key), &with(json!({"iss": MALLORY})), &alice.key);
+    assert!(!alice.present(&token).await.unwrap_err().is_transient());
+    alice.directory.set_down();
+    assert!(alice.present_claims(&claims()).await.unwrap_err().is_transient());
+}
+
+#[tokio::test]
+async fn things_that_are_no_service_tokens_are_refused() {
+    let alice = alice(Curve::K256);
+    let good = forge(&header(&alice.key), &claims(), &alice.key);
+    let (input, signature) = good.rsplit_once('.').unwrap();
+    let duplicate = URL_SAFE_NO_PAD.encode(format!(
+        r#"{{"iss":"{MALLORY}","iss":"{ALICE}","aud":"{HOLD}","exp":1800000060}}"#
+    ));
+    for token in [
+        String::new(),
+        ".".to_owned(),
+        "..".to_owned(),
+        input.to_owned(),
+        format!("{good}."),
+        format!(".{good}"),
+        format!("{good}.{signature}"),
+        format!(" {good}"),
+        format!("{good}\n"),
+        "a.b.c".to_owned(),
+        format!("{}.{duplicate}.{signature}", input.split_once('.').unwrap().0),
+        "x".repeat(100_000),
+    ] {
+        let answer = alice.present(&token).await;
+        assert!(
+            matches!(answer, Err(ServiceTokenError::Malformed { .. })),
+            "{token:.60}: {answer:?}"
+        );
+    }
+    for iss in [
+        "alice.example.com",
+        "",
+        "https://alice.example.com",
+        "#",
+        "did:plc",
+    ] {
+        let answer = alice.present_claims(&with(json!({"iss": iss}))).await;
+        assert!(
+            matches!(answer, Err(ServiceTokenError::InvalidIssuer)),
+            "{iss}: {answer:?}"
+        );
+    }
+    assert_eq!(alice.lookups(), 0);
+}
+
+#[tokio::test]
+async fn tokens_of_other_types_by_the_same_key_are_refused() {
+    let alice = alice(Curve::P256);
+    for typ in ["at+jwt", "refresh+jwt", "dpop+jwt", "secevent+jwt"] {
+        let answer = alice
+            .present(&forge(
+                &json!({"alg": "ES256", "typ": typ}),
+                &claims(),
+                &alice.key,
+            ))
+            .await;
+        assert!(
+            matches!(answer, Err(ServiceTokenError::Malformed { .. })),
+            "{typ}: {answer:?}"
+        );
+    }
+    let demanding = json!({"alg": "ES256", "crit": ["b64"], "b64": false});
+    assert!(
+        alice
+            .present(&forge(&demanding, &claims(), &alice.key))
+            .await
+            .is_err()
+    );
+    let subject = alice.present_claims(&with(json!({"sub": MALLORY}))).await;
+    assert!(matches!(subject, Err(ServiceTokenError::Malformed { .. })));
+}
+
+#[tokio::test]
+async fn a_registry_token_is_no_service_token() {
+    let issuer = RegistryTokenIssuer::new(RegistryKey::generate().unwrap(), "registry.example.com");
+    let principal = Principal::Sailor {
+        did: did(ALICE),
+        auth_method: AuthMethod::OAuth,
+    };
+    let token = issuer
+        .issue(&principal, Vec::<AccessEntry>::new(), now())
+        .unwrap()
+        .token;
+    assert!(alice(Curve::P256).present(token.expose_secret()).await.is_err());
+}
+
+#[tokio::test]
+async fn an_appview_token_is_no_service_token() {
+    let key = SigningKey::generate(Curve::P256);
+    let directory = Directory::with(APPVIEW, &[("atproto", &key.public_key())]);
+    let token = AppViewTokenSigner::new(key.clone(), did(APPVIEW)).unwrap();
+    let token = token.sign(&did(HOLD), &did(ALICE), None, now()).unwrap();
+    let answer = Alice { key, directory }.present(token.expose_secret()).await;
+    assert!(
+        matches!(answer, Err(ServiceTokenError::Malformed { .. })),
+        "{answer:?}"
+    );
+}
+
+struct Pds {
+    clock: Arc<ManualClock>,
+    cache: ServiceTokenCache,
+    minted: AtomicUsize,
+}
+
+impl Pds {
+    fn new() -> Self {
+        let clock = ManualClock::new();
+        Self {
+            cache: ServiceTokenCache::new(clock.clone()),
+            clock,
+            minted: AtomicUsize::new(0),
+        }
+    }
+
+    async fn token(&self, aud: &str, life: i64) -> String {
+        let mint = async {
+            let serial = self.minted.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            let exp = atcr_atproto::clock::Clock::now(&*self.clock).timestamp() + life;
+            let claims = with(json!({"aud": aud, "exp": exp, "jti": serial.to_string()}));
+            let key = SigningKey::generate(Curve::K256);
+            Ok::<_, ServiceTokenError>(SecretString::from(forge(&header(&key), &claims, &key)))
+        };
+        self.cache
+            .get_or_mint(&did(ALICE), &did(aud), mint)
+            .await
+            .unwrap()
+            .expose_secret()
+            .to_owned()
+    }
+
+    fn minted(&self) -> usize {
+        self.minted.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_minted_once_per_service_and_reused_for_fifty_seconds() {
+    let pds = Pds::new();
+    let tokens = futures(&pds, 20).await;
+    assert!(tokens.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(pds.minted(), 1);
+    assert_ne!(pds.token("did:web:other.example.com", 60).await, tokens[0]);
+    assert_eq!(pds.minted(), 2);
+    pds.clock.advance(TimeDelta::seconds(49));
+    assert_eq!(pds.token(HOLD, 60).await, tokens[0]);
+    pds.clock.advance(TimeDelta::seconds(1));
+    assert_ne!(pds.token(HOLD, 60).await, tokens[0]);
+    assert_eq!(pds.minted(), 3);
+}
+
+async fn futures(pds: &Pds, count: usize) -> Vec<String> {
+    let mut tasks = Vec::new();
+    for _ in 0..count {
+        tasks.push(Box::pin(pds.token(HOLD, 60)));
+    }
+    let mut tokens = Vec::new();
+    // Start all before waiting for any.
+    for task in &mut tasks {
+        let _ = std::future::poll_fn(|context| std::task::Poll::Ready(task.as_mut().poll(context))).await;
+    }
+    for task in tasks {
+        tokens.push(task.await);
+    }
+    tokens
+}
+
+#[tokio::test]
+async fn a_short_token_is_not_used_in_its_last_ten_seconds() {
+    let pds = Pds::new();
+    let first = pds.token(HOLD, 30).await;
+    pds.clock.advance(TimeDelta::seconds(19));
+    assert_eq!(pds.token(HOLD, 30).await, first);
+    pds.clock.advance(TimeDelta::seconds(1));
+    assert_ne!(pds.token(HOLD, 30).await, first);
+    // One that is almost over is used once and not kept.
+    pds.cache.invalidate(&did(ALICE), &did(HOLD)).await;
+    assert_ne!(pds.token(HOLD, 10).await, pds.token(HOLD, 10).await);
+}
+
+#[tokio::test]
+async fn a_refused_token_can_be_forgotten_and_a_failure_is_not_kept() {
+    let pds = Pds::new();
+    let first = pds.token(HOLD, 60).await;
+    pds.cache.invalidate(&did(ALICE), &did(HOLD)).await;
+    let failure = pds
+        .cache
+        .get_or_mint(&did(ALICE), &did(HOLD), async {
+            Err(ServiceTokenError::BadSignature)
+        })
+        .await;
+    assert!(matches!(*failure.unwrap_err(), ServiceTokenError::BadSignature));
+    assert_ne!(pds.token(HOLD, 60).await, first);
+}

@@ -96,7 +96,10 @@ async fn check_signature(
     issuer: Did,
     resolver: &dyn IdentityResolver,
 ) -> Result<Did, ServiceTokenError> {
-    let unresolved = |source| ServiceTokenError::UnresolvedIssuer { did: issuer.clone(), source };
+    let unresolved = |source| ServiceTokenError::UnresolvedIssuer {
+        did: issuer.clone(),
+        source,
+    };
     let known = resolver.resolve_document(&issuer).await.map_err(unresolved)?;
     if known.signing_key().is_some_and(|key| jws.is_signed_by(&key)) {
         return Ok(known.id().clone());
