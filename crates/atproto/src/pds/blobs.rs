@@ -66,7 +66,7 @@ impl PdsClient {
     /// Uploads a blob. It stays only if a record refers to it soon.
     ///
     /// # Errors
-    /// `Xrpc` with status 413 (or `BlobTooLarge`, `PayloadTooLarge`) if it is beyond the server's limit; `Malformed` if
+    /// `Xrpc` with status 413 (`PayloadTooLarge` from the reference PDS) if it is beyond the server's limit; `Malformed` if
     /// the server stored something else than it was sent.
     ///
     /// # Cancel safety

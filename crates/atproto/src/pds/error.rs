@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::egress::EgressError;
 use crate::xrpc::XrpcError;
 
@@ -80,6 +82,16 @@ impl PdsError {
             Self::Xrpc(error) => Some(error),
             _ => None,
         }
+    }
+
+    /// True if the server did not accept the token or password: status 401, or `ExpiredToken` and `InvalidToken`, which
+    /// come with status 400. Renew the session.
+    #[must_use]
+    pub fn is_unauthorized(&self) -> bool {
+        let refused = |error: &XrpcError| {
+            error.status == StatusCode::UNAUTHORIZED || error.is("ExpiredToken") || error.is("InvalidToken")
+        };
+        self.as_xrpc().is_some_and(refused)
     }
 
     /// True for a refusal with this name (`RecordNotFound`, `InvalidSwap`, `ExpiredToken`, …).

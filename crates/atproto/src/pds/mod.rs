@@ -87,6 +87,9 @@ pub struct CommitMeta {
 }
 
 /// One change in an [`PdsClient::apply_writes`].
+///
+/// A change that the repository's state does not allow is refused, but the reference PDS says so with status 500,
+/// `InternalServerError`: look before writing, and hold the state still with `swap_commit`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     /// A new record. Refused if the key is taken.
@@ -107,7 +110,7 @@ pub enum Write {
         /// The record, `$type` included.
         value: Value,
     },
-    /// A record less. The reference PDS refuses it if there is none.
+    /// A record less. Refused if there is none.
     Delete {
         /// The collection's NSID.
         collection: String,

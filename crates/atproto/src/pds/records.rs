@@ -38,7 +38,8 @@ impl PdsClient {
     /// The record of `did` in `collection` under `rkey`; `None` if there is none.
     ///
     /// # Errors
-    /// A server that does not host the account refuses with `Xrpc` (`RepoNotFound`, or a name of its own).
+    /// A server that does not host the account refuses with `Xrpc` (`RepoNotFound`; `UpstreamFailure` or other names from
+    /// one that would rather ask elsewhere).
     pub async fn get_record(
         &self,
         did: &Did,
@@ -99,7 +100,7 @@ impl PdsClient {
     /// With `swap_commit` the repository must still be at that commit.
     ///
     /// # Errors
-    /// `Xrpc` `InvalidSwap` if the repository has moved on; status 401 if `auth` is no longer good.
+    /// `Xrpc` `InvalidSwap` if the repository has moved on; [`PdsError::is_unauthorized`] if `auth` is no longer good.
     ///
     /// # Cancel safety
     /// Dropped after sending, the commit may or may not have been made.

@@ -38,7 +38,7 @@ impl PdsClient {
     /// Exchanges a refresh token, which is spent thereby, for a new session.
     ///
     /// # Errors
-    /// A spent or expired token is `Xrpc` `ExpiredToken` or `InvalidToken`: sign in again.
+    /// [`PdsError::is_unauthorized`] for a spent or expired token: sign in again.
     ///
     /// # Cancel safety
     /// Dropped after sending, the old refresh token may be spent and the new one lost: sign in again.
@@ -77,7 +77,8 @@ impl PdsClient {
     /// `lxm` binds it to one method; `exp` is when it ends, `None` for the server's own choice of 60 seconds.
     ///
     /// # Errors
-    /// `Xrpc` `BadExpiration` if `exp` is beyond what the server grants; status 401 if `auth` is no longer good.
+    /// `Xrpc` `BadExpiration` if `exp` is beyond what the server grants; [`PdsError::is_unauthorized`] if `auth` is no
+    /// longer good.
     pub async fn get_service_auth(
         &self,
         auth: PdsAuth<'_>,

@@ -98,6 +98,15 @@ async fn a_refusal_keeps_its_name_and_status() {
     // Also beside a challenge, as an expired token gets it.
     let challenged = refusal(401, "ExpiredToken").insert_header("WWW-Authenticate", "Bearer");
     assert!(error_of(challenged).await.is_xrpc("ExpiredToken"));
+    for (answer, unauthorized) in [
+        (refusal(401, "AuthMissing"), true),
+        (refusal(400, "ExpiredToken"), true),
+        (refusal(400, "InvalidToken"), true),
+        (refusal(403, "Forbidden"), false),
+        (refusal(500, "InternalServerError"), false),
+    ] {
+        assert_eq!(error_of(answer).await.is_unauthorized(), unauthorized);
+    }
 }
 
 #[tokio::test]
