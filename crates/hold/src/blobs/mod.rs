@@ -21,6 +21,7 @@ use chrono::TimeDelta;
 use tokio_util::task::TaskTracker;
 
 pub use self::error::{BlobError, SessionsError, Source, StoreError};
+pub(crate) use self::object_key::UPLOADS_PREFIX;
 pub use self::object_key::{InvalidObjectKey, ObjectKey};
 pub use self::ports::{
     Assembled, DownloadMethod, FinishedUpload, MAX_PART_NUMBER, ObjectBytes, ObjectStat, ObjectStore,

@@ -19,7 +19,7 @@ use uuid::Uuid;
 const BLOBS: &str = "docker/registry/v2/blobs/";
 const LEGACY_BLOBS: &str = "blobs/";
 /// What every unfinished upload's key begins with.
-pub(crate) const UPLOADS: &str = "docker/registry/v2/uploads/temp-";
+pub(crate) const UPLOADS_PREFIX: &str = "docker/registry/v2/uploads/temp-";
 const DATA: &str = "/data";
 
 /// S3's limit, in bytes.
@@ -51,7 +51,7 @@ impl ObjectKey {
     /// The key of an upload that has not finished, named by `unique`.
     #[must_use]
     pub fn upload(unique: Uuid) -> Self {
-        Self(format!("{UPLOADS}{unique}{DATA}"))
+        Self(format!("{UPLOADS_PREFIX}{unique}{DATA}"))
     }
 
     /// The key of an AT Protocol blob (avatar, report, …) in the repository of `did`.
@@ -87,7 +87,7 @@ impl ObjectKey {
     /// The unique name, if this is the key of an unfinished upload.
     #[must_use]
     pub fn upload_uuid(&self) -> Option<Uuid> {
-        let text = self.0.strip_prefix(UPLOADS)?.strip_suffix(DATA)?;
+        let text = self.0.strip_prefix(UPLOADS_PREFIX)?.strip_suffix(DATA)?;
         Uuid::try_parse(text).ok().filter(|uuid| uuid.to_string() == text)
     }
 }

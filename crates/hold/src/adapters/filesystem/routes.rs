@@ -205,14 +205,31 @@ impl From<&Refusal> for (StatusCode, &'static str, String) {
     }
 }
 
+impl Refusal {
+    fn cause(&self) -> &(dyn std::error::Error + 'static) {
+        match self {
+            Self::Io(error) => error,
+            Self::Part(PartError::Store(error)) => error,
+            Self::Part(error) => error,
+            Self::Forbidden | Self::NotFound | Self::BadPartNumber => &NoCause,
+        }
+    }
+}
+
+/// Nothing but the request is to blame.
+#[derive(Debug, thiserror::Error)]
+#[error("none")]
+struct NoCause;
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let (status, error, message) = <(StatusCode, &str, String)>::from(&self);
+        let (status, name, message) = <(StatusCode, &str, String)>::from(&self);
+        let status_code = status.as_u16();
         if status.is_server_error() {
-            tracing::error!(refusal = ?self, "the store's routes failed");
+            tracing::error!(status_code, error = self.cause(), "the store's routes failed");
         } else {
-            tracing::debug!(refusal = ?self, "refused");
+            tracing::debug!(status_code, error = self.cause(), "the store's routes refused");
         }
-        (status, Json(json!({"error": error, "message": message}))).into_response()
+        (status, Json(json!({"error": name, "message": message}))).into_response()
     }
 }
