@@ -82,3 +82,6 @@ fn is_isatap(address: Ipv6Addr) -> bool {
     let [_, _, _, _, high, low, _, _] = address.segments();
     high & !0x0200 == 0 && low == 0x5efe
 }
+
+#[cfg(test)]
+mod tests;

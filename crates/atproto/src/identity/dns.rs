@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hickory_resolver::TokioResolver;
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 use crate::egress::DEFAULT_TIMEOUT;
 
@@ -45,14 +47,7 @@ impl SystemDns {
     /// Reads the system's DNS configuration. If that fails, every look-up fails as unreachable, with a warning here.
     #[must_use]
     pub fn new() -> Self {
-        let resolver = TokioResolver::builder_tokio().and_then(|mut builder| {
-            let options = builder.options_mut();
-            options.cache_size = 0;
-            options.timeout = Duration::from_secs(1);
-            options.attempts = 2;
-            builder.build()
-        });
-        match resolver {
+        match TokioResolver::builder_tokio().and_then(start) {
             Ok(resolver) => Self {
                 resolver: Some(resolver),
             },
@@ -62,6 +57,14 @@ impl SystemDns {
             }
         }
     }
+}
+
+fn start(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, NetError> {
+    let options = builder.options_mut();
+    options.cache_size = 0;
+    options.timeout = Duration::from_secs(1);
+    options.attempts = 2;
+    builder.build()
 }
 
 impl Default for SystemDns {
@@ -94,3 +97,6 @@ impl TxtLookup for SystemDns {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,3 +86,6 @@ fn reuse_until(token: &str, now: DateTime<Utc>) -> DateTime<Utc> {
         .and_then(|claims| DateTime::from_timestamp(claims.exp, 0))
         .map_or(longest, |exp| longest.min(exp - MARGIN))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,16 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use atcr_atproto::crypto::{Curve, SigningKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::appview_token::AppViewTokenSigner;
 use crate::fixtures::{
-    ALICE, APPVIEW, Directory, HOLD, MALLORY, ManualClock, did, forge, header, high_s, now, signing_input,
-    with_signature,
+    ALICE, APPVIEW, Directory, HOLD, MALLORY, did, forge, header, high_s, now, signing_input, with_signature,
 };
 use crate::principal::{AuthMethod, Principal};
 use crate::registry_token::{AccessEntry, RegistryKey, RegistryTokenIssuer};
@@ -490,101 +488,4 @@ async fn an_appview_token_is_no_service_token() {
         matches!(answer, Err(ServiceTokenError::Malformed { .. })),
         "{answer:?}"
     );
-}
-
-struct Pds {
-    clock: Arc<ManualClock>,
-    cache: ServiceTokenCache,
-    minted: AtomicUsize,
-}
-
-impl Pds {
-    fn new() -> Self {
-        let clock = ManualClock::new();
-        Self {
-            cache: ServiceTokenCache::new(clock.clone()),
-            clock,
-            minted: AtomicUsize::new(0),
-        }
-    }
-
-    async fn token(&self, aud: &str, life: i64) -> String {
-        let mint = async {
-            let serial = self.minted.fetch_add(1, Ordering::SeqCst);
-            tokio::task::yield_now().await;
-            let exp = atcr_atproto::clock::Clock::now(&*self.clock).timestamp() + life;
-            let claims = with(json!({"aud": aud, "exp": exp, "jti": serial.to_string()}));
-            let key = SigningKey::generate(Curve::K256);
-            Ok::<_, ServiceTokenError>(SecretString::from(forge(&header(&key), &claims, &key)))
-        };
-        self.cache
-            .get_or_mint(&did(ALICE), &did(aud), mint)
-            .await
-            .unwrap()
-            .expose_secret()
-            .to_owned()
-    }
-
-    fn minted(&self) -> usize {
-        self.minted.load(Ordering::SeqCst)
-    }
-}
-
-#[tokio::test]
-async fn a_token_is_minted_once_per_service_and_reused_for_fifty_seconds() {
-    let pds = Pds::new();
-    let tokens = futures(&pds, 20).await;
-    assert!(tokens.windows(2).all(|pair| pair[0] == pair[1]));
-    assert_eq!(pds.minted(), 1);
-    assert_ne!(pds.token("did:web:other.example.com", 60).await, tokens[0]);
-    assert_eq!(pds.minted(), 2);
-    pds.clock.advance(TimeDelta::seconds(49));
-    assert_eq!(pds.token(HOLD, 60).await, tokens[0]);
-    pds.clock.advance(TimeDelta::seconds(1));
-    assert_ne!(pds.token(HOLD, 60).await, tokens[0]);
-    assert_eq!(pds.minted(), 3);
-}
-
-async fn futures(pds: &Pds, count: usize) -> Vec<String> {
-    let mut tasks = Vec::new();
-    for _ in 0..count {
-        tasks.push(Box::pin(pds.token(HOLD, 60)));
-    }
-    let mut tokens = Vec::new();
-    // Start all before waiting for any.
-    for task in &mut tasks {
-        let _ = std::future::poll_fn(|context| std::task::Poll::Ready(task.as_mut().poll(context))).await;
-    }
-    for task in tasks {
-        tokens.push(task.await);
-    }
-    tokens
-}
-
-#[tokio::test]
-async fn a_short_token_is_not_used_in_its_last_ten_seconds() {
-    let pds = Pds::new();
-    let first = pds.token(HOLD, 30).await;
-    pds.clock.advance(TimeDelta::seconds(19));
-    assert_eq!(pds.token(HOLD, 30).await, first);
-    pds.clock.advance(TimeDelta::seconds(1));
-    assert_ne!(pds.token(HOLD, 30).await, first);
-    // One that is almost over is used once and not kept.
-    pds.cache.invalidate(&did(ALICE), &did(HOLD)).await;
-    assert_ne!(pds.token(HOLD, 10).await, pds.token(HOLD, 10).await);
-}
-
-#[tokio::test]
-async fn a_refused_token_can_be_forgotten_and_a_failure_is_not_kept() {
-    let pds = Pds::new();
-    let first = pds.token(HOLD, 60).await;
-    pds.cache.invalidate(&did(ALICE), &did(HOLD)).await;
-    let failure = pds
-        .cache
-        .get_or_mint(&did(ALICE), &did(HOLD), async {
-            Err(ServiceTokenError::BadSignature)
-        })
-        .await;
-    assert!(matches!(*failure.unwrap_err(), ServiceTokenError::BadSignature));
-    assert_ne!(pds.token(HOLD, 60).await, first);
 }
