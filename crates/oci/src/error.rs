@@ -101,6 +101,9 @@ pub enum ManifestError {
     /// Nested too deep.
     #[error("the manifest nests deeper than {} levels", crate::MAX_JSON_DEPTH)]
     TooDeep,
+    /// More values than any manifest needs.
+    #[error("the manifest has more than {} values", crate::MAX_JSON_VALUES)]
+    TooManyValues,
     /// More layers or manifests than are kept.
     #[error("the manifest lists more than {} layers or manifests", crate::MAX_DESCRIPTORS)]
     TooManyDescriptors,
@@ -148,6 +151,7 @@ impl ManifestError {
         match self {
             Self::TooLarge => 413,
             Self::TooDeep
+            | Self::TooManyValues
             | Self::TooManyDescriptors
             | Self::Malformed { .. }
             | Self::SchemaVersion

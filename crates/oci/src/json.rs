@@ -15,8 +15,18 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Whether arrays and objects nest deeper than `limit`. Looks at brackets outside strings only; the parser checks the rest.
-pub(crate) fn nests_deeper_than(bytes: &[u8], limit: usize) -> bool {
+/// How large a JSON text is as a structure.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Deepest nesting of arrays and objects.
+    pub(crate) depth: usize,
+    /// An upper bound of the number of values.
+    pub(crate) values: usize,
+}
+
+/// Measures a JSON text without allocating: looks at brackets and commas outside strings only, the parser checks the rest.
+pub(crate) fn measure(bytes: &[u8]) -> Extent {
+    let mut extent = Extent { depth: 0, values: 1 };
     let mut depth = 0_usize;
     let mut in_string = false;
     let mut escaped = false;
@@ -28,15 +38,27 @@ pub(crate) fn nests_deeper_than(bytes: &[u8], limit: usize) -> bool {
             _ if in_string => {}
             b'{' | b'[' => {
                 depth += 1;
-                if depth > limit {
-                    return true;
-                }
+                extent.depth = extent.depth.max(depth);
+                extent.values += 1;
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' => extent.values += 1,
             _ => {}
         }
     }
-    false
+    extent
+}
+
+/// What a parser found and where, in a few words: its own message may repeat as much of the input as there is.
+pub(crate) fn reason_of(error: &serde_json::Error) -> String {
+    const MAX_CHARS: usize = 160;
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    let what = text.strip_suffix(&position).unwrap_or(&text);
+    match what.char_indices().nth(MAX_CHARS) {
+        Some((cut, _)) => format!("{}…{position}", &what[..cut]),
+        None => format!("{what}{position}"),
+    }
 }
 
 /// Reads an object's key: the known key it is, or `None`.
@@ -84,27 +106,34 @@ fn folds_to(text: &str, known: &str) -> bool {
 }
 
 /// A field of an object that may be there once.
-pub(crate) struct Field<T>(Option<Option<T>>);
+pub(crate) struct Field<T> {
+    seen: bool,
+    value: Option<T>,
+}
 
 impl<T> Default for Field<T> {
     fn default() -> Self {
-        Self(None)
+        Self {
+            seen: false,
+            value: None,
+        }
     }
 }
 
 impl<'de, T: Deserialize<'de>> Field<T> {
     /// Takes the value of `key` from `map`; refuses the second one.
     pub(crate) fn read<A: MapAccess<'de>>(&mut self, map: &mut A, key: &'static str) -> Result<(), A::Error> {
-        if self.0.is_some() {
+        if self.seen {
             return Err(A::Error::duplicate_field(key));
         }
-        self.0 = Some(map.next_value()?);
+        self.seen = true;
+        self.value = map.next_value()?;
         Ok(())
     }
 
     /// The value; `None` when it was absent or `null`.
     pub(crate) fn get(self) -> Option<T> {
-        self.0.flatten()
+        self.value
     }
 
     /// The value; refuses an object that does not have it.

@@ -58,7 +58,9 @@ pub use hasher::DigestHasher;
 pub use http_range::{ByteRange, ContentRange, SatisfiedRange};
 pub use image_index::ImageIndex;
 pub use image_manifest::ImageManifest;
-pub use manifest::{MAX_DESCRIPTORS, MAX_JSON_DEPTH, MAX_MANIFEST_BYTES, Manifest, ManifestKind};
+pub use manifest::{
+    MAX_DESCRIPTORS, MAX_JSON_DEPTH, MAX_JSON_VALUES, MAX_MANIFEST_BYTES, Manifest, ManifestKind,
+};
 pub use media_range::{Accept, MediaRange};
 pub use media_type::MediaType;
 pub use pagination::{Page, next_link, parse_next_link};

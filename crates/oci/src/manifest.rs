@@ -1,6 +1,7 @@
 //! A manifest as it was pushed: the bytes, kept to the last one, and what they say.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -11,7 +12,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::error::ManifestError;
 use crate::image_index::ImageIndex;
 use crate::image_manifest::ImageManifest;
-use crate::json::{BoundedList, Field, KnownKey, nests_deeper_than};
+use crate::json::{BoundedList, Field, KnownKey, measure, reason_of};
 use crate::media_type::MediaType;
 
 /// Largest manifest in bytes, 4 MiB: what the distribution-spec asks registries to take at least.
@@ -24,6 +25,10 @@ pub const MAX_DESCRIPTORS: usize = 4096;
 /// Deepest nesting of arrays and objects. The specifications use five levels; the rest is for custom fields.
 pub const MAX_JSON_DEPTH: usize = 64;
 
+/// Most values, fields and list entries together. [`MAX_DESCRIPTORS`] with platform and annotations need two thirds of
+/// it; without a limit 4 MiB of tiny strings would take ten times as much memory.
+pub const MAX_JSON_VALUES: usize = 64 * 1024;
+
 /// The two forms of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ManifestKind {
@@ -33,7 +38,7 @@ pub enum ManifestKind {
     Index,
 }
 
-/// A manifest: its bytes exactly as they were received, and a checked view of them.
+/// A manifest: its bytes exactly as they were received, and a checked view of them. Cloning is cheap.
 ///
 /// # Which manifests are accepted
 /// A JSON object with `schemaVersion` 2 that has the form of an image (`config`, `layers`) or of an index (`manifests`),
@@ -56,8 +61,8 @@ pub struct Manifest {
 
 #[derive(Clone)]
 enum View {
-    Image(ImageManifest),
-    Index(ImageIndex),
+    Image(Arc<ImageManifest>),
+    Index(Arc<ImageIndex>),
 }
 
 impl Manifest {
@@ -71,11 +76,19 @@ impl Manifest {
             return Err(ManifestError::TooLarge);
         }
         let declared = declared_type(content_type)?;
-        if nests_deeper_than(&bytes, MAX_JSON_DEPTH) {
+        let extent = measure(&bytes);
+        if extent.depth > MAX_JSON_DEPTH {
             return Err(ManifestError::TooDeep);
         }
-        let body: Body = serde_json::from_slice(&bytes).map_err(|error| ManifestError::Malformed {
-            reason: error.to_string(),
+        if extent.values > MAX_JSON_VALUES {
+            return Err(ManifestError::TooManyValues);
+        }
+        // The parser checks only the strings it hands over; the others must be text for every reader as well.
+        let text = std::str::from_utf8(&bytes).map_err(|error| ManifestError::Malformed {
+            reason: format!("not UTF-8 from byte {} on", error.valid_up_to()),
+        })?;
+        let body: Body = serde_json::from_str(text).map_err(|error| ManifestError::Malformed {
+            reason: reason_of(&error),
         })?;
         let view = body.into_view(declared)?;
         Ok(Self { bytes, view })
@@ -237,7 +250,7 @@ impl Eq for Manifest {}
 
 fn to_json(document: &impl serde::Serialize) -> Result<Bytes, ManifestError> {
     let json = serde_json::to_vec(document).map_err(|error| ManifestError::Malformed {
-        reason: error.to_string(),
+        reason: reason_of(&error),
     })?;
     Ok(json.into())
 }
@@ -385,15 +398,15 @@ impl Body {
             return Err(ManifestError::TooManyDescriptors);
         }
         Ok(match self.manifests {
-            Some(manifests) => View::Index(ImageIndex {
+            Some(manifests) => View::Index(Arc::new(ImageIndex {
                 schema_version: 2,
                 media_type,
                 artifact_type: self.artifact_type,
                 manifests: manifests.items,
                 subject: self.subject,
                 annotations: self.annotations,
-            }),
-            None => View::Image(ImageManifest {
+            })),
+            None => View::Image(Arc::new(ImageManifest {
                 schema_version: 2,
                 media_type,
                 artifact_type: self.artifact_type,
@@ -401,7 +414,7 @@ impl Body {
                 layers: self.layers.map(|layers| layers.items).unwrap_or_default(),
                 subject: self.subject,
                 annotations: self.annotations,
-            }),
+            })),
         })
     }
 }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use crate::digest::Digest;
-use crate::error::{InvalidDigest, InvalidReference, InvalidRepositoryName, RequestError};
+use crate::error::{InvalidReference, InvalidRepositoryName, RequestError};
 use crate::pagination::Page;
 use crate::path::{
     ARTIFACT_TYPE, BLOBS, CATALOG, DIGEST, DIGEST_ALGORITHM, FROM, LAST, LIST, MANIFESTS, MOUNT, N,
@@ -26,8 +26,7 @@ const MAX_LAST_LEN: usize = 255;
 const MAX_ARTIFACT_TYPE_LEN: usize = 255;
 
 impl RegistryRequest {
-    /// Reads a request. `path` is the percent-encoded path, with or without the query cut off already; `query` is what
-    /// followed the `?`. Unknown query parameters are passed over, known ones must occur once (`tag` excepted).
+    /// Reads a request. `path` is the path as it came, percent-encoded; `query` is what followed the `?`. Unknown query parameters are passed over, known ones must occur once (`tag` excepted).
     ///
     /// HEAD is taken for GET where the specification does not tell them apart.
     ///
@@ -366,10 +365,4 @@ fn parse_count(text: &str) -> Result<usize, RequestError> {
         return Err(RequestError::Parameter { parameter: N });
     }
     Ok(text.parse().unwrap_or(usize::MAX))
-}
-
-impl From<InvalidDigest> for RequestError {
-    fn from(error: InvalidDigest) -> Self {
-        Self::Digest(error)
-    }
 }

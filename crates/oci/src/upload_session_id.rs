@@ -19,7 +19,7 @@ pub struct UploadSessionId(String);
 const RANDOM_LEN: usize = 32;
 
 impl UploadSessionId {
-    /// A fresh id from the operating system's randomness.
+    /// A fresh id from a cryptographic generator that the operating system seeds.
     #[must_use]
     pub fn random() -> Self {
         Self::from_bytes(&rand::random::<[u8; RANDOM_LEN]>())
