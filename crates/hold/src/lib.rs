@@ -1,7 +1,26 @@
 //! The hold: a blob service around an embedded PDS.
 //!
-//! - [`adapters`]: object stores and SQLite, behind the ports of the domain folders
-//! - [`blobs`]: uploads and downloads
+//! | Module | Holds |
+//! |---|---|
+//! | [`edge`] | HTTP: extractors, one file per XRPC method, the XRPC error dialect |
+//! | [`routes`] | every route on one page |
+//! | [`blobs`] | uploads and downloads; [`guarded_blobs`] asks for permission first |
+//! | [`manifests`] | layer and stats records of pushed and pulled manifests |
+//! | [`crew`] | joining the crew |
+//! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
+//! | [`config`], [`cli`], [`compose`] | settings, command line, wiring |
+//!
+//! Who may do what is decided in `atcr_hold_pds::access`, whose proofs the use cases ask for. One more XRPC method: a file
+//! under `edge/<namespace>/`, a line in [`routes`], a test over HTTP.
 
 pub mod adapters;
 pub mod blobs;
+pub mod cli;
+pub mod compose;
+pub mod config;
+pub mod crew;
+pub mod edge;
+pub mod guarded_blobs;
+pub mod manifests;
+pub mod routes;
+pub mod state;

@@ -1,0 +1,314 @@
+//! Wiring: settings in, a running hold out. The only place that knows ports and adapters both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use atcr_atproto::clock::{Clock, SystemClock};
+use atcr_atproto::egress::{EgressClient, EgressPolicy};
+use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
+use atcr_config::Shutdown;
+use atcr_config::serve::serve;
+use atcr_config::telemetry::{install_metrics, metrics_router};
+use atcr_hold_pds::access::Access;
+use atcr_hold_pds::identity::{HoldIdentity, HoldIdentityError};
+use atcr_hold_pds::records::captain::{self, CaptainError, CaptainSettings};
+use atcr_hold_pds::{HoldRepo, RepoError, RepoOptions};
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use crate::adapters::filesystem::{self, FilesystemStore};
+use crate::adapters::s3::S3Store;
+use crate::adapters::sqlite::{Database, SqliteUploads};
+use crate::blobs::{BlobOptions, BlobService, ObjectStore};
+use crate::config::{HoldSettings, StorageSettings};
+use crate::crew::Enlistment;
+use crate::edge::auth::TokenVerifier;
+use crate::edge::health::Readiness;
+use crate::guarded_blobs::GuardedBlobs;
+use crate::manifests::ManifestNotices;
+use crate::routes;
+use crate::state::AppState;
+
+/// How often expired uploads are removed. The first sweep is at the start.
+const SWEEP_INTERVAL: Duration = Duration::from_mins(30);
+
+/// Inside the data folder: the repository, of which nothing else may be in the folder.
+const REPO_DIR: &str = "repo";
+/// Inside the data folder: the table of uploads.
+const DATABASE_FILE: &str = "hold.sqlite";
+
+/// Why the hold does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be made.
+    #[error("cannot make the data folder {}", path.display())]
+    DataDir {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no identity to be had.
+    #[error(transparent)]
+    Identity(#[from] HoldIdentityError),
+    /// The repository does not open.
+    #[error("cannot open the repository")]
+    Repo(#[source] RepoError),
+    /// The table of uploads does not open.
+    #[error("cannot open the database")]
+    Database(#[source] sqlx::Error),
+    /// The object store does not open.
+    #[error("cannot open the object store in {}", path.display())]
+    Store {
+        /// Its folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The hold has no captain.
+    #[error(transparent)]
+    Captain(#[from] CaptainError),
+}
+
+/// What the hold takes from outside of itself.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The network's identities.
+    pub resolver: Arc<dyn IdentityResolver>,
+}
+
+/// A hold that is open but not serving.
+#[derive(Debug)]
+pub struct Hold {
+    router: Router,
+    repo: HoldRepo,
+    blobs: BlobService,
+    database: Database,
+    completions: TaskTracker,
+    recorder: JoinHandle<()>,
+}
+
+impl Hold {
+    /// Opens everything `settings` name, and makes the captain record say what they say.
+    ///
+    /// # Errors
+    /// See [`StartError`]: each names what the operator has to look at.
+    pub async fn open(settings: &HoldSettings, surroundings: Surroundings) -> Result<Self, StartError> {
+        let Surroundings { clock, resolver } = surroundings;
+        make_private_dir(&settings.data_dir)?;
+        let signing_key = HoldIdentity::signing_key_file(&settings.key_path)?;
+        let identity = Arc::new(HoldIdentity::did_web(&settings.public_url, signing_key)?);
+        let did = identity.did().clone();
+
+        let repo_dir = settings.data_dir.join(REPO_DIR);
+        let options = RepoOptions::new(repo_dir, did.clone(), identity.signing_key().clone());
+        let repo = HoldRepo::open(options, clock.clone())
+            .await
+            .map_err(StartError::Repo)?;
+        let captain_settings = CaptainSettings {
+            owner: settings.owner.clone(),
+            public: settings.public,
+            allow_all_crew: settings.allow_all_crew,
+            region: settings.region.clone(),
+            successor: settings.successor.clone(),
+        };
+        let captain = captain::ensure(&repo, &captain_settings, clock.now_datetime()).await?;
+
+        let database = Database::open(&settings.data_dir.join(DATABASE_FILE))
+            .await
+            .map_err(StartError::Database)?;
+        let (store, store_routes) = open_store(settings, &clock)?;
+        let completions = TaskTracker::new();
+        let blobs = BlobService::new(
+            store,
+            Arc::new(SqliteUploads::new(database.clone())),
+            clock.clone(),
+            BlobOptions {
+                tasks: completions.clone(),
+                ..BlobOptions::default()
+            },
+        );
+        let (notices, recorder) = ManifestNotices::start(repo.clone(), clock.clone());
+        let state = AppState {
+            identity: identity.clone(),
+            access: Access::new(repo.clone()),
+            tokens: TokenVerifier::new(
+                did.clone(),
+                settings.trusted_appview.clone(),
+                resolver,
+                clock.clone(),
+            ),
+            blobs: GuardedBlobs::new(blobs.clone()),
+            notices,
+            enlistment: Enlistment::new(repo.clone(), clock),
+            readiness: Readiness {
+                database: database.clone(),
+                repo: repo.clone(),
+                blobs: blobs.clone(),
+            },
+            repo: repo.clone(),
+        };
+        let router = routes::router(state, store_routes, settings.read_timeout.get());
+        tracing::info!(
+            %did, captain = %captain.owner, public = captain.public, allow_all_crew = captain.allow_all_crew,
+            "hold open"
+        );
+        Ok(Self {
+            router,
+            repo,
+            blobs,
+            database,
+            completions,
+            recorder,
+        })
+    }
+
+    /// The routes, to be served.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn repo(&self) -> &HoldRepo {
+        &self.repo
+    }
+
+    /// The blob service, without its guard.
+    #[must_use]
+    pub fn blobs(&self) -> &BlobService {
+        &self.blobs
+    }
+
+    /// Removes expired uploads from now on, until the soft shutdown.
+    pub fn start_sweeper(&self, shutdown: &Shutdown) {
+        let blobs = self.blobs.clone();
+        let stop = shutdown.soft().clone();
+        shutdown.spawn(async move {
+            let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = ticks.tick() => {}
+                }
+                if let Err(error) = blobs.sweep_expired().await {
+                    tracing::warn!(%error, "expired uploads could not be removed; the next sweep tries again");
+                }
+            }
+        });
+    }
+
+    /// Finishes what was taken on, and closes everything. Nobody may serve the routes any more.
+    pub async fn close(self) {
+        let Self {
+            router,
+            repo,
+            blobs,
+            database,
+            completions,
+            recorder,
+        } = self;
+        completions.close();
+        completions.wait().await;
+        // The recorder ends when the last handler that could hand it a notice is gone.
+        drop(router);
+        if let Err(error) = recorder.await {
+            tracing::error!(%error, "the recorder of manifests ended badly");
+        }
+        drop(blobs);
+        repo.close().await;
+        database.close().await;
+    }
+}
+
+/// Serves the hold until a signal ends it: the whole of `atcr-hold serve`.
+///
+/// # Errors
+/// What kept it from starting, for the operator to read.
+pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let resolver = network_resolver(&settings, &clock)?;
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().context("cannot watch for signals")?;
+
+    let metrics = match settings.metrics_listen {
+        None => None,
+        Some(addr) => {
+            let handle = install_metrics().map_err(anyhow::Error::msg)?;
+            let listener = TcpListener::bind(addr)
+                .await
+                .with_context(|| format!("server.metrics_addr: cannot listen on {addr}"))?;
+            Some((listener, metrics_router(handle)))
+        }
+    };
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("server.addr: cannot listen on {}", settings.listen))?;
+    let hold = Hold::open(&settings, Surroundings { clock, resolver }).await?;
+    hold.start_sweeper(&shutdown);
+    if let Some((listener, router)) = metrics {
+        shutdown.spawn(serve(listener, router, shutdown.clone()));
+    }
+    tracing::info!(addr = %settings.listen, url = %settings.public_url, "listening");
+    serve(listener, hold.router(), shutdown.clone()).await;
+
+    tracing::info!("stopping: finishing requests in flight");
+    if !shutdown.drain(settings.shutdown_grace.get()).await {
+        tracing::warn!("some requests did not finish in time and were cut off");
+    }
+    hold.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn network_resolver(
+    settings: &HoldSettings,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn IdentityResolver>> {
+    let egress = EgressClient::new(EgressPolicy {
+        allow_loopback: settings.test_mode,
+    })?;
+    let mut config = ResolverConfig::new(settings.plc_directory.clone());
+    config.allow_loopback = settings.test_mode;
+    Ok(Arc::new(Resolver::new(config, egress, clock.clone())?))
+}
+
+fn open_store(
+    settings: &HoldSettings,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<dyn ObjectStore>, Router), StartError> {
+    match &settings.storage {
+        StorageSettings::Filesystem { path } => {
+            let store = FilesystemStore::open(path, settings.public_url.clone(), clock.clone()).map_err(
+                |source| StartError::Store {
+                    path: path.clone(),
+                    source,
+                },
+            )?;
+            Ok((Arc::new(store.clone()), filesystem::router(store)))
+        }
+        StorageSettings::S3(options) => Ok((Arc::new(S3Store::new(options, clock.clone())), Router::new())),
+    }
+}
+
+/// Keys live in the data folder, so only its owner may look inside.
+fn make_private_dir(path: &std::path::Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StartError::DataDir {
+            path: path.to_owned(),
+            source,
+        })
+}

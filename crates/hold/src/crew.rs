@@ -1,0 +1,91 @@
+//! Joining a hold.
+
+use std::sync::Arc;
+
+use atcr_atproto::clock::Clock;
+use atcr_atproto::lexicon::crew::CrewRecord;
+use atcr_atproto::syntax::Did;
+use atcr_hold_pds::access::{Permission, Permissions};
+use atcr_hold_pds::records::crew::{self, Ensured};
+use atcr_hold_pds::{HoldRepo, RepoError};
+
+/// The label of a member who did not ask for another.
+const DEFAULT_ROLE: &str = "member";
+
+/// The labels a member may choose. `owner` and `admin` would claim what the permissions do not give.
+const FREE_ROLES: [&str; 3] = [DEFAULT_ROLE, "read", "write"];
+
+/// What anybody may have for the asking.
+const FREE_PERMISSIONS: [Permission; 2] = [Permission::BlobRead, Permission::BlobWrite];
+
+/// Why somebody could not join.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The captain decides who joins.
+    #[error("this hold does not take new crew by itself; ask its captain")]
+    RegistrationDisabled,
+    /// Nothing that was asked for can be had for the asking.
+    #[error("none of the permissions asked for can be granted; ask for blob:read or blob:write")]
+    NothingToGrant,
+    /// The repository failed.
+    #[error("the crew records cannot be read or written")]
+    Repo(#[from] RepoError),
+}
+
+/// The use case of joining.
+#[derive(Clone, Debug)]
+pub struct Enlistment {
+    repo: HoldRepo,
+    clock: Arc<dyn Clock>,
+}
+
+impl Enlistment {
+    /// Over the hold's repository.
+    #[must_use]
+    pub fn new(repo: HoldRepo, clock: Arc<dyn Clock>) -> Self {
+        Self { repo, clock }
+    }
+
+    /// Makes `member` crew, if the captain allows everybody, or `member` is the captain.
+    ///
+    /// `permissions` are those asked for, `None` for the usual two; nobody gets `crew:admin` here. A member stays what they
+    /// are, whatever they ask for.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    ///
+    /// # Security
+    /// Anybody with an account anywhere may call this: what it writes is bounded and grants what `allowAllCrew` means.
+    pub async fn join(
+        &self,
+        member: &Did,
+        role: Option<&str>,
+        permissions: Option<&[String]>,
+    ) -> Result<Ensured, JoinError> {
+        if let Some(existing) = self.repo.crew_by_member(member).await? {
+            return Ok(crew::ensure(&self.repo, &existing.record).await?);
+        }
+        let captain = self.repo.captain().await?;
+        if !captain.is_some_and(|captain| captain.allow_all_crew || captain.owner == *member) {
+            return Err(JoinError::RegistrationDisabled);
+        }
+        let free = Permissions::from_iter(FREE_PERMISSIONS);
+        let granted = match permissions {
+            None => free,
+            Some(words) => Permissions::from_words(words.iter().map(String::as_str)).intersection(free),
+        };
+        if granted.is_empty() {
+            return Err(JoinError::NothingToGrant);
+        }
+        let role = role
+            .filter(|role| FREE_ROLES.contains(role))
+            .unwrap_or(DEFAULT_ROLE);
+        let record = CrewRecord::new(
+            member.clone(),
+            role,
+            granted.to_words(),
+            self.clock.now_datetime(),
+        );
+        Ok(crew::ensure(&self.repo, &record).await?)
+    }
+}

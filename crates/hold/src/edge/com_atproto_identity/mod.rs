@@ -1,0 +1,3 @@
+//! `com.atproto.identity.*`, one file per method.
+
+pub mod resolve_handle;

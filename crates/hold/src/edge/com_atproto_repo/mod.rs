@@ -1,0 +1,18 @@
+//! `com.atproto.repo.*`, one file per method.
+
+pub mod describe_repo;
+pub mod get_record;
+pub mod list_records;
+
+use atcr_hold_pds::identity::HoldIdentity;
+
+use super::error::EdgeError;
+
+/// Whether `repo`, a DID or handle, is the one repository there is.
+fn require_own(identity: &HoldIdentity, repo: &str) -> Result<(), EdgeError> {
+    if repo == identity.did().as_str() || repo.eq_ignore_ascii_case(identity.handle()) {
+        Ok(())
+    } else {
+        Err(EdgeError::RepoNotFound)
+    }
+}

@@ -1,0 +1,3 @@
+//! `com.atproto.server.*`, one file per method.
+
+pub mod describe_server;

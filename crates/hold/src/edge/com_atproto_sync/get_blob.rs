@@ -1,0 +1,93 @@
+//! `com.atproto.sync.getBlob`: where an OCI blob can be read.
+
+use atcr_atproto::lexicon::hold_upload::BlobUrlOutput;
+use atcr_oci::Digest;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use crate::blobs::DownloadMethod;
+use crate::edge::auth::Reader;
+use crate::edge::error::EdgeError;
+use crate::edge::extract::XrpcQuery;
+use crate::guarded_blobs::GuardedBlobs;
+
+/// What is in an OCI blob is not the hold's to know.
+const OPAQUE: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// A signed URL is a credential, and short-lived.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Which blob, and for which method its URL is wanted. `did` is whose image it is, and changes nothing.
+#[derive(Debug, Deserialize)]
+pub struct Input {
+    cid: String,
+    method: Option<String>,
+}
+
+/// `GET`: a URL for the method named, or without one a redirect to the bytes.
+pub async fn get_blob(
+    State(blobs): State<GuardedBlobs>,
+    reader: Result<Reader, EdgeError>,
+    XrpcQuery(input): XrpcQuery<Input>,
+) -> Result<Response, EdgeError> {
+    let digest = digest(&input)?;
+    let Reader(grant) = reader?;
+    let wanted = method(&input)?;
+    let url = blobs
+        .download_url(&grant, &digest, wanted.unwrap_or(DownloadMethod::Get))
+        .await?
+        .ok_or(EdgeError::BlobNotFound)?
+        .url;
+    let response = match wanted {
+        Some(_) => Json(BlobUrlOutput { url: url.into() }).into_response(),
+        None => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, String::from(url))]).into_response(),
+    };
+    Ok(([(CACHE_CONTROL, NO_STORE)], response).into_response())
+}
+
+/// `HEAD`: the blob's size; with a method named, the head of what `GET` would answer.
+pub async fn head_blob(
+    State(blobs): State<GuardedBlobs>,
+    reader: Result<Reader, EdgeError>,
+    XrpcQuery(input): XrpcQuery<Input>,
+) -> Result<Response, EdgeError> {
+    if input.method.is_some() {
+        return get_blob(State(blobs), reader, XrpcQuery(input)).await;
+    }
+    let digest = digest(&input)?;
+    let Reader(grant) = reader?;
+    let blob = blobs
+        .stat(&grant, &digest)
+        .await?
+        .ok_or(EdgeError::BlobNotFound)?;
+    let headers = [
+        (CONTENT_TYPE, OPAQUE),
+        (CONTENT_LENGTH, HeaderValue::from(blob.size)),
+    ];
+    Ok((headers, Body::empty()).into_response())
+}
+
+/// The digest of an OCI blob. A CID would name a blob of the hold's own records, which have none.
+fn digest(input: &Input) -> Result<Digest, EdgeError> {
+    if input.cid.contains(':') {
+        input.cid.parse().map_err(|_| EdgeError::InvalidDigest)
+    } else {
+        Err(EdgeError::BlobNotFound)
+    }
+}
+
+fn method(input: &Input) -> Result<Option<DownloadMethod>, EdgeError> {
+    match input.method.as_deref() {
+        None => Ok(None),
+        Some("GET") => Ok(Some(DownloadMethod::Get)),
+        Some("HEAD") => Ok(Some(DownloadMethod::Head)),
+        Some(_) => Err(EdgeError::InvalidRequest {
+            message: "method must be GET or HEAD".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,40 @@
+//! `com.atproto.sync.getRepo`.
+
+use std::sync::Arc;
+
+use atcr_atproto::syntax::Tid;
+use atcr_hold_pds::HoldRepo;
+use atcr_hold_pds::identity::HoldIdentity;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::{CAR, require_own};
+use crate::edge::error::EdgeError;
+use crate::edge::extract::XrpcQuery;
+
+/// Whose repository, and from which revision on.
+#[derive(Debug, Deserialize)]
+pub struct Input {
+    did: String,
+    since: Option<String>,
+}
+
+/// The repository as CAR, streamed: whole, or what is new since a revision.
+pub async fn get_repo(
+    State(identity): State<Arc<HoldIdentity>>,
+    State(repo): State<HoldRepo>,
+    XrpcQuery(input): XrpcQuery<Input>,
+) -> Result<Response, EdgeError> {
+    require_own(&identity, &input.did)?;
+    let since = match input.since.as_deref() {
+        None | Some("") => None,
+        Some(text) => Some(text.parse::<Tid>().map_err(|error| EdgeError::InvalidRequest {
+            message: format!("since: {error}"),
+        })?),
+    };
+    let car = Body::from_stream(repo.export_car(since));
+    Ok(([(CONTENT_TYPE, CAR)], car).into_response())
+}

@@ -1,0 +1,31 @@
+//! `com.atproto.sync.*`, one file per method.
+
+pub mod get_blob;
+pub mod get_latest_commit;
+pub mod get_record;
+pub mod get_repo;
+pub mod get_repo_status;
+pub mod list_repos;
+
+use atcr_hold_pds::identity::HoldIdentity;
+use serde::Deserialize;
+
+use super::error::EdgeError;
+
+/// Media type of a CAR.
+const CAR: &str = "application/vnd.ipld.car";
+
+/// The input of the methods that need nothing else.
+#[derive(Debug, Deserialize)]
+pub struct Input {
+    did: String,
+}
+
+/// Whether `did` is the one repository there is.
+fn require_own(identity: &HoldIdentity, did: &str) -> Result<(), EdgeError> {
+    if did == identity.did().as_str() {
+        Ok(())
+    } else {
+        Err(EdgeError::RepoNotFound)
+    }
+}

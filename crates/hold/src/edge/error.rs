@@ -1,0 +1,279 @@
+//! The XRPC dialect: what went wrong inside becomes a status, an error name and a sentence, here and nowhere else.
+//!
+//! Expected refusals say what the caller can do. Failures of the hold itself say nothing but the request's id, under which
+//! the log has the whole story.
+
+use std::error::Error;
+
+use atcr_atproto::lexicon::{hold_crew, hold_upload, notify_manifest};
+use atcr_atproto::xrpc::XrpcErrorBody;
+use atcr_hold_pds::RepoError;
+use atcr_hold_pds::access::{AccessDenied, AccessError};
+use axum::Json;
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::auth::AuthError;
+use crate::blobs::{BlobError, SessionsError, StoreError};
+use crate::crew::JoinError;
+use crate::manifests::{InvalidNotice, NoticeError};
+
+/// Everything a handler can answer instead of its output.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// The parameters or the body are not what the method takes.
+    #[error("{message}")]
+    InvalidRequest {
+        /// What is wrong with them.
+        message: String,
+    },
+    /// The body is larger than the method takes.
+    #[error("the body is too large")]
+    PayloadTooLarge,
+    /// No such method.
+    #[error("this hold does not implement the method")]
+    MethodNotImplemented,
+    /// The method exists, under another HTTP verb.
+    #[error("the method is called with another HTTP verb")]
+    WrongVerb,
+    /// The caller is not known.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The caller is known and may not.
+    #[error(transparent)]
+    Denied(#[from] AccessDenied),
+    /// The repository asked for is not the hold's.
+    #[error("this hold has one repository, its own")]
+    RepoNotFound,
+    /// There is no such record.
+    #[error("there is no such record")]
+    RecordNotFound,
+    /// There is no such blob.
+    #[error("there is no such blob")]
+    BlobNotFound,
+    /// The handle is not the hold's.
+    #[error("this hold resolves its own name only")]
+    HandleNotFound,
+    /// The digest is malformed.
+    #[error("not a digest; sha256:<64 hex digits> or sha512:<128 hex digits>")]
+    InvalidDigest,
+    /// Neither `push` nor `pull`.
+    #[error("operation must be push or pull")]
+    InvalidOperation,
+    /// `userDid` is no DID.
+    #[error("userDid is not a DID")]
+    InvalidUserDid,
+    /// The blob service refused or failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// As [`Blob`](Self::Blob), at the end of an upload.
+    #[error(transparent)]
+    Completion(BlobError),
+    /// As [`Blob`](Self::Blob), at the giving up of an upload.
+    #[error(transparent)]
+    Abort(BlobError),
+    /// A manifest's notice is malformed.
+    #[error(transparent)]
+    InvalidNotice(#[from] InvalidNotice),
+    /// A manifest's notice was not recorded.
+    #[error(transparent)]
+    Notice(#[from] NoticeError),
+    /// Somebody could not join.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The repository failed.
+    #[error("the repository failed")]
+    Repo(#[from] RepoError),
+}
+
+impl From<AccessError> for EdgeError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Denied(denied) => Self::Denied(denied),
+            AccessError::Records(error) => Self::Repo(error),
+        }
+    }
+}
+
+/// Not in the lexicons: 401 for a token that is there and is no good. Its counterpart without a token is `AuthRequired`.
+const INVALID_TOKEN: &str = "InvalidToken";
+/// Not in the lexicons: 401 for a token whose life is over; get another one.
+const EXPIRED_TOKEN: &str = "ExpiredToken";
+const INVALID_REQUEST: &str = "InvalidRequest";
+const INTERNAL: &str = "InternalServerError";
+const UPSTREAM: &str = "UpstreamFailure";
+const STORE_FULL: &str = "NotEnoughResources";
+const UNAVAILABLE: &str = "ServiceUnavailable";
+
+impl EdgeError {
+    /// The status and the error's name on the wire.
+    fn wire(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::InvalidRequest { .. } | Self::InvalidNotice(_) => {
+                (StatusCode::BAD_REQUEST, INVALID_REQUEST)
+            }
+            Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
+            Self::MethodNotImplemented => (StatusCode::NOT_IMPLEMENTED, "MethodNotImplemented"),
+            Self::WrongVerb => (StatusCode::METHOD_NOT_ALLOWED, INVALID_REQUEST),
+            Self::Auth(error) => auth(error),
+            Self::Denied(_) => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::RepoNotFound => (StatusCode::NOT_FOUND, "RepoNotFound"),
+            Self::RecordNotFound => (StatusCode::NOT_FOUND, "RecordNotFound"),
+            Self::BlobNotFound => (StatusCode::NOT_FOUND, hold_upload::error::BLOB_NOT_FOUND),
+            Self::HandleNotFound => (StatusCode::NOT_FOUND, "HandleNotFound"),
+            Self::InvalidDigest => (StatusCode::BAD_REQUEST, hold_upload::error::INVALID_DIGEST),
+            Self::InvalidOperation => (StatusCode::BAD_REQUEST, notify_manifest::error::INVALID_OPERATION),
+            Self::InvalidUserDid => (StatusCode::BAD_REQUEST, hold_crew::error::INVALID_USER_DID),
+            Self::Blob(error) => blob(error, INTERNAL),
+            Self::Completion(error) => blob(error, hold_upload::error::COMPLETION_FAILED),
+            Self::Abort(error) => blob(error, hold_upload::error::ABORT_FAILED),
+            Self::Notice(NoticeError::UserMismatch) => {
+                (StatusCode::FORBIDDEN, notify_manifest::error::USER_MISMATCH)
+            }
+            Self::Notice(NoticeError::Stopped) => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+            Self::Join(JoinError::RegistrationDisabled) => {
+                (StatusCode::FORBIDDEN, hold_crew::error::REGISTRATION_DISABLED)
+            }
+            Self::Join(JoinError::NothingToGrant) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+            Self::Repo(error)
+            | Self::Notice(NoticeError::Repo(error))
+            | Self::Join(JoinError::Repo(error)) => repo(error),
+        }
+    }
+}
+
+fn auth(error: &AuthError) -> (StatusCode, &'static str) {
+    use atcr_auth::ServiceTokenError as Token;
+    match error {
+        AuthError::HeaderMissing => (StatusCode::UNAUTHORIZED, hold_crew::error::AUTH_REQUIRED),
+        AuthError::HeaderMalformed => (StatusCode::UNAUTHORIZED, INVALID_TOKEN),
+        AuthError::ServiceToken(error) if error.is_transient() => (StatusCode::BAD_GATEWAY, UPSTREAM),
+        AuthError::ServiceToken(Token::Expired) => (StatusCode::UNAUTHORIZED, EXPIRED_TOKEN),
+        AuthError::ServiceToken(
+            Token::Malformed { .. }
+            | Token::UnsupportedAlgorithm
+            | Token::InvalidIssuer
+            | Token::WrongAudience
+            | Token::NotYetValid
+            | Token::LivesTooLong
+            | Token::WrongMethod { .. }
+            | Token::UnresolvedIssuer { .. }
+            | Token::NoSigningKey { .. }
+            | Token::BadSignature,
+        ) => (StatusCode::UNAUTHORIZED, INVALID_TOKEN),
+    }
+}
+
+/// `failed` is what the method calls a failure of the store.
+fn blob(error: &BlobError, failed: &'static str) -> (StatusCode, &'static str) {
+    match error {
+        BlobError::InvalidIdentifier | BlobError::DigestMismatch { .. } => {
+            (StatusCode::BAD_REQUEST, hold_upload::error::INVALID_DIGEST)
+        }
+        BlobError::InvalidUploadId => (StatusCode::NOT_FOUND, hold_upload::error::INVALID_UPLOAD_ID),
+        BlobError::InvalidPartNumber(_) => (StatusCode::BAD_REQUEST, hold_upload::error::INVALID_PART_NUMBER),
+        BlobError::MissingParts { .. } => (StatusCode::BAD_REQUEST, hold_upload::error::MISSING_PARTS),
+        BlobError::Store(StoreError::Full(_)) => (StatusCode::INSUFFICIENT_STORAGE, STORE_FULL),
+        BlobError::Store(StoreError::Unavailable { .. }) => (StatusCode::BAD_GATEWAY, failed),
+        // The blob service has made refusals of its own of these.
+        BlobError::Store(
+            StoreError::UnknownUpload | StoreError::PartMismatch { .. } | StoreError::PartTooSmall,
+        )
+        | BlobError::Sessions(SessionsError::Database(_) | SessionsError::Corrupt { .. }) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, failed)
+        }
+        BlobError::Interrupted => (StatusCode::SERVICE_UNAVAILABLE, failed),
+    }
+}
+
+fn repo(error: &RepoError) -> (StatusCode, &'static str) {
+    match error {
+        RepoError::Closed => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+        // Nothing a caller sends reaches the repository unchecked, so that each of these is a fault of ours.
+        RepoError::Locked { .. }
+        | RepoError::OtherDid { .. }
+        | RepoError::Disk { .. }
+        | RepoError::Index(_)
+        | RepoError::Migration(_)
+        | RepoError::Corrupt { .. }
+        | RepoError::Failed
+        | RepoError::InvalidRecord(_)
+        | RepoError::OtherType { .. }
+        | RepoError::RecordShape(_)
+        | RepoError::Syntax(_)
+        | RepoError::RecordTooLarge { .. }
+        | RepoError::TooManyWrites { .. }
+        | RepoError::DuplicatePath { .. }
+        | RepoError::RecordExists { .. }
+        | RepoError::CommitSwapped { .. }
+        | RepoError::RecordSwapped { .. } => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
+    }
+}
+
+/// Marks an answer as a failure of the hold, whose body waits for the request's id.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServerFault {
+    name: &'static str,
+}
+
+/// The body of a failure: its name and the request's id.
+pub(super) fn server_fault_body(fault: ServerFault, request_id: &str) -> Json<XrpcErrorBody> {
+    Json(XrpcErrorBody {
+        error: fault.name.to_owned(),
+        message: Some(format!(
+            "the hold could not do this; its log says why under request id {request_id}"
+        )),
+    })
+}
+
+impl IntoResponse for EdgeError {
+    fn into_response(self) -> Response {
+        let (status, name) = self.wire();
+        let cause = chain(&self);
+        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+            tracing::error!(%status, error = name, cause, "request failed");
+            let mut response = status.into_response();
+            response.extensions_mut().insert(ServerFault { name });
+            return response;
+        }
+        tracing::debug!(%status, error = name, cause, "request refused");
+        let body = XrpcErrorBody {
+            error: name.to_owned(),
+            message: Some(self.to_string()),
+        };
+        let mut response = (status, Json(body)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// The error and its causes on one line, for the log.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        let next = current.to_string();
+        // Transparent wrappers repeat their cause.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = current.source();
+    }
+    text
+}
+
+/// The answer of a handler that panicked; what it panicked with is in the log.
+pub(crate) fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    response.extensions_mut().insert(ServerFault { name: INTERNAL });
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! `io.atcr.hold.completeUpload`.
+
+use atcr_atproto::lexicon::hold_upload::{CONTENT_PROOF_HEADER, CompleteUploadInput, CompleteUploadOutput};
+use atcr_oci::Digest;
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+
+use crate::blobs::{ContentProof, PartTag};
+use crate::edge::auth::{TokenVerifier, Writer};
+use crate::edge::error::EdgeError;
+use crate::edge::extract::XrpcJson;
+use crate::guarded_blobs::GuardedBlobs;
+
+/// Finishes an upload: the blob is readable under its digest, if its bytes have that digest.
+///
+/// A content proof of the trusted AppView saves a store that does not hash from being read back. Any other proof is worth
+/// nothing, and the bytes are read.
+pub async fn complete_upload(
+    State(blobs): State<GuardedBlobs>,
+    State(tokens): State<TokenVerifier>,
+    Writer(grant): Writer,
+    headers: HeaderMap,
+    XrpcJson(input): XrpcJson<CompleteUploadInput>,
+) -> Result<Json<CompleteUploadOutput>, EdgeError> {
+    let digest: Digest = input.digest.parse().map_err(|_| EdgeError::InvalidDigest)?;
+    let parts: Vec<PartTag> = input
+        .parts
+        .into_iter()
+        .map(|part| PartTag {
+            part_number: part.part_number,
+            etag: part.etag,
+        })
+        .collect();
+    let proof = headers
+        .get(CONTENT_PROOF_HEADER)
+        .and_then(|value| value.to_str().ok())
+        .filter(|_| !blobs.store_hashes());
+    let vouched = match proof {
+        None => None,
+        Some(token) => tokens
+            .vouched_size(token, grant.subject(), &input.upload_id, &input.digest)
+            .await
+            .map(|size| ContentProof { size }),
+    };
+    let completed = blobs
+        .complete(&grant, &input.upload_id, &digest, &parts, vouched)
+        .await
+        .map_err(EdgeError::Completion)?;
+    metrics::counter!("hold_blobs_stored_total").increment(1);
+    metrics::counter!("hold_blob_bytes_stored_total").increment(completed.size);
+    Ok(Json(CompleteUploadOutput::completed(digest.to_string())))
+}

@@ -1,0 +1,47 @@
+//! `io.atcr.hold.notifyManifest`.
+
+use atcr_atproto::lexicon::notify_manifest::{NotifyManifestInput, NotifyManifestOutput, PULL, PUSH};
+use atcr_hold_pds::access::Access;
+use axum::Json;
+use axum::extract::State;
+
+use crate::edge::auth::SignedIn;
+use crate::edge::error::EdgeError;
+use crate::edge::extract::XrpcJson;
+use crate::manifests::{ManifestNotices, Notice};
+
+/// Takes note of a manifest: after a push by its owner, its layers and the count; after a pull by any reader, the count.
+pub async fn notify_manifest(
+    State(notices): State<ManifestNotices>,
+    State(access): State<Access>,
+    SignedIn(did): SignedIn,
+    XrpcJson(input): XrpcJson<NotifyManifestInput>,
+) -> Result<Json<NotifyManifestOutput>, EdgeError> {
+    match input.operation.as_str() {
+        PUSH => {
+            let grant = access.write(&did).await?;
+            let recorded = notices.pushed(&grant, Notice::parse(input)?).await?;
+            Ok(Json(NotifyManifestOutput {
+                success: true,
+                operation: PUSH.to_owned(),
+                stats_updated: recorded.stats_updated,
+                layers_created: u64::try_from(recorded.layers_created).ok(),
+                post_created: Some(false),
+                post_uri: None,
+            }))
+        }
+        PULL => {
+            let grant = access.read(&did).await?;
+            let recorded = notices.pulled(&grant, Notice::parse(input)?).await?;
+            Ok(Json(NotifyManifestOutput {
+                success: true,
+                operation: PULL.to_owned(),
+                stats_updated: recorded.stats_updated,
+                layers_created: None,
+                post_created: None,
+                post_uri: None,
+            }))
+        }
+        _ => Err(EdgeError::InvalidOperation),
+    }
+}

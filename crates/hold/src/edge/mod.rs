@@ -1,0 +1,13 @@
+//! The edge: HTTP in, domain calls, HTTP out. A handler reads: extract, authorise, call one use case, render.
+
+pub mod auth;
+pub mod com_atproto_identity;
+pub mod com_atproto_repo;
+pub mod com_atproto_server;
+pub mod com_atproto_sync;
+pub mod error;
+pub mod extract;
+pub mod health;
+pub mod io_atcr_hold;
+pub mod observe;
+pub mod well_known;

@@ -1,0 +1,35 @@
+//! What a host serves about itself outside XRPC.
+
+use std::sync::Arc;
+
+use atcr_hold_pds::identity::HoldIdentity;
+use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+
+/// `GET /.well-known/did.json`: the DID document of the hold.
+pub async fn did_document(State(identity): State<Arc<HoldIdentity>>) -> Json<Value> {
+    Json(identity.document())
+}
+
+/// `GET /.well-known/atproto-did`: the DID as text, which makes the host name a handle.
+pub async fn atproto_did(State(identity): State<Arc<HoldIdentity>>) -> String {
+    identity.did().to_string()
+}
+
+/// `GET /robots.txt`: nothing here is of use to a search engine.
+pub async fn robots_txt() -> &'static str {
+    "User-agent: *\nAllow: /$\nDisallow: /\n"
+}
+
+/// `GET /`: what this is, for somebody who comes by with a browser.
+pub async fn landing(State(identity): State<Arc<HoldIdentity>>) -> String {
+    format!(
+        "This is an ATCR hold: it stores the layers of container images.\n\n\
+         DID:       {did}\n\
+         Document:  {endpoint}/.well-known/did.json\n\
+         XRPC:      {endpoint}/xrpc/com.atproto.repo.describeRepo?repo={did}\n",
+        did = identity.did(),
+        endpoint = identity.endpoint(),
+    )
+}

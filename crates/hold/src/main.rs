@@ -1,0 +1,7 @@
+//! The hold's process: reads the command line and hands over to the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    atcr_hold::cli::main()
+}

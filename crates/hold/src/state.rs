@@ -1,0 +1,55 @@
+//! What handlers can ask for with `State<…>`.
+
+use std::sync::Arc;
+
+use atcr_hold_pds::HoldRepo;
+use atcr_hold_pds::access::Access;
+use atcr_hold_pds::identity::HoldIdentity;
+use axum::extract::FromRef;
+
+use crate::crew::Enlistment;
+use crate::edge::auth::TokenVerifier;
+use crate::edge::health::Readiness;
+use crate::guarded_blobs::GuardedBlobs;
+use crate::manifests::ManifestNotices;
+
+/// Everything handlers use. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AppState {
+    /// Who the hold is.
+    pub identity: Arc<HoldIdentity>,
+    /// Its records.
+    pub repo: HoldRepo,
+    /// Who may do what.
+    pub access: Access,
+    /// Whose token it is.
+    pub tokens: TokenVerifier,
+    /// Uploads and downloads.
+    pub blobs: GuardedBlobs,
+    /// Pushes and pulls.
+    pub notices: ManifestNotices,
+    /// Joining.
+    pub enlistment: Enlistment,
+    /// Whether all of it works.
+    pub readiness: Readiness,
+}
+
+/// Lets a handler name a field's type as its `State`.
+macro_rules! part {
+    ($field:ident: $part:ty) => {
+        impl FromRef<AppState> for $part {
+            fn from_ref(state: &AppState) -> Self {
+                state.$field.clone()
+            }
+        }
+    };
+}
+
+part!(identity: Arc<HoldIdentity>);
+part!(repo: HoldRepo);
+part!(access: Access);
+part!(tokens: TokenVerifier);
+part!(blobs: GuardedBlobs);
+part!(notices: ManifestNotices);
+part!(enlistment: Enlistment);
+part!(readiness: Readiness);

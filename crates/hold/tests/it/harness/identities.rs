@@ -1,0 +1,119 @@
+//! Accounts whose DID documents are kept in memory, and the service tokens their PDSes would issue.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use atcr_atproto::crypto::{Curve, SigningKey};
+use atcr_atproto::identity::{DidDocument, IdentityError, IdentityResolver, ResolvedIdentity};
+use atcr_atproto::syntax::{AtIdentifier, Did, Handle};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+/// An account with its key.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub did: Did,
+    key: SigningKey,
+}
+
+impl Account {
+    /// A service token of this account for `audience`, valid for a minute from `now`.
+    pub fn token(&self, audience: &Did, lxm: Option<&str>, now: DateTime<Utc>) -> String {
+        let mut claims = json!({
+            "iss": self.did,
+            "aud": audience,
+            "iat": now.timestamp(),
+            "exp": now.timestamp() + 60,
+            "jti": uuid::Uuid::new_v4().simple().to_string(),
+        });
+        if let Some(lxm) = lxm {
+            claims["lxm"] = Value::String(lxm.to_owned());
+        }
+        self.sign(&claims)
+    }
+
+    /// A JWT with exactly these claims.
+    pub fn sign(&self, claims: &Value) -> String {
+        let header = json!({ "typ": "JWT", "alg": self.key.curve().jwt_algorithm() });
+        let signed = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(header.to_string()),
+            URL_SAFE_NO_PAD.encode(claims.to_string())
+        );
+        let signature = URL_SAFE_NO_PAD.encode(self.key.sign(signed.as_bytes()));
+        format!("{signed}.{signature}")
+    }
+}
+
+/// The network's identities, as far as a test has made them.
+#[derive(Debug, Default)]
+pub struct Identities {
+    documents: Mutex<HashMap<Did, Arc<DidDocument>>>,
+}
+
+impl Identities {
+    /// A new account `did:web:<name>.test` with a key on `curve`.
+    pub fn account(&self, name: &str, curve: Curve) -> Account {
+        let account = Account {
+            did: format!("did:web:{name}.test").parse().expect("a DID"),
+            key: SigningKey::generate(curve),
+        };
+        self.publish(&account);
+        account
+    }
+
+    /// The account under a new key, not yet in its document.
+    pub fn rotated(&self, account: &Account) -> Account {
+        Account {
+            did: account.did.clone(),
+            key: SigningKey::generate(account.key.curve()),
+        }
+    }
+
+    /// Puts the account's key into its document.
+    pub fn publish(&self, account: &Account) {
+        let did = &account.did;
+        let document = json!({
+            "id": did,
+            "verificationMethod": [{
+                "id": format!("{did}#atproto"),
+                "type": "Multikey",
+                "controller": did,
+                "publicKeyMultibase": account.key.public_key().to_multikey(),
+            }],
+        });
+        let bytes = serde_json::to_vec(&document).expect("JSON");
+        let document = DidDocument::parse(did, &bytes).expect("a document");
+        self.documents
+            .lock()
+            .expect("not poisoned")
+            .insert(did.clone(), Arc::new(document));
+    }
+}
+
+#[async_trait]
+impl IdentityResolver for Identities {
+    async fn resolve(&self, identifier: &AtIdentifier) -> Result<Arc<ResolvedIdentity>, IdentityError> {
+        match identifier {
+            AtIdentifier::Did(did) => self.resolve_did(did).await,
+            AtIdentifier::Handle(handle) => Err(IdentityError::HandleNotFound {
+                handle: handle.clone(),
+            }),
+        }
+    }
+
+    async fn resolve_did(&self, did: &Did) -> Result<Arc<ResolvedIdentity>, IdentityError> {
+        let document = self.documents.lock().expect("not poisoned").get(did).cloned();
+        match document {
+            Some(document) => Ok(Arc::new(ResolvedIdentity::new(document, None))),
+            None => Err(IdentityError::DidNotFound { did: did.clone() }),
+        }
+    }
+
+    async fn invalidate_did(&self, _: &Did) {}
+
+    async fn invalidate_handle(&self, _: &Handle) {}
+}
