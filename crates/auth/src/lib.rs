@@ -12,9 +12,9 @@
 //! The kinds cannot stand in for each other: each verifier fixes algorithm, issuer, audience and the claims that only
 //! its kind has, and keys come from configuration or from the issuer's DID document, never from the token's header.
 //!
-//! Other ways to sign in (OAuth sessions, device secrets) end in the same [`Principal`](principal::Principal) with
-//! their [`AuthMethod`](principal::AuthMethod); they get modules of their own beside these, store their secrets through
-//! [`vault`], and hand an account's access to the [`ServiceTokenCache`](service_token::ServiceTokenCache) as its `mint`.
+//! Other ways to sign in (OAuth sessions, device secrets) end in the same [`Principal`] with
+//! their [`AuthMethod`]; they get modules of their own beside these, store their secrets through
+//! [`vault`], and hand an account's access to the [`ServiceTokenCache`] as its `mint`.
 
 pub mod appview_token;
 mod jws;
