@@ -2,9 +2,16 @@
 //! faults a real part cannot be made to show.
 //!
 //! - [`docker_engine`]: the Docker engine that runs, or one started for the occasion
+//! - `fakes` (a feature): the outside world, failing on request
 //! - [`network`]: PLC directory, reference PDS, hold and appview as processes, on ports of one's own
+//! - [`registry_client`]: a small client of the distribution API
+//! - [`s3_server`]: a real S3 server over a folder
 //! - [`tools`]: installs what those parts and the clients need (npm, Debian packages, Go programs)
 
 pub mod docker_engine;
+#[cfg(feature = "fakes")]
+pub mod fakes;
 pub mod network;
+pub mod registry_client;
+pub mod s3_server;
 pub mod tools;

@@ -34,8 +34,14 @@ impl ContentProofs for SignedContentProofs {
         digest: &Digest,
         size: u64,
     ) -> Option<SecretString> {
-        let content = ContentProof { upload_id: upload_id.to_owned(), digest: digest.to_string(), size };
+        let content = ContentProof {
+            upload_id: upload_id.to_owned(),
+            digest: digest.to_string(),
+            size,
+        };
         let signed = self.signer.sign(hold, user, Some(content), self.clock.now());
-        signed.inspect_err(|error| tracing::error!(%error, "a content proof cannot be signed")).ok()
+        signed
+            .inspect_err(|error| tracing::error!(%error, "a content proof cannot be signed"))
+            .ok()
     }
 }

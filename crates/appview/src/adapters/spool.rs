@@ -41,8 +41,16 @@ impl Writers {
     async fn claim(self: &Arc<Self>, path: PathBuf) -> Claim {
         loop {
             let closed = self.closed.notified();
-            if self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone()) {
-                return Claim { path, writers: Arc::clone(self) };
+            if self
+                .open
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(path.clone())
+            {
+                return Claim {
+                    path,
+                    writers: Arc::clone(self),
+                };
             }
             closed.await;
         }
@@ -57,7 +65,11 @@ struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.writers.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+        self.writers
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.path);
         self.writers.closed.notify_waiters();
     }
 }
@@ -73,7 +85,10 @@ impl FileSpool {
     pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
         std::fs::create_dir_all(&directory)?;
-        Ok(Self { directory, writers: Arc::default() })
+        Ok(Self {
+            directory,
+            writers: Arc::default(),
+        })
     }
 
     fn session_directory(&self, session: &UploadSessionId) -> PathBuf {
@@ -97,8 +112,11 @@ impl Spool for FileSpool {
         let claim = self.writers.claim(self.part_file(session, part)).await;
         let file = blocking(move || {
             std::fs::create_dir_all(directory)?;
-            let mut file =
-                OpenOptions::new().create(true).write(true).truncate(false).open(&claim.path)?;
+            let mut file = OpenOptions::new()
+                .create(true)
+                .write(true)
+                .truncate(false)
+                .open(&claim.path)?;
             if file.metadata()?.len() < keep {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
             }
@@ -107,7 +125,10 @@ impl Spool for FileSpool {
             Ok(OpenFile { file, _claim: claim })
         })
         .await?;
-        Ok(Box::new(FileWriter { file: Some(file), writing: None }))
+        Ok(Box::new(FileWriter {
+            file: Some(file),
+            writing: None,
+        }))
     }
 
     async fn read(&self, session: &UploadSessionId, part: u32, len: u64) -> io::Result<PartBody> {
@@ -128,7 +149,10 @@ impl Spool for FileSpool {
             let left = left - bytes.len() as u64;
             Ok(Some((bytes, (file, left))))
         });
-        Ok(PartBody { len: Some(len), bytes: Box::pin(bytes) })
+        Ok(PartBody {
+            len: Some(len),
+            bytes: Box::pin(bytes),
+        })
     }
 
     async fn discard_part(&self, session: &UploadSessionId, part: u32) -> io::Result<()> {
@@ -147,7 +171,10 @@ impl Spool for FileSpool {
             let mut sessions = Vec::new();
             for entry in std::fs::read_dir(directory)? {
                 let name = entry?.file_name();
-                sessions.extend(name.to_str().and_then(|name| name.parse::<UploadSessionId>().ok()));
+                sessions.extend(
+                    name.to_str()
+                        .and_then(|name| name.parse::<UploadSessionId>().ok()),
+                );
             }
             Ok(sessions)
         })
@@ -174,7 +201,10 @@ impl FileWriter {
 impl SpoolWriter for FileWriter {
     async fn append(&mut self, bytes: Bytes) -> io::Result<()> {
         self.settle().await?;
-        let mut open = self.file.take().ok_or_else(|| io::Error::other("the spool file is lost"))?;
+        let mut open = self
+            .file
+            .take()
+            .ok_or_else(|| io::Error::other("the spool file is lost"))?;
         self.writing = Some(tokio::task::spawn_blocking(move || {
             open.file.write_all(&bytes)?;
             Ok(open)
@@ -201,10 +231,10 @@ fn absent_is_fine(outcome: io::Result<()>) -> io::Result<()> {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
 }
 
 #[cfg(test)]

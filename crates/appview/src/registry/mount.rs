@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use atcr_atproto::identity::ResolvedIdentity;
-use atcr_atproto::syntax::{AtIdentifier, Did};
+use atcr_atproto::syntax::AtIdentifier;
 use atcr_auth::registry_token::RegistryClaims;
 use atcr_oci::{Digest, Mount, RepositoryName};
 
@@ -47,8 +47,15 @@ impl Uploads {
             }
             owner = source.owner;
         }
-        match self.blobs.find(grant.principal(), &target, &owner.did, &mount.digest).await {
-            Ok(Some(size)) => Ok(Some(StoredBlob { digest: mount.digest.clone(), size })),
+        match self
+            .blobs
+            .find(grant.principal(), &target, &owner.did, &mount.digest)
+            .await
+        {
+            Ok(Some(size)) => Ok(Some(StoredBlob {
+                digest: mount.digest.clone(),
+                size,
+            })),
             Ok(None) => Ok(None),
             Err(error) => Ok(not_mounted(&mount.digest, &error)),
         }
@@ -68,18 +75,18 @@ impl Uploads {
             self.account(from).await?
         };
         let own = grant.principal().did() == Some(&owner.did);
-        let source = RequestContext { request_id: context.request_id.clone(), name: from.clone(), owner };
+        let source = RequestContext {
+            request_id: context.request_id.clone(),
+            name: from.clone(),
+            owner,
+        };
         let needed = claims.filter(|_| !own);
         Granted::<Pull>::check(grant.principal(), needed, &source).ok()?;
         Some(source)
     }
 
     async fn account(&self, name: &RepositoryName) -> Option<Arc<ResolvedIdentity>> {
-        let identity = name.identity();
-        let identifier = match Did::from_image_segment(identity) {
-            Ok(did) => AtIdentifier::Did(did),
-            Err(_) => identity.parse().ok()?,
-        };
+        let identifier = AtIdentifier::from_image_segment(name.identity()).ok()?;
         self.identities.resolve(&identifier).await.ok()
     }
 }

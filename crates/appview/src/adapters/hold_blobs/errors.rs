@@ -20,7 +20,9 @@ pub(super) enum About {
 pub(super) fn transport(error: &EgressError) -> HoldError {
     match error {
         EgressError::Timeout { .. } => HoldError::TimedOut,
-        other => HoldError::Unreachable { reason: other.to_string() },
+        other => HoldError::Unreachable {
+            reason: other.to_string(),
+        },
     }
 }
 
@@ -34,33 +36,49 @@ pub(super) fn xrpc(about: About, status: StatusCode, headers: &HeaderMap, body: 
     match status {
         StatusCode::UNAUTHORIZED => HoldError::Unauthorized,
         StatusCode::FORBIDDEN => HoldError::Forbidden { message: message() },
-        StatusCode::TOO_MANY_REQUESTS => HoldError::Busy { retry_after: retry_after(headers) },
+        StatusCode::TOO_MANY_REQUESTS => HoldError::Busy {
+            retry_after: retry_after(headers),
+        },
         _ if error.is(name::BLOB_NOT_FOUND) => HoldError::BlobNotFound,
         _ if error.is(name::INVALID_UPLOAD_ID) => HoldError::UploadNotFound,
         _ if error.is(name::INVALID_DIGEST) => HoldError::DigestRefused,
         // Without the name it may be a proxy in front of the hold that does not know the path.
         StatusCode::NOT_FOUND if about == About::Blob => HoldError::BlobNotFound,
-        _ => HoldError::Refused { status: status.as_u16(), message: format!("{} {}", error.error, message()) },
+        _ => HoldError::Refused {
+            status: status.as_u16(),
+            message: format!("{} {}", error.error, message()),
+        },
     }
 }
 
 /// The store answered a signed URL with an error status.
 pub(super) fn store(about: About, status: StatusCode, headers: &HeaderMap) -> HoldError {
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            HoldError::Forbidden { message: "the store refuses the signed URL".to_owned() }
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => HoldError::Forbidden {
+            message: "the store refuses the signed URL".to_owned(),
+        },
         StatusCode::NOT_FOUND | StatusCode::GONE => match about {
             About::Blob => HoldError::BlobNotFound,
             About::Upload => HoldError::UploadNotFound,
         },
-        StatusCode::TOO_MANY_REQUESTS => HoldError::Busy { retry_after: retry_after(headers) },
-        _ => HoldError::Refused { status: status.as_u16(), message: "its store failed".to_owned() },
+        StatusCode::TOO_MANY_REQUESTS => HoldError::Busy {
+            retry_after: retry_after(headers),
+        },
+        _ => HoldError::Refused {
+            status: status.as_u16(),
+            message: "its store failed".to_owned(),
+        },
     }
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds = headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     Some(Duration::from_secs(seconds))
 }
 
@@ -69,7 +87,12 @@ mod tests {
     use super::*;
 
     fn answer(about: About, status: u16, body: &str) -> HoldError {
-        xrpc(about, StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
+        xrpc(
+            about,
+            StatusCode::from_u16(status).unwrap(),
+            &HeaderMap::new(),
+            body.as_bytes(),
+        )
     }
 
     #[test]
@@ -82,21 +105,46 @@ mod tests {
         assert!(
             matches!(answer(About::Blob, 403, r#"{"error":"Forbidden","message":"not crew"}"#), HoldError::Forbidden { message } if message == "not crew")
         );
-        assert!(matches!(answer(About::Blob, 404, "nothing here"), HoldError::BlobNotFound));
-        assert!(matches!(answer(About::Blob, 400, r#"{"error":"BlobNotFound"}"#), HoldError::BlobNotFound));
-        assert!(matches!(answer(About::Upload, 404, r#"{"error":"InvalidUploadId"}"#), HoldError::UploadNotFound));
-        assert!(matches!(answer(About::Upload, 404, "no such route"), HoldError::Refused { status: 404, .. }));
-        assert!(matches!(answer(About::Upload, 400, r#"{"error":"InvalidDigest"}"#), HoldError::DigestRefused));
+        assert!(matches!(
+            answer(About::Blob, 404, "nothing here"),
+            HoldError::BlobNotFound
+        ));
+        assert!(matches!(
+            answer(About::Blob, 400, r#"{"error":"BlobNotFound"}"#),
+            HoldError::BlobNotFound
+        ));
+        assert!(matches!(
+            answer(About::Upload, 404, r#"{"error":"InvalidUploadId"}"#),
+            HoldError::UploadNotFound
+        ));
+        assert!(matches!(
+            answer(About::Upload, 404, "no such route"),
+            HoldError::Refused { status: 404, .. }
+        ));
+        assert!(matches!(
+            answer(About::Upload, 400, r#"{"error":"InvalidDigest"}"#),
+            HoldError::DigestRefused
+        ));
         assert!(matches!(answer(About::Upload, 429, ""), HoldError::Busy { .. }));
-        let failed = answer(About::Upload, 500, r#"{"error":"CompletionFailed","message":"disk"}"#);
+        let failed = answer(
+            About::Upload,
+            500,
+            r#"{"error":"CompletionFailed","message":"disk"}"#,
+        );
         assert!(failed.is_transient());
     }
 
     #[test]
     fn a_store_that_no_longer_takes_the_url_is_told_from_one_that_lost_the_upload() {
         let headers = HeaderMap::new();
-        assert!(matches!(store(About::Upload, StatusCode::FORBIDDEN, &headers), HoldError::Forbidden { .. }));
-        assert!(matches!(store(About::Upload, StatusCode::NOT_FOUND, &headers), HoldError::UploadNotFound));
+        assert!(matches!(
+            store(About::Upload, StatusCode::FORBIDDEN, &headers),
+            HoldError::Forbidden { .. }
+        ));
+        assert!(matches!(
+            store(About::Upload, StatusCode::NOT_FOUND, &headers),
+            HoldError::UploadNotFound
+        ));
         assert!(store(About::Upload, StatusCode::SERVICE_UNAVAILABLE, &headers).is_transient());
     }
 }

@@ -20,7 +20,8 @@ use async_trait::async_trait;
 use atcr_atproto::egress::EgressClient;
 use atcr_atproto::lexicon::hold_upload::{
     AbortUploadInput, AbortUploadOutput, BlobUrlOutput, CompleteUploadInput, CompleteUploadOutput,
-    GetPartUploadUrlInput, GetPartUploadUrlOutput, InitiateUploadInput, InitiateUploadOutput, UploadedPart as WirePart,
+    GetPartUploadUrlInput, GetPartUploadUrlOutput, InitiateUploadInput, InitiateUploadOutput,
+    UploadedPart as WirePart,
 };
 use atcr_atproto::lexicon::nsid;
 use atcr_atproto::syntax::Did;
@@ -30,7 +31,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::registry::blob::ports::{
-    BegunUpload, BlobDownload, BlobGateway, HoldError, PartBody, PartTarget, SignedUrl, StoreTraits, UploadedPart,
+    BegunUpload, BlobDownload, BlobGateway, HoldError, PartBody, PartTarget, SignedUrl, StoreTraits,
+    UploadedPart,
 };
 use crate::registry::ports::HoldRef;
 
@@ -45,7 +47,10 @@ pub struct HoldTimeouts {
 
 impl Default for HoldTimeouts {
     fn default() -> Self {
-        Self { call: Duration::from_secs(15), idle: Duration::from_secs(60) }
+        Self {
+            call: Duration::from_secs(15),
+            idle: Duration::from_mins(1),
+        }
     }
 }
 
@@ -101,9 +106,19 @@ impl BlobGateway for HoldBlobs {
         temporary_id: &str,
         size: Option<u64>,
     ) -> Result<BegunUpload, HoldError> {
-        let input = InitiateUploadInput { digest: temporary_id.to_owned(), size };
-        let begun: InitiateUploadOutput =
-            self.procedure(hold, nsid::HOLD_INITIATE_UPLOAD, token, &input, self.timeouts.call).await?;
+        let input = InitiateUploadInput {
+            digest: temporary_id.to_owned(),
+            size,
+        };
+        let begun: InitiateUploadOutput = self
+            .procedure(
+                hold,
+                nsid::HOLD_INITIATE_UPLOAD,
+                token,
+                &input,
+                self.timeouts.call,
+            )
+            .await?;
         let announced = begun.store.is_some();
         let traits = begun.store_traits();
         let first_part = match begun.part {
@@ -130,9 +145,19 @@ impl BlobGateway for HoldBlobs {
         upload_id: &str,
         number: u32,
     ) -> Result<PartTarget, HoldError> {
-        let input = GetPartUploadUrlInput { upload_id: upload_id.to_owned(), part_number: number };
-        let output: GetPartUploadUrlOutput =
-            self.procedure(hold, nsid::HOLD_GET_PART_UPLOAD_URL, token, &input, self.timeouts.call).await?;
+        let input = GetPartUploadUrlInput {
+            upload_id: upload_id.to_owned(),
+            part_number: number,
+        };
+        let output: GetPartUploadUrlOutput = self
+            .procedure(
+                hold,
+                nsid::HOLD_GET_PART_UPLOAD_URL,
+                token,
+                &input,
+                self.timeouts.call,
+            )
+            .await?;
         part_target(output)
     }
 
@@ -149,14 +174,18 @@ impl BlobGateway for HoldBlobs {
         parts: &[UploadedPart],
         proof: Option<&SecretString>,
     ) -> Result<(), HoldError> {
-        let wire = |part: &UploadedPart| WirePart { part_number: part.number, etag: part.etag.clone() };
+        let wire = |part: &UploadedPart| WirePart {
+            part_number: part.number,
+            etag: part.etag.clone(),
+        };
         let input = CompleteUploadInput {
             upload_id: upload_id.to_owned(),
             digest: digest.to_string(),
             parts: parts.iter().map(wire).collect(),
         };
         let size: u64 = parts.iter().map(|part| part.size).sum();
-        let timeout = self.timeouts.call.max(self.timeouts.idle) + Duration::from_secs(size / COMPLETION_RATE);
+        let timeout =
+            self.timeouts.call.max(self.timeouts.idle) + Duration::from_secs(size / COMPLETION_RATE);
         let _: CompleteUploadOutput = self.complete(hold, token, proof, &input, timeout).await?;
         Ok(())
     }
@@ -167,9 +196,12 @@ impl BlobGateway for HoldBlobs {
         token: &SecretString,
         upload_id: &str,
     ) -> Result<(), HoldError> {
-        let input = AbortUploadInput { upload_id: upload_id.to_owned() };
-        let _: AbortUploadOutput =
-            self.procedure(hold, nsid::HOLD_ABORT_UPLOAD, token, &input, self.timeouts.call).await?;
+        let input = AbortUploadInput {
+            upload_id: upload_id.to_owned(),
+        };
+        let _: AbortUploadOutput = self
+            .procedure(hold, nsid::HOLD_ABORT_UPLOAD, token, &input, self.timeouts.call)
+            .await?;
         Ok(())
     }
 }
@@ -186,9 +218,15 @@ fn part_target(output: GetPartUploadUrlOutput) -> Result<PartTarget, HoldError> 
     let url = signed_url(&output.url)?;
     // A hold has no say in what else this server does in its name.
     if !matches!(output.method.as_str(), "PUT" | "POST") {
-        return Err(HoldError::Malformed { what: "a usable method for the part" });
+        return Err(HoldError::Malformed {
+            what: "a usable method for the part",
+        });
     }
-    Ok(PartTarget { url, method: output.method, headers: output.headers.into_iter().collect() })
+    Ok(PartTarget {
+        url,
+        method: output.method,
+        headers: output.headers.into_iter().collect(),
+    })
 }
 
 fn blob_url(output: &BlobUrlOutput) -> Result<SignedUrl, HoldError> {
@@ -196,15 +234,20 @@ fn blob_url(output: &BlobUrlOutput) -> Result<SignedUrl, HoldError> {
 }
 
 fn signed_url(text: &str) -> Result<SignedUrl, HoldError> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    url.map(SignedUrl::new).ok_or(HoldError::Malformed { what: "a usable URL" })
+    let url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.map(SignedUrl::new)
+        .ok_or(HoldError::Malformed { what: "a usable URL" })
 }
 
 /// The URL of one of the hold's methods.
 fn method_url(hold: &HoldRef, nsid: &str) -> Result<Url, HoldError> {
     let mut url = hold.endpoint.clone();
     url.path_segments_mut()
-        .map_err(|()| HoldError::Unreachable { reason: "its endpoint is no web address".to_owned() })?
+        .map_err(|()| HoldError::Unreachable {
+            reason: "its endpoint is no web address".to_owned(),
+        })?
         .pop_if_empty()
         .extend(["xrpc", nsid]);
     Ok(url)

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream as _;
 use http_body::{Frame, SizeHint};
 
 use crate::registry::blob::ports::{ByteStream, PartBody};
@@ -51,7 +50,14 @@ impl Outgoing {
     /// Wraps `body`; what becomes of it shows in the second value.
     pub(super) fn new(body: PartBody) -> (Self, Arc<Progress>) {
         let progress = Arc::new(Progress::default());
-        (Self { bytes: Mutex::new(body.bytes), left: body.len, progress: Arc::clone(&progress) }, progress)
+        (
+            Self {
+                bytes: Mutex::new(body.bytes),
+                left: body.len,
+                progress: Arc::clone(&progress),
+            },
+            progress,
+        )
     }
 }
 
@@ -66,7 +72,9 @@ impl http_body::Body for Outgoing {
         let this = &mut *self;
         let bytes = this.bytes.get_mut().unwrap_or_else(PoisonError::into_inner);
         let polled = bytes.as_mut().poll_next(cx);
-        this.progress.waiting.store(polled.is_pending(), Ordering::Relaxed);
+        this.progress
+            .waiting
+            .store(polled.is_pending(), Ordering::Relaxed);
         polled.map(|piece| {
             let piece = piece?;
             match &piece {

@@ -43,15 +43,24 @@ impl HoldBlobs {
         if !status.is_success() {
             return Err(errors::store(About::Upload, status, &headers));
         }
-        let etag = headers.get(ETAG).and_then(|value| value.to_str().ok()).map(|etag| etag.trim_matches('"'));
+        let etag = headers
+            .get(ETAG)
+            .and_then(|value| value.to_str().ok())
+            .map(|etag| etag.trim_matches('"'));
         match etag {
             Some(etag) if !etag.is_empty() => Ok(etag.to_owned()),
-            _ => Err(HoldError::Malformed { what: "an ETag for the part" }),
+            _ => Err(HoldError::Malformed {
+                what: "an ETag for the part",
+            }),
         }
     }
 
     /// Opens a blob for reading.
-    pub(super) async fn open_url(&self, url: &SignedUrl, range: Option<&str>) -> Result<BlobDownload, HoldError> {
+    pub(super) async fn open_url(
+        &self,
+        url: &SignedUrl,
+        range: Option<&str>,
+    ) -> Result<BlobDownload, HoldError> {
         let mut request = self.request(Method::GET, url.expose(), None)?;
         if let Some(range) = range {
             request = request.header(RANGE, range);
@@ -61,20 +70,35 @@ impl HoldBlobs {
             .map_err(|_| HoldError::TimedOut)?
             .map_err(transport)?;
         let headers = response.headers();
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text = |name: HeaderName| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
         let len = text(CONTENT_LENGTH).and_then(|len| len.parse().ok());
         let extent = match response.status() {
             StatusCode::OK => DownloadExtent::Whole,
-            StatusCode::PARTIAL_CONTENT => DownloadExtent::Range(
-                text(CONTENT_RANGE).ok_or(HoldError::Malformed { what: "a Content-Range" })?,
-            ),
+            StatusCode::PARTIAL_CONTENT => {
+                DownloadExtent::Range(text(CONTENT_RANGE).ok_or(HoldError::Malformed {
+                    what: "a Content-Range",
+                })?)
+            }
             StatusCode::RANGE_NOT_SATISFIABLE => {
                 let extent = DownloadExtent::Unsatisfiable(text(CONTENT_RANGE));
-                return Ok(BlobDownload { extent, len: Some(0), bytes: Box::pin(stream::empty()) });
+                return Ok(BlobDownload {
+                    extent,
+                    len: Some(0),
+                    bytes: Box::pin(stream::empty()),
+                });
             }
             status => return Err(errors::store(About::Blob, status, headers)),
         };
-        Ok(BlobDownload { extent, len, bytes: watched(response.bytes_stream(), self.timeouts.idle) })
+        Ok(BlobDownload {
+            extent,
+            len,
+            bytes: watched(response.bytes_stream(), self.timeouts.idle),
+        })
     }
 
     /// Reads what a store says to a part and forgets it.
@@ -94,10 +118,7 @@ impl HoldBlobs {
 }
 
 /// `bytes`, ending in an error when nothing comes for `idle`.
-fn watched(
-    bytes: impl Stream<Item = reqwest::Result<Bytes>> + Send + 'static,
-    idle: Duration,
-) -> ByteStream {
+fn watched(bytes: impl Stream<Item = reqwest::Result<Bytes>> + Send + 'static, idle: Duration) -> ByteStream {
     Box::pin(stream::unfold(Some(Box::pin(bytes)), move |bytes| async move {
         let mut bytes = bytes?;
         match tokio::time::timeout(idle, bytes.next()).await {
@@ -111,8 +132,17 @@ fn watched(
 
 /// The headers that the hold wants with a part. Those that decide where and how the request goes, and for whom, are not its business.
 fn part_headers(wanted: &[(String, String)]) -> Result<HeaderMap, HoldError> {
-    const OURS: [&str; 6] = ["authorization", "connection", "content-length", "cookie", "host", "transfer-encoding"];
-    let unusable = HoldError::Malformed { what: "usable headers for the part" };
+    const OURS: [&str; 6] = [
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "host",
+        "transfer-encoding",
+    ];
+    let unusable = HoldError::Malformed {
+        what: "usable headers for the part",
+    };
     let mut headers = HeaderMap::new();
     for (name, value) in wanted {
         let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else {

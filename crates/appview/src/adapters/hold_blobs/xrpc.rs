@@ -61,7 +61,9 @@ impl HoldBlobs {
     ) -> Result<SignedUrl, HoldError> {
         let mut url = get_blob_url(hold, owner, digest)?;
         url.query_pairs_mut().append_pair("method", "GET");
-        let answer = self.ask(self.request(Method::GET, &url, token)?, self.timeouts.call).await?;
+        let answer = self
+            .ask(self.request(Method::GET, &url, token)?, self.timeouts.call)
+            .await?;
         if answer.status.is_redirection() {
             // Older holds redirect whether or not a method is named.
             return redirect_target(&url, &answer.headers).map(SignedUrl::new);
@@ -78,17 +80,26 @@ impl HoldBlobs {
         token: Option<&SecretString>,
     ) -> Result<u64, HoldError> {
         let url = get_blob_url(hold, owner, digest)?;
-        let answer = self.ask(self.request(Method::HEAD, &url, token)?, self.timeouts.call).await?;
+        let answer = self
+            .ask(self.request(Method::HEAD, &url, token)?, self.timeouts.call)
+            .await?;
         if answer.status.is_redirection() {
             let target = redirect_target(&url, &answer.headers)?;
-            let answer = self.ask(self.request(Method::HEAD, &target, None)?, self.timeouts.call).await?;
+            let answer = self
+                .ask(self.request(Method::HEAD, &target, None)?, self.timeouts.call)
+                .await?;
             if answer.status != StatusCode::OK {
                 return Err(errors::store(About::Blob, answer.status, &answer.headers));
             }
             return content_length(&answer.headers);
         }
         if answer.status != StatusCode::OK {
-            return Err(errors::xrpc(About::Blob, answer.status, &answer.headers, &answer.bytes));
+            return Err(errors::xrpc(
+                About::Blob,
+                answer.status,
+                &answer.headers,
+                &answer.bytes,
+            ));
         }
         content_length(&answer.headers)
     }
@@ -100,7 +111,9 @@ impl HoldBlobs {
         token: &SecretString,
         input: &impl Serialize,
     ) -> Result<RequestBuilder, HoldError> {
-        Ok(self.request(Method::POST, &method_url(hold, nsid)?, Some(token))?.json(input))
+        Ok(self
+            .request(Method::POST, &method_url(hold, nsid)?, Some(token))?
+            .json(input))
     }
 
     pub(super) fn request(
@@ -109,7 +122,10 @@ impl HoldBlobs {
         url: &Url,
         token: Option<&SecretString>,
     ) -> Result<RequestBuilder, HoldError> {
-        let request = self.egress.request(method, url).map_err(|error| errors::transport(&error))?;
+        let request = self
+            .egress
+            .request(method, url)
+            .map_err(|error| errors::transport(&error))?;
         Ok(match token {
             Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
@@ -117,14 +133,22 @@ impl HoldBlobs {
     }
 
     async fn ask(&self, request: RequestBuilder, timeout: Duration) -> Result<CappedBody, HoldError> {
-        let limits = Limits { max_bytes: DEFAULT_BODY_CAP, timeout };
-        self.egress.send_capped(request, limits).await.map_err(|error: EgressError| errors::transport(&error))
+        let limits = Limits {
+            max_bytes: DEFAULT_BODY_CAP,
+            timeout,
+        };
+        self.egress
+            .send_capped(request, limits)
+            .await
+            .map_err(|error: EgressError| errors::transport(&error))
     }
 }
 
 fn get_blob_url(hold: &HoldRef, owner: &Did, digest: &Digest) -> Result<Url, HoldError> {
     let mut url = method_url(hold, nsid::SYNC_GET_BLOB)?;
-    url.query_pairs_mut().append_pair("did", owner.as_str()).append_pair("cid", &digest.to_string());
+    url.query_pairs_mut()
+        .append_pair("did", owner.as_str())
+        .append_pair("cid", digest.as_ref());
     Ok(url)
 }
 
@@ -132,24 +156,35 @@ fn read<O: DeserializeOwned>(about: About, answer: &CappedBody) -> Result<O, Hol
     if !answer.status.is_success() {
         return Err(errors::xrpc(about, answer.status, &answer.headers, &answer.bytes));
     }
-    serde_json::from_slice(&answer.bytes).map_err(|_| HoldError::Malformed { what: "what its method promises" })
+    serde_json::from_slice(&answer.bytes).map_err(|_| HoldError::Malformed {
+        what: "what its method promises",
+    })
 }
 
 fn content_length(headers: &HeaderMap) -> Result<u64, HoldError> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    length.ok_or(HoldError::Malformed { what: "a Content-Length" })
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    length.ok_or(HoldError::Malformed {
+        what: "a Content-Length",
+    })
 }
 
 fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, HoldError> {
-    let location = headers.get(header::LOCATION).and_then(|value| from.join(value.to_str().ok()?).ok());
+    let location = headers
+        .get(header::LOCATION)
+        .and_then(|value| from.join(value.to_str().ok()?).ok());
     location
         .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .ok_or(HoldError::Malformed { what: "a usable Location" })
+        .ok_or(HoldError::Malformed {
+            what: "a usable Location",
+        })
 }
 
 fn secret_value(text: &str) -> Result<HeaderValue, HoldError> {
-    let mut value =
-        HeaderValue::from_str(text).map_err(|_| HoldError::Malformed { what: "room for the content proof" })?;
+    let mut value = HeaderValue::from_str(text).map_err(|_| HoldError::Malformed {
+        what: "room for the content proof",
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -92,14 +92,20 @@ impl SessionRow {
                 id,
                 traits: StoreTraits {
                     min_part_size: unsigned(self.min_part_size, "min_part_size")?,
-                    max_part_size: self.max_part_size.map(|size| unsigned(size, "max_part_size")).transpose()?,
+                    max_part_size: self
+                        .max_part_size
+                        .map(|size| unsigned(size, "max_part_size"))
+                        .transpose()?,
                     hashes: self.store_hashes,
                     streaming: self.store_streams,
                     announced: self.store_announced,
                 },
             }),
         };
-        let parts = parts.into_iter().map(UploadedPart::try_from).collect::<Result<Vec<_>, _>>()?;
+        let parts = parts
+            .into_iter()
+            .map(UploadedPart::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
         let hash = |state: &[u8], column| UploadHash::restore(state).map_err(|_| corrupt(column));
         Ok(UploadSession {
             id: parse(&self.id, "id")?,
@@ -215,16 +221,13 @@ impl UploadSessions for SqliteUploads {
         Ok(())
     }
 
-    async fn expired(
-        &self,
-        now: DateTime<Utc>,
-        limit: u32,
-    ) -> Result<Vec<UploadSession>, RegistryError> {
-        let rows = sqlx::query_as::<_, SessionRow>(sessions!("WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"))
-            .bind(now.timestamp())
-            .bind(limit)
-            .fetch_all(self.database.readers())
-            .await?;
+    async fn expired(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<UploadSession>, RegistryError> {
+        let rows =
+            sqlx::query_as::<_, SessionRow>(sessions!("WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"))
+                .bind(now.timestamp())
+                .bind(limit)
+                .fetch_all(self.database.readers())
+                .await?;
         let mut sessions = Vec::with_capacity(rows.len());
         for row in rows {
             sessions.push(self.complete(row).await?);
@@ -241,7 +244,10 @@ impl UploadSessions for SqliteUploads {
                 names.push_bind(id.as_str());
             }
             query.push(")");
-            let found: Vec<String> = query.build_query_scalar().fetch_all(self.database.readers()).await?;
+            let found: Vec<String> = query
+                .build_query_scalar()
+                .fetch_all(self.database.readers())
+                .await?;
             for id in found {
                 existing.push(parse(&id, "id")?);
             }
@@ -256,10 +262,11 @@ async fn add_parts(
     session: &str,
     parts: &[UploadedPart],
 ) -> Result<(), RegistryError> {
-    let stored: i64 = sqlx::query_scalar("SELECT coalesce(max(number), 0) FROM upload_part WHERE session_id = ?")
-        .bind(session)
-        .fetch_one(&mut *connection)
-        .await?;
+    let stored: i64 =
+        sqlx::query_scalar("SELECT coalesce(max(number), 0) FROM upload_part WHERE session_id = ?")
+            .bind(session)
+            .fetch_one(&mut *connection)
+            .await?;
     for part in parts.iter().filter(|part| i64::from(part.number) > stored) {
         sqlx::query("INSERT INTO upload_part (session_id, number, etag, size_bytes) VALUES (?, ?, ?, ?)")
             .bind(session)
@@ -301,5 +308,7 @@ fn auth_method_text(method: AuthMethod) -> &'static str {
 }
 
 fn corrupt(column: &'static str) -> RegistryError {
-    RegistryError::Corrupt { what: format!("upload_session.{column}") }
+    RegistryError::Corrupt {
+        what: format!("upload_session.{column}"),
+    }
 }

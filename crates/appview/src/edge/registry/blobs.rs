@@ -4,10 +4,10 @@
 //! business. Clients that cannot follow it get the bytes from here: those that send [`BLOB_DELIVERY`]` : proxy`, and those whose
 //! `User-Agent` the operator has listed.
 
-use axum::body::Body;
-use axum::response::Response;
 use atcr_oci::header::DOCKER_CONTENT_DIGEST;
 use atcr_oci::{Digest, RegistryRequest};
+use axum::body::Body;
+use axum::response::Response;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, USER_AGENT,
 };
@@ -43,9 +43,12 @@ pub async fn respond(blobs: &Blobs, call: RegistryCall) -> Result<Response, Regi
         RegistryRequest::BlobHead { digest, .. } => head(blobs, &call.grant()?, digest).await,
         RegistryRequest::BlobGet { digest, .. } => get(blobs, &call.grant()?, digest, &call.headers).await,
         RegistryRequest::BlobDelete { .. } => Err(RegistryError::Unsupported {
-            reason: "blobs are not deleted one by one: a hold removes those that no manifest names any more".to_owned(),
+            reason: "blobs are not deleted one by one: a hold removes those that no manifest names any more"
+                .to_owned(),
         }),
-        _ => Err(RegistryError::Internal { what: "not a request about a blob".to_owned() }),
+        _ => Err(RegistryError::Internal {
+            what: "not a request about a blob".to_owned(),
+        }),
     }
 }
 
@@ -91,9 +94,9 @@ async fn proxied(
         .header(DOCKER_CONTENT_DIGEST, digest.to_string());
     response = match download.extent {
         DownloadExtent::Whole => response,
-        DownloadExtent::Range(range) => {
-            response.status(StatusCode::PARTIAL_CONTENT).header(CONTENT_RANGE, range)
-        }
+        DownloadExtent::Range(range) => response
+            .status(StatusCode::PARTIAL_CONTENT)
+            .header(CONTENT_RANGE, range),
         DownloadExtent::Unsatisfiable(range) => {
             let response = response.status(StatusCode::RANGE_NOT_SATISFIABLE);
             match range {
@@ -118,5 +121,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 }
 
 fn finish(response: http::response::Builder, body: Body) -> Result<Response, RegistryError> {
-    response.body(body).map_err(|error| RegistryError::Internal { what: error.to_string() })
+    response.body(body).map_err(|error| RegistryError::Internal {
+        what: error.to_string(),
+    })
 }

@@ -2,10 +2,10 @@
 
 use std::io;
 
-use axum::body::Body;
-use axum::response::Response;
 use atcr_oci::header::{DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID};
 use atcr_oci::{ContentRange, RegistryRequest, RepositoryName, blob_path, upload_path};
+use axum::body::Body;
+use axum::response::Response;
 use futures_util::TryStreamExt as _;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -32,25 +32,41 @@ pub async fn respond(uploads: &Uploads, call: RegistryCall) -> Result<Response, 
     let grant = call.grant::<Push>()?;
     let name = &call.context.name;
     match &call.request {
-        RegistryRequest::UploadStart { digest: Some(digest), .. } => {
+        RegistryRequest::UploadStart {
+            digest: Some(digest), ..
+        } => {
             let body = upload_body(&call.headers, call.body)?;
             stored(name, &uploads.put_whole(&grant, digest, body).await?)
         }
-        RegistryRequest::UploadStart { mount, digest_algorithm, .. } => {
+        RegistryRequest::UploadStart {
+            mount,
+            digest_algorithm,
+            ..
+        } => {
             if let Some(mount) = mount
                 && let Some(blob) = uploads.mount(&grant, call.claims.as_ref(), mount).await?
             {
                 return stored(name, &blob);
             }
-            progress(StatusCode::ACCEPTED, name, &uploads.start(&grant, *digest_algorithm).await?)
+            progress(
+                StatusCode::ACCEPTED,
+                name,
+                &uploads.start(&grant, *digest_algorithm).await?,
+            )
         }
         RegistryRequest::UploadPatch { session, .. } => {
             let body = upload_body(&call.headers, call.body)?;
-            progress(StatusCode::ACCEPTED, name, &uploads.append(&grant, session, body).await?)
+            progress(
+                StatusCode::ACCEPTED,
+                name,
+                &uploads.append(&grant, session, body).await?,
+            )
         }
-        RegistryRequest::UploadStatus { session, .. } => {
-            progress(StatusCode::NO_CONTENT, name, &uploads.status(&grant, session).await?)
-        }
+        RegistryRequest::UploadStatus { session, .. } => progress(
+            StatusCode::NO_CONTENT,
+            name,
+            &uploads.status(&grant, session).await?,
+        ),
         RegistryRequest::UploadComplete { session, digest, .. } => {
             let body = upload_body(&call.headers, call.body)?;
             stored(name, &uploads.complete(&grant, session, digest, body).await?)
@@ -59,7 +75,9 @@ pub async fn respond(uploads: &Uploads, call: RegistryCall) -> Result<Response, 
             uploads.cancel(&grant, session).await?;
             finish(Response::builder().status(StatusCode::NO_CONTENT))
         }
-        _ => Err(RegistryError::Internal { what: "not a request about an upload".to_owned() }),
+        _ => Err(RegistryError::Internal {
+            what: "not a request about an upload".to_owned(),
+        }),
     }
 }
 
@@ -67,13 +85,18 @@ fn upload_body(headers: &HeaderMap, body: Body) -> Result<UploadBody, RegistryEr
     let range = match text(headers, &CONTENT_RANGE)? {
         None => None,
         Some(text) => {
-            let range: ContentRange = text.parse().map_err(|_| invalid("Content-Range", "expected <first>-<last>"))?;
+            let range: ContentRange = text
+                .parse()
+                .map_err(|_| invalid("Content-Range", "expected <first>-<last>"))?;
             Some((range.start(), range.end()))
         }
     };
     let len = match text(headers, &CONTENT_LENGTH)? {
         None => None,
-        Some(text) => Some(text.parse().map_err(|_| invalid("Content-Length", "expected a number of bytes"))?),
+        Some(text) => Some(
+            text.parse()
+                .map_err(|_| invalid("Content-Length", "expected a number of bytes"))?,
+        ),
     };
     let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
     Ok(UploadBody { len, range, bytes })
@@ -81,11 +104,16 @@ fn upload_body(headers: &HeaderMap, body: Body) -> Result<UploadBody, RegistryEr
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, RegistryError> {
     let value = headers.get(name).map(|value| value.to_str());
-    value.transpose().map_err(|_| invalid("Content-Range", "not ASCII"))
+    value
+        .transpose()
+        .map_err(|_| invalid("Content-Range", "not ASCII"))
 }
 
 fn invalid(header: &'static str, reason: &str) -> RegistryError {
-    RegistryError::HeaderInvalid { header, reason: reason.to_owned() }
+    RegistryError::HeaderInvalid {
+        header,
+        reason: reason.to_owned(),
+    }
 }
 
 /// Where a session stands. `Range` is inclusive and cannot say "nothing": `0-0` stands for that, as clients expect it.
@@ -113,5 +141,9 @@ fn stored(name: &RepositoryName, blob: &StoredBlob) -> Result<Response, Registry
 }
 
 fn finish(response: http::response::Builder) -> Result<Response, RegistryError> {
-    response.body(Body::empty()).map_err(|error| RegistryError::Internal { what: error.to_string() })
+    response
+        .body(Body::empty())
+        .map_err(|error| RegistryError::Internal {
+            what: error.to_string(),
+        })
 }

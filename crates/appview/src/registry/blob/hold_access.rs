@@ -41,7 +41,7 @@ impl CallError {
 }
 
 /// How long a hold that refused an anonymous reader is asked with a token at once.
-const REMEMBER_PRIVATE: Duration = Duration::from_secs(10 * 60);
+const REMEMBER_PRIVATE: Duration = Duration::from_mins(10);
 
 /// Holds remembered at once.
 const REMEMBERED_HOLDS: u64 = 10_000;
@@ -57,8 +57,10 @@ impl HoldAccess {
     /// Takes service tokens from `tokens`.
     #[must_use]
     pub fn new(tokens: Arc<dyn HoldTokens>) -> Self {
-        let private =
-            moka::sync::Cache::builder().max_capacity(REMEMBERED_HOLDS).time_to_live(REMEMBER_PRIVATE).build();
+        let private = moka::sync::Cache::builder()
+            .max_capacity(REMEMBERED_HOLDS)
+            .time_to_live(REMEMBER_PRIVATE)
+            .build();
         Self { tokens, private }
     }
 
@@ -111,7 +113,11 @@ impl HoldAccess {
     }
 
     async fn token(&self, principal: &Principal, hold: &HoldRef) -> Result<SecretString, CallError> {
-        let token = self.tokens.token_for(principal, &hold.did).await.map_err(CallError::Token)?;
+        let token = self
+            .tokens
+            .token_for(principal, &hold.did)
+            .await
+            .map_err(CallError::Token)?;
         token.ok_or_else(|| CallError::Token(RegistryError::sign_in_required()))
     }
 }

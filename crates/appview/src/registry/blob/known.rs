@@ -9,32 +9,38 @@ use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
 
 /// How long a blob counts as seen.
-const LIFE: Duration = Duration::from_secs(60);
+const LIFE: Duration = Duration::from_mins(1);
 
 /// Blobs remembered at once; some 300 bytes each.
 const CAPACITY: u64 = 20_000;
 
 /// A bounded memory of (hold, reader, digest) → size in bytes. Clones share it.
 #[derive(Clone, Debug)]
-pub struct KnownBlobs {
+pub(super) struct KnownBlobs {
     sizes: moka::sync::Cache<(Did, Option<Did>, Digest), u64>,
 }
 
 impl Default for KnownBlobs {
     fn default() -> Self {
-        Self { sizes: moka::sync::Cache::builder().max_capacity(CAPACITY).time_to_live(LIFE).build() }
+        Self {
+            sizes: moka::sync::Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(LIFE)
+                .build(),
+        }
     }
 }
 
 impl KnownBlobs {
     /// Notes that `reader` may read `digest` of `size` bytes in `hold`.
-    pub fn insert(&self, hold: &Did, reader: Option<&Did>, digest: &Digest, size: u64) {
-        self.sizes.insert((hold.clone(), reader.cloned(), digest.clone()), size);
+    pub(super) fn insert(&self, hold: &Did, reader: Option<&Did>, digest: &Digest, size: u64) {
+        self.sizes
+            .insert((hold.clone(), reader.cloned(), digest.clone()), size);
     }
 
     /// The size of a blob that `reader` saw in `hold` a moment ago.
     #[must_use]
-    pub fn get(&self, hold: &Did, reader: Option<&Did>, digest: &Digest) -> Option<u64> {
+    pub(super) fn get(&self, hold: &Did, reader: Option<&Did>, digest: &Digest) -> Option<u64> {
         self.sizes.get(&(hold.clone(), reader.cloned(), digest.clone()))
     }
 }

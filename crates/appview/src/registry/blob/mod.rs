@@ -26,7 +26,7 @@ use super::error::RegistryError;
 use super::ports::{BlobPresence, HoldDirectory, HoldRef, HoldTokens};
 
 /// How long a signed URL is handed out again. Holds sign for 15 minutes, so at least 13 are left to the client.
-const REUSE_URL: Duration = Duration::from_secs(2 * 60);
+const REUSE_URL: Duration = Duration::from_mins(2);
 
 /// Signed URLs remembered at once; some 700 bytes each.
 const REMEMBERED_URLS: u64 = 10_000;
@@ -60,7 +60,9 @@ impl Blobs {
     /// Puts the use cases together.
     #[must_use]
     pub fn new(parts: BlobParts) -> Self {
-        let urls = moka::sync::Cache::builder().max_capacity(REMEMBERED_URLS).time_to_live(REUSE_URL);
+        let urls = moka::sync::Cache::builder()
+            .max_capacity(REMEMBERED_URLS)
+            .time_to_live(REUSE_URL);
         Self {
             directory: parts.directory,
             gateway: parts.gateway,
@@ -74,7 +76,9 @@ impl Blobs {
     /// Whether a client that calls itself `user_agent` is known not to cope with a redirect.
     #[must_use]
     pub fn wants_proxy(&self, user_agent: &str) -> bool {
-        self.proxied_user_agents.iter().any(|known| user_agent.starts_with(known.as_str()))
+        self.proxied_user_agents
+            .iter()
+            .any(|known| user_agent.starts_with(known.as_str()))
     }
 
     /// The size of a blob in bytes.
@@ -129,7 +133,9 @@ impl Blobs {
             opened => opened,
         };
         let mut download = opened.map_err(|error| match error {
-            HoldError::BlobNotFound => RegistryError::BlobUnknown { digest: digest.clone() },
+            HoldError::BlobNotFound => RegistryError::BlobUnknown {
+                digest: digest.clone(),
+            },
             other => other.at(&hold),
         })?;
         if download.extent == DownloadExtent::Whole {
@@ -186,7 +192,11 @@ impl Blobs {
                 .access
                 .read(grant.principal(), &hold, |token| {
                     let hold = &hold;
-                    async move { self.gateway.download_url(hold, owner, digest, token.as_ref()).await }
+                    async move {
+                        self.gateway
+                            .download_url(hold, owner, digest, token.as_ref())
+                            .await
+                    }
                 })
                 .await;
             let url = absent_is_none(asked).map_err(|error| error.at(&hold))?;
@@ -210,7 +220,9 @@ impl Blobs {
         F: Fn(HoldRef) -> Fut,
         Fut: Future<Output = Result<Option<T>, RegistryError>>,
     {
-        let mut gravest = RegistryError::BlobUnknown { digest: digest.clone() };
+        let mut gravest = RegistryError::BlobUnknown {
+            digest: digest.clone(),
+        };
         for hold in self.directory.for_blob(grant.context(), digest).await? {
             match ask(hold.clone()).await {
                 Ok(Some(found)) => return Ok((hold, found)),

@@ -35,13 +35,18 @@ impl PartBody {
     pub fn from_bytes(bytes: Bytes) -> Self {
         let len = Some(bytes.len() as u64);
         let pieces = (!bytes.is_empty()).then_some(Ok(bytes));
-        Self { len, bytes: Box::pin(futures_util::stream::iter(pieces)) }
+        Self {
+            len,
+            bytes: Box::pin(futures_util::stream::iter(pieces)),
+        }
     }
 }
 
 impl fmt::Debug for PartBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartBody").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("PartBody")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -230,15 +235,25 @@ impl HoldError {
     /// The registry's words for it; `hold` is the one that was asked.
     #[must_use]
     pub fn at(self, hold: &HoldRef) -> RegistryError {
-        let failed = |status, reason: String| RegistryError::HoldFailed { hold: hold.did.clone(), status, reason };
+        let failed = |status, reason: String| RegistryError::HoldFailed {
+            hold: hold.did.clone(),
+            status,
+            reason,
+        };
         let hold = hold.did.clone();
         match self {
             Self::Unauthorized => RegistryError::HoldUnauthorized {
                 hold,
                 reason: "it serves members only, or did not accept the service token".to_owned(),
             },
-            Self::Forbidden { message } => RegistryError::HoldForbidden { hold, reason: message },
-            Self::QuotaExceeded { message } => RegistryError::QuotaExceeded { hold, reason: message },
+            Self::Forbidden { message } => RegistryError::HoldForbidden {
+                hold,
+                reason: message,
+            },
+            Self::QuotaExceeded { message } => RegistryError::QuotaExceeded {
+                hold,
+                reason: message,
+            },
             Self::BlobNotFound => failed(404, "no such blob".to_owned()),
             Self::UploadNotFound => failed(404, "no such upload".to_owned()),
             Self::DigestRefused => failed(400, "the content is not what the digest names".to_owned()),
@@ -250,7 +265,9 @@ impl HoldError {
             Self::Unreachable { reason } => RegistryError::HoldUnreachable { hold, reason },
             Self::TimedOut => RegistryError::HoldTimeout { hold },
             Self::Malformed { what } => failed(502, format!("its answer lacks {what}")),
-            Self::BodyBroken => RegistryError::Internal { what: "the bytes of a part ended early".to_owned() },
+            Self::BodyBroken => RegistryError::Internal {
+                what: "the bytes of a part ended early".to_owned(),
+            },
         }
     }
 }

@@ -12,7 +12,12 @@ use super::ports::ByteStream;
 /// the stream ends in an error instead, so that the receiver cannot take wrong content for complete.
 pub(super) fn verified(bytes: ByteStream, digest: Digest) -> ByteStream {
     let hasher = DigestHasher::new(digest.algorithm());
-    let state = Some(Checking { bytes, hasher, held: None, digest });
+    let state = Some(Checking {
+        bytes,
+        hasher,
+        held: None,
+        digest,
+    });
     Box::pin(stream::unfold(state, |state| async move {
         let mut state = state?;
         loop {
@@ -43,7 +48,10 @@ impl Checking {
             return self.held.map(Ok);
         }
         tracing::error!(digest = %self.digest, "a hold sent other bytes than the digest names");
-        Some(Err(io::Error::new(io::ErrorKind::InvalidData, "the content does not match its digest")))
+        Some(Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the content does not match its digest",
+        )))
     }
 }
 
@@ -54,18 +62,31 @@ mod tests {
     use super::*;
 
     async fn through(pieces: &[&'static str], promised: &str) -> (String, bool) {
-        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
+        let pieces: Vec<_> = pieces
+            .iter()
+            .map(|piece| Ok(Bytes::from_static(piece.as_bytes())))
+            .collect();
         let digest = Digest::of(Algorithm::Sha256, promised.as_bytes());
         let out: Vec<_> = verified(Box::pin(stream::iter(pieces)), digest).collect().await;
         let whole = out.iter().all(Result::is_ok);
-        let text = out.into_iter().flatten().map(|piece| String::from_utf8(piece.to_vec()).unwrap()).collect();
+        let text = out
+            .into_iter()
+            .flatten()
+            .map(|piece| String::from_utf8(piece.to_vec()).unwrap())
+            .collect();
         (text, whole)
     }
 
     #[tokio::test]
     async fn right_bytes_pass_and_wrong_ones_never_end_well() {
-        assert_eq!(through(&["one, ", "two"], "one, two").await, ("one, two".to_owned(), true));
-        assert_eq!(through(&["one, ", "owt"], "one, two").await, ("one, ".to_owned(), false));
+        assert_eq!(
+            through(&["one, ", "two"], "one, two").await,
+            ("one, two".to_owned(), true)
+        );
+        assert_eq!(
+            through(&["one, ", "owt"], "one, two").await,
+            ("one, ".to_owned(), false)
+        );
         assert_eq!(through(&["one, "], "one, two").await, (String::new(), false));
         assert_eq!(through(&[], "").await, (String::new(), true));
         assert_eq!(through(&[], "something").await, (String::new(), false));

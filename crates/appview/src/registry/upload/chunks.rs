@@ -34,7 +34,9 @@ pub enum BodyFault {
 
 impl From<BodyFault> for RegistryError {
     fn from(fault: BodyFault) -> Self {
-        Self::BodyInterrupted { source: Arc::new(fault) }
+        Self::BodyInterrupted {
+            source: Arc::new(fault),
+        }
     }
 }
 
@@ -50,7 +52,12 @@ impl ChunkReader {
     /// Reads `body`, giving up when nothing arrives for `idle`.
     #[must_use]
     pub fn new(body: ByteStream, idle: Duration) -> Self {
-        Self { body, idle, received: 0, ended: false }
+        Self {
+            body,
+            idle,
+            received: 0,
+            ended: false,
+        }
     }
 
     /// Bytes handed out so far.
@@ -125,7 +132,10 @@ mod tests {
     use super::*;
 
     fn reader(frames: Vec<io::Result<Bytes>>) -> ChunkReader {
-        ChunkReader::new(Box::pin(futures_util::stream::iter(frames)), Duration::from_secs(5))
+        ChunkReader::new(
+            Box::pin(futures_util::stream::iter(frames)),
+            Duration::from_secs(5),
+        )
     }
 
     #[tokio::test]
@@ -151,8 +161,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_client_is_given_up() {
-        let mut reader =
-            ChunkReader::new(Box::pin(futures_util::stream::pending()), Duration::from_secs(60));
+        let mut reader = ChunkReader::new(Box::pin(futures_util::stream::pending()), Duration::from_mins(1));
         assert!(matches!(reader.next().await, Err(BodyFault::Stalled { .. })));
     }
 

@@ -38,7 +38,10 @@ impl Uploads {
         let verified = match transfer.session.hash.digest(digest.algorithm()) {
             Some(actual) if actual != *digest => {
                 self.discard(&transfer.session).await;
-                return Err(RegistryError::DigestMismatch { expected: digest.clone(), actual });
+                return Err(RegistryError::DigestMismatch {
+                    expected: digest.clone(),
+                    actual,
+                });
             }
             computed => computed.is_some(),
         };
@@ -52,8 +55,12 @@ impl Uploads {
         } else if let Err(error) = self.complete_at_hold(&transfer.session, digest, verified).await {
             return Err(self.after_failure(&transfer.session, error).await);
         }
-        self.blobs.remember(&transfer.session.hold, &transfer.session.did, digest, size);
-        Ok(StoredBlob { digest: digest.clone(), size })
+        self.blobs
+            .remember(&transfer.session.hold, &transfer.session.did, digest, size);
+        Ok(StoredBlob {
+            digest: digest.clone(),
+            size,
+        })
     }
 
     async fn complete_at_hold(
@@ -62,7 +69,9 @@ impl Uploads {
         digest: &Digest,
         verified: bool,
     ) -> Result<(), RegistryError> {
-        let unknown = || RegistryError::UploadUnknown { session: session.id.clone() };
+        let unknown = || RegistryError::UploadUnknown {
+            session: session.id.clone(),
+        };
         let remote = session.remote.as_ref().ok_or_else(unknown)?;
         // A hold that neither hashes nor is known to read what it is given would take anything for the blob.
         if !verified && !remote.traits.announced {
@@ -110,7 +119,10 @@ impl Uploads {
             .as_user(&session.principal(), hold, |token| async move {
                 // Signed per attempt: such a statement lives for a minute only.
                 let proof = vouch
-                    .then(|| self.proofs.prove(&hold.did, &session.did, &remote.id, digest, session.offset))
+                    .then(|| {
+                        self.proofs
+                            .prove(&hold.did, &session.did, &remote.id, digest, session.offset)
+                    })
                     .flatten();
                 self.gateway
                     .complete_upload(hold, &token, &remote.id, digest, &session.parts, proof.as_ref())

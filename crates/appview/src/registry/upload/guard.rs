@@ -15,8 +15,10 @@ impl SessionGuards {
     /// Claims `session`; `None` when another request has it. The claim ends when the guard is dropped, however that comes.
     pub fn claim(&self, session: &UploadSessionId) -> Option<SessionGuard> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        busy.insert(session.clone())
-            .then(|| SessionGuard { busy: Arc::clone(&self.busy), session: session.clone() })
+        busy.insert(session.clone()).then(|| SessionGuard {
+            busy: Arc::clone(&self.busy),
+            session: session.clone(),
+        })
     }
 }
 
@@ -28,7 +30,10 @@ pub struct SessionGuard {
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.session);
+        self.busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.session);
     }
 }
 

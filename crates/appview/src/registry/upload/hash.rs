@@ -70,7 +70,11 @@ impl UploadHash {
     pub fn restore(saved: &[u8]) -> Result<Self, InvalidHashState> {
         let (sha256, rest) = restore_one(saved)?;
         let (sha512, rest) = restore_one(rest)?;
-        if rest.is_empty() { Ok(Self { sha256, sha512 }) } else { Err(InvalidHashState) }
+        if rest.is_empty() {
+            Ok(Self { sha256, sha512 })
+        } else {
+            Err(InvalidHashState)
+        }
     }
 }
 
@@ -105,7 +109,10 @@ mod tests {
     fn a_declared_algorithm_is_the_only_one_computed() {
         let mut hash = UploadHash::new(Some(Algorithm::Sha512));
         hash.update(b"bytes");
-        assert_eq!(hash.digest(Algorithm::Sha512), Some(Digest::of(Algorithm::Sha512, b"bytes")));
+        assert_eq!(
+            hash.digest(Algorithm::Sha512),
+            Some(Digest::of(Algorithm::Sha512, b"bytes"))
+        );
         assert_eq!(hash.digest(Algorithm::Sha256), None);
     }
 

@@ -48,7 +48,7 @@ pub use self::sweep::Swept;
 
 /// Stores of holds remembered at once, and for how long.
 const REMEMBERED_STORES: u64 = 10_000;
-const REMEMBER_STORE: Duration = Duration::from_secs(60 * 60);
+const REMEMBER_STORE: Duration = Duration::from_hours(1);
 
 /// Bytes of a refused body that are still read, so that the client gets to see why: a connection closed on somebody who is
 /// sending often takes the answer with it.
@@ -108,14 +108,14 @@ pub struct StoredBlob {
 
 /// The upload use cases.
 pub struct Uploads {
-    directory: Arc<dyn HoldDirectory>,
+    pub(super) directory: Arc<dyn HoldDirectory>,
     gateway: Arc<dyn BlobGateway>,
     access: HoldAccess,
     sessions: Arc<dyn UploadSessions>,
     spool: Arc<dyn Spool>,
     proofs: Arc<dyn ContentProofs>,
-    blobs: Arc<Blobs>,
-    identities: Arc<dyn IdentityResolver>,
+    pub(super) blobs: Arc<Blobs>,
+    pub(super) identities: Arc<dyn IdentityResolver>,
     clock: Arc<dyn Clock>,
     body_idle: Duration,
     guards: SessionGuards,
@@ -141,7 +141,10 @@ impl Uploads {
             clock: parts.clock,
             body_idle: parts.body_idle,
             guards: SessionGuards::default(),
-            stores: stores.max_capacity(REMEMBERED_STORES).time_to_live(REMEMBER_STORE).build(),
+            stores: stores
+                .max_capacity(REMEMBERED_STORES)
+                .time_to_live(REMEMBER_STORE)
+                .build(),
             run: rand::random(),
         }
     }
@@ -163,7 +166,10 @@ impl Uploads {
     ) -> Result<UploadProgress, RegistryError> {
         let session = self.new_session(grant, algorithm).await?;
         self.sessions.insert(&session).await?;
-        Ok(UploadProgress { session: session.id, offset: 0 })
+        Ok(UploadProgress {
+            session: session.id,
+            offset: 0,
+        })
     }
 
     /// Takes in a blob in one request, without a session that outlives it.
@@ -239,7 +245,10 @@ impl Uploads {
         id: &UploadSessionId,
     ) -> Result<UploadProgress, RegistryError> {
         let session = self.require(grant, id).await?;
-        Ok(UploadProgress { session: session.id, offset: session.offset })
+        Ok(UploadProgress {
+            session: session.id,
+            offset: session.offset,
+        })
     }
 
     /// Takes in the last bytes of a session, if there are any, and makes the blob readable under `digest`. Repeating it after a
@@ -263,7 +272,9 @@ impl Uploads {
         body: UploadBody,
     ) -> Result<StoredBlob, RegistryError> {
         let (session, _guard) = self.resume(grant, id).await?;
-        let stored = self.finish(&mut Transfer::new(self, session, true), digest, body).await?;
+        let stored = self
+            .finish(&mut Transfer::new(self, session, true), digest, body)
+            .await?;
         self.forget(id).await;
         Ok(stored)
     }
@@ -293,7 +304,14 @@ impl Uploads {
         let hold = self.directory.for_push(grant).await?;
         let owner = (did.clone(), *auth_method);
         let name = grant.context().name.clone();
-        Ok(UploadSession::start(owner, name, hold, algorithm, self.run, self.clock.now()))
+        Ok(UploadSession::start(
+            owner,
+            name,
+            hold,
+            algorithm,
+            self.run,
+            self.clock.now(),
+        ))
     }
 
     /// The session, if it is the caller's and alive. Somebody else's is as unknown as one that never was.
@@ -308,7 +326,9 @@ impl Uploads {
                 && session.repository == grant.context().name
                 && self.clock.now() < session.expires_at
         };
-        found.filter(mine).ok_or_else(|| RegistryError::UploadUnknown { session: id.clone() })
+        found
+            .filter(mine)
+            .ok_or_else(|| RegistryError::UploadUnknown { session: id.clone() })
     }
 
     /// The session for somebody who goes on with it: claimed, and its spool checked after a restart.
@@ -367,7 +387,10 @@ impl Uploads {
                 self.spool.discard_part(&session.id, kept).await?;
             }
         }
-        Ok(UploadProgress { session: session.id, offset: session.offset })
+        Ok(UploadProgress {
+            session: session.id,
+            offset: session.offset,
+        })
     }
 
     /// A session that the hold no longer knows cannot go on; the client is to start again.

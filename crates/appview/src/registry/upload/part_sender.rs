@@ -35,7 +35,9 @@ impl PartSender {
     pub(super) async fn target(&self, number: u32) -> Result<PartTarget, CallError> {
         self.access
             .as_user(&self.principal, &self.hold, |token| async move {
-                self.gateway.part_target(&self.hold, &token, &self.upload_id, number).await
+                self.gateway
+                    .part_target(&self.hold, &token, &self.upload_id, number)
+                    .await
             })
             .await
     }
@@ -53,7 +55,13 @@ impl PartSender {
         loop {
             let body = self.spooled(number, len).await?;
             match self.attempt(number, target.take(), body).await {
-                Ok(etag) => return Ok(UploadedPart { number, etag, size: len }),
+                Ok(etag) => {
+                    return Ok(UploadedPart {
+                        number,
+                        etag,
+                        size: len,
+                    });
+                }
                 Err(error) if attempt < ATTEMPTS && worth_another_try(&error) => {
                     tracing::warn!(hold.did = %self.hold.did, part = number, attempt, %error, "a part is sent again");
                     tokio::time::sleep(pause).await;
@@ -68,9 +76,9 @@ impl PartSender {
     /// The registry's words for a failed call about this upload.
     pub(super) fn explain(&self, error: CallError) -> RegistryError {
         match error {
-            CallError::Hold(HoldError::UploadNotFound) => {
-                RegistryError::UploadUnknown { session: self.session.clone() }
-            }
+            CallError::Hold(HoldError::UploadNotFound) => RegistryError::UploadUnknown {
+                session: self.session.clone(),
+            },
             other => other.at(&self.hold),
         }
     }
@@ -98,5 +106,8 @@ impl PartSender {
 
 /// Stores answer 403 to a URL that has run out, so that counts as passing here.
 fn worth_another_try(error: &CallError) -> bool {
-    matches!(error, CallError::Hold(HoldError::Unauthorized | HoldError::Forbidden { .. })) || error.is_passing()
+    matches!(
+        error,
+        CallError::Hold(HoldError::Unauthorized | HoldError::Forbidden { .. })
+    ) || error.is_passing()
 }

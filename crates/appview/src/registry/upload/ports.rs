@@ -34,11 +34,7 @@ pub trait UploadSessions: Send + Sync {
     async fn remove(&self, id: &UploadSessionId) -> Result<(), RegistryError>;
 
     /// Up to `limit` sessions whose time ended before `now`, the longest expired first.
-    async fn expired(
-        &self,
-        now: DateTime<Utc>,
-        limit: u32,
-    ) -> Result<Vec<UploadSession>, RegistryError>;
+    async fn expired(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<UploadSession>, RegistryError>;
 
     /// Which of `ids` exist.
     async fn existing(&self, ids: &[UploadSessionId]) -> Result<Vec<UploadSessionId>, RegistryError>;

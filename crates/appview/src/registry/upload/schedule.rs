@@ -33,7 +33,10 @@ impl PartSchedule {
     #[must_use]
     pub fn for_store(traits: &StoreTraits) -> Self {
         let min = traits.min_part_size.max(1);
-        Self { min, max: traits.max_part_size.unwrap_or(u64::MAX).max(min) }
+        Self {
+            min,
+            max: traits.max_part_size.unwrap_or(u64::MAX).max(min),
+        }
     }
 
     /// Size in bytes of the part that begins at `offset`, unless the blob ends in it.
@@ -94,9 +97,15 @@ mod tests {
 
     #[test]
     fn the_limits_of_the_store_win() {
-        let traits = StoreTraits { min_part_size: 64 * MIB, ..StoreTraits::assumed() };
+        let traits = StoreTraits {
+            min_part_size: 64 * MIB,
+            ..StoreTraits::assumed()
+        };
         assert_eq!(PartSchedule::for_store(&traits).part_size(0), 64 * MIB);
-        let traits = StoreTraits { max_part_size: Some(8 * MIB), ..StoreTraits::assumed() };
+        let traits = StoreTraits {
+            max_part_size: Some(8 * MIB),
+            ..StoreTraits::assumed()
+        };
         assert_eq!(PartSchedule::for_store(&traits).part_size(0), 8 * MIB);
     }
 }

@@ -88,7 +88,10 @@ impl UploadSession {
     /// The user as a principal, for tokens to the hold.
     #[must_use]
     pub fn principal(&self) -> Principal {
-        Principal::Sailor { did: self.did.clone(), auth_method: self.auth_method }
+        Principal::Sailor {
+            did: self.did.clone(),
+            auth_method: self.auth_method,
+        }
     }
 
     /// Bytes that are in acknowledged parts.
@@ -106,7 +109,9 @@ impl UploadSession {
     /// Number of the part that the next byte belongs to.
     #[must_use]
     pub fn next_part(&self) -> u32 {
-        u32::try_from(self.parts.len()).unwrap_or(u32::MAX).saturating_add(1)
+        u32::try_from(self.parts.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
     }
 
     /// Whether the bytes that led to `tail_hash`, which began where the tail begins, lead to where the session stands.

@@ -11,7 +11,7 @@ use crate::registry::error::RegistryError;
 const BATCH: u32 = 100;
 
 /// Pause between two sweeps.
-const PAUSE: Duration = Duration::from_secs(10 * 60);
+const PAUSE: Duration = Duration::from_mins(10);
 
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -40,7 +40,13 @@ pub(super) struct Transfer<'a> {
 
 impl<'a> Transfer<'a> {
     pub(super) fn new(uploads: &'a Uploads, session: UploadSession, persistent: bool) -> Self {
-        Self { uploads, session, persistent, first_part: None, kept_part: None }
+        Self {
+            uploads,
+            session,
+            persistent,
+            first_part: None,
+            kept_part: None,
+        }
     }
 
     /// Takes in everything that `reader` has. `len` is the length of that in bytes, if known; `whole` says that it is the whole
@@ -55,11 +61,20 @@ impl<'a> Transfer<'a> {
             return Ok(());
         };
         let size = len.filter(|_| whole);
-        let wants_parts = self.uploads.stores.get(&self.session.hold.did).is_some_and(|traits| !traits.streaming);
+        let wants_parts = self
+            .uploads
+            .stores
+            .get(&self.session.hold.did)
+            .is_some_and(|traits| !traits.streaming);
         if self.session.remote.is_none() && !wants_parts {
             self.begin(size).await?;
         }
-        if self.session.remote.as_ref().is_some_and(|remote| remote.traits.streaming) {
+        if self
+            .session
+            .remote
+            .as_ref()
+            .is_some_and(|remote| remote.traits.streaming)
+        {
             self.send_tail().await?;
             self.stream_in(first, reader, len).await
         } else {
@@ -87,12 +102,18 @@ impl<'a> Transfer<'a> {
         let begun = uploads
             .access
             .as_user(&self.session.principal(), hold, |token| async move {
-                uploads.gateway.begin_upload(hold, &token, temporary_id, size).await
+                uploads
+                    .gateway
+                    .begin_upload(hold, &token, temporary_id, size)
+                    .await
             })
             .await
             .map_err(|error| error.at(hold))?;
         uploads.stores.insert(hold.did.clone(), begun.traits);
-        let remote = RemoteUpload { id: begun.upload_id, traits: begun.traits };
+        let remote = RemoteUpload {
+            id: begun.upload_id,
+            traits: begun.traits,
+        };
         // Written down at once, so that whatever becomes of this request the upload at the hold is gone on with or given up.
         if self.persistent && !uploads.sessions.begun(&self.session.id, &remote).await? {
             return Err(self.unknown());
@@ -125,39 +146,50 @@ impl<'a> Transfer<'a> {
             Some(target) if number == 1 => target,
             _ => {
                 let sender = self.sender()?;
-                sender.target(number).await.map_err(|error| sender.explain(error))?
+                sender
+                    .target(number)
+                    .await
+                    .map_err(|error| sender.explain(error))?
             }
         };
         let mut hash = self.session.hash.clone();
         let mut room = MAX_BLOB_BYTES.saturating_sub(self.session.offset);
-        let (feed, bytes) = feed();
-        let send = self.uploads.gateway.send_part(&target, PartBody { len, bytes });
-        let pump = async {
-            let mut piece = Some(first);
-            while let Some(bytes) = piece {
-                room = room.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
-                hash.update(&bytes);
-                if let Err(Closed) = feed.give(bytes).await {
-                    return Ok(false);
+        // In a block of its own: what borrows the hash and the reader ends with it.
+        let (etag, complete) = {
+            let (feed, bytes) = feed();
+            let send = self.uploads.gateway.send_part(&target, PartBody { len, bytes });
+            let pump = async {
+                let mut piece = Some(first);
+                while let Some(bytes) = piece {
+                    room = room.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
+                    hash.update(&bytes);
+                    if let Err(Closed) = feed.give(bytes).await {
+                        return Ok(false);
+                    }
+                    piece = reader.next().await?;
                 }
-                piece = reader.next().await?;
+                Ok::<bool, RegistryError>(feed.finish().await.is_ok())
+            };
+            tokio::pin!(send, pump);
+            tokio::select! {
+                pumped = &mut pump => {
+                    let complete = pumped?;
+                    (send.await, complete)
+                }
+                sent = &mut send => match sent {
+                    Ok(etag) => (Ok(etag), pump.await?),
+                    Err(error) => (Err(error), false),
+                },
             }
-            Ok::<bool, RegistryError>(feed.finish().await.is_ok())
-        };
-        tokio::pin!(send, pump);
-        let (etag, complete) = tokio::select! {
-            pumped = &mut pump => {
-                let complete = pumped?;
-                (send.await, complete)
-            }
-            sent = &mut send => match sent {
-                Ok(etag) => (Ok(etag), pump.await?),
-                Err(error) => (Err(error), false),
-            },
         };
         let etag = match etag {
             Ok(etag) if complete => etag,
-            Ok(_) => return Err(HoldError::Malformed { what: "patience for the whole part" }.at(&self.session.hold)),
+            Ok(_) => {
+                return Err(HoldError::Malformed {
+                    what: "patience for the whole part",
+                }
+                .at(&self.session.hold));
+            }
             Err(error) => return Err(self.sender()?.explain(error.into())),
         };
         self.session.hash = hash;
@@ -174,7 +206,10 @@ impl<'a> Transfer<'a> {
         reader: &mut ChunkReader,
         size: Option<u64>,
     ) -> Result<(), RegistryError> {
-        let mut sending = Sending { tasks: JoinSet::new(), done: Vec::new() };
+        let mut sending = Sending {
+            tasks: JoinSet::new(),
+            done: Vec::new(),
+        };
         let number = self.session.next_part();
         self.kept_part = Some(number);
         let mut filling = Filling {
@@ -200,7 +235,8 @@ impl<'a> Transfer<'a> {
                 if filling.len >= target_len {
                     filling.flush().await?;
                     self.session.tail_hash = self.session.hash.clone();
-                    self.dispatch(&mut sending, filling.number, filling.len, size).await?;
+                    self.dispatch(&mut sending, filling.number, filling.len, size)
+                        .await?;
                     filling = filling.following()?;
                     target_len = self.part_len(filling.start);
                 }
@@ -226,7 +262,11 @@ impl<'a> Transfer<'a> {
             self.begin(size).await?;
         }
         // A hold may have changed its store since it was last asked: a streaming one wants its parts in order.
-        let in_order = self.session.remote.as_ref().is_some_and(|remote| remote.traits.streaming);
+        let in_order = self
+            .session
+            .remote
+            .as_ref()
+            .is_some_and(|remote| remote.traits.streaming);
         let most = if in_order { 1 } else { PARTS_IN_FLIGHT };
         while sending.tasks.len() >= most {
             sending.settle_one().await?;
@@ -251,12 +291,18 @@ impl<'a> Transfer<'a> {
     }
 
     fn unknown(&self) -> RegistryError {
-        RegistryError::UploadUnknown { session: self.session.id.clone() }
+        RegistryError::UploadUnknown {
+            session: self.session.id.clone(),
+        }
     }
 
     fn next_part(&self) -> Result<u32, RegistryError> {
         let number = self.session.next_part();
-        if number > MAX_PARTS { Err(too_many_parts()) } else { Ok(number) }
+        if number > MAX_PARTS {
+            Err(too_many_parts())
+        } else {
+            Ok(number)
+        }
     }
 
     fn sender(&self) -> Result<Arc<PartSender>, RegistryError> {
@@ -291,9 +337,12 @@ impl Filling {
         let len = bytes.len() as u64;
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => {
-                none.insert(uploads.spool.append_to(&session.id, self.number, self.len).await?)
-            }
+            none => none.insert(
+                uploads
+                    .spool
+                    .append_to(&session.id, self.number, self.len)
+                    .await?,
+            ),
         };
         writer.append(bytes).await?;
         self.len += len;
@@ -311,7 +360,12 @@ impl Filling {
         if self.number >= MAX_PARTS {
             return Err(too_many_parts());
         }
-        Ok(Self { number: self.number + 1, start: self.start + self.len, len: 0, writer: None })
+        Ok(Self {
+            number: self.number + 1,
+            start: self.start + self.len,
+            len: 0,
+            writer: None,
+        })
     }
 }
 
@@ -327,7 +381,9 @@ impl Sending {
         match self.tasks.join_next().await {
             None => Ok(false),
             Some(sent) => {
-                let sent = sent.map_err(|error| RegistryError::Internal { what: error.to_string() })?;
+                let sent = sent.map_err(|error| RegistryError::Internal {
+                    what: error.to_string(),
+                })?;
                 self.done.push(sent?);
                 Ok(true)
             }
@@ -336,9 +392,13 @@ impl Sending {
 }
 
 fn too_large() -> RegistryError {
-    RegistryError::SizeInvalid { reason: "a blob has at most 5 TiB".to_owned() }
+    RegistryError::SizeInvalid {
+        reason: "a blob has at most 5 TiB".to_owned(),
+    }
 }
 
 fn too_many_parts() -> RegistryError {
-    RegistryError::SizeInvalid { reason: "the upload came in more than 10,000 pieces".to_owned() }
+    RegistryError::SizeInvalid {
+        reason: "the upload came in more than 10,000 pieces".to_owned(),
+    }
 }
