@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::adapters::filesystem::{self, FilesystemStore};
 use crate::adapters::s3::S3Store;
 use crate::adapters::sqlite::{Database, SqliteUploads};
+use crate::administration::Administration;
 use crate::blobs::{BlobOptions, BlobService, ObjectStore};
 use crate::config::{HoldSettings, StorageSettings};
 use crate::crew::Enlistment;
@@ -147,6 +148,7 @@ impl Hold {
             ),
             blobs: GuardedBlobs::new(blobs.clone()),
             notices,
+            administration: Administration::new(repo.clone()),
             enlistment: Enlistment::new(repo.clone(), clock),
             readiness: Readiness {
                 database: database.clone(),

@@ -6,7 +6,7 @@
 //! | [`routes`] | every route on one page |
 //! | [`blobs`] | uploads and downloads; [`guarded_blobs`] asks for permission first |
 //! | [`manifests`] | layer and stats records of pushed and pulled manifests |
-//! | [`crew`] | joining the crew |
+//! | [`crew`], [`administration`] | joining the crew; managing it |
 //! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
 //! | [`config`], [`cli`], [`compose`] | settings, command line, wiring |
 //!
@@ -14,6 +14,7 @@
 //! under `edge/<namespace>/`, a line in [`routes`], a test over HTTP.
 
 pub mod adapters;
+pub mod administration;
 pub mod blobs;
 pub mod cli;
 pub mod compose;

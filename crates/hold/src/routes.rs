@@ -12,7 +12,9 @@ use tower_http::cors::{Any, CorsLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::edge::com_atproto_identity::resolve_handle::resolve_handle;
-use crate::edge::com_atproto_repo::{describe_repo, get_record, list_records};
+use crate::edge::com_atproto_repo::{
+    create_record, delete_record, describe_repo, get_record, list_records, put_record,
+};
 use crate::edge::com_atproto_server::describe_server::describe_server;
 use crate::edge::com_atproto_sync::{
     get_blob, get_latest_commit, get_record as sync_get_record, get_repo, get_repo_status, list_repos,
@@ -37,6 +39,15 @@ pub fn router(state: AppState, store: Router, read_timeout: Duration) -> Router 
         .method("com.atproto.repo.describeRepo", get(describe_repo::describe_repo))
         .method("com.atproto.repo.getRecord", get(get_record::get_record))
         .method("com.atproto.repo.listRecords", get(list_records::list_records))
+        .method(
+            "com.atproto.repo.createRecord",
+            post(create_record::create_record),
+        )
+        .method("com.atproto.repo.putRecord", post(put_record::put_record))
+        .method(
+            "com.atproto.repo.deleteRecord",
+            post(delete_record::delete_record),
+        )
         .method("com.atproto.server.describeServer", get(describe_server))
         .method(
             "com.atproto.sync.getBlob",

@@ -7,6 +7,7 @@ use atcr_hold_pds::access::Access;
 use atcr_hold_pds::identity::HoldIdentity;
 use axum::extract::FromRef;
 
+use crate::administration::Administration;
 use crate::crew::Enlistment;
 use crate::edge::auth::TokenVerifier;
 use crate::edge::health::Readiness;
@@ -30,6 +31,8 @@ pub struct AppState {
     pub notices: ManifestNotices,
     /// Joining.
     pub enlistment: Enlistment,
+    /// Managing the crew.
+    pub administration: Administration,
     /// Whether all of it works.
     pub readiness: Readiness,
 }
@@ -52,4 +55,5 @@ part!(tokens: TokenVerifier);
 part!(blobs: GuardedBlobs);
 part!(notices: ManifestNotices);
 part!(enlistment: Enlistment);
+part!(administration: Administration);
 part!(readiness: Readiness);

@@ -5,6 +5,7 @@
 //! | [`SignedIn`] | required | a DID |
 //! | [`Reader`] | required unless the hold is public | [`Granted<BlobRead>`] |
 //! | [`Writer`] | required | [`Granted<BlobWrite>`] |
+//! | [`CrewAdministrator`] | required | [`Granted<CrewAdmin>`] |
 //!
 //! On a public hold a token presented for reading is not even looked at: it could change nothing.
 
@@ -15,7 +16,7 @@ use atcr_atproto::clock::Clock;
 use atcr_atproto::identity::IdentityResolver;
 use atcr_atproto::syntax::Did;
 use atcr_auth::{AppViewTokenError, ServiceTokenError, verify_appview_token, verify_service_token};
-use atcr_hold_pds::access::{Access, BlobRead, BlobWrite, Granted};
+use atcr_hold_pds::access::{Access, BlobRead, BlobWrite, CrewAdmin, Granted};
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -184,5 +185,23 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let did = TokenVerifier::from_ref(state).signed_in(parts).await?;
         Ok(Self(Access::from_ref(state).write(&did).await?))
+    }
+}
+
+/// Somebody who may manage the crew.
+#[derive(Debug)]
+pub struct CrewAdministrator(pub Granted<CrewAdmin>);
+
+impl<S> FromRequestParts<S> for CrewAdministrator
+where
+    S: Send + Sync,
+    TokenVerifier: FromRef<S>,
+    Access: FromRef<S>,
+{
+    type Rejection = EdgeError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let did = TokenVerifier::from_ref(state).signed_in(parts).await?;
+        Ok(Self(Access::from_ref(state).crew_admin(&did).await?))
     }
 }

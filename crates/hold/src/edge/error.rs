@@ -15,6 +15,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::auth::AuthError;
+use crate::administration::AdministrationError;
 use crate::blobs::{BlobError, SessionsError, StoreError};
 use crate::crew::JoinError;
 use crate::manifests::{InvalidNotice, NoticeError};
@@ -82,6 +83,9 @@ pub enum EdgeError {
     /// Somebody could not join.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// A record could not be written by hand.
+    #[error(transparent)]
+    Administration(#[from] AdministrationError),
     /// The repository failed.
     #[error("the repository failed")]
     Repo(#[from] RepoError),
@@ -136,6 +140,7 @@ impl EdgeError {
                 (StatusCode::FORBIDDEN, hold_crew::error::REGISTRATION_DISABLED)
             }
             Self::Join(JoinError::NothingToGrant) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+            Self::Administration(error) => administration(error),
             Self::Repo(error)
             | Self::Notice(NoticeError::Repo(error))
             | Self::Join(JoinError::Repo(error)) => repo(error),
@@ -184,6 +189,17 @@ fn blob(error: &BlobError, failed: &'static str) -> (StatusCode, &'static str) {
             (StatusCode::INTERNAL_SERVER_ERROR, failed)
         }
         BlobError::Interrupted => (StatusCode::SERVICE_UNAVAILABLE, failed),
+    }
+}
+
+fn administration(error: &AdministrationError) -> (StatusCode, &'static str) {
+    match error {
+        AdministrationError::NotManaged { .. }
+        | AdministrationError::NotCrew(_)
+        | AdministrationError::TooLong { .. } => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+        AdministrationError::Exists { .. } => (StatusCode::CONFLICT, "RecordExists"),
+        AdministrationError::Swapped => (StatusCode::CONFLICT, "InvalidSwap"),
+        AdministrationError::Repo(error) => repo(error),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atcr_atproto::syntax::{AtUri, Nsid};
+use atcr_atproto::syntax::AtUri;
 use atcr_hold_pds::HoldRepo;
 use atcr_hold_pds::identity::HoldIdentity;
 use axum::Json;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::require_own;
+use super::write::collection;
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcQuery;
 
@@ -51,15 +52,16 @@ pub async fn list_records(
     XrpcQuery(input): XrpcQuery<Input>,
 ) -> Result<Json<Output>, EdgeError> {
     require_own(&identity, &input.repo)?;
-    if let Err(error) = input.collection.parse::<Nsid>() {
-        return Err(EdgeError::InvalidRequest {
-            message: format!("collection: {error}"),
-        });
-    }
+    let collection = collection(&input.collection)?;
     let limit = input.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
     let greatest_first = !input.reverse;
     let page = repo
-        .list_records(&input.collection, limit, input.cursor.as_deref(), greatest_first)
+        .list_records(
+            collection.as_str(),
+            limit,
+            input.cursor.as_deref(),
+            greatest_first,
+        )
         .await?;
     let records = page.records.into_iter().map(|record| Record {
         uri: record.uri,

@@ -27,7 +27,7 @@ pub async fn get_latest_commit(
     XrpcQuery(input): XrpcQuery<Input>,
 ) -> Result<Json<Output>, EdgeError> {
     require_own(&identity, &input.did)?;
-    let commit = repo.latest_commit()?;
+    let commit = repo.latest_commit();
     Ok(Json(Output {
         cid: commit.cid.to_string(),
         rev: commit.rev,

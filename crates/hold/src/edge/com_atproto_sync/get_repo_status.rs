@@ -31,6 +31,6 @@ pub async fn get_repo_status(
     Ok(Json(Output {
         did: identity.did().clone(),
         active: true,
-        rev: repo.latest_commit()?.rev,
+        rev: repo.latest_commit().rev,
     }))
 }

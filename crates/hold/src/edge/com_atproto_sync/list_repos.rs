@@ -41,7 +41,7 @@ pub async fn list_repos(
 ) -> Result<Json<Output>, EdgeError> {
     let mut repos = Vec::new();
     if input.cursor.is_none_or(|cursor| cursor.is_empty()) {
-        let commit = repo.latest_commit()?;
+        let commit = repo.latest_commit();
         repos.push(Repo {
             did: identity.did().clone(),
             head: commit.cid.to_string(),

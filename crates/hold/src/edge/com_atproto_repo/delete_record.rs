@@ -1,0 +1,50 @@
+//! `com.atproto.repo.deleteRecord`.
+
+use std::sync::Arc;
+
+use atcr_hold_pds::identity::HoldIdentity;
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::require_own;
+use super::write::{CommitMeta, collection, nullable, rkey, swap};
+use crate::administration::Administration;
+use crate::edge::auth::CrewAdministrator;
+use crate::edge::error::EdgeError;
+use crate::edge::extract::XrpcJson;
+
+/// Which record.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    repo: String,
+    collection: String,
+    rkey: String,
+    #[serde(default, deserialize_with = "nullable")]
+    swap_record: Option<Option<String>>,
+    swap_commit: Option<String>,
+}
+
+/// The commit without the record.
+#[derive(Debug, Serialize)]
+pub struct Output {
+    commit: CommitMeta,
+}
+
+/// Deletes a record, of a member for instance; one that is not there is fine.
+pub async fn delete_record(
+    State(identity): State<Arc<HoldIdentity>>,
+    State(administration): State<Administration>,
+    CrewAdministrator(grant): CrewAdministrator,
+    XrpcJson(input): XrpcJson<Input>,
+) -> Result<Json<Output>, EdgeError> {
+    require_own(&identity, &input.repo)?;
+    let collection = collection(&input.collection)?;
+    let rkey = rkey(&input.rkey)?;
+    let swap = swap(input.swap_commit, input.swap_record)?;
+    let outcome = administration.delete(&grant, collection, rkey, swap).await?;
+    Ok(Json(Output {
+        commit: outcome.commit.into(),
+    }))
+}

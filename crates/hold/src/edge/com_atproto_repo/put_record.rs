@@ -1,0 +1,46 @@
+//! `com.atproto.repo.putRecord`.
+
+use std::sync::Arc;
+
+use atcr_hold_pds::identity::HoldIdentity;
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::require_own;
+use super::write::{WrittenRecord, collection, nullable, rkey, swap};
+use crate::administration::Administration;
+use crate::edge::auth::CrewAdministrator;
+use crate::edge::error::EdgeError;
+use crate::edge::extract::XrpcJson;
+
+/// The record and its key; `swapRecord` `null` demands that it be new.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    repo: String,
+    collection: String,
+    rkey: String,
+    record: Value,
+    #[serde(default, deserialize_with = "nullable")]
+    swap_record: Option<Option<String>>,
+    swap_commit: Option<String>,
+}
+
+/// Changes what a member may do, or makes somebody a member.
+pub async fn put_record(
+    State(identity): State<Arc<HoldIdentity>>,
+    State(administration): State<Administration>,
+    CrewAdministrator(grant): CrewAdministrator,
+    XrpcJson(input): XrpcJson<Input>,
+) -> Result<Json<WrittenRecord>, EdgeError> {
+    require_own(&identity, &input.repo)?;
+    let collection = collection(&input.collection)?;
+    let rkey = rkey(&input.rkey)?;
+    let swap = swap(input.swap_commit, input.swap_record)?;
+    let outcome = administration
+        .put(&grant, &collection, rkey, input.record, swap)
+        .await?;
+    Ok(Json(WrittenRecord::of(outcome)?))
+}
