@@ -105,14 +105,17 @@ impl EgressClient {
                     source: Arc::new(source),
                 })
         };
+        let direct = client(redirect::Policy::none())?;
         let following = match reach {
-            Reach::Public { .. } => redirect::Policy::custom(move |attempt| follow_checked(reach, attempt)),
-            Reach::Configured => redirect::Policy::none(),
+            Reach::Public { .. } => client(redirect::Policy::custom(move |attempt| {
+                follow_checked(reach, attempt)
+            }))?,
+            Reach::Configured => direct.clone(),
         };
         Ok(Self {
             reach,
-            following: client(following)?,
-            direct: client(redirect::Policy::none())?,
+            following,
+            direct,
         })
     }
 
