@@ -97,10 +97,8 @@ pub enum RepoError {
         path: String,
     },
     /// The repository's newest commit is not the expected one.
-    #[error("the newest commit is {found}, not {expected}")]
+    #[error("the newest commit is {found}")]
     CommitSwapped {
-        /// What the caller expected.
-        expected: Cid,
         /// What it is.
         found: Cid,
     },
@@ -109,8 +107,6 @@ pub enum RepoError {
     RecordSwapped {
         /// `<collection>/<rkey>`.
         path: String,
-        /// What it is; `None` if there is none.
-        found: Option<Cid>,
     },
 }
 

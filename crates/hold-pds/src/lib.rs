@@ -20,9 +20,12 @@
 //! `repo/holdings.rs`.
 
 mod error;
+mod store;
 
 pub mod access;
+pub mod car;
 pub mod identity;
+pub mod mst;
 pub mod records;
 pub mod repo;
 pub mod sequencer;

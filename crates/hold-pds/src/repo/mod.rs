@@ -1,50 +1,36 @@
 //! [`HoldRepo`]: the repository as everybody else sees it.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+pub(crate) mod commit;
+mod export;
+mod holdings;
+mod open;
+mod options;
+mod records;
+mod verify;
+mod walk;
 
-use atcr_atproto::clock::Clock;
-use atcr_atproto::crypto::SigningKey;
-use atcr_atproto::lexicon::captain::CaptainRecord;
-use atcr_atproto::lexicon::crew::CrewRecord;
-use atcr_atproto::syntax::{AtUri, Cid, Did, RecordKey, Tid};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use atcr_atproto::clock::{Clock, TidClock};
+use atcr_atproto::crypto::PublicKey;
+use atcr_atproto::syntax::{Cid, Did, Tid};
 use bytes::Bytes;
-use futures_util::stream::{self, Stream};
-use serde_json::Value;
-use tokio::sync::watch;
+use futures_util::stream::Stream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
+pub use holdings::{CrewMember, CrewPage, Usage};
+pub use options::RepoOptions;
+pub use records::{RecordPage, StoredRecord};
+
+use crate::car;
 use crate::error::RepoError;
+use crate::mst::{MstError, Node, NodeSource, Tree, proof};
 use crate::sequencer::CommitEvent;
-use crate::writer::{Precondition, RecordWrite, WriteOutcome};
-
-/// What opening a repository takes.
-#[derive(Clone, Debug)]
-pub struct RepoOptions {
-    /// Its folder, created when missing. Nothing else lives there.
-    pub dir: PathBuf,
-    /// Whose repository it is.
-    pub did: Did,
-    /// Signs commits.
-    pub signing_key: SigningKey,
-    /// Bytes of tree nodes kept in memory.
-    pub node_cache_bytes: usize,
-}
-
-impl RepoOptions {
-    /// 8 MiB: the inner nodes of a tree of some hundred thousand records.
-    pub const DEFAULT_NODE_CACHE_BYTES: usize = 8 * 1024 * 1024;
-
-    /// The repository of `did` in `dir`, with defaults for the rest.
-    #[must_use]
-    pub fn new(dir: impl Into<PathBuf>, did: Did, signing_key: SigningKey) -> Self {
-        Self {
-            dir: dir.into(),
-            did,
-            signing_key,
-            node_cache_bytes: Self::DEFAULT_NODE_CACHE_BYTES,
-        }
-    }
-}
+use crate::store::lock::Lock;
+use crate::store::{Pins, Store, tree_error};
+use crate::writer::{Call, Message, Precondition, RecordWrite, WriteOutcome, prepare};
 
 /// A commit's name and revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,26 +39,6 @@ pub struct CommitInfo {
     pub cid: Cid,
     /// Its revision; greater than that of every commit before it, whatever the clock does.
     pub rev: Tid,
-}
-
-/// A record as it is stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredRecord {
-    /// `at://<did>/<collection>/<rkey>`.
-    pub uri: AtUri,
-    /// The CID of its DAG-CBOR.
-    pub cid: Cid,
-    /// As JSON, with `$link` and `$bytes`.
-    pub value: Value,
-}
-
-/// Some records of a collection, in the order of their keys.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RecordPage {
-    /// The records.
-    pub records: Vec<StoredRecord>,
-    /// Asks for the next page; `None` at the end.
-    pub cursor: Option<String>,
 }
 
 /// A block and its name.
@@ -84,168 +50,215 @@ pub struct StoredBlock {
     pub bytes: Bytes,
 }
 
-/// What one user keeps in the hold: every digest once, however many manifests have it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Distinct digests.
-    pub unique_blobs: u64,
-    /// Their sizes, added up.
-    pub total_bytes: u64,
-}
-
-/// A crew record and its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CrewMember {
-    /// The key, which older holds chose differently.
-    pub rkey: RecordKey,
-    /// The record.
-    pub record: CrewRecord,
-}
-
-/// Some of the crew, in the order of the record keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CrewPage {
-    /// The members.
-    pub members: Vec<CrewMember>,
-    /// Asks for the next page; `None` at the end.
-    pub cursor: Option<String>,
-}
-
 /// The repository. Cheap to clone; all clones are the same repository.
+///
+/// Reads see every write that was acknowledged. What is read in one call is from one commit, except pages.
 #[derive(Clone, Debug)]
 pub struct HoldRepo {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     did: Did,
+    public_key: PublicKey,
+    tids: Arc<TidClock>,
+    store: Arc<Store>,
+    pins: Pins,
+    seq: watch::Receiver<u64>,
+    mailbox: mpsc::Sender<Message>,
+    /// `None` once closed.
+    running: Mutex<Option<(JoinHandle<()>, Lock)>>,
 }
 
 impl HoldRepo {
-    /// Opens the repository, or makes one with an empty signed commit.
+    /// Opens the repository, or makes one with an empty signed commit. Needs a tokio runtime, on which the writer runs.
+    ///
+    /// What a crash left at the end of the log is mended first; an index that is missing or damaged is made anew, which
+    /// reads the whole log.
+    ///
+    /// # Errors
+    /// - [`RepoError::Locked`]: another process has it open
+    /// - [`RepoError::OtherDid`]: the folder holds somebody else's
+    /// - [`RepoError::Corrupt`]: damage that no crash explains; nothing was changed
+    /// - the disk's or the index's
     pub async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<Self, RepoError> {
-        let _ = clock;
-        Ok(Self { did: options.did })
+        open::open(options, clock).await
     }
 
-    /// Finishes the writes under way, closes the files and lets other processes in. Later calls fail with
-    /// [`RepoError::Closed`].
-    pub async fn close(&self) {}
+    /// Finishes the writes under way, closes the files and lets other processes in. Later calls, on any clone, fail with
+    /// [`RepoError::Closed`] or as the index does; a second call returns at once.
+    pub async fn close(&self) {
+        let running = self
+            .inner
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some((writer, lock)) = running else {
+            return;
+        };
+        // Fails if the writer has ended already.
+        let _ = self.inner.mailbox.send(Message::Close).await;
+        if writer.await.is_err() {
+            tracing::error!(did = %self.inner.did, "the repository's writer ended before its time");
+        }
+        self.inner.store.index.close().await;
+        drop(lock);
+    }
 
     /// Whose repository it is.
     #[must_use]
     pub fn did(&self) -> &Did {
-        &self.did
+        &self.inner.did
     }
 
-    /// Does `writes` in one commit, all or none.
+    /// Does `writes` in one commit, all or none: on the disk when this returns. Other callers' writes may be in the same
+    /// commit.
+    ///
+    /// # Errors
+    /// As [`write_if`](Self::write_if).
     pub async fn write(&self, writes: Vec<RecordWrite>) -> Result<WriteOutcome, RepoError> {
         self.write_if(writes, Vec::new()).await
     }
 
-    /// As [`write`](Self::write), if all of `preconditions` hold.
+    /// As [`write`](Self::write), if all of `preconditions` hold at that moment.
+    ///
+    /// # Errors
+    /// Nothing of the call was written:
+    /// - [`RepoError::RecordExists`], [`RepoError::CommitSwapped`], [`RepoError::RecordSwapped`]: look again
+    /// - [`RepoError::InvalidRecord`], [`RepoError::OtherType`], [`RepoError::RecordTooLarge`],
+    ///   [`RepoError::TooManyWrites`], [`RepoError::DuplicatePath`]: the call is wrong
+    /// - [`RepoError::Failed`], [`RepoError::Closed`]: open the repository again
+    ///
+    /// Perhaps written:
+    /// - [`RepoError::Disk`] when appending or syncing failed, [`RepoError::Index`]: look, or open the repository again
+    ///
+    /// # Cancel safety
+    /// Once the call waits in the mailbox, dropping the future does not take it back.
     pub async fn write_if(
         &self,
         writes: Vec<RecordWrite>,
         preconditions: Vec<Precondition>,
     ) -> Result<WriteOutcome, RepoError> {
-        let _ = (writes, preconditions);
-        Err(RepoError::Closed)
-    }
-
-    /// One record.
-    pub async fn get_record(&self, collection: &str, rkey: &str) -> Result<Option<StoredRecord>, RepoError> {
-        let _ = (collection, rkey);
-        Err(RepoError::Closed)
-    }
-
-    /// A page of at most `limit` records, from after `cursor`; newest keys first when `reverse`.
-    pub async fn list_records(
-        &self,
-        collection: &str,
-        limit: usize,
-        cursor: Option<&str>,
-        reverse: bool,
-    ) -> Result<RecordPage, RepoError> {
-        let _ = (collection, limit, cursor, reverse);
-        Err(RepoError::Closed)
-    }
-
-    /// The collections that have records, in order.
-    pub async fn collections(&self) -> Result<Vec<String>, RepoError> {
-        Err(RepoError::Closed)
+        let prepared = prepare(&self.inner.did, &self.inner.tids, writes, preconditions)?;
+        let (reply, answer) = oneshot::channel();
+        let call = Message::Write(Call { prepared, reply });
+        self.inner
+            .mailbox
+            .send(call)
+            .await
+            .map_err(|_| RepoError::Closed)?;
+        answer.await.map_err(|_| RepoError::Closed)?
     }
 
     /// The newest commit.
-    pub fn latest_commit(&self) -> Result<CommitInfo, RepoError> {
-        Err(RepoError::Closed)
+    #[must_use]
+    pub fn latest_commit(&self) -> CommitInfo {
+        self.inner.pins.head().info()
     }
 
-    /// The repository as CAR, in pieces; with `since`, only the blocks that are newer than that revision.
+    /// The repository as CAR, in pieces of some 64 KiB; with `since`, only the blocks that are newer than that revision.
+    /// The root is the newest commit of now, and all blocks are of that commit, whatever is written meanwhile.
+    ///
+    /// Tree nodes come before what is below them, records in the order of their paths. Memory does not depend on the size
+    /// of the repository.
     pub fn export_car(
         &self,
         since: Option<Tid>,
     ) -> impl Stream<Item = Result<Bytes, RepoError>> + Send + 'static {
-        let _ = since;
-        stream::iter([Err(RepoError::Closed)])
+        export::export(Arc::clone(&self.inner.store), self.inner.pins.pin(), since)
     }
 
     /// A CAR that proves that the record exists, or that it does not: commit, tree nodes on the way, record.
+    ///
+    /// # Errors
+    /// The disk's or the index's.
+    ///
+    /// # Spec
+    /// `com.atproto.sync.getRecord`.
     pub async fn record_proof(&self, collection: &str, rkey: &str) -> Result<Bytes, RepoError> {
-        let _ = (collection, rkey);
-        Err(RepoError::Closed)
+        let store = &self.inner.store;
+        let pin = self.inner.pins.pin();
+        let path = format!("{collection}/{rkey}");
+        let mut nodes = PathNodes::default();
+        let (mut cids, record) = loop {
+            let found = Tree::open(&nodes, pin.head().data)
+                .and_then(|tree| Ok((proof::path(&tree, &nodes, &path)?, tree.get(&nodes, &path)?)));
+            match found {
+                Ok(found) => break found,
+                Err(MstError::Missing(cid)) => nodes.0.insert(cid, store.node(cid).await?),
+                Err(error) => return Err(tree_error(&error)),
+            };
+        };
+        if cids.is_empty() {
+            // The tree without keys.
+            cids.push(pin.head().data);
+        }
+        cids.insert(0, pin.head().commit);
+        cids.extend(record);
+        let mut blocks = Vec::with_capacity(cids.len());
+        for cid in cids {
+            blocks.push((cid, store.block(cid).await?));
+        }
+        Ok(car::of_blocks(
+            pin.head().commit,
+            blocks.iter().map(|(cid, bytes)| (cid, &**bytes)),
+        ))
     }
 
-    /// Those of the named blocks that the current repository has.
+    /// Those of the named blocks that the repository has now, in no particular order. What was replaced or deleted is
+    /// not among them.
+    ///
+    /// # Errors
+    /// The disk's or the index's.
     pub async fn get_blocks(&self, cids: &[Cid]) -> Result<Vec<StoredBlock>, RepoError> {
-        let _ = cids;
-        Err(RepoError::Closed)
+        let locations = self.inner.store.index.locate_all(cids, true).await?;
+        self.inner.store.log.read_blocks(locations).await
     }
 
-    /// Keys of the layer records of a manifest.
-    pub async fn layers_of_manifest(&self, manifest: &AtUri) -> Result<Vec<RecordKey>, RepoError> {
-        let _ = manifest;
-        Err(RepoError::Closed)
-    }
-
-    /// What a user keeps in the hold.
-    pub async fn usage_of(&self, user: &Did) -> Result<Usage, RepoError> {
-        let _ = user;
-        Err(RepoError::Closed)
-    }
-
-    /// Those of `digests` of which the user has no layer record yet, each once.
-    pub async fn unseen_layers(&self, user: &Did, digests: &[String]) -> Result<Vec<String>, RepoError> {
-        let _ = (user, digests);
-        Err(RepoError::Closed)
-    }
-
-    /// The crew record of a member.
-    pub async fn crew_by_member(&self, member: &Did) -> Result<Option<CrewMember>, RepoError> {
-        let _ = member;
-        Err(RepoError::Closed)
-    }
-
-    /// A page of the crew.
-    pub async fn crew_page(&self, limit: usize, cursor: Option<&str>) -> Result<CrewPage, RepoError> {
-        let _ = (limit, cursor);
-        Err(RepoError::Closed)
-    }
-
-    /// The captain record.
-    pub async fn captain(&self) -> Result<Option<CaptainRecord>, RepoError> {
-        Err(RepoError::Closed)
-    }
-
-    /// At most `limit` events after `seq`, in order.
+    /// At most `limit` events after `seq`, in order. The first event is 1; there are no gaps.
+    ///
+    /// # Errors
+    /// The disk's or the index's.
     pub async fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<CommitEvent>, RepoError> {
-        let _ = (seq, limit);
-        Err(RepoError::Closed)
+        let rows = self.inner.store.index.events_after(seq, limit).await?;
+        let mut events = Vec::with_capacity(rows.len());
+        for row in rows {
+            events.push(self.inner.store.log.read_event(row).await?);
+        }
+        Ok(events)
     }
 
     /// The newest `seq`, and a wake-up when there is a newer one.
-    pub fn watch_seq(&self) -> Result<watch::Receiver<u64>, RepoError> {
-        Err(RepoError::Closed)
+    #[must_use]
+    pub fn watch_seq(&self) -> watch::Receiver<u64> {
+        self.inner.seq.clone()
     }
 
-    /// Walks the whole repository: signature, tree shape, every block present and equal to its hash.
+    /// Walks the whole repository: signature, tree shape, every block present and equal to its name, every record in the
+    /// index and nothing else there. Takes as long as an export; writes may go on.
+    ///
+    /// # Errors
+    /// [`RepoError::Corrupt`] says what is wrong first; the disk's or the index's.
     pub async fn verify(&self) -> Result<(), RepoError> {
-        Err(RepoError::Closed)
+        let inner = &self.inner;
+        verify::verify(
+            Arc::clone(&inner.store),
+            inner.pins.pin(),
+            &inner.did,
+            &inner.public_key,
+        )
+        .await
+    }
+}
+
+/// The nodes of one look-up.
+#[derive(Default)]
+struct PathNodes(HashMap<Cid, Arc<Node>>);
+
+impl NodeSource for PathNodes {
+    fn node(&self, cid: &Cid) -> Result<Arc<Node>, MstError> {
+        self.0.get(cid).cloned().ok_or(MstError::Missing(*cid))
     }
 }

@@ -1,52 +1,9 @@
-//! The commits as events with a growing `seq`.
+//! The commits as events with a growing `seq`, for whoever follows the repository.
+//!
+//! A subscriber reads [`HoldRepo::events_after`](crate::HoldRepo::events_after) until there is no more, then waits for
+//! [`HoldRepo::watch_seq`](crate::HoldRepo::watch_seq) to move and reads on: nothing is lost between the two, and a slow
+//! subscriber holds nobody up. Events are never dropped; they are the log.
 
-use atcr_atproto::syntax::{Cid, Datetime, Tid};
-use bytes::Bytes;
+mod event;
 
-/// One operation of a commit on one record: `prev` alone is a deletion, `cid` alone a creation, both an update.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordOp {
-    /// `<collection>/<rkey>`.
-    pub path: String,
-    /// The record after the commit.
-    pub cid: Option<Cid>,
-    /// The record before the commit.
-    pub prev: Option<Cid>,
-}
-
-impl RecordOp {
-    /// `create`, `update` or `delete`, as a firehose spells it.
-    #[must_use]
-    pub fn action(&self) -> &'static str {
-        match (self.cid, self.prev) {
-            (None, _) => "delete",
-            (Some(_), None) => "create",
-            (Some(_), Some(_)) => "update",
-        }
-    }
-}
-
-/// A commit, as a firehose tells it.
-///
-/// # Spec
-/// `com.atproto.sync.subscribeRepos#commit`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommitEvent {
-    /// Grows by one with each event.
-    pub seq: u64,
-    /// When the commit was made.
-    pub time: Datetime,
-    /// The commit object.
-    pub commit: Cid,
-    /// Its revision.
-    pub rev: Tid,
-    /// The revision before; `None` for the first commit.
-    pub since: Option<Tid>,
-    /// The root of the tree before; `None` for the first commit.
-    pub prev_data: Option<Cid>,
-    /// Sorted by path, each path once. Empty for the first commit and one that only changed the signing key.
-    pub ops: Vec<RecordOp>,
-    /// A CAR with the commit as root: commit, new tree nodes, new records, and the unchanged nodes that a reader needs to
-    /// undo the operations.
-    pub blocks: Bytes,
-}
+pub use event::{CommitEvent, RecordOp};

@@ -1,0 +1,166 @@
+//! One node of the tree.
+
+use std::sync::Arc;
+
+use atcr_atproto::syntax::Cid;
+use serde::{Deserialize, Serialize};
+
+use super::{MstError, key};
+
+/// A subtree: stored, or made by an edit and not hashed yet.
+#[derive(Clone, Debug)]
+pub enum Link {
+    /// A node that has a name.
+    Stored(Cid),
+    /// A node that has none yet.
+    Fresh(Arc<Node>),
+}
+
+/// A key with its value, and the subtree between it and the next key.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// `<collection>/<rkey>`.
+    pub key: Arc<str>,
+    /// The record.
+    pub value: Cid,
+    /// Keys greater than this one and smaller than the next, one layer below.
+    pub right: Option<Link>,
+}
+
+/// A node: keys of one layer, and the subtrees around them. *Gap* `i` is the subtree before entry `i`; the last gap is
+/// behind the last entry.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// Gap 0.
+    pub left: Option<Link>,
+    /// In the order of their keys.
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireNode {
+    e: Vec<WireEntry>,
+    l: Option<Cid>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireEntry {
+    #[serde(with = "serde_bytes")]
+    k: Vec<u8>,
+    p: usize,
+    t: Option<Cid>,
+    v: Cid,
+}
+
+impl Node {
+    /// Reads a node.
+    ///
+    /// # Errors
+    /// [`MstError::Malformed`] for bytes that are no node, and for keys that do not grow or do not share the prefix they
+    /// say. Layers are not checked here.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MstError> {
+        let wire: WireNode = serde_ipld_dagcbor::from_slice(bytes)
+            .map_err(|_| MstError::Malformed("a node does not parse"))?;
+        let mut entries: Vec<Entry> = Vec::with_capacity(wire.e.len());
+        for entry in wire.e {
+            let previous = entries.last().map_or("", |entry| &*entry.key);
+            let prefix = previous
+                .as_bytes()
+                .get(..entry.p)
+                .ok_or(MstError::Malformed("a prefix is too long"))?;
+            let text = String::from_utf8([prefix, &entry.k].concat())
+                .map_err(|_| MstError::Malformed("a key is not text"))?;
+            if key::common_prefix(previous.as_bytes(), text.as_bytes()) != entry.p {
+                return Err(MstError::Malformed("a prefix is too short"));
+            }
+            if !entries.is_empty() && *previous >= *text {
+                return Err(MstError::Malformed("keys are out of order"));
+            }
+            entries.push(Entry {
+                key: text.into(),
+                value: entry.v,
+                right: entry.t.map(Link::Stored),
+            });
+        }
+        Ok(Self {
+            left: wire.l.map(Link::Stored),
+            entries,
+        })
+    }
+
+    /// The node's bytes.
+    ///
+    /// # Errors
+    /// [`MstError::Malformed`] if a subtree has no name yet.
+    pub fn encode(&self) -> Result<Vec<u8>, MstError> {
+        let mut previous: &[u8] = &[];
+        let mut e = Vec::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            let key = entry.key.as_bytes();
+            let p = key::common_prefix(previous, key);
+            e.push(WireEntry {
+                k: key[p..].to_vec(),
+                p,
+                t: stored(entry.right.as_ref())?,
+                v: entry.value,
+            });
+            previous = key;
+        }
+        let wire = WireNode {
+            e,
+            l: stored(self.left.as_ref())?,
+        };
+        serde_ipld_dagcbor::to_vec(&wire).map_err(|_| MstError::Malformed("a node does not encode"))
+    }
+
+    /// Whether there is neither key nor subtree.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.left.is_none() && self.entries.is_empty()
+    }
+
+    /// Where `key` is, or the gap that it belongs into.
+    pub(super) fn find(&self, key: &str) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| (*entry.key).cmp(key))
+    }
+
+    /// The subtree in gap `index`.
+    #[must_use]
+    pub fn gap(&self, index: usize) -> Option<&Link> {
+        match index.checked_sub(1) {
+            None => self.left.as_ref(),
+            Some(before) => self.entries.get(before)?.right.as_ref(),
+        }
+    }
+
+    pub(super) fn set_gap(&mut self, index: usize, link: Option<Link>) {
+        match index.checked_sub(1) {
+            None => self.left = link,
+            Some(before) => {
+                if let Some(entry) = self.entries.get_mut(before) {
+                    entry.right = link;
+                }
+            }
+        }
+    }
+
+    /// Names of the stored subtrees, in order.
+    pub fn subtrees(&self) -> impl Iterator<Item = Cid> {
+        let links = self
+            .left
+            .iter()
+            .chain(self.entries.iter().filter_map(|entry| entry.right.as_ref()));
+        links.filter_map(|link| match link {
+            Link::Stored(cid) => Some(*cid),
+            Link::Fresh(_) => None,
+        })
+    }
+}
+
+fn stored(link: Option<&Link>) -> Result<Option<Cid>, MstError> {
+    match link {
+        None => Ok(None),
+        Some(Link::Stored(cid)) => Ok(Some(*cid)),
+        Some(Link::Fresh(_)) => Err(MstError::Malformed("a subtree has no name yet")),
+    }
+}

@@ -1,0 +1,130 @@
+//! What a hold asks of its records.
+
+use atcr_atproto::lexicon::captain::CaptainRecord;
+use atcr_atproto::lexicon::crew::CrewRecord;
+use atcr_atproto::lexicon::{Record as _, nsid};
+use atcr_atproto::syntax::{AtUri, Did, RecordKey};
+
+use super::HoldRepo;
+use crate::error::RepoError;
+
+/// What one user keeps in the hold: every digest once, however many manifests have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Distinct digests.
+    pub unique_blobs: u64,
+    /// Their sizes, added up.
+    pub total_bytes: u64,
+}
+
+/// A crew record and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrewMember {
+    /// The key, which older holds chose differently.
+    pub rkey: RecordKey,
+    /// The record.
+    pub record: CrewRecord,
+}
+
+/// Some of the crew, in the order of the record keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrewPage {
+    /// The members. Malformed records are left out, so there may be fewer than were asked for.
+    pub members: Vec<CrewMember>,
+    /// Asks for the next page; `None` at the end.
+    pub cursor: Option<String>,
+}
+
+impl HoldRepo {
+    /// Keys of the layer records of a manifest, in order.
+    ///
+    /// # Errors
+    /// The disk's or the index's.
+    pub async fn layers_of_manifest(&self, manifest: &AtUri) -> Result<Vec<RecordKey>, RepoError> {
+        self.inner.store.index.layers_of_manifest(manifest).await
+    }
+
+    /// Keys of the layer records of a user, in order: at most `limit`, after the key `after` when there is one.
+    ///
+    /// # Errors
+    /// The disk's or the index's.
+    pub async fn layers_of_user(
+        &self,
+        user: &Did,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<Vec<RecordKey>, RepoError> {
+        self.inner
+            .store
+            .index
+            .layers_of_user(user, limit, after.unwrap_or_default())
+            .await
+    }
+
+    /// What a user keeps in the hold. Costs the same however much it is.
+    ///
+    /// A digest counts with the size that the first of its records said.
+    ///
+    /// # Errors
+    /// The disk's or the index's.
+    pub async fn usage_of(&self, user: &Did) -> Result<Usage, RepoError> {
+        self.inner.store.index.usage_of(user).await
+    }
+
+    /// Those of `digests` of which the user has no layer record yet, each once, in the order given: what a push adds to
+    /// the user's quota.
+    ///
+    /// # Errors
+    /// The disk's or the index's.
+    pub async fn unseen_layers(&self, user: &Did, digests: &[String]) -> Result<Vec<String>, RepoError> {
+        self.inner.store.index.unseen_layers(user, digests).await
+    }
+
+    /// The crew record of a member, found by what it says and not by its key. Of several, the one under the key that this
+    /// version would choose, else the one with the greatest key.
+    ///
+    /// # Errors
+    /// The disk's or the index's.
+    pub async fn crew_by_member(&self, member: &Did) -> Result<Option<CrewMember>, RepoError> {
+        let Some(rkey) = self.inner.store.index.crew_key(member).await? else {
+            return Ok(None);
+        };
+        let Some(stored) = self.get_record(nsid::HOLD_CREW, rkey.as_str()).await? else {
+            return Ok(None);
+        };
+        Ok(Some(CrewMember {
+            rkey,
+            record: CrewRecord::from_value(stored.value)?,
+        }))
+    }
+
+    /// A page of the crew, of at most `limit` records, from after `cursor`.
+    ///
+    /// # Errors
+    /// The disk's or the index's.
+    pub async fn crew_page(&self, limit: usize, cursor: Option<&str>) -> Result<CrewPage, RepoError> {
+        let page = self.list_records(nsid::HOLD_CREW, limit, cursor, true).await?;
+        let member = |stored: super::StoredRecord| {
+            let rkey = stored.uri.rkey()?;
+            CrewRecord::from_value(stored.value)
+                .ok()
+                .map(|record| CrewMember { rkey, record })
+        };
+        Ok(CrewPage {
+            members: page.records.into_iter().filter_map(member).collect(),
+            cursor: page.cursor,
+        })
+    }
+
+    /// The captain record.
+    ///
+    /// # Errors
+    /// [`RepoError::RecordShape`] for a malformed one; the disk's or the index's.
+    pub async fn captain(&self) -> Result<Option<CaptainRecord>, RepoError> {
+        let key = RecordKey::literal_self();
+        match self.get_record(nsid::HOLD_CAPTAIN, key.as_str()).await? {
+            None => Ok(None),
+            Some(stored) => Ok(Some(CaptainRecord::from_value(stored.value)?)),
+        }
+    }
+}

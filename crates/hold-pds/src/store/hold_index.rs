@@ -1,0 +1,191 @@
+//! What a hold asks of its layer and crew records.
+
+use std::collections::HashSet;
+
+use atcr_atproto::data_model::ipld_to_json;
+use atcr_atproto::lexicon::crew::{self, CrewRecord};
+use atcr_atproto::lexicon::layer::LayerRecord;
+use atcr_atproto::lexicon::{Record, nsid};
+use atcr_atproto::syntax::{AtUri, Did, RecordKey};
+use serde_json::Value;
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+
+use super::blocks::number;
+use super::{Index, bad_row, to_sql};
+use crate::error::RepoError;
+use crate::repo::Usage;
+
+/// Digests of one query. SQLite's own limit is 32,766.
+const DIGESTS_PER_QUERY: usize = 500;
+/// 8 TiB. No stored object is larger, and sums of what a hostile client claims stay within 63 bits.
+const MAX_LAYER_BYTES: u64 = 1 << 43;
+
+/// Brings the tables in step with one record: `content` is its DAG-CBOR, or `None` if it is gone.
+pub(crate) async fn apply(
+    connection: &mut SqliteConnection,
+    collection: &str,
+    rkey: &str,
+    content: Option<&[u8]>,
+) -> Result<(), RepoError> {
+    match collection {
+        nsid::HOLD_LAYER => apply_layer(connection, rkey, content.and_then(parse)).await?,
+        nsid::HOLD_CREW => apply_crew(connection, rkey, content.and_then(parse)).await?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A record of the wrong shape is kept like any other, and counts for nothing.
+fn parse<R: Record>(content: &[u8]) -> Option<R> {
+    let value = serde_ipld_dagcbor::from_slice(content)
+        .ok()
+        .and_then(|value| ipld_to_json(&value).ok())?;
+    match R::from_value(value) {
+        Ok(record) => Some(record),
+        Err(error) => {
+            tracing::warn!(collection = R::NSID, %error, "a record is malformed and is not indexed");
+            None
+        }
+    }
+}
+
+async fn apply_layer(
+    connection: &mut SqliteConnection,
+    rkey: &str,
+    layer: Option<LayerRecord>,
+) -> Result<(), sqlx::Error> {
+    // Triggers keep the users' sums.
+    sqlx::query("DELETE FROM layers WHERE rkey = ?")
+        .bind(rkey)
+        .execute(&mut *connection)
+        .await?;
+    let Some(layer) = layer else {
+        return Ok(());
+    };
+    sqlx::query("INSERT INTO layers (rkey, manifest, user_did, digest, size) VALUES (?, ?, ?, ?, ?)")
+        .bind(rkey)
+        .bind(layer.manifest.as_str())
+        .bind(layer.user_did.as_str())
+        .bind(&layer.digest)
+        .bind(to_sql(layer.size.min(MAX_LAYER_BYTES)))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn apply_crew(
+    connection: &mut SqliteConnection,
+    rkey: &str,
+    crew: Option<CrewRecord>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM crew WHERE rkey = ?")
+        .bind(rkey)
+        .execute(&mut *connection)
+        .await?;
+    let Some(crew) = crew else {
+        return Ok(());
+    };
+    sqlx::query("INSERT INTO crew (rkey, member) VALUES (?, ?)")
+        .bind(rkey)
+        .bind(crew.member.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+impl Index {
+    pub(crate) async fn layers_of_manifest(&self, manifest: &AtUri) -> Result<Vec<RecordKey>, RepoError> {
+        let keys: Vec<String> =
+            sqlx::query_scalar("SELECT rkey FROM layers WHERE manifest = ? ORDER BY rkey")
+                .bind(manifest.as_str())
+                .fetch_all(self.readers())
+                .await?;
+        keys.into_iter()
+            .map(|key| key.parse().map_err(|_| bad_row("layers", "rkey")))
+            .collect()
+    }
+
+    pub(crate) async fn layers_of_user(
+        &self,
+        user: &Did,
+        limit: usize,
+        after: &str,
+    ) -> Result<Vec<RecordKey>, RepoError> {
+        let keys: Vec<String> = sqlx::query_scalar(
+            "SELECT rkey FROM layers WHERE user_did = ? AND rkey > ? ORDER BY rkey LIMIT ?",
+        )
+        .bind(user.as_str())
+        .bind(after)
+        .bind(to_sql(limit as u64))
+        .fetch_all(self.readers())
+        .await?;
+        keys.into_iter()
+            .map(|key| key.parse().map_err(|_| bad_row("layers", "rkey")))
+            .collect()
+    }
+
+    pub(crate) async fn usage_of(&self, user: &Did) -> Result<Usage, RepoError> {
+        let row = sqlx::query("SELECT unique_blobs, total_bytes FROM user_usage WHERE user_did = ?")
+            .bind(user.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        let Some(row) = row else {
+            return Ok(Usage::default());
+        };
+        Ok(Usage {
+            unique_blobs: number(&row, "user_usage", "unique_blobs")?,
+            total_bytes: number(&row, "user_usage", "total_bytes")?,
+        })
+    }
+
+    /// Those of `digests` that no layer record of `user` names, each once.
+    pub(crate) async fn unseen_layers(
+        &self,
+        user: &Did,
+        digests: &[String],
+    ) -> Result<Vec<String>, RepoError> {
+        let mut seen: HashSet<String> = HashSet::new();
+        for digests in digests.chunks(DIGESTS_PER_QUERY) {
+            let mut query = QueryBuilder::<Sqlite>::new("SELECT digest FROM user_blobs WHERE user_did = ");
+            query.push_bind(user.as_str()).push(" AND digest IN (");
+            let mut names = query.separated(", ");
+            for digest in digests {
+                names.push_bind(digest);
+            }
+            query.push(")");
+            seen.extend(
+                query
+                    .build_query_scalar::<String>()
+                    .fetch_all(self.readers())
+                    .await?,
+            );
+        }
+        Ok(digests
+            .iter()
+            .filter(|digest| seen.insert((*digest).clone()))
+            .cloned()
+            .collect())
+    }
+
+    /// The key of a member's record: the one that this version would choose, else the last by key.
+    pub(crate) async fn crew_key(&self, member: &Did) -> Result<Option<RecordKey>, RepoError> {
+        let own = crew::rkey(member)?;
+        let key: Option<String> =
+            sqlx::query("SELECT rkey FROM crew WHERE member = ? ORDER BY rkey = ? DESC, rkey DESC LIMIT 1")
+                .bind(member.as_str())
+                .bind(own.as_str())
+                .fetch_optional(self.readers())
+                .await?
+                .map(|row| row.try_get("rkey"))
+                .transpose()?;
+        key.map(|key| key.parse().map_err(|_| bad_row("crew", "rkey")))
+            .transpose()
+    }
+}
+
+/// A record's JSON, from its DAG-CBOR.
+pub(crate) fn decode_record(content: &[u8]) -> Result<Value, RepoError> {
+    let value = serde_ipld_dagcbor::from_slice(content)
+        .map_err(|_| RepoError::corrupt("a record is not DAG-CBOR"))?;
+    ipld_to_json(&value).map_err(|error| RepoError::corrupt(format!("a record: {error}")))
+}

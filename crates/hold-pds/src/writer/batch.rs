@@ -1,0 +1,311 @@
+//! Group commit: the calls of one batch, in as few commits as the limits allow.
+//!
+//! Calls that share a commit do not depend on each other: one that touches what another has written, or that names the
+//! commit it expects, begins a commit of its own. So the failure of one says nothing about the others.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use atcr_atproto::syntax::Cid;
+use bytes::Bytes;
+
+use super::commit_builder::{CommitBuilder, Content};
+use super::limits::{MAX_COMMIT_CAR_BYTES, MAX_OPS};
+use super::prepare::{Change, PreparedCall, PreparedPrecondition};
+use super::workspace::Workspace;
+use super::{Call, RecordRef, Reply, WriteOutcome};
+use crate::error::RepoError;
+use crate::mst::{MstError, NodeSource, Tree};
+use crate::store::{Head, Store};
+
+/// Records of several callers share a commit up to this: half of it, to leave room for the tree.
+const SHARED_RECORD_BYTES: usize = MAX_COMMIT_CAR_BYTES / 2;
+
+/// Commits that will be synced at once.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    builder: &'a CommitBuilder,
+    workspace: Workspace,
+    /// After the commits that were built so far.
+    head: Head,
+    log_end: u64,
+    /// Their frames.
+    frames: Vec<u8>,
+    /// Who waits for them to be on the disk.
+    waiting: Vec<(Reply, WriteOutcome)>,
+    /// Who has got an answer already.
+    refused: Vec<(Reply, RepoError)>,
+}
+
+/// What a batch comes to.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) workspace: Workspace,
+    pub(super) head: Head,
+    pub(super) frames: Vec<u8>,
+    pub(super) waiting: Vec<(Reply, WriteOutcome)>,
+    pub(super) refused: Vec<(Reply, RepoError)>,
+}
+
+/// A call whose writes are in the tree.
+struct Applied {
+    call: Call,
+    records: Vec<RecordRef>,
+    deleted: usize,
+}
+
+/// What the calls of one commit have in common.
+struct Group {
+    tree: Tree,
+    applied: Vec<Applied>,
+    written: HashSet<String>,
+    ops: usize,
+    record_bytes: usize,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(builder: &'a CommitBuilder, store: Arc<Store>, head: Head, log_end: u64) -> Self {
+        Self {
+            builder,
+            workspace: Workspace::new(store),
+            head,
+            log_end,
+            frames: Vec::new(),
+            waiting: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// Bytes that this batch will append to the log.
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub(super) fn finish(self) -> Finished {
+        let Self {
+            workspace,
+            head,
+            frames,
+            waiting,
+            refused,
+            ..
+        } = self;
+        Finished {
+            workspace,
+            head,
+            frames,
+            waiting,
+            refused,
+        }
+    }
+
+    /// Takes calls from the front of `queue` and makes one commit of them.
+    pub(super) async fn add_commit(&mut self, queue: &mut VecDeque<Call>) {
+        let mut max_calls = usize::MAX;
+        loop {
+            let group = match self.gather(queue, max_calls).await {
+                Ok(group) => group,
+                Err(error) => {
+                    // The tree itself cannot be read.
+                    self.refused
+                        .extend(queue.drain(..).map(|call| (call.reply, error.clone())));
+                    return;
+                }
+            };
+            match self.commit(&group).await {
+                Ok(Committed::Built(head)) => return self.settle(group, *head),
+                Ok(Committed::Unchanged) => return self.settle(group, self.head.clone()),
+                Ok(Committed::TooLarge) if group.applied.len() > 1 => {
+                    max_calls = group.applied.len() / 2;
+                    for applied in group.applied.into_iter().rev() {
+                        queue.push_front(applied.call);
+                    }
+                }
+                Ok(Committed::TooLarge) => {
+                    return self.refuse(
+                        group,
+                        &RepoError::TooManyWrites {
+                            reason: "more than 2,000,000 bytes",
+                        },
+                    );
+                }
+                Err(error) => return self.refuse(group, &error),
+            }
+        }
+    }
+
+    fn settle(&mut self, group: Group, head: Head) {
+        self.head = head;
+        for Applied {
+            call,
+            records,
+            deleted,
+        } in group.applied
+        {
+            self.waiting.push((
+                call.reply,
+                WriteOutcome {
+                    commit: self.head.info(),
+                    records,
+                    deleted,
+                },
+            ));
+        }
+    }
+
+    fn refuse(&mut self, group: Group, error: &RepoError) {
+        self.refused.extend(
+            group
+                .applied
+                .into_iter()
+                .map(|applied| (applied.call.reply, error.clone())),
+        );
+    }
+
+    /// As many calls as fit in one commit, their writes done to the tree.
+    async fn gather(&mut self, queue: &mut VecDeque<Call>, max_calls: usize) -> Result<Group, RepoError> {
+        let data = self.head.data;
+        let tree = self.workspace.run(|nodes| Tree::open(nodes, data)).await?;
+        let mut group = Group {
+            tree,
+            applied: Vec::new(),
+            written: HashSet::new(),
+            ops: 0,
+            record_bytes: 0,
+        };
+        while group.applied.len() < max_calls
+            && let Some(call) = queue.pop_front_if(|call| group.has_room_for(&call.prepared))
+        {
+            match self.apply(&group.tree, &call.prepared).await {
+                Ok(Edited {
+                    tree,
+                    records,
+                    deleted,
+                }) => {
+                    group.tree = tree;
+                    group
+                        .written
+                        .extend(call.prepared.writes.iter().map(|write| write.path.clone()));
+                    group.ops += call.prepared.writes.len();
+                    group.record_bytes += call.prepared.record_bytes;
+                    group.applied.push(Applied {
+                        call,
+                        records,
+                        deleted,
+                    });
+                }
+                Err(error) => self.refused.push((call.reply, error)),
+            }
+        }
+        Ok(group)
+    }
+
+    async fn apply(&mut self, tree: &Tree, call: &PreparedCall) -> Result<Edited, RepoError> {
+        let head = self.head.commit;
+        self.workspace.run(|nodes| edit(nodes, tree, head, call)).await?
+    }
+
+    async fn commit(&mut self, group: &Group) -> Result<Committed, RepoError> {
+        let records: HashMap<Cid, Bytes> = group
+            .applied
+            .iter()
+            .flat_map(|applied| &applied.call.prepared.writes)
+            .filter_map(|write| match &write.change {
+                Change::Create(block) | Change::Put(block) => Some((block.cid, block.bytes.clone())),
+                Change::Delete => None,
+            })
+            .collect();
+        let content = Content::of_tree(&mut self.workspace, &self.head, &group.tree, &records).await?;
+        let Some(content) = content else {
+            return Ok(Committed::Unchanged);
+        };
+        let head = self
+            .builder
+            .build(Some(&self.head), &content, self.log_end, &mut self.frames)?;
+        Ok(head.map_or(Committed::TooLarge, |head| Committed::Built(Box::new(head))))
+    }
+}
+
+/// What became of a group.
+enum Committed {
+    Built(Box<Head>),
+    Unchanged,
+    TooLarge,
+}
+
+/// A tree with a call's writes done.
+struct Edited {
+    tree: Tree,
+    records: Vec<RecordRef>,
+    deleted: usize,
+}
+
+impl Group {
+    /// Whether a call fits beside those that are here, and does not care in which order they happen.
+    fn has_room_for(&self, call: &PreparedCall) -> bool {
+        if self.applied.is_empty() {
+            return true;
+        }
+        let is_independent = |precondition: &PreparedPrecondition| match precondition {
+            PreparedPrecondition::Commit(_) => false,
+            PreparedPrecondition::Record { path, .. } => !self.written.contains(path),
+        };
+        self.ops + call.writes.len() <= MAX_OPS
+            && self.record_bytes + call.record_bytes <= SHARED_RECORD_BYTES
+            && call
+                .writes
+                .iter()
+                .all(|write| !self.written.contains(&write.path))
+            && call.preconditions.iter().all(is_independent)
+    }
+}
+
+/// Does a call's writes, or says why it is refused. The outer error is the tree's.
+fn edit(
+    nodes: &impl NodeSource,
+    tree: &Tree,
+    head: Cid,
+    call: &PreparedCall,
+) -> Result<Result<Edited, RepoError>, MstError> {
+    for precondition in &call.preconditions {
+        match precondition {
+            PreparedPrecondition::Commit(expected) if *expected == head => {}
+            PreparedPrecondition::Commit(_) => return Ok(Err(RepoError::CommitSwapped { found: head })),
+            PreparedPrecondition::Record { path, cid } => {
+                if tree.get(nodes, path)? != *cid {
+                    return Ok(Err(RepoError::RecordSwapped { path: path.clone() }));
+                }
+            }
+        }
+    }
+    let mut edited = Edited {
+        tree: tree.clone(),
+        records: Vec::new(),
+        deleted: 0,
+    };
+    for write in &call.writes {
+        let found = tree.get(nodes, &write.path)?;
+        match (&write.change, found) {
+            (Change::Create(_), Some(_)) => {
+                return Ok(Err(RepoError::RecordExists {
+                    path: write.path.clone(),
+                }));
+            }
+            (Change::Create(block) | Change::Put(block), found) => {
+                if found != Some(block.cid) {
+                    edited.tree = edited.tree.put(nodes, &write.path, block.cid)?;
+                }
+                edited.records.push(RecordRef {
+                    uri: write.uri.clone(),
+                    cid: block.cid,
+                });
+            }
+            (Change::Delete, Some(_)) => {
+                edited.tree = edited.tree.remove(nodes, &write.path)?;
+                edited.deleted += 1;
+            }
+            (Change::Delete, None) => {}
+        }
+    }
+    Ok(Ok(edited))
+}
