@@ -229,7 +229,7 @@ impl Uploads {
             reader.drain(DRAIN_BYTES).await;
             return Err(self.after_failure(&transfer.session, error).await);
         }
-        self.advance(transfer, &reader).await
+        self.advance(transfer, reader.received()).await
     }
 
     /// Where a session stands.
@@ -374,10 +374,10 @@ impl Uploads {
     async fn advance(
         &self,
         transfer: Transfer<'_>,
-        reader: &ChunkReader,
+        received: u64,
     ) -> Result<UploadProgress, RegistryError> {
         let (kept_part, mut session) = (transfer.kept_part, transfer.session);
-        if reader.received() > 0 {
+        if received > 0 {
             session.written_by = self.run;
             session.expires_at = self.clock.now() + SESSION_LIFE;
             if !self.sessions.advance(&session).await? {
