@@ -2,8 +2,22 @@
 
 use std::sync::Arc;
 
+use atcr_atproto::clock::Clock;
+use atcr_atproto::identity::IdentityResolver;
+use atcr_auth::registry_token::RegistryTokenIssuer;
+use atcr_config::Shutdown;
+use serde_json::Value;
+
+use crate::adapters::sqlite::Database;
+use crate::edge::registry::TokenRealm;
+use crate::edge::registry::principal::Authenticator;
 use crate::registry::blob::Blobs;
+use crate::registry::catalog::Catalog;
+use crate::registry::manifests::Manifests;
+use crate::registry::scopes::Scopes;
 use crate::registry::upload::Uploads;
+use crate::sessions::Sessions;
+use crate::sessions::refresh_token::RefreshTokens;
 
 /// The use cases and settings that handlers reach; cloned per request, so every part is shared.
 #[derive(Clone)]
@@ -12,4 +26,30 @@ pub struct AppState {
     pub blobs: Arc<Blobs>,
     /// Writing blobs.
     pub uploads: Arc<Uploads>,
+    /// Manifests, tags, referrers.
+    pub manifests: Arc<Manifests>,
+    /// Listing repositories.
+    pub catalog: Arc<Catalog>,
+    /// Signing in.
+    pub sessions: Sessions,
+    /// The token endpoint's refresh tokens.
+    pub refresh_tokens: Arc<RefreshTokens>,
+    /// Which scopes a caller gets.
+    pub scopes: Scopes,
+    /// Makes registry tokens.
+    pub issuer: Arc<RegistryTokenIssuer>,
+    /// Finds out who sends a request.
+    pub authenticator: Arc<Authenticator>,
+    /// Where tokens are had.
+    pub realm: Arc<TokenRealm>,
+    /// Whose repository a name is.
+    pub identities: Arc<dyn IdentityResolver>,
+    /// This server's own DID document.
+    pub did_document: Arc<Value>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// For readiness.
+    pub database: Database,
+    /// For readiness.
+    pub shutdown: Shutdown,
 }

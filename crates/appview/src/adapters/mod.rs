@@ -2,5 +2,11 @@
 
 pub mod content_proofs;
 pub mod hold_blobs;
+pub mod hold_gateway;
+pub mod hold_tokens;
+pub mod pds_client;
+pub mod pds_error;
+pub mod pds_manifests;
+pub mod pds_sessions;
 pub mod spool;
 pub mod sqlite;

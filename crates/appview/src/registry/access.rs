@@ -81,7 +81,7 @@ impl<A: Action> Granted<A> {
         context: &RequestContext,
     ) -> Result<Self, RegistryError> {
         if let Some(claims) = claims
-            && !covers(claims, &context.name.to_string(), A::NAME)
+            && !claims.allows(context.name.as_str(), A::NAME)
         {
             return Err(RegistryError::insufficient_scope());
         }
@@ -126,13 +126,4 @@ impl Granted<Push> {
             _action: PhantomData,
         }
     }
-}
-
-/// Whether an access entry of `claims` allows `action` on the repository `name`; `*` allows every action.
-fn covers(claims: &RegistryClaims, name: &str, action: &str) -> bool {
-    claims.access.iter().any(|entry| {
-        entry.resource_type == "repository"
-            && entry.name == name
-            && entry.actions.iter().any(|granted| granted == action || granted == "*")
-    })
 }

@@ -1,15 +1,16 @@
 //! Every way a registry request can fail, in the registry's own words; `edge/dialect/oci.rs` alone knows the statuses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use atcr_atproto::syntax::Did;
 use atcr_oci::{Digest, UploadSessionId};
 
-/// A boxed source of an error, kept for the log.
-pub type Source = Box<dyn std::error::Error + Send + Sync>;
+/// The source of an error, kept for the log.
+pub type Source = Arc<dyn std::error::Error + Send + Sync>;
 
-/// Why a registry request failed.
-#[derive(Debug, thiserror::Error)]
+/// Why a registry request failed. Cheap to clone, since callers that waited for the same answer share it.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RegistryError {
     // --- The request itself -----------------------------------------------------------------------------------
     /// The URL, query or a header is not of the registry's grammar.
@@ -20,6 +21,14 @@ pub enum RegistryError {
     HeaderInvalid {
         /// The header's name.
         header: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A parameter of a token request has a value that cannot be used.
+    #[error("the parameter {parameter} is not usable: {reason}")]
+    ParameterInvalid {
+        /// The parameter's name.
+        parameter: &'static str,
         /// What is wrong with it.
         reason: String,
     },
@@ -135,6 +144,14 @@ pub enum RegistryError {
         expected: Digest,
         /// What was computed.
         actual: Digest,
+    },
+    /// The hold looked at the bytes itself and found that they are not what the digest names.
+    #[error("hold {hold} found that the content does not hash to {digest}")]
+    DigestRefused {
+        /// The hold.
+        hold: Did,
+        /// What was promised.
+        digest: Digest,
     },
     /// The blob or its part is longer or shorter than it was said to be.
     #[error("{reason}")]
@@ -303,10 +320,10 @@ pub enum RegistryError {
     },
     /// The local database failed.
     #[error("the local database failed")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] Arc<sqlx::Error>),
     /// The local disk failed.
     #[error("the local disk failed")]
-    Disk(#[from] std::io::Error),
+    Disk(#[source] Arc<std::io::Error>),
     /// An invariant of this program does not hold.
     #[error("internal error: {what}")]
     Internal {
@@ -341,6 +358,18 @@ impl RegistryError {
             challenge_error: Some("invalid_token"),
             reason: reason.into(),
         }
+    }
+}
+
+impl From<sqlx::Error> for RegistryError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<std::io::Error> for RegistryError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Disk(Arc::new(error))
     }
 }
 

@@ -1,9 +1,20 @@
 //! What the registry needs from outside, in its own words; `adapters/` implements it.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use atcr_atproto::syntax::Did;
+use atcr_atproto::identity::ResolvedIdentity;
+use atcr_atproto::lexicon::BlobRef;
+use atcr_atproto::lexicon::captain::CaptainRecord;
+use atcr_atproto::lexicon::manifest::ManifestRecord;
+use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
+use atcr_atproto::lexicon::sailor_profile::SailorProfileRecord;
+use atcr_atproto::lexicon::tag::TagRecord;
+use atcr_atproto::pds::{CommitMeta, Write};
+use atcr_atproto::syntax::{Cid, Did, RecordKey};
 use atcr_auth::principal::Principal;
 use atcr_oci::Digest;
+use bytes::Bytes;
 use secrecy::SecretString;
 use url::Url;
 
@@ -38,7 +49,11 @@ pub trait HoldDirectory: Send + Sync {
     ///
     /// # Errors
     /// The PDS's, when nothing is known locally and the account cannot be read.
-    async fn for_blob(&self, context: &RequestContext, digest: &Digest) -> Result<Vec<HoldRef>, RegistryError>;
+    async fn for_blob(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+    ) -> Result<Vec<HoldRef>, RegistryError>;
 }
 
 /// Tokens that let this server act at a hold for a caller.
@@ -48,7 +63,11 @@ pub trait HoldTokens: Send + Sync {
     ///
     /// # Errors
     /// [`RegistryError::SessionEnded`] when the sailor has to sign in again; the PDS's errors.
-    async fn token_for(&self, principal: &Principal, hold: &Did) -> Result<Option<SecretString>, RegistryError>;
+    async fn token_for(
+        &self,
+        principal: &Principal,
+        hold: &Did,
+    ) -> Result<Option<SecretString>, RegistryError>;
 
     /// Forgets the cached token, after a hold answered 401 to it.
     async fn invalidate(&self, principal: &Principal, hold: &Did);
@@ -67,4 +86,267 @@ pub trait BlobPresence: Send + Sync {
         hold: &HoldRef,
         digest: &Digest,
     ) -> Result<Option<u64>, RegistryError>;
+}
+
+/// A record and the key it is kept under.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Located<T> {
+    /// The record key.
+    pub rkey: RecordKey,
+    /// The record.
+    pub record: T,
+}
+
+/// Every record of an account that the registry cares for, as one listing gave them.
+#[derive(Clone, Debug, Default)]
+pub struct AccountListing {
+    /// The manifest records that could be read.
+    pub manifests: Vec<Located<ManifestRecord>>,
+    /// The tag records that could be read.
+    pub tags: Vec<Located<TagRecord>>,
+}
+
+/// What came of a conditional commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// The writes are made; this is the new commit.
+    Committed(CommitMeta),
+    /// The repository had moved on; nothing is written.
+    Moved,
+}
+
+/// An account's records and blobs at its PDS.
+///
+/// Reads ask the owner's PDS as anybody may; writes go through the session of `principal`, who is the owner. Errors are
+/// those that begin with `Pds`, and [`RegistryError::SessionEnded`] for writes.
+#[async_trait]
+pub trait ManifestStore: Send + Sync {
+    /// The newest commit of the account's repository; `None` when the PDS has no repository for it.
+    async fn head(&self, owner: &ResolvedIdentity) -> Result<Option<CommitMeta>, RegistryError>;
+
+    /// The manifest record under `rkey`; a record that is not of its form counts as none.
+    async fn find_manifest(
+        &self,
+        owner: &ResolvedIdentity,
+        rkey: &RecordKey,
+    ) -> Result<Option<ManifestRecord>, RegistryError>;
+
+    /// The tag record under `rkey`; a record that is not of its form counts as none.
+    async fn find_tag(
+        &self,
+        owner: &ResolvedIdentity,
+        rkey: &RecordKey,
+    ) -> Result<Option<TagRecord>, RegistryError>;
+
+    /// Every manifest and tag record of the account, page by page.
+    async fn list(&self, owner: &ResolvedIdentity) -> Result<AccountListing, RegistryError>;
+
+    /// The blob `cid` of the account, of at most `max` bytes and known to hash to `cid`; `None` when the PDS has none.
+    async fn read_blob(
+        &self,
+        owner: &ResolvedIdentity,
+        cid: &Cid,
+        max: u64,
+    ) -> Result<Option<Bytes>, RegistryError>;
+
+    /// Uploads a blob; it stays when a record names it soon.
+    async fn upload_blob(
+        &self,
+        principal: &Principal,
+        bytes: Bytes,
+        media_type: &str,
+    ) -> Result<BlobRef, RegistryError>;
+
+    /// Makes all `writes` in one commit or none. With `expected` the repository must still be at that commit.
+    ///
+    /// # Cancel safety
+    /// Dropped after sending, the commit may or may not have been made.
+    async fn commit(
+        &self,
+        principal: &Principal,
+        writes: Vec<Write>,
+        expected: Option<&CommitMeta>,
+    ) -> Result<CommitOutcome, RegistryError>;
+
+    /// The account's settings.
+    async fn find_profile(
+        &self,
+        owner: &ResolvedIdentity,
+    ) -> Result<Option<SailorProfileRecord>, RegistryError>;
+
+    /// The hold that the account announced in the way of old.
+    async fn find_legacy_hold(&self, owner: &ResolvedIdentity) -> Result<Option<Did>, RegistryError>;
+}
+
+/// What the registry asks and tells a hold, besides blobs.
+#[async_trait]
+pub trait HoldGateway: Send + Sync {
+    /// The hold's captain record; `None` when it has none that can be read.
+    async fn find_captain(&self, hold: &HoldRef) -> Result<Option<CaptainRecord>, RegistryError>;
+
+    /// Asks the hold to make the token's bearer a member. Being one already is success.
+    async fn request_crew(&self, hold: &HoldRef, token: &SecretString) -> Result<(), RegistryError>;
+
+    /// Tells the hold that a manifest was pushed or pulled.
+    async fn notify_manifest(
+        &self,
+        hold: &HoldRef,
+        token: &SecretString,
+        notice: &NotifyManifestInput,
+    ) -> Result<(), RegistryError>;
+}
+
+/// A manifest of an account as the index knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexedManifest {
+    /// The record's key.
+    pub rkey: RecordKey,
+    /// The repository that has it.
+    pub repository: String,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// A tag of an account as the index knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexedTag {
+    /// The record's key.
+    pub rkey: RecordKey,
+    /// The tag.
+    pub tag: String,
+    /// What it points at; `None` when the record does not say so in a usable form.
+    pub digest: Option<Digest>,
+}
+
+/// A manifest that names another one as its subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referrer {
+    /// The record's key.
+    pub rkey: RecordKey,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its length in bytes, when known.
+    pub size: Option<u64>,
+    /// Its bytes at the PDS, when the record names them.
+    pub blob: Option<Cid>,
+    /// What the manifest's bytes say; `None` until they were read.
+    pub details: Option<ManifestDetails>,
+}
+
+/// What a referrers listing needs of a manifest beyond its descriptor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ManifestDetails {
+    /// Its artifact type, the config's media type where it names none.
+    pub artifact_type: Option<String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A change that this server made to an account, to be made to the index as well.
+#[derive(Clone, Debug, Default)]
+pub struct AccountChange {
+    /// Manifest records written, with their new content.
+    pub manifests: Vec<Located<ManifestRecord>>,
+    /// Tag records written.
+    pub tags: Vec<Located<TagRecord>>,
+    /// Manifest records deleted.
+    pub deleted_manifests: Vec<RecordKey>,
+    /// Tag records deleted.
+    pub deleted_tags: Vec<RecordKey>,
+}
+
+/// What accounts' repositories say, kept where it can be searched. Everything here can be rebuilt from the accounts.
+#[async_trait]
+pub trait AccountIndex: Send + Sync {
+    /// The revision the account was last listed at, or brought to by our own writes; `None` if never.
+    async fn synced_rev(&self, did: &Did) -> Result<Option<String>, RegistryError>;
+
+    /// Replaces everything known of the account by `listing`, as of `rev`.
+    async fn replace(&self, did: &Did, rev: &str, listing: &AccountListing) -> Result<(), RegistryError>;
+
+    /// Makes `change`. The account counts as synced at `to` if it was at `from`, so that a change by somebody else in
+    /// between is still found.
+    async fn apply(
+        &self,
+        did: &Did,
+        change: &AccountChange,
+        from: &str,
+        to: &str,
+    ) -> Result<(), RegistryError>;
+
+    /// Notes a manifest record that a pull came by, so that its blobs are found.
+    async fn note(&self, did: &Did, manifest: &Located<ManifestRecord>) -> Result<(), RegistryError>;
+
+    /// At most `limit` tags of the repository that come after `after`, in byte order.
+    async fn tags(
+        &self,
+        did: &Did,
+        repository: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, RegistryError>;
+
+    /// The records of one tag, the one moved last first. More than one only if other writers chose other keys.
+    async fn find_tag(
+        &self,
+        did: &Did,
+        repository: &str,
+        tag: &str,
+    ) -> Result<Vec<IndexedTag>, RegistryError>;
+
+    /// The tags of the repository that point at `digest`.
+    async fn tags_of(
+        &self,
+        did: &Did,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Vec<IndexedTag>, RegistryError>;
+
+    /// Every record of `digest`, in order of repository.
+    async fn copies(&self, did: &Did, digest: &Digest) -> Result<Vec<IndexedManifest>, RegistryError>;
+
+    /// An index of the repository that names `digest` as its child.
+    async fn parent_of(
+        &self,
+        did: &Did,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Option<Digest>, RegistryError>;
+
+    /// The manifests of the repository whose subject is `subject`, in order of digest.
+    async fn referrers(
+        &self,
+        did: &Did,
+        repository: &str,
+        subject: &Digest,
+    ) -> Result<Vec<Referrer>, RegistryError>;
+
+    /// Keeps what a manifest's bytes say; good for every account, since it follows from the digest.
+    async fn keep_details(
+        &self,
+        digest: &Digest,
+        size: u64,
+        details: &ManifestDetails,
+    ) -> Result<(), RegistryError>;
+
+    /// Whether the account has a manifest or a tag in the repository.
+    async fn has_repository(&self, did: &Did, repository: &str) -> Result<bool, RegistryError>;
+
+    /// At most `limit` repositories of the account that come after `after`, in byte order.
+    async fn repositories(
+        &self,
+        did: &Did,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, RegistryError>;
+
+    /// The holds that may have `blob` of the repository: those of manifests that name it, then the repository's others.
+    async fn holds_of_blob(
+        &self,
+        did: &Did,
+        repository: &str,
+        blob: &Digest,
+    ) -> Result<Vec<Did>, RegistryError>;
 }

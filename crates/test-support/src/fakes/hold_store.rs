@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
 use tokio::sync::Notify;
 
+use super::hold::{self, HoldOffice};
+
 /// What is behind the hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
@@ -82,6 +84,7 @@ struct Shared {
     inner: Mutex<Inner>,
     called: Notify,
     address: SocketAddr,
+    office: Arc<HoldOffice>,
 }
 
 /// A running fake. Dropping it stops it.
@@ -112,6 +115,7 @@ impl FakeHold {
             inner: Mutex::new(inner),
             called: Notify::new(),
             address,
+            office: Arc::new(HoldOffice::new(did_of(address), base(address))),
         });
         let mut hold = Self { shared, server: None };
         hold.serve(listener.into_std()?)?;
@@ -121,7 +125,13 @@ impl FakeHold {
     /// The hold's DID.
     #[must_use]
     pub fn did(&self) -> String {
-        format!("did:web:127.0.0.1%3A{}", self.shared.address.port())
+        did_of(self.shared.address)
+    }
+
+    /// What the hold is besides its store.
+    #[must_use]
+    pub fn office(&self) -> &HoldOffice {
+        &self.shared.office
     }
 
     /// The hold's base URL.
@@ -322,11 +332,16 @@ impl Inner {
     }
 }
 
+fn did_of(address: SocketAddr) -> String {
+    format!("did:web:127.0.0.1%3A{}", address.port())
+}
+
 fn base(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
 fn router(shared: Arc<Shared>) -> Router {
+    let office = hold::router(Arc::clone(&shared.office));
     Router::new()
         .route("/xrpc/io.atcr.hold.initiateUpload", post(initiate))
         .route("/xrpc/io.atcr.hold.getPartUploadUrl", post(part_url))
@@ -336,6 +351,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/store/parts/{upload}/{number}", put(put_part))
         .route("/store/blobs/{digest}", any(store_blob))
         .with_state(shared)
+        .merge(office)
 }
 
 async fn initiate(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {

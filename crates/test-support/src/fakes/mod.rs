@@ -1,5 +1,9 @@
 //! Fakes of the outside world, for faults that a real part cannot be made to show.
 
+pub mod hold;
 pub mod hold_store;
+pub mod pds;
 
+pub use hold::HoldOffice;
 pub use hold_store::{FakeHold, Fault, StoreKind};
+pub use pds::{FakePds, PdsFault};

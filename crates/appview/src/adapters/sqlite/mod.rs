@@ -1,5 +1,7 @@
 //! The database: two pools over one file, and one file of queries per aggregate.
 
+pub mod account_index;
+pub mod sessions;
 pub mod uploads;
 
 use std::path::Path;
@@ -41,7 +43,10 @@ impl Database {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .synchronous(SqliteSynchronous::Full);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await?;
         MIGRATIONS.run(&writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -60,6 +65,17 @@ impl Database {
     #[must_use]
     pub fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// Whether a write would go through now.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn check(&self) -> Result<(), sqlx::Error> {
+        let mut connection = self.writer.acquire().await?;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+        sqlx::query("ROLLBACK").execute(&mut *connection).await?;
+        Ok(())
     }
 
     /// Closes both pools, after which the file may be moved.

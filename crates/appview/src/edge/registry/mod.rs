@@ -1,17 +1,34 @@
-//! From a request under `/v2/` to the use case that answers it.
+//! From a request under `/v2/` to the use case that answers it: parsed once, authenticated, its repository's owner resolved.
 
 pub mod blobs;
+mod catalog;
+mod manifests;
+pub mod principal;
+mod referrers;
+mod tags;
 pub mod uploads;
 
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use atcr_atproto::identity::IdentityResolver;
+use atcr_atproto::syntax::AtIdentifier;
 use atcr_auth::principal::Principal;
 use atcr_auth::registry_token::RegistryClaims;
-use atcr_oci::RegistryRequest;
+use atcr_oci::{AccessScope, BearerChallenge, RegistryRequest, RepositoryName, header};
 use axum::body::Body;
-use http::HeaderMap;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
+use self::principal::{Caller, TokenLife};
+use crate::edge::dialect::oci;
+use crate::edge::request_log::RequestId;
+use crate::edge::response::json;
 use crate::registry::access::{Action, Granted};
 use crate::registry::context::RequestContext;
 use crate::registry::error::RegistryError;
+use crate::state::AppState;
 
 /// A registry request that is parsed and authenticated and whose repository's owner is resolved.
 #[derive(Debug)]
@@ -38,4 +55,164 @@ impl RegistryCall {
     pub fn grant<A: Action>(&self) -> Result<Granted<A>, RegistryError> {
         Granted::check(&self.principal, self.claims.as_ref(), &self.context)
     }
+}
+
+/// Where clients get tokens, for challenges.
+#[derive(Clone, Debug)]
+pub struct TokenRealm {
+    /// URL of the token endpoint.
+    pub realm: String,
+    /// Name of this registry.
+    pub service: String,
+}
+
+impl TokenRealm {
+    /// The challenge for `request`; without one, for signing in as such.
+    #[must_use]
+    pub fn challenge(&self, request: Option<&RegistryRequest>) -> BearerChallenge {
+        let scope = match request {
+            Some(RegistryRequest::Catalog { .. }) => Some(AccessScope {
+                resource_type: "registry".to_owned(),
+                name: "catalog".to_owned(),
+                actions: vec!["*".to_owned()],
+            }),
+            Some(request) => request
+                .name()
+                .map(|name| AccessScope::repository(name, request.actions())),
+            None => None,
+        };
+        BearerChallenge::new(&self.realm, &self.service).with_scopes(&scope)
+    }
+}
+
+/// Answers every request under `/v2/`.
+pub async fn serve(
+    State(state): State<AppState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let request_id = parts
+        .extensions
+        .get::<RequestId>()
+        .map(|id| id.0.clone())
+        .unwrap_or_default();
+    let parsed = RegistryRequest::parse(parts.method.as_str(), parts.uri.path(), parts.uri.query());
+    let mut response = match parsed {
+        Ok(request) => {
+            let challenge = state.realm.challenge(Some(&request));
+            let incoming = Incoming {
+                headers: parts.headers,
+                body,
+                client: peer.ip(),
+                request_id,
+            };
+            match dispatch(&state, request, incoming).await {
+                Ok(response) => response,
+                Err(error) => oci::response(&error, Some(challenge)),
+            }
+        }
+        Err(error) => oci::response(&error.into(), None),
+    };
+    response.headers_mut().insert(
+        header::DOCKER_DISTRIBUTION_API_VERSION,
+        HeaderValue::from_static(header::API_VERSION),
+    );
+    response
+}
+
+struct Incoming {
+    headers: HeaderMap,
+    body: Body,
+    client: IpAddr,
+    request_id: String,
+}
+
+async fn dispatch(
+    state: &AppState,
+    request: RegistryRequest,
+    incoming: Incoming,
+) -> Result<Response, RegistryError> {
+    let life = token_life(&request);
+    let caller = state
+        .authenticator
+        .authenticate(&incoming.headers, life, incoming.client)
+        .await?;
+    let name = match &request {
+        RegistryRequest::Ping => return Ok(json(StatusCode::OK, &serde_json::json!({}))),
+        RegistryRequest::Catalog { page } => return catalog::handle(state, &caller, page).await,
+        request => request.name().cloned(),
+    };
+    let name = name.ok_or(RegistryError::Internal {
+        what: "an endpoint without a repository".to_owned(),
+    })?;
+    let Caller { principal, claims } = caller;
+    let owner = resolve(state.identities.as_ref(), &name).await?;
+    let context = RequestContext {
+        request_id: incoming.request_id,
+        name,
+        owner,
+    };
+    let call = RegistryCall {
+        request,
+        principal,
+        claims,
+        context,
+        headers: incoming.headers,
+        body: incoming.body,
+    };
+    match &call.request {
+        RegistryRequest::Ping | RegistryRequest::Catalog { .. } => Err(RegistryError::Internal {
+            what: "an endpoint was answered twice".to_owned(),
+        }),
+        RegistryRequest::ManifestGet { .. }
+        | RegistryRequest::ManifestHead { .. }
+        | RegistryRequest::ManifestPut { .. }
+        | RegistryRequest::ManifestDelete { .. } => manifests::handle(state, call).await,
+        RegistryRequest::BlobGet { .. }
+        | RegistryRequest::BlobHead { .. }
+        | RegistryRequest::BlobDelete { .. } => blobs::handle(state, call).await,
+        RegistryRequest::UploadStart { .. }
+        | RegistryRequest::UploadPatch { .. }
+        | RegistryRequest::UploadComplete { .. }
+        | RegistryRequest::UploadStatus { .. }
+        | RegistryRequest::UploadCancel { .. } => uploads::handle(state, call).await,
+        RegistryRequest::Tags { .. } => tags::handle(state, call).await,
+        RegistryRequest::Referrers { .. } => referrers::handle(state, call).await,
+    }
+}
+
+/// A layer may take longer than a token lives; the session that a good token began stays usable with it.
+fn token_life(request: &RegistryRequest) -> TokenLife {
+    match request {
+        RegistryRequest::UploadPatch { .. }
+        | RegistryRequest::UploadComplete { .. }
+        | RegistryRequest::UploadStatus { .. }
+        | RegistryRequest::UploadCancel { .. } => TokenLife::RunningUpload,
+        _ => TokenLife::Strict,
+    }
+}
+
+/// The account that the first segment of `name` stands for.
+async fn resolve(
+    identities: &dyn IdentityResolver,
+    name: &RepositoryName,
+) -> Result<Arc<atcr_atproto::identity::ResolvedIdentity>, RegistryError> {
+    let unknown = |reason: String| RegistryError::NameUnknown {
+        name: name.to_string(),
+        reason,
+    };
+    let identifier =
+        AtIdentifier::from_image_segment(name.identity()).map_err(|error| unknown(error.to_string()))?;
+    identities.resolve(&identifier).await.map_err(|error| {
+        if error.is_transient() {
+            RegistryError::IdentityUnavailable {
+                name: name.to_string(),
+                reason: error.to_string(),
+                source: Arc::new(error),
+            }
+        } else {
+            unknown(error.to_string())
+        }
+    })
 }

@@ -1,0 +1,180 @@
+//! Sessions with PDSes and refresh tokens of the token endpoint, in SQLite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use atcr_atproto::syntax::Did;
+use atcr_auth::principal::{AuthMethod, Principal};
+use atcr_auth::vault::Vault;
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::Database;
+use crate::registry::error::RegistryError;
+use crate::sessions::ports::{PdsSession, SessionStore};
+use crate::sessions::refresh_token::{RefreshTokenStore, TokenHash};
+
+/// Sessions, sealed under the vault's key.
+#[derive(Debug)]
+pub struct SqliteSessions {
+    database: Database,
+    vault: Arc<Vault>,
+}
+
+impl SqliteSessions {
+    /// Keeps sessions in `database`, sealed by `vault`.
+    #[must_use]
+    pub fn new(database: Database, vault: Arc<Vault>) -> Self {
+        Self { database, vault }
+    }
+}
+
+/// What is sealed.
+#[derive(Serialize, Deserialize)]
+struct SealedSession {
+    pds: Url,
+    access: String,
+    refresh: String,
+    access_expires_at: Option<DateTime<Utc>>,
+}
+
+/// A row moved under another DID does not open.
+fn context(did: &Did) -> Vec<u8> {
+    format!("pds_session.sealed:{did}").into_bytes()
+}
+
+#[async_trait]
+impl SessionStore for SqliteSessions {
+    async fn find(&self, did: &Did) -> Result<Option<PdsSession>, RegistryError> {
+        let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM pds_session WHERE did = ?")
+            .bind(did.as_str())
+            .fetch_optional(self.database.readers())
+            .await?;
+        let Some(sealed) = sealed else { return Ok(None) };
+        let opened = match self.vault.open(&context(did), &sealed) {
+            Ok(plain) => serde_json::from_slice::<SealedSession>(&plain).ok(),
+            Err(error) => {
+                tracing::warn!(%did, %error, "a stored session is not usable; the user has to sign in again");
+                None
+            }
+        };
+        Ok(opened.map(|session| PdsSession {
+            did: did.clone(),
+            pds: session.pds,
+            access: SecretString::from(session.access),
+            refresh: SecretString::from(session.refresh),
+            access_expires_at: session.access_expires_at,
+        }))
+    }
+
+    async fn save(&self, session: &PdsSession) -> Result<(), RegistryError> {
+        let internal = |error: &dyn std::fmt::Display| RegistryError::Internal {
+            what: error.to_string(),
+        };
+        let plain = serde_json::to_vec(&SealedSession {
+            pds: session.pds.clone(),
+            access: session.access.expose_secret().to_owned(),
+            refresh: session.refresh.expose_secret().to_owned(),
+            access_expires_at: session.access_expires_at,
+        })
+        .map_err(|error| internal(&error))?;
+        let sealed = self
+            .vault
+            .seal(&context(&session.did), &plain)
+            .map_err(|error| internal(&error))?;
+        sqlx::query(
+            "INSERT INTO pds_session (did, sealed) VALUES (?, ?) \
+             ON CONFLICT (did) DO UPDATE SET sealed = excluded.sealed",
+        )
+        .bind(session.did.as_str())
+        .bind(sealed)
+        .execute(self.database.writer())
+        .await?;
+        Ok(())
+    }
+
+    async fn delete(&self, did: &Did) -> Result<(), RegistryError> {
+        sqlx::query("DELETE FROM pds_session WHERE did = ?")
+            .bind(did.as_str())
+            .execute(self.database.writer())
+            .await?;
+        Ok(())
+    }
+}
+
+/// Refresh tokens by their hash.
+#[derive(Clone, Debug)]
+pub struct SqliteRefreshTokens {
+    database: Database,
+}
+
+impl SqliteRefreshTokens {
+    /// Keeps tokens in `database`.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
+
+/// The spelling of a way to sign in, pinned by the table's check.
+fn auth_method_text(method: AuthMethod) -> &'static str {
+    match method {
+        AuthMethod::OAuth => "oauth",
+        AuthMethod::AppPassword => "app_password",
+    }
+}
+
+#[async_trait]
+impl RefreshTokenStore for SqliteRefreshTokens {
+    async fn insert(
+        &self,
+        hash: &TokenHash,
+        principal: &Principal,
+        expires_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), RegistryError> {
+        let Principal::Sailor { did, auth_method } = principal else {
+            return Err(RegistryError::Internal {
+                what: "a refresh token for nobody".to_owned(),
+            });
+        };
+        let mut transaction = self.database.writer().begin().await?;
+        sqlx::query("DELETE FROM refresh_token WHERE expires_at <= ?")
+            .bind(now.timestamp())
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(
+            "INSERT INTO refresh_token (token_hash, did, auth_method, expires_at) VALUES (?, ?, ?, ?)",
+        )
+        .bind(hash.as_slice())
+        .bind(did.as_str())
+        .bind(auth_method_text(*auth_method))
+        .bind(expires_at.timestamp())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn find(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Principal>, RegistryError> {
+        let row: Option<(String, String)> = sqlx::query_as(
+            "SELECT did, auth_method FROM refresh_token WHERE token_hash = ? AND expires_at > ?",
+        )
+        .bind(hash.as_slice())
+        .bind(now.timestamp())
+        .fetch_optional(self.database.readers())
+        .await?;
+        let corrupt = |column: &str| RegistryError::Internal {
+            what: format!("the database has a bad value in refresh_token.{column}"),
+        };
+        let Some((did, method)) = row else { return Ok(None) };
+        let auth_method = [AuthMethod::OAuth, AuthMethod::AppPassword]
+            .into_iter()
+            .find(|known| auth_method_text(*known) == method)
+            .ok_or_else(|| corrupt("auth_method"))?;
+        let did = did.parse().map_err(|_| corrupt("did"))?;
+        Ok(Some(Principal::Sailor { did, auth_method }))
+    }
+}

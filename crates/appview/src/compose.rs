@@ -1,0 +1,248 @@
+//! Which adapter stands behind which port.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use atcr_atproto::clock::{Clock, SystemClock};
+use atcr_atproto::crypto::{Curve, SigningKey};
+use atcr_atproto::egress::{EgressClient, EgressPolicy};
+use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
+use atcr_atproto::syntax::Did;
+use atcr_auth::appview_token::AppViewTokenSigner;
+use atcr_auth::registry_token::{RegistryKey, RegistryTokenIssuer, RegistryTokenVerifier};
+use atcr_auth::vault::Vault;
+use atcr_config::Shutdown;
+use axum::Router;
+use url::Url;
+
+use crate::adapters::content_proofs::SignedContentProofs;
+use crate::adapters::hold_blobs::{HoldBlobs, HoldTimeouts};
+use crate::adapters::hold_gateway::XrpcHolds;
+use crate::adapters::hold_tokens::PdsHoldTokens;
+use crate::adapters::pds_client::PdsClients;
+use crate::adapters::pds_manifests::PdsManifests;
+use crate::adapters::pds_sessions::PdsSessions;
+use crate::adapters::spool::FileSpool;
+use crate::adapters::sqlite::Database;
+use crate::adapters::sqlite::account_index::SqliteAccountIndex;
+use crate::adapters::sqlite::sessions::{SqliteRefreshTokens, SqliteSessions};
+use crate::adapters::sqlite::uploads::SqliteUploads;
+use crate::config::AppViewConfig;
+use crate::edge::registry::TokenRealm;
+use crate::edge::registry::principal::Authenticator;
+use crate::edge::well_known::did_document;
+use crate::registry::accounts::Accounts;
+use crate::registry::blob::{BlobParts, Blobs};
+use crate::registry::catalog::Catalog;
+use crate::registry::hold_discovery::{HoldDiscovery, HoldDiscoveryPorts, HoldResolver};
+use crate::registry::manifests::{ManifestPorts, ManifestSettings, Manifests};
+use crate::registry::notices::Notices;
+use crate::registry::ports::{AccountIndex, HoldDirectory, HoldGateway, HoldTokens, ManifestStore};
+use crate::registry::scopes::Scopes;
+use crate::registry::upload::{UploadParts, Uploads};
+use crate::routes::router;
+use crate::sessions::Sessions;
+use crate::sessions::app_password::AppPasswords;
+use crate::sessions::profile::Profiles;
+use crate::sessions::refresh_token::RefreshTokens;
+use crate::state::AppState;
+
+/// What a test may put in place of the real thing.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Outside {
+    /// The real thing.
+    #[must_use]
+    pub fn real() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Everything that is served, ready.
+#[derive(Debug)]
+pub struct App {
+    /// The routes of the main listener.
+    pub router: Router,
+    /// Closed by whoever stops serving.
+    pub database: Database,
+    /// Where clients reach this server.
+    pub base_url: Url,
+    /// This server's DID.
+    pub did: Did,
+}
+
+/// Opens the database and the keys, and joins the parts.
+///
+/// # Errors
+/// What cannot be opened, with its path, or set up.
+pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdown) -> anyhow::Result<App> {
+    use anyhow::{Context as _, Error};
+    let clock = outside.clock;
+    let base_url = config.base_url().map_err(Error::msg)?;
+    let did = config.did().map_err(Error::msg)?;
+    let service = config.service_name().map_err(Error::msg)?;
+    let default_hold = config.default_hold().map_err(Error::msg)?;
+
+    make_private_folder(&config.server.data_dir)
+        .with_context(|| format!("cannot make the folder {}", config.server.data_dir.display()))?;
+    let database_path = config.database_path();
+    let database = Database::open(&database_path)
+        .await
+        .with_context(|| format!("cannot open the database {}", database_path.display()))?;
+    let registry_key = RegistryKey::load_or_create(&config.registry_key_path())?;
+    let appview_key = SigningKey::load_or_create(&config.appview_key_path(), Curve::P256)?;
+    let vault = Arc::new(Vault::load_or_create(&config.vault_key_path())?);
+    let signer = Arc::new(AppViewTokenSigner::new(appview_key, did.clone())?);
+
+    let egress = EgressClient::new(EgressPolicy {
+        allow_loopback: config.server.test_mode,
+    })?;
+    let identities = resolver(config, &egress, &clock)?;
+    let clients = PdsClients::new(egress.clone(), config.upstream.pds_timeout.get());
+    let hold_timeout = config.upstream.hold_timeout.get();
+
+    let records = Arc::new(PdsManifests::new(clients.clone()));
+    let store: Arc<dyn ManifestStore> = Arc::clone(&records) as _;
+    let app_passwords = Arc::new(AppPasswords::new(
+        Arc::clone(&identities),
+        Arc::new(PdsSessions::new(clients.clone())),
+        Arc::new(SqliteSessions::new(database.clone(), vault)),
+        Arc::new(Profiles::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            default_hold.clone(),
+        )),
+        Arc::clone(&clock),
+    ));
+    let sessions = Sessions::new(vec![Arc::clone(&app_passwords) as _], app_passwords);
+    records.connect(sessions.clone());
+
+    let tokens: Arc<dyn HoldTokens> =
+        Arc::new(PdsHoldTokens::new(clients, sessions.clone(), Arc::clone(&clock)));
+    let gateway: Arc<dyn HoldGateway> = Arc::new(XrpcHolds::new(egress.clone(), hold_timeout));
+    let index: Arc<dyn AccountIndex> = Arc::new(SqliteAccountIndex::new(database.clone()));
+    let accounts = Arc::new(Accounts::new(Arc::clone(&store), Arc::clone(&index)));
+    let resolver = HoldResolver::new(Arc::clone(&identities));
+    let directory: Arc<dyn HoldDirectory> = Arc::new(HoldDiscovery::new(
+        HoldDiscoveryPorts {
+            store: Arc::clone(&store),
+            index,
+            gateway: Arc::clone(&gateway),
+            tokens: Arc::clone(&tokens),
+            resolver: resolver.clone(),
+        },
+        default_hold,
+    ));
+
+    let hold_blobs = Arc::new(HoldBlobs::new(
+        egress,
+        HoldTimeouts {
+            call: hold_timeout,
+            idle: config.registry.upload_idle_timeout.get(),
+        },
+    ));
+    let blobs = Arc::new(Blobs::new(BlobParts {
+        directory: Arc::clone(&directory),
+        tokens: Arc::clone(&tokens),
+        gateway: Arc::clone(&hold_blobs) as _,
+        proxied_user_agents: config.registry.proxied_user_agents.clone(),
+    }));
+    let spool_path = config.spool_path();
+    let spool = FileSpool::open(&spool_path)
+        .with_context(|| format!("cannot use the folder {}", spool_path.display()))?;
+    let uploads = Arc::new(Uploads::new(UploadParts {
+        directory: Arc::clone(&directory),
+        tokens: Arc::clone(&tokens),
+        gateway: hold_blobs,
+        sessions: Arc::new(SqliteUploads::new(database.clone())),
+        spool: Arc::new(spool),
+        proofs: Arc::new(SignedContentProofs::new(Arc::clone(&signer), Arc::clone(&clock))),
+        blobs: Arc::clone(&blobs),
+        identities: Arc::clone(&identities),
+        clock: Arc::clone(&clock),
+        body_idle: config.registry.upload_idle_timeout.get(),
+    }));
+    let sweeping = Arc::clone(&uploads);
+    let stop = shutdown.soft().clone();
+    shutdown.spawn(async move { sweeping.sweep_until(stop).await });
+
+    let manifests = Manifests::new(
+        ManifestPorts {
+            store,
+            holds: directory,
+            blobs: Arc::clone(&blobs) as _,
+            notices: Notices::new(gateway, tokens, resolver, shutdown.clone()),
+            clock: Arc::clone(&clock),
+        },
+        Arc::clone(&accounts),
+        ManifestSettings {
+            allow_missing_content: config.registry.allow_missing_content,
+            cache_bytes: config.registry.manifest_cache_bytes,
+        },
+    );
+    let refresh_tokens = RefreshTokens::new(
+        Arc::new(SqliteRefreshTokens::new(database.clone())),
+        sessions.clone(),
+        Arc::clone(&clock),
+    );
+    let realm = base_url.join("/auth/token").context("server.base_url")?;
+    let verifier = RegistryTokenVerifier::new(registry_key.clone(), &service);
+    let state = AppState {
+        blobs,
+        uploads,
+        manifests: Arc::new(manifests),
+        catalog: Arc::new(Catalog::new(accounts, Arc::clone(&identities))),
+        refresh_tokens: Arc::new(refresh_tokens),
+        scopes: Scopes::new(Arc::clone(&identities)),
+        issuer: Arc::new(RegistryTokenIssuer::new(registry_key, service.clone())),
+        authenticator: Arc::new(Authenticator::new(verifier, sessions.clone(), Arc::clone(&clock))),
+        sessions,
+        realm: Arc::new(TokenRealm {
+            realm: realm.into(),
+            service,
+        }),
+        identities,
+        did_document: Arc::new(did_document(&signer, &base_url)),
+        clock,
+        database: database.clone(),
+        shutdown,
+    };
+    Ok(App {
+        router: router(state),
+        database,
+        base_url,
+        did,
+    })
+}
+
+fn resolver(
+    config: &AppViewConfig,
+    egress: &EgressClient,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn IdentityResolver>> {
+    let mut settings = ResolverConfig::new(Url::parse(&config.server.plc_directory_url)?);
+    if !config.server.handle_resolver_url.is_empty() {
+        settings.handle_resolver = Some(Url::parse(&config.server.handle_resolver_url)?);
+    }
+    settings.allow_loopback = config.server.test_mode;
+    Ok(Arc::new(Resolver::new(
+        settings,
+        egress.clone(),
+        Arc::clone(clock),
+    )?))
+}
+
+/// Keys and sessions are below it, so nobody else may look in.
+fn make_private_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}

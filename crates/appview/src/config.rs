@@ -1,0 +1,335 @@
+//! The settings of the AppView; their doc comments are the comments of the example file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use atcr_atproto::syntax::Did;
+use atcr_config::telemetry::listen_addr;
+use atcr_config::{HumanDuration, Problems, Settings};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+/// Configuration of the ATCR AppView. Every key may be left out; a variable of the environment overrides its key.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AppViewConfig {
+    /// Version of this file's layout.
+    pub version: String,
+    /// How much is logged: debug, info, warn or error.
+    pub log_level: String,
+    /// How a log line looks: text or json.
+    pub log_format: String,
+    /// The server and its place in the network.
+    pub server: ServerSection,
+    /// Keys. Each file is made, readable by its owner only, when it is missing.
+    pub auth: AuthSection,
+    /// The registry.
+    pub registry: RegistrySection,
+    /// Other servers.
+    pub upstream: UpstreamSection,
+    /// The local database.
+    pub ui: UiSection,
+}
+
+/// The server and its place in the network.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ServerSection {
+    /// Address and port to listen on; without an address, on every interface.
+    pub addr: String,
+    /// URL under which clients reach this server. The token endpoint, the service name in tokens and the AppView's did:web follow
+    /// from it. Empty: http://127.0.0.1 with the port of addr, for development.
+    pub base_url: String,
+    /// DID of the hold for accounts that chose none, for example did:web:hold.example.com. Empty: such accounts cannot push.
+    pub default_hold_did: String,
+    /// Folder for keys, the database and uploads on their way, unless another place is named below.
+    pub data_dir: PathBuf,
+    /// Directory of did:plc documents.
+    pub plc_directory_url: String,
+    /// Server that resolves handles by com.atproto.identity.resolveHandle, for networks without public DNS. Empty: DNS and HTTPS.
+    pub handle_resolver_url: String,
+    /// Address of the listener for /metrics, for example 127.0.0.1:5001. Empty: none.
+    pub metrics_addr: String,
+    /// How long requests may go on after the process was asked to stop.
+    pub shutdown_grace: HumanDuration,
+    /// For development only: other servers may be on this machine, and are then spoken to over plain HTTP.
+    pub test_mode: bool,
+}
+
+/// Keys. Each file is made, readable by its owner only, when it is missing.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AuthSection {
+    /// Key of registry tokens, P-256 in PEM. Empty: auth/private-key.pem in the data folder.
+    pub key_path: PathBuf,
+    /// Key of the AppView's own DID, with which it speaks to holds. Empty: auth/appview.key in the data folder.
+    pub appview_key_path: PathBuf,
+    /// Key that seals sessions in the database. Empty: auth/vault.key in the data folder.
+    pub vault_key_path: PathBuf,
+}
+
+/// The registry.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RegistrySection {
+    /// Accept manifests that name blobs and manifests which were not pushed (sparse images and indexes).
+    pub allow_missing_content: bool,
+    /// Bytes of manifests kept in memory.
+    pub manifest_cache_bytes: u64,
+    /// Beginnings of the User-Agent of clients that cannot follow a redirect and get blobs through this server.
+    pub proxied_user_agents: Vec<String>,
+    /// How long a client may send nothing in the middle of an upload before it is given up.
+    pub upload_idle_timeout: HumanDuration,
+}
+
+/// Other servers.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UpstreamSection {
+    /// How long a PDS may take for one answer.
+    pub pds_timeout: HumanDuration,
+    /// How long a hold may take for one answer, and how long its store may make no progress with a blob.
+    pub hold_timeout: HumanDuration,
+}
+
+/// The local database.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UiSection {
+    /// SQLite file with the index, sessions and uploads on their way. Empty: ui.db in the data folder.
+    pub database_path: PathBuf,
+}
+
+impl Default for AppViewConfig {
+    fn default() -> Self {
+        Self {
+            version: "0.1".to_owned(),
+            log_level: "info".to_owned(),
+            log_format: "text".to_owned(),
+            server: ServerSection::default(),
+            auth: AuthSection::default(),
+            registry: RegistrySection::default(),
+            upstream: UpstreamSection::default(),
+            ui: UiSection::default(),
+        }
+    }
+}
+
+impl Default for ServerSection {
+    fn default() -> Self {
+        Self {
+            addr: ":5000".to_owned(),
+            base_url: String::new(),
+            default_hold_did: String::new(),
+            data_dir: PathBuf::from("/var/lib/atcr"),
+            plc_directory_url: "https://plc.directory".to_owned(),
+            handle_resolver_url: String::new(),
+            metrics_addr: String::new(),
+            shutdown_grace: HumanDuration::from_secs(30),
+            test_mode: false,
+        }
+    }
+}
+
+impl Default for RegistrySection {
+    fn default() -> Self {
+        Self {
+            allow_missing_content: false,
+            manifest_cache_bytes: 16 * 1024 * 1024,
+            proxied_user_agents: Vec::new(),
+            upload_idle_timeout: HumanDuration::from_secs(60),
+        }
+    }
+}
+
+impl Default for UpstreamSection {
+    fn default() -> Self {
+        Self {
+            pds_timeout: HumanDuration::from_secs(15),
+            hold_timeout: HumanDuration::from_secs(30),
+        }
+    }
+}
+
+impl Settings for AppViewConfig {
+    const ENV_PREFIX: &'static str = "ATCR";
+
+    fn validate(&self, problems: &mut Problems) {
+        let server = &self.server;
+        for (key, result) in [
+            ("server.addr", listen_addr(&server.addr).map(drop)),
+            (
+                "server.metrics_addr",
+                optional(&server.metrics_addr, |text| listen_addr(text).map(drop)),
+            ),
+            (
+                "server.base_url",
+                optional(&server.base_url, |text| origin(text).map(drop)),
+            ),
+            (
+                "server.plc_directory_url",
+                url(&server.plc_directory_url).map(drop),
+            ),
+            (
+                "server.handle_resolver_url",
+                optional(&server.handle_resolver_url, |text| url(text).map(drop)),
+            ),
+            (
+                "server.default_hold_did",
+                optional(&server.default_hold_did, |text| did(text).map(drop)),
+            ),
+        ] {
+            if let Err(message) = result {
+                problems.push(key, message);
+            }
+        }
+        problems.require(
+            matches!(self.log_format.as_str(), "text" | "json"),
+            "log_format",
+            "must be text or json",
+        );
+        problems.require(
+            !server.data_dir.as_os_str().is_empty(),
+            "server.data_dir",
+            "must name a folder",
+        );
+        for (key, duration) in [
+            ("upstream.pds_timeout", self.upstream.pds_timeout),
+            ("upstream.hold_timeout", self.upstream.hold_timeout),
+            ("registry.upload_idle_timeout", self.registry.upload_idle_timeout),
+        ] {
+            problems.require(!duration.get().is_zero(), key, "must be longer than nothing");
+        }
+    }
+}
+
+impl AppViewConfig {
+    /// Where to listen.
+    ///
+    /// # Errors
+    /// A sentence, if `server.addr` is no address; never after validation.
+    pub fn listen_addr(&self) -> Result<SocketAddr, String> {
+        listen_addr(&self.server.addr)
+    }
+
+    /// Where clients reach this server: scheme, host and port.
+    ///
+    /// # Errors
+    /// A sentence, if `server.base_url` is no such URL; never after validation.
+    pub fn base_url(&self) -> Result<Url, String> {
+        if self.server.base_url.is_empty() {
+            return url(&format!("http://127.0.0.1:{}", self.listen_addr()?.port()));
+        }
+        origin(&self.server.base_url)
+    }
+
+    /// The service name in tokens and challenges: the host of the base URL.
+    ///
+    /// # Errors
+    /// As [`AppViewConfig::base_url`].
+    pub fn service_name(&self) -> Result<String, String> {
+        Ok(self.base_url()?.host_str().unwrap_or("atcr.io").to_owned())
+    }
+
+    /// The AppView's own DID.
+    ///
+    /// # Errors
+    /// A sentence, if the base URL has no did:web.
+    pub fn did(&self) -> Result<Did, String> {
+        Did::web_from_url(&self.base_url()?).map_err(|error| error.to_string())
+    }
+
+    /// The hold of accounts that chose none.
+    ///
+    /// # Errors
+    /// A sentence, if it is no DID; never after validation.
+    pub fn default_hold(&self) -> Result<Option<Did>, String> {
+        let text = self.server.default_hold_did.as_str();
+        if text.is_empty() {
+            Ok(None)
+        } else {
+            did(text).map(Some)
+        }
+    }
+
+    /// The key of registry tokens.
+    #[must_use]
+    pub fn registry_key_path(&self) -> PathBuf {
+        self.path(&self.auth.key_path, "auth/private-key.pem")
+    }
+
+    /// The key of the AppView's own DID.
+    #[must_use]
+    pub fn appview_key_path(&self) -> PathBuf {
+        self.path(&self.auth.appview_key_path, "auth/appview.key")
+    }
+
+    /// The key that seals sessions.
+    #[must_use]
+    pub fn vault_key_path(&self) -> PathBuf {
+        self.path(&self.auth.vault_key_path, "auth/vault.key")
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn database_path(&self) -> PathBuf {
+        self.path(&self.ui.database_path, "ui.db")
+    }
+
+    /// The folder for bytes of uploads that are not a part yet.
+    #[must_use]
+    pub fn spool_path(&self) -> PathBuf {
+        self.server.data_dir.join("spool")
+    }
+
+    fn path(&self, named: &Path, default: &str) -> PathBuf {
+        if named.as_os_str().is_empty() {
+            self.server.data_dir.join(default)
+        } else {
+            named.to_owned()
+        }
+    }
+}
+
+fn optional(text: &str, check: impl Fn(&str) -> Result<(), String>) -> Result<(), String> {
+    if text.is_empty() { Ok(()) } else { check(text) }
+}
+
+fn url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() {
+        Ok(url)
+    } else {
+        Err(format!("{text:?} is no http or https URL"))
+    }
+}
+
+/// A URL of nothing but scheme, host and port, from which a did:web follows.
+fn origin(text: &str) -> Result<Url, String> {
+    let url = url(text)?;
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("{text:?} must be scheme, host and port only"));
+    }
+    if matches!(url.host(), Some(Host::Ipv6(_))) {
+        return Err(format!(
+            "{text:?} must name a host, not an IPv6 address: it becomes the AppView's DID"
+        ));
+    }
+    Ok(url)
+}
+
+fn did(text: &str) -> Result<Did, String> {
+    // An unescaped port (did:web:host:8080) is a common slip and means one thing only.
+    let text = match text
+        .strip_prefix("did:web:")
+        .and_then(|host| host.split_once(':'))
+    {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("did:web:{host}%3A{port}")
+        }
+        _ => text.to_owned(),
+    };
+    text.parse()
+        .map_err(|error| format!("{error}; write did:web:hold.example.com or did:plc:…"))
+}

@@ -1,0 +1,159 @@
+//! `RegistryError` in the OCI dialect: status, code, sentence, and the headers that belong to it.
+//!
+//! One exhaustive table. A 5xx says which server is at fault and no more; what happened is in the log under the request's id.
+
+use std::time::Duration;
+
+use atcr_oci::{BearerChallenge, ErrorCode, ErrorResponse, header};
+use axum::response::Response;
+use http::{HeaderValue, StatusCode};
+
+use crate::edge::response::{json, text_header};
+use crate::registry::error::RegistryError;
+
+/// How an error looks on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rendering {
+    /// The status.
+    pub status: StatusCode,
+    /// The code.
+    pub code: ErrorCode,
+    /// For `Retry-After`.
+    pub retry_after: Option<Duration>,
+}
+
+/// Status and code of `error`.
+#[must_use]
+pub fn rendering(error: &RegistryError) -> Rendering {
+    use ErrorCode as Code;
+    use RegistryError as Error;
+    let plain = |status, code| Rendering {
+        status,
+        code,
+        retry_after: None,
+    };
+    match error {
+        Error::Request(error) => plain(
+            StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST),
+            error.code(),
+        ),
+        // The specification has no code for a header or parameter; 400 with the closest one.
+        Error::HeaderInvalid { .. } | Error::ParameterInvalid { .. } => {
+            plain(StatusCode::BAD_REQUEST, Code::Unsupported)
+        }
+        Error::BodyInterrupted { .. } => plain(StatusCode::BAD_REQUEST, Code::SizeInvalid),
+
+        Error::Unauthenticated { .. } | Error::HoldUnauthorized { .. } | Error::SessionEnded => {
+            plain(StatusCode::UNAUTHORIZED, Code::Unauthorized)
+        }
+        Error::Denied { .. } | Error::NoHold | Error::QuotaExceeded { .. } | Error::HoldForbidden { .. } => {
+            plain(StatusCode::FORBIDDEN, Code::Denied)
+        }
+        Error::TooManyRequests { retry_after }
+        | Error::PdsRateLimited { retry_after, .. }
+        | Error::HoldRateLimited { retry_after, .. } => Rendering {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            code: Code::TooManyRequests,
+            retry_after: Some(*retry_after),
+        },
+
+        Error::NameUnknown { .. } => plain(StatusCode::NOT_FOUND, Code::NameUnknown),
+        Error::IdentityUnavailable { .. } => plain(StatusCode::BAD_GATEWAY, Code::Unavailable),
+
+        Error::ManifestUnknown { .. } => plain(StatusCode::NOT_FOUND, Code::ManifestUnknown),
+        Error::ManifestInvalid { .. } => plain(StatusCode::BAD_REQUEST, Code::ManifestInvalid),
+        Error::ManifestTooLarge { .. } => plain(StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
+        Error::ManifestBlobUnknown { .. } => plain(StatusCode::NOT_FOUND, Code::ManifestBlobUnknown),
+        // The specification lets a registry refuse a deletion with 405 and nothing else; the sentence says what to do.
+        Error::ManifestReferenced { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported),
+
+        Error::BlobUnknown { .. } => plain(StatusCode::NOT_FOUND, Code::BlobUnknown),
+        Error::DigestMismatch { .. } | Error::DigestRefused { .. } => {
+            plain(StatusCode::BAD_REQUEST, Code::DigestInvalid)
+        }
+        Error::SizeInvalid { .. } => plain(StatusCode::BAD_REQUEST, Code::SizeInvalid),
+        Error::UploadUnknown { .. } => plain(StatusCode::NOT_FOUND, Code::BlobUploadUnknown),
+        Error::UploadInvalid { .. } => plain(StatusCode::BAD_REQUEST, Code::BlobUploadInvalid),
+        Error::UploadBusy => plain(StatusCode::CONFLICT, Code::BlobUploadInvalid),
+        Error::ChunkOutOfOrder { .. } => plain(StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid),
+        Error::RangeNotSatisfiable { .. } => plain(StatusCode::RANGE_NOT_SATISFIABLE, Code::SizeInvalid),
+        Error::Unsupported { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported),
+
+        Error::HoldUnresolvable { .. }
+        | Error::HoldUnreachable { .. }
+        | Error::HoldFailed { .. }
+        | Error::PdsMissing { .. }
+        | Error::PdsUnreachable { .. }
+        | Error::Corrupt { .. } => plain(StatusCode::BAD_GATEWAY, Code::Unavailable),
+        Error::HoldTimeout { .. } | Error::PdsTimeout { .. } => {
+            plain(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable)
+        }
+        // What a PDS takes is its owner's to say; the client sees the same limit a registry may have.
+        Error::PdsTooLarge { .. } => plain(StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
+        Error::PdsFailed { status, .. } if *status == 503 => {
+            plain(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+        }
+        Error::PdsFailed { .. } => plain(StatusCode::BAD_GATEWAY, Code::Unavailable),
+
+        Error::Database(_) | Error::Disk(_) | Error::Internal { .. } => {
+            plain(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown)
+        }
+    }
+}
+
+/// The answer for `error`; a 401 carries `challenge`. Logs it, once.
+#[must_use]
+pub fn response(error: &RegistryError, challenge: Option<BearerChallenge>) -> Response {
+    let Rendering {
+        status,
+        code,
+        retry_after,
+    } = rendering(error);
+    log(error, status, code);
+    let message = match status {
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            "internal error; the log has more under this request's id".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    let mut response = json(status, &ErrorResponse::new(code, message));
+    let headers = response.headers_mut();
+    if status == StatusCode::UNAUTHORIZED
+        && let Some(mut challenge) = challenge
+    {
+        if let RegistryError::Unauthenticated {
+            challenge_error: Some(name),
+            ..
+        } = error
+        {
+            challenge = challenge.with_error(*name);
+        }
+        text_header(headers, header::WWW_AUTHENTICATE, &challenge.to_string());
+    }
+    if let Some(wait) = retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    if let RegistryError::Request(error) = error
+        && let Some(allow) = error.allow()
+    {
+        headers.insert(http::header::ALLOW, HeaderValue::from_static(allow));
+    }
+    response
+}
+
+fn log(error: &RegistryError, status: StatusCode, code: ErrorCode) {
+    let (status, code, cause) = (status.as_u16(), code.as_str(), error as &dyn std::error::Error);
+    match status {
+        500 => tracing::error!(status, code, error = cause, "the request failed"),
+        501.. => tracing::warn!(
+            status,
+            code,
+            error = cause,
+            "a server behind this one failed the request"
+        ),
+        _ => tracing::debug!(status, code, error = cause, "the request was refused"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

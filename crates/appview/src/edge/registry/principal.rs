@@ -1,0 +1,132 @@
+//! Who sends a registry request: a registry token, or a user name and password on the request itself.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use atcr_atproto::clock::Clock;
+use atcr_auth::principal::Principal;
+use atcr_auth::registry_token::{RegistryClaims, RegistryTokenError, RegistryTokenVerifier};
+use chrono::TimeDelta;
+use http::HeaderMap;
+use moka::sync::Cache;
+
+use crate::edge::credentials::Credentials;
+use crate::registry::error::RegistryError;
+use crate::sessions::{Sessions, SignInAttempt};
+
+/// How long a token may go on with an upload that it began, counted from its issue: as long as an upload may last.
+const UPLOAD_TOKEN_AGE: TimeDelta = TimeDelta::hours(24);
+
+/// Tokens whose signature is known to be good. A token is looked at once per blob and manifest, and a signature costs more than
+/// all the rest of a cached answer.
+const VERIFIED_TOKENS: u64 = 10_000;
+
+/// Longest token that is remembered, in bytes.
+const MAX_REMEMBERED_LEN: usize = 4 * 1024;
+
+/// Which life of a token counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenLife {
+    /// The five minutes it was issued for.
+    Strict,
+    /// That of an upload that is under way.
+    RunningUpload,
+}
+
+/// A caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who.
+    pub principal: Principal,
+    /// What his token says; `None` when he signed in on the request.
+    pub claims: Option<RegistryClaims>,
+}
+
+/// Finds out who sends a request.
+pub struct Authenticator {
+    verifier: RegistryTokenVerifier,
+    verified: Cache<String, Arc<RegistryClaims>>,
+    sessions: Sessions,
+    clock: Arc<dyn Clock>,
+}
+
+impl Authenticator {
+    /// Takes tokens that `verifier` accepts and passwords that `sessions` accepts.
+    #[must_use]
+    pub fn new(verifier: RegistryTokenVerifier, sessions: Sessions, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            verifier,
+            verified: Cache::new(VERIFIED_TOKENS),
+            sessions,
+            clock,
+        }
+    }
+
+    /// The caller of a request with `headers` from `client`.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unauthenticated`] without credentials or with bad ones.
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        life: TokenLife,
+        client: IpAddr,
+    ) -> Result<Caller, RegistryError> {
+        match Credentials::read(headers)? {
+            Credentials::None => Err(RegistryError::sign_in_required()),
+            Credentials::Bearer(token) => {
+                let claims = self.verify(token, life)?;
+                let principal = claims
+                    .principal()
+                    .ok_or_else(|| RegistryError::invalid_token("the token contradicts itself"))?;
+                Ok(Caller {
+                    principal,
+                    claims: Some(claims.as_ref().clone()),
+                })
+            }
+            Credentials::Basic { username, password } => {
+                let attempt = SignInAttempt {
+                    username,
+                    password,
+                    client,
+                };
+                let principal = self.sessions.sign_in(&attempt).await?;
+                Ok(Caller {
+                    principal,
+                    claims: None,
+                })
+            }
+        }
+    }
+
+    fn verify(&self, token: String, life: TokenLife) -> Result<Arc<RegistryClaims>, RegistryError> {
+        let now = self.clock.now();
+        if let Some(claims) = self.verified.get(&token)
+            && claims.exp > now
+            && claims.nbf <= now
+        {
+            return Ok(claims);
+        }
+        let verified = match life {
+            TokenLife::Strict => self.verifier.verify(&token, now),
+            TokenLife::RunningUpload => self
+                .verifier
+                .verify_ignoring_expiry(&token, UPLOAD_TOKEN_AGE, now),
+        };
+        let claims = Arc::new(verified.map_err(refusal)?);
+        if token.len() <= MAX_REMEMBERED_LEN {
+            self.verified.insert(token, Arc::clone(&claims));
+        }
+        Ok(claims)
+    }
+}
+
+fn refusal(error: RegistryTokenError) -> RegistryError {
+    RegistryError::invalid_token(error.to_string())
+}
+
+impl std::fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authenticator").finish_non_exhaustive()
+    }
+}

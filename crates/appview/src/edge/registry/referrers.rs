@@ -1,0 +1,36 @@
+//! `/v2/<name>/referrers/<digest>`.
+
+use atcr_oci::{RegistryRequest, response_headers};
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::RegistryCall;
+use crate::edge::response::with_headers;
+use crate::registry::access::Pull;
+use crate::registry::error::RegistryError;
+use crate::state::AppState;
+
+/// Answers a referrers request.
+pub(super) async fn handle(state: &AppState, call: RegistryCall) -> Result<Response, RegistryError> {
+    let RegistryRequest::Referrers {
+        digest,
+        artifact_type,
+        ..
+    } = &call.request
+    else {
+        return Err(RegistryError::Internal {
+            what: "not a referrers request".to_owned(),
+        });
+    };
+    let grant = call.grant::<Pull>()?;
+    let index = state
+        .manifests
+        .list_referrers(&grant, digest, artifact_type.as_deref())
+        .await?;
+    let body = serde_json::to_vec(&index).map_err(|error| RegistryError::Internal {
+        what: error.to_string(),
+    })?;
+    let headers = response_headers::referrers(artifact_type.is_some());
+    Ok(with_headers(StatusCode::OK, headers, Body::from(body)))
+}

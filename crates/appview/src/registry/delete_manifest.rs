@@ -1,0 +1,107 @@
+//! Deleting manifests and tags.
+
+use atcr_oci::{Digest, Reference, Tag};
+use futures_util::FutureExt as _;
+
+use super::access::{Delete, Granted};
+use super::accounts::Plan;
+use super::context::RequestContext;
+use super::error::RegistryError;
+use super::layout::{self, ManifestKeys};
+use super::manifests::Manifests;
+use super::pull_manifest::internal;
+
+impl Manifests {
+    /// Deletes a tag, or a manifest with every tag that points at it, in one commit. Blobs stay until the hold collects them.
+    ///
+    /// A manifest that an index of the repository names stays: its platform would vanish from an image that is still there.
+    /// Another repository of the account that has the same manifest keeps it.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestUnknown`], [`RegistryError::ManifestReferenced`]; the PDS's.
+    ///
+    /// # Spec
+    /// distribution-spec v1.1, end-9.
+    pub async fn delete(&self, grant: &Granted<Delete>, reference: &Reference) -> Result<(), RegistryError> {
+        let context = grant.context();
+        self.cache.forget(context, reference.digest(), reference.tag());
+        let deleted = self
+            .accounts
+            .write(grant.principal(), &context.owner, true, &|| {
+                self.plan_delete(context, reference).boxed()
+            })
+            .await;
+        // Also after an error: the commit may have been made and only its answer lost.
+        self.cache.forget(context, reference.digest(), reference.tag());
+        let plan = deleted?;
+        self.cache.forget(context, &plan.removed, &plan.moved);
+        Ok(())
+    }
+
+    /// What to write so that `reference` is gone. The index is complete.
+    async fn plan_delete(
+        &self,
+        context: &RequestContext,
+        reference: &Reference,
+    ) -> Result<Plan, RegistryError> {
+        let (did, repository, index) = (&context.owner.did, context.repository(), self.accounts.index());
+        let mut plan = Plan::default();
+        match reference {
+            Reference::Tag(tag) => {
+                for record in index.find_tag(did, repository, tag.as_str()).await? {
+                    plan.delete_tag(record.rkey);
+                }
+            }
+            Reference::Digest(digest) => {
+                if let Some(parent) = index.parent_of(did, repository, digest).await? {
+                    return Err(RegistryError::ManifestReferenced {
+                        digest: digest.clone(),
+                        index: parent,
+                    });
+                }
+                for record in index.tags_of(did, repository, digest).await? {
+                    plan.moved.extend(record.tag.parse::<Tag>());
+                    plan.delete_tag(record.rkey);
+                }
+                self.plan_removal(context, digest, &mut plan).await?;
+            }
+        }
+        if plan.writes.is_empty() {
+            return Err(RegistryError::ManifestUnknown {
+                name: context.name.to_string(),
+                reference: reference.to_string(),
+            });
+        }
+        Ok(plan)
+    }
+
+    /// Adds to `plan` that the repository lets go of `digest`; nothing if it does not have it. The index is complete.
+    pub(super) async fn plan_removal(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+        plan: &mut Plan,
+    ) -> Result<(), RegistryError> {
+        let (owner, repository) = (&context.owner, context.repository());
+        let keys = ManifestKeys::new(digest, repository).map_err(internal)?;
+        let copies = self.accounts.index().copies(&owner.did, digest).await?;
+        let copies: Vec<_> = copies
+            .into_iter()
+            .map(|copy| (copy.rkey, copy.repository))
+            .collect();
+        let Some(removal) = layout::remove(&keys.shared, repository, &copies) else {
+            return Ok(());
+        };
+        if let Some(heir) = &removal.move_from {
+            match self.store.find_manifest(owner, heir).await? {
+                Some(record) => plan.put_manifest(keys.shared.clone(), record, true)?,
+                None => return Err(internal("the heir of a shared manifest record is gone")),
+            }
+        }
+        for rkey in removal.delete {
+            plan.delete_manifest(rkey);
+        }
+        plan.removed.push(digest.clone());
+        Ok(())
+    }
+}

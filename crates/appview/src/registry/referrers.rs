@@ -1,0 +1,97 @@
+//! Listing the manifests that name another one as their subject.
+
+use atcr_oci::{Descriptor, Digest, ImageIndex, Manifest, MediaType};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::access::{Granted, Pull};
+use super::context::RequestContext;
+use super::error::RegistryError;
+use super::manifest_cache::Presence;
+use super::manifests::Manifests;
+use super::ports::{ManifestDetails, Referrer};
+
+/// Manifests fetched at once for their artifact type and annotations.
+const FETCHES_AT_ONCE: usize = 8;
+
+impl Manifests {
+    /// The index of everything in the repository whose subject is `subject`, which need not exist, of one artifact type if one is
+    /// given.
+    ///
+    /// Records of other writers do not say their artifact type; the manifest's bytes are read for it once. A manifest whose
+    /// bytes are gone or damaged is left out.
+    ///
+    /// # Errors
+    /// The PDS's.
+    ///
+    /// # Spec
+    /// distribution-spec v1.1, end-12a and end-12b.
+    pub async fn list_referrers(
+        &self,
+        grant: &Granted<Pull>,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<ImageIndex, RegistryError> {
+        let context = grant.context();
+        self.accounts.ensure_synced(&context.owner).await?;
+        let referrers = self
+            .accounts
+            .index()
+            .referrers(&context.owner.did, context.repository(), subject)
+            .await?;
+        let described: Vec<Option<Descriptor>> = stream::iter(referrers)
+            .map(|referrer| self.describe(context, referrer))
+            .buffered(FETCHES_AT_ONCE)
+            .try_collect()
+            .await?;
+        let manifests = described.into_iter().flatten().filter(|found| {
+            artifact_type.is_none_or(|kind| found.artifact_type.as_deref().unwrap_or_default() == kind)
+        });
+        Ok(ImageIndex::new(manifests.collect()))
+    }
+
+    async fn describe(
+        &self,
+        context: &RequestContext,
+        referrer: Referrer,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        let Ok(media_type) = referrer.media_type.parse::<MediaType>() else {
+            return Ok(None);
+        };
+        if let (Some(size), Some(details)) = (referrer.size, referrer.details) {
+            return Ok(Some(Descriptor {
+                annotations: details.annotations,
+                artifact_type: details.artifact_type,
+                ..Descriptor::new(media_type, referrer.digest, size)
+            }));
+        }
+        let Some(blob) = referrer.blob else {
+            return Ok(None);
+        };
+        let presence = Presence {
+            media_type: referrer.media_type,
+            blob,
+            hold: None,
+        };
+        let bytes = match self.read(context, &referrer.digest, &presence).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(RegistryError::Corrupt { what }) => {
+                tracing::warn!(did = %context.owner.did, what, "a referrer is left out");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let Ok(manifest) = Manifest::parse(bytes, Some(media_type.as_str())) else {
+            return Ok(None);
+        };
+        let details = ManifestDetails {
+            artifact_type: manifest.artifact_type(),
+            annotations: manifest.annotations().clone(),
+        };
+        self.accounts
+            .index()
+            .keep_details(&referrer.digest, manifest.size(), &details)
+            .await?;
+        Ok(Some(manifest.referrer_descriptor(referrer.digest)))
+    }
+}

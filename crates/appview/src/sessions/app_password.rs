@@ -1,0 +1,223 @@
+//! Signing in with an app password, and the sessions that come of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use atcr_atproto::clock::Clock;
+use atcr_atproto::identity::IdentityResolver;
+use atcr_atproto::syntax::{AtIdentifier, Did};
+use atcr_auth::principal::{AuthMethod, Principal};
+use secrecy::ExposeSecret;
+
+use super::SignInAttempt;
+use super::attempts::{Attempts, LoginKey};
+use super::ports::{
+    Authorization, PdsCredential, PdsSession, SessionError, SessionServer, SessionSource, SessionStore,
+    SignIn,
+};
+use super::profile::Profiles;
+use crate::registry::error::RegistryError;
+use crate::registry::keyed_locks::KeyedLocks;
+
+/// An access token with less life left than this is renewed before it is used.
+const RENEW_BEFORE: Duration = Duration::from_secs(60);
+
+/// Live sessions kept in memory; the others are read from the database when they are needed.
+const LIVE_SESSIONS: u64 = 10_000;
+
+/// App passwords and their sessions.
+pub struct AppPasswords {
+    identities: Arc<dyn IdentityResolver>,
+    server: Arc<dyn SessionServer>,
+    store: Arc<dyn SessionStore>,
+    profiles: Arc<Profiles>,
+    clock: Arc<dyn Clock>,
+    attempts: Attempts,
+    logins: KeyedLocks<LoginKey>,
+    refreshes: KeyedLocks<Did>,
+    live: moka::sync::Cache<Did, Arc<PdsSession>>,
+}
+
+impl AppPasswords {
+    /// Verifies at the PDS that `identities` finds, keeps sessions in `store`, sees to the sailor's profile.
+    #[must_use]
+    pub fn new(
+        identities: Arc<dyn IdentityResolver>,
+        server: Arc<dyn SessionServer>,
+        store: Arc<dyn SessionStore>,
+        profiles: Arc<Profiles>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            identities,
+            server,
+            store,
+            profiles,
+            clock,
+            attempts: Attempts::default(),
+            logins: KeyedLocks::default(),
+            refreshes: KeyedLocks::default(),
+            live: moka::sync::Cache::new(LIVE_SESSIONS),
+        }
+    }
+
+    async fn verify(&self, attempt: &SignInAttempt) -> Result<Principal, RegistryError> {
+        let username = attempt.username.trim().trim_start_matches('@');
+        if let Some(retry_after) = self.attempts.must_wait(attempt.client, username) {
+            return Err(RegistryError::TooManyRequests { retry_after });
+        }
+        let rejected = |reason: &str| {
+            self.attempts.count_failure(attempt.client, username);
+            Err(RegistryError::invalid_token(reason))
+        };
+        let Ok(identifier) = AtIdentifier::from_image_segment(username) else {
+            return rejected("the user name must be a handle or a DID");
+        };
+        let identity = match self.identities.resolve(&identifier).await {
+            Ok(identity) => identity,
+            Err(error) if error.is_transient() => {
+                return Err(RegistryError::IdentityUnavailable {
+                    name: identifier.to_string(),
+                    reason: error.to_string(),
+                    source: Arc::new(error),
+                });
+            }
+            Err(error) => return rejected(&error.to_string()),
+        };
+        let did = &identity.did;
+        let principal = Principal::Sailor {
+            did: did.clone(),
+            auth_method: AuthMethod::AppPassword,
+        };
+        let key = self.attempts.key(did, &attempt.password);
+        // Ten layers ask for ten tokens at once: one of them asks the PDS, the others wait for its answer.
+        let _login = self.logins.lock(&key).await;
+        if let Some(reason) = self.attempts.refusal(&key) {
+            return rejected(&reason);
+        }
+        if self.attempts.is_verified(&key) {
+            if self.session(did).await?.is_some() {
+                return Ok(principal);
+            }
+            self.attempts.forget(&key);
+        }
+        let Some(pds) = &identity.pds else {
+            return Err(RegistryError::PdsMissing { did: did.clone() });
+        };
+        match self.server.create(pds, did, &attempt.password).await {
+            Ok(session) => {
+                self.keep(session).await?;
+                self.attempts.verified(key);
+                self.profiles.ensure(&principal, &identity).await;
+                Ok(principal)
+            }
+            Err(SessionError::Refused(reason)) => {
+                self.attempts.refused(key, &reason);
+                rejected(&reason)
+            }
+            Err(SessionError::Unavailable(error)) => Err(error),
+        }
+    }
+
+    async fn session(&self, did: &Did) -> Result<Option<Arc<PdsSession>>, RegistryError> {
+        if let Some(session) = self.live.get(did) {
+            return Ok(Some(session));
+        }
+        let Some(session) = self.store.find(did).await? else {
+            return Ok(None);
+        };
+        let session = Arc::new(session);
+        self.live.insert(did.clone(), Arc::clone(&session));
+        Ok(Some(session))
+    }
+
+    async fn keep(&self, session: PdsSession) -> Result<Arc<PdsSession>, RegistryError> {
+        self.store.save(&session).await?;
+        let session = Arc::new(session);
+        self.live.insert(session.did.clone(), Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Renews the session of `did` unless `is_stale` no longer holds once it is this caller's turn.
+    ///
+    /// The lock is held across the PDS's answer and the write to the database: a refresh token is good once, so nobody
+    /// else may use it meanwhile, and the new one must be on disk before it is used.
+    async fn renewed(
+        &self,
+        did: &Did,
+        is_stale: impl Fn(&PdsSession) -> bool + Send,
+    ) -> Result<Option<Arc<PdsSession>>, RegistryError> {
+        let _refresh = self.refreshes.lock(did).await;
+        let Some(session) = self.session(did).await? else {
+            return Ok(None);
+        };
+        if !is_stale(&session) {
+            return Ok(Some(session));
+        }
+        match self.server.refresh(&session).await {
+            Ok(renewed) => self.keep(renewed).await.map(Some),
+            Err(SessionError::Refused(reason)) => {
+                tracing::info!(%did, reason, "the PDS ended a session");
+                self.live.invalidate(did);
+                self.store.delete(did).await?;
+                Ok(None)
+            }
+            Err(SessionError::Unavailable(error)) => Err(error),
+        }
+    }
+
+    fn expires_soon(&self, session: &PdsSession) -> bool {
+        session
+            .access_expires_at
+            .is_some_and(|at| at <= self.clock.now() + RENEW_BEFORE)
+    }
+}
+
+#[async_trait]
+impl SignIn for AppPasswords {
+    async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Option<Principal>, RegistryError> {
+        self.verify(attempt).await.map(Some)
+    }
+}
+
+#[async_trait]
+impl SessionSource for AppPasswords {
+    async fn credential(&self, did: &Did) -> Result<Option<PdsCredential>, RegistryError> {
+        let Some(session) = self.session(did).await? else {
+            return Ok(None);
+        };
+        if !self.expires_soon(&session) {
+            return Ok(Some(credential(&session)));
+        }
+        Ok(self
+            .renewed(did, |session| self.expires_soon(session))
+            .await?
+            .as_deref()
+            .map(credential))
+    }
+
+    async fn renew(
+        &self,
+        did: &Did,
+        refused: &PdsCredential,
+    ) -> Result<Option<PdsCredential>, RegistryError> {
+        let Authorization::Bearer(refused) = &refused.authorization;
+        let is_refused = |session: &PdsSession| session.access.expose_secret() == refused.expose_secret();
+        Ok(self.renewed(did, is_refused).await?.as_deref().map(credential))
+    }
+}
+
+fn credential(session: &PdsSession) -> PdsCredential {
+    PdsCredential {
+        did: session.did.clone(),
+        pds: session.pds.clone(),
+        authorization: Authorization::Bearer(session.access.clone()),
+    }
+}
+
+impl std::fmt::Debug for AppPasswords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppPasswords").finish_non_exhaustive()
+    }
+}

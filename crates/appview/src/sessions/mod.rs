@@ -1,0 +1,129 @@
+//! Who a caller is, and what acts for him at his PDS.
+//!
+//! [`Sessions`] is the one door: it asks each [`SignIn`] in turn who a user name and password belong to, and finds the
+//! [`SessionSource`] that a principal's way of signing in stands for. Another way of signing in is one more adapter of
+//! these two ports.
+
+pub mod app_password;
+pub mod attempts;
+pub mod ports;
+pub mod profile;
+pub mod refresh_token;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use atcr_auth::principal::{AuthMethod, Principal};
+use secrecy::SecretString;
+
+use self::ports::{PdsCredential, SessionSource, SignIn};
+use crate::registry::error::RegistryError;
+
+/// A user name and password as a client sent them.
+#[derive(Clone, Debug)]
+pub struct SignInAttempt {
+    /// A handle or a DID, plain or hyphenated; a leading `@` is tolerated.
+    pub username: String,
+    /// An app password, or another secret that one of the sign-ins knows by its form.
+    pub password: SecretString,
+    /// Where the attempt comes from, for the limit on failures.
+    pub client: IpAddr,
+}
+
+/// Every way to sign in and every kind of session.
+#[derive(Clone)]
+pub struct Sessions {
+    sign_ins: Vec<Arc<dyn SignIn>>,
+    app_passwords: Arc<dyn SessionSource>,
+    oauth: Option<Arc<dyn SessionSource>>,
+}
+
+impl Sessions {
+    /// Asks `sign_ins` in order; sessions made with an app password come from `app_passwords`.
+    #[must_use]
+    pub fn new(sign_ins: Vec<Arc<dyn SignIn>>, app_passwords: Arc<dyn SessionSource>) -> Self {
+        Self {
+            sign_ins,
+            app_passwords,
+            oauth: None,
+        }
+    }
+
+    /// Takes the sessions of callers who signed in through OAuth from `source`.
+    #[must_use]
+    pub fn with_oauth(mut self, source: Arc<dyn SessionSource>) -> Self {
+        self.oauth = Some(source);
+        self
+    }
+
+    /// Who `attempt` belongs to.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unauthenticated`] for a wrong name or password, [`RegistryError::TooManyRequests`] after many of
+    /// them, and what keeps the PDS from being asked.
+    pub async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Principal, RegistryError> {
+        for sign_in in &self.sign_ins {
+            if let Some(principal) = sign_in.sign_in(attempt).await? {
+                return Ok(principal);
+            }
+        }
+        Err(RegistryError::invalid_token(
+            "the user name or the password is wrong",
+        ))
+    }
+
+    /// What acts for `principal` at his PDS now.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unauthenticated`] for the anonymous caller, [`RegistryError::SessionEnded`] when he has to sign
+    /// in again, and what keeps a session from being renewed.
+    pub async fn credential(&self, principal: &Principal) -> Result<PdsCredential, RegistryError> {
+        let (did, source) = self.source(principal)?;
+        source.credential(did).await?.ok_or(RegistryError::SessionEnded)
+    }
+
+    /// What acts for `principal` instead of `refused`, which his PDS no longer takes.
+    ///
+    /// # Errors
+    /// As [`Sessions::credential`].
+    pub async fn renew(
+        &self,
+        principal: &Principal,
+        refused: &PdsCredential,
+    ) -> Result<PdsCredential, RegistryError> {
+        let (did, source) = self.source(principal)?;
+        source
+            .renew(did, refused)
+            .await?
+            .ok_or(RegistryError::SessionEnded)
+    }
+
+    fn source<'a>(
+        &self,
+        principal: &'a Principal,
+    ) -> Result<(&'a atcr_atproto::syntax::Did, &Arc<dyn SessionSource>), RegistryError> {
+        match principal {
+            Principal::Anonymous => Err(RegistryError::sign_in_required()),
+            Principal::Sailor {
+                did,
+                auth_method: AuthMethod::AppPassword,
+            } => Ok((did, &self.app_passwords)),
+            Principal::Sailor {
+                did,
+                auth_method: AuthMethod::OAuth,
+            } => self
+                .oauth
+                .as_ref()
+                .map(|source| (did, source))
+                .ok_or(RegistryError::SessionEnded),
+        }
+    }
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions")
+            .field("sign_ins", &self.sign_ins.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! What signing in needs from outside.
+
+use async_trait::async_trait;
+use atcr_atproto::syntax::Did;
+use atcr_auth::principal::Principal;
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use url::Url;
+
+use super::SignInAttempt;
+use crate::registry::error::RegistryError;
+
+/// What acts for a sailor at his PDS.
+#[derive(Clone, Debug)]
+pub struct PdsCredential {
+    /// The sailor.
+    pub did: Did,
+    /// Base URL of his PDS.
+    pub pds: Url,
+    /// How requests are authorised there.
+    pub authorization: Authorization,
+}
+
+/// How a request to a PDS is authorised.
+#[derive(Clone, Debug)]
+pub enum Authorization {
+    /// An access token, good for whoever holds it.
+    Bearer(SecretString),
+}
+
+/// One kind of session at a PDS: app password now, OAuth beside it.
+#[async_trait]
+pub trait SessionSource: Send + Sync {
+    /// The credential of `did`, renewed first when it is about to expire; `None` when there is no session (any more).
+    ///
+    /// # Errors
+    /// The PDS's and the database's; they say nothing about the session itself.
+    async fn credential(&self, did: &Did) -> Result<Option<PdsCredential>, RegistryError>;
+
+    /// A credential other than `refused`, which the PDS called expired. Callers that bring the same refused credential
+    /// share one renewal.
+    ///
+    /// # Errors
+    /// As [`SessionSource::credential`].
+    async fn renew(&self, did: &Did, refused: &PdsCredential)
+    -> Result<Option<PdsCredential>, RegistryError>;
+}
+
+/// One kind of secret that a client may send as a password.
+#[async_trait]
+pub trait SignIn: Send + Sync {
+    /// Who the attempt belongs to; `None` when the secret is not of this kind, so that the next one is asked.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unauthenticated`] when it is of this kind and wrong.
+    async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Option<Principal>, RegistryError>;
+}
+
+/// A session with a PDS as it is kept: both tokens, and where they are good.
+#[derive(Clone, Debug)]
+pub struct PdsSession {
+    /// The sailor.
+    pub did: Did,
+    /// Base URL of the PDS that gave the tokens.
+    pub pds: Url,
+    /// Authorises requests.
+    pub access: SecretString,
+    /// Gets the next pair.
+    pub refresh: SecretString,
+    /// When the access token expires, as far as it can be read.
+    pub access_expires_at: Option<DateTime<Utc>>,
+}
+
+/// Sessions at rest; the adapter seals them.
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// The session of `did`.
+    ///
+    /// # Errors
+    /// The database's. A session that cannot be opened (another key) counts as none.
+    async fn find(&self, did: &Did) -> Result<Option<PdsSession>, RegistryError>;
+
+    /// Keeps `session`, replacing the one before; durable when it returns.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn save(&self, session: &PdsSession) -> Result<(), RegistryError>;
+
+    /// Forgets the session of `did`.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn delete(&self, did: &Did) -> Result<(), RegistryError>;
+}
+
+/// Why a PDS gave no session.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The credentials are wrong, or the token is spent; the text is the PDS's.
+    #[error("{0}")]
+    Refused(String),
+    /// Whether they are right is not known.
+    #[error(transparent)]
+    Unavailable(#[from] RegistryError),
+}
+
+/// The part of a PDS that makes sessions.
+#[async_trait]
+pub trait SessionServer: Send + Sync {
+    /// Signs `did` in with an app password.
+    ///
+    /// # Errors
+    /// See [`SessionError`].
+    async fn create(&self, pds: &Url, did: &Did, password: &SecretString)
+    -> Result<PdsSession, SessionError>;
+
+    /// Trades the refresh token of `session` for a new pair.
+    ///
+    /// # Errors
+    /// See [`SessionError`].
+    async fn refresh(&self, session: &PdsSession) -> Result<PdsSession, SessionError>;
+}

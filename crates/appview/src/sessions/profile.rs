@@ -1,0 +1,71 @@
+//! The sailor's profile: made on first sign-in, so that what he pushes has a hold.
+
+use std::sync::Arc;
+
+use atcr_atproto::clock::Clock;
+use atcr_atproto::identity::ResolvedIdentity;
+use atcr_atproto::lexicon::Record as _;
+use atcr_atproto::lexicon::sailor_profile::SailorProfileRecord;
+use atcr_atproto::pds::Write;
+use atcr_atproto::syntax::{Did, RecordKey};
+use atcr_auth::principal::Principal;
+
+use crate::registry::error::RegistryError;
+use crate::registry::ports::ManifestStore;
+
+/// Makes profiles.
+pub struct Profiles {
+    store: Arc<dyn ManifestStore>,
+    clock: Arc<dyn Clock>,
+    default_hold: Option<Did>,
+}
+
+impl Profiles {
+    /// New profiles name `default_hold`.
+    #[must_use]
+    pub fn new(store: Arc<dyn ManifestStore>, clock: Arc<dyn Clock>, default_hold: Option<Did>) -> Self {
+        Self {
+            store,
+            clock,
+            default_hold,
+        }
+    }
+
+    /// Makes `sailor`'s profile unless there is one. A failure is logged: it never fails a sign-in, and the next sign-in
+    /// tries again.
+    pub async fn ensure(&self, principal: &Principal, sailor: &ResolvedIdentity) {
+        if let Err(error) = self.try_ensure(principal, sailor).await {
+            tracing::warn!(did = %sailor.did, %error, "no profile was made");
+        }
+    }
+
+    async fn try_ensure(
+        &self,
+        principal: &Principal,
+        sailor: &ResolvedIdentity,
+    ) -> Result<(), RegistryError> {
+        if self.store.find_profile(sailor).await?.is_some() {
+            return Ok(());
+        }
+        let profile = SailorProfileRecord::new(self.default_hold.clone(), self.clock.now_datetime());
+        let value = profile.to_value().map_err(|error| RegistryError::Internal {
+            what: error.to_string(),
+        })?;
+        let write = Write::Create {
+            collection: SailorProfileRecord::NSID.to_owned(),
+            rkey: Some(RecordKey::literal_self()),
+            value,
+        };
+        self.store.commit(principal, vec![write], None).await?;
+        tracing::info!(did = %sailor.did, "made a profile");
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Profiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Profiles")
+            .field("default_hold", &self.default_hold)
+            .finish_non_exhaustive()
+    }
+}

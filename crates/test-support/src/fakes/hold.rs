@@ -1,0 +1,110 @@
+//! What a fake hold is besides its store: an identity, a captain, crew, and somebody who is told of manifests.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+/// The repository and the ears of a fake hold.
+pub struct HoldOffice {
+    did: String,
+    url: String,
+    inner: Mutex<Inner>,
+    notified: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    captain: Option<Value>,
+    crew: Vec<String>,
+    notices: Vec<Value>,
+}
+
+impl HoldOffice {
+    /// The office of the hold `did` at `url`, without a captain.
+    #[must_use]
+    pub fn new(did: String, url: String) -> Self {
+        Self { did, url, inner: Mutex::default(), notified: Notify::new() }
+    }
+
+    /// Sets the captain record.
+    pub fn set_captain(&self, captain: Value) {
+        self.lock().captain = Some(captain);
+    }
+
+    /// The tokens with which crew was asked for.
+    #[must_use]
+    pub fn crew(&self) -> Vec<String> {
+        self.lock().crew.clone()
+    }
+
+    /// Waits for the first notice of this operation and digest.
+    pub async fn notice(&self, operation: &str, digest: &str) -> Value {
+        loop {
+            let notified = self.notified.notified();
+            let found = self.lock().notices.iter().find_map(|notice| {
+                (notice["operation"] == operation && notice["manifestDigest"] == digest).then(|| notice.clone())
+            });
+            if let Some(notice) = found {
+                return notice;
+            }
+            notified.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The routes of the office.
+pub fn router(office: Arc<HoldOffice>) -> Router {
+    Router::new()
+        .route("/.well-known/did.json", get(did_json))
+        .route("/xrpc/com.atproto.repo.getRecord", get(captain))
+        .route("/xrpc/io.atcr.hold.requestCrew", post(request_crew))
+        .route("/xrpc/io.atcr.hold.notifyManifest", post(notify_manifest))
+        .with_state(office)
+}
+
+async fn did_json(State(office): State<Arc<HoldOffice>>) -> Response {
+    axum::Json(json!({
+        "id": office.did,
+        "service": [{ "id": "#atcr_hold", "type": "AtcrHoldService", "serviceEndpoint": office.url }],
+    }))
+    .into_response()
+}
+
+async fn captain(State(office): State<Arc<HoldOffice>>) -> Response {
+    match &office.lock().captain {
+        Some(captain) => axum::Json(json!({
+            "uri": format!("at://{}/io.atcr.hold.captain/self", office.did), "value": captain
+        }))
+        .into_response(),
+        None => (StatusCode::BAD_REQUEST, axum::Json(json!({ "error": "RecordNotFound" }))).into_response(),
+    }
+}
+
+async fn request_crew(State(office): State<Arc<HoldOffice>>, headers: HeaderMap) -> Response {
+    let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    office.lock().crew.push(token.to_owned());
+    (StatusCode::CREATED, axum::Json(json!({ "status": "created" }))).into_response()
+}
+
+async fn notify_manifest(State(office): State<Arc<HoldOffice>>, headers: HeaderMap, body: Bytes) -> Response {
+    if !headers.contains_key(AUTHORIZATION) {
+        return (StatusCode::UNAUTHORIZED, axum::Json(json!({ "error": "AuthRequired" }))).into_response();
+    }
+    let notice: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let operation = notice["operation"].clone();
+    office.lock().notices.push(notice);
+    office.notified.notify_waiters();
+    axum::Json(json!({ "success": true, "operation": operation, "statsUpdated": true })).into_response()
+}

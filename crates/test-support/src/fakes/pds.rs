@@ -1,0 +1,533 @@
+//! A PDS in this process, with the PLC directory and the handle resolver of its little network, that fails on request.
+//!
+//! It keeps accounts with app passwords, records, blobs and one chain of revisions per account, and checks what the reference PDS
+//! checks: passwords, tokens, conditional commits, creation over an existing record, the size of a blob.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use atcr_atproto::clock::{Clock as _, SystemClock, TidClock};
+use atcr_atproto::data_model;
+use atcr_atproto::lexicon::BlobRef;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+/// How long an access token says it lives, in seconds.
+const ACCESS_SECS: i64 = 7200;
+
+/// How every call of one method is answered until the fault is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PdsFault {
+    /// With this status and error name.
+    Status(u16, &'static str),
+    /// With 429 and this `Retry-After` in seconds.
+    RateLimited(u64),
+    /// Not at all.
+    Silence,
+}
+
+#[derive(Default)]
+struct Account {
+    handle: String,
+    password: String,
+    collections: BTreeMap<String, BTreeMap<String, Value>>,
+    blobs: HashMap<String, (String, Bytes)>,
+    head: Option<(String, String)>,
+}
+
+struct Inner {
+    accounts: BTreeMap<String, Account>,
+    access: HashMap<String, String>,
+    refresh: HashMap<String, String>,
+    expired: HashSet<String>,
+    faults: HashMap<String, PdsFault>,
+    overtaken: u32,
+    blob_limit: usize,
+    tokens: u64,
+    calls: Vec<String>,
+}
+
+struct Shared {
+    inner: Mutex<Inner>,
+    tids: TidClock,
+    address: SocketAddr,
+}
+
+/// A running fake. Dropping it stops it.
+pub struct FakePds {
+    shared: Arc<Shared>,
+    server: Option<tokio::runtime::Runtime>,
+}
+
+impl FakePds {
+    /// Starts a PDS without accounts.
+    pub async fn start() -> anyhow::Result<Self> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let inner = Inner {
+            accounts: BTreeMap::new(),
+            access: HashMap::new(),
+            refresh: HashMap::new(),
+            expired: HashSet::new(),
+            faults: HashMap::new(),
+            overtaken: 0,
+            blob_limit: 5 * 1024 * 1024,
+            tokens: 0,
+            calls: Vec::new(),
+        };
+        let address = listener.local_addr()?;
+        let tids = TidClock::with_clock_id(Arc::new(SystemClock), 1);
+        let mut pds = Self { shared: Arc::new(Shared { inner: Mutex::new(inner), tids, address }), server: None };
+        pds.serve(listener.into_std()?)?;
+        Ok(pds)
+    }
+
+    /// The base URL of PDS, PLC directory and handle resolver.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.shared.url()
+    }
+
+    /// Kills it with every connection; what it has stored stays.
+    pub async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            let stopped = tokio::task::spawn_blocking(move || server.shutdown_timeout(Duration::from_secs(10)));
+            // A task of a fake that panics is seen by the test that talks to it.
+            let _ = stopped.await;
+        }
+    }
+
+    /// Starts it again on the same port.
+    pub async fn resume(&mut self) -> anyhow::Result<()> {
+        let listener = tokio::net::TcpListener::bind(self.shared.address).await?;
+        self.serve(listener.into_std()?)
+    }
+
+    /// Makes an account and returns its DID.
+    pub fn add_account(&self, handle: &str, password: &str) -> String {
+        let mut inner = self.inner();
+        // 24 characters of base32, as a PLC identifier has.
+        let did = format!("did:plc:{:a>24}", handle.replace(|c: char| !c.is_ascii_lowercase(), ""));
+        let account =
+            Account { handle: handle.to_owned(), password: password.to_owned(), ..Account::default() };
+        inner.accounts.insert(did.clone(), account);
+        self.shared.commit(&mut inner, &did);
+        did
+    }
+
+    /// The record under a key.
+    #[must_use]
+    pub fn record(&self, did: &str, collection: &str, rkey: &str) -> Option<Value> {
+        self.inner().accounts.get(did)?.collections.get(collection)?.get(rkey).cloned()
+    }
+
+    /// The keys of a collection, in order.
+    #[must_use]
+    pub fn rkeys(&self, did: &str, collection: &str) -> Vec<String> {
+        let inner = self.inner();
+        let records = inner.accounts.get(did).and_then(|account| account.collections.get(collection));
+        records.map(|records| records.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Writes a record as another client of the account would.
+    pub fn put_record(&self, did: &str, collection: &str, rkey: &str, value: Value) {
+        let mut inner = self.inner();
+        if let Some(account) = inner.accounts.get_mut(did) {
+            account.collections.entry(collection.to_owned()).or_default().insert(rkey.to_owned(), value);
+        }
+        self.shared.commit(&mut inner, did);
+    }
+
+    /// Deletes a record as another client of the account would.
+    pub fn delete_record(&self, did: &str, collection: &str, rkey: &str) {
+        let mut inner = self.inner();
+        if let Some(records) =
+            inner.accounts.get_mut(did).and_then(|account| account.collections.get_mut(collection))
+        {
+            records.remove(rkey);
+        }
+        self.shared.commit(&mut inner, did);
+    }
+
+    /// Puts other bytes in place of a blob.
+    pub fn damage_blob(&self, did: &str, cid: &str, bytes: impl Into<Bytes>) {
+        if let Some((_, stored)) =
+            self.inner().accounts.get_mut(did).and_then(|account| account.blobs.get_mut(cid))
+        {
+            *stored = bytes.into();
+        }
+    }
+
+    /// The newest revision of an account.
+    #[must_use]
+    pub fn rev(&self, did: &str) -> Option<String> {
+        self.inner().accounts.get(did)?.head.as_ref().map(|(_, rev)| rev.clone())
+    }
+
+    /// Lets every call of `method` (an NSID, or `plc`) go wrong; `None` mends it.
+    pub fn set_fault(&self, method: &str, fault: Option<PdsFault>) {
+        let mut inner = self.inner();
+        match fault {
+            Some(fault) => inner.faults.insert(method.to_owned(), fault),
+            None => inner.faults.remove(method),
+        };
+    }
+
+    /// Somebody else commits right before each of the next `times` commits.
+    pub fn overtake(&self, times: u32) {
+        self.inner().overtaken = times;
+    }
+
+    /// Blobs beyond this size are refused.
+    pub fn set_blob_limit(&self, bytes: usize) {
+        self.inner().blob_limit = bytes;
+    }
+
+    /// Every access token given out so far has expired.
+    pub fn expire_access_tokens(&self) {
+        let mut inner = self.inner();
+        let tokens: Vec<String> = inner.access.keys().cloned().collect();
+        inner.expired.extend(tokens);
+    }
+
+    /// Every session is over, as when the app passwords are revoked.
+    pub fn end_sessions(&self) {
+        let mut inner = self.inner();
+        inner.access.clear();
+        inner.refresh.clear();
+    }
+
+    /// The methods called so far, by NSID.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        self.inner().calls.clone()
+    }
+
+    /// How often `method` was called.
+    #[must_use]
+    pub fn count(&self, method: &str) -> usize {
+        self.inner().calls.iter().filter(|call| *call == method).count()
+    }
+
+    /// Forgets the calls so far.
+    pub fn forget_calls(&self) {
+        self.inner().calls.clear();
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.shared.lock()
+    }
+
+    fn serve(&mut self, listener: std::net::TcpListener) -> anyhow::Result<()> {
+        // A runtime of its own, so that stopping it takes every connection along.
+        let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let router = Router::new()
+            .route("/xrpc/{method}", get(query).post(procedure))
+            .route("/{did}", get(plc_document))
+            .route("/xrpc/com.atproto.repo.uploadBlob", post(upload_blob))
+            .with_state(Arc::clone(&self.shared));
+        server.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            axum::serve(listener, router).await
+        });
+        self.server = Some(server);
+        Ok(())
+    }
+}
+
+impl Drop for FakePds {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.shutdown_background();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Notes the call and does what its fault says.
+    async fn enter(&self, method: &str) -> Option<Response> {
+        let fault = {
+            let mut inner = self.lock();
+            inner.calls.push(method.to_owned());
+            inner.faults.get(method).copied()
+        };
+        match fault? {
+            PdsFault::Status(status, name) => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                Some(refuse(status, name, "as the test wants it"))
+            }
+            PdsFault::RateLimited(seconds) => {
+                let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", "slow down");
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+                Some(response)
+            }
+            PdsFault::Silence => std::future::pending().await,
+        }
+    }
+
+    /// A new commit of an account.
+    fn commit(&self, inner: &mut Inner, did: &str) -> (String, String) {
+        let rev = self.tids.next_tid().to_string();
+        let cid = data_model::cid_of(data_model::RAW, rev.as_bytes()).to_string();
+        if let Some(account) = inner.accounts.get_mut(did) {
+            account.head = Some((cid.clone(), rev.clone()));
+        }
+        (cid, rev)
+    }
+
+    fn new_session(inner: &mut Inner, did: &str) -> Value {
+        let handle = inner.accounts.get(did).map(|account| account.handle.clone()).unwrap_or_default();
+        let mut token = |kind: &str| {
+            inner.tokens += 1;
+            let claims = json!({ "sub": did, "exp": SystemClock.now().timestamp() + ACCESS_SECS, "n": inner.tokens });
+            format!("{kind}.{}.fake", URL_SAFE_NO_PAD.encode(claims.to_string()))
+        };
+        let (access, refresh) = (token("access"), token("refresh"));
+        inner.access.insert(access.clone(), did.to_owned());
+        inner.refresh.insert(refresh.clone(), did.to_owned());
+        json!({ "did": did, "handle": handle, "accessJwt": access, "refreshJwt": refresh })
+    }
+}
+
+impl Inner {
+    /// The account whose access token came with the request.
+    fn caller(&self, headers: &HeaderMap) -> Result<String, Box<Response>> {
+        let token = bearer(headers);
+        match self.access.get(token) {
+            Some(_) if self.expired.contains(token) => {
+                Err(Box::new(refuse(StatusCode::BAD_REQUEST, "ExpiredToken", "Token has expired")))
+            }
+            Some(did) => Ok(did.clone()),
+            None => Err(Box::new(refuse(StatusCode::UNAUTHORIZED, "InvalidToken", "no such token"))),
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> &str {
+    headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+        .unwrap_or_default()
+}
+
+fn refuse(status: StatusCode, name: &str, message: &str) -> Response {
+    (status, axum::Json(json!({ "error": name, "message": message }))).into_response()
+}
+
+fn invalid(message: &str) -> Response {
+    refuse(StatusCode::BAD_REQUEST, "InvalidRequest", message)
+}
+
+async fn plc_document(State(shared): State<Arc<Shared>>, Path(did): Path<String>) -> Response {
+    if let Some(fault) = shared.enter("plc").await {
+        return fault;
+    }
+    let inner = shared.lock();
+    let Some(account) = inner.accounts.get(&did) else { return StatusCode::NOT_FOUND.into_response() };
+    axum::Json(json!({
+        "id": did,
+        "alsoKnownAs": [format!("at://{}", account.handle)],
+        "verificationMethod": [],
+        "service": [{
+            "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": shared.url()
+        }],
+    }))
+    .into_response()
+}
+
+async fn query(
+    State(shared): State<Arc<Shared>>,
+    Path(method): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(fault) = shared.enter(&method).await {
+        return fault;
+    }
+    let inner = shared.lock();
+    let parameter = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
+    let account = inner.accounts.get(parameter("repo")).or_else(|| inner.accounts.get(parameter("did")));
+    match method.as_str() {
+        "com.atproto.identity.resolveHandle" => {
+            let found = inner.accounts.iter().find(|(_, account)| account.handle == parameter("handle"));
+            match found {
+                Some((did, _)) => axum::Json(json!({ "did": did })).into_response(),
+                None => refuse(StatusCode::BAD_REQUEST, "HandleNotFound", "Unable to resolve handle"),
+            }
+        }
+        "com.atproto.server.getServiceAuth" => match inner.caller(&headers) {
+            Ok(did) => {
+                axum::Json(json!({ "token": format!("service:{did}:{}", parameter("aud")) })).into_response()
+            }
+            Err(refusal) => *refusal,
+        },
+        "com.atproto.sync.getLatestCommit" => match account.and_then(|account| account.head.clone()) {
+            Some((cid, rev)) => axum::Json(json!({ "cid": cid, "rev": rev })).into_response(),
+            None => refuse(StatusCode::BAD_REQUEST, "RepoNotFound", "no such repository"),
+        },
+        "com.atproto.repo.getRecord" => {
+            let (collection, rkey) = (parameter("collection"), parameter("rkey"));
+            let record = account
+                .and_then(|account| account.collections.get(collection))
+                .and_then(|records| records.get(rkey));
+            match record {
+                Some(value) => axum::Json(entry(parameter("repo"), collection, rkey, value)).into_response(),
+                None => refuse(StatusCode::BAD_REQUEST, "RecordNotFound", "Could not locate record"),
+            }
+        }
+        "com.atproto.repo.listRecords" => {
+            let Some(account) = account else { return invalid("Could not find repo") };
+            let collection = parameter("collection");
+            let limit: usize = parameter("limit").parse().unwrap_or(50);
+            let empty = BTreeMap::new();
+            let records = account.collections.get(collection).unwrap_or(&empty);
+            // Newest keys first, as servers do.
+            let page: Vec<(&String, &Value)> = records
+                .iter()
+                .rev()
+                .filter(|(rkey, _)| query.get("cursor").is_none_or(|cursor| *rkey < cursor))
+                .take(limit)
+                .collect();
+            let cursor = page.last().map(|(rkey, _)| (*rkey).clone());
+            let entries: Vec<Value> = page
+                .into_iter()
+                .map(|(rkey, value)| entry(parameter("repo"), collection, rkey, value))
+                .collect();
+            axum::Json(json!({ "records": entries, "cursor": cursor })).into_response()
+        }
+        "com.atproto.sync.getBlob" => {
+            match account.and_then(|account| account.blobs.get(parameter("cid"))) {
+                Some((kind, bytes)) => ([(CONTENT_TYPE, kind.clone())], bytes.clone()).into_response(),
+                None => refuse(StatusCode::BAD_REQUEST, "BlobNotFound", "Blob not found"),
+            }
+        }
+        _ => refuse(StatusCode::NOT_IMPLEMENTED, "MethodNotImplemented", "no such method"),
+    }
+}
+
+fn entry(did: &str, collection: &str, rkey: &str, value: &Value) -> Value {
+    let cid = data_model::cid_of(data_model::RAW, value.to_string().as_bytes()).to_string();
+    json!({ "uri": format!("at://{did}/{collection}/{rkey}"), "cid": cid, "value": value })
+}
+
+async fn procedure(
+    State(shared): State<Arc<Shared>>,
+    Path(method): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if let Some(fault) = shared.enter(&method).await {
+        return fault;
+    }
+    let input: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut inner = shared.lock();
+    match method.as_str() {
+        "com.atproto.server.createSession" => {
+            let name = input["identifier"].as_str().unwrap_or_default();
+            let found = inner
+                .accounts
+                .iter()
+                .find(|(did, account)| did.as_str() == name || account.handle == name)
+                .filter(|(_, account)| Some(account.password.as_str()) == input["password"].as_str())
+                .map(|(did, _)| did.clone());
+            match found {
+                Some(did) => axum::Json(Shared::new_session(&mut inner, &did)).into_response(),
+                None => refuse(
+                    StatusCode::UNAUTHORIZED,
+                    "AuthenticationRequired",
+                    "Invalid identifier or password",
+                ),
+            }
+        }
+        "com.atproto.server.refreshSession" => match inner.refresh.remove(bearer(&headers)) {
+            Some(did) => axum::Json(Shared::new_session(&mut inner, &did)).into_response(),
+            None => refuse(StatusCode::BAD_REQUEST, "ExpiredToken", "Token has been revoked"),
+        },
+        "com.atproto.repo.applyWrites" => {
+            let did = match inner.caller(&headers) {
+                Ok(did) if input["repo"] == did => did,
+                Ok(_) => return refuse(StatusCode::UNAUTHORIZED, "AuthRequired", "not your repository"),
+                Err(refusal) => return *refusal,
+            };
+            if inner.overtaken > 0 {
+                inner.overtaken -= 1;
+                shared.commit(&mut inner, &did);
+            }
+            apply_writes(&shared, &mut inner, &did, &input)
+        }
+        _ => refuse(StatusCode::NOT_IMPLEMENTED, "MethodNotImplemented", "no such method"),
+    }
+}
+
+fn apply_writes(shared: &Shared, inner: &mut Inner, did: &str, input: &Value) -> Response {
+    let Some(account) = inner.accounts.get_mut(did) else { return invalid("Could not find repo") };
+    let head = account.head.as_ref().map(|(cid, _)| cid.as_str());
+    if let Some(swap) = input["swapCommit"].as_str()
+        && Some(swap) != head
+    {
+        return refuse(StatusCode::BAD_REQUEST, "InvalidSwap", "Commit was at another CID");
+    }
+    let mut collections = account.collections.clone();
+    for write in input["writes"].as_array().into_iter().flatten() {
+        let text = |name: &str| write[name].as_str().unwrap_or_default().to_owned();
+        let records = collections.entry(text("collection")).or_default();
+        let exists = records.contains_key(&text("rkey"));
+        let blob = write["value"]["manifestBlob"]["ref"]["$link"].as_str();
+        if blob.is_some_and(|cid| !account.blobs.contains_key(cid)) {
+            return refuse(StatusCode::BAD_REQUEST, "BlobNotFound", "Could not find blob");
+        }
+        match (text("$type").rsplit('#').next().unwrap_or_default(), exists) {
+            ("create", false) | ("update", true) => {
+                records.insert(text("rkey"), write["value"].clone());
+            }
+            ("delete", true) => {
+                records.remove(&text("rkey"));
+            }
+            _ => return invalid("a write does not fit what is there"),
+        }
+    }
+    account.collections = collections;
+    let (cid, rev) = shared.commit(inner, did);
+    axum::Json(json!({ "commit": { "cid": cid, "rev": rev }, "results": [] })).into_response()
+}
+
+async fn upload_blob(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
+    if let Some(fault) = shared.enter("com.atproto.repo.uploadBlob").await {
+        return fault;
+    }
+    let (parts, body) = request.into_parts();
+    let Ok(bytes) = axum::body::to_bytes(body, 64 * 1024 * 1024).await else {
+        return invalid("the body broke off");
+    };
+    let mut inner = shared.lock();
+    let did = match inner.caller(&parts.headers) {
+        Ok(did) => did,
+        Err(refusal) => return *refusal,
+    };
+    if bytes.len() > inner.blob_limit {
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "request entity too large");
+    }
+    let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let blob = BlobRef::of(&bytes, kind);
+    if let Some(account) = inner.accounts.get_mut(&did) {
+        account.blobs.insert(blob.cid.to_string(), (kind.to_owned(), bytes));
+    }
+    axum::Json(json!({ "blob": blob })).into_response()
+}
