@@ -1,3 +1,14 @@
 //! The hold's behaviour: over HTTP through `TestHold`, and of each adapter behind its port.
 
+mod access_matrix;
+mod administration;
+mod bootstrap;
+mod configuration;
+mod crew;
+mod harness;
+mod manifests;
 mod object_store;
+mod repository;
+mod service_tokens;
+mod surface;
+mod uploads;

@@ -54,13 +54,12 @@ pub async fn list_records(
     require_own(&identity, &input.repo)?;
     let collection = collection(&input.collection)?;
     let limit = input.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
-    let greatest_first = !input.reverse;
     let page = repo
         .list_records(
             collection.as_str(),
             limit,
             input.cursor.as_deref(),
-            greatest_first,
+            input.reverse,
         )
         .await?;
     let records = page.records.into_iter().map(|record| Record {

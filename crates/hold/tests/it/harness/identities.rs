@@ -35,6 +35,11 @@ impl Account {
         self.sign(&claims)
     }
 
+    /// The account's key, for tokens of other kinds.
+    pub fn key(&self) -> SigningKey {
+        self.key.clone()
+    }
+
     /// A JWT with exactly these claims.
     pub fn sign(&self, claims: &Value) -> String {
         let header = json!({ "typ": "JWT", "alg": self.key.curve().jwt_algorithm() });

@@ -1,0 +1,122 @@
+//! The first start, and the later ones.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use atcr_atproto::clock::SystemClock;
+use atcr_hold::compose::{Hold, StartError, Surroundings};
+use atcr_hold::config::HoldConfig;
+use serde_json::{Value, json};
+
+use crate::harness::identities::Identities;
+use crate::harness::{Setup, TestHold, settings};
+
+async fn captain(hold: &TestHold) -> Value {
+    let record = hold
+        .query(&format!(
+            "com.atproto.repo.getRecord?repo={}&collection=io.atcr.hold.captain&rkey=self",
+            hold.did()
+        ))
+        .await
+        .ok();
+    record["value"].clone()
+}
+
+#[tokio::test]
+async fn the_first_start_makes_the_captain_crew() {
+    let hold = TestHold::start(Setup::default()).await;
+    let captain = captain(&hold).await;
+    assert_eq!(captain["owner"], hold.captain.did.as_str());
+    assert_eq!(captain["public"], false);
+    assert_eq!(captain["allowAllCrew"], false);
+    assert_eq!(captain["enableBlueskyPosts"], false);
+    let crew = hold
+        .query(&format!(
+            "com.atproto.repo.listRecords?repo={}&collection=io.atcr.hold.crew",
+            hold.did()
+        ))
+        .await
+        .ok();
+    let owner = &crew["records"][0]["value"];
+    assert_eq!(owner["member"], hold.captain.did.as_str());
+    assert_eq!(owner["role"], "owner");
+    assert_eq!(owner["permissions"], json!(["blob:read", "blob:write", "crew:admin"]));
+    let commits = hold.hold.repo().events_after(0, 10).await.expect("readable").len();
+    assert!(commits <= 2, "captain and crew are one commit");
+
+    let mode = |path: &str| {
+        let metadata = std::fs::metadata(hold.data_dir().join(path)).expect("it is there");
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode(""), 0o700);
+    assert_eq!(mode("signing.key"), 0o600);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_changes_the_captain_record_only_where_the_settings_changed() {
+    let hold = TestHold::start(Setup::default()).await;
+    let before = captain(&hold).await;
+    let commit = hold.hold.repo().latest_commit();
+    let document = hold.query("com.atproto.server.describeServer").await.ok();
+
+    let hold = hold.restart(|_| ()).await;
+    assert_eq!(
+        hold.hold.repo().latest_commit(),
+        commit,
+        "nothing changed, nothing written"
+    );
+    assert_eq!(hold.query("com.atproto.server.describeServer").await.ok(), document);
+
+    let hold = hold
+        .restart(|settings| {
+            settings.public = true;
+            settings.allow_all_crew = true;
+            settings.region = Some("harbour".to_owned());
+            settings.successor = Some("did:web:next.test".parse().expect("a DID"));
+            // Another owner in the settings is no mutiny.
+            settings.owner = Some("did:web:pirate.test".parse().expect("a DID"));
+        })
+        .await;
+    let after = captain(&hold).await;
+    assert_eq!(after["public"], true);
+    assert_eq!(after["allowAllCrew"], true);
+    assert_eq!(after["region"], "harbour");
+    assert_eq!(after["successor"], "did:web:next.test");
+    assert_eq!(after["owner"], before["owner"]);
+    assert_eq!(after["deployedAt"], before["deployedAt"]);
+
+    // A captain is needed to begin with, not later.
+    let hold = hold.restart(|settings| settings.owner = None).await;
+    assert_eq!(captain(&hold).await, after);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_hold_without_an_owner_does_not_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut config = HoldConfig::default();
+    config.server.public_url = "https://hold.test".to_owned();
+    config.database.path = dir.path().join("data").display().to_string();
+    let surroundings = Surroundings {
+        clock: Arc::new(SystemClock),
+        resolver: Arc::new(Identities::default()),
+    };
+    let error = Hold::open(&settings(&config), surroundings)
+        .await
+        .expect_err("no captain");
+    assert!(matches!(error, StartError::Captain(_)));
+    assert!(error.to_string().contains("registration.owner_did"), "{error}");
+}
+
+#[tokio::test]
+async fn two_holds_do_not_share_a_folder() {
+    let hold = TestHold::start(Setup::default()).await;
+    let surroundings = Surroundings {
+        clock: hold.clock.clone(),
+        resolver: hold.identities.clone(),
+    };
+    let error = Hold::open(&hold.settings, surroundings).await.expect_err("locked");
+    assert!(matches!(error, StartError::Repo(_)), "{error}");
+    hold.stop().await;
+}

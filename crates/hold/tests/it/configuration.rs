@@ -1,0 +1,129 @@
+//! The hold's settings and its command line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use atcr_config::{LoadOptions, load};
+use atcr_hold::cli::example_config;
+use atcr_hold::config::{HoldConfig, StorageSettings};
+
+use crate::harness::settings;
+
+fn loaded(yaml: &str, env: &[(&str, &str)]) -> Result<HoldConfig, String> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("hold.yaml");
+    std::fs::write(&file, yaml).expect("written");
+    let environment: BTreeMap<String, String> = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    load::<HoldConfig>(&LoadOptions {
+        file: Some(file),
+        environment,
+        strict: true,
+    })
+    .map(|loaded| loaded.config)
+    .map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_example_file_is_what_config_init_writes() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../config-hold.example.yaml");
+    let written = std::fs::read_to_string(&path).expect("config-hold.example.yaml at the top");
+    let generated = example_config().expect("YAML");
+    assert!(
+        written == generated,
+        "config-hold.example.yaml is not up to date; run `cargo run -p atcr-hold -- config init --force {}`",
+        path.display()
+    );
+}
+
+#[test]
+fn every_problem_is_named_at_once() {
+    let problems = loaded(
+        "server:\n  addr: nowhere\n  public_url: http://hold.example.com/path\n  appview_did: appview\n\
+         registration:\n  owner_did: alice.test\ndatabase:\n  did_method: plc\n  path: ''\n\
+         storage:\n  driver: s3\n  endpoint: s3.example.com\nsurver: 1\n",
+        &[],
+    )
+    .expect_err("all wrong");
+    for key in [
+        "server.addr",
+        "server.public_url",
+        "server.appview_did",
+        "registration.owner_did",
+        "database.did_method: plc is not supported yet",
+        "database.path",
+        "storage.bucket",
+        "storage.access_key",
+        "storage.secret_key",
+        "storage.endpoint",
+        "surver",
+    ] {
+        assert!(problems.contains(key), "{key} in:\n{problems}");
+    }
+}
+
+#[test]
+fn plain_http_needs_test_mode() {
+    let yaml = "server:\n  public_url: http://localhost:8080\n";
+    assert!(loaded(yaml, &[]).expect_err("no").contains("server.test_mode"));
+    let config = loaded(yaml, &[("HOLD_SERVER_TEST_MODE", "true")]).expect("valid");
+    assert_eq!(settings(&config).did.as_str(), "did:web:localhost%3A8080");
+}
+
+#[test]
+fn a_bucket_makes_it_s3_and_aws_names_are_read() {
+    let yaml = "server:\n  public_url: https://hold.example.com\n";
+    let config = loaded(yaml, &[]).expect("valid");
+    let StorageSettings::Filesystem { path } = settings(&config).storage else {
+        panic!("the embedded default is the filesystem");
+    };
+    assert_eq!(path, PathBuf::from("/var/lib/atcr-hold/objects"));
+
+    let env = [
+        ("S3_BUCKET", "layers"),
+        ("S3_ENDPOINT", "https://s3.example.com"),
+        ("AWS_REGION", "eu-north-1"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "hush"),
+    ];
+    let parsed = settings(&loaded(yaml, &env).expect("valid"));
+    assert_eq!(parsed.region.as_deref(), Some("eu-north-1"));
+    let StorageSettings::S3(s3) = parsed.storage else {
+        panic!("a bucket was named");
+    };
+    assert_eq!((s3.bucket.as_str(), s3.path_style), ("layers", true));
+    assert!(!format!("{s3:?}").contains("hush"));
+}
+
+#[test]
+fn the_command_line_writes_and_checks_a_file() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("hold.yaml");
+    let init = run(&["config", "init", path(&file)], &[]);
+    assert!(init.status.success(), "{init:?}");
+    let again = run(&["config", "init", path(&file)], &[]);
+    assert!(!again.status.success(), "an existing file is not overwritten");
+
+    let unset = run(&["config", "check", "--config", path(&file)], &[]);
+    assert!(!unset.status.success());
+    assert!(String::from_utf8_lossy(&unset.stderr).contains("server.public_url"));
+    let url = ("HOLD_SERVER_PUBLIC_URL", "https://hold.example.com");
+    let checked = run(&["config", "check", "--strict", "--config", path(&file)], &[url]);
+    assert!(checked.status.success(), "{checked:?}");
+}
+
+fn path(path: &std::path::Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_atcr-hold"))
+        .args(arguments)
+        .env_clear()
+        .envs(env.iter().copied())
+        .output()
+        .expect("the binary runs")
+}

@@ -1,0 +1,138 @@
+//! Joining a hold.
+
+use atcr_atproto::crypto::Curve;
+use atcr_hold_pds::access::{Access, Membership};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::harness::{Setup, TestHold};
+
+const REQUEST: &str = "io.atcr.hold.requestCrew";
+
+#[tokio::test]
+async fn anybody_joins_an_open_hold_once() {
+    let hold = TestHold::start(Setup {
+        allow_all_crew: true,
+        ..Setup::default()
+    })
+    .await;
+    let sailor = hold.identities.account("sailor", Curve::P256);
+    let joined = hold.call(REQUEST, Some(&sailor), &json!({})).await;
+    assert_eq!(joined.status, 201);
+    assert_eq!(joined.body["status"], "created");
+    let again = hold.call(REQUEST, Some(&sailor), &json!({})).await;
+    assert_eq!(again.status, 200);
+    assert_eq!(again.body["status"], "already_member");
+    assert_eq!(again.body["uri"], joined.body["uri"]);
+    assert_eq!(again.body["cid"], joined.body["cid"]);
+
+    // A first push works straight away.
+    hold.put_blob(&sailor, b"a layer").await;
+
+    let anonymous = hold.call(REQUEST, None, &json!({})).await;
+    assert_eq!(anonymous.error(), (401, "AuthRequired"));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_grants_themselves_more_than_the_hold_gives_away() {
+    let hold = TestHold::start(Setup {
+        allow_all_crew: true,
+        ..Setup::default()
+    })
+    .await;
+    let rows: [(Value, &str, Value); 4] = [
+        (
+            json!({ "role": "admin", "permissions": ["crew:admin", "blob:write"] }),
+            "member",
+            json!(["blob:write"]),
+        ),
+        (
+            json!({ "role": "read", "permissions": ["blob:read"] }),
+            "read",
+            json!(["blob:read"]),
+        ),
+        (
+            json!({ "role": "owner" }),
+            "member",
+            json!(["blob:read", "blob:write"]),
+        ),
+        (json!({}), "member", json!(["blob:read", "blob:write"])),
+    ];
+    for (index, (input, role, permissions)) in rows.into_iter().enumerate() {
+        let account = hold.identities.account(&format!("sailor{index}"), Curve::K256);
+        let joined = hold.call(REQUEST, Some(&account), &input).await.ok();
+        let uri = joined["uri"].as_str().expect("a URI");
+        let rkey = uri.rsplit('/').next().expect("a key");
+        let record = hold
+            .query(&format!(
+                "com.atproto.repo.getRecord?repo={}&collection=io.atcr.hold.crew&rkey={rkey}",
+                hold.did()
+            ))
+            .await
+            .ok();
+        assert_eq!(record["value"]["role"], role, "{input}");
+        assert_eq!(record["value"]["permissions"], permissions, "{input}");
+        assert_eq!(record["value"]["member"], account.did.as_str());
+    }
+    let greedy = hold.identities.account("greedy", Curve::K256);
+    let input = json!({ "permissions": ["crew:admin"] });
+    let refused = hold.call(REQUEST, Some(&greedy), &input).await;
+    assert_eq!(refused.error(), (400, "InvalidRequest"));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_closed_hold_takes_nobody_but_knows_its_own() {
+    let hold = TestHold::start(Setup::default()).await;
+    let stranger = hold.identities.account("stranger", Curve::K256);
+    let refused = hold.call(REQUEST, Some(&stranger), &json!({})).await;
+    assert_eq!(refused.error(), (403, "RegistrationDisabled"));
+    let member = hold.crew("member", &["blob:read"]).await;
+    for account in [&member, &hold.captain] {
+        let known = hold.call(REQUEST, Some(account), &json!({})).await;
+        assert_eq!((known.status.as_u16(), &known.body["status"]), (200, &json!("already_member")));
+    }
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn joining_many_times_at_once_makes_one_record() {
+    let hold = TestHold::start(Setup {
+        allow_all_crew: true,
+        ..Setup::default()
+    })
+    .await;
+    let sailor = hold.identities.account("sailor", Curve::K256);
+    let answers = join_all((0..8).map(|_| hold.call(REQUEST, Some(&sailor), &Value::Null))).await;
+    // `null` is no input; an empty object is.
+    assert!(answers.iter().all(|answer| answer.error() == (400, "InvalidRequest")));
+    let input = json!({});
+    let answers = join_all((0..8).map(|_| hold.call(REQUEST, Some(&sailor), &input))).await;
+    let created = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(created, 1);
+    assert!(answers.iter().all(|answer| answer.status.is_success()), "{answers:?}");
+    let membership = Access::new(hold.hold.repo().clone())
+        .membership(&sailor.did)
+        .await
+        .expect("readable");
+    assert!(matches!(membership, Membership::Crew(_)));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn tiers_and_quota_are_there_without_limits() {
+    let hold = TestHold::start(Setup::default()).await;
+    assert_eq!(hold.query("io.atcr.hold.listTiers").await.ok(), json!({ "tiers": [] }));
+    let quota = hold
+        .query("io.atcr.hold.getQuota?userDid=did:plc:7iza6de2dwap2sbkpav7c6c6")
+        .await
+        .ok();
+    assert_eq!(
+        quota,
+        json!({ "userDid": "did:plc:7iza6de2dwap2sbkpav7c6c6", "uniqueBlobs": 0, "totalSize": 0 })
+    );
+    let bad = hold.query("io.atcr.hold.getQuota?userDid=alice.test").await;
+    assert_eq!(bad.error(), (400, "InvalidUserDid"));
+    hold.stop().await;
+}

@@ -1,0 +1,262 @@
+//! [`TestHold`]: the real routes on a real listener, over a folder of its own, with identities kept in memory.
+
+pub mod identities;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use atcr_atproto::clock::{Clock, SystemClock};
+use atcr_atproto::crypto::Curve;
+use atcr_atproto::lexicon::crew::CrewRecord;
+use atcr_atproto::syntax::Did;
+use atcr_config::serve::serve;
+use atcr_config::{Problems, Shutdown};
+use atcr_hold::compose::{Hold, Surroundings};
+use atcr_hold::config::{HoldConfig, HoldSettings};
+use atcr_hold_pds::records::crew;
+use atcr_oci::{Algorithm, Digest};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use identities::{Account, Identities};
+
+/// How long a test waits for the hold to finish what is in flight.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// How a hold differs from the default: private, and closed to new crew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup {
+    pub public: bool,
+    pub allow_all_crew: bool,
+}
+
+/// A hold that is serving. Ask it to [`TestHold::stop`], which checks that it comes down cleanly.
+pub struct TestHold {
+    pub identities: Arc<Identities>,
+    pub captain: Account,
+    pub appview: Account,
+    pub settings: HoldSettings,
+    pub dir: TempDir,
+    pub hold: Hold,
+    pub clock: Arc<dyn Clock>,
+    http: Client,
+    shutdown: Shutdown,
+}
+
+impl TestHold {
+    pub async fn start(setup: Setup) -> Self {
+        let identities = Arc::new(Identities::default());
+        let captain = identities.account("captain", Curve::K256);
+        let appview = identities.account("appview", Curve::P256);
+        let dir = tempfile::tempdir().expect("a folder");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let mut config = HoldConfig::default();
+        config.server.addr = addr.to_string();
+        config.server.public_url = format!("http://{addr}");
+        config.server.test_mode = true;
+        config.server.public = setup.public;
+        config.server.appview_did = appview.did.to_string();
+        config.registration.owner_did = captain.did.to_string();
+        config.registration.allow_all_crew = setup.allow_all_crew;
+        config.database.path = dir.path().join("data").display().to_string();
+        let settings = settings(&config);
+        Self::serve(identities, captain, appview, settings, dir, listener).await
+    }
+
+    async fn serve(
+        identities: Arc<Identities>,
+        captain: Account,
+        appview: Account,
+        settings: HoldSettings,
+        dir: TempDir,
+        listener: TcpListener,
+    ) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let surroundings = Surroundings {
+            clock: clock.clone(),
+            resolver: identities.clone(),
+        };
+        let hold = Hold::open(&settings, surroundings).await.expect("the hold opens");
+        let shutdown = Shutdown::new();
+        shutdown.spawn(serve(listener, hold.router(), shutdown.clone()));
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .build()
+            .expect("a client");
+        Self {
+            identities,
+            captain,
+            appview,
+            settings,
+            dir,
+            hold,
+            clock,
+            http,
+            shutdown,
+        }
+    }
+
+    /// Stops the hold and starts it again on the same folder, with settings that `change` has changed.
+    pub async fn restart(self, change: impl FnOnce(&mut HoldSettings)) -> Self {
+        let addr: SocketAddr = self.settings.listen;
+        let Self {
+            identities,
+            captain,
+            appview,
+            mut settings,
+            dir,
+            hold,
+            shutdown,
+            ..
+        } = self;
+        shutdown.begin();
+        assert!(shutdown.drain(GRACE).await, "the hold finishes by itself");
+        hold.close().await;
+        change(&mut settings);
+        let listener = TcpListener::bind(addr).await.expect("the same port");
+        Self::serve(identities, captain, appview, settings, dir, listener).await
+    }
+
+    pub async fn stop(self) {
+        self.shutdown.begin();
+        assert!(self.shutdown.drain(GRACE).await, "the hold finishes by itself");
+        self.hold.close().await;
+    }
+
+    pub fn did(&self) -> &Did {
+        &self.settings.did
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.settings.data_dir.clone()
+    }
+
+    /// An account with a crew record of these permissions.
+    pub async fn crew(&self, name: &str, permissions: &[&str]) -> Account {
+        let account = self.identities.account(name, Curve::K256);
+        let record = CrewRecord::new(
+            account.did.clone(),
+            "member",
+            permissions.iter().copied(),
+            self.clock.now_datetime(),
+        );
+        crew::ensure(self.hold.repo(), &record).await.expect("the record is written");
+        account
+    }
+
+    /// A service token for this hold, of the kind the AppView's scopes ask for.
+    pub fn token(&self, account: &Account) -> String {
+        account.token(self.did(), Some("com.atproto.repo.getRecord"), self.clock.now())
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let base = self.settings.public_url.as_str().trim_end_matches('/');
+        self.http.request(method, format!("{base}{path}"))
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    /// A procedure, called by `caller` or by nobody.
+    pub async fn call(&self, nsid: &str, caller: Option<&Account>, input: &Value) -> Answer {
+        let mut request = self.request(Method::POST, &format!("/xrpc/{nsid}")).json(input);
+        if let Some(account) = caller {
+            request = request.bearer_auth(self.token(account));
+        }
+        Answer::of(request).await
+    }
+
+    /// A query that anybody may ask.
+    pub async fn query(&self, nsid_and_parameters: &str) -> Answer {
+        Answer::of(self.get(&format!("/xrpc/{nsid_and_parameters}"))).await
+    }
+}
+
+/// Settings out of a configuration that must be right.
+pub fn settings(config: &HoldConfig) -> HoldSettings {
+    let mut problems = Problems::default();
+    HoldSettings::parse(config, &mut problems).unwrap_or_else(|| panic!("{:?}", problems.into_vec()))
+}
+
+/// Status and JSON body.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Value,
+}
+
+impl Answer {
+    pub async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.expect("an answer");
+        let status = response.status();
+        let text = response.text().await.expect("a body");
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Self { status, body }
+    }
+
+    /// The output of a call that succeeded.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert!(self.status.is_success(), "{self:?}");
+        self.body
+    }
+
+    /// Status and error name of a call that was refused.
+    pub fn error(&self) -> (u16, &str) {
+        (self.status.as_u16(), self.body["error"].as_str().unwrap_or_default())
+    }
+
+    pub fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
+    }
+}
+
+impl TestHold {
+    /// Begins an upload and sends its one part; the input of `completeUpload` but for the digest.
+    pub async fn send_blob(&self, caller: &Account, bytes: &[u8]) -> Value {
+        let begun = self
+            .call(
+                "io.atcr.hold.initiateUpload",
+                Some(caller),
+                &json!({ "digest": "uploads/temp-1" }),
+            )
+            .await
+            .ok();
+        let url = begun["part"]["url"].as_str().expect("a URL");
+        let sent = self
+            .http
+            .put(url)
+            .body(bytes.to_vec())
+            .send()
+            .await
+            .expect("an answer");
+        assert!(sent.status().is_success(), "{sent:?}");
+        let etag = sent.headers()["etag"].to_str().expect("text");
+        json!({ "uploadId": begun["uploadId"], "parts": [{ "partNumber": 1, "etag": etag }] })
+    }
+
+    /// The bytes at a signed URL.
+    pub async fn follow(&self, url: &str) -> Vec<u8> {
+        let response = self.http.get(url).send().await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+        response.bytes().await.expect("a body").to_vec()
+    }
+
+    /// Uploads a blob as `caller`; its digest.
+    pub async fn put_blob(&self, caller: &Account, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        let mut input = self.send_blob(caller, bytes).await;
+        input["digest"] = json!(digest);
+        self.call("io.atcr.hold.completeUpload", Some(caller), &input)
+            .await
+            .ok();
+        digest
+    }
+}

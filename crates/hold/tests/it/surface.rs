@@ -1,0 +1,148 @@
+//! What every caller meets: identity documents, health, CORS, request ids, refusals in XRPC's form.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Setup, TestHold};
+
+#[tokio::test]
+async fn the_hold_says_who_it_is() {
+    let hold = TestHold::start(Setup::default()).await;
+    let did = hold.did().clone();
+    let document = Answer::of(hold.get("/.well-known/did.json")).await.ok();
+    assert_eq!(document["id"], did.as_str());
+    assert_eq!(document["service"][1]["type"], "AtcrHoldService");
+    let text = Answer::of(hold.get("/.well-known/atproto-did")).await.ok();
+    assert_eq!(text, Value::String(did.to_string()));
+    let landing = Answer::of(hold.get("/")).await.ok();
+    assert!(landing.as_str().is_some_and(|text| text.contains(did.as_str())));
+    assert_eq!(Answer::of(hold.get("/robots.txt")).await.status, 200);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn it_is_live_and_ready_until_the_repository_closes() {
+    let hold = TestHold::start(Setup::default()).await;
+    assert_eq!(Answer::of(hold.get("/livez")).await.status, 200);
+    let ready = Answer::of(hold.get("/readyz")).await;
+    assert_eq!(ready.status, 200);
+    assert_eq!(
+        ready.body,
+        json!({ "database": "ok", "repository": "ok", "store": "ok" })
+    );
+    assert!(hold.query("_health").await.ok()["version"].is_string());
+
+    std::fs::rename(
+        hold.data_dir().join("objects"),
+        hold.data_dir().join("elsewhere"),
+    )
+    .expect("renamed");
+    let ready = Answer::of(hold.get("/readyz")).await;
+    assert_eq!(ready.status, 503);
+    assert_eq!(
+        ready.body,
+        json!({ "database": "ok", "repository": "ok", "store": "failed" })
+    );
+    assert_eq!(Answer::of(hold.get("/livez")).await.status, 200);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn refusals_have_the_form_of_xrpc() {
+    let hold = TestHold::start(Setup::default()).await;
+    let unknown = hold.query("io.atcr.hold.noSuchMethod").await;
+    assert_eq!(unknown.error(), (501, "MethodNotImplemented"));
+    let upload_part = Answer::of(hold.request(Method::PUT, "/xrpc/io.atcr.hold.uploadPart")).await;
+    assert_eq!(upload_part.error(), (501, "MethodNotImplemented"));
+    let verb = hold.query("io.atcr.hold.initiateUpload").await;
+    assert_eq!(verb.error(), (405, "InvalidRequest"));
+    let post = |body: Vec<u8>| {
+        hold.request(Method::POST, "/xrpc/io.atcr.hold.initiateUpload")
+            .bearer_auth(hold.token(&hold.captain))
+            .body(body)
+    };
+    let rubbish = Answer::of(post(b"{not json".to_vec())).await;
+    assert_eq!(rubbish.error(), (400, "InvalidRequest"));
+    let huge = Answer::of(post(vec![b' '; 6 * 1024 * 1024])).await;
+    assert_eq!(huge.error(), (413, "PayloadTooLarge"));
+    // Nothing is read of a stranger's body.
+    let request = hold
+        .request(Method::POST, "/xrpc/io.atcr.hold.initiateUpload")
+        .body("{not json");
+    assert_eq!(Answer::of(request).await.error(), (401, "AuthRequired"));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_any_origin_may_call() {
+    let hold = TestHold::start(Setup::default()).await;
+    for path in ["/xrpc/io.atcr.hold.requestCrew", "/.well-known/did.json"] {
+        let preflight = hold
+            .request(Method::OPTIONS, path)
+            .header("origin", "https://example.com")
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,dpop,x-upload-id,x-part-number")
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(preflight.status(), StatusCode::OK);
+        assert_eq!(preflight.headers()["access-control-allow-origin"], "*");
+        let allowed = preflight.headers()["access-control-allow-headers"]
+            .to_str()
+            .expect("text")
+            .to_owned();
+        for header in ["authorization", "dpop", "x-upload-id", "x-part-number"] {
+            assert!(allowed.contains(header), "{header} in {allowed}");
+        }
+    }
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn every_answer_has_a_request_id_and_takes_over_a_harmless_one() {
+    let hold = TestHold::start(Setup::default()).await;
+    let id_of = async |sent: Option<&str>| {
+        let mut request = hold.get("/livez");
+        if let Some(id) = sent {
+            request = request.header("x-request-id", id);
+        }
+        let response = request.send().await.expect("an answer");
+        response.headers()["x-request-id"]
+            .to_str()
+            .expect("text")
+            .to_owned()
+    };
+    assert_eq!(id_of(Some("appview-42")).await, "appview-42");
+    let own = id_of(None).await;
+    assert_eq!(own.len(), 36);
+    assert_ne!(id_of(Some("no spaces, please")).await, "no spaces, please");
+    assert_eq!(id_of(Some(&"x".repeat(65))).await.len(), 36);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_failure_of_the_hold_tells_its_request_id_and_no_more() {
+    let hold = TestHold::start(Setup {
+        public: true,
+        ..Setup::default()
+    })
+    .await;
+    hold.hold.repo().close().await;
+    let response = hold
+        .request(Method::POST, "/xrpc/io.atcr.hold.notifyManifest")
+        .bearer_auth(hold.token(&hold.captain))
+        .header("x-request-id", "trace-me")
+        .json(&json!({
+            "repository": "app", "userDid": hold.captain.did, "manifest": {},
+            "manifestDigest": format!("sha256:{:064}", 0),
+        }))
+        .send()
+        .await
+        .expect("an answer");
+    assert!(response.status().is_server_error());
+    let body: Value = response.json().await.expect("JSON");
+    let message = body["message"].as_str().expect("a message");
+    assert!(message.contains("trace-me"), "{message}");
+    assert!(!message.contains("repo") && !message.contains('/'), "{message}");
+    hold.stop().await;
+}
