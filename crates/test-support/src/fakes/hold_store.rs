@@ -310,9 +310,9 @@ impl Inner {
             return Ok(());
         }
         match token {
-            None => Err(error(StatusCode::UNAUTHORIZED, "AuthRequired", "no token")),
+            None => Err(Box::new(error(StatusCode::UNAUTHORIZED, "AuthRequired", "no token"))),
             Some(token) if self.refused_tokens.contains(token) => {
-                Err(error(StatusCode::UNAUTHORIZED, "AuthRequired", "bad token"))
+                Err(Box::new(error(StatusCode::UNAUTHORIZED, "AuthRequired", "bad token")))
             }
             Some(token) => {
                 let known = |members: &HashSet<String>| {
@@ -321,11 +321,11 @@ impl Inner {
                 if self.members.as_ref().is_none_or(known) {
                     Ok(())
                 } else {
-                    Err(error(
+                    Err(Box::new(error(
                         StatusCode::FORBIDDEN,
                         "Forbidden",
                         "user is not a crew member",
-                    ))
+                    )))
                 }
             }
         }
@@ -393,7 +393,7 @@ async fn part_url(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
         return *refusal;
     }
     if !inner.uploads.contains_key(id) {
-        return *error(StatusCode::NOT_FOUND, "InvalidUploadId", "no such upload");
+        return error(StatusCode::NOT_FOUND, "InvalidUploadId", "no such upload");
     }
     let url = shared.url(&format!("/store/parts/{id}/{number}?sig=secret"));
     axum::Json(json!({ "url": url, "method": "PUT", "headers": { "x-store": "please" } })).into_response()
@@ -479,7 +479,7 @@ async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
             .into_response();
     }
     let Some(upload) = inner.uploads.get(&id) else {
-        return *error(StatusCode::NOT_FOUND, "InvalidUploadId", "no such upload");
+        return error(StatusCode::NOT_FOUND, "InvalidUploadId", "no such upload");
     };
     let named: Vec<(u64, &str)> = input["parts"]
         .as_array()
@@ -498,7 +498,7 @@ async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
         .map(|(number, (etag, _))| (u64::from(*number), etag.as_str()))
         .collect();
     if named.is_empty() || named != stored {
-        return *error(
+        return error(
             StatusCode::BAD_REQUEST,
             "MissingParts",
             "the parts named are not the parts sent",
@@ -516,7 +516,7 @@ async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
         .collect();
     if sizes[..sizes.len() - 1].iter().any(|size| *size < min) {
         inner.violations.push(format!("parts of {sizes:?} bytes"));
-        return *error(StatusCode::BAD_REQUEST, "CompletionFailed", "EntityTooSmall");
+        return error(StatusCode::BAD_REQUEST, "CompletionFailed", "EntityTooSmall");
     }
     let bytes = upload
         .parts
@@ -527,7 +527,7 @@ async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
     inner.uploads.remove(&id);
     // A silent hold believes what it is told.
     if inner.kind != StoreKind::Silent && digest_like(&digest, &bytes) != digest {
-        return *error(StatusCode::BAD_REQUEST, "InvalidDigest", "other content");
+        return error(StatusCode::BAD_REQUEST, "InvalidDigest", "other content");
     }
     inner.blobs.insert(digest.clone(), bytes.into());
     drop(inner);
@@ -548,7 +548,7 @@ async fn abort(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byte
         .remove(input["uploadId"].as_str().unwrap_or_default())
     {
         Some(_) => axum::Json(json!({ "status": "aborted" })).into_response(),
-        None => *error(StatusCode::NOT_FOUND, "InvalidUploadId", "no such upload"),
+        None => error(StatusCode::NOT_FOUND, "InvalidUploadId", "no such upload"),
     }
 }
 
@@ -567,7 +567,7 @@ async fn get_blob(
         return *refusal;
     }
     let Some(bytes) = inner.blobs.get(&digest) else {
-        return *error(StatusCode::NOT_FOUND, "BlobNotFound", "no such blob");
+        return error(StatusCode::NOT_FOUND, "BlobNotFound", "no such blob");
     };
     let url = shared.url(&format!("/store/blobs/{digest}?sig=secret"));
     if query.contains_key("method") {
@@ -621,8 +621,8 @@ async fn store_blob(
         .into_response()
 }
 
-fn error(status: StatusCode, name: &str, message: &str) -> Box<Response> {
-    Box::new((status, axum::Json(json!({ "error": name, "message": message }))).into_response())
+fn error(status: StatusCode, name: &str, message: &str) -> Response {
+    (status, axum::Json(json!({ "error": name, "message": message }))).into_response()
 }
 
 /// Ends the connection of the request that is being answered: the unwinding takes the connection's task along, and unlike a panic it
@@ -641,5 +641,5 @@ fn digest_like(like: &str, bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    data_encoding::HEXLOWER.encode(bytes)
 }

@@ -11,6 +11,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::RegistryCall;
+use crate::edge::dialect::oci;
 use crate::registry::access::Push;
 use crate::registry::error::RegistryError;
 use crate::registry::upload::{StoredBlob, UploadBody, UploadProgress, Uploads};
@@ -24,11 +25,19 @@ pub async fn handle(state: &AppState, call: RegistryCall) -> Result<Response, Re
     respond(&state.uploads, call).await
 }
 
-/// [`handle`] with just the use case it needs.
+/// [`handle`] with just the use case it needs. A chunk out of order is answered here: the answer says where the session stands.
 ///
 /// # Errors
-/// As [`handle`].
+/// As [`handle`], without `ChunkOutOfOrder`.
 pub async fn respond(uploads: &Uploads, call: RegistryCall) -> Result<Response, RegistryError> {
+    let name = call.context.name.clone();
+    match answer(uploads, call).await {
+        Err(error @ RegistryError::ChunkOutOfOrder { .. }) => out_of_order(&name, &error),
+        answered => answered,
+    }
+}
+
+async fn answer(uploads: &Uploads, call: RegistryCall) -> Result<Response, RegistryError> {
     let grant = call.grant::<Push>()?;
     let name = &call.context.name;
     match &call.request {
@@ -129,6 +138,17 @@ fn progress(
             .header(RANGE, format!("0-{}", progress.offset.saturating_sub(1)))
             .header(DOCKER_UPLOAD_UUID, progress.session.as_str()),
     )
+}
+
+/// 416 with the two headers that let the client go on from where the session stands.
+fn out_of_order(name: &RepositoryName, error: &RegistryError) -> Result<Response, RegistryError> {
+    let mut response = oci::response(error, None);
+    if let RegistryError::ChunkOutOfOrder { session, received, .. } = error {
+        let stands = UploadProgress { session: session.clone(), offset: *received };
+        let progress = progress(response.status(), name, &stands)?;
+        response.headers_mut().extend(progress.into_parts().0.headers);
+    }
+    Ok(response)
 }
 
 fn stored(name: &RepositoryName, blob: &StoredBlob) -> Result<Response, RegistryError> {
