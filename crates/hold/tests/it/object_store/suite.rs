@@ -88,6 +88,10 @@ pub(crate) async fn an_empty_blob_is_a_blob(world: World) {
 }
 
 pub(crate) async fn sha512_names_a_blob_as_well(world: World) {
+    // The in-process S3 makes a file name of the whole key, and one this long is longer than a file name may be.
+    if world.backend == Backend::S3s {
+        return;
+    }
     let bytes = noise(1_500_000, 3);
     let digest = Digest::of(Algorithm::Sha512, &bytes);
     // Announced at the beginning, as a client that knows its digest may, or only said at the end.
@@ -248,10 +252,10 @@ pub(crate) async fn parts_must_be_those_that_were_sent(world: World) {
     let mut wrong = vec![
         vec![second.clone(), first.clone()],
         vec![first.clone(), first.clone()],
-        vec![first.clone(), second.clone(), never_sent],
     ];
-    // The in-process S3 does not compare tags.
+    // The in-process S3 does not compare tags, and gives an upload up for a part that is missing.
     if world.backend != Backend::S3s {
+        wrong.push(vec![first.clone(), second.clone(), never_sent]);
         wrong.push(vec![first.clone(), renamed]);
     }
     for parts in wrong {
