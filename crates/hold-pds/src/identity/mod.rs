@@ -78,6 +78,13 @@ impl HoldIdentity {
         &self.did
     }
 
+    /// Whether `text` is the hold's DID. A port may be written unescaped, as older files have it, and as it arrives from a
+    /// client that does not escape the `%` in a query.
+    #[must_use]
+    pub fn has_did(&self, text: &str) -> bool {
+        text == self.did.as_str() || text.strip_prefix("did:web:") == Some(self.handle.as_str())
+    }
+
     /// The hold's name: its host, and its port if it has one (`172.28.0.3:8080`). Not always a handle in atproto's sense.
     #[must_use]
     pub fn handle(&self) -> &str {

@@ -15,6 +15,8 @@ fn a_port_is_escaped_in_the_did_and_plain_in_the_handle() {
     assert_eq!(hold.did().as_str(), "did:web:172.28.0.3%3A8080");
     assert_eq!(hold.handle(), "172.28.0.3:8080");
     assert_eq!(hold.endpoint(), "http://172.28.0.3:8080");
+    assert!(hold.has_did("did:web:172.28.0.3%3A8080") && hold.has_did("did:web:172.28.0.3:8080"));
+    assert!(!hold.has_did("did:web:172.28.0.3") && !hold.has_did("172.28.0.3:8080"));
 }
 
 #[test]

@@ -75,7 +75,8 @@ impl TokenVerifier {
     /// The account behind the service token in `parts`, for the method that its path names.
     async fn signed_in(&self, parts: &Parts) -> Result<Did, AuthError> {
         let token = bearer(parts)?;
-        let nsid = parts.uri.path().strip_prefix("/xrpc/").unwrap_or_default();
+        // A nested router has taken `/xrpc` away, an outer one would not have.
+        let nsid = parts.uri.path().rsplit('/').next().unwrap_or_default();
         let now = self.clock.now();
         let verified = verify_service_token(token, &self.own_did, nsid, self.resolver.as_ref(), now).await?;
         Ok(verified.did)

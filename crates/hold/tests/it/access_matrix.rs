@@ -109,7 +109,10 @@ async fn everybody_may_do_what_the_matrix_says_and_nothing_else() {
 async fn read(hold: &TestHold, row: &Row, public: bool, digest: &str) {
     let may = public || row.reads_private;
     let caller = format!("{} (public: {public})", row.caller);
-    let path = format!("/xrpc/com.atproto.sync.getBlob?did={}&cid={digest}", hold.captain.did);
+    let path = format!(
+        "/xrpc/com.atproto.sync.getBlob?did={}&cid={digest}",
+        hold.captain.did
+    );
     let asked = [
         (Method::GET, String::new(), StatusCode::TEMPORARY_REDIRECT),
         (Method::HEAD, String::new(), StatusCode::OK),
@@ -140,10 +143,17 @@ async fn read(hold: &TestHold, row: &Row, public: bool, digest: &str) {
 }
 
 async fn write(hold: &TestHold, row: &Row) {
-    let did = row.account.as_ref().map_or("did:web:nobody.test", |account| account.did.as_str());
+    let did = row
+        .account
+        .as_ref()
+        .map_or("did:web:nobody.test", |account| account.did.as_str());
     // (method, input, what somebody with the permission is answered)
     let doors = [
-        ("io.atcr.hold.initiateUpload", json!({ "digest": "uploads/temp-2" }), 200),
+        (
+            "io.atcr.hold.initiateUpload",
+            json!({ "digest": "uploads/temp-2" }),
+            200,
+        ),
         (
             "io.atcr.hold.getPartUploadUrl",
             json!({ "uploadId": "unknown", "partNumber": 1 }),
@@ -167,7 +177,12 @@ async fn write(hold: &TestHold, row: &Row) {
     for (nsid, input, allowed) in doors {
         let answer = hold.call(nsid, row.account.as_ref(), &input).await;
         if row.writes {
-            assert_eq!(answer.status.as_u16(), allowed, "{} at {nsid}: {answer:?}", row.caller);
+            assert_eq!(
+                answer.status.as_u16(),
+                allowed,
+                "{} at {nsid}: {answer:?}",
+                row.caller
+            );
         } else {
             assert_refused(&answer, refusal(row, WRITE, WRITE), nsid, &row.caller);
         }
@@ -191,7 +206,12 @@ async fn administer(hold: &TestHold, row: &Row) {
         }
         let answer = hold.call(nsid, row.account.as_ref(), &input).await;
         if row.administers {
-            assert_eq!(answer.status, StatusCode::OK, "{} at {nsid}: {answer:?}", row.caller);
+            assert_eq!(
+                answer.status,
+                StatusCode::OK,
+                "{} at {nsid}: {answer:?}",
+                row.caller
+            );
         } else {
             assert_refused(&answer, refusal(row, ADMIN, ADMIN), nsid, &row.caller);
         }

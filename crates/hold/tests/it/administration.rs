@@ -34,15 +34,29 @@ async fn a_member_is_added_changed_and_removed_with_effect_at_once() {
             == 200
     };
     assert!(!may_write().await);
-    let created = write(&hold, "createRecord", json!({ "record": member(&sailor, &["blob:write"]) }))
-        .await
-        .ok();
+    let created = write(
+        &hold,
+        "createRecord",
+        json!({ "record": member(&sailor, &["blob:write"]) }),
+    )
+    .await
+    .ok();
     assert_eq!(created["validationStatus"], "valid");
     assert!(may_write().await);
 
-    let twice = write(&hold, "createRecord", json!({ "record": member(&sailor, &[]), "rkey": "other" })).await;
+    let twice = write(
+        &hold,
+        "createRecord",
+        json!({ "record": member(&sailor, &[]), "rkey": "other" }),
+    )
+    .await;
     assert_eq!(twice.error(), (409, "RecordExists"));
-    let elsewhere = write(&hold, "putRecord", json!({ "record": member(&sailor, &[]), "rkey": "other" })).await;
+    let elsewhere = write(
+        &hold,
+        "putRecord",
+        json!({ "record": member(&sailor, &[]), "rkey": "other" }),
+    )
+    .await;
     assert_eq!(elsewhere.error(), (409, "RecordExists"));
 
     let rkey = created["uri"]
@@ -50,19 +64,22 @@ async fn a_member_is_added_changed_and_removed_with_effect_at_once() {
         .and_then(|uri| uri.rsplit('/').next())
         .expect("a key")
         .to_owned();
-    let put = |permissions: &[&str], swap: Value| {
-        json!({ "record": member(&sailor, permissions), "rkey": rkey, "swapRecord": swap })
-    };
+    let put = |permissions: &[&str], swap: Value| json!({ "record": member(&sailor, permissions), "rkey": rkey, "swapRecord": swap });
     let stale = write(&hold, "putRecord", put(&["blob:read"], Value::Null)).await;
     assert_eq!(stale.error(), (409, "InvalidSwap"));
-    let changed = write(&hold, "putRecord", put(&["blob:read"], created["cid"].clone())).await.ok();
+    let changed = write(&hold, "putRecord", put(&["blob:read"], created["cid"].clone()))
+        .await
+        .ok();
     assert_ne!(changed["cid"], created["cid"]);
     assert!(!may_write().await);
 
     let delete = json!({ "rkey": rkey });
     let deleted = write(&hold, "deleteRecord", delete.clone()).await.ok();
     let again = write(&hold, "deleteRecord", delete).await.ok();
-    assert_eq!(deleted["commit"], again["commit"], "nothing left to delete is no commit");
+    assert_eq!(
+        deleted["commit"], again["commit"],
+        "nothing left to delete is no commit"
+    );
     let gone = hold
         .query(&format!(
             "com.atproto.repo.getRecord?repo={}&collection=io.atcr.hold.crew&rkey={rkey}",
@@ -86,11 +103,23 @@ async fn the_captain_record_and_the_holds_own_bookkeeping_are_out_of_reach() {
             "putRecord",
             json!({ "collection": "io.atcr.hold.captain", "rkey": "self", "record": captain }),
         ),
-        ("deleteRecord", json!({ "collection": "io.atcr.hold.captain", "rkey": "self" })),
-        ("createRecord", json!({ "collection": "io.atcr.hold.layer", "record": {} })),
+        (
+            "deleteRecord",
+            json!({ "collection": "io.atcr.hold.captain", "rkey": "self" }),
+        ),
+        (
+            "createRecord",
+            json!({ "collection": "io.atcr.hold.layer", "record": {} }),
+        ),
         ("createRecord", json!({ "record": { "member": "nobody" } })),
-        ("createRecord", json!({ "record": { "$type": "io.atcr.hold.stats" } })),
-        ("putRecord", json!({ "rkey": "..", "record": member(&sailor, &[]) })),
+        (
+            "createRecord",
+            json!({ "record": { "$type": "io.atcr.hold.stats" } }),
+        ),
+        (
+            "putRecord",
+            json!({ "rkey": "..", "record": member(&sailor, &[]) }),
+        ),
         (
             "createRecord",
             json!({ "record": member(&sailor, &[]), "swapCommit": "latest" }),

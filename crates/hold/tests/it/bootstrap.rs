@@ -40,8 +40,17 @@ async fn the_first_start_makes_the_captain_crew() {
     let owner = &crew["records"][0]["value"];
     assert_eq!(owner["member"], hold.captain.did.as_str());
     assert_eq!(owner["role"], "owner");
-    assert_eq!(owner["permissions"], json!(["blob:read", "blob:write", "crew:admin"]));
-    let commits = hold.hold.repo().events_after(0, 10).await.expect("readable").len();
+    assert_eq!(
+        owner["permissions"],
+        json!(["blob:read", "blob:write", "crew:admin"])
+    );
+    let commits = hold
+        .hold
+        .repo()
+        .events_after(0, 10)
+        .await
+        .expect("readable")
+        .len();
     assert!(commits <= 2, "captain and crew are one commit");
 
     let mode = |path: &str| {
@@ -66,7 +75,10 @@ async fn a_restart_changes_the_captain_record_only_where_the_settings_changed() 
         commit,
         "nothing changed, nothing written"
     );
-    assert_eq!(hold.query("com.atproto.server.describeServer").await.ok(), document);
+    assert_eq!(
+        hold.query("com.atproto.server.describeServer").await.ok(),
+        document
+    );
 
     let hold = hold
         .restart(|settings| {
@@ -116,7 +128,9 @@ async fn two_holds_do_not_share_a_folder() {
         clock: hold.clock.clone(),
         resolver: hold.identities.clone(),
     };
-    let error = Hold::open(&hold.settings, surroundings).await.expect_err("locked");
+    let error = Hold::open(&hold.settings, surroundings)
+        .await
+        .expect_err("locked");
     assert!(matches!(error, StartError::Repo(_)), "{error}");
     hold.stop().await;
 }

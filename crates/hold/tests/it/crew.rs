@@ -91,7 +91,10 @@ async fn a_closed_hold_takes_nobody_but_knows_its_own() {
     let member = hold.crew("member", &["blob:read"]).await;
     for account in [&member, &hold.captain] {
         let known = hold.call(REQUEST, Some(account), &json!({})).await;
-        assert_eq!((known.status.as_u16(), &known.body["status"]), (200, &json!("already_member")));
+        assert_eq!(
+            (known.status.as_u16(), &known.body["status"]),
+            (200, &json!("already_member"))
+        );
     }
     hold.stop().await;
 }
@@ -106,12 +109,19 @@ async fn joining_many_times_at_once_makes_one_record() {
     let sailor = hold.identities.account("sailor", Curve::K256);
     let answers = join_all((0..8).map(|_| hold.call(REQUEST, Some(&sailor), &Value::Null))).await;
     // `null` is no input; an empty object is.
-    assert!(answers.iter().all(|answer| answer.error() == (400, "InvalidRequest")));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.error() == (400, "InvalidRequest"))
+    );
     let input = json!({});
     let answers = join_all((0..8).map(|_| hold.call(REQUEST, Some(&sailor), &input))).await;
     let created = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(created, 1);
-    assert!(answers.iter().all(|answer| answer.status.is_success()), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| answer.status.is_success()),
+        "{answers:?}"
+    );
     let membership = Access::new(hold.hold.repo().clone())
         .membership(&sailor.did)
         .await
@@ -123,7 +133,10 @@ async fn joining_many_times_at_once_makes_one_record() {
 #[tokio::test]
 async fn tiers_and_quota_are_there_without_limits() {
     let hold = TestHold::start(Setup::default()).await;
-    assert_eq!(hold.query("io.atcr.hold.listTiers").await.ok(), json!({ "tiers": [] }));
+    assert_eq!(
+        hold.query("io.atcr.hold.listTiers").await.ok(),
+        json!({ "tiers": [] })
+    );
     let quota = hold
         .query("io.atcr.hold.getQuota?userDid=did:plc:7iza6de2dwap2sbkpav7c6c6")
         .await

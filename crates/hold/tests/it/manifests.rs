@@ -121,7 +121,10 @@ async fn pushes_and_pulls_are_counted_by_repository() {
     assert_eq!(stats.len(), 1);
     assert_eq!(stats[0]["ownerDid"], sailor.did.as_str());
     assert_eq!(stats[0]["repository"], "team/app");
-    assert_eq!((&stats[0]["pushCount"], &stats[0]["pullCount"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&stats[0]["pushCount"], &stats[0]["pullCount"]),
+        (&json!(1), &json!(1))
+    );
 
     let anonymous = hold.call(NOTIFY, None, &pull).await;
     assert_eq!(anonymous.error(), (401, "AuthRequired"));
@@ -190,16 +193,28 @@ async fn a_notice_that_cannot_be_believed_changes_nothing() {
         input
     };
     let rows = [
-        (changed("/userDid", json!(hold.captain.did)), (403, "UserMismatch")),
+        (
+            changed("/userDid", json!(hold.captain.did)),
+            (403, "UserMismatch"),
+        ),
         (changed("/operation", json!("delete")), (400, "InvalidOperation")),
         (changed("/repository", json!("")), (400, "InvalidRequest")),
-        (changed("/repository", json!("x".repeat(257))), (400, "InvalidRequest")),
-        (changed("/manifestDigest", json!("sha256:zz")), (400, "InvalidRequest")),
+        (
+            changed("/repository", json!("x".repeat(257))),
+            (400, "InvalidRequest"),
+        ),
+        (
+            changed("/manifestDigest", json!("sha256:zz")),
+            (400, "InvalidRequest"),
+        ),
         (
             changed("/manifest/layers/0/digest", json!("latest")),
             (400, "InvalidRequest"),
         ),
-        (changed("/manifest/layers/0/size", json!(-1)), (400, "InvalidRequest")),
+        (
+            changed("/manifest/layers/0/size", json!(-1)),
+            (400, "InvalidRequest"),
+        ),
         (
             changed("/manifest/layers/0/size", json!(u64::MAX)),
             (400, "InvalidRequest"),
@@ -209,7 +224,10 @@ async fn a_notice_that_cannot_be_believed_changes_nothing() {
             (400, "InvalidRequest"),
         ),
         (
-            changed("/manifest/layers", json!(vec![good["manifest"]["layers"][0].clone(); 5000])),
+            changed(
+                "/manifest/layers",
+                json!(vec![good["manifest"]["layers"][0].clone(); 5000]),
+            ),
             (400, "InvalidRequest"),
         ),
     ];
@@ -225,6 +243,9 @@ async fn a_notice_that_cannot_be_believed_changes_nothing() {
     bare.as_object_mut().expect("an object").remove("operation");
     bare["manifest"] = json!({});
     let told = hold.call(NOTIFY, Some(&sailor), &bare).await.ok();
-    assert_eq!((&told["operation"], &told["layersCreated"]), (&json!("push"), &json!(0)));
+    assert_eq!(
+        (&told["operation"], &told["layersCreated"]),
+        (&json!("push"), &json!(0))
+    );
     hold.stop().await;
 }

@@ -125,7 +125,8 @@ async fn what_is_not_there_has_its_name() {
             (404, "RecordNotFound"),
         ),
         (
-            "com.atproto.repo.getRecord?repo=did:web:x.test&collection=io.atcr.hold.captain&rkey=self".to_owned(),
+            "com.atproto.repo.getRecord?repo=did:web:x.test&collection=io.atcr.hold.captain&rkey=self"
+                .to_owned(),
             (404, "RepoNotFound"),
         ),
         (
@@ -148,10 +149,7 @@ async fn what_is_not_there_has_its_name() {
             format!("com.atproto.sync.getRecord?did={did}&collection=io.atcr.hold.crew&rkey=.."),
             (400, "InvalidRequest"),
         ),
-        (
-            "com.atproto.repo.getRecord".to_owned(),
-            (400, "InvalidRequest"),
-        ),
+        ("com.atproto.repo.getRecord".to_owned(), (400, "InvalidRequest")),
         (
             "com.atproto.identity.resolveHandle?handle=someone.test".to_owned(),
             (404, "HandleNotFound"),
@@ -210,7 +208,11 @@ async fn latest(hold: &TestHold) -> (String, Tid) {
 }
 
 async fn car(hold: &TestHold, query: &str) -> Vec<u8> {
-    let response = hold.get(&format!("/xrpc/{query}")).send().await.expect("an answer");
+    let response = hold
+        .get(&format!("/xrpc/{query}"))
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "application/vnd.ipld.car");
     response.bytes().await.expect("a body").to_vec()

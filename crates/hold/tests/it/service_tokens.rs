@@ -18,9 +18,7 @@ async fn bad_headers(hold: &TestHold) -> Vec<(String, &'static str)> {
     let other_hold = "did:web:other.test".parse().expect("a DID");
     let unknown = hold.identities.rotated(captain);
     let bearer = |token: String| format!("Bearer {token}");
-    let claims = |issued: i64, expires: i64| {
-        json!({ "iss": captain.did, "aud": hold.did(), "iat": now.timestamp() + issued, "exp": now.timestamp() + expires })
-    };
+    let claims = |issued: i64, expires: i64| json!({ "iss": captain.did, "aud": hold.did(), "iat": now.timestamp() + issued, "exp": now.timestamp() + expires });
     vec![
         ("Bearer".to_owned(), "InvalidToken"),
         ("Bearer ".to_owned(), "InvalidToken"),
@@ -139,23 +137,35 @@ async fn only_the_trusted_appview_vouches_and_only_for_the_upload_it_names() {
     };
     let token = sign(&hold.appview, Some(proof.clone()));
     let ours = verifier(Some(trusted));
-    assert_eq!(ours.vouched_size(&token, sailor, "upload", &digest).await, Some(1234));
+    assert_eq!(
+        ours.vouched_size(&token, sailor, "upload", &digest).await,
+        Some(1234)
+    );
 
     let other = format!("sha256:{:064}", 8);
     assert_eq!(ours.vouched_size(&token, sailor, "upload", &other).await, None);
     assert_eq!(ours.vouched_size(&token, sailor, "another", &digest).await, None);
-    assert_eq!(ours.vouched_size(&token, hold.did(), "upload", &digest).await, None);
-    assert_eq!(ours.vouched_size("rubbish", sailor, "upload", &digest).await, None);
+    assert_eq!(
+        ours.vouched_size(&token, hold.did(), "upload", &digest).await,
+        None
+    );
+    assert_eq!(
+        ours.vouched_size("rubbish", sailor, "upload", &digest).await,
+        None
+    );
     let without_content = sign(&hold.appview, None);
     assert_eq!(
-        ours.vouched_size(&without_content, sailor, "upload", &digest).await,
+        ours.vouched_size(&without_content, sailor, "upload", &digest)
+            .await,
         None
     );
     let rival = hold.identities.account("rival", Curve::P256);
     let rivals = sign(&rival, Some(proof));
     assert_eq!(ours.vouched_size(&rivals, sailor, "upload", &digest).await, None);
     assert_eq!(
-        verifier(None).vouched_size(&token, sailor, "upload", &digest).await,
+        verifier(None)
+            .vouched_size(&token, sailor, "upload", &digest)
+            .await,
         None
     );
     hold.stop().await;

@@ -32,11 +32,7 @@ async fn it_is_live_and_ready_until_the_repository_closes() {
     );
     assert!(hold.query("_health").await.ok()["version"].is_string());
 
-    std::fs::rename(
-        hold.data_dir().join("objects"),
-        hold.data_dir().join("elsewhere"),
-    )
-    .expect("renamed");
+    std::fs::rename(hold.data_dir().join("objects"), hold.data_dir().join("elsewhere")).expect("renamed");
     let ready = Answer::of(hold.get("/readyz")).await;
     assert_eq!(ready.status, 503);
     assert_eq!(
@@ -81,7 +77,10 @@ async fn a_page_of_any_origin_may_call() {
             .request(Method::OPTIONS, path)
             .header("origin", "https://example.com")
             .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "authorization,dpop,x-upload-id,x-part-number")
+            .header(
+                "access-control-request-headers",
+                "authorization,dpop,x-upload-id,x-part-number",
+            )
             .send()
             .await
             .expect("an answer");

@@ -47,9 +47,17 @@ async fn what_was_uploaded_is_read_back_through_the_redirect() {
             assert_eq!(done, json!({ "status": "completed", "digest": digest }));
         }
 
-        let path = format!("/xrpc/com.atproto.sync.getBlob?did={}&cid={digest}", hold.captain.did);
+        let path = format!(
+            "/xrpc/com.atproto.sync.getBlob?did={}&cid={digest}",
+            hold.captain.did
+        );
         let token = hold.token(&hold.captain);
-        let redirect = hold.get(&path).bearer_auth(&token).send().await.expect("an answer");
+        let redirect = hold
+            .get(&path)
+            .bearer_auth(&token)
+            .send()
+            .await
+            .expect("an answer");
         assert_eq!(redirect.status(), StatusCode::TEMPORARY_REDIRECT);
         assert_eq!(redirect.headers()["cache-control"], "no-store");
         let location = redirect.headers()["location"].to_str().expect("text");
@@ -126,7 +134,11 @@ async fn malformed_input_is_named() {
     .await;
     let rows = [
         ("io.atcr.hold.initiateUpload", json!({}), "InvalidRequest"),
-        ("io.atcr.hold.initiateUpload", json!({ "digest": "" }), "InvalidDigest"),
+        (
+            "io.atcr.hold.initiateUpload",
+            json!({ "digest": "" }),
+            "InvalidDigest",
+        ),
         (
             "io.atcr.hold.initiateUpload",
             json!({ "digest": "../../etc" }),
@@ -167,7 +179,9 @@ async fn malformed_input_is_named() {
         ("did=did:web:a.test", (400, "InvalidRequest")),
     ];
     for (parameters, expected) in blobs {
-        let answer = hold.query(&format!("com.atproto.sync.getBlob?{parameters}")).await;
+        let answer = hold
+            .query(&format!("com.atproto.sync.getBlob?{parameters}"))
+            .await;
         assert_eq!(answer.error(), expected, "{parameters}");
     }
     let digest = hold.put_blob(&hold.captain, b"x").await;

@@ -55,12 +55,7 @@ pub async fn list_records(
     let collection = collection(&input.collection)?;
     let limit = input.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
     let page = repo
-        .list_records(
-            collection.as_str(),
-            limit,
-            input.cursor.as_deref(),
-            input.reverse,
-        )
+        .list_records(collection.as_str(), limit, input.cursor.as_deref(), input.reverse)
         .await?;
     let records = page.records.into_iter().map(|record| Record {
         uri: record.uri,

@@ -14,7 +14,7 @@ use super::error::EdgeError;
 
 /// Whether `repo`, a DID or handle, is the one repository there is.
 fn require_own(identity: &HoldIdentity, repo: &str) -> Result<(), EdgeError> {
-    if repo == identity.did().as_str() || repo.eq_ignore_ascii_case(identity.handle()) {
+    if identity.has_did(repo) || repo.eq_ignore_ascii_case(identity.handle()) {
         Ok(())
     } else {
         Err(EdgeError::RepoNotFound)

@@ -23,7 +23,7 @@ pub struct Input {
 
 /// Whether `did` is the one repository there is.
 fn require_own(identity: &HoldIdentity, did: &str) -> Result<(), EdgeError> {
-    if did == identity.did().as_str() {
+    if identity.has_did(did) {
         Ok(())
     } else {
         Err(EdgeError::RepoNotFound)

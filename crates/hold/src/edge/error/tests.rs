@@ -65,7 +65,7 @@ fn each_error_has_its_status_and_name() {
             unresolved(IdentityError::Unreachable {
                 subject: did.to_string(),
                 host: "plc.directory".to_owned(),
-                source: io::Error::other("down").into(),
+                source: std::sync::Arc::new(io::Error::other("down")),
             }),
             502,
             "UpstreamFailure",

@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 
 /// An account with its key.
 #[derive(Clone, Debug)]
-pub struct Account {
-    pub did: Did,
+pub(crate) struct Account {
+    pub(crate) did: Did,
     key: SigningKey,
 }
 
 impl Account {
     /// A service token of this account for `audience`, valid for a minute from `now`.
-    pub fn token(&self, audience: &Did, lxm: Option<&str>, now: DateTime<Utc>) -> String {
+    pub(crate) fn token(&self, audience: &Did, lxm: Option<&str>, now: DateTime<Utc>) -> String {
         let mut claims = json!({
             "iss": self.did,
             "aud": audience,
@@ -36,12 +36,12 @@ impl Account {
     }
 
     /// The account's key, for tokens of other kinds.
-    pub fn key(&self) -> SigningKey {
+    pub(crate) fn key(&self) -> SigningKey {
         self.key.clone()
     }
 
     /// A JWT with exactly these claims.
-    pub fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = json!({ "typ": "JWT", "alg": self.key.curve().jwt_algorithm() });
         let signed = format!(
             "{}.{}",
@@ -55,13 +55,13 @@ impl Account {
 
 /// The network's identities, as far as a test has made them.
 #[derive(Debug, Default)]
-pub struct Identities {
+pub(crate) struct Identities {
     documents: Mutex<HashMap<Did, Arc<DidDocument>>>,
 }
 
 impl Identities {
     /// A new account `did:web:<name>.test` with a key on `curve`.
-    pub fn account(&self, name: &str, curve: Curve) -> Account {
+    pub(crate) fn account(&self, name: &str, curve: Curve) -> Account {
         let account = Account {
             did: format!("did:web:{name}.test").parse().expect("a DID"),
             key: SigningKey::generate(curve),
@@ -71,7 +71,7 @@ impl Identities {
     }
 
     /// The account under a new key, not yet in its document.
-    pub fn rotated(&self, account: &Account) -> Account {
+    pub(crate) fn rotated(&self, account: &Account) -> Account {
         Account {
             did: account.did.clone(),
             key: SigningKey::generate(account.key.curve()),
@@ -79,7 +79,7 @@ impl Identities {
     }
 
     /// Puts the account's key into its document.
-    pub fn publish(&self, account: &Account) {
+    pub(crate) fn publish(&self, account: &Account) {
         let did = &account.did;
         let document = json!({
             "id": did,

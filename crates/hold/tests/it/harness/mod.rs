@@ -1,6 +1,6 @@
 //! [`TestHold`]: the real routes on a real listener, over a folder of its own, with identities kept in memory.
 
-pub mod identities;
+pub(crate) mod identities;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,26 +29,26 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// How a hold differs from the default: private, and closed to new crew.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Setup {
-    pub public: bool,
-    pub allow_all_crew: bool,
+pub(crate) struct Setup {
+    pub(crate) public: bool,
+    pub(crate) allow_all_crew: bool,
 }
 
 /// A hold that is serving. Ask it to [`TestHold::stop`], which checks that it comes down cleanly.
-pub struct TestHold {
-    pub identities: Arc<Identities>,
-    pub captain: Account,
-    pub appview: Account,
-    pub settings: HoldSettings,
-    pub dir: TempDir,
-    pub hold: Hold,
-    pub clock: Arc<dyn Clock>,
+pub(crate) struct TestHold {
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) captain: Account,
+    pub(crate) appview: Account,
+    pub(crate) settings: HoldSettings,
+    pub(crate) dir: TempDir,
+    pub(crate) hold: Hold,
+    pub(crate) clock: Arc<dyn Clock>,
     http: Client,
     shutdown: Shutdown,
 }
 
 impl TestHold {
-    pub async fn start(setup: Setup) -> Self {
+    pub(crate) async fn start(setup: Setup) -> Self {
         let identities = Arc::new(Identities::default());
         let captain = identities.account("captain", Curve::K256);
         let appview = identities.account("appview", Curve::P256);
@@ -103,7 +103,7 @@ impl TestHold {
     }
 
     /// Stops the hold and starts it again on the same folder, with settings that `change` has changed.
-    pub async fn restart(self, change: impl FnOnce(&mut HoldSettings)) -> Self {
+    pub(crate) async fn restart(self, change: impl FnOnce(&mut HoldSettings)) -> Self {
         let addr: SocketAddr = self.settings.listen;
         let Self {
             identities,
@@ -123,22 +123,22 @@ impl TestHold {
         Self::serve(identities, captain, appview, settings, dir, listener).await
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.begin();
         assert!(self.shutdown.drain(GRACE).await, "the hold finishes by itself");
         self.hold.close().await;
     }
 
-    pub fn did(&self) -> &Did {
+    pub(crate) fn did(&self) -> &Did {
         &self.settings.did
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.settings.data_dir.clone()
     }
 
     /// An account with a crew record of these permissions.
-    pub async fn crew(&self, name: &str, permissions: &[&str]) -> Account {
+    pub(crate) async fn crew(&self, name: &str, permissions: &[&str]) -> Account {
         let account = self.identities.account(name, Curve::K256);
         let record = CrewRecord::new(
             account.did.clone(),
@@ -146,26 +146,28 @@ impl TestHold {
             permissions.iter().copied(),
             self.clock.now_datetime(),
         );
-        crew::ensure(self.hold.repo(), &record).await.expect("the record is written");
+        crew::ensure(self.hold.repo(), &record)
+            .await
+            .expect("the record is written");
         account
     }
 
     /// A service token for this hold, of the kind the AppView's scopes ask for.
-    pub fn token(&self, account: &Account) -> String {
+    pub(crate) fn token(&self, account: &Account) -> String {
         account.token(self.did(), Some("com.atproto.repo.getRecord"), self.clock.now())
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let base = self.settings.public_url.as_str().trim_end_matches('/');
         self.http.request(method, format!("{base}{path}"))
     }
 
-    pub fn get(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
         self.request(Method::GET, path)
     }
 
     /// A procedure, called by `caller` or by nobody.
-    pub async fn call(&self, nsid: &str, caller: Option<&Account>, input: &Value) -> Answer {
+    pub(crate) async fn call(&self, nsid: &str, caller: Option<&Account>, input: &Value) -> Answer {
         let mut request = self.request(Method::POST, &format!("/xrpc/{nsid}")).json(input);
         if let Some(account) = caller {
             request = request.bearer_auth(self.token(account));
@@ -174,26 +176,26 @@ impl TestHold {
     }
 
     /// A query that anybody may ask.
-    pub async fn query(&self, nsid_and_parameters: &str) -> Answer {
+    pub(crate) async fn query(&self, nsid_and_parameters: &str) -> Answer {
         Answer::of(self.get(&format!("/xrpc/{nsid_and_parameters}"))).await
     }
 }
 
 /// Settings out of a configuration that must be right.
-pub fn settings(config: &HoldConfig) -> HoldSettings {
+pub(crate) fn settings(config: &HoldConfig) -> HoldSettings {
     let mut problems = Problems::default();
     HoldSettings::parse(config, &mut problems).unwrap_or_else(|| panic!("{:?}", problems.into_vec()))
 }
 
 /// Status and JSON body.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Value,
 }
 
 impl Answer {
-    pub async fn of(request: RequestBuilder) -> Self {
+    pub(crate) async fn of(request: RequestBuilder) -> Self {
         let response = request.send().await.expect("an answer");
         let status = response.status();
         let text = response.text().await.expect("a body");
@@ -203,24 +205,27 @@ impl Answer {
 
     /// The output of a call that succeeded.
     #[track_caller]
-    pub fn ok(self) -> Value {
+    pub(crate) fn ok(self) -> Value {
         assert!(self.status.is_success(), "{self:?}");
         self.body
     }
 
     /// Status and error name of a call that was refused.
-    pub fn error(&self) -> (u16, &str) {
-        (self.status.as_u16(), self.body["error"].as_str().unwrap_or_default())
+    pub(crate) fn error(&self) -> (u16, &str) {
+        (
+            self.status.as_u16(),
+            self.body["error"].as_str().unwrap_or_default(),
+        )
     }
 
-    pub fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         self.body["message"].as_str().unwrap_or_default()
     }
 }
 
 impl TestHold {
     /// Begins an upload and sends its one part; the input of `completeUpload` but for the digest.
-    pub async fn send_blob(&self, caller: &Account, bytes: &[u8]) -> Value {
+    pub(crate) async fn send_blob(&self, caller: &Account, bytes: &[u8]) -> Value {
         let begun = self
             .call(
                 "io.atcr.hold.initiateUpload",
@@ -243,14 +248,14 @@ impl TestHold {
     }
 
     /// The bytes at a signed URL.
-    pub async fn follow(&self, url: &str) -> Vec<u8> {
+    pub(crate) async fn follow(&self, url: &str) -> Vec<u8> {
         let response = self.http.get(url).send().await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         response.bytes().await.expect("a body").to_vec()
     }
 
     /// Uploads a blob as `caller`; its digest.
-    pub async fn put_blob(&self, caller: &Account, bytes: &[u8]) -> Digest {
+    pub(crate) async fn put_blob(&self, caller: &Account, bytes: &[u8]) -> Digest {
         let digest = Digest::of(Algorithm::Sha256, bytes);
         let mut input = self.send_blob(caller, bytes).await;
         input["digest"] = json!(digest);
