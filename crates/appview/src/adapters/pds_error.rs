@@ -11,7 +11,7 @@ use url::Url;
 use crate::registry::error::RegistryError;
 
 /// What a caller is told to wait when the PDS limits us and does not say for how long.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// Characters of a PDS's message that are passed on.
 const MESSAGE_CHARS: usize = 200;

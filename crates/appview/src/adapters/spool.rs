@@ -156,8 +156,9 @@ impl Spool for FileSpool {
     }
 
     async fn discard_part(&self, session: &UploadSessionId, part: u32) -> io::Result<()> {
-        let path = self.part_file(session, part);
-        blocking(move || absent_is_fine(std::fs::remove_file(path))).await
+        // Claimed like a writer: a removal that outlives its request must not hit the file of the next one.
+        let claim = self.writers.claim(self.part_file(session, part)).await;
+        blocking(move || absent_is_fine(std::fs::remove_file(&claim.path))).await
     }
 
     async fn discard(&self, session: &UploadSessionId) -> io::Result<()> {

@@ -20,16 +20,16 @@ use super::error::RegistryError;
 use super::ports::{AccountIndex, HoldDirectory, HoldGateway, HoldRef, HoldTokens, ManifestStore};
 
 /// How long an account's choice of hold is believed.
-const CHOICE_TTL: Duration = Duration::from_secs(60);
+const CHOICE_TTL: Duration = Duration::from_mins(1);
 
 /// How long a captain record is believed.
-const CAPTAIN_TTL: Duration = Duration::from_secs(5 * 60);
+const CAPTAIN_TTL: Duration = Duration::from_mins(5);
 
 /// How long somebody who became crew is not asked to become it again.
-const CREW_TTL: Duration = Duration::from_secs(15 * 60);
+const CREW_TTL: Duration = Duration::from_mins(15);
 
 /// How long a hold that refused somebody as crew is not asked again.
-const REFUSED_TTL: Duration = Duration::from_secs(60);
+const REFUSED_TTL: Duration = Duration::from_mins(1);
 
 /// Successors followed from one hold to the next.
 const MAX_SUCCESSORS: usize = 5;

@@ -211,7 +211,7 @@ impl Manifests {
                 &owner.did,
                 repository,
                 tag.as_str(),
-                &planned.digest.to_string(),
+                planned.digest.as_str(),
                 now.clone(),
             )
             .map_err(internal)?;

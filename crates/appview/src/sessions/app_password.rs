@@ -21,7 +21,7 @@ use crate::registry::error::RegistryError;
 use crate::registry::keyed_locks::KeyedLocks;
 
 /// An access token with less life left than this is renewed before it is used.
-const RENEW_BEFORE: Duration = Duration::from_secs(60);
+const RENEW_BEFORE: Duration = Duration::from_mins(1);
 
 /// Live sessions kept in memory; the others are read from the database when they are needed.
 const LIVE_SESSIONS: u64 = 10_000;

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 
 /// How long a verified password is believed: a revoked app password keeps working that long, for tokens only.
-const VERIFIED_FOR: Duration = Duration::from_secs(15 * 60);
+const VERIFIED_FOR: Duration = Duration::from_mins(15);
 
 /// How long a wrong password is refused without asking the PDS again.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ const FAILURES_PER_ACCOUNT: u32 = 10;
 const FAILURES_PER_CLIENT: u32 = 60;
 
 /// The window in which failures are counted.
-const WINDOW: Duration = Duration::from_secs(5 * 60);
+const WINDOW: Duration = Duration::from_mins(5);
 
 /// Entries kept at most, per kind.
 const CAPACITY: u64 = 50_000;

@@ -22,7 +22,7 @@ use crate::registry::error::RegistryError;
 const PREFIX: &str = "atcr_refresh_";
 
 /// How long a token is good: 90 days, about as long as a session with a PDS.
-const LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+const LIFETIME: Duration = Duration::from_hours(90 * 24);
 
 /// SHA-256 of a token.
 pub type TokenHash = [u8; 32];

@@ -54,9 +54,7 @@ pub(super) fn xrpc(about: About, status: StatusCode, headers: &HeaderMap, body: 
 /// The store answered a signed URL with an error status.
 pub(super) fn store(about: About, status: StatusCode, headers: &HeaderMap) -> HoldError {
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => HoldError::Forbidden {
-            message: "the store refuses the signed URL".to_owned(),
-        },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => HoldError::UrlRefused,
         StatusCode::NOT_FOUND | StatusCode::GONE => match about {
             About::Blob => HoldError::BlobNotFound,
             About::Upload => HoldError::UploadNotFound,
@@ -137,10 +135,7 @@ mod tests {
     #[test]
     fn a_store_that_no_longer_takes_the_url_is_told_from_one_that_lost_the_upload() {
         let headers = HeaderMap::new();
-        assert!(matches!(
-            store(About::Upload, StatusCode::FORBIDDEN, &headers),
-            HoldError::Forbidden { .. }
-        ));
+        assert!(matches!(store(About::Upload, StatusCode::FORBIDDEN, &headers), HoldError::UrlRefused));
         assert!(matches!(
             store(About::Upload, StatusCode::NOT_FOUND, &headers),
             HoldError::UploadNotFound

@@ -125,7 +125,7 @@ impl Blobs {
         let (hold, url) = self.locate(grant, digest).await?;
         let opened = match self.gateway.open(&url, range).await {
             // The remembered URL may have run out or lead to bytes that were moved.
-            Err(HoldError::Forbidden { .. } | HoldError::BlobNotFound) => {
+            Err(HoldError::UrlRefused | HoldError::BlobNotFound) => {
                 self.urls.invalidate(&url_key(grant.principal(), &hold, digest));
                 let (_, url) = self.locate(grant, digest).await?;
                 self.gateway.open(&url, range).await

@@ -172,6 +172,9 @@ pub enum HoldError {
         /// The hold's sentence.
         message: String,
     },
+    /// The store does not take the signed URL (any more).
+    #[error("the store refuses the signed URL")]
+    UrlRefused,
     /// The hold takes no more from this user; the text is the hold's.
     #[error("the quota is used up: {message}")]
     QuotaExceeded {
@@ -250,6 +253,7 @@ impl HoldError {
                 hold,
                 reason: message,
             },
+            Self::UrlRefused => failed(403, "its store refuses the signed URL".to_owned()),
             Self::QuotaExceeded { message } => RegistryError::QuotaExceeded {
                 hold,
                 reason: message,

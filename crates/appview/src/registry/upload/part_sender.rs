@@ -104,10 +104,7 @@ impl PartSender {
     }
 }
 
-/// Stores answer 403 to a URL that has run out, so that counts as passing here.
+/// A URL may have run out on the way; the next attempt gets a fresh one.
 fn worth_another_try(error: &CallError) -> bool {
-    matches!(
-        error,
-        CallError::Hold(HoldError::Unauthorized | HoldError::Forbidden { .. })
-    ) || error.is_passing()
+    matches!(error, CallError::Hold(HoldError::UrlRefused)) || error.is_passing()
 }

@@ -215,7 +215,7 @@ impl BlobSide {
 
     /// The hold's store has the blob and saw nothing that a real one would have refused.
     pub(crate) fn assert_stored(&self, digest: &Digest, bytes: &[u8]) {
-        let stored = self.hold.blob(digest.as_ref()).expect("the blob is in the hold");
+        let stored = self.hold.blob(digest.as_ref()).unwrap();
         assert!(
             stored == bytes,
             "{} bytes stored, {} expected",

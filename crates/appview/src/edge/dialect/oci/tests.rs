@@ -1,1 +1,317 @@
+use std::sync::Arc;
 
+use atcr_oci::{Algorithm, Digest, InvalidDigest, InvalidRepositoryName, RequestError, UploadSessionId};
+
+use super::*;
+
+/// Every error with its status and code; a new variant does not compile until it is in the table of `rendering`, and is to be
+/// added here.
+fn table() -> Vec<(RegistryError, u16, ErrorCode)> {
+    use ErrorCode as Code;
+    use RegistryError as Error;
+    let text = || "x".to_owned();
+    let hold = || "did:web:hold.example".parse().unwrap();
+    let did = || "did:plc:abc".parse().unwrap();
+    let digest = || Digest::of(Algorithm::Sha256, b"x");
+    let session = UploadSessionId::random;
+    let wait = Duration::from_secs(7);
+    let io = || Arc::new(std::io::Error::other("x"));
+    vec![
+        (
+            Error::Request(RequestError::UnknownEndpoint),
+            404,
+            Code::Unsupported,
+        ),
+        (
+            Error::Request(RequestError::MethodNotAllowed { allow: "GET" }),
+            405,
+            Code::Unsupported,
+        ),
+        (
+            Error::Request(RequestError::Name(InvalidRepositoryName::Grammar)),
+            400,
+            Code::NameInvalid,
+        ),
+        (
+            Error::Request(RequestError::Digest(InvalidDigest::Format)),
+            400,
+            Code::DigestInvalid,
+        ),
+        (
+            Error::HeaderInvalid {
+                header: "Range",
+                reason: text(),
+            },
+            400,
+            Code::Unsupported,
+        ),
+        (
+            Error::ParameterInvalid {
+                parameter: "scope",
+                reason: text(),
+            },
+            400,
+            Code::Unsupported,
+        ),
+        (Error::BodyInterrupted { source: io() }, 400, Code::SizeInvalid),
+        (Error::sign_in_required(), 401, Code::Unauthorized),
+        (Error::insufficient_scope(), 401, Code::Unauthorized),
+        (Error::invalid_token("x"), 401, Code::Unauthorized),
+        (Error::Denied { reason: text() }, 403, Code::Denied),
+        (Error::NoHold, 403, Code::Denied),
+        (
+            Error::QuotaExceeded {
+                hold: hold(),
+                reason: text(),
+            },
+            403,
+            Code::Denied,
+        ),
+        (
+            Error::TooManyRequests { retry_after: wait },
+            429,
+            Code::TooManyRequests,
+        ),
+        (
+            Error::NameUnknown {
+                name: text(),
+                reason: text(),
+            },
+            404,
+            Code::NameUnknown,
+        ),
+        (
+            Error::IdentityUnavailable {
+                name: text(),
+                reason: text(),
+                source: io(),
+            },
+            502,
+            Code::Unavailable,
+        ),
+        (
+            Error::ManifestUnknown {
+                name: text(),
+                reference: text(),
+            },
+            404,
+            Code::ManifestUnknown,
+        ),
+        (
+            Error::ManifestInvalid { reason: text() },
+            400,
+            Code::ManifestInvalid,
+        ),
+        (Error::ManifestTooLarge { limit: 1 }, 413, Code::SizeInvalid),
+        (
+            Error::ManifestBlobUnknown {
+                missing: vec![digest()],
+            },
+            404,
+            Code::ManifestBlobUnknown,
+        ),
+        (
+            Error::ManifestReferenced {
+                digest: digest(),
+                index: digest(),
+            },
+            405,
+            Code::Unsupported,
+        ),
+        (Error::BlobUnknown { digest: digest() }, 404, Code::BlobUnknown),
+        (
+            Error::DigestMismatch {
+                expected: digest(),
+                actual: digest(),
+            },
+            400,
+            Code::DigestInvalid,
+        ),
+        (
+            Error::DigestRefused {
+                hold: hold(),
+                digest: digest(),
+            },
+            400,
+            Code::DigestInvalid,
+        ),
+        (Error::SizeInvalid { reason: text() }, 400, Code::SizeInvalid),
+        (
+            Error::UploadUnknown { session: session() },
+            404,
+            Code::BlobUploadUnknown,
+        ),
+        (
+            Error::UploadInvalid { reason: text() },
+            400,
+            Code::BlobUploadInvalid,
+        ),
+        (Error::UploadBusy, 409, Code::BlobUploadInvalid),
+        (
+            Error::ChunkOutOfOrder {
+                session: session(),
+                given: 1,
+                received: 0,
+            },
+            416,
+            Code::BlobUploadInvalid,
+        ),
+        (Error::RangeNotSatisfiable { size: 1 }, 416, Code::SizeInvalid),
+        (Error::Unsupported { reason: text() }, 405, Code::Unsupported),
+        (
+            Error::HoldUnresolvable {
+                hold: hold(),
+                reason: text(),
+            },
+            502,
+            Code::Unavailable,
+        ),
+        (
+            Error::HoldUnreachable {
+                hold: hold(),
+                reason: text(),
+            },
+            502,
+            Code::Unavailable,
+        ),
+        (Error::HoldTimeout { hold: hold() }, 504, Code::Unavailable),
+        (
+            Error::HoldRateLimited {
+                hold: hold(),
+                retry_after: wait,
+            },
+            429,
+            Code::TooManyRequests,
+        ),
+        (
+            Error::HoldUnauthorized {
+                hold: hold(),
+                reason: text(),
+            },
+            401,
+            Code::Unauthorized,
+        ),
+        (
+            Error::HoldForbidden {
+                hold: hold(),
+                reason: text(),
+            },
+            403,
+            Code::Denied,
+        ),
+        (
+            Error::HoldFailed {
+                hold: hold(),
+                status: 500,
+                reason: text(),
+            },
+            502,
+            Code::Unavailable,
+        ),
+        (Error::PdsMissing { did: did() }, 502, Code::Unavailable),
+        (
+            Error::PdsUnreachable {
+                host: text(),
+                reason: text(),
+                source: io(),
+            },
+            502,
+            Code::Unavailable,
+        ),
+        (Error::PdsTimeout { host: text() }, 504, Code::Unavailable),
+        (
+            Error::PdsRateLimited {
+                host: text(),
+                retry_after: wait,
+            },
+            429,
+            Code::TooManyRequests,
+        ),
+        (
+            Error::PdsTooLarge {
+                host: text(),
+                reason: text(),
+            },
+            413,
+            Code::SizeInvalid,
+        ),
+        (pds_failed(500), 502, Code::Unavailable),
+        (pds_failed(400), 502, Code::Unavailable),
+        (pds_failed(503), 503, Code::Unavailable),
+        (Error::SessionEnded, 401, Code::Unauthorized),
+        (Error::Corrupt { what: text() }, 502, Code::Unavailable),
+        (
+            Error::Database(Arc::new(sqlx::Error::PoolClosed)),
+            500,
+            Code::Unknown,
+        ),
+        (Error::Disk(io()), 500, Code::Unknown),
+        (Error::Internal { what: text() }, 500, Code::Unknown),
+    ]
+}
+
+fn pds_failed(status: u16) -> RegistryError {
+    let text = || "x".to_owned();
+    RegistryError::PdsFailed {
+        host: text(),
+        status,
+        error: text(),
+        reason: text(),
+    }
+}
+
+#[test]
+fn each_error_has_its_status_and_code() {
+    for (error, status, code) in table() {
+        let rendering = rendering(&error);
+        assert_eq!(
+            (rendering.status.as_u16(), rendering.code),
+            (status, code),
+            "{error:?}"
+        );
+        assert_eq!(rendering.retry_after.is_some(), status == 429, "{error:?}");
+    }
+}
+
+async fn body(response: Response) -> serde_json::Value {
+    use http_body_util::BodyExt as _;
+    serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn a_fault_of_our_own_is_not_described() {
+    let error = RegistryError::Internal {
+        what: "the secret of the house".to_owned(),
+    };
+    let answer = body(response(&error, None)).await;
+    assert_eq!(answer["errors"][0]["code"], "UNKNOWN");
+    assert!(!answer.to_string().contains("secret"));
+}
+
+#[tokio::test]
+async fn a_401_carries_the_challenge_and_says_what_is_wrong_with_the_token() {
+    let challenge = || Some(BearerChallenge::new("https://r.example/auth/token", "r.example"));
+    let header = |error: &RegistryError| {
+        let response = response(error, challenge());
+        response.headers()[http::header::WWW_AUTHENTICATE]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert!(!header(&RegistryError::sign_in_required()).contains("error="));
+    assert!(header(&RegistryError::insufficient_scope()).ends_with("error=\"insufficient_scope\""));
+    let denied = response(&RegistryError::NoHold, challenge());
+    assert!(!denied.headers().contains_key(http::header::WWW_AUTHENTICATE));
+}
+
+#[tokio::test]
+async fn waiting_is_told_in_whole_seconds() {
+    let error = RegistryError::TooManyRequests {
+        retry_after: Duration::from_millis(20),
+    };
+    assert_eq!(response(&error, None).headers()[http::header::RETRY_AFTER], "1");
+    let error = RegistryError::TooManyRequests {
+        retry_after: Duration::from_secs(90),
+    };
+    assert_eq!(response(&error, None).headers()[http::header::RETRY_AFTER], "90");
+}

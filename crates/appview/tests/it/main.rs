@@ -1,0 +1,16 @@
+//! The AppView, driven over HTTP.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
+
+mod attack_tokens;
+mod blob_side;
+mod deletes;
+mod harness;
+mod holds;
+mod listings;
+mod manifests;
+mod outages;
+mod process;
+mod repositories;
+mod sessions;
+mod tokens;

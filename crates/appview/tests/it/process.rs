@@ -1,0 +1,179 @@
+//! The process around the registry: identity, health, configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use atcr_appview::config::AppViewConfig;
+use atcr_atproto::identity::DidDocument;
+use atcr_config::{LoadOptions, commented_yaml, load};
+use http::Method;
+
+use crate::harness::{Answer, TestAppView};
+
+#[tokio::test]
+async fn the_appview_has_a_did_document_with_its_key() {
+    let mut appview = TestAppView::start().await;
+    let port = appview.url.rsplit(':').next().unwrap().to_owned();
+    let did = format!("did:web:127.0.0.1%3A{port}").parse().unwrap();
+    let read = |answer: Answer| {
+        answer.assert_status(200);
+        DidDocument::parse(&did, &answer.body).unwrap()
+    };
+    let document = read(Answer::of(appview.get("/.well-known/did.json")).await);
+    let key = document.verification_method("atcr_appview").unwrap();
+    assert_eq!(document.signing_key(), Some(key.clone()));
+    assert_eq!(
+        document.service("atcr_appview").unwrap().as_str(),
+        format!("{}/", appview.url)
+    );
+    appview.restart().await;
+    let document = read(Answer::of(appview.get("/.well-known/did.json")).await);
+    assert_eq!(
+        document.verification_method("atcr_appview"),
+        Some(key),
+        "the key is kept"
+    );
+}
+
+#[tokio::test]
+async fn keys_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let appview = TestAppView::start().await;
+    for file in [
+        "data",
+        "data/auth/private-key.pem",
+        "data/auth/appview.key",
+        "data/auth/vault.key",
+    ] {
+        let mode = std::fs::metadata(appview.data().join(file))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o077, 0, "{file} has mode {mode:o}");
+    }
+}
+
+#[tokio::test]
+async fn health_is_told_without_credentials() {
+    let appview = TestAppView::start().await;
+    for path in ["/livez", "/readyz"] {
+        let answer = Answer::of(appview.get(path)).await;
+        answer.assert_status(200);
+        assert_eq!(answer.json()["status"], "ok");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_has_a_request_id_and_a_sane_one_is_taken_over() {
+    let appview = TestAppView::start().await;
+    let own = Answer::of(appview.get("/livez")).await;
+    assert_eq!(own.header("x-request-id").len(), 32);
+    let given = Answer::of(appview.get("/v2/").header("x-request-id", "proxy-1.2_3")).await;
+    assert_eq!(given.header("x-request-id"), "proxy-1.2_3");
+    for bad in ["", "a b", &"x".repeat(100)] {
+        let answer = Answer::of(appview.get("/livez").header("x-request-id", bad)).await;
+        assert_eq!(answer.header("x-request-id").len(), 32, "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_speak_the_registrys_dialect() {
+    let appview = TestAppView::start().await;
+    Answer::of(appview.get("/v2/alice.test/app/nothing"))
+        .await
+        .assert_error(404, "UNSUPPORTED");
+    let answer = Answer::of(appview.request(Method::POST, "/v2/alice.test/app/manifests/v1")).await;
+    answer.assert_error(405, "UNSUPPORTED");
+    assert!(
+        answer.header("allow").contains("PUT"),
+        "{}",
+        answer.header("allow")
+    );
+    Answer::of(appview.get("/v2/alice.test/APP/tags/list"))
+        .await
+        .assert_error(400, "NAME_INVALID");
+    Answer::of(appview.get("/v2/app/tags/list"))
+        .await
+        .assert_error(404, "NAME_UNKNOWN");
+}
+
+fn example_path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../config-appview.example.yaml")
+}
+
+#[test]
+fn the_example_file_is_what_config_init_writes() {
+    let written = commented_yaml::<AppViewConfig>().unwrap();
+    let kept = std::fs::read_to_string(example_path()).unwrap_or_default();
+    assert_eq!(
+        kept, written,
+        "run: cargo run -p atcr-appview -- config init > config-appview.example.yaml"
+    );
+}
+
+#[test]
+fn the_example_file_is_valid_and_says_what_the_defaults_say() {
+    let options = LoadOptions {
+        file: Some(example_path()),
+        strict: true,
+        ..LoadOptions::default()
+    };
+    let loaded = load::<AppViewConfig>(&options).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(
+        loaded.config.base_url().unwrap().as_str(),
+        "http://127.0.0.1:5000/"
+    );
+    assert_eq!(loaded.config.did().unwrap().as_str(), "did:web:127.0.0.1%3A5000");
+    assert_eq!(
+        loaded.config.database_path(),
+        PathBuf::from("/var/lib/atcr/ui.db")
+    );
+}
+
+#[test]
+fn every_wrong_setting_is_named_at_once() {
+    let environment: BTreeMap<String, String> = [
+        ("ATCR_SERVER_ADDR", "nowhere"),
+        ("ATCR_SERVER_BASE_URL", "https://atcr.example/registry"),
+        ("ATCR_SERVER_DEFAULT_HOLD_DID", "hold.example.com"),
+        ("ATCR_SERVER_PLC_DIRECTORY_URL", "plc"),
+        ("ATCR_UPSTREAM_PDS_TIMEOUT", "0s"),
+        ("ATCR_LOG_FORMAT", "xml"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect();
+    let options = LoadOptions {
+        environment,
+        ..LoadOptions::default()
+    };
+    let error = load::<AppViewConfig>(&options).unwrap_err();
+    let mut keys: Vec<&str> = error
+        .problems()
+        .iter()
+        .map(|problem| problem.key.as_str())
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "log_format",
+            "server.addr",
+            "server.base_url",
+            "server.default_hold_did",
+            "server.plc_directory_url",
+            "upstream.pds_timeout",
+        ]
+    );
+}
+
+#[test]
+fn a_hold_did_with_a_plain_port_is_understood() {
+    let mut config = AppViewConfig::default();
+    config.server.default_hold_did = "did:web:localhost:8080".to_owned();
+    assert_eq!(
+        config.default_hold().unwrap().unwrap().as_str(),
+        "did:web:localhost%3A8080"
+    );
+}
