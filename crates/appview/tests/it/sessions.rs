@@ -57,6 +57,7 @@ async fn a_token_about_to_expire_is_renewed_before_it_is_used() {
     let appview = TestAppView::start().await;
     appview.token("alice.test", &[]).await;
     appview.clock.advance(TimeDelta::hours(3));
+    appview.pds.set_access_lifetime(6 * 3600);
     appview.pds.forget_calls();
     let alice = appview.sailor("alice.test", &[APP]).await;
     alice.push(APP, "v1", &appview.image("early")).await;

@@ -31,7 +31,12 @@ impl HoldOffice {
     /// The office of the hold `did` at `url`, without a captain.
     #[must_use]
     pub fn new(did: String, url: String) -> Self {
-        Self { did, url, inner: Mutex::default(), notified: Notify::new() }
+        Self {
+            did,
+            url,
+            inner: Mutex::default(),
+            notified: Notify::new(),
+        }
     }
 
     /// Sets the captain record.
@@ -50,7 +55,8 @@ impl HoldOffice {
         loop {
             let notified = self.notified.notified();
             let found = self.lock().notices.iter().find_map(|notice| {
-                (notice["operation"] == operation && notice["manifestDigest"] == digest).then(|| notice.clone())
+                (notice["operation"] == operation && notice["manifestDigest"] == digest)
+                    .then(|| notice.clone())
             });
             if let Some(notice) = found {
                 return notice;
@@ -88,19 +94,30 @@ async fn captain(State(office): State<Arc<HoldOffice>>) -> Response {
             "uri": format!("at://{}/io.atcr.hold.captain/self", office.did), "value": captain
         }))
         .into_response(),
-        None => (StatusCode::BAD_REQUEST, axum::Json(json!({ "error": "RecordNotFound" }))).into_response(),
+        None => (
+            StatusCode::BAD_REQUEST,
+            axum::Json(json!({ "error": "RecordNotFound" })),
+        )
+            .into_response(),
     }
 }
 
 async fn request_crew(State(office): State<Arc<HoldOffice>>, headers: HeaderMap) -> Response {
-    let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let token = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     office.lock().crew.push(token.to_owned());
     (StatusCode::CREATED, axum::Json(json!({ "status": "created" }))).into_response()
 }
 
 async fn notify_manifest(State(office): State<Arc<HoldOffice>>, headers: HeaderMap, body: Bytes) -> Response {
     if !headers.contains_key(AUTHORIZATION) {
-        return (StatusCode::UNAUTHORIZED, axum::Json(json!({ "error": "AuthRequired" }))).into_response();
+        return (
+            StatusCode::UNAUTHORIZED,
+            axum::Json(json!({ "error": "AuthRequired" })),
+        )
+            .into_response();
     }
     let notice: Value = serde_json::from_slice(&body).unwrap_or_default();
     let operation = notice["operation"].clone();

@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-/// How long an access token says it lives, in seconds.
+/// How long an access token says it lives, in seconds, unless a test says otherwise.
 const ACCESS_SECS: i64 = 7200;
 
 /// How every call of one method is answered until the fault is taken away.
@@ -53,6 +53,7 @@ struct Inner {
     faults: HashMap<String, PdsFault>,
     overtaken: u32,
     blob_limit: usize,
+    access_secs: i64,
     tokens: u64,
     calls: Vec<String>,
 }
@@ -81,12 +82,20 @@ impl FakePds {
             faults: HashMap::new(),
             overtaken: 0,
             blob_limit: 5 * 1024 * 1024,
+            access_secs: ACCESS_SECS,
             tokens: 0,
             calls: Vec::new(),
         };
         let address = listener.local_addr()?;
         let tids = TidClock::with_clock_id(Arc::new(SystemClock), 1);
-        let mut pds = Self { shared: Arc::new(Shared { inner: Mutex::new(inner), tids, address }), server: None };
+        let mut pds = Self {
+            shared: Arc::new(Shared {
+                inner: Mutex::new(inner),
+                tids,
+                address,
+            }),
+            server: None,
+        };
         pds.serve(listener.into_std()?)?;
         Ok(pds)
     }
@@ -100,7 +109,8 @@ impl FakePds {
     /// Kills it with every connection; what it has stored stays.
     pub async fn stop(&mut self) {
         if let Some(server) = self.server.take() {
-            let stopped = tokio::task::spawn_blocking(move || server.shutdown_timeout(Duration::from_secs(10)));
+            let stopped =
+                tokio::task::spawn_blocking(move || server.shutdown_timeout(Duration::from_secs(10)));
             // A task of a fake that panics is seen by the test that talks to it.
             let _ = stopped.await;
         }
@@ -116,9 +126,15 @@ impl FakePds {
     pub fn add_account(&self, handle: &str, password: &str) -> String {
         let mut inner = self.inner();
         // 24 characters of base32, as a PLC identifier has.
-        let did = format!("did:plc:{:a>24}", handle.replace(|c: char| !c.is_ascii_lowercase(), ""));
-        let account =
-            Account { handle: handle.to_owned(), password: password.to_owned(), ..Account::default() };
+        let did = format!(
+            "did:plc:{:a>24}",
+            handle.replace(|c: char| !c.is_ascii_lowercase(), "")
+        );
+        let account = Account {
+            handle: handle.to_owned(),
+            password: password.to_owned(),
+            ..Account::default()
+        };
         inner.accounts.insert(did.clone(), account);
         self.shared.commit(&mut inner, &did);
         did
@@ -127,22 +143,37 @@ impl FakePds {
     /// The record under a key.
     #[must_use]
     pub fn record(&self, did: &str, collection: &str, rkey: &str) -> Option<Value> {
-        self.inner().accounts.get(did)?.collections.get(collection)?.get(rkey).cloned()
+        self.inner()
+            .accounts
+            .get(did)?
+            .collections
+            .get(collection)?
+            .get(rkey)
+            .cloned()
     }
 
     /// The keys of a collection, in order.
     #[must_use]
     pub fn rkeys(&self, did: &str, collection: &str) -> Vec<String> {
         let inner = self.inner();
-        let records = inner.accounts.get(did).and_then(|account| account.collections.get(collection));
-        records.map(|records| records.keys().cloned().collect()).unwrap_or_default()
+        let records = inner
+            .accounts
+            .get(did)
+            .and_then(|account| account.collections.get(collection));
+        records
+            .map(|records| records.keys().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Writes a record as another client of the account would.
     pub fn put_record(&self, did: &str, collection: &str, rkey: &str, value: Value) {
         let mut inner = self.inner();
         if let Some(account) = inner.accounts.get_mut(did) {
-            account.collections.entry(collection.to_owned()).or_default().insert(rkey.to_owned(), value);
+            account
+                .collections
+                .entry(collection.to_owned())
+                .or_default()
+                .insert(rkey.to_owned(), value);
         }
         self.shared.commit(&mut inner, did);
     }
@@ -150,8 +181,10 @@ impl FakePds {
     /// Deletes a record as another client of the account would.
     pub fn delete_record(&self, did: &str, collection: &str, rkey: &str) {
         let mut inner = self.inner();
-        if let Some(records) =
-            inner.accounts.get_mut(did).and_then(|account| account.collections.get_mut(collection))
+        if let Some(records) = inner
+            .accounts
+            .get_mut(did)
+            .and_then(|account| account.collections.get_mut(collection))
         {
             records.remove(rkey);
         }
@@ -160,8 +193,11 @@ impl FakePds {
 
     /// Puts other bytes in place of a blob.
     pub fn damage_blob(&self, did: &str, cid: &str, bytes: impl Into<Bytes>) {
-        if let Some((_, stored)) =
-            self.inner().accounts.get_mut(did).and_then(|account| account.blobs.get_mut(cid))
+        if let Some((_, stored)) = self
+            .inner()
+            .accounts
+            .get_mut(did)
+            .and_then(|account| account.blobs.get_mut(cid))
         {
             *stored = bytes.into();
         }
@@ -170,7 +206,12 @@ impl FakePds {
     /// The newest revision of an account.
     #[must_use]
     pub fn rev(&self, did: &str) -> Option<String> {
-        self.inner().accounts.get(did)?.head.as_ref().map(|(_, rev)| rev.clone())
+        self.inner()
+            .accounts
+            .get(did)?
+            .head
+            .as_ref()
+            .map(|(_, rev)| rev.clone())
     }
 
     /// Lets every call of `method` (an NSID, or `plc`) go wrong; `None` mends it.
@@ -197,6 +238,11 @@ impl FakePds {
         let mut inner = self.inner();
         let tokens: Vec<String> = inner.access.keys().cloned().collect();
         inner.expired.extend(tokens);
+    }
+
+    /// Access tokens made from now on live so many seconds.
+    pub fn set_access_lifetime(&self, seconds: i64) {
+        self.inner().access_secs = seconds;
     }
 
     /// Every session is over, as when the app passwords are revoked.
@@ -229,7 +275,10 @@ impl FakePds {
 
     fn serve(&mut self, listener: std::net::TcpListener) -> anyhow::Result<()> {
         // A runtime of its own, so that stopping it takes every connection along.
-        let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let server = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
         let router = Router::new()
             .route("/xrpc/{method}", get(query).post(procedure))
             .route("/{did}", get(plc_document))
@@ -293,10 +342,14 @@ impl Shared {
     }
 
     fn new_session(inner: &mut Inner, did: &str) -> Value {
-        let handle = inner.accounts.get(did).map(|account| account.handle.clone()).unwrap_or_default();
+        let handle = inner
+            .accounts
+            .get(did)
+            .map(|account| account.handle.clone())
+            .unwrap_or_default();
         let mut token = |kind: &str| {
             inner.tokens += 1;
-            let claims = json!({ "sub": did, "exp": SystemClock.now().timestamp() + ACCESS_SECS, "n": inner.tokens });
+            let claims = json!({ "sub": did, "exp": SystemClock.now().timestamp() + inner.access_secs, "n": inner.tokens });
             format!("{kind}.{}.fake", URL_SAFE_NO_PAD.encode(claims.to_string()))
         };
         let (access, refresh) = (token("access"), token("refresh"));
@@ -311,11 +364,17 @@ impl Inner {
     fn caller(&self, headers: &HeaderMap) -> Result<String, Box<Response>> {
         let token = bearer(headers);
         match self.access.get(token) {
-            Some(_) if self.expired.contains(token) => {
-                Err(Box::new(refuse(StatusCode::BAD_REQUEST, "ExpiredToken", "Token has expired")))
-            }
+            Some(_) if self.expired.contains(token) => Err(Box::new(refuse(
+                StatusCode::BAD_REQUEST,
+                "ExpiredToken",
+                "Token has expired",
+            ))),
             Some(did) => Ok(did.clone()),
-            None => Err(Box::new(refuse(StatusCode::UNAUTHORIZED, "InvalidToken", "no such token"))),
+            None => Err(Box::new(refuse(
+                StatusCode::UNAUTHORIZED,
+                "InvalidToken",
+                "no such token",
+            ))),
         }
     }
 }
@@ -340,7 +399,9 @@ async fn plc_document(State(shared): State<Arc<Shared>>, Path(did): Path<String>
         return fault;
     }
     let inner = shared.lock();
-    let Some(account) = inner.accounts.get(&did) else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(account) = inner.accounts.get(&did) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     axum::Json(json!({
         "id": did,
         "alsoKnownAs": [format!("at://{}", account.handle)],
@@ -363,13 +424,23 @@ async fn query(
     }
     let inner = shared.lock();
     let parameter = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
-    let account = inner.accounts.get(parameter("repo")).or_else(|| inner.accounts.get(parameter("did")));
+    let account = inner
+        .accounts
+        .get(parameter("repo"))
+        .or_else(|| inner.accounts.get(parameter("did")));
     match method.as_str() {
         "com.atproto.identity.resolveHandle" => {
-            let found = inner.accounts.iter().find(|(_, account)| account.handle == parameter("handle"));
+            let found = inner
+                .accounts
+                .iter()
+                .find(|(_, account)| account.handle == parameter("handle"));
             match found {
                 Some((did, _)) => axum::Json(json!({ "did": did })).into_response(),
-                None => refuse(StatusCode::BAD_REQUEST, "HandleNotFound", "Unable to resolve handle"),
+                None => refuse(
+                    StatusCode::BAD_REQUEST,
+                    "HandleNotFound",
+                    "Unable to resolve handle",
+                ),
             }
         }
         "com.atproto.server.getServiceAuth" => match inner.caller(&headers) {
@@ -389,11 +460,17 @@ async fn query(
                 .and_then(|records| records.get(rkey));
             match record {
                 Some(value) => axum::Json(entry(parameter("repo"), collection, rkey, value)).into_response(),
-                None => refuse(StatusCode::BAD_REQUEST, "RecordNotFound", "Could not locate record"),
+                None => refuse(
+                    StatusCode::BAD_REQUEST,
+                    "RecordNotFound",
+                    "Could not locate record",
+                ),
             }
         }
         "com.atproto.repo.listRecords" => {
-            let Some(account) = account else { return invalid("Could not find repo") };
+            let Some(account) = account else {
+                return invalid("Could not find repo");
+            };
             let collection = parameter("collection");
             let limit: usize = parameter("limit").parse().unwrap_or(50);
             let empty = BTreeMap::new();
@@ -412,13 +489,15 @@ async fn query(
                 .collect();
             axum::Json(json!({ "records": entries, "cursor": cursor })).into_response()
         }
-        "com.atproto.sync.getBlob" => {
-            match account.and_then(|account| account.blobs.get(parameter("cid"))) {
-                Some((kind, bytes)) => ([(CONTENT_TYPE, kind.clone())], bytes.clone()).into_response(),
-                None => refuse(StatusCode::BAD_REQUEST, "BlobNotFound", "Blob not found"),
-            }
-        }
-        _ => refuse(StatusCode::NOT_IMPLEMENTED, "MethodNotImplemented", "no such method"),
+        "com.atproto.sync.getBlob" => match account.and_then(|account| account.blobs.get(parameter("cid"))) {
+            Some((kind, bytes)) => ([(CONTENT_TYPE, kind.clone())], bytes.clone()).into_response(),
+            None => refuse(StatusCode::BAD_REQUEST, "BlobNotFound", "Blob not found"),
+        },
+        _ => refuse(
+            StatusCode::NOT_IMPLEMENTED,
+            "MethodNotImplemented",
+            "no such method",
+        ),
     }
 }
 
@@ -472,17 +551,27 @@ async fn procedure(
             }
             apply_writes(&shared, &mut inner, &did, &input)
         }
-        _ => refuse(StatusCode::NOT_IMPLEMENTED, "MethodNotImplemented", "no such method"),
+        _ => refuse(
+            StatusCode::NOT_IMPLEMENTED,
+            "MethodNotImplemented",
+            "no such method",
+        ),
     }
 }
 
 fn apply_writes(shared: &Shared, inner: &mut Inner, did: &str, input: &Value) -> Response {
-    let Some(account) = inner.accounts.get_mut(did) else { return invalid("Could not find repo") };
+    let Some(account) = inner.accounts.get_mut(did) else {
+        return invalid("Could not find repo");
+    };
     let head = account.head.as_ref().map(|(cid, _)| cid.as_str());
     if let Some(swap) = input["swapCommit"].as_str()
         && Some(swap) != head
     {
-        return refuse(StatusCode::BAD_REQUEST, "InvalidSwap", "Commit was at another CID");
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "InvalidSwap",
+            "Commit was at another CID",
+        );
     }
     let mut collections = account.collections.clone();
     for write in input["writes"].as_array().into_iter().flatten() {
@@ -522,12 +611,22 @@ async fn upload_blob(State(shared): State<Arc<Shared>>, request: Request<Body>) 
         Err(refusal) => return *refusal,
     };
     if bytes.len() > inner.blob_limit {
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "request entity too large");
+        return refuse(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "PayloadTooLarge",
+            "request entity too large",
+        );
     }
-    let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let blob = BlobRef::of(&bytes, kind);
     if let Some(account) = inner.accounts.get_mut(&did) {
-        account.blobs.insert(blob.cid.to_string(), (kind.to_owned(), bytes));
+        account
+            .blobs
+            .insert(blob.cid.to_string(), (kind.to_owned(), bytes));
     }
     axum::Json(json!({ "blob": blob })).into_response()
 }
