@@ -63,18 +63,35 @@ impl From<RepoError> for AdministrationError {
 pub struct Swap {
     /// The repository's newest commit.
     pub commit: Option<Cid>,
-    /// The record's CID; the inner `None` says that there must be no record.
-    pub record: Option<Option<Cid>>,
+    /// The record.
+    pub record: Expected,
+}
+
+/// What a record must be for a write to happen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever it likes.
+    #[default]
+    Anything,
+    /// Not there.
+    Absent,
+    /// This version of it.
+    Exactly(Cid),
 }
 
 impl Swap {
     fn preconditions(self, collection: &Nsid, rkey: &RecordKey) -> Vec<Precondition> {
         let commit = self.commit.map(Precondition::Commit);
-        let record = self.record.map(|cid| Precondition::Record {
+        let demand = |cid| Precondition::Record {
             collection: collection.clone(),
             rkey: rkey.clone(),
             cid,
-        });
+        };
+        let record = match self.record {
+            Expected::Anything => None,
+            Expected::Absent => Some(demand(None)),
+            Expected::Exactly(cid) => Some(demand(Some(cid))),
+        };
         commit.into_iter().chain(record).collect()
     }
 }

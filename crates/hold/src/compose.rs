@@ -173,7 +173,6 @@ impl Hold {
     }
 
     /// The routes, to be served.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }

@@ -279,7 +279,7 @@ pub enum StorageSettings {
         path: PathBuf,
     },
     /// A bucket.
-    S3(S3Options),
+    S3(Box<S3Options>),
 }
 
 impl HoldSettings {
@@ -302,9 +302,21 @@ impl HoldSettings {
                 Did::web_from_url(url).map_err(|error| format!("no did:web can be made of it: {error}")),
             )
         });
-        let successor = optional_did(problems, "server.successor", &config.server.successor);
-        let trusted_appview = optional_did(problems, "server.appview_did", &config.server.appview_did);
-        let owner = optional_did(problems, "registration.owner_did", &config.registration.owner_did);
+        let successor = noted(
+            problems,
+            "server.successor",
+            optional_did(&config.server.successor),
+        );
+        let trusted_appview = noted(
+            problems,
+            "server.appview_did",
+            optional_did(&config.server.appview_did),
+        );
+        let owner = noted(
+            problems,
+            "registration.owner_did",
+            optional_did(&config.registration.owner_did),
+        );
         problems.require(
             config.registration.region.len() <= 64,
             "registration.region",
@@ -409,7 +421,7 @@ fn storage(
     };
     let endpoint = optional_url("storage.endpoint", &section.endpoint);
     let pull_zone = optional_url("storage.pull_zone", &section.pull_zone);
-    Some(StorageSettings::S3(S3Options {
+    Some(StorageSettings::S3(Box::new(S3Options {
         bucket: section.bucket.clone(),
         region: section.region.clone(),
         path_style: section.path_style && !section.endpoint.is_empty(),
@@ -417,21 +429,20 @@ fn storage(
         pull_zone: pull_zone?,
         access_key: section.access_key.expose().to_owned(),
         secret_key: SecretString::from(section.secret_key.expose().to_owned()),
-    }))
+    })))
 }
 
 fn noted<T>(problems: &mut Problems, key: &str, outcome: Result<T, String>) -> Option<T> {
     outcome.map_err(|message| problems.push(key, message)).ok()
 }
 
-fn optional_did(problems: &mut Problems, key: &str, text: &str) -> Option<Option<Did>> {
+fn optional_did(text: &str) -> Result<Option<Did>, String> {
     if text.is_empty() {
-        return Some(None);
+        return Ok(None);
     }
-    let parsed = text
-        .parse()
-        .map_err(|_| format!("{text:?} is no DID; write did:plc:… or did:web:…"));
-    noted(problems, key, parsed).map(Some)
+    text.parse()
+        .map(Some)
+        .map_err(|_| format!("{text:?} is no DID; write did:plc:… or did:web:…"))
 }
 
 fn base_url(text: &str) -> Result<Url, String> {

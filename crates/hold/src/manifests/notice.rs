@@ -56,7 +56,7 @@ impl Notice {
             .manifest_digest
             .parse()
             .map_err(|_| invalid("manifestDigest is not a digest".to_owned()))?;
-        let manifest = manifest::rkey(&digest.to_string())
+        let manifest = manifest::rkey(digest.as_str())
             .and_then(|rkey| AtUri::record(&input.user_did, nsid::MANIFEST, &rkey))
             .map_err(|error| invalid(format!("manifestDigest: {error}")))?;
         if input.manifest.layers.len() > MAX_LAYERS {
@@ -91,9 +91,10 @@ fn parse_layer(layer: LayerInfo) -> Result<Layer, &'static str> {
     if layer.media_type.len() > MAX_MEDIA_TYPE_LEN {
         return Err("mediaType has more than 128 bytes");
     }
-    let media_type = match layer.media_type.is_empty() {
-        true => UNTYPED.to_owned(),
-        false => layer.media_type,
+    let media_type = if layer.media_type.is_empty() {
+        UNTYPED.to_owned()
+    } else {
+        layer.media_type
     };
     Ok(Layer {
         digest,

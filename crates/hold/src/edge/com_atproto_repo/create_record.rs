@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::require_own;
 use super::write::{WrittenRecord, collection, rkey, swap};
-use crate::administration::Administration;
+use crate::administration::{Administration, Expected};
 use crate::edge::auth::CrewAdministrator;
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcJson;
@@ -36,7 +36,7 @@ pub async fn create_record(
     require_own(&identity, &input.repo)?;
     let collection = collection(&input.collection)?;
     let rkey = input.rkey.as_deref().map(rkey).transpose()?;
-    let swap = swap(input.swap_commit, None)?;
+    let swap = swap(input.swap_commit.as_deref(), Expected::Anything)?;
     let outcome = administration
         .create(&grant, &collection, rkey, input.record, swap)
         .await?;

@@ -8,8 +8,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::require_own;
-use super::write::{CommitMeta, collection, nullable, rkey, swap};
-use crate::administration::Administration;
+use super::write::{CommitMeta, collection, rkey, swap, swap_record};
+use crate::administration::{Administration, Expected};
 use crate::edge::auth::CrewAdministrator;
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcJson;
@@ -21,8 +21,8 @@ pub struct Input {
     repo: String,
     collection: String,
     rkey: String,
-    #[serde(default, deserialize_with = "nullable")]
-    swap_record: Option<Option<String>>,
+    #[serde(default, deserialize_with = "swap_record")]
+    swap_record: Expected,
     swap_commit: Option<String>,
 }
 
@@ -42,7 +42,7 @@ pub async fn delete_record(
     require_own(&identity, &input.repo)?;
     let collection = collection(&input.collection)?;
     let rkey = rkey(&input.rkey)?;
-    let swap = swap(input.swap_commit, input.swap_record)?;
+    let swap = swap(input.swap_commit.as_deref(), input.swap_record)?;
     let outcome = administration.delete(&grant, collection, rkey, swap).await?;
     Ok(Json(Output {
         commit: outcome.commit.into(),

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::require_own;
-use super::write::{WrittenRecord, collection, nullable, rkey, swap};
-use crate::administration::Administration;
+use super::write::{WrittenRecord, collection, rkey, swap, swap_record};
+use crate::administration::{Administration, Expected};
 use crate::edge::auth::CrewAdministrator;
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcJson;
@@ -23,8 +23,8 @@ pub struct Input {
     collection: String,
     rkey: String,
     record: Value,
-    #[serde(default, deserialize_with = "nullable")]
-    swap_record: Option<Option<String>>,
+    #[serde(default, deserialize_with = "swap_record")]
+    swap_record: Expected,
     swap_commit: Option<String>,
 }
 
@@ -38,7 +38,7 @@ pub async fn put_record(
     require_own(&identity, &input.repo)?;
     let collection = collection(&input.collection)?;
     let rkey = rkey(&input.rkey)?;
-    let swap = swap(input.swap_commit, input.swap_record)?;
+    let swap = swap(input.swap_commit.as_deref(), input.swap_record)?;
     let outcome = administration
         .put(&grant, &collection, rkey, input.record, swap)
         .await?;

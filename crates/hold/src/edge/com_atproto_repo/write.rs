@@ -1,11 +1,12 @@
 //! What the three writing methods have in common.
 
-use atcr_atproto::syntax::{AtUri, Cid, CidString, Nsid, RecordKey, Tid};
+use atcr_atproto::syntax::{AtUri, CidString, Nsid, RecordKey, Tid};
 use atcr_hold_pds::WriteOutcome;
 use atcr_hold_pds::repo::CommitInfo;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::administration::Swap;
+use crate::administration::{Expected, Swap};
 use crate::edge::error::EdgeError;
 
 /// The commit a write is in.
@@ -62,22 +63,24 @@ pub(super) fn rkey(text: &str) -> Result<RecordKey, EdgeError> {
     })
 }
 
-/// The `swapCommit` and `swapRecord` of an input, if they are CIDs.
-pub(super) fn swap(commit: Option<String>, record: Option<Option<String>>) -> Result<Swap, EdgeError> {
-    let cid = |text: String| {
-        text.parse::<Cid>().map_err(|_| EdgeError::InvalidRequest {
-            message: "swapCommit and swapRecord must be CIDs".to_owned(),
-        })
-    };
-    Ok(Swap {
-        commit: commit.map(cid).transpose()?,
-        record: record.map(|expected| expected.map(cid).transpose()).transpose()?,
-    })
+/// The `swapCommit` of an input, if it is a CID, and its `swapRecord`.
+pub(super) fn swap(commit: Option<&str>, record: Expected) -> Result<Swap, EdgeError> {
+    let commit = commit
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| EdgeError::InvalidRequest {
+            message: "swapCommit must be a CID".to_owned(),
+        })?;
+    Ok(Swap { commit, record })
 }
 
-/// Tells `null`, which is a demand, from a field that is absent.
-pub(super) fn nullable<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// Reads a `swapRecord` that is there: `null` demands that there be no record. One that is left out demands nothing.
+pub(super) fn swap_record<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Expected, D::Error> {
+    match Option::<String>::deserialize(deserializer)? {
+        None => Ok(Expected::Absent),
+        Some(text) => text
+            .parse()
+            .map(Expected::Exactly)
+            .map_err(|_| D::Error::custom("swapRecord must be a CID or null")),
+    }
 }
