@@ -18,9 +18,6 @@ use crate::error::RepoError;
 use crate::mst::{MstError, NodeSource, Tree};
 use crate::store::{Head, Store};
 
-/// Records of several callers share a commit up to this: half of it, to leave room for the tree.
-const SHARED_RECORD_BYTES: usize = MAX_COMMIT_CAR_BYTES / 2;
-
 /// Commits that will be synced at once.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
@@ -99,7 +96,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Takes calls from the front of `queue` and makes one commit of them.
+    /// Takes calls from the front of `queue` and makes one commit of them. How much their tree nodes are shows only
+    /// then; if it was too much, half of the calls wait for the next commit.
     pub(super) async fn add_commit(&mut self, queue: &mut VecDeque<Call>) {
         let mut max_calls = usize::MAX;
         loop {
@@ -251,7 +249,7 @@ impl Group {
             PreparedPrecondition::Record { path, .. } => !self.written.contains(path),
         };
         self.ops + call.writes.len() <= MAX_OPS
-            && self.record_bytes + call.record_bytes <= SHARED_RECORD_BYTES
+            && self.record_bytes + call.record_bytes <= MAX_COMMIT_CAR_BYTES
             && call
                 .writes
                 .iter()

@@ -1,0 +1,231 @@
+//! What a hold asks of its records, and that an index made anew gives the same answers.
+
+use atcr_atproto::lexicon::captain::CaptainRecord;
+use atcr_atproto::lexicon::crew::{self, CrewRecord};
+use atcr_atproto::lexicon::layer::LayerRecord;
+use atcr_atproto::lexicon::nsid;
+use atcr_atproto::syntax::{AtUri, Datetime, Did, RecordKey};
+use atcr_hold_pds::{HoldRepo, RecordWrite, Usage};
+use serde_json::json;
+
+use crate::repository::{open, rkey, scratch};
+
+fn alice() -> Did {
+    "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap()
+}
+
+fn bob() -> Did {
+    "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb".parse().unwrap()
+}
+
+fn now() -> Datetime {
+    "2026-05-01T12:00:00.000Z".parse().unwrap()
+}
+
+fn manifest(user: &Did, name: &str) -> AtUri {
+    format!("at://{user}/{}/{name}", nsid::MANIFEST).parse().unwrap()
+}
+
+fn layer(user: &Did, in_manifest: &str, digest: &str, size: u64) -> LayerRecord {
+    LayerRecord::new(
+        digest,
+        size,
+        "application/octet-stream",
+        manifest(user, in_manifest),
+        user.clone(),
+        now(),
+    )
+}
+
+async fn write_layers(repo: &HoldRepo, layers: &[LayerRecord]) -> Vec<RecordKey> {
+    let writes = layers
+        .iter()
+        .map(|layer| RecordWrite::create(None, layer).unwrap())
+        .collect();
+    let outcome = repo.write(writes).await.unwrap();
+    outcome
+        .records
+        .iter()
+        .map(|record| record.uri.rkey().unwrap())
+        .collect()
+}
+
+fn usage(unique_blobs: u64, total_bytes: u64) -> Usage {
+    Usage {
+        unique_blobs,
+        total_bytes,
+    }
+}
+
+#[tokio::test]
+async fn usage_counts_every_digest_once_per_user() {
+    let dir = scratch();
+    let repo = open(dir.path()).await;
+    assert_eq!(repo.usage_of(&alice()).await.unwrap(), Usage::default());
+    let first = write_layers(
+        &repo,
+        &[
+            layer(&alice(), "m1", "sha256:aa", 10),
+            layer(&alice(), "m1", "sha256:bb", 5),
+        ],
+    )
+    .await;
+    let second = write_layers(
+        &repo,
+        &[
+            layer(&alice(), "m2", "sha256:aa", 10),
+            layer(&alice(), "m2", "sha256:cc", 1),
+            layer(&bob(), "m3", "sha256:aa", 10),
+        ],
+    )
+    .await;
+    assert_eq!(repo.usage_of(&alice()).await.unwrap(), usage(3, 16));
+    assert_eq!(repo.usage_of(&bob()).await.unwrap(), usage(1, 10));
+    assert_eq!(
+        repo.layers_of_manifest(&manifest(&alice(), "m1")).await.unwrap(),
+        first
+    );
+    assert!(
+        repo.layers_of_manifest(&manifest(&bob(), "m1"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let mut of_alice = [first.clone(), second[..2].to_vec()].concat();
+    of_alice.sort();
+    assert_eq!(repo.layers_of_user(&alice(), 10, None).await.unwrap(), of_alice);
+    assert_eq!(
+        repo.layers_of_user(&alice(), 2, Some(of_alice[1].as_str()))
+            .await
+            .unwrap(),
+        of_alice[2..]
+    );
+
+    let asked = ["sha256:dd", "sha256:aa", "sha256:dd", "sha256:ee"].map(str::to_owned);
+    assert_eq!(
+        repo.unseen_layers(&alice(), &asked).await.unwrap(),
+        ["sha256:dd", "sha256:ee"]
+    );
+    assert_eq!(
+        repo.unseen_layers(&bob(), &["sha256:cc".to_owned()])
+            .await
+            .unwrap(),
+        ["sha256:cc"]
+    );
+
+    // aa is in the other manifest still; bb is gone.
+    let delete = first
+        .into_iter()
+        .map(|key| RecordWrite::delete::<LayerRecord>(key).unwrap())
+        .collect();
+    assert_eq!(repo.write(delete).await.unwrap().deleted, 2);
+    assert_eq!(repo.usage_of(&alice()).await.unwrap(), usage(2, 11));
+    // A record may come to say something else, and nothing sensible.
+    let change = RecordWrite::put(second[1].clone(), &layer(&alice(), "m2", "sha256:ff", 100)).unwrap();
+    let spoil = RecordWrite::Put {
+        collection: nsid::HOLD_LAYER.parse().unwrap(),
+        rkey: second[2].clone(),
+        value: json!({ "digest": 7 }),
+    };
+    repo.write(vec![change, spoil]).await.unwrap();
+    assert_eq!(repo.usage_of(&alice()).await.unwrap(), usage(2, 110));
+    assert_eq!(repo.usage_of(&bob()).await.unwrap(), usage(0, 0));
+    // What a hostile client claims does not overflow.
+    let monstrous: Vec<_> = (0..20)
+        .map(|n| layer(&bob(), "m4", &format!("sha256:{n}"), (1 << 63) - 1))
+        .collect();
+    write_layers(&repo, &monstrous).await;
+    assert_eq!(repo.usage_of(&bob()).await.unwrap(), usage(20, 20 << 43));
+    repo.verify().await.unwrap();
+
+    let answers = |repo: HoldRepo| async move {
+        (
+            repo.usage_of(&alice()).await.unwrap(),
+            repo.usage_of(&bob()).await.unwrap(),
+            repo.layers_of_manifest(&manifest(&alice(), "m2")).await.unwrap(),
+        )
+    };
+    let before = answers(repo.clone()).await;
+    repo.close().await;
+    std::fs::remove_file(dir.path().join("repo/index.sqlite")).unwrap();
+    let repo = open(dir.path()).await;
+    assert_eq!(answers(repo.clone()).await, before);
+    repo.verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn members_are_found_by_what_their_record_says() {
+    let dir = scratch();
+    let repo = open(dir.path()).await;
+    let member = |did: &Did, role: &str| CrewRecord::new(did.clone(), role, [crew::BLOB_READ], now());
+    assert_eq!(repo.crew_by_member(&alice()).await.unwrap(), None);
+
+    // Under the key that older holds chose, then also under ours, which wins.
+    let old_key: RecordKey = alice().as_str().parse().unwrap();
+    repo.write(vec![
+        RecordWrite::put(old_key.clone(), &member(&alice(), "old")).unwrap(),
+    ])
+    .await
+    .unwrap();
+    let found = repo.crew_by_member(&alice()).await.unwrap().unwrap();
+    assert_eq!(
+        (found.rkey, found.record.role),
+        (old_key.clone(), "old".to_owned())
+    );
+    let own_key = crew::rkey(&alice()).unwrap();
+    repo.write(vec![
+        RecordWrite::put(own_key.clone(), &member(&alice(), "new")).unwrap(),
+    ])
+    .await
+    .unwrap();
+    assert_eq!(
+        repo.crew_by_member(&alice()).await.unwrap().unwrap().record.role,
+        "new"
+    );
+    repo.write(vec![RecordWrite::delete::<CrewRecord>(own_key).unwrap()])
+        .await
+        .unwrap();
+    assert_eq!(
+        repo.crew_by_member(&alice()).await.unwrap().unwrap().rkey,
+        old_key
+    );
+
+    let spoilt = RecordWrite::Put {
+        collection: nsid::HOLD_CREW.parse().unwrap(),
+        rkey: rkey("spoilt"),
+        value: json!({ "member": "nobody" }),
+    };
+    let key = crew::rkey(&bob()).unwrap();
+    repo.write(vec![
+        spoilt,
+        RecordWrite::create(Some(key), &member(&bob(), "member")).unwrap(),
+    ])
+    .await
+    .unwrap();
+    let mut members = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = repo.crew_page(1, cursor.as_deref()).await.unwrap();
+        members.extend(page.members.into_iter().map(|member| member.record.member));
+        cursor = page.cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    members.sort();
+    assert_eq!(members, [alice(), bob()]);
+}
+
+#[tokio::test]
+async fn the_captain_record_is_read_back() {
+    let dir = scratch();
+    let repo = open(dir.path()).await;
+    assert_eq!(repo.captain().await.unwrap(), None);
+    let captain = CaptainRecord::new(alice(), now());
+    repo.write(vec![
+        RecordWrite::put(RecordKey::literal_self(), &captain).unwrap(),
+    ])
+    .await
+    .unwrap();
+    assert_eq!(repo.captain().await.unwrap(), Some(captain));
+}
