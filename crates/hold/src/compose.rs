@@ -1,7 +1,7 @@
 //! Wiring: settings in, a running hold out. The only place that knows ports and adapters both.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use atcr_atproto::clock::{Clock, SystemClock};
@@ -208,8 +208,9 @@ impl Hold {
         });
     }
 
-    /// Finishes what was taken on, and closes everything. Nobody may serve the routes any more.
-    pub async fn close(self) {
+    /// Closes everything, after finishing what was taken on; of blobs being completed, only what is finished within
+    /// `patience`: the rest is done when the completion is asked for again. Nobody may serve the routes any more.
+    pub async fn close(self, patience: Duration) {
         let Self {
             router,
             repo,
@@ -219,7 +220,12 @@ impl Hold {
             recorder,
         } = self;
         completions.close();
-        completions.wait().await;
+        if tokio::time::timeout(patience, completions.wait()).await.is_err() {
+            tracing::warn!(
+                unfinished = completions.len(),
+                "some uploads were not completed in time"
+            );
+        }
         // The recorder ends when the last handler that could hand it a notice is gone.
         drop(router);
         if let Err(error) = recorder.await {
@@ -263,10 +269,18 @@ pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
     serve(listener, hold.router(), shutdown.clone()).await;
 
     tracing::info!("stopping: finishing requests in flight");
-    if !shutdown.drain(settings.shutdown_grace.get()).await {
+    let deadline = Instant::now() + settings.shutdown_grace.get();
+    let finished = shutdown.drain(settings.shutdown_grace.get()).await;
+    if !finished {
         tracing::warn!("some requests did not finish in time and were cut off");
     }
-    hold.close().await;
+    // A second signal, too, ends the patience.
+    let patience = if finished {
+        deadline.saturating_duration_since(Instant::now())
+    } else {
+        Duration::ZERO
+    };
+    hold.close(patience).await;
     tracing::info!("stopped");
     Ok(())
 }

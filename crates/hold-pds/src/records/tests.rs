@@ -1,1 +1,115 @@
+use std::sync::Arc;
 
+use atcr_atproto::clock::{Clock as _, SystemClock};
+use atcr_atproto::crypto::{Curve, SigningKey};
+use atcr_atproto::lexicon::crew::CrewRecord;
+use atcr_atproto::lexicon::layer::LayerRecord;
+use atcr_atproto::syntax::{AtUri, Did, RecordKey};
+use tempfile::TempDir;
+
+use super::captain::{self, CaptainError, CaptainSettings};
+use super::crew::{self, Ensured};
+use super::layer;
+use crate::repo::{HoldRepo, RepoOptions};
+use crate::writer::RecordWrite;
+
+async fn repo() -> (HoldRepo, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let key = SigningKey::generate(Curve::K256);
+    let options = RepoOptions::new(dir.path().join("repo"), did("hold"), key);
+    let repo = HoldRepo::open(options, Arc::new(SystemClock)).await.unwrap();
+    (repo, dir)
+}
+
+fn did(name: &str) -> Did {
+    format!("did:web:{name}.test").parse().unwrap()
+}
+
+fn layers(manifest: &AtUri, digests: &[&str]) -> Vec<LayerRecord> {
+    let now = SystemClock.now_datetime();
+    let layer = |digest: &&str| {
+        LayerRecord::new(
+            *digest,
+            1,
+            "application/x",
+            manifest.clone(),
+            did("sailor"),
+            now.clone(),
+        )
+    };
+    digests.iter().map(layer).collect()
+}
+
+fn digests(layers: &[LayerRecord]) -> Vec<&str> {
+    layers.iter().map(|layer| layer.digest.as_str()).collect()
+}
+
+#[tokio::test]
+async fn only_the_layers_that_an_interrupted_push_did_not_record_are_missing() {
+    let (repo, _dir) = repo().await;
+    let manifest: AtUri = "at://did:web:sailor.test/io.atcr.manifest/abc".parse().unwrap();
+    let all = layers(&manifest, &["a", "b", "a", "c"]);
+    let missing = layer::missing(&repo, &manifest, all.clone()).await.unwrap();
+    assert_eq!(digests(&missing), ["a", "b", "a", "c"]);
+
+    let written = layers(&manifest, &["a", "c"]);
+    let writes = written
+        .iter()
+        .map(|layer| RecordWrite::create(None, layer).unwrap());
+    repo.write(writes.collect()).await.unwrap();
+    let missing = layer::missing(&repo, &manifest, all.clone()).await.unwrap();
+    assert_eq!(digests(&missing), ["b", "a"]);
+
+    let other: AtUri = "at://did:web:sailor.test/io.atcr.manifest/def".parse().unwrap();
+    let missing = layer::missing(&repo, &other, layers(&other, &["a"]))
+        .await
+        .unwrap();
+    assert_eq!(digests(&missing), ["a"]);
+}
+
+#[tokio::test]
+async fn a_member_under_an_older_key_is_found_and_kept() {
+    let (repo, _dir) = repo().await;
+    let now = SystemClock.now_datetime();
+    let old = CrewRecord::new(did("sailor"), "read", ["blob:read"], now.clone());
+    let key: RecordKey = "did:web:sailor.test".parse().unwrap();
+    repo.write(vec![RecordWrite::put(key.clone(), &old).unwrap()])
+        .await
+        .unwrap();
+    let wanted = CrewRecord::new(did("sailor"), "write", ["blob:write"], now);
+    let Ensured::Existed(found) = crew::ensure(&repo, &wanted).await.unwrap() else {
+        panic!("a second record was written");
+    };
+    assert_eq!(found.uri.rkey(), Some(key));
+    let member = repo.crew_by_member(&did("sailor")).await.unwrap().unwrap();
+    assert_eq!(member.record, old);
+}
+
+#[tokio::test]
+async fn the_captain_is_made_once_and_then_follows_the_settings() {
+    let (repo, _dir) = repo().await;
+    let mut settings = CaptainSettings {
+        owner: None,
+        public: false,
+        allow_all_crew: false,
+        region: None,
+        successor: None,
+    };
+    let now = SystemClock.now_datetime();
+    let refused = captain::ensure(&repo, &settings, now.clone()).await;
+    assert!(matches!(refused, Err(CaptainError::OwnerNeeded)));
+
+    settings.owner = Some(did("captain"));
+    captain::ensure(&repo, &settings, now.clone()).await.unwrap();
+    let first = repo.latest_commit();
+    let owner = repo.crew_by_member(&did("captain")).await.unwrap().unwrap();
+    assert_eq!(owner.record.role, "owner");
+
+    settings.owner = Some(did("somebody-else"));
+    captain::ensure(&repo, &settings, now.clone()).await.unwrap();
+    assert_eq!(repo.latest_commit(), first, "nothing to write");
+    settings.public = true;
+    let captain = captain::ensure(&repo, &settings, now).await.unwrap();
+    assert_eq!((captain.owner, captain.public), (did("captain"), true));
+    assert!(repo.captain().await.unwrap().unwrap().public);
+}

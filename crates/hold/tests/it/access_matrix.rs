@@ -73,9 +73,10 @@ fn refusal(row: &Row, action: &str, required: &str) -> (u16, &'static str, Strin
         let message = "authentication is required: send a service token in the Authorization header";
         return (401, "AuthRequired", message.to_owned());
     }
-    let reason = match row.is_member {
-        true => "crew member lacks permission",
-        false => "user is not a crew member",
+    let reason = if row.is_member {
+        "crew member lacks permission"
+    } else {
+        "user is not a crew member"
     };
     let message = format!("access denied for {action}: {reason} (required: {required})");
     (403, "Forbidden", message)
@@ -98,7 +99,7 @@ async fn everybody_may_do_what_the_matrix_says_and_nothing_else() {
         .await;
         let digest = hold.put_blob(&hold.captain, b"a layer").await;
         for row in rows(&hold).await {
-            read(&hold, &row, public, &digest.to_string()).await;
+            read(&hold, &row, public, digest.as_str()).await;
             write(&hold, &row).await;
             administer(&hold, &row).await;
         }

@@ -1,5 +1,12 @@
 //! The hold's behaviour: over HTTP through `TestHold`, and of each adapter behind its port.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that cannot go on ends its test"
+)]
+
 mod access_matrix;
 mod administration;
 mod bootstrap;

@@ -16,7 +16,7 @@ async fn bad_headers(hold: &TestHold) -> Vec<(String, &'static str)> {
     let now = hold.clock.now();
     let captain = &hold.captain;
     let other_hold = "did:web:other.test".parse().expect("a DID");
-    let unknown = hold.identities.rotated(captain);
+    let unknown = captain.rotated();
     let bearer = |token: String| format!("Bearer {token}");
     let claims = |issued: i64, expires: i64| json!({ "iss": captain.did, "aud": hold.did(), "iat": now.timestamp() + issued, "exp": now.timestamp() + expires });
     vec![
@@ -93,7 +93,7 @@ async fn one_token_serves_many_calls_and_a_refusal_asks_for_bearer() {
 #[tokio::test]
 async fn a_new_key_counts_once_its_document_has_it() {
     let hold = TestHold::start(Setup::default()).await;
-    let rotated = hold.identities.rotated(&hold.captain);
+    let rotated = hold.captain.rotated();
     let input = json!({ "digest": "a" });
     let answer = hold
         .call("io.atcr.hold.initiateUpload", Some(&rotated), &input)

@@ -35,6 +35,14 @@ impl Account {
         self.sign(&claims)
     }
 
+    /// The account under a new key, which its document does not have yet.
+    pub(crate) fn rotated(&self) -> Self {
+        Self {
+            did: self.did.clone(),
+            key: SigningKey::generate(self.key.curve()),
+        }
+    }
+
     /// The account's key, for tokens of other kinds.
     pub(crate) fn key(&self) -> SigningKey {
         self.key.clone()
@@ -68,14 +76,6 @@ impl Identities {
         };
         self.publish(&account);
         account
-    }
-
-    /// The account under a new key, not yet in its document.
-    pub(crate) fn rotated(&self, account: &Account) -> Account {
-        Account {
-            did: account.did.clone(),
-            key: SigningKey::generate(account.key.curve()),
-        }
     }
 
     /// Puts the account's key into its document.

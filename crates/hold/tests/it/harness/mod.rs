@@ -117,7 +117,7 @@ impl TestHold {
         } = self;
         shutdown.begin();
         assert!(shutdown.drain(GRACE).await, "the hold finishes by itself");
-        hold.close().await;
+        hold.close(GRACE).await;
         change(&mut settings);
         let listener = TcpListener::bind(addr).await.expect("the same port");
         Self::serve(identities, captain, appview, settings, dir, listener).await
@@ -126,7 +126,7 @@ impl TestHold {
     pub(crate) async fn stop(self) {
         self.shutdown.begin();
         assert!(self.shutdown.drain(GRACE).await, "the hold finishes by itself");
-        self.hold.close().await;
+        self.hold.close(GRACE).await;
     }
 
     pub(crate) fn did(&self) -> &Did {
