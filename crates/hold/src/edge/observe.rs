@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tracing::Instrument as _;
@@ -18,6 +18,9 @@ const MAX_REQUEST_ID_LEN: usize = 64;
 
 /// The label of requests that no route matches: paths are unbounded, labels must not be.
 const UNMATCHED: &str = "unmatched";
+
+/// Routes that are asked every few seconds, for ever.
+const PROBES: [&str; 2] = ["/livez", "/readyz"];
 
 /// Runs the rest of the stack inside the request's span, and reports what came of it.
 ///
@@ -36,13 +39,14 @@ pub async fn observe(request: Request, next: Next) -> Response {
         let response = next.run(request).await;
         let status = response.status().as_u16();
         let elapsed = started.elapsed();
-        tracing::info!(
-            status,
-            duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-            "answered"
-        );
+        let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        if PROBES.contains(&route.as_str()) && status < 400 {
+            tracing::debug!(status, duration_ms, "answered");
+        } else {
+            tracing::info!(status, duration_ms, "answered");
+        }
         let labels = [
-            ("method", method.as_str().to_owned()),
+            ("method", method_label(&method).to_owned()),
             ("route", route.clone()),
             ("status", status.to_string()),
         ];
@@ -61,6 +65,18 @@ pub async fn observe(request: Request, next: Next) -> Response {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
     response
+}
+
+/// A client may make up methods; labels must be few.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 fn request_id(request: &Request) -> String {

@@ -11,6 +11,7 @@ mod access_matrix;
 mod administration;
 mod bootstrap;
 mod configuration;
+mod content_proof;
 mod crew;
 mod harness;
 mod manifests;

@@ -21,7 +21,7 @@ async fn the_hold_says_who_it_is() {
 }
 
 #[tokio::test]
-async fn it_is_live_and_ready_until_the_repository_closes() {
+async fn it_is_ready_while_every_part_works_and_live_regardless() {
     let hold = TestHold::start(Setup::default()).await;
     assert_eq!(Answer::of(hold.get("/livez")).await.status, 200);
     let ready = Answer::of(hold.get("/readyz")).await;

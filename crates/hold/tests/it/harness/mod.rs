@@ -49,6 +49,11 @@ pub(crate) struct TestHold {
 
 impl TestHold {
     pub(crate) async fn start(setup: Setup) -> Self {
+        Self::start_with(setup, |_| ()).await
+    }
+
+    /// As [`start`](Self::start), with a configuration that `change` has changed.
+    pub(crate) async fn start_with(setup: Setup, change: impl FnOnce(&mut HoldConfig)) -> Self {
         let identities = Arc::new(Identities::default());
         let captain = identities.account("captain", Curve::K256);
         let appview = identities.account("appview", Curve::P256);
@@ -64,6 +69,7 @@ impl TestHold {
         config.registration.owner_did = captain.did.to_string();
         config.registration.allow_all_crew = setup.allow_all_crew;
         config.database.path = dir.path().join("data").display().to_string();
+        change(&mut config);
         let settings = settings(&config);
         Self::serve(identities, captain, appview, settings, dir, listener).await
     }

@@ -4,7 +4,7 @@
 
 mod filesystem;
 mod s3;
-mod servers;
+pub(crate) mod servers;
 mod suite;
 mod world;
 
