@@ -1,5 +1,6 @@
 //! The process's log and its metrics.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -29,7 +30,8 @@ pub fn init_logging(level: &str, format: LogFormat) -> Result<(), String> {
     .map_err(|error| format!("{level:?} is no log level ({error}); use debug, info, warn or error"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // An error means a subscriber is already set (tests): keep that one.
     let _ = match format {
         LogFormat::Text => builder.try_init(),

@@ -310,10 +310,16 @@ impl Inner {
             return Ok(());
         }
         match token {
-            None => Err(Box::new(error(StatusCode::UNAUTHORIZED, "AuthRequired", "no token"))),
-            Some(token) if self.refused_tokens.contains(token) => {
-                Err(Box::new(error(StatusCode::UNAUTHORIZED, "AuthRequired", "bad token")))
-            }
+            None => Err(Box::new(error(
+                StatusCode::UNAUTHORIZED,
+                "AuthRequired",
+                "no token",
+            ))),
+            Some(token) if self.refused_tokens.contains(token) => Err(Box::new(error(
+                StatusCode::UNAUTHORIZED,
+                "AuthRequired",
+                "bad token",
+            ))),
             Some(token) => {
                 let known = |members: &HashSet<String>| {
                     members.iter().any(|member| token.starts_with(member.as_str()))

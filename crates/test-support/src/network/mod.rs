@@ -312,6 +312,11 @@ impl Network {
         &self.file
     }
 
+    /// Whether everybody may pull, from the hold's next start on.
+    pub fn set_public(&mut self, public: bool) {
+        self.options.public = public;
+    }
+
     /// The folder of all state.
     #[must_use]
     pub fn state(&self) -> &Path {

@@ -17,8 +17,11 @@ const POLL: Duration = Duration::from_millis(25);
 /// How long a process may take to finish after SIGTERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// How many bytes of a log an error shows.
-const LOG_TAIL: usize = 2000;
+/// How many lines of a log an error shows.
+const LOG_TAIL: usize = 40;
+
+/// The level of errors in the PDS's log.
+const PINO_ERROR: u64 = 50;
 
 /// A process of ours in a process group of its own (a Ctrl-C at the terminal reaches only its parent), its output in
 /// a file. Dropping it kills it.
@@ -145,15 +148,16 @@ impl Program {
         String::from_utf8_lossy(&bytes[start..]).into_owned()
     }
 
-    /// The end of this run's output.
+    /// The end of this run's output; lines of JSON logs below the level of an error are left out.
     #[must_use]
     pub fn log_tail(&self) -> String {
         let output = self.output();
-        let mut start = output.len().saturating_sub(LOG_TAIL);
-        while !output.is_char_boundary(start) {
-            start += 1;
-        }
-        output[start..].trim_end().to_owned()
+        let noise = |line: &&str| {
+            let log: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            log.is_some_and(|log| log["level"].as_u64().is_some_and(|level| level < PINO_ERROR))
+        };
+        let lines: Vec<&str> = output.lines().filter(|line| !noise(line)).collect();
+        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
     }
 
     /// Asks the process to finish and waits until it has.

@@ -160,7 +160,9 @@ impl<'a> Transfer<'a> {
             let send = self.uploads.gateway.send_part(&target, PartBody { len, bytes });
             let pump = async {
                 let mut piece = Some(first);
+                let mut given = 0;
                 while let Some(bytes) = piece {
+                    given += bytes.len() as u64;
                     room = room.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
                     hash.update(&bytes);
                     if let Err(Closed) = feed.give(bytes).await {
@@ -168,7 +170,8 @@ impl<'a> Transfer<'a> {
                     }
                     piece = reader.next().await?;
                 }
-                Ok::<bool, RegistryError>(feed.finish().await.is_ok())
+                // A request of known length is over with its last byte: nobody need be left to hear of the end.
+                Ok::<bool, RegistryError>(feed.finish().await.is_ok() || len == Some(given))
             };
             tokio::pin!(send, pump);
             tokio::select! {

@@ -1,0 +1,68 @@
+//! Layers that are made as they are sent: no file, no memory, and known digests.
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use sha2::{Digest as _, Sha256};
+
+/// The size of a piece.
+const PIECE: u64 = 256 * 1024;
+
+/// A layer of `size` bytes, told apart by `seed`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layer {
+    seed: u64,
+    size: u64,
+}
+
+impl Layer {
+    pub(crate) fn new(seed: u64, size: u64) -> Self {
+        Self { seed, size }
+    }
+
+    pub(crate) fn size(self) -> u64 {
+        self.size
+    }
+
+    /// Piece `index`: pseudo-random, so that nothing on the way can compress or join it.
+    fn piece(self, index: u64) -> Bytes {
+        let length = PIECE.min(self.size - index * PIECE);
+        let mut state =
+            self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 8);
+        while (bytes.len() as u64) < length {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend_from_slice(&state.to_le_bytes());
+        }
+        bytes.truncate(usize::try_from(length).unwrap_or(0));
+        bytes.into()
+    }
+
+    fn pieces(self) -> impl Iterator<Item = Bytes> {
+        (0..self.size.div_ceil(PIECE)).map(move |index| self.piece(index))
+    }
+
+    /// `sha256:<hex>`.
+    pub(crate) fn digest(self) -> String {
+        let mut hasher = Sha256::new();
+        for piece in self.pieces() {
+            hasher.update(&piece);
+        }
+        format!("sha256:{}", data_encoding::HEXLOWER.encode(&hasher.finalize()))
+    }
+
+    /// The bytes, made as they are asked for.
+    pub(crate) fn stream(self) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
+        stream::iter(self.pieces().map(Ok))
+    }
+
+    /// A part of the layer, whole pieces from `from`, at most `length` bytes.
+    pub(crate) fn part(self, from: u64, length: u64) -> Vec<u8> {
+        let first = from / PIECE;
+        let count = length.min(self.size - from).div_ceil(PIECE);
+        (first..first + count)
+            .flat_map(|index| self.piece(index))
+            .collect()
+    }
+}

@@ -1,0 +1,123 @@
+//! Whole-system stories: both servers as processes, the reference PDS, the real clients.
+//!
+//! They need the optimised programs, the Node packages and the clients; `cargo xtask test` installs and builds them.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at what it did not expect"
+)]
+
+mod clients;
+mod docker;
+mod kill_points;
+mod reference_tools;
+mod s3;
+mod sessions;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use atcr_test_support::network::{Network, NetworkOptions, Ports};
+use atcr_test_support::tools::Workspace;
+
+/// A network of its own for one story, and the folder of its state.
+struct World {
+    network: Network,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    /// A network on the embedded defaults.
+    async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A network whose options `change` has changed.
+    async fn start_with(change: impl FnOnce(&mut NetworkOptions)) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let workspace = Workspace::locate().expect("the workspace");
+        let mut options =
+            NetworkOptions::new(folder.path().join("network"), Ports::free().expect("four ports"));
+        change(&mut options);
+        let network = Network::start(&workspace, options, &mut |_, _| {})
+            .await
+            .unwrap_or_else(|error| panic!("the network starts (run `cargo xtask test`): {error:#}"));
+        Self { network, folder }
+    }
+
+    fn appview(&self) -> &str {
+        &self.network.file().appview.url
+    }
+
+    /// Host and port, as image names have it.
+    fn registry(&self) -> String {
+        self.appview().trim_start_matches("http://").to_owned()
+    }
+
+    fn account(&self, handle: &str) -> &atcr_test_support::network::Account {
+        self.network.file().account(handle).expect("the account")
+    }
+
+    /// `handle:app password`, as the clients' options take it.
+    fn credentials(&self, handle: &str) -> String {
+        let account = self.account(handle);
+        format!("{}:{}", account.handle, account.app_password)
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        folder
+    }
+}
+
+/// A story that failed shows what the servers had to say.
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for name in ["appview", "hold"] {
+            let log = self.network.state().join("logs").join(format!("{name}.log"));
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            println!(
+                "--- {name}\n{}",
+                lines[lines.len().saturating_sub(30)..].join("\n")
+            );
+        }
+    }
+}
+
+/// What a command printed, and whether it succeeded.
+struct Ran {
+    success: bool,
+    text: String,
+}
+
+/// Runs a command to its end.
+fn run(command: &mut Command) -> Ran {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    Ran {
+        success: output.status.success(),
+        text,
+    }
+}
+
+/// Runs a command that must succeed; returns what it printed.
+fn succeed(command: &mut Command) -> String {
+    let ran = run(command);
+    assert!(ran.success, "{command:?} failed:\n{}", ran.text);
+    ran.text
+}
+
+/// A client that `cargo xtask test` built, by the variable that names it.
+fn tool(variable: &str) -> Command {
+    let path =
+        std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} is not set; run `cargo xtask test`"));
+    Command::new(path)
+}

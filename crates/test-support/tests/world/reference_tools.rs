@@ -1,0 +1,54 @@
+//! The reference implementation's own tools accept what the hold and the appview wrote.
+
+use std::process::Command;
+
+use atcr_test_support::registry_client::{IMAGE_MANIFEST, RegistryClient, image_manifest};
+use atcr_test_support::tools::Workspace;
+
+use crate::{World, succeed};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reference_tools_verify_the_holds_repository_and_every_record() {
+    let world = World::start().await;
+    let name = "alice.test/checked";
+    let mut client = RegistryClient::new(world.appview(), world.account("alice.test")).expect("a client");
+    client.authorize(name, "pull,push").await.expect("a token");
+    let config = client.push_blob(name, b"{}".to_vec()).await.expect("a config");
+    for tag in ["1", "2"] {
+        let layer = client
+            .push_blob(name, format!("layer {tag}").into_bytes())
+            .await
+            .expect("a layer");
+        let manifest = image_manifest((&config, 2), &[(layer, 7)]);
+        client
+            .push_manifest(name, tag, IMAGE_MANIFEST, manifest)
+            .await
+            .expect("a manifest");
+    }
+    let workspace = Workspace::locate().expect("the workspace");
+    let file = world.network.file();
+    let output = succeed(
+        Command::new(workspace.node().expect("node"))
+            .arg(workspace.network_folder().join("verify.mjs"))
+            .args([
+                "--lexicons",
+                &workspace.root().join("crates/atproto/lexicons").to_string_lossy(),
+            ])
+            .args([
+                "--plc",
+                &file.plc.url,
+                "--hold",
+                &file.hold.url,
+                "--hold-did",
+                &file.hold.did,
+            ])
+            .args([
+                "--pds",
+                &file.pds.url,
+                "--account",
+                &world.account("alice.test").did,
+            ])
+            .args(["--expect-layers", "2"]),
+    );
+    assert!(output.contains("verified"), "{output}");
+}
