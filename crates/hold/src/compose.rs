@@ -1,9 +1,11 @@
 //! Wiring: settings in, a running hold out. The only place that knows ports and adapters both.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::egress::{EgressClient, EgressPolicy};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
@@ -27,7 +29,7 @@ use crate::blobs::{BlobOptions, BlobService, ObjectStore};
 use crate::config::{HoldSettings, StorageSettings};
 use crate::crew::Enlistment;
 use crate::edge::auth::TokenVerifier;
-use crate::edge::health::Readiness;
+use crate::edge::health::{Part, Readiness};
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
 use crate::routes;
@@ -150,11 +152,11 @@ impl Hold {
             notices,
             administration: Administration::new(repo.clone()),
             enlistment: Enlistment::new(repo.clone(), clock),
-            readiness: Readiness {
-                database: database.clone(),
-                repo: repo.clone(),
-                blobs: blobs.clone(),
-            },
+            readiness: Readiness::new(vec![
+                Box::new(DatabasePart(database.clone())),
+                Box::new(RepoPart(repo.clone())),
+                Box::new(StorePart(blobs.clone())),
+            ]),
             repo: repo.clone(),
         };
         let router = routes::router(state, store_routes, settings.read_timeout.get());
@@ -283,6 +285,49 @@ pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
     hold.close(patience).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+#[derive(Debug)]
+struct DatabasePart(Database);
+
+#[async_trait]
+impl Part for DatabasePart {
+    fn name(&self) -> &'static str {
+        "database"
+    }
+
+    async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.0.ping().await?)
+    }
+}
+
+#[derive(Debug)]
+struct RepoPart(HoldRepo);
+
+#[async_trait]
+impl Part for RepoPart {
+    fn name(&self) -> &'static str {
+        "repository"
+    }
+
+    async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.0.captain().await?;
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct StorePart(BlobService);
+
+#[async_trait]
+impl Part for StorePart {
+    fn name(&self) -> &'static str {
+        "store"
+    }
+
+    async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.0.ping().await?)
+    }
 }
 
 fn network_resolver(

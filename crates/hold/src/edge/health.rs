@@ -1,38 +1,50 @@
 //! Is the process there, and can it work?
 
-use std::future::Future;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use atcr_hold_pds::HoldRepo;
+use async_trait::async_trait;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use futures_util::future::join_all;
 use serde::Serialize;
-
-use crate::adapters::sqlite::Database;
-use crate::blobs::BlobService;
 
 /// How long each part may take to say that it works.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Port: something the hold cannot work without.
+#[async_trait]
+pub trait Part: fmt::Debug + Send + Sync {
+    /// Its name in the report.
+    fn name(&self) -> &'static str;
+
+    /// Whether it works now.
+    ///
+    /// # Errors
+    /// Whatever keeps it from working, for the log.
+    async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>>;
+}
+
 /// What readiness depends on.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    /// The table of uploads.
-    pub database: Database,
-    /// The repository.
-    pub repo: HoldRepo,
-    /// The object store.
-    pub blobs: BlobService,
+    parts: Arc<[Box<dyn Part>]>,
+}
+
+impl Readiness {
+    /// Ready when all of `parts` work.
+    #[must_use]
+    pub fn new(parts: Vec<Box<dyn Part>>) -> Self {
+        Self { parts: parts.into() }
+    }
 }
 
 /// The answer of `/readyz`: `ok` or `failed` for each part.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    database: &'static str,
-    repository: &'static str,
-    store: &'static str,
-}
+type Report = BTreeMap<&'static str, &'static str>;
 
 /// The answer of `/xrpc/_health`.
 #[derive(Debug, Serialize)]
@@ -52,38 +64,34 @@ pub async fn xrpc_health() -> Json<Health> {
     })
 }
 
-/// `GET /readyz`: 200 when database, repository and store all work, else 503; the log says why.
-pub async fn ready(State(parts): State<Readiness>) -> (StatusCode, Json<Report>) {
-    let (database, repository, store) = tokio::join!(
-        check("database", async {
-            sqlx::query("SELECT 1").execute(parts.database.writer()).await
-        }),
-        check("repository", parts.repo.captain()),
-        check("store", parts.blobs.ping()),
-    );
-    let status = if database && repository && store {
+/// `GET /readyz`: 200 when every part works, else 503; the log says why.
+pub async fn ready(State(readiness): State<Readiness>) -> (StatusCode, Json<Report>) {
+    let checks = readiness.parts.iter().map(|part| async {
+        let word = if works(part.as_ref()).await {
+            "ok"
+        } else {
+            "failed"
+        };
+        (part.name(), word)
+    });
+    let report: Report = join_all(checks).await.into_iter().collect();
+    let status = if report.values().all(|word| *word == "ok") {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let word = |works| if works { "ok" } else { "failed" };
-    let report = Report {
-        database: word(database),
-        repository: word(repository),
-        store: word(store),
-    };
     (status, Json(report))
 }
 
-async fn check<T, E: std::error::Error>(part: &str, work: impl Future<Output = Result<T, E>>) -> bool {
-    match tokio::time::timeout(PATIENCE, work).await {
-        Ok(Ok(_)) => true,
+async fn works(part: &dyn Part) -> bool {
+    match tokio::time::timeout(PATIENCE, part.check()).await {
+        Ok(Ok(())) => true,
         Ok(Err(error)) => {
-            tracing::warn!(part, %error, "not ready");
+            tracing::warn!(part = part.name(), error, "not ready");
             false
         }
         Err(_) => {
-            tracing::warn!(part, "not ready: no answer in time");
+            tracing::warn!(part = part.name(), "not ready: no answer in time");
             false
         }
     }

@@ -61,6 +61,14 @@ impl Database {
         &self.readers
     }
 
+    /// Whether the writing connection can be had and answers.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn ping(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("SELECT 1").execute(&self.writer).await.map(|_| ())
+    }
+
     /// Waits for running statements and closes both pools.
     pub async fn close(&self) {
         self.readers.close().await;
