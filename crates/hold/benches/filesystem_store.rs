@@ -5,7 +5,12 @@
 //! ```
 //! The store runs in a process of its own, so that its memory can be read; the client is a plain socket. Each round writes
 //! with `dd conv=fdatasync`, uploads as many bytes through the store, and downloads them from the page cache.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that fails may say so any way it likes")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a measurement that fails may say so any way it likes"
+)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -31,7 +36,9 @@ fn main() {
         size => {
             let size = size.map_or(1024, |text| text.parse().unwrap());
             let at_once = arguments.next().map_or(1, |text| text.parse().unwrap());
-            let folder = arguments.next().unwrap_or_else(|| "target/bench-store".to_owned());
+            let folder = arguments
+                .next()
+                .unwrap_or_else(|| "target/bench-store".to_owned());
             measure(size, at_once, Path::new(&folder));
         }
     }
@@ -73,7 +80,11 @@ async fn serve(folder: &Path) {
             }
             ["get", digest] => {
                 let digest = digest.parse().unwrap();
-                let url = blobs.download_url(&digest, DownloadMethod::Get).await.unwrap().unwrap();
+                let url = blobs
+                    .download_url(&digest, DownloadMethod::Get)
+                    .await
+                    .unwrap()
+                    .unwrap();
                 println!("{}", url.url);
             }
             _ => unreachable!("{line}"),
@@ -198,7 +209,11 @@ fn connect(url: &str) -> (TcpStream, String) {
 
 fn put(url: &str, len: usize, noise: &[u8]) -> String {
     let (mut connection, target) = connect(url);
-    write!(connection, "PUT {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n").unwrap();
+    write!(
+        connection,
+        "PUT {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n"
+    )
+    .unwrap();
     let mut rest = len;
     while rest > 0 {
         let piece = rest.min(noise.len());
@@ -208,13 +223,20 @@ fn put(url: &str, len: usize, noise: &[u8]) -> String {
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let etag = answer.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let etag = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("etag: "))
+        .unwrap();
     etag.to_owned()
 }
 
 fn get(url: &str, len: usize) {
     let (mut connection, target) = connect(url);
-    write!(connection, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        connection,
+        "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut buffer = vec![0; MIB];
     let mut received = 0;
     loop {

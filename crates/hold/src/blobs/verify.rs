@@ -38,14 +38,18 @@ pub(super) async fn actual_digest(
             let full = std::mem::take(&mut batch);
             let mut running = hasher.clone();
             hashing = Some(tokio::task::spawn_blocking(move || {
-                full.iter().for_each(|piece| running.update(piece));
+                for piece in &full {
+                    running.update(piece);
+                }
                 running
             }));
             batched = 0;
         }
     }
     let mut hasher = finish(hashing, hasher).await?;
-    batch.iter().for_each(|piece| hasher.update(piece));
+    for piece in &batch {
+        hasher.update(piece);
+    }
     if hasher.len() != assembled.size {
         return Err(StoreError::unavailable("read an upload back whole", "its length differs").into());
     }

@@ -78,18 +78,19 @@ async fn next_data(body: &mut Body, claim: &Claim) -> Result<Option<bytes::Bytes
             None => return Ok(None),
             Some(Err(error)) => return Err(PartError::Body(error)),
             // Trailers say nothing about the content.
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => return Ok(Some(data)),
-                Err(_) => {}
-            },
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
         }
     }
 }
 
 /// The writer and the buffer it has finished with, or its work under way.
 enum Pipeline {
-    Idle(PartWriter, Vec<u8>),
-    Busy(JoinHandle<io::Result<(PartWriter, Vec<u8>)>>),
+    Idle(Box<PartWriter>, Vec<u8>),
+    Busy(JoinHandle<io::Result<(Box<PartWriter>, Vec<u8>)>>),
 }
 
 impl Pipeline {
@@ -106,7 +107,7 @@ impl Pipeline {
         })))
     }
 
-    async fn idle(self) -> Result<(PartWriter, Vec<u8>), StoreError> {
+    async fn idle(self) -> Result<(Box<PartWriter>, Vec<u8>), StoreError> {
         match self {
             Self::Idle(writer, spare) => Ok((writer, spare)),
             Self::Busy(task) => finished(task).await,
@@ -123,17 +124,17 @@ struct PartWriter {
 }
 
 impl PartWriter {
-    async fn begin(mut held: Held, part_number: u32) -> Result<Self, PartError> {
+    async fn begin(mut held: Held, part_number: u32) -> Result<Box<Self>, PartError> {
         let begun = tokio::task::spawn_blocking(move || {
             let hasher = held.begin_part(part_number)?;
             Ok((held, hasher))
         });
         match finished(begun).await? {
-            (held, Ok(hasher)) => Ok(Self {
+            (held, Ok(hasher)) => Ok(Box::new(Self {
                 held,
                 hasher,
                 unnoted: 0,
-            }),
+            })),
             (_, Err(PartRefusal::OutOfOrder { sent, expected })) => {
                 Err(PartError::OutOfOrder { sent, expected })
             }

@@ -10,13 +10,12 @@
 //! written twice. Nothing is asked of an upload's file before `assemble`, so a power failure may damage a running upload; the
 //! hash states of an earlier boot are therefore not believed, and the file is read back instead.
 //!
-//! - `routes`: what the URLs answer · `signed_url`: their signatures · `range`: byte ranges · `read`: file → body
+//! - `routes`: what the URLs answer · `signed_url`: their signatures · `read`: file → body
 //! - `upload`: one upload's state · `parts_log`: its file of parts · `ingest`: body → file · `durable`: fsync
 
 mod durable;
 mod ingest;
 mod parts_log;
-mod range;
 mod read;
 mod routes;
 mod signed_url;
@@ -215,7 +214,7 @@ impl ObjectStore for FilesystemStore {
         let key = key.clone();
         self.blocking("look for an object", move |shared| {
             match std::fs::metadata(shared.path(&key)) {
-                Ok(metadata) => Ok(metadata.is_file().then(|| ObjectStat { size: metadata.len() })),
+                Ok(metadata) => Ok(metadata.is_file().then_some(ObjectStat { size: metadata.len() })),
                 Err(error) if is_absent(&error) => Ok(None),
                 Err(error) => Err(error),
             }

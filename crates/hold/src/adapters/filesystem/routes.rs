@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use atcr_oci::{ByteRange, SatisfiedRange};
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +15,6 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::ingest::{self, PartError};
-use super::range::{Wanted, wanted};
 use super::signed_url::{BLOBS, PARTS, Signature};
 use super::{FilesystemStore, Shared, is_absent, read};
 use crate::blobs::{MAX_PART_NUMBER, ObjectKey, StoreError};
@@ -116,23 +116,21 @@ async fn get_object(
         HeaderValue::from_static("nosniff"),
     );
     let is_current = headers.get(header::IF_RANGE).is_none_or(|value| value == etag);
-    let wanted = match headers.get(header::RANGE).and_then(|value| value.to_str().ok()) {
-        Some(value) if is_current => wanted(value, size),
-        _ => Wanted::All,
-    };
-    let range = match wanted {
-        Wanted::All => 0..size,
-        Wanted::Part(range) => {
-            let value = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-            fields.insert(header::CONTENT_RANGE, header_value(&value)?);
+    let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    // What is no range is ignored, as the RFC allows: a client sees from the status that it got everything.
+    let range = match asked.filter(|_| is_current).map(ByteRange::parse) {
+        Some(Ok(Some(range))) => {
+            let Some(satisfied) = range.resolve(size) else {
+                let none = header_value(&SatisfiedRange::none_of(size))?;
+                fields.insert(header::CONTENT_RANGE, none);
+                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                return Ok(response);
+            };
+            fields.insert(header::CONTENT_RANGE, header_value(&satisfied.to_string())?);
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            range
+            satisfied.first..satisfied.first + satisfied.len()
         }
-        Wanted::Unsatisfiable => {
-            fields.insert(header::CONTENT_RANGE, header_value(&format!("bytes */{size}"))?);
-            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-            return Ok(response);
-        }
+        _ => 0..size,
     };
     response
         .headers_mut()

@@ -17,7 +17,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One attempt at a request that the service answers without moving data.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// One attempt at joining or copying: some services move every byte before they answer.
-const LONG_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+const LONG_ATTEMPT_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// How to reach a bucket.
 #[derive(Clone)]

@@ -40,7 +40,7 @@ impl S3Store {
     ) -> Result<(), StoreError> {
         let parts = parts
             .iter()
-            .map(|part| Ok(completed_part(part.part_number, &part.etag)?))
+            .map(|part| completed_part(part.part_number, &part.etag))
             .collect::<Result<_, StoreError>>()?;
         self.complete(&upload.key, &upload.id, parts).await
     }
