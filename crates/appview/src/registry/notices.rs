@@ -1,6 +1,10 @@
 //! Telling holds what was pushed and pulled, behind the client's back: it never waits for it, and never fails by it.
+//!
+//! A pull is counted once a minute for one puller and manifest: clients ask for a manifest several times in one pull, and a hold
+//! signs a commit for each count.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use atcr_atproto::lexicon::notify_manifest::{ManifestInfo, NotifyManifestInput, PULL, PUSH};
 use atcr_atproto::syntax::Did;
@@ -19,6 +23,15 @@ use super::ports::{HoldGateway, HoldRef, HoldTokens};
 /// Notices under way at once. A pull's notice is dropped beyond that: it is a count, and the hold may be slow. A push's waits.
 const AT_ONCE: usize = 32;
 
+/// How long the same manifest pulled by the same puller is the same pull.
+const ONE_PULL: Duration = Duration::from_mins(1);
+
+/// Pulls remembered at once.
+const REMEMBERED_PULLS: u64 = 50_000;
+
+/// Puller, owner, repository, manifest.
+type PullKey = (Did, Did, String, Digest);
+
 /// Sends notices.
 #[derive(Clone)]
 pub struct Notices {
@@ -27,6 +40,7 @@ pub struct Notices {
     resolver: HoldResolver,
     shutdown: Shutdown,
     slots: Arc<Semaphore>,
+    pulls: moka::sync::Cache<PullKey, ()>,
 }
 
 impl Notices {
@@ -44,6 +58,10 @@ impl Notices {
             resolver,
             shutdown,
             slots: Arc::new(Semaphore::new(AT_ONCE)),
+            pulls: moka::sync::Cache::builder()
+                .max_capacity(REMEMBERED_PULLS)
+                .time_to_live(ONE_PULL)
+                .build(),
         }
     }
 
@@ -81,7 +99,17 @@ impl Notices {
         media_type: &str,
         tag: Option<&Tag>,
     ) {
-        if grant.principal().did().is_none() {
+        let Some(puller) = grant.principal().did() else {
+            return;
+        };
+        let context = grant.context();
+        let key = (
+            puller.clone(),
+            context.owner.did.clone(),
+            context.repository().to_owned(),
+            digest.clone(),
+        );
+        if !self.pulls.entry(key).or_insert(()).is_fresh() {
             return;
         }
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {

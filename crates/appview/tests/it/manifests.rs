@@ -567,3 +567,29 @@ async fn the_hold_is_told_of_pushes_and_of_pulls_by_people() {
         "the owner is named, the token says who pulls"
     );
 }
+
+#[tokio::test]
+async fn one_pull_is_counted_once_however_often_the_client_asks() {
+    let mut appview = TestAppView::start().await;
+    let images = [appview.image("one"), appview.image("two")];
+    let alice = appview.sailor("alice.test", &[APP]).await;
+    for image in &images {
+        let path = format!("/v2/{APP}/manifests/{}", sha256(image));
+        alice.push(APP, "v1", image).await;
+        for path in [path.as_str(), path.as_str(), &format!("/v2/{APP}/manifests/v1")] {
+            alice.head(path).await.assert_status(200);
+            alice.get(path).await.assert_status(200);
+        }
+    }
+    let scope = [("scope", format!("repository:{APP}:pull"))];
+    let nobody = Answer::of(appview.get("/auth/token").query(&scope)).await.json();
+    let path = format!("/v2/{APP}/manifests/v1");
+    let token = nobody["token"].as_str().unwrap();
+    Answer::of(appview.get(&path).bearer_auth(token))
+        .await
+        .assert_status(200);
+    // Everything that was to be told has been told when the process has stopped.
+    appview.stop().await;
+    assert_eq!(appview.hold.office().count("pull"), 2);
+    assert_eq!(appview.hold.office().count("push"), 2);
+}

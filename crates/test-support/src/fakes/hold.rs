@@ -50,6 +50,17 @@ impl HoldOffice {
         self.lock().crew.clone()
     }
 
+    /// How many notices of this operation came.
+    #[must_use]
+    pub fn count(&self, operation: &str) -> usize {
+        let inner = self.lock();
+        inner
+            .notices
+            .iter()
+            .filter(|notice| notice["operation"] == operation)
+            .count()
+    }
+
     /// Waits for the first notice of this operation and digest.
     pub async fn notice(&self, operation: &str, digest: &str) -> Value {
         loop {

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 
 use crate::registry::blob::ports::ByteStream;
 
-/// Pieces between reader and sender. Two keep both busy; more would only be memory.
-const PIECES: usize = 2;
+/// Pieces between reader and sender. With one waiting, one being read and hashed and one being written both sides are busy; more
+/// would only be memory, of which sixteen pushes at once have little.
+const PIECES: usize = 1;
 
 enum Piece {
     Bytes(Bytes),
