@@ -1,5 +1,5 @@
 //! Every block of a repository, from the root down, in the order of the keys. Memory is flat: what is known of the way
-//! ahead is one branch of the tree.
+//! ahead is one branch of the tree, and what was fetched ahead.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,8 +13,10 @@ use crate::repo::StoredBlock;
 use crate::store::{Location, Pin, Store, decode_node};
 
 /// Blocks fetched at once, and the bytes at which fewer are.
-const FETCH_BLOCKS: usize = 64;
+const FETCH_BLOCKS: usize = 256;
 const FETCH_BYTES: usize = 512 * 1024;
+/// Blocks looked at on the way ahead to find those.
+const LOOK_AHEAD: usize = 2048;
 
 /// One block.
 #[derive(Debug)]
@@ -23,14 +25,14 @@ pub(super) enum Step {
     Node {
         cid: Cid,
         bytes: Bytes,
-        node: Node,
+        node: Arc<Node>,
         depth: usize,
     },
     /// A record.
     Record { path: Arc<str>, cid: Cid, bytes: Bytes },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Item {
     Node { cid: Cid, depth: usize },
     Record { path: Arc<str>, cid: Cid },
@@ -44,6 +46,15 @@ impl Item {
     }
 }
 
+/// What was fetched ahead.
+#[derive(Debug)]
+enum Fetched {
+    /// Not wanted, nor anything below it.
+    LeftOut,
+    Node(Bytes, Arc<Node>),
+    Record(Bytes),
+}
+
 /// A walk over the repository as it was when it began.
 #[derive(Debug)]
 pub(super) struct Walk {
@@ -54,8 +65,7 @@ pub(super) struct Walk {
     known_seq: u64,
     /// What comes next is last.
     next: Vec<Item>,
-    /// Fetched ahead. `None`: left out.
-    fetched: HashMap<Cid, Option<Bytes>>,
+    fetched: HashMap<Cid, Fetched>,
 }
 
 impl Walk {
@@ -80,85 +90,122 @@ impl Walk {
             let Some(item) = self.next.pop() else {
                 return Ok(None);
             };
-            let cid = item.cid();
-            let Some(fetched) = self.fetched.remove(&cid) else {
-                self.next.push(item);
-                self.fetch().await?;
-                continue;
-            };
-            let Some(bytes) = fetched else {
-                continue;
-            };
-            return match item {
-                Item::Record { path, cid } => Ok(Some(Step::Record { path, cid, bytes })),
-                Item::Node { cid, depth } => {
-                    let node = decode_node(&cid, &bytes)?;
-                    self.expand(&node, depth);
-                    Ok(Some(Step::Node {
+            match (self.fetched.remove(&item.cid()), item) {
+                (None, item) => {
+                    self.next.push(item);
+                    self.fetch().await?;
+                }
+                (Some(Fetched::LeftOut), _) => {}
+                (Some(Fetched::Record(bytes)), Item::Record { path, cid }) => {
+                    return Ok(Some(Step::Record { path, cid, bytes }));
+                }
+                (Some(Fetched::Node(bytes, node)), Item::Node { cid, depth }) => {
+                    push_parts(&mut self.next, &node, depth);
+                    return Ok(Some(Step::Node {
                         cid,
                         bytes,
                         node,
                         depth,
-                    }))
+                    }));
                 }
-            };
+                (Some(_), item) => {
+                    return Err(RepoError::corrupt(format!(
+                        "block {} is a tree node and a record",
+                        item.cid()
+                    )));
+                }
+            }
         }
     }
 
-    fn expand(&mut self, node: &Node, depth: usize) {
-        let subtree = |link: Option<&Link>| match link {
-            Some(Link::Stored(cid)) => Some(Item::Node {
-                cid: *cid,
-                depth: depth + 1,
-            }),
-            _ => None,
-        };
-        for (index, entry) in node.entries.iter().enumerate().rev() {
-            self.next.extend(subtree(node.gap(index + 1)));
-            self.next.push(Item::Record {
-                path: entry.key.clone(),
-                cid: entry.value,
-            });
-        }
-        self.next.extend(subtree(node.gap(0)));
-    }
-
-    /// Fetches the block that comes next, and some behind it.
+    /// Fetches the block that comes next, and some that come after it.
     async fn fetch(&mut self) -> Result<(), RepoError> {
-        let mut wanted = Vec::new();
-        let mut seen = HashSet::new();
-        for cid in self.next.iter().rev().map(Item::cid) {
-            if !self.fetched.contains_key(&cid) && seen.insert(cid) {
-                wanted.push(cid);
-            }
-            if wanted.len() == FETCH_BLOCKS {
-                break;
-            }
-        }
-        let found = self.store.index.locate_all(&wanted, false).await?;
+        let wanted = self.ahead();
+        let cids: Vec<Cid> = wanted.iter().map(Item::cid).collect();
+        let found = self.store.index.locate_all(&cids, false).await?;
         let found: HashMap<Cid, Location> = found
             .into_iter()
             .map(|location| (location.cid, location))
             .collect();
         let mut locations = Vec::new();
+        let mut items = Vec::new();
         let mut bytes = 0;
-        for cid in wanted {
+        for item in wanted {
+            let cid = item.cid();
             let location = *found.get(&cid).ok_or_else(|| {
                 RepoError::corrupt(format!("block {cid} of the repository is not in the index"))
             })?;
             if location.seq <= self.known_seq {
-                self.fetched.insert(cid, None);
+                self.fetched.insert(cid, Fetched::LeftOut);
                 continue;
             }
             bytes += location.length;
             locations.push(location);
+            items.push(item);
             if bytes > FETCH_BYTES {
                 break;
             }
         }
-        for StoredBlock { cid, bytes } in self.store.log.read_blocks(locations).await? {
-            self.fetched.insert(cid, Some(bytes));
+        for (item, StoredBlock { cid, bytes }) in
+            items.iter().zip(self.store.log.read_blocks(locations).await?)
+        {
+            let fetched = match item {
+                Item::Record { .. } => Fetched::Record(bytes),
+                Item::Node { .. } => {
+                    let node = Arc::new(decode_node(&cid, &bytes)?);
+                    Fetched::Node(bytes, node)
+                }
+            };
+            self.fetched.insert(cid, fetched);
         }
         Ok(())
     }
+
+    /// Blocks that are not fetched yet, in the order in which they will be needed, as far as that is known.
+    fn ahead(&self) -> Vec<Item> {
+        let mut wanted = Vec::new();
+        let mut seen = HashSet::new();
+        let mut below = Vec::new();
+        let mut looked_at = 0;
+        for item in self.next.iter().rev() {
+            below.push(item.clone());
+            while let Some(item) = below.pop() {
+                looked_at += 1;
+                if wanted.len() == FETCH_BLOCKS || looked_at > LOOK_AHEAD {
+                    return wanted;
+                }
+                match (self.fetched.get(&item.cid()), &item) {
+                    (Some(Fetched::Node(_, node)), Item::Node { depth, .. }) => {
+                        push_parts(&mut below, node, *depth);
+                    }
+                    (Some(_), _) => {}
+                    (None, _) => {
+                        if seen.insert(item.cid()) {
+                            wanted.push(item);
+                        }
+                    }
+                }
+            }
+        }
+        wanted
+    }
+}
+
+/// Puts the parts of a node on a stack, the first one last.
+fn push_parts(stack: &mut Vec<Item>, node: &Node, depth: usize) {
+    let subtree = |link: Option<&Link>| match link {
+        Some(Link::Stored(cid)) => Some(Item::Node {
+            cid: *cid,
+            depth: depth + 1,
+        }),
+        _ => None,
+    };
+    for (index, entry) in node.entries.iter().enumerate().rev() {
+        stack.extend(subtree(node.gap(index + 1)));
+        stack.push(Item::Record {
+            path: entry.key.clone(),
+            cid: entry.value,
+        });
+    }
+    stack.extend(subtree(node.gap(0)));
 }

@@ -7,12 +7,13 @@ use atcr_atproto::syntax::{Cid, Tid};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::frame::{CommitMeta, Damage, Frame, MetaOp};
+use super::hold_index::{self, RecordChange};
 use super::index::{State, set_state};
-use super::{Head, Index, blocks, hold_index, to_sql};
+use super::{Head, Index, blocks, to_sql};
 use crate::error::RepoError;
 
 /// Rows of one statement: far below SQLite's limit of 32,766 values.
-const ROWS_PER_QUERY: usize = 500;
+pub(super) const ROWS_PER_QUERY: usize = 500;
 
 /// A frame and where it lies in the log.
 #[derive(Debug)]
@@ -99,9 +100,7 @@ async fn apply_frame(connection: &mut SqliteConnection, placed: &PlacedFrame<'_>
         .iter()
         .filter_map(|section| Some((section.cid, frame.bytes().get(section.content.clone())?)))
         .collect();
-    for op in &meta.ops {
-        apply_op(connection, op, meta.seq, &contents).await?;
-    }
+    apply_ops(connection, &meta.ops, meta.seq, &contents).await?;
     for cids in meta.removed.chunks(ROWS_PER_QUERY) {
         let mut query = QueryBuilder::<Sqlite>::new("UPDATE blocks SET removed_seq = ");
         query.push_bind(to_sql(meta.seq)).push(" WHERE cid IN (");
@@ -114,37 +113,48 @@ async fn apply_frame(connection: &mut SqliteConnection, placed: &PlacedFrame<'_>
     Ok(())
 }
 
-async fn apply_op(
+async fn apply_ops(
     connection: &mut SqliteConnection,
-    op: &MetaOp,
+    ops: &[MetaOp],
     seq: u64,
     contents: &HashMap<Cid, &[u8]>,
 ) -> Result<(), RepoError> {
-    let (collection, rkey) = op
-        .path
-        .split_once('/')
-        .ok_or(damage(Damage("a path without a collection")))?;
-    match op.cid {
-        Some(cid) => {
-            sqlx::query(
-                "INSERT INTO records (collection, rkey, cid) VALUES (?, ?, ?)
-                 ON CONFLICT (collection, rkey) DO UPDATE SET cid = excluded.cid",
-            )
-            .bind(collection)
-            .bind(rkey)
-            .bind(cid.to_bytes())
-            .execute(&mut *connection)
-            .await?;
+    let mut written = Vec::new();
+    let mut changed = Vec::new();
+    for op in ops {
+        let (collection, rkey) = op
+            .path
+            .split_once('/')
+            .ok_or(damage(Damage("a path without a collection")))?;
+        let change = RecordChange {
+            collection,
+            rkey,
+            is_new: op.prev.is_none(),
+            content: op.cid.and_then(|cid| contents.get(&cid).copied()),
+        };
+        match op.cid {
+            Some(cid) => written.push((collection, rkey, cid)),
+            None => {
+                sqlx::query("DELETE FROM records WHERE collection = ? AND rkey = ?")
+                    .bind(collection)
+                    .bind(rkey)
+                    .execute(&mut *connection)
+                    .await?;
+            }
         }
-        None => {
-            sqlx::query("DELETE FROM records WHERE collection = ? AND rkey = ?")
-                .bind(collection)
-                .bind(rkey)
-                .execute(&mut *connection)
-                .await?;
-        }
+        changed.push(change);
     }
-    if let Some(prev) = op.prev {
+    for rows in written.chunks(ROWS_PER_QUERY) {
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO records (collection, rkey, cid) ");
+        query.push_values(rows, |mut row, (collection, rkey, cid)| {
+            row.push_bind(collection)
+                .push_bind(rkey)
+                .push_bind(cid.to_bytes());
+        });
+        query.push(" ON CONFLICT (collection, rkey) DO UPDATE SET cid = excluded.cid");
+        query.build().execute(&mut *connection).await?;
+    }
+    for prev in ops.iter().filter_map(|op| op.prev) {
         // Another record may say the same.
         sqlx::query(
             "UPDATE blocks SET removed_seq = ?1
@@ -155,6 +165,5 @@ async fn apply_op(
         .execute(&mut *connection)
         .await?;
     }
-    let content = op.cid.and_then(|cid| contents.get(&cid).copied());
-    hold_index::apply(connection, collection, rkey, content).await
+    hold_index::apply(connection, &changed).await
 }

@@ -10,6 +10,7 @@ use atcr_atproto::syntax::{AtUri, Did, RecordKey};
 use serde_json::Value;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
+use super::apply::ROWS_PER_QUERY;
 use super::blocks::number;
 use super::{Index, bad_row, to_sql};
 use crate::error::RepoError;
@@ -20,28 +21,57 @@ const DIGESTS_PER_QUERY: usize = 500;
 /// 8 TiB. No stored object is larger, and sums of what a hostile client claims stay within 63 bits.
 const MAX_LAYER_BYTES: u64 = 1 << 43;
 
-/// Brings the tables in step with one record: `content` is its DAG-CBOR, or `None` if it is gone.
+/// What a commit did to one record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordChange<'a> {
+    pub(crate) collection: &'a str,
+    pub(crate) rkey: &'a str,
+    /// There was none before.
+    pub(crate) is_new: bool,
+    /// Its DAG-CBOR; `None` if it is gone.
+    pub(crate) content: Option<&'a [u8]>,
+}
+
+/// Brings the tables in step with the records that a commit changed.
 pub(crate) async fn apply(
     connection: &mut SqliteConnection,
-    collection: &str,
-    rkey: &str,
-    content: Option<&[u8]>,
+    changes: &[RecordChange<'_>],
 ) -> Result<(), RepoError> {
-    match collection {
-        nsid::HOLD_LAYER => apply_layer(connection, rkey, content.and_then(parse)).await?,
-        nsid::HOLD_CREW => apply_crew(connection, rkey, content.and_then(parse)).await?,
-        _ => {}
+    let in_collection = |collection| {
+        changes
+            .iter()
+            .filter(move |change| change.collection == collection)
+    };
+    for old in in_collection(nsid::HOLD_LAYER).filter(|change| !change.is_new) {
+        // Triggers keep the users' sums.
+        sqlx::query("DELETE FROM layers WHERE rkey = ?")
+            .bind(old.rkey)
+            .execute(&mut *connection)
+            .await?;
     }
+    for old in in_collection(nsid::HOLD_CREW).filter(|change| !change.is_new) {
+        sqlx::query("DELETE FROM crew WHERE rkey = ?")
+            .bind(old.rkey)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let layers: Vec<_> = in_collection(nsid::HOLD_LAYER)
+        .filter_map(parse::<LayerRecord>)
+        .collect();
+    insert_layers(connection, &layers).await?;
+    let crew: Vec<_> = in_collection(nsid::HOLD_CREW)
+        .filter_map(parse::<CrewRecord>)
+        .collect();
+    insert_crew(connection, &crew).await?;
     Ok(())
 }
 
 /// A record of the wrong shape is kept like any other, and counts for nothing.
-fn parse<R: Record>(content: &[u8]) -> Option<R> {
-    let value = serde_ipld_dagcbor::from_slice(content)
-        .ok()
-        .and_then(|value| ipld_to_json(&value).ok())?;
+fn parse<'a, R: Record>(change: &RecordChange<'a>) -> Option<(&'a str, R)> {
+    let value = serde_ipld_dagcbor::from_slice(change.content?).ok();
+    let value = value.and_then(|value| ipld_to_json(&value).ok())?;
     match R::from_value(value) {
-        Ok(record) => Some(record),
+        Ok(record) => Some((change.rkey, record)),
         Err(error) => {
             tracing::warn!(collection = R::NSID, %error, "a record is malformed and is not indexed");
             None
@@ -49,47 +79,36 @@ fn parse<R: Record>(content: &[u8]) -> Option<R> {
     }
 }
 
-async fn apply_layer(
+async fn insert_layers(
     connection: &mut SqliteConnection,
-    rkey: &str,
-    layer: Option<LayerRecord>,
+    layers: &[(&str, LayerRecord)],
 ) -> Result<(), sqlx::Error> {
-    // Triggers keep the users' sums.
-    sqlx::query("DELETE FROM layers WHERE rkey = ?")
-        .bind(rkey)
-        .execute(&mut *connection)
-        .await?;
-    let Some(layer) = layer else {
-        return Ok(());
-    };
-    sqlx::query("INSERT INTO layers (rkey, manifest, user_did, digest, size) VALUES (?, ?, ?, ?, ?)")
-        .bind(rkey)
-        .bind(layer.manifest.as_str())
-        .bind(layer.user_did.as_str())
-        .bind(&layer.digest)
-        .bind(to_sql(layer.size.min(MAX_LAYER_BYTES)))
-        .execute(connection)
-        .await?;
+    for rows in layers.chunks(ROWS_PER_QUERY) {
+        let mut query =
+            QueryBuilder::<Sqlite>::new("INSERT INTO layers (rkey, manifest, user_did, digest, size) ");
+        query.push_values(rows, |mut row, (rkey, layer)| {
+            row.push_bind(rkey)
+                .push_bind(layer.manifest.as_str())
+                .push_bind(layer.user_did.as_str())
+                .push_bind(&layer.digest)
+                .push_bind(to_sql(layer.size.min(MAX_LAYER_BYTES)));
+        });
+        query.build().execute(&mut *connection).await?;
+    }
     Ok(())
 }
 
-async fn apply_crew(
+async fn insert_crew(
     connection: &mut SqliteConnection,
-    rkey: &str,
-    crew: Option<CrewRecord>,
+    crew: &[(&str, CrewRecord)],
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM crew WHERE rkey = ?")
-        .bind(rkey)
-        .execute(&mut *connection)
-        .await?;
-    let Some(crew) = crew else {
-        return Ok(());
-    };
-    sqlx::query("INSERT INTO crew (rkey, member) VALUES (?, ?)")
-        .bind(rkey)
-        .bind(crew.member.as_str())
-        .execute(connection)
-        .await?;
+    for rows in crew.chunks(ROWS_PER_QUERY) {
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO crew (rkey, member) ");
+        query.push_values(rows, |mut row, (rkey, crew)| {
+            row.push_bind(rkey).push_bind(crew.member.as_str());
+        });
+        query.build().execute(&mut *connection).await?;
+    }
     Ok(())
 }
 
