@@ -207,6 +207,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
             realm: realm.into(),
             service,
         }),
+        proxies: Arc::new(config.trusted_proxies().map_err(Error::msg)?),
         identities,
         did_document: Arc::new(did_document(&signer, &base_url)),
         clock,

@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use crate::edge::client_ip::TrustedProxies;
+
 /// Configuration of the ATCR AppView. Every key may be left out; a variable of the environment overrides its key.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -51,6 +53,9 @@ pub struct ServerSection {
     pub handle_resolver_url: String,
     /// Address of the listener for /metrics, for example 127.0.0.1:5001. Empty: none.
     pub metrics_addr: String,
+    /// Addresses and networks of proxies in front of this server, for example 10.0.0.0/8. Their X-Forwarded-For says who the client
+    /// is; without it the limit on failed sign-ins would take all clients of a proxy for one.
+    pub trusted_proxies: Vec<String>,
     /// How long requests may go on after the process was asked to stop.
     pub shutdown_grace: HumanDuration,
     /// For development only: other servers may be on this machine, and are then spoken to over plain HTTP.
@@ -126,6 +131,7 @@ impl Default for ServerSection {
             plc_directory_url: "https://plc.directory".to_owned(),
             handle_resolver_url: String::new(),
             metrics_addr: String::new(),
+            trusted_proxies: Vec::new(),
             shutdown_grace: HumanDuration::from_secs(30),
             test_mode: false,
         }
@@ -179,6 +185,7 @@ impl Settings for AppViewConfig {
                 "server.default_hold_did",
                 optional(&server.default_hold_did, |text| did(text).map(drop)),
             ),
+            ("server.trusted_proxies", self.trusted_proxies().map(drop)),
         ] {
             if let Err(message) = result {
                 problems.push(key, message);
@@ -251,6 +258,15 @@ impl AppViewConfig {
         } else {
             did(text).map(Some)
         }
+    }
+
+    /// The proxies in front of this server.
+    ///
+    /// # Errors
+    /// A sentence about the first that is no address or network; never after validation.
+    pub fn trusted_proxies(&self) -> Result<TrustedProxies, String> {
+        let networks = self.server.trusted_proxies.iter().map(|text| text.parse());
+        networks.collect::<Result<_, _>>().map(TrustedProxies::new)
     }
 
     /// The key of registry tokens.

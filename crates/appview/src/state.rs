@@ -9,6 +9,7 @@ use atcr_config::Shutdown;
 use serde_json::Value;
 
 use crate::adapters::sqlite::Database;
+use crate::edge::client_ip::TrustedProxies;
 use crate::edge::registry::TokenRealm;
 use crate::edge::registry::principal::Authenticator;
 use crate::registry::blob::Blobs;
@@ -42,6 +43,8 @@ pub struct AppState {
     pub authenticator: Arc<Authenticator>,
     /// Where tokens are had.
     pub realm: Arc<TokenRealm>,
+    /// The proxies in front of this server.
+    pub proxies: Arc<TrustedProxies>,
     /// Whose repository a name is.
     pub identities: Arc<dyn IdentityResolver>,
     /// This server's own DID document.

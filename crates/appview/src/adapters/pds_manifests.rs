@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::lexicon::hold_legacy::HoldLegacyRecord;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
-use atcr_atproto::lexicon::sailor_profile::SailorProfileRecord;
+use atcr_atproto::lexicon::sailor_profile::{SailorProfileRecord, has_legacy_hold};
 use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::lexicon::{BlobRef, Record};
 use atcr_atproto::pds::{CommitMeta, ListRecords, PdsError, RecordEntry, Write};
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::pds_client::PdsClients;
 use super::pds_error::registry_error;
 use crate::registry::error::RegistryError;
-use crate::registry::ports::{AccountListing, CommitOutcome, Located, ManifestStore};
+use crate::registry::ports::{AccountListing, CommitOutcome, FoundProfile, Located, ManifestStore};
 use crate::sessions::Sessions;
 
 /// Records in a page, the most a PDS gives.
@@ -138,6 +138,7 @@ impl ManifestStore for PdsManifests {
         self.find(owner, rkey).await
     }
 
+    #[tracing::instrument(name = "pds.account.list", skip_all, fields(did = %owner.did))]
     async fn list(&self, owner: &ResolvedIdentity) -> Result<AccountListing, RegistryError> {
         let (manifests, tags) = tokio::try_join!(self.list_all(owner), self.list_all(owner))?;
         Ok(AccountListing { manifests, tags })
@@ -159,6 +160,7 @@ impl ManifestStore for PdsManifests {
         }
     }
 
+    #[tracing::instrument(name = "pds.blob.upload", skip_all, fields(size_bytes = bytes.len()))]
     async fn upload_blob(
         &self,
         principal: &Principal,
@@ -177,6 +179,7 @@ impl ManifestStore for PdsManifests {
             .await
     }
 
+    #[tracing::instrument(name = "pds.record.put", skip_all, fields(writes = writes.len()))]
     async fn commit(
         &self,
         principal: &Principal,
@@ -198,11 +201,18 @@ impl ManifestStore for PdsManifests {
             .await
     }
 
-    async fn find_profile(
-        &self,
-        owner: &ResolvedIdentity,
-    ) -> Result<Option<SailorProfileRecord>, RegistryError> {
-        self.find(owner, &RecordKey::literal_self()).await
+    async fn find_profile(&self, owner: &ResolvedIdentity) -> Result<Option<FoundProfile>, RegistryError> {
+        let client = self.clients.of(owner)?;
+        let entry = client
+            .get_record(&owner.did, SailorProfileRecord::NSID, &RecordKey::literal_self())
+            .await
+            .map_err(|error| registry_error(client.base(), error))?;
+        let Some(entry) = entry else { return Ok(None) };
+        let is_outdated = has_legacy_hold(&entry.value);
+        Ok(read(owner, entry).map(|located| FoundProfile {
+            record: located.record,
+            is_outdated,
+        }))
     }
 
     async fn find_legacy_hold(&self, owner: &ResolvedIdentity) -> Result<Option<Did>, RegistryError> {

@@ -1,6 +1,7 @@
 //! HTTP: everything that knows requests, statuses and headers.
 
 pub mod body;
+pub mod client_ip;
 pub mod credentials;
 pub mod dialect;
 pub mod health;

@@ -61,7 +61,7 @@ pub async fn serve(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let mut response = match answer(&state, peer.ip(), request).await {
+    let mut response = match answer(&state, state.proxies.client(peer, request.headers()), request).await {
         Ok(response) => response,
         Err(error) => {
             let mut response = oci::response(&error, None);

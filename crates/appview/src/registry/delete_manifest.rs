@@ -22,6 +22,11 @@ impl Manifests {
     ///
     /// # Spec
     /// distribution-spec v1.1, end-9.
+    #[tracing::instrument(
+        name = "registry.manifest.delete",
+        skip_all,
+        fields(repo.name = %grant.context().name, %reference)
+    )]
     pub async fn delete(&self, grant: &Granted<Delete>, reference: &Reference) -> Result<(), RegistryError> {
         let context = grant.context();
         self.cache.forget(context, reference.digest(), reference.tag());

@@ -320,7 +320,7 @@ pub enum RegistryError {
     },
     /// The local database failed.
     #[error("the local database failed")]
-    Database(#[source] Arc<sqlx::Error>),
+    Database(#[source] Source),
     /// The local disk failed.
     #[error("the local disk failed")]
     Disk(#[source] Arc<std::io::Error>),
@@ -358,12 +358,6 @@ impl RegistryError {
             challenge_error: Some("invalid_token"),
             reason: reason.into(),
         }
-    }
-}
-
-impl From<sqlx::Error> for RegistryError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(Arc::new(error))
     }
 }
 

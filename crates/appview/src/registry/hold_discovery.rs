@@ -136,7 +136,7 @@ impl HoldDiscovery {
         }
         let profile = self.ports.store.find_profile(owner).await?;
         let has_profile = profile.is_some();
-        let choice = match profile.and_then(|profile| profile.default_hold) {
+        let choice = match profile.and_then(|profile| profile.record.default_hold) {
             Some(hold) => Some(hold),
             None => match self.ports.store.find_legacy_hold(owner).await? {
                 Some(hold) => Some(hold),

@@ -106,6 +106,15 @@ pub struct AccountListing {
     pub tags: Vec<Located<TagRecord>>,
 }
 
+/// A sailor's profile as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundProfile {
+    /// The settings.
+    pub record: SailorProfileRecord,
+    /// The stored record names its hold by URL, as was once done; written back it names the DID.
+    pub is_outdated: bool,
+}
+
 /// What came of a conditional commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitOutcome {
@@ -169,10 +178,7 @@ pub trait ManifestStore: Send + Sync {
     ) -> Result<CommitOutcome, RegistryError>;
 
     /// The account's settings.
-    async fn find_profile(
-        &self,
-        owner: &ResolvedIdentity,
-    ) -> Result<Option<SailorProfileRecord>, RegistryError>;
+    async fn find_profile(&self, owner: &ResolvedIdentity) -> Result<Option<FoundProfile>, RegistryError>;
 
     /// The hold that the account announced in the way of old.
     async fn find_legacy_hold(&self, owner: &ResolvedIdentity) -> Result<Option<Did>, RegistryError>;

@@ -67,13 +67,18 @@ impl Manifests {
     ///
     /// # Errors
     /// [`RegistryError::ManifestInvalid`], [`RegistryError::ManifestTooLarge`], [`RegistryError::DigestMismatch`],
-    /// [`RegistryError::ManifestBlobUnknown`] before anything is written; the hold's and the PDS's.
+    /// [`RegistryError::ManifestBlobUnknown`] before any record is written; the hold's and the PDS's.
     ///
     /// # Cancel safety
     /// The write is one commit: all of it or nothing.
     ///
     /// # Spec
     /// distribution-spec v1.1, end-7; the `tag` parameter of end-7 in the specification's development version.
+    #[tracing::instrument(
+        name = "registry.manifest.put",
+        skip_all,
+        fields(repo.name = %grant.context().name, reference = %upload.reference, size_bytes = upload.bytes.len())
+    )]
     pub async fn push(
         &self,
         grant: &Granted<Push>,
@@ -101,11 +106,7 @@ impl Manifests {
         }
         let hold = self.holds.for_push(grant).await?;
         let keys = ManifestKeys::new(&digest, context.repository()).map_err(internal)?;
-        let (untag, ()) = tokio::try_join!(
-            self.has_to_untag(context, &digest, &tags),
-            self.check_content(grant, &manifest, &hold),
-        )?;
-        let planned = Planned {
+        let mut planned = Planned {
             grant,
             manifest,
             digest,
@@ -113,11 +114,21 @@ impl Manifests {
             hold,
             keys,
             blob: OnceCell::new(),
-            untag,
+            untag: false,
         };
-        if self.cache.find_bytes(&planned.digest).is_none() {
-            self.upload(&planned).await?;
-        }
+        // The upload does not wait for the checks: a blob that no record names goes by itself.
+        let upload = async {
+            match self.cache.find_bytes(&planned.digest) {
+                Some(_) => Ok(()),
+                None => self.upload(&planned).await.map(drop),
+            }
+        };
+        let (untag, (), ()) = tokio::try_join!(
+            self.has_to_untag(context, &planned.digest, &planned.tags),
+            self.check_content(grant, &planned.manifest, &planned.hold),
+            upload,
+        )?;
+        planned.untag = untag;
         self.write(&planned).await?;
         let Planned {
             manifest,
@@ -269,7 +280,7 @@ impl Manifests {
         }
         let profile = self.store.find_profile(owner).await?;
         Ok(profile
-            .and_then(|profile| profile.auto_remove_untagged)
+            .and_then(|profile| profile.record.auto_remove_untagged)
             .unwrap_or_default())
     }
 

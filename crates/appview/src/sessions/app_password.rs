@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
-use atcr_atproto::identity::IdentityResolver;
+use atcr_atproto::identity::{IdentityResolver, ResolvedIdentity};
 use atcr_atproto::syntax::{AtIdentifier, Did};
 use atcr_auth::principal::{AuthMethod, Principal};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::SignInAttempt;
 use super::attempts::{Attempts, LoginKey};
@@ -64,6 +64,15 @@ impl AppPasswords {
 
     async fn verify(&self, attempt: &SignInAttempt) -> Result<Principal, RegistryError> {
         let username = attempt.username.trim().trim_start_matches('@');
+        let spelling = self.attempts.key(username, &attempt.password);
+        // What was good a moment ago is good whoever else is guessing, and needs no look-up.
+        if let Some(did) = self.attempts.spelled(&spelling)
+            && self
+                .is_good(&did, &self.attempts.key(did.as_str(), &attempt.password))
+                .await?
+        {
+            return Ok(principal(&did));
+        }
         if let Some(retry_after) = self.attempts.must_wait(attempt.client, username) {
             return Err(RegistryError::TooManyRequests { retry_after });
         }
@@ -85,39 +94,56 @@ impl AppPasswords {
             }
             Err(error) => return rejected(&error.to_string()),
         };
-        let did = &identity.did;
-        let principal = Principal::Sailor {
-            did: did.clone(),
-            auth_method: AuthMethod::AppPassword,
-        };
-        let key = self.attempts.key(did, &attempt.password);
+        match self.log_in(&identity, &attempt.password).await {
+            Ok(()) => {
+                self.attempts.spells(spelling, identity.did.clone());
+                Ok(principal(&identity.did))
+            }
+            Err(SessionError::Refused(reason)) => rejected(&reason),
+            Err(SessionError::Unavailable(error)) => Err(error),
+        }
+    }
+
+    /// Sees to it that there is a session that `password` gave, asking the PDS only if nobody did lately.
+    async fn log_in(&self, sailor: &ResolvedIdentity, password: &SecretString) -> Result<(), SessionError> {
+        let did = &sailor.did;
+        let key = self.attempts.key(did.as_str(), password);
         // Ten layers ask for ten tokens at once: one of them asks the PDS, the others wait for its answer.
         let _login = self.logins.lock(&key).await;
         if let Some(reason) = self.attempts.refusal(&key) {
-            return rejected(&reason);
+            return Err(SessionError::Refused(reason.to_string()));
         }
-        if self.attempts.is_verified(&key) {
-            if self.session(did).await?.is_some() {
-                return Ok(principal);
-            }
-            self.attempts.forget(&key);
+        if self.is_good(did, &key).await? {
+            return Ok(());
         }
-        let Some(pds) = &identity.pds else {
-            return Err(RegistryError::PdsMissing { did: did.clone() });
+        let Some(pds) = &sailor.pds else {
+            return Err(RegistryError::PdsMissing { did: did.clone() }.into());
         };
-        match self.server.create(pds, did, &attempt.password).await {
+        match self.server.create(pds, did, password).await {
             Ok(session) => {
                 self.keep(session).await?;
                 self.attempts.verified(key);
-                self.profiles.ensure(&principal, &identity).await;
-                Ok(principal)
+                self.profiles.ensure(&principal(did), sailor).await;
+                Ok(())
             }
             Err(SessionError::Refused(reason)) => {
                 self.attempts.refused(key, &reason);
-                rejected(&reason)
+                Err(SessionError::Refused(reason))
             }
-            Err(SessionError::Unavailable(error)) => Err(error),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Whether the pair of `key` was verified lately and its session is still there.
+    async fn is_good(&self, did: &Did, key: &LoginKey) -> Result<bool, RegistryError> {
+        if !self.attempts.is_verified(key) {
+            return Ok(false);
+        }
+        let has_session = self.session(did).await?.is_some();
+        if !has_session {
+            self.attempts.forget(key);
+        }
+        Ok(has_session)
     }
 
     async fn session(&self, did: &Did) -> Result<Option<Arc<PdsSession>>, RegistryError> {
@@ -205,6 +231,13 @@ impl SessionSource for AppPasswords {
         let Authorization::Bearer(refused) = &refused.authorization;
         let is_refused = |session: &PdsSession| session.access.expose_secret() == refused.expose_secret();
         Ok(self.renewed(did, is_refused).await?.as_deref().map(credential))
+    }
+}
+
+fn principal(did: &Did) -> Principal {
+    Principal::Sailor {
+        did: did.clone(),
+        auth_method: AuthMethod::AppPassword,
     }
 }
 

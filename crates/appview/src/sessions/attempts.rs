@@ -41,6 +41,7 @@ pub struct LoginKey([u8; 32]);
 pub struct Attempts {
     salt: [u8; 32],
     verified: Cache<LoginKey, ()>,
+    spellings: Cache<LoginKey, Did>,
     refused: Cache<LoginKey, Arc<str>>,
     by_account: Cache<(IpAddr, String), Arc<AtomicU32>>,
     by_client: Cache<IpAddr, Arc<AtomicU32>>,
@@ -51,6 +52,10 @@ impl Default for Attempts {
         Self {
             salt: rand::random(),
             verified: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(VERIFIED_FOR)
+                .build(),
+            spellings: Cache::builder()
                 .max_capacity(CAPACITY)
                 .time_to_live(VERIFIED_FOR)
                 .build(),
@@ -71,12 +76,12 @@ impl Default for Attempts {
 }
 
 impl Attempts {
-    /// The key of a DID and password.
+    /// The key of an account, by DID or as a client spells it, and password.
     #[must_use]
-    pub fn key(&self, did: &Did, password: &SecretString) -> LoginKey {
+    pub fn key(&self, account: &str, password: &SecretString) -> LoginKey {
         let mut hash = Sha256::new();
         hash.update(self.salt);
-        hash.update(did.as_str());
+        hash.update(account);
         hash.update([0]);
         hash.update(password.expose_secret());
         LoginKey(hash.finalize().into())
@@ -92,6 +97,17 @@ impl Attempts {
     #[must_use]
     pub fn refusal(&self, key: &LoginKey) -> Option<Arc<str>> {
         self.refused.get(key)
+    }
+
+    /// Whose account a user name and password were lately found to be.
+    #[must_use]
+    pub fn spelled(&self, spelling: &LoginKey) -> Option<Did> {
+        self.spellings.get(spelling)
+    }
+
+    /// Notes whose account a user name and password are.
+    pub fn spells(&self, spelling: LoginKey, did: Did) {
+        self.spellings.insert(spelling, did);
     }
 
     /// Notes that the PDS accepted the pair.

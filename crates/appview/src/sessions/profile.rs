@@ -31,11 +31,11 @@ impl Profiles {
         }
     }
 
-    /// Makes `sailor`'s profile unless there is one. A failure is logged: it never fails a sign-in, and the next sign-in
+    /// Makes `sailor`'s profile unless there is one; one that names its hold in the way of old is written anew. A failure is logged: it never fails a sign-in, and the next sign-in
     /// tries again.
     pub async fn ensure(&self, principal: &Principal, sailor: &ResolvedIdentity) {
         if let Err(error) = self.try_ensure(principal, sailor).await {
-            tracing::warn!(did = %sailor.did, %error, "no profile was made");
+            tracing::warn!(did = %sailor.did, %error, "no profile was written");
         }
     }
 
@@ -44,20 +44,30 @@ impl Profiles {
         principal: &Principal,
         sailor: &ResolvedIdentity,
     ) -> Result<(), RegistryError> {
-        if self.store.find_profile(sailor).await?.is_some() {
-            return Ok(());
-        }
-        let profile = SailorProfileRecord::new(self.default_hold.clone(), self.clock.now_datetime());
-        let value = profile.to_value().map_err(|error| RegistryError::Internal {
-            what: error.to_string(),
-        })?;
-        let write = Write::Create {
-            collection: SailorProfileRecord::NSID.to_owned(),
-            rkey: Some(RecordKey::literal_self()),
-            value,
+        let (collection, rkey) = (SailorProfileRecord::NSID.to_owned(), RecordKey::literal_self());
+        let value = |profile: &SailorProfileRecord| {
+            profile.to_value().map_err(|error| RegistryError::Internal {
+                what: error.to_string(),
+            })
+        };
+        let write = match self.store.find_profile(sailor).await? {
+            Some(found) if !found.is_outdated => return Ok(()),
+            Some(found) => Write::Update {
+                collection,
+                rkey,
+                value: value(&found.record)?,
+            },
+            None => {
+                let profile = SailorProfileRecord::new(self.default_hold.clone(), self.clock.now_datetime());
+                Write::Create {
+                    collection,
+                    rkey: Some(rkey),
+                    value: value(&profile)?,
+                }
+            }
         };
         self.store.commit(principal, vec![write], None).await?;
-        tracing::info!(did = %sailor.did, "made a profile");
+        tracing::info!(did = %sailor.did, "wrote a profile");
         Ok(())
     }
 }

@@ -177,3 +177,46 @@ fn a_hold_did_with_a_plain_port_is_understood() {
         "did:web:localhost%3A8080"
     );
 }
+
+/// The files below a folder of this crate's source.
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src").join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn each_layer_reaches_for_its_own_means_only() {
+    for (folder, forbidden) in [
+        (
+            "registry",
+            ["axum::", "sqlx::", "reqwest::", "crate::adapters", "crate::edge"].as_slice(),
+        ),
+        (
+            "sessions",
+            &["axum::", "sqlx::", "reqwest::", "crate::adapters", "crate::edge"],
+        ),
+        ("edge", &["sqlx::", "reqwest::", "crate::adapters"]),
+        ("adapters", &["axum::", "crate::edge"]),
+    ] {
+        for path in sources(folder) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for line in code {
+                for name in forbidden {
+                    assert!(!line.contains(name), "{}: {line}", path.display());
+                }
+            }
+        }
+    }
+}

@@ -423,3 +423,60 @@ async fn an_existing_profile_is_left_alone() {
         Some(own)
     );
 }
+
+#[tokio::test]
+async fn guessing_by_one_client_keeps_nobody_out_who_is_in() {
+    let appview = TestAppView::start_with(|config| {
+        config.server.trusted_proxies = vec!["127.0.0.1".to_owned()];
+    })
+    .await;
+    let from = async |client: &str, username: &str, password: &str| {
+        let request = appview
+            .get("/auth/token")
+            .header("x-forwarded-for", client)
+            .basic_auth(username, Some(password.to_owned()));
+        Answer::of(request).await.status.as_u16()
+    };
+    assert_eq!(from("192.0.2.1", "alice.test", PASSWORD).await, 200);
+    for guess in 0..60 {
+        let account = format!("nobody{}.test", guess / 9);
+        assert_eq!(from("192.0.2.1", &account, "guess").await, 401);
+    }
+    assert_eq!(
+        from("192.0.2.1", "bob.test", PASSWORD).await,
+        429,
+        "a new name from there has to wait"
+    );
+    assert_eq!(
+        from("192.0.2.1", "alice.test", PASSWORD).await,
+        200,
+        "a known one has not"
+    );
+    assert_eq!(
+        from("192.0.2.2", "bob.test", PASSWORD).await,
+        200,
+        "nor has another client"
+    );
+}
+
+#[tokio::test]
+async fn a_profile_that_names_its_hold_by_url_is_written_anew() {
+    let appview = TestAppView::start().await;
+    let old = json!({
+        "$type": "io.atcr.sailor.profile", "createdAt": "2025-10-01T00:00:00Z", "defaultHold": appview.hold.url(),
+        "theme": "dark",
+    });
+    appview
+        .pds
+        .put_record(&appview.alice, "io.atcr.sailor.profile", "self", old);
+    appview.token("alice.test", &[]).await;
+    let new = appview
+        .pds
+        .record(&appview.alice, "io.atcr.sailor.profile", "self")
+        .unwrap();
+    assert_eq!(new["defaultHold"], appview.hold.did());
+    assert_eq!(
+        (&new["createdAt"], &new["theme"]),
+        (&json!("2025-10-01T00:00:00Z"), &json!("dark"))
+    );
+}

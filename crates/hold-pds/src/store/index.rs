@@ -24,6 +24,10 @@ const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers beside the one writer.
 const READERS: u32 = 4;
+/// In KiB, as SQLite wants it: block names are random, so that every commit touches pages all over the file.
+const WRITER_CACHE: &str = "-8192";
+/// 16 MiB of changes are gathered before they go into the file, which waits for the disk.
+const CHECKPOINT_PAGES: &str = "4096";
 /// SQLITE_CORRUPT and SQLITE_NOTADB.
 const DAMAGE_CODES: [&str; 2] = ["11", "26"];
 
@@ -73,10 +77,11 @@ impl Index {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
-            .connect_with(options.clone())
+            .connect_with(options.clone().pragma("cache_size", WRITER_CACHE))
             .await?;
         if let Err(error) = sqlx::migrate!("./migrations").run(&writer).await {
             writer.close().await;

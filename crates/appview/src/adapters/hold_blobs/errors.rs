@@ -135,7 +135,10 @@ mod tests {
     #[test]
     fn a_store_that_no_longer_takes_the_url_is_told_from_one_that_lost_the_upload() {
         let headers = HeaderMap::new();
-        assert!(matches!(store(About::Upload, StatusCode::FORBIDDEN, &headers), HoldError::UrlRefused));
+        assert!(matches!(
+            store(About::Upload, StatusCode::FORBIDDEN, &headers),
+            HoldError::UrlRefused
+        ));
         assert!(matches!(
             store(About::Upload, StatusCode::NOT_FOUND, &headers),
             HoldError::UploadNotFound

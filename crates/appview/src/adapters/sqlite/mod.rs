@@ -5,11 +5,14 @@ pub mod sessions;
 pub mod uploads;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::registry::error::RegistryError;
 
 /// The migrations of this crate, in order.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -82,5 +85,11 @@ impl Database {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+impl From<sqlx::Error> for RegistryError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
     }
 }

@@ -102,9 +102,9 @@ pub async fn serve(
         Ok(request) => {
             let challenge = state.realm.challenge(Some(&request));
             let incoming = Incoming {
-                headers: parts.headers,
                 body,
-                client: peer.ip(),
+                client: state.proxies.client(peer, &parts.headers),
+                headers: parts.headers,
                 request_id,
             };
             match dispatch(&state, request, incoming).await {

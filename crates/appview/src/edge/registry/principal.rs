@@ -19,7 +19,7 @@ const UPLOAD_TOKEN_AGE: TimeDelta = TimeDelta::hours(24);
 
 /// Tokens whose signature is known to be good. A token is looked at once per blob and manifest, and a signature costs more than
 /// all the rest of a cached answer.
-const VERIFIED_TOKENS: u64 = 10_000;
+const VERIFIED_TOKENS: u64 = 4_000;
 
 /// Longest token that is remembered, in bytes.
 const MAX_REMEMBERED_LEN: usize = 4 * 1024;

@@ -143,8 +143,14 @@ fn progress(
 /// 416 with the two headers that let the client go on from where the session stands.
 fn out_of_order(name: &RepositoryName, error: &RegistryError) -> Result<Response, RegistryError> {
     let mut response = oci::response(error, None);
-    if let RegistryError::ChunkOutOfOrder { session, received, .. } = error {
-        let stands = UploadProgress { session: session.clone(), offset: *received };
+    if let RegistryError::ChunkOutOfOrder {
+        session, received, ..
+    } = error
+    {
+        let stands = UploadProgress {
+            session: session.clone(),
+            offset: *received,
+        };
         let progress = progress(response.status(), name, &stands)?;
         response.headers_mut().extend(progress.into_parts().0.headers);
     }

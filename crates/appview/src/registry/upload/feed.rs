@@ -62,9 +62,11 @@ mod tests {
     #[tokio::test]
     async fn only_a_finished_feed_ends_cleanly() {
         let (giver, taken) = feed();
-        giver.give(Bytes::from_static(b"all")).await.unwrap();
-        giver.finish().await.unwrap();
-        let pieces: Vec<_> = taken.collect().await;
+        let give = async {
+            giver.give(Bytes::from_static(b"all")).await.unwrap();
+            giver.finish().await.unwrap();
+        };
+        let ((), pieces) = tokio::join!(give, taken.collect::<Vec<_>>());
         assert!(pieces.len() == 1 && pieces[0].is_ok());
 
         let (giver, taken) = feed();

@@ -371,11 +371,7 @@ impl Uploads {
     }
 
     /// Makes the working copy the session's state.
-    async fn advance(
-        &self,
-        transfer: Transfer<'_>,
-        received: u64,
-    ) -> Result<UploadProgress, RegistryError> {
+    async fn advance(&self, transfer: Transfer<'_>, received: u64) -> Result<UploadProgress, RegistryError> {
         let (kept_part, mut session) = (transfer.kept_part, transfer.session);
         if received > 0 {
             session.written_by = self.run;

@@ -1,6 +1,7 @@
 //! Blobs and uploads over a real database, a real spool and a fake hold, driven through the handlers.
 
 mod mounts;
+mod over_http;
 mod pulls;
 mod sessions;
 mod stores;

@@ -132,8 +132,15 @@ async fn a_chunk_out_of_order_is_refused_and_the_session_goes_on() {
                 "PATCH" => Ask::patch(&location),
                 _ => Ask::put(&format!("{location}?digest={}", sha256(&bytes))),
             };
-            let refused = side.alice(ask.range(range).bytes(bytes.slice(..1000))).await.unwrap();
-            assert_eq!(refused.status(), StatusCode::RANGE_NOT_SATISFIABLE, "{method} {range}");
+            let refused = side
+                .alice(ask.range(range).bytes(bytes.slice(..1000)))
+                .await
+                .unwrap();
+            assert_eq!(
+                refused.status(),
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "{method} {range}"
+            );
             assert_eq!(header(&refused, &RANGE), "0-999");
             assert_eq!(header(&refused, &LOCATION), location);
         }

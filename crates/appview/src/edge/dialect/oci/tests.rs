@@ -240,11 +240,7 @@ fn table() -> Vec<(RegistryError, u16, ErrorCode)> {
         (pds_failed(503), 503, Code::Unavailable),
         (Error::SessionEnded, 401, Code::Unauthorized),
         (Error::Corrupt { what: text() }, 502, Code::Unavailable),
-        (
-            Error::Database(Arc::new(sqlx::Error::PoolClosed)),
-            500,
-            Code::Unknown,
-        ),
+        (Error::Database(io()), 500, Code::Unknown),
         (Error::Disk(io()), 500, Code::Unknown),
         (Error::Internal { what: text() }, 500, Code::Unknown),
     ]
