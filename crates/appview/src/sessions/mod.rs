@@ -6,6 +6,7 @@
 
 pub mod app_password;
 pub mod attempts;
+pub mod oauth;
 pub mod ports;
 pub mod profile;
 pub mod refresh_token;
