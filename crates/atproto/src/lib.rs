@@ -10,6 +10,7 @@
 //! - [`data_model`]: JSON ⇄ IPLD with `$link` and `$bytes`.
 //! - [`lexicon`]: one struct per `io.atcr.*` record and per `io.atcr.hold.*` method.
 //! - [`egress`]: the guarded HTTP client; [`identity`]: handle and DID resolution.
+//! - [`dpop`]: proofs of possession for OAuth's tokens.
 //! - [`xrpc`]: the error envelope; [`pds`]: the client of a Personal Data Server.
 //!
 //! One more record type: a JSON document under `lexicons/`, a struct with [`lexicon::Record`], a line in the lexicon
@@ -18,6 +19,7 @@
 pub mod clock;
 pub mod crypto;
 pub mod data_model;
+pub mod dpop;
 pub mod egress;
 pub mod identity;
 pub mod lexicon;

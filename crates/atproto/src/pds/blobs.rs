@@ -82,7 +82,7 @@ impl PdsClient {
             .request(Method::POST, nsid::REPO_UPLOAD_BLOB, auth)?
             .header(header::CONTENT_TYPE, mime_type)
             .body(bytes);
-        let output: UploadedJson = self.decode(self.send(request).await?)?;
+        let output: UploadedJson = self.decode(self.send(request, auth).await?)?;
         if output.blob.cid == expected {
             Ok(output.blob)
         } else {

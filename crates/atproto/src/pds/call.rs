@@ -53,7 +53,8 @@ impl PdsClient {
             .request(method, &self.method_url(nsid))
             .map_err(|error| PdsError::from_egress(error, &self.host()))?;
         Ok(match auth {
-            PdsAuth::None => request,
+            // A proof is of one sending, see `send`.
+            PdsAuth::None | PdsAuth::Dpop { .. } => request,
             PdsAuth::Bearer(token) => request.bearer_auth(token.expose_secret()),
         })
     }
@@ -65,7 +66,7 @@ impl PdsClient {
         auth: PdsAuth<'_>,
     ) -> Result<O, PdsError> {
         let request = self.request(Method::GET, nsid, auth)?.query(parameters);
-        self.decode(self.send(request).await?)
+        self.decode(self.send(request, auth).await?)
     }
 
     pub(super) async fn procedure<I: Serialize, O: DeserializeOwned>(
@@ -75,16 +76,25 @@ impl PdsClient {
         auth: PdsAuth<'_>,
     ) -> Result<O, PdsError> {
         let request = self.request(Method::POST, nsid, auth)?.json(input);
-        self.decode(self.send(request).await?)
+        self.decode(self.send(request, auth).await?)
     }
 
-    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Result<CappedBody, PdsError> {
+    /// Sends what [`Self::request`] began with the same `auth`. A DPoP-bound token may be sent twice, see
+    /// [`crate::dpop::DpopProver::send`].
+    pub(super) async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        auth: PdsAuth<'_>,
+    ) -> Result<CappedBody, PdsError> {
         let limits = Limits {
             max_bytes: MAX_ANSWER_BYTES,
             timeout: self.timeout,
         };
         let request = request.header(header::ACCEPT, "application/json");
-        let answer = self.egress.send_capped(request, limits).await;
+        let answer = match auth {
+            PdsAuth::None | PdsAuth::Bearer(_) => self.egress.send_capped(request, limits).await,
+            PdsAuth::Dpop { token, prover } => prover.send(&self.egress, request, Some(token), limits).await,
+        };
         let answer = answer.map_err(|error| PdsError::from_egress(error, &self.host()))?;
         match self.refusal(answer.status, &answer.headers, &answer.bytes) {
             None => Ok(answer),

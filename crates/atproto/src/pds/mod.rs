@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
+use crate::dpop::DpopProver;
 use crate::egress::EgressClient;
 use crate::syntax::{AtUri, Cid, Did, Handle, RecordKey, Tid};
 
@@ -42,6 +43,13 @@ pub enum PdsAuth<'a> {
     None,
     /// `Authorization: Bearer <token>`: an app-password session's access token, or a service token.
     Bearer(&'a SecretString),
+    /// `Authorization: DPoP <token>` and a proof: an OAuth session's access token.
+    Dpop {
+        /// The access token.
+        token: &'a SecretString,
+        /// Holds the key that it is bound to.
+        prover: &'a DpopProver,
+    },
 }
 
 /// A session made by password. `Debug` does not show tokens.

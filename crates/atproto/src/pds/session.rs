@@ -43,12 +43,9 @@ impl PdsClient {
     /// # Cancel safety
     /// Dropped after sending, the old refresh token may be spent and the new one lost: sign in again.
     pub async fn refresh_session(&self, refresh_jwt: &SecretString) -> Result<PdsSession, PdsError> {
-        let request = self.request(
-            http::Method::POST,
-            nsid::SERVER_REFRESH_SESSION,
-            PdsAuth::Bearer(refresh_jwt),
-        )?;
-        let output: refresh_session::OutputData = self.decode(self.send(request).await?)?;
+        let auth = PdsAuth::Bearer(refresh_jwt);
+        let request = self.request(http::Method::POST, nsid::SERVER_REFRESH_SESSION, auth)?;
+        let output: refresh_session::OutputData = self.decode(self.send(request, auth).await?)?;
         self.session(
             output.did.as_str(),
             output.handle.as_str(),
