@@ -141,7 +141,10 @@ impl fmt::Debug for DpopKey {
 pub fn public_jwk(key: &PublicKey) -> Option<String> {
     let PublicKey::P256(key) = key else { return None };
     let point = key.to_encoded_point(false);
-    let (x, y) = (URL_SAFE_NO_PAD.encode(point.x()?), URL_SAFE_NO_PAD.encode(point.y()?));
+    let (x, y) = (
+        URL_SAFE_NO_PAD.encode(point.x()?),
+        URL_SAFE_NO_PAD.encode(point.y()?),
+    );
     Some(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#))
 }
 
@@ -164,7 +167,8 @@ impl DpopNonces {
     fn learn(&self, url: &Url, headers: &HeaderMap) {
         let nonce = headers.get("dpop-nonce").and_then(|value| value.to_str().ok());
         if let Some(nonce) = nonce.filter(|nonce| !nonce.is_empty() && nonce.len() <= MAX_NONCE_LEN) {
-            self.0.insert(url.origin().ascii_serialization(), Arc::from(nonce));
+            self.0
+                .insert(url.origin().ascii_serialization(), Arc::from(nonce));
         }
     }
 }
@@ -222,29 +226,64 @@ impl DpopProver {
         token: Option<&SecretString>,
         limits: Limits,
     ) -> Result<CappedBody, EgressError> {
+        let again = request.try_clone();
+        match (self.send_once(egress, request, token, limits).await?, again) {
+            (Answered::WithNonce(_), Some(again)) => {
+                let answer = self.send_once(egress, again, token, limits).await?;
+                Ok(answer.into_body())
+            }
+            (answer, _) => Ok(answer.into_body()),
+        }
+    }
+
+    /// Sends `request` with a proof, and with `token` if there is one, once.
+    ///
+    /// # Errors
+    /// As [`DpopProver::send`].
+    pub async fn send_once(
+        &self,
+        egress: &EgressClient,
+        request: reqwest::RequestBuilder,
+        token: Option<&SecretString>,
+        limits: Limits,
+    ) -> Result<Answered, EgressError> {
         let (client, request) = request.build_split();
         let mut request = request.map_err(EgressError::from_transport)?;
         let url = request.url().clone();
+        let used = self.nonces.get(&url);
+        let proof = self.proof(request.method(), &url, token).unwrap_or_default();
+        let headers = request.headers_mut();
+        headers.insert("dpop", secret_header(&proof));
         if let Some(token) = token {
             let value = secret_header(&format!("DPoP {}", token.expose_secret()));
-            request.headers_mut().insert(header::AUTHORIZATION, value);
+            headers.insert(header::AUTHORIZATION, value);
         }
-        let again = request.try_clone();
-        let send = async |mut request: reqwest::Request| {
-            let proof = self
-                .proof(request.method(), &url, token)
-                .unwrap_or_default();
-            request.headers_mut().insert("dpop", secret_header(&proof));
-            let request = reqwest::RequestBuilder::from_parts(client.clone(), request);
-            let answer = egress.send_capped(request, limits).await?;
-            self.nonces.learn(&url, &answer.headers);
-            Ok::<_, EgressError>(answer)
-        };
-        let used = self.nonces.get(&url);
-        let answer = send(request).await?;
-        match again {
-            Some(again) if asks_for_nonce(&answer) && self.nonces.get(&url) != used => send(again).await,
-            _ => Ok(answer),
+        let request = reqwest::RequestBuilder::from_parts(client, request);
+        let answer = egress.send_capped(request, limits).await?;
+        self.nonces.learn(&url, &answer.headers);
+        Ok(if asks_for_nonce(&answer) && self.nonces.get(&url) != used {
+            Answered::WithNonce(answer)
+        } else {
+            Answered::Finally(answer)
+        })
+    }
+}
+
+/// What a server made of a request.
+#[derive(Debug)]
+pub enum Answered {
+    /// It only wants the nonce that it gave, which is known by now: the same request again may be taken.
+    WithNonce(CappedBody),
+    /// Anything else.
+    Finally(CappedBody),
+}
+
+impl Answered {
+    /// The answer itself.
+    #[must_use]
+    pub fn into_body(self) -> CappedBody {
+        match self {
+            Self::WithNonce(body) | Self::Finally(body) => body,
         }
     }
 }

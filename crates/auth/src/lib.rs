@@ -6,18 +6,19 @@
 //! | [`registry_token`] | 5-minute ES256 JWT with an `access` claim | AppView → Docker client → AppView |
 //! | [`service_token`] | JWT signed by an account's own key | account's PDS → AppView → hold |
 //! | [`appview_token`] | ES256 JWT signed by an AppView, optionally vouching for a blob's content | AppView → hold |
+//! | [`oauth`] | OAuth tokens bound to a DPoP key | account's authorization server → AppView → account's PDS |
 //! | [`vault`] | (none) sealing of secrets that are stored | |
 //! | [`principal`] | (none) whom a verified token speaks for | |
 //!
 //! The kinds cannot stand in for each other: each verifier fixes algorithm, issuer, audience and the claims that only
 //! its kind has, and keys come from configuration or from the issuer's DID document, never from the token's header.
 //!
-//! Other ways to sign in (OAuth sessions, device secrets) end in the same [`Principal`] with
-//! their [`AuthMethod`]; they get modules of their own beside these, store their secrets through
-//! [`vault`], and hand an account's access to the [`ServiceTokenCache`] as its `mint`.
+//! Every way to sign in ends in the same [`Principal`] with its [`AuthMethod`], has its stored secrets sealed by a
+//! [`vault`], and hands an account's access to the [`ServiceTokenCache`] as its `mint`.
 
 pub mod appview_token;
 mod jws;
+pub mod oauth;
 pub mod principal;
 pub mod registry_token;
 mod secret_file;

@@ -48,7 +48,9 @@ fn no_two_proofs_have_the_same_id() {
     let key = DpopKey::generate().expect("a key");
     let url = Url::parse("https://pds.example/token").expect("a URL");
     let id = || {
-        let proof = key.proof(&Method::POST, &url, None, None, now()).expect("a proof");
+        let proof = key
+            .proof(&Method::POST, &url, None, None, now())
+            .expect("a proof");
         let claims = part(&proof, 1);
         assert!(claims.get("ath").is_none() && claims.get("nonce").is_none());
         claims["jti"].as_str().expect("text").to_owned()

@@ -1,0 +1,516 @@
+//! The dance: begin, finish, refresh, revoke.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use atcr_atproto::clock::Clock;
+use atcr_atproto::dpop::{DpopKey, DpopNonces, DpopProver};
+use atcr_atproto::egress::EgressClient;
+use atcr_atproto::identity::{IdentityResolver, ResolvedIdentity};
+use atcr_atproto::syntax::Did;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::discovery::{AuthorizationServer, AuthorizationServers, host};
+use super::error::OAuthError;
+use super::registration::Registration;
+use super::scopes;
+use super::server::Server;
+use super::session::{OAuthSession, PendingSignIn};
+
+/// Servers that turned out not to know granular scopes, remembered as long as this.
+const COARSE_FOR: Duration = Duration::from_hours(1);
+
+/// Such servers remembered at once.
+const COARSE_SERVERS: u64 = 10_000;
+
+/// What the client works with.
+pub struct OAuthClientParts {
+    /// Who we are.
+    pub registration: Registration,
+    /// Goes to authorization servers.
+    pub egress: EgressClient,
+    /// Where accounts live.
+    pub identities: Arc<dyn IdentityResolver>,
+    /// Dates proofs.
+    pub clock: Arc<dyn Clock>,
+    /// How long a server may take for one answer.
+    pub timeout: Duration,
+}
+
+/// The client.
+pub struct OAuthClient {
+    parts: OAuthClientParts,
+    servers: AuthorizationServers,
+    nonces: DpopNonces,
+    /// By issuer: how many steps of the scope plan are in vain there.
+    steps_in_vain: moka::sync::Cache<String, usize>,
+}
+
+/// What comes back from the authorization server, with the state already matched.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Who answers.
+    pub iss: Option<&'a str>,
+    /// The code.
+    pub code: Option<&'a SecretString>,
+    /// Why there is none.
+    pub error: Option<&'a str>,
+    /// The same in words.
+    pub error_description: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct ParAnswer {
+    request_uri: String,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: SecretString,
+    token_type: String,
+    refresh_token: Option<SecretString>,
+    expires_in: Option<i64>,
+    scope: Option<String>,
+    sub: Option<String>,
+}
+
+impl OAuthClient {
+    /// A client over `parts`.
+    #[must_use]
+    pub fn new(parts: OAuthClientParts) -> Self {
+        Self {
+            servers: AuthorizationServers::new(parts.egress.clone()),
+            nonces: DpopNonces::default(),
+            steps_in_vain: moka::sync::Cache::builder()
+                .max_capacity(COARSE_SERVERS)
+                .time_to_live(COARSE_FOR)
+                .build(),
+            parts,
+        }
+    }
+
+    /// Who we are.
+    #[must_use]
+    pub fn registration(&self) -> &Registration {
+        &self.parts.registration
+    }
+
+    /// What proves possession of a session's key, to its PDS and to its authorization server.
+    #[must_use]
+    pub fn prover(&self, key: &Arc<DpopKey>) -> DpopProver {
+        DpopProver::new(
+            Arc::clone(key),
+            self.nonces.clone(),
+            Arc::clone(&self.parts.clock),
+        )
+    }
+
+    /// Announces a sign-in of `sailor` at his authorization server.
+    ///
+    /// # Returns
+    /// Where to send the browser, and what is needed when it comes back.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Unsuitable`, `Refused`, `ClockSkew`.
+    pub async fn begin(
+        &self,
+        sailor: &ResolvedIdentity,
+        login_hint: &str,
+    ) -> Result<(Url, PendingSignIn), OAuthError> {
+        let pds = sailor.pds.as_ref().ok_or_else(|| OAuthError::Unsuitable {
+            host: sailor.did.to_string(),
+            reason: "the account names no PDS".to_owned(),
+        })?;
+        let server = self.servers.of_pds(pds).await?;
+        let registration = &self.parts.registration;
+        let method = registration.metadata().token_endpoint_auth_method;
+        if !server.client_authentication.iter().any(|known| known == method) {
+            return Err(OAuthError::Unsuitable {
+                host: host(&server.par_endpoint),
+                reason: format!("it does not support client authentication by {method}"),
+            });
+        }
+        let key = Arc::new(DpopKey::generate().map_err(|_| OAuthError::Internal("no DPoP key"))?);
+        let prover = self.prover(&key);
+        let code_verifier = random_text();
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(code_verifier.expose_secret()));
+        let state = random_text();
+        let steps = registration.scopes().steps();
+        let in_vain = self.steps_in_vain.get(&server.issuer).unwrap_or(0);
+        let first = in_vain.min(steps.len().saturating_sub(1));
+        for (index, scope) in steps.iter().enumerate().skip(first) {
+            let form = [
+                ("response_type", "code"),
+                ("response_mode", "query"),
+                ("redirect_uri", registration.redirect_uri()),
+                ("scope", scope.as_str()),
+                ("state", state.expose_secret()),
+                ("code_challenge", challenge.as_str()),
+                ("code_challenge_method", "S256"),
+                ("login_hint", login_hint),
+            ];
+            let endpoint = &server.par_endpoint;
+            match self
+                .at(&server, &prover)
+                .post_for::<ParAnswer>(endpoint, &form)
+                .await
+            {
+                Ok(answer) => {
+                    let mut url = server.authorization_endpoint.clone();
+                    url.query_pairs_mut()
+                        .append_pair("client_id", &registration.metadata().client_id)
+                        .append_pair("request_uri", &answer.request_uri);
+                    let pending = PendingSignIn {
+                        state,
+                        did: sailor.did.clone(),
+                        pds: pds.clone(),
+                        issuer: server.issuer.clone(),
+                        requested_scope: scope.clone(),
+                        code_verifier,
+                        dpop_key: key,
+                    };
+                    return Ok((url, pending));
+                }
+                Err(OAuthError::Refused { error, .. })
+                    if error == "invalid_scope" && index + 1 < steps.len() =>
+                {
+                    self.steps_in_vain.insert(server.issuer.clone(), index + 1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(OAuthError::Internal("nothing is asked for"))
+    }
+
+    /// Checks `answer` to `pending` and trades its code for a session.
+    ///
+    /// # Errors
+    /// `Denied` if the user said no or granted too little, `Untrusted` if the answer is from or about somebody else, and as
+    /// [`OAuthClient::begin`].
+    ///
+    /// # Security
+    /// Who answers is checked before anything is sent anywhere (mix-up); whose session it is, and that this server speaks for
+    /// him, before anything is kept. Tokens that are refused here are given back.
+    pub async fn finish(
+        &self,
+        pending: &PendingSignIn,
+        answer: Answer<'_>,
+    ) -> Result<OAuthSession, OAuthError> {
+        let server_host = issuer_host(&pending.issuer);
+        let untrusted = |reason: &str| OAuthError::Untrusted {
+            host: server_host.clone(),
+            reason: reason.to_owned(),
+        };
+        match answer.iss {
+            Some(iss) if iss == pending.issuer => {}
+            Some(_) => return Err(untrusted("it comes from another server than was asked")),
+            None => return Err(untrusted("it does not say which server it comes from")),
+        }
+        if let Some(error) = answer.error {
+            return Err(OAuthError::Denied {
+                host: server_host,
+                reason: short(answer.error_description.unwrap_or(error)),
+            });
+        }
+        let code = answer.code.ok_or_else(|| untrusted("it has no code"))?;
+        let server = self.in_charge(&pending.pds, &pending.issuer).await?;
+        let prover = self.prover(&pending.dpop_key);
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", code.expose_secret()),
+            ("redirect_uri", self.parts.registration.redirect_uri()),
+            ("code_verifier", pending.code_verifier.expose_secret()),
+        ];
+        let token: TokenAnswer = self
+            .at(&server, &prover)
+            .post_for(&server.token_endpoint, &form)
+            .await?;
+        let session = self.session(
+            token,
+            OAuthSession {
+                did: pending.did.clone(),
+                pds: pending.pds.clone(),
+                issuer: pending.issuer.clone(),
+                client_id: self.parts.registration.metadata().client_id.clone(),
+                requested_scope: pending.requested_scope.clone(),
+                granted_scope: String::new(),
+                access_token: SecretString::default(),
+                refresh_token: None,
+                expires_at: None,
+                dpop_key: Arc::clone(&pending.dpop_key),
+            },
+            true,
+        );
+        let (session, problem) = session?;
+        let problem = match problem {
+            None => self.confirm_home(&session).await.err(),
+            problem => problem,
+        };
+        match problem {
+            None => Ok(session),
+            Some(problem) => {
+                if matches!(problem, OAuthError::Denied { .. }) {
+                    self.ask_for_more_next_time(&session);
+                }
+                self.revoke(&session).await;
+                Err(problem)
+            }
+        }
+    }
+
+    /// Trades the refresh token of `session`, which is spent thereby.
+    ///
+    /// # Errors
+    /// `Ended` if it is not taken, or the account has moved to where another server is in charge: the session is over. Anything
+    /// else says nothing about the session.
+    ///
+    /// # Cancel safety
+    /// None: dropped after sending, the old token may be spent and the new one lost.
+    pub async fn refresh(&self, session: &OAuthSession) -> Result<OAuthSession, OAuthError> {
+        let refresh_token = session
+            .refresh_token
+            .as_ref()
+            .ok_or_else(|| ended("the server gave no way to go on with the session"))?;
+        let pds = self
+            .home(&session.did, true)
+            .await
+            .unwrap_or_else(|| session.pds.clone());
+        let server = self
+            .in_charge(&pds, &session.issuer)
+            .await
+            .map_err(|error| match error {
+                OAuthError::Untrusted { .. } if pds.origin() == session.pds.origin() => {
+                    ended(&format!("another server is in charge of {} now", host(&pds)))
+                }
+                OAuthError::Untrusted { .. } => moved(&pds),
+                // The old server may be kept up for a while after a move to one that is not OAuth's.
+                OAuthError::Unsuitable { .. } if pds.origin() != session.pds.origin() => moved(&pds),
+                error => error,
+            })?;
+        let prover = self.prover(&session.dpop_key);
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token.expose_secret()),
+        ];
+        let token = self
+            .at(&server, &prover)
+            .post_for(&server.token_endpoint, &form)
+            .await
+            .map_err(|error| match error {
+                OAuthError::Refused {
+                    error, description, ..
+                } if error == "invalid_grant" => ended(&description.unwrap_or(error)),
+                error => error,
+            })?;
+        let mut before = session.clone();
+        before.pds = pds;
+        match self.session(token, before, false)? {
+            (session, None) => Ok(session),
+            (_, Some(error)) => Err(ended(&error.to_string())),
+        }
+    }
+
+    /// Whether the account still lives where `session` is good, as far as that is known without asking anew.
+    ///
+    /// # Errors
+    /// `Ended` if it has moved to where another server is in charge.
+    pub async fn check_home(&self, session: &OAuthSession) -> Result<(), OAuthError> {
+        match self.home(&session.did, false).await {
+            Some(pds) if pds.origin() != session.pds.origin() => {}
+            _ => return Ok(()),
+        }
+        // Before a session is ended, the document is looked at as it is now.
+        let Some(pds) = self.home(&session.did, true).await else {
+            return Ok(());
+        };
+        if pds.origin() == session.pds.origin() {
+            return Ok(());
+        }
+        match self.in_charge(&pds, &session.issuer).await {
+            // One server in charge of several PDSes: the refresh will find the new one.
+            Ok(_) | Err(OAuthError::Unavailable { .. }) => Ok(()),
+            Err(_) => Err(moved(&pds)),
+        }
+    }
+
+    /// Gives the tokens of `session` back, as far as the server can be reached and lets one.
+    pub async fn revoke(&self, session: &OAuthSession) {
+        if let Err(error) = self.try_revoke(session).await {
+            tracing::info!(did = %session.did, %error, "a session could not be revoked at its server");
+        }
+    }
+
+    async fn try_revoke(&self, session: &OAuthSession) -> Result<(), OAuthError> {
+        let server = self.servers.of_pds(&session.pds).await?;
+        if server.issuer != session.issuer {
+            return Ok(());
+        }
+        let Some(endpoint) = &server.revocation_endpoint else {
+            return Ok(());
+        };
+        let prover = self.prover(&session.dpop_key);
+        let token = session.refresh_token.as_ref().unwrap_or(&session.access_token);
+        self.at(&server, &prover)
+            .post(endpoint, &[("token", token.expose_secret())])
+            .await?;
+        Ok(())
+    }
+
+    fn at<'a>(&'a self, server: &'a AuthorizationServer, prover: &'a DpopProver) -> Server<'a> {
+        Server {
+            egress: &self.parts.egress,
+            registration: &self.parts.registration,
+            server,
+            prover,
+            clock: self.parts.clock.as_ref(),
+            timeout: self.parts.timeout,
+        }
+    }
+
+    /// The server in charge of `pds`, which must be `issuer`.
+    async fn in_charge(&self, pds: &Url, issuer: &str) -> Result<Arc<AuthorizationServer>, OAuthError> {
+        let server = self.servers.of_pds(pds).await?;
+        if server.issuer == issuer {
+            Ok(server)
+        } else {
+            Err(OAuthError::Untrusted {
+                host: issuer_host(issuer),
+                reason: format!("it is not in charge of {}", host(pds)),
+            })
+        }
+    }
+
+    /// Where `did` lives; `None` when that cannot be found out now.
+    async fn home(&self, did: &Did, is_fresh: bool) -> Option<Url> {
+        let identities = &self.parts.identities;
+        let document = if is_fresh {
+            identities.refresh_document(did).await
+        } else {
+            identities.resolve_document(did).await
+        };
+        document.ok()?.service("atproto_pds")
+    }
+
+    /// Checks that the account of a new session lives where the server that signed it in is in charge.
+    async fn confirm_home(&self, session: &OAuthSession) -> Result<(), OAuthError> {
+        let Some(pds) = self.home(&session.did, true).await else {
+            return Err(OAuthError::Unavailable {
+                host: session.did.to_string(),
+                reason: "the account's document cannot be had".to_owned(),
+                retry_after: None,
+            });
+        };
+        self.in_charge(&pds, &session.issuer).await.map(drop)
+    }
+
+    /// The session that `answer` makes of `before`; with it, why it must not be used.
+    fn session(
+        &self,
+        answer: TokenAnswer,
+        before: OAuthSession,
+        is_new: bool,
+    ) -> Result<(OAuthSession, Option<OAuthError>), OAuthError> {
+        let server_host = issuer_host(&before.issuer);
+        let now = self.parts.clock.now();
+        if !answer.token_type.eq_ignore_ascii_case("DPoP") {
+            return Err(OAuthError::Unsuitable {
+                host: server_host,
+                reason: "its tokens are not bound to a key".to_owned(),
+            });
+        }
+        let sub: Option<Did> = answer.sub.as_deref().and_then(|sub| sub.parse().ok());
+        let is_other = match (&answer.sub, &sub) {
+            (None, _) => is_new,
+            (Some(_), Some(sub)) => *sub != before.did,
+            (Some(_), None) => true,
+        };
+        let granted_scope = answer.scope.unwrap_or_else(|| {
+            if is_new {
+                before.requested_scope.clone()
+            } else {
+                before.granted_scope.clone()
+            }
+        });
+        let missing = scopes::missing(&before.requested_scope, &granted_scope);
+        let problem = if is_other {
+            Some(OAuthError::Untrusted {
+                host: server_host,
+                reason: format!("it signed in another account than {}", before.did),
+            })
+        } else if missing.is_empty() {
+            None
+        } else {
+            Some(OAuthError::Denied {
+                host: server_host,
+                reason: format!(
+                    "sign in again and grant all of it; missing: {}",
+                    short(&missing.join(" "))
+                ),
+            })
+        };
+        let session = OAuthSession {
+            granted_scope,
+            access_token: answer.access_token,
+            refresh_token: answer.refresh_token.or(before.refresh_token),
+            expires_at: answer.expires_in.and_then(|seconds| expiry(now, seconds)),
+            ..before
+        };
+        Ok((session, problem))
+    }
+
+    /// A server that drops scopes which it does not know grants `atproto` alone: it is asked for coarser ones from now on.
+    fn ask_for_more_next_time(&self, session: &OAuthSession) {
+        let steps = self.parts.registration.scopes().steps();
+        let asked = steps.iter().position(|step| *step == session.requested_scope);
+        if session.granted_scope == "atproto"
+            && let Some(index) = asked
+        {
+            self.steps_in_vain.insert(session.issuer.clone(), index + 1);
+        }
+    }
+}
+
+impl fmt::Debug for OAuthClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuthClient")
+            .field("client_id", &self.parts.registration.metadata().client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// 256 random bits as text.
+fn random_text() -> SecretString {
+    SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+}
+
+fn expiry(now: DateTime<Utc>, seconds: i64) -> Option<DateTime<Utc>> {
+    now.checked_add_signed(TimeDelta::try_seconds(seconds)?)
+}
+
+fn ended(reason: &str) -> OAuthError {
+    OAuthError::Ended {
+        reason: format!("the session was ended by its server ({})", short(reason)),
+    }
+}
+
+fn moved(pds: &Url) -> OAuthError {
+    OAuthError::Ended {
+        reason: format!("the account has moved to {}", host(pds)),
+    }
+}
+
+fn issuer_host(issuer: &str) -> String {
+    Url::parse(issuer).map_or_else(|_| issuer.to_owned(), |url| host(&url))
+}
+
+/// A server's words, as many as are passed on.
+fn short(text: &str) -> String {
+    text.chars().take(200).collect()
+}

@@ -1,0 +1,29 @@
+//! An AT Protocol OAuth client: PAR, PKCE, DPoP, one authorization server per account, found from the account itself.
+//!
+//! | Module | Does |
+//! |---|---|
+//! | [`registration`] | who we are: metadata document, `client_id`, key set; public on loopback, confidential elsewhere |
+//! | [`scopes`] | what is asked for, and whether it was granted |
+//! | [`discovery`] | account → PDS → authorization server, every step checked |
+//! | [`client`] | the dance: begin, finish, refresh, revoke |
+//! | [`session`] | what a sign-in leaves behind, and what is kept while one is under way |
+//! | [`error`] | what goes wrong, sorted by what helps |
+//!
+//! Nothing is stored here and nothing is locked: the caller keeps [`PendingSignIn`]s and [`OAuthSession`]s, and sees to it that
+//! a refresh token is used once.
+
+mod assertion;
+pub mod client;
+pub mod discovery;
+pub mod error;
+pub mod registration;
+pub mod scopes;
+mod server;
+pub mod session;
+
+pub use client::{Answer, OAuthClient, OAuthClientParts};
+pub use discovery::{AuthorizationServer, AuthorizationServers};
+pub use error::OAuthError;
+pub use registration::{Branding, ClientMetadata, Registration};
+pub use scopes::ScopePlan;
+pub use session::{OAuthSession, PendingSignIn};

@@ -1,0 +1,125 @@
+//! What is asked for. The least first; more only from servers that know no finer grain.
+
+/// The record collections that a registry writes for a sailor.
+const COLLECTIONS: &[&str] = &[
+    "io.atcr.manifest",
+    "io.atcr.tag",
+    "io.atcr.sailor.profile",
+    "io.atcr.sailor.star",
+    "io.atcr.repo.page",
+];
+
+/// The media types under which manifests are uploaded as blobs.
+pub const MANIFEST_BLOB_TYPES: &[&str] = &[
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+
+/// Service tokens for holds: one method, any hold.
+const SERVICE_TOKENS: &str = "rpc:com.atproto.repo.getRecord?aud=*";
+
+/// For servers without granular scopes: all that an app password may do.
+const COARSE: &str = "atproto transition:generic";
+
+/// Scopes to ask for, in order: the next when a server refuses the one before with `invalid_scope`, or drops parts of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopePlan {
+    steps: Vec<String>,
+}
+
+impl ScopePlan {
+    /// What the registry needs. With `permission_set` (an NSID), that set is asked for in place of the list of collections first:
+    /// it reads better on the consent page, but only works where its lexicon can be resolved.
+    #[must_use]
+    pub fn registry(permission_set: Option<&str>) -> Self {
+        let common = std::iter::once(SERVICE_TOKENS.to_owned())
+            .chain(MANIFEST_BLOB_TYPES.iter().map(|kind| format!("blob:{kind}")));
+        let listed = COLLECTIONS.iter().map(|collection| format!("repo:{collection}"));
+        let join = |records: Vec<String>| {
+            let mut parts = vec!["atproto".to_owned()];
+            parts.extend(records);
+            parts.extend(common.clone());
+            parts.join(" ")
+        };
+        let mut steps = Vec::new();
+        if let Some(set) = permission_set {
+            steps.push(join(vec![format!("include:{set}")]));
+        }
+        steps.push(join(listed.collect()));
+        steps.push(COARSE.to_owned());
+        Self { steps }
+    }
+
+    /// Exactly `scope`.
+    #[must_use]
+    pub fn only(scope: &str) -> Self {
+        Self {
+            steps: vec![scope.to_owned()],
+        }
+    }
+
+    /// The scopes to ask for, best first.
+    #[must_use]
+    pub fn steps(&self) -> &[String] {
+        &self.steps
+    }
+
+    /// Whether a session for which `requested` was asked fits this plan still.
+    #[must_use]
+    pub fn contains(&self, requested: &str) -> bool {
+        self.steps.iter().any(|step| step == requested)
+    }
+
+    /// Everything that may be asked for, as the client's metadata must declare it.
+    #[must_use]
+    pub fn declared(&self) -> String {
+        let mut all: Vec<&str> = Vec::new();
+        for scope in self.steps.iter().flat_map(|step| step.split(' ')) {
+            if !all.contains(&scope) {
+                all.push(scope);
+            }
+        }
+        all.join(" ")
+    }
+}
+
+/// The parts of `requested` that `granted` lacks. A permission set may come back as what it stands for, so it counts as granted.
+#[must_use]
+pub fn missing(requested: &str, granted: &str) -> Vec<String> {
+    let has = |scope: &str| granted.split(' ').any(|other| other == scope);
+    requested
+        .split(' ')
+        .filter(|scope| !scope.starts_with("include:") && !has(scope))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_is_asked_for_first_and_the_declaration_covers_every_step() {
+        let plan = ScopePlan::registry(Some("io.atcr.authFullApp"));
+        let [set, listed, coarse] = plan.steps() else {
+            panic!("three steps")
+        };
+        assert!(
+            set.starts_with("atproto include:io.atcr.authFullApp rpc:com.atproto.repo.getRecord?aud=* blob:")
+        );
+        assert!(listed.contains(" repo:io.atcr.manifest ") && !listed.contains("include:"));
+        assert_eq!(coarse, "atproto transition:generic");
+        for scope in plan.steps().iter().flat_map(|step| step.split(' ')) {
+            assert!(plan.declared().split(' ').any(|declared| declared == scope));
+        }
+        assert_eq!(ScopePlan::registry(None).steps().len(), 2);
+    }
+
+    #[test]
+    fn what_was_not_granted_is_named_and_a_permission_set_may_be_spelled_out() {
+        assert_eq!(missing("atproto repo:a.b.c", "atproto"), ["repo:a.b.c"]);
+        assert!(missing("atproto include:a.b.set", "repo:a.b.c atproto").is_empty());
+    }
+}

@@ -1,0 +1,170 @@
+//! One request to an authorization server: authenticated, proven, and its answer sorted.
+
+use std::time::Duration;
+
+use atcr_atproto::clock::Clock;
+use atcr_atproto::dpop::{Answered, DpopProver};
+use atcr_atproto::egress::{CappedBody, EgressClient, Limits};
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, Method, StatusCode, header};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use url::{Url, form_urlencoded};
+
+use super::assertion;
+use super::discovery::{AuthorizationServer, host};
+use super::error::OAuthError;
+use super::registration::Registration;
+
+/// Largest answer that is read.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Characters of a server's description that are kept.
+const DESCRIPTION_CHARS: usize = 200;
+
+/// Clocks that differ by more are named when a server refuses something dated.
+const NOTABLE_SKEW_SECS: i64 = 10;
+
+/// Clocks that differ by more are logged whatever the server says.
+const WORRYING_SKEW_SECS: i64 = 60;
+
+/// Codes with which servers refuse a client assertion or proof, for its dates among other reasons.
+const DATED_ERRORS: &[&str] = &["invalid_client", "invalid_dpop_proof", "invalid_client_assertion"];
+
+/// An authorization server, asked with one key.
+pub(super) struct Server<'a> {
+    pub(super) egress: &'a EgressClient,
+    pub(super) registration: &'a Registration,
+    pub(super) server: &'a AuthorizationServer,
+    pub(super) prover: &'a DpopProver,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) timeout: Duration,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: String,
+    error_description: Option<String>,
+}
+
+impl Server<'_> {
+    /// Posts `form` with the client's authentication; a request that lacks the server's nonce is made anew with it, once.
+    pub(super) async fn post(&self, endpoint: &Url, form: &[(&str, &str)]) -> Result<CappedBody, OAuthError> {
+        let host = host(endpoint);
+        for is_last in [false, true] {
+            let limits = Limits {
+                max_bytes: MAX_ANSWER_BYTES,
+                timeout: self.timeout,
+            };
+            let failed = |error| OAuthError::from_egress(&host, &error);
+            // Built anew each time: an assertion, too, is good once.
+            let request = self
+                .egress
+                .request(Method::POST, endpoint)
+                .map_err(failed)?
+                .header(header::ACCEPT, "application/json")
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(self.body(form)?);
+            let answered = self
+                .prover
+                .send_once(self.egress, request, None, limits)
+                .await
+                .map_err(failed)?;
+            match answered {
+                Answered::WithNonce(_) if !is_last => {}
+                answered => return self.sort(&host, answered.into_body()),
+            }
+        }
+        Err(OAuthError::Internal("a request was not sent"))
+    }
+
+    /// The same, and its answer as JSON.
+    pub(super) async fn post_for<T: DeserializeOwned>(
+        &self,
+        endpoint: &Url,
+        form: &[(&str, &str)],
+    ) -> Result<T, OAuthError> {
+        let answer = self.post(endpoint, form).await?;
+        // The parser's words may quote the body, which holds tokens.
+        serde_json::from_slice(&answer.bytes).map_err(|_| OAuthError::Unsuitable {
+            host: host(endpoint),
+            reason: "its answer is malformed".to_owned(),
+        })
+    }
+
+    fn body(&self, form: &[(&str, &str)]) -> Result<String, OAuthError> {
+        let client_id = self.registration.metadata().client_id.as_str();
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        body.extend_pairs(form).append_pair("client_id", client_id);
+        if let Some(key) = self.registration.key() {
+            let assertion = assertion::sign(key, client_id, &self.server.issuer, self.clock.now())?;
+            body.append_pair("client_assertion_type", assertion::ASSERTION_TYPE)
+                .append_pair("client_assertion", &assertion);
+        }
+        Ok(body.finish())
+    }
+
+    fn sort(&self, host: &str, answer: CappedBody) -> Result<CappedBody, OAuthError> {
+        let skew = skew(&answer.headers, self.clock.now());
+        if let Some(seconds) = skew.filter(|seconds| seconds.abs() >= WORRYING_SKEW_SECS) {
+            tracing::warn!(
+                host,
+                seconds,
+                "the clock of this server differs from that of an authorization server"
+            );
+        }
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        let unavailable = |retry_after| OAuthError::Unavailable {
+            host: host.to_owned(),
+            reason: format!("it answered {}", answer.status.as_u16()),
+            retry_after,
+        };
+        if answer.status.is_server_error() {
+            return Err(unavailable(None));
+        }
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(unavailable(Some(retry_after(&answer.headers))));
+        }
+        let Ok(body) = serde_json::from_slice::<ErrorBody>(&answer.bytes) else {
+            return Err(OAuthError::Unsuitable {
+                host: host.to_owned(),
+                reason: format!("it answered {} without a reason", answer.status.as_u16()),
+            });
+        };
+        Err(match skew {
+            Some(seconds)
+                if seconds.abs() >= NOTABLE_SKEW_SECS && DATED_ERRORS.contains(&body.error.as_str()) =>
+            {
+                OAuthError::ClockSkew {
+                    host: host.to_owned(),
+                    seconds,
+                }
+            }
+            _ => OAuthError::Refused {
+                host: host.to_owned(),
+                error: body.error.chars().take(DESCRIPTION_CHARS).collect(),
+                description: body
+                    .error_description
+                    .map(|text| text.chars().take(DESCRIPTION_CHARS).collect()),
+            },
+        })
+    }
+}
+
+/// This clock minus the server's, in seconds.
+fn skew(headers: &HeaderMap, now: DateTime<Utc>) -> Option<i64> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
+    let date = DateTime::parse_from_rfc2822(date).ok()?;
+    Some(now.timestamp() - date.timestamp())
+}
+
+fn retry_after(headers: &HeaderMap) -> Duration {
+    headers
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        .map_or(Duration::from_mins(1), |seconds: u64| {
+            Duration::from_secs(seconds.min(3600))
+        })
+}
