@@ -7,8 +7,9 @@ use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::crypto::{Curve, SigningKey};
 use atcr_atproto::egress::{EgressClient, EgressPolicy};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
-use atcr_atproto::syntax::Did;
+use atcr_atproto::syntax::{Did, Nsid};
 use atcr_auth::appview_token::AppViewTokenSigner;
+use atcr_auth::oauth::{Branding, OAuthClient, OAuthClientParts, Registration, ScopePlan};
 use atcr_auth::registry_token::{RegistryKey, RegistryTokenIssuer, RegistryTokenVerifier};
 use atcr_auth::vault::Vault;
 use atcr_config::Shutdown;
@@ -25,9 +26,12 @@ use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::spool::FileSpool;
 use crate::adapters::sqlite::Database;
 use crate::adapters::sqlite::account_index::SqliteAccountIndex;
+use crate::adapters::sqlite::oauth_requests::SqliteOAuthRequests;
+use crate::adapters::sqlite::oauth_sessions::SqliteOAuthSessions;
 use crate::adapters::sqlite::sessions::{SqliteRefreshTokens, SqliteSessions};
 use crate::adapters::sqlite::uploads::SqliteUploads;
 use crate::config::AppViewConfig;
+use crate::edge::oauth::client_metadata::OAuthDocuments;
 use crate::edge::registry::TokenRealm;
 use crate::edge::registry::principal::Authenticator;
 use crate::edge::well_known::did_document;
@@ -43,9 +47,14 @@ use crate::registry::upload::{UploadParts, Uploads};
 use crate::routes::router;
 use crate::sessions::Sessions;
 use crate::sessions::app_password::AppPasswords;
+use crate::sessions::oauth::flow::{FlowParts, OAuthFlow};
+use crate::sessions::oauth::sessions::OAuthSessions;
 use crate::sessions::profile::Profiles;
 use crate::sessions::refresh_token::RefreshTokens;
 use crate::state::AppState;
+
+/// Where browsers come back to after a sign-in at their account's server.
+const CALLBACK_PATH: &str = "/auth/oauth/callback";
 
 /// What a test may put in place of the real thing.
 #[derive(Clone, Debug)]
@@ -109,18 +118,35 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
 
     let records = Arc::new(PdsManifests::new(clients.clone()));
     let store: Arc<dyn ManifestStore> = Arc::clone(&records) as _;
+    let profiles = Arc::new(Profiles::new(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        default_hold.clone(),
+    ));
     let app_passwords = Arc::new(AppPasswords::new(
         Arc::clone(&identities),
         Arc::new(PdsSessions::new(clients.clone())),
-        Arc::new(SqliteSessions::new(database.clone(), vault)),
-        Arc::new(Profiles::new(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            default_hold.clone(),
-        )),
+        Arc::new(SqliteSessions::new(database.clone(), Arc::clone(&vault))),
+        Arc::clone(&profiles),
         Arc::clone(&clock),
     ));
-    let sessions = Sessions::new(vec![Arc::clone(&app_passwords) as _], app_passwords);
+    let oauth = Arc::new(OAuthClient::new(OAuthClientParts {
+        registration: registration(config, &base_url)?,
+        egress: egress.clone(),
+        identities: Arc::clone(&identities),
+        clock: Arc::clone(&clock),
+        timeout: config.upstream.pds_timeout.get(),
+    }));
+    let oauth_sessions = OAuthSessions::new(
+        Arc::clone(&oauth),
+        Arc::new(SqliteOAuthSessions::new(database.clone(), Arc::clone(&vault))),
+        Arc::clone(&clock),
+        shutdown.clone(),
+        base_url.join("/auth/oauth/login").context("server.base_url")?,
+    );
+    oauth_sessions.drop_unfit().await?;
+    let sessions = Sessions::new(vec![Arc::clone(&app_passwords) as _], app_passwords)
+        .with_oauth(Arc::new(oauth_sessions.clone()));
     records.connect(sessions.clone());
 
     let tokens: Arc<dyn HoldTokens> =
@@ -129,7 +155,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     let index: Arc<dyn AccountIndex> = Arc::new(SqliteAccountIndex::new(database.clone()));
     let accounts = Arc::new(Accounts::new(Arc::clone(&store), Arc::clone(&index)));
     let resolver = HoldResolver::new(Arc::clone(&identities));
-    let directory: Arc<dyn HoldDirectory> = Arc::new(HoldDiscovery::new(
+    let discovery = Arc::new(HoldDiscovery::new(
         HoldDiscoveryPorts {
             store: Arc::clone(&store),
             index,
@@ -139,6 +165,17 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         },
         default_hold,
     ));
+    let directory: Arc<dyn HoldDirectory> = Arc::clone(&discovery) as _;
+    let sign_in = Arc::new(OAuthFlow::new(FlowParts {
+        client: Arc::clone(&oauth),
+        identities: Arc::clone(&identities),
+        requests: Arc::new(SqliteOAuthRequests::new(database.clone(), vault)),
+        sessions: oauth_sessions,
+        profiles,
+        crew: discovery,
+        clock: Arc::clone(&clock),
+        shutdown: shutdown.clone(),
+    }));
 
     let hold_blobs = Arc::new(HoldBlobs::new(
         egress,
@@ -203,6 +240,8 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         issuer: Arc::new(RegistryTokenIssuer::new(registry_key, service.clone())),
         authenticator: Arc::new(Authenticator::new(verifier, sessions.clone(), Arc::clone(&clock))),
         sessions,
+        sign_in,
+        oauth_documents: Arc::new(OAuthDocuments::new(oauth.registration())?),
         realm: Arc::new(TokenRealm {
             realm: realm.into(),
             service,
@@ -237,6 +276,37 @@ fn resolver(
         egress.clone(),
         Arc::clone(clock),
     )?))
+}
+
+/// Who this server is to authorization servers.
+fn registration(config: &AppViewConfig, base_url: &Url) -> anyhow::Result<Registration> {
+    let permission_set = config.permission_set().map_err(anyhow::Error::msg)?;
+    let scopes = ScopePlan::registry(permission_set.as_ref().map(Nsid::as_str));
+    if Registration::is_public(base_url) {
+        let redirect = Registration::loopback_redirect(base_url.port(), CALLBACK_PATH);
+        return Ok(Registration::public(redirect, scopes));
+    }
+    let key = SigningKey::load_or_create(&config.oauth_key_path(), Curve::P256)?;
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let branding = Branding {
+        name: some(&config.server.client_name),
+        logo_uri: some(&config.oauth.logo_url),
+        tos_uri: some(&config.oauth.terms_url),
+        policy_uri: some(&config.oauth.privacy_url),
+    };
+    // Sign-ins fail on a clock that is off before anything else does: the time is in the log beside the key.
+    tracing::info!(
+        kid = key.public_key().to_did_key(),
+        time = %chrono::Local::now().to_rfc3339(),
+        "OAuth client key"
+    );
+    Ok(Registration::confidential(
+        base_url,
+        CALLBACK_PATH,
+        key,
+        branding,
+        scopes,
+    )?)
 }
 
 /// Keys and sessions are below it, so nobody else may look in.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use atcr_atproto::syntax::Did;
+use atcr_atproto::syntax::{Did, Nsid};
 use atcr_config::telemetry::listen_addr;
 use atcr_config::{HumanDuration, Problems, Settings};
 use schemars::JsonSchema;
@@ -26,6 +26,8 @@ pub struct AppViewConfig {
     pub server: ServerSection,
     /// Keys. Each file is made, readable by its owner only, when it is missing.
     pub auth: AuthSection,
+    /// Signing in through an account's own server.
+    pub oauth: OAuthSection,
     /// The registry.
     pub registry: RegistrySection,
     /// Other servers.
@@ -43,6 +45,11 @@ pub struct ServerSection {
     /// URL under which clients reach this server. The token endpoint, the service name in tokens and the AppView's did:web follow
     /// from it. Empty: http://127.0.0.1 with the port of addr, for development.
     pub base_url: String,
+    /// The name that people read when their server asks them whether to sign in here.
+    pub client_name: String,
+    /// Key with which this server authenticates as an OAuth client, P-256. Made when it is missing; unused while base_url is on
+    /// localhost. Empty: oauth/client.key in the data folder.
+    pub oauth_key_path: PathBuf,
     /// DID of the hold for accounts that chose none, for example did:web:hold.example.com. Empty: such accounts cannot push.
     pub default_hold_did: String,
     /// Folder for keys, the database and uploads on their way, unless another place is named below.
@@ -72,6 +79,21 @@ pub struct AuthSection {
     pub appview_key_path: PathBuf,
     /// Key that seals sessions in the database. Empty: auth/vault.key in the data folder.
     pub vault_key_path: PathBuf,
+}
+
+/// Signing in through an account's own server.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct OAuthSection {
+    /// URL of a logo for the page on which people's servers ask them. Empty: none.
+    pub logo_url: String,
+    /// URL of the terms of service for that page. Empty: none.
+    pub terms_url: String,
+    /// URL of the privacy policy for that page. Empty: none.
+    pub privacy_url: String,
+    /// Permission set to ask for in place of a list of record collections, for example io.atcr.authFullApp: it reads better on that
+    /// page, and grants what its publisher says. Servers that cannot resolve it are asked for the list. Empty: always the list.
+    pub permission_set: String,
 }
 
 /// The registry.
@@ -114,6 +136,7 @@ impl Default for AppViewConfig {
             log_format: "text".to_owned(),
             server: ServerSection::default(),
             auth: AuthSection::default(),
+            oauth: OAuthSection::default(),
             registry: RegistrySection::default(),
             upstream: UpstreamSection::default(),
             ui: UiSection::default(),
@@ -126,6 +149,8 @@ impl Default for ServerSection {
         Self {
             addr: ":5000".to_owned(),
             base_url: String::new(),
+            client_name: "AT Container Registry".to_owned(),
+            oauth_key_path: PathBuf::new(),
             default_hold_did: String::new(),
             data_dir: PathBuf::from("/var/lib/atcr"),
             plc_directory_url: "https://plc.directory".to_owned(),
@@ -186,6 +211,22 @@ impl Settings for AppViewConfig {
                 optional(&server.default_hold_did, |text| did(text).map(drop)),
             ),
             ("server.trusted_proxies", self.trusted_proxies().map(drop)),
+            (
+                "oauth.logo_url",
+                optional(&self.oauth.logo_url, |text| url(text).map(drop)),
+            ),
+            (
+                "oauth.terms_url",
+                optional(&self.oauth.terms_url, |text| url(text).map(drop)),
+            ),
+            (
+                "oauth.privacy_url",
+                optional(&self.oauth.privacy_url, |text| url(text).map(drop)),
+            ),
+            (
+                "oauth.permission_set",
+                optional(&self.oauth.permission_set, |text| nsid(text).map(drop)),
+            ),
         ] {
             if let Err(message) = result {
                 problems.push(key, message);
@@ -287,6 +328,25 @@ impl AppViewConfig {
         self.path(&self.auth.vault_key_path, "auth/vault.key")
     }
 
+    /// The key of the OAuth client.
+    #[must_use]
+    pub fn oauth_key_path(&self) -> PathBuf {
+        self.path(&self.server.oauth_key_path, "oauth/client.key")
+    }
+
+    /// The permission set to ask for first.
+    ///
+    /// # Errors
+    /// A sentence, if it is no NSID; never after validation.
+    pub fn permission_set(&self) -> Result<Option<Nsid>, String> {
+        let text = self.oauth.permission_set.as_str();
+        if text.is_empty() {
+            Ok(None)
+        } else {
+            nsid(text).map(Some)
+        }
+    }
+
     /// The database file.
     #[must_use]
     pub fn database_path(&self) -> PathBuf {
@@ -333,6 +393,11 @@ fn origin(text: &str) -> Result<Url, String> {
         ));
     }
     Ok(url)
+}
+
+fn nsid(text: &str) -> Result<Nsid, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is no NSID, like io.atcr.authFullApp"))
 }
 
 fn did(text: &str) -> Result<Did, String> {

@@ -5,7 +5,7 @@ use axum::middleware;
 use axum::routing::{any, get};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::edge::{health, registry, request_log, token, well_known};
+use crate::edge::{health, oauth, registry, request_log, token, well_known};
 use crate::state::AppState;
 
 /// The router of the main listener.
@@ -21,6 +21,12 @@ pub fn router(state: AppState) -> Router {
         .route("/auth/token", get(token::serve).post(token::serve))
         // Other servers.
         .route("/.well-known/did.json", get(well_known::did_json))
+        .route(
+            "/oauth-client-metadata.json",
+            get(oauth::client_metadata::metadata),
+        )
+        .route("/client-metadata.json", get(oauth::client_metadata::metadata))
+        .route("/oauth-jwks.json", get(oauth::client_metadata::jwks))
         // Operators.
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

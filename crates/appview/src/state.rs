@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::adapters::sqlite::Database;
 use crate::edge::client_ip::TrustedProxies;
+use crate::edge::oauth::client_metadata::OAuthDocuments;
 use crate::edge::registry::TokenRealm;
 use crate::edge::registry::principal::Authenticator;
 use crate::registry::blob::Blobs;
@@ -18,6 +19,7 @@ use crate::registry::manifests::Manifests;
 use crate::registry::scopes::Scopes;
 use crate::registry::upload::Uploads;
 use crate::sessions::Sessions;
+use crate::sessions::oauth::SignInFlow;
 use crate::sessions::refresh_token::RefreshTokens;
 
 /// The use cases and settings that handlers reach; cloned per request, so every part is shared.
@@ -33,6 +35,10 @@ pub struct AppState {
     pub catalog: Arc<Catalog>,
     /// Signing in.
     pub sessions: Sessions,
+    /// Signing in through the account's own server.
+    pub sign_in: Arc<dyn SignInFlow>,
+    /// Who this server is as an OAuth client.
+    pub oauth_documents: Arc<OAuthDocuments>,
     /// The token endpoint's refresh tokens.
     pub refresh_tokens: Arc<RefreshTokens>,
     /// Which scopes a caller gets.

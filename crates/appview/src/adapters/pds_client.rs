@@ -68,7 +68,8 @@ impl PdsClients {
                     .await
                     .map_err(|error| {
                         if is_token_refused(&error) {
-                            RegistryError::SessionEnded
+                            // Two tokens in a row: the session is of no use, whatever its server says of it.
+                            sessions.ended(principal)
                         } else {
                             registry_error(&renewed.pds, error)
                         }
@@ -85,6 +86,7 @@ impl Authorization {
     pub fn as_pds_auth(&self) -> PdsAuth<'_> {
         match self {
             Self::Bearer(token) => PdsAuth::Bearer(token),
+            Self::Dpop { token, prover } => PdsAuth::Dpop { token, prover },
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod client_ip;
 pub mod credentials;
 pub mod dialect;
 pub mod health;
+pub mod oauth;
 pub mod registry;
 pub mod request_log;
 pub mod response;

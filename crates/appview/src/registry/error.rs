@@ -308,8 +308,11 @@ pub enum RegistryError {
         reason: String,
     },
     /// The PDS no longer takes the stored session.
-    #[error("the session with the PDS has ended; sign in again with docker login")]
-    SessionEnded,
+    #[error("{sentence}")]
+    SessionEnded {
+        /// The sentence, which says how or where to sign in again.
+        sentence: String,
+    },
 
     // --- Ourselves --------------------------------------------------------------------------------------------
     /// Bytes that came back are not what was stored.
@@ -333,6 +336,14 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// A session made with an app password is over.
+    #[must_use]
+    pub fn session_ended() -> Self {
+        Self::SessionEnded {
+            sentence: "the session with the PDS has ended; sign in again with docker login".to_owned(),
+        }
+    }
+
     /// No credentials came with the request.
     #[must_use]
     pub fn sign_in_required() -> Self {

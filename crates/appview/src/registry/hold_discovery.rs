@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use atcr_atproto::identity::{IdentityError, IdentityResolver, ResolvedIdentity, hold_endpoint};
 use atcr_atproto::lexicon::captain::CaptainRecord;
 use atcr_atproto::syntax::Did;
+use atcr_auth::principal::Principal;
 use atcr_oci::Digest;
 use moka::sync::Cache;
 
@@ -18,6 +19,7 @@ use super::access::{Granted, Push};
 use super::context::RequestContext;
 use super::error::RegistryError;
 use super::ports::{AccountIndex, HoldDirectory, HoldGateway, HoldRef, HoldTokens, ManifestStore};
+use crate::sessions::oauth::ports::Crew;
 
 /// How long an account's choice of hold is believed.
 const CHOICE_TTL: Duration = Duration::from_mins(1);
@@ -192,8 +194,8 @@ impl HoldDiscovery {
     }
 
     /// Makes the pusher crew where anybody may become it. Whether he may write is for the hold to say, also if this fails.
-    async fn ensure_crew(&self, grant: &Granted<Push>, hold: &HoldRef) {
-        let Some(did) = grant.principal().did() else {
+    async fn ensure_crew(&self, principal: &Principal, hold: &HoldRef) {
+        let Some(did) = principal.did() else {
             return;
         };
         let key = (hold.did.clone(), did.clone());
@@ -205,7 +207,7 @@ impl HoldDiscovery {
             _ => return,
         }
         let asked = async {
-            match self.ports.tokens.token_for(grant.principal(), &hold.did).await? {
+            match self.ports.tokens.token_for(principal, &hold.did).await? {
                 Some(token) => self.ports.gateway.request_crew(hold, &token).await,
                 None => Ok(()),
             }
@@ -228,7 +230,7 @@ impl HoldDirectory for HoldDiscovery {
             .await?
             .ok_or(RegistryError::NoHold)?;
         let hold = self.current(choice).await?;
-        self.ensure_crew(grant, &hold).await;
+        self.ensure_crew(grant.principal(), &hold).await;
         Ok(hold)
     }
 
@@ -263,6 +265,25 @@ impl HoldDirectory for HoldDiscovery {
             Err(error) => tracing::debug!(%error, "the hold of pushes is left out"),
         }
         Ok(holds)
+    }
+}
+
+#[async_trait]
+impl Crew for HoldDiscovery {
+    async fn join(&self, principal: &Principal, sailor: &ResolvedIdentity) {
+        let hold = async {
+            match self.choice(sailor).await? {
+                Some(choice) => self.current(choice).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        match hold.await {
+            Ok(Some(hold)) => self.ensure_crew(principal, &hold).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::info!(did = %sailor.did, %error, "no hold was asked to take the sailor as crew");
+            }
+        }
     }
 }
 

@@ -228,7 +228,9 @@ impl SessionSource for AppPasswords {
         did: &Did,
         refused: &PdsCredential,
     ) -> Result<Option<PdsCredential>, RegistryError> {
-        let Authorization::Bearer(refused) = &refused.authorization;
+        let Authorization::Bearer(refused) = &refused.authorization else {
+            return self.credential(did).await;
+        };
         let is_refused = |session: &PdsSession| session.access.expose_secret() == refused.expose_secret();
         Ok(self.renewed(did, is_refused).await?.as_deref().map(credential))
     }

@@ -80,7 +80,7 @@ impl Sessions {
     /// in again, and what keeps a session from being renewed.
     pub async fn credential(&self, principal: &Principal) -> Result<PdsCredential, RegistryError> {
         let (did, source) = self.source(principal)?;
-        source.credential(did).await?.ok_or(RegistryError::SessionEnded)
+        source.credential(did).await?.ok_or_else(|| source.ended())
     }
 
     /// What acts for `principal` instead of `refused`, which his PDS no longer takes.
@@ -93,10 +93,14 @@ impl Sessions {
         refused: &PdsCredential,
     ) -> Result<PdsCredential, RegistryError> {
         let (did, source) = self.source(principal)?;
-        source
-            .renew(did, refused)
-            .await?
-            .ok_or(RegistryError::SessionEnded)
+        source.renew(did, refused).await?.ok_or_else(|| source.ended())
+    }
+
+    /// What `principal` is told when his session is of no use any more.
+    #[must_use]
+    pub fn ended(&self, principal: &Principal) -> RegistryError {
+        self.source(principal)
+            .map_or_else(|error| error, |(_, source)| source.ended())
     }
 
     fn source<'a>(
@@ -116,7 +120,7 @@ impl Sessions {
                 .oauth
                 .as_ref()
                 .map(|source| (did, source))
-                .ok_or(RegistryError::SessionEnded),
+                .ok_or_else(RegistryError::session_ended),
         }
     }
 }

@@ -1,4 +1,8 @@
-//! Signing in through the account's own server: the port that pages and the token endpoint use.
+//! Signing in through the account's own server: the port that pages and the token endpoint use, and what is behind it.
+
+pub mod flow;
+pub mod ports;
+pub mod sessions;
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;

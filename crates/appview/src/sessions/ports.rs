@@ -1,6 +1,7 @@
 //! What signing in needs from outside.
 
 use async_trait::async_trait;
+use atcr_atproto::dpop::DpopProver;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use chrono::{DateTime, Utc};
@@ -26,9 +27,16 @@ pub struct PdsCredential {
 pub enum Authorization {
     /// An access token, good for whoever holds it.
     Bearer(SecretString),
+    /// An access token that is good together with a key.
+    Dpop {
+        /// The token.
+        token: SecretString,
+        /// Holds the key.
+        prover: DpopProver,
+    },
 }
 
-/// One kind of session at a PDS: app password now, OAuth beside it.
+/// One kind of session at a PDS: app password or OAuth.
 #[async_trait]
 pub trait SessionSource: Send + Sync {
     /// The credential of `did`, renewed first when it is about to expire; `None` when there is no session (any more).
@@ -44,6 +52,11 @@ pub trait SessionSource: Send + Sync {
     /// As [`SessionSource::credential`].
     async fn renew(&self, did: &Did, refused: &PdsCredential)
     -> Result<Option<PdsCredential>, RegistryError>;
+
+    /// What somebody whose session is gone is told.
+    fn ended(&self) -> RegistryError {
+        RegistryError::session_ended()
+    }
 }
 
 /// One kind of secret that a client may send as a password.

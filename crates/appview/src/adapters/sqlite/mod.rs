@@ -1,6 +1,8 @@
 //! The database: two pools over one file, and one file of queries per aggregate.
 
 pub mod account_index;
+pub mod oauth_requests;
+pub mod oauth_sessions;
 pub mod sessions;
 pub mod uploads;
 

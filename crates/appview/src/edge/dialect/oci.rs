@@ -43,7 +43,7 @@ pub fn rendering(error: &RegistryError) -> Rendering {
         }
         Error::BodyInterrupted { .. } => plain(StatusCode::BAD_REQUEST, Code::SizeInvalid),
 
-        Error::Unauthenticated { .. } | Error::HoldUnauthorized { .. } | Error::SessionEnded => {
+        Error::Unauthenticated { .. } | Error::HoldUnauthorized { .. } | Error::SessionEnded { .. } => {
             plain(StatusCode::UNAUTHORIZED, Code::Unauthorized)
         }
         Error::Denied { .. } | Error::NoHold | Error::QuotaExceeded { .. } | Error::HoldForbidden { .. } => {

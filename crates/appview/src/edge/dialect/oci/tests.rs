@@ -238,7 +238,7 @@ fn table() -> Vec<(RegistryError, u16, ErrorCode)> {
         (pds_failed(500), 502, Code::Unavailable),
         (pds_failed(400), 502, Code::Unavailable),
         (pds_failed(503), 503, Code::Unavailable),
-        (Error::SessionEnded, 401, Code::Unauthorized),
+        (Error::session_ended(), 401, Code::Unauthorized),
         (Error::Corrupt { what: text() }, 502, Code::Unavailable),
         (Error::Database(io()), 500, Code::Unknown),
         (Error::Disk(io()), 500, Code::Unknown),

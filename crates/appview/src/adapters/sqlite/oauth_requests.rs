@@ -1,0 +1,73 @@
+//! Sign-ins under way, in SQLite, sealed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use atcr_auth::vault::Vault;
+use chrono::{DateTime, Utc};
+
+use super::Database;
+use crate::registry::error::RegistryError;
+use crate::sessions::oauth::ports::{OAuthRequestStore, StateHash};
+
+/// Sign-ins under way, sealed under the vault's key.
+#[derive(Debug)]
+pub struct SqliteOAuthRequests {
+    database: Database,
+    vault: Arc<Vault>,
+}
+
+impl SqliteOAuthRequests {
+    /// Keeps them in `database`, sealed by `vault`.
+    #[must_use]
+    pub fn new(database: Database, vault: Arc<Vault>) -> Self {
+        Self { database, vault }
+    }
+}
+
+/// A row moved under another state does not open.
+fn context(state: &StateHash) -> Vec<u8> {
+    [b"oauth_request.sealed:".as_slice(), state].concat()
+}
+
+#[async_trait]
+impl OAuthRequestStore for SqliteOAuthRequests {
+    async fn insert(
+        &self,
+        state: &StateHash,
+        request: &[u8],
+        expires_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), RegistryError> {
+        let sealed = self
+            .vault
+            .seal(&context(state), request)
+            .map_err(|error| RegistryError::Internal {
+                what: error.to_string(),
+            })?;
+        let mut transaction = self.database.writer().begin().await?;
+        sqlx::query("DELETE FROM oauth_request WHERE expires_at <= ?")
+            .bind(now.timestamp())
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("INSERT INTO oauth_request (state_hash, sealed, expires_at) VALUES (?, ?, ?)")
+            .bind(state.as_slice())
+            .bind(sealed)
+            .bind(expires_at.timestamp())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn take(&self, state: &StateHash, now: DateTime<Utc>) -> Result<Option<Vec<u8>>, RegistryError> {
+        let sealed: Option<Vec<u8>> = sqlx::query_scalar(
+            "DELETE FROM oauth_request WHERE state_hash = ? AND expires_at > ? RETURNING sealed",
+        )
+        .bind(state.as_slice())
+        .bind(now.timestamp())
+        .fetch_optional(self.database.writer())
+        .await?;
+        Ok(sealed.and_then(|sealed| self.vault.open(&context(state), &sealed).ok()))
+    }
+}

@@ -1,0 +1,114 @@
+//! What OAuth sessions need from outside.
+
+use async_trait::async_trait;
+use atcr_atproto::identity::ResolvedIdentity;
+use atcr_atproto::syntax::Did;
+use atcr_auth::oauth::OAuthSession;
+use atcr_auth::principal::Principal;
+use chrono::{DateTime, Utc};
+
+use crate::registry::error::RegistryError;
+
+/// SHA-256 of a state parameter.
+pub type StateHash = [u8; 32];
+
+/// A session as it is kept, and which of its account's it is.
+#[derive(Clone, Debug)]
+pub struct VersionedSession {
+    /// The session.
+    pub session: OAuthSession,
+    /// Changes with every change.
+    pub version: i64,
+}
+
+/// OAuth sessions at rest, possibly shared by several servers; the adapter seals them.
+///
+/// No method holds a lock beyond its own statement: what must not happen twice is guarded by the version and the lease.
+#[async_trait]
+pub trait OAuthSessionStore: Send + Sync {
+    /// The session of `did`.
+    ///
+    /// # Errors
+    /// The database's. A session that cannot be opened (another key) counts as none.
+    async fn find(&self, did: &Did) -> Result<Option<VersionedSession>, RegistryError>;
+
+    /// Keeps `session` in place of whatever was there; durable when it returns.
+    ///
+    /// # Returns
+    /// Its version.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn put(&self, session: &OAuthSession) -> Result<i64, RegistryError>;
+
+    /// Keeps `session` if its account's is still at `version`, and gives the lease back; durable when it returns.
+    ///
+    /// # Returns
+    /// Its version; `None` if the account's session is another one by now, or gone.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn replace(&self, session: &OAuthSession, version: i64) -> Result<Option<i64>, RegistryError>;
+
+    /// Forgets the session of `did`, if it is still at `version`.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn delete(&self, did: &Did, version: i64) -> Result<(), RegistryError>;
+
+    /// Takes the right to refresh until `until`, if the session is still at `version` and nobody has that right `now`.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn try_lease(
+        &self,
+        did: &Did,
+        version: i64,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<bool, RegistryError>;
+
+    /// Gives that right back, with the session at `version` still.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn release(&self, did: &Did, version: i64) -> Result<(), RegistryError>;
+
+    /// Forgets sessions that were given to another client than `client_id`, or for other scopes than one of `scopes`.
+    ///
+    /// # Returns
+    /// Whose they were.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn delete_unfit(&self, client_id: &str, scopes: &[String]) -> Result<Vec<Did>, RegistryError>;
+}
+
+/// Sign-ins under way, at rest; the adapter seals them.
+#[async_trait]
+pub trait OAuthRequestStore: Send + Sync {
+    /// Keeps `request` until `expires_at`, and drops those that expired before `now`.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn insert(
+        &self,
+        state: &StateHash,
+        request: &[u8],
+        expires_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), RegistryError>;
+
+    /// Takes the request of `state` out, if it is good at `now`: of several callers one gets it.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn take(&self, state: &StateHash, now: DateTime<Utc>) -> Result<Option<Vec<u8>>, RegistryError>;
+}
+
+/// Becoming crew where one will push to, before the first push.
+#[async_trait]
+pub trait Crew: Send + Sync {
+    /// Asks the hold that `sailor`'s pushes go to, if it takes anybody. Failing is no matter: the push asks again.
+    async fn join(&self, principal: &Principal, sailor: &ResolvedIdentity);
+}

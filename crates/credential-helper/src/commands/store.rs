@@ -1,0 +1,63 @@
+//! `store`: credentials from `docker login`.
+
+use std::process::ExitCode;
+
+use secrecy::ExposeSecret as _;
+
+use super::{Context, forget, protocol_input};
+use crate::accounts::{Account, SecretKind};
+use crate::clock;
+use crate::error::HelperError;
+use crate::printer::plain;
+use crate::protocol;
+
+/// Keeps what `docker login` checked, and makes it the active account, so that the next push uses it.
+///
+/// With `--username` and an app password that is an account like any other, of the kind
+/// [`SecretKind::AppPassword`]. Without arguments Docker tries the account it got from `get` and hands it back here:
+/// a device secret that is known keeps its DID and its place in a keyring. An account of the same name is replaced.
+///
+/// # Errors
+/// [`HelperError`]
+pub fn store(context: &Context) -> Result<ExitCode, HelperError> {
+    let credentials = protocol::read_credentials(protocol_input("store")?)?;
+    let kind = SecretKind::of(credentials.secret.expose_secret());
+    let (replaced, _) = context.store.update(|accounts| {
+        let known = accounts.find(&credentials.server).map(|(url, _)| url.clone());
+        let url = known.unwrap_or_else(|| credentials.server.url().clone());
+        let registry = accounts.registry_mut(&url);
+        let key = registry.find(&credentials.username).map(Account::key);
+        let known = key.and_then(|key| registry.accounts.get_mut(&key));
+        if kind == SecretKind::Device
+            && let Some(known) = known
+            && known.secret.kind() == SecretKind::Device
+            && super::reveal(&url, known, &context.environment)
+                .is_ok_and(|secret| secret.expose_secret() == credentials.secret.expose_secret())
+        {
+            known.set_aside = false;
+            let key = known.key();
+            registry.active = Some(key);
+            return Ok::<_, HelperError>(None);
+        }
+        let mut account = Account::new(&credentials.username, None, credentials.secret.clone());
+        account.added_at = Some(clock::timestamp());
+        let previous = registry.find(&credentials.username).map(Account::key);
+        let previous = previous.and_then(|key| registry.remove(&key));
+        if let Some(previous) = &previous {
+            account.did.clone_from(&previous.did);
+        }
+        registry.insert_active(account);
+        Ok(previous.map(|previous| (url, previous)))
+    })?;
+    if let Some((url, previous)) = replaced {
+        forget(&url, &previous, context);
+        if previous.secret.kind() == SecretKind::Device && kind == SecretKind::AppPassword {
+            context.printer.say(format_args!(
+                "the app password of {} takes the place of its sign-in by device on {}; revoke that in the registry's settings",
+                plain(&previous.handle),
+                url.authority()
+            ));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,87 @@
+//! `update`: the newest release takes this program's place.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::parse_registry;
+use crate::DEFAULT_REGISTRY;
+use crate::appview::{AppView, Archive, Release};
+use crate::error::HelperError;
+use crate::printer::Printer;
+use crate::release::archive::MAX_ARCHIVE;
+use crate::release::{self, PINNED_KEY, ReleaseError, Version, signature};
+
+/// Largest signature file, in bytes.
+const MAX_SIGNATURE: u64 = 4096;
+
+/// Arguments of `update`.
+#[derive(Debug, Args)]
+pub struct UpdateArguments {
+    /// The registry to update from
+    #[arg(long, value_name = "REGISTRY", default_value = DEFAULT_REGISTRY)]
+    registry: String,
+    /// Only say whether there is a newer release; leaves with 10 if there is
+    #[arg(long)]
+    check: bool,
+}
+
+/// What `--check` leaves with when there is a newer release.
+const NEWER_EXISTS: u8 = 10;
+
+/// Downloads the newest release, verifies it, sees that it runs, and swaps it in.
+///
+/// # Errors
+/// [`HelperError`]; the installed program is then as it was.
+///
+/// # Security
+/// Programs are taken from the default registry, or from the one that is named here and now; not from whichever registry
+/// somebody is signed in to, which would make every registry a supplier of programs. The SHA-256 comes from the
+/// registry and so guards against the place that stores archives, as does a key that the registry names. Against the
+/// registry itself only a key guards that was built in ([`PINNED_KEY`]).
+pub fn update(printer: &Printer, arguments: &UpdateArguments) -> Result<ExitCode, HelperError> {
+    let registry = parse_registry(&arguments.registry)?;
+    let appview = AppView::new(&registry);
+    let newest = appview
+        .newest_release()?
+        .ok_or_else(|| HelperError::NoRelease(registry.clone()))?;
+    let version: Version = newest.version.parse()?;
+    let current: Version = Version::current().parse()?;
+    if version <= current {
+        printer.done(format_args!(
+            "{current} is the newest release on {}",
+            registry.authority()
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.check {
+        printer.say(format_args!("{version} is out; this is {current}"));
+        printer.hint("docker-credential-atcr update");
+        return Ok(ExitCode::from(NEWER_EXISTS));
+    }
+    let target = std::env::current_exe().map_err(HelperError::OwnFile)?;
+    let archive = release::choose(&newest)?;
+    printer.say(format_args!("Downloading {version}"));
+    let bytes = download(&appview, &newest, archive)?;
+    let program = release::unpack(&bytes)?;
+    release::install(&program, &version.to_string(), &target)?;
+    printer.done(format_args!(
+        "{} is now {version}; it was {current}",
+        target.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The archive, verified.
+fn download(appview: &AppView, newest: &Release, archive: &Archive) -> Result<Vec<u8>, HelperError> {
+    let missing = || ReleaseError::Archive("there is no such file".to_owned());
+    let bytes = appview.download(&archive.url, MAX_ARCHIVE)?.ok_or_else(missing)?;
+    release::verify_checksum(&bytes, &archive.sha256)?;
+    if let Some(key) = PINNED_KEY.or(newest.signing_key.as_deref()) {
+        let signature = appview
+            .download(&format!("{}.sig", archive.url), MAX_SIGNATURE)?
+            .ok_or(ReleaseError::Unsigned)?;
+        signature::verify(&bytes, &signature, key)?;
+    }
+    Ok(bytes)
+}

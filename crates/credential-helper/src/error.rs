@@ -1,0 +1,185 @@
+//! Everything that can go wrong, and what to do about it.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::appview::AppViewError;
+use crate::device_flow::DeviceFlowError;
+use crate::docker_config::{DockerConfigError, HELPER};
+use crate::file_store::StoreError;
+use crate::keyring::KeyringError;
+use crate::protocol::InvalidRequest;
+use crate::registry_url::{InvalidServerUrl, RegistryUrl};
+use crate::release::ReleaseError;
+
+/// A command that did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum HelperError {
+    /// The accounts could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The name of a registry that is none.
+    #[error("`{}` is not a registry: {source}", crate::printer::plain(given))]
+    Registry {
+        /// What was given.
+        given: String,
+        /// Why not.
+        source: InvalidServerUrl,
+    },
+    /// A request of Docker's protocol that is none.
+    #[error(transparent)]
+    Request(#[from] InvalidRequest),
+    /// The registry failed.
+    #[error(transparent)]
+    AppView(#[from] AppViewError),
+    /// The sign-in came to nothing.
+    #[error(transparent)]
+    DeviceFlow(#[from] DeviceFlowError),
+    /// Docker's configuration could not be changed.
+    #[error(transparent)]
+    DockerConfig(#[from] DockerConfigError),
+    /// The keyring failed.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The update came to nothing.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    /// Nobody is signed in there.
+    #[error("nobody is signed in to {0}")]
+    NotSignedIn(RegistryUrl),
+    /// Nobody is signed in anywhere.
+    #[error("nobody is signed in")]
+    NobodySignedIn,
+    /// Several registries are known.
+    #[error("there are accounts at several registries: {0}")]
+    WhichRegistry(String),
+    /// Several accounts are known.
+    #[error("there are several accounts at {registry}: {accounts}")]
+    WhichAccount {
+        /// Where.
+        registry: RegistryUrl,
+        /// Their names.
+        accounts: String,
+    },
+    /// No such account.
+    #[error("`{}` is not signed in to {registry}", crate::printer::plain(account))]
+    NoSuchAccount {
+        /// Where.
+        registry: RegistryUrl,
+        /// What was given.
+        account: String,
+    },
+    /// The registry gives out no helper.
+    #[error("{0} does not offer releases of docker-credential-atcr")]
+    NoRelease(RegistryUrl),
+    /// A helper was called by hand.
+    #[error("`{0}` is called by Docker, which writes the registry to standard input")]
+    NotForPeople(&'static str),
+    /// The user said no.
+    #[error("nothing was changed")]
+    Declined,
+    /// The environment has half of what is needed.
+    #[error("ATCR_TOKEN is set for {registry}, but {what}")]
+    EnvironmentToken {
+        /// The registry asked for.
+        registry: RegistryUrl,
+        /// What is missing.
+        what: String,
+    },
+    /// The terminal failed.
+    #[error("cannot read an answer from the terminal")]
+    Prompt(#[source] io::Error),
+    /// The program does not know where it is.
+    #[error("cannot find this program's own file")]
+    OwnFile(#[source] io::Error),
+    /// An answer could not be put into words.
+    #[error("cannot write the answer")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl HelperError {
+    /// What to do next, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Store(StoreError::NoHome) | Self::DockerConfig(DockerConfigError::NoHome) => {
+                "set HOME, or ATCR_CONFIG and DOCKER_CONFIG".to_owned()
+            }
+            Self::Store(StoreError::Invalid { path, .. }) => format!(
+                "mend the file or move it away, then sign in again: mv {0} {0}.broken",
+                path.display()
+            ),
+            Self::Store(StoreError::InvalidDeviceFile { path, .. }) => {
+                format!("move {} away, then sign in again", path.display())
+            }
+            Self::Registry {
+                source: InvalidServerUrl::PlainHttp,
+                ..
+            } => "name the host alone; it is spoken to over https".to_owned(),
+            Self::Registry { .. } => "name a registry as an image name begins, such as atcr.io".to_owned(),
+            Self::AppView(error) | Self::DeviceFlow(DeviceFlowError::AppView(error)) => appview_hint(error)?,
+            Self::DeviceFlow(DeviceFlowError::Expired) => {
+                "run login again and approve within ten minutes".to_owned()
+            }
+            Self::DockerConfig(DockerConfigError::Edit { .. } | DockerConfigError::File(_)) => {
+                format!("by hand: put \"<host>\": \"{HELPER}\" into \"credHelpers\" of that file")
+            }
+            Self::DockerConfig(DockerConfigError::Changed { .. }) => "run the command again".to_owned(),
+            Self::Keyring(KeyringError::Missing) => {
+                "install one of docker-credential-helpers, or leave out --keyring".to_owned()
+            }
+            Self::Keyring(KeyringError::Lost { .. }) => {
+                "sign in again: docker-credential-atcr login".to_owned()
+            }
+            Self::NotSignedIn(registry) | Self::NoSuchAccount { registry, .. } => {
+                format!("sign in: docker-credential-atcr login {}", registry.authority())
+            }
+            Self::NobodySignedIn => "sign in: docker-credential-atcr login".to_owned(),
+            Self::WhichRegistry(_) => "name the registry".to_owned(),
+            Self::WhichAccount { registry, .. } => {
+                format!("name one after {}", registry.authority())
+            }
+            Self::Release(ReleaseError::File(_)) => {
+                "run it as the owner of the file, or install anew with install.sh".to_owned()
+            }
+            Self::NoRelease(_) => {
+                "name the registry you installed from: docker-credential-atcr update --registry <host>"
+                    .to_owned()
+            }
+            Self::NotForPeople(_) => "to sign in: docker-credential-atcr login".to_owned(),
+            Self::EnvironmentToken { .. } => {
+                "set ATCR_REGISTRY, ATCR_USERNAME and ATCR_TOKEN or ATCR_TOKEN_FILE".to_owned()
+            }
+            _ => return None,
+        };
+        Some(text)
+    }
+}
+
+fn appview_hint(error: &AppViewError) -> Option<String> {
+    match error {
+        AppViewError::Unreachable { .. } => Some("check the name and the network".to_owned()),
+        AppViewError::Garbage { registry, .. } => {
+            Some(format!("is {} the registry's name?", registry.authority()))
+        }
+        AppViewError::Refused { .. } | AppViewError::TooManyRequests { .. } => None,
+    }
+}
+
+/// The sentence of an error and of everything beneath it.
+#[must_use]
+pub fn chain(error: &HelperError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some sentences already carry their cause.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

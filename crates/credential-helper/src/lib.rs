@@ -1,0 +1,39 @@
+//! `docker-credential-atcr`: signs Docker, Podman and their kin in to ATCR registries.
+//!
+//! Two faces. To Docker it is a credential helper: [`commands::get`], [`commands::store`], [`commands::erase`],
+//! [`commands::list`], without network, prompts or browser. To people it is a small tool that signs in by the device
+//! flow and keeps several accounts at several registries. It never sees a token of anybody's PDS: what it keeps is a
+//! device secret that the registry gave and the user can revoke.
+//!
+//! - [`registry_url`], [`protocol`], [`image_identity`]: grammar, no I/O
+//! - [`accounts`], [`selection`]: who is signed in, and who is meant
+//! - [`file_store`], [`device_file`], [`keyring`], [`docker_config`], [`ancestors`], [`environment`]: this machine
+//! - [`appview`], [`device_flow`], [`release`]: the registry
+//! - [`commands`], [`printer`]: the user; a new command is a file there and a line in [`cli`]
+
+pub mod accounts;
+pub mod ancestors;
+pub mod appview;
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod device_file;
+pub mod device_flow;
+pub mod docker_config;
+pub mod environment;
+pub mod error;
+pub mod file;
+pub mod file_store;
+pub mod image_identity;
+pub mod keyring;
+pub mod printer;
+mod prompt;
+pub mod protocol;
+pub mod registry_url;
+pub mod release;
+pub mod selection;
+
+pub use cli::run;
+
+/// The registry that is meant when none is named.
+pub const DEFAULT_REGISTRY: &str = "atcr.io";
