@@ -23,24 +23,33 @@ impl Layer {
         self.size
     }
 
-    /// Piece `index`: pseudo-random, so that nothing on the way can compress or join it.
-    fn piece(self, index: u64) -> Bytes {
+    /// Piece `index`: one block of noise with the index in front, so that no two pieces are equal and making them costs the
+    /// measured path no more than a copy.
+    fn piece(self, index: u64, noise: &[u8]) -> Bytes {
         let length = PIECE.min(self.size - index * PIECE);
-        let mut state =
-            self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 8);
-        while (bytes.len() as u64) < length {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            bytes.extend_from_slice(&state.to_le_bytes());
+        let mut bytes = noise[..usize::try_from(length).unwrap_or(noise.len())].to_vec();
+        for (byte, mark) in bytes.iter_mut().zip((index ^ (self.seed << 40)).to_le_bytes()) {
+            *byte ^= mark;
         }
-        bytes.truncate(usize::try_from(length).unwrap_or(0));
         bytes.into()
     }
 
+    /// Pseudo-random, so that nothing on the way can compress it.
+    fn noise(self) -> Vec<u8> {
+        let mut state = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut noise = Vec::new();
+        while (noise.len() as u64) < PIECE {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            noise.extend_from_slice(&state.to_le_bytes());
+        }
+        noise
+    }
+
     fn pieces(self) -> impl Iterator<Item = Bytes> {
-        (0..self.size.div_ceil(PIECE)).map(move |index| self.piece(index))
+        let noise = self.noise();
+        (0..self.size.div_ceil(PIECE)).map(move |index| self.piece(index, &noise))
     }
 
     /// `sha256:<hex>`.
@@ -59,10 +68,11 @@ impl Layer {
 
     /// A part of the layer, whole pieces from `from`, at most `length` bytes.
     pub(crate) fn part(self, from: u64, length: u64) -> Vec<u8> {
+        let noise = self.noise();
         let first = from / PIECE;
         let count = length.min(self.size - from).div_ceil(PIECE);
         (first..first + count)
-            .flat_map(|index| self.piece(index))
+            .flat_map(|index| self.piece(index, &noise))
             .collect()
     }
 }
