@@ -7,6 +7,7 @@
 //! | [`service_token`] | JWT signed by an account's own key | account's PDS → AppView → hold |
 //! | [`appview_token`] | ES256 JWT signed by an AppView, optionally vouching for a blob's content | AppView → hold |
 //! | [`oauth`] | OAuth tokens bound to a DPoP key | account's authorization server → AppView → account's PDS |
+//! | [`device`] | a device's secret, and the codes that lead to it | AppView → credential helper → AppView |
 //! | [`vault`] | (none) sealing of secrets that are stored | |
 //! | [`principal`] | (none) whom a verified token speaks for | |
 //!
@@ -17,6 +18,7 @@
 //! [`vault`], and hands an account's access to the [`ServiceTokenCache`] as its `mint`.
 
 pub mod appview_token;
+pub mod device;
 mod jws;
 pub mod oauth;
 pub mod principal;

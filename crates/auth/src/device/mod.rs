@@ -1,0 +1,23 @@
+//! Signing a device in from a browser: the device shows a short code, a person who is signed in approves it, the device gets a
+//! secret of its own.
+//!
+//! - [`code`]: the code that the device keeps and the one that people compare.
+//! - [`name`]: what a device calls itself, made harmless.
+//! - [`flow`]: pending → approved or denied → consumed.
+//! - [`secret`]: what the device signs in with from then on.
+//!
+//! # Spec
+//! RFC 8628, with JSON bodies and without clients' registration.
+
+pub mod code;
+pub mod flow;
+pub mod name;
+pub mod secret;
+
+pub use code::{DeviceCode, UserCode};
+pub use flow::{Approval, Decision, PendingDevice, Turn};
+pub use name::DeviceName;
+pub use secret::{DeviceSecret, DeviceSecretError};
+
+#[cfg(test)]
+mod tests;
