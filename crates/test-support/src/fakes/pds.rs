@@ -17,10 +17,13 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+
+use super::authorization_server::{self, OAuth, with_nonce};
 
 /// How long an access token says it lives, in seconds, unless a test says otherwise.
 const ACCESS_SECS: i64 = 7200;
@@ -45,7 +48,9 @@ struct Account {
     head: Option<(String, String)>,
 }
 
-struct Inner {
+pub(super) struct Inner {
+    pub(super) oauth: OAuth,
+    homes: HashMap<String, String>,
     accounts: BTreeMap<String, Account>,
     access: HashMap<String, String>,
     refresh: HashMap<String, String>,
@@ -58,7 +63,7 @@ struct Inner {
     calls: Vec<String>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     inner: Mutex<Inner>,
     tids: TidClock,
     address: SocketAddr,
@@ -75,6 +80,8 @@ impl FakePds {
     pub async fn start() -> anyhow::Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let inner = Inner {
+            oauth: OAuth::default(),
+            homes: HashMap::new(),
             accounts: BTreeMap::new(),
             access: HashMap::new(),
             refresh: HashMap::new(),
@@ -203,6 +210,11 @@ impl FakePds {
         }
     }
 
+    /// The account's document names another PDS from now on.
+    pub fn move_account(&self, did: &str, pds: &str) {
+        self.inner().homes.insert(did.to_owned(), pds.to_owned());
+    }
+
     /// The newest revision of an account.
     #[must_use]
     pub fn rev(&self, did: &str) -> Option<String> {
@@ -269,7 +281,7 @@ impl FakePds {
         self.inner().calls.clear();
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.shared.lock()
     }
 
@@ -283,6 +295,8 @@ impl FakePds {
             .route("/xrpc/{method}", get(query).post(procedure))
             .route("/{did}", get(plc_document))
             .route("/xrpc/com.atproto.repo.uploadBlob", post(upload_blob))
+            .layer(from_fn_with_state(Arc::clone(&self.shared), with_nonce))
+            .merge(authorization_server::routes(&self.shared))
             .with_state(Arc::clone(&self.shared));
         server.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -302,16 +316,21 @@ impl Drop for FakePds {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
+    /// What a proof for a call of `method` must name.
+    fn method_url(&self, method: &str) -> String {
+        format!("{}/xrpc/{method}", self.url())
+    }
+
     /// Notes the call and does what its fault says.
-    async fn enter(&self, method: &str) -> Option<Response> {
+    pub(super) async fn enter(&self, method: &str) -> Option<Response> {
         let fault = {
             let mut inner = self.lock();
             inner.calls.push(method.to_owned());
@@ -361,7 +380,10 @@ impl Shared {
 
 impl Inner {
     /// The account whose access token came with the request.
-    fn caller(&self, headers: &HeaderMap) -> Result<String, Box<Response>> {
+    fn caller(&mut self, method: &str, url: &str, headers: &HeaderMap) -> Result<String, Box<Response>> {
+        if let Some(caller) = self.oauth.caller(headers, method, url) {
+            return caller;
+        }
         let token = bearer(headers);
         match self.access.get(token) {
             Some(_) if self.expired.contains(token) => Err(Box::new(refuse(
@@ -402,12 +424,13 @@ async fn plc_document(State(shared): State<Arc<Shared>>, Path(did): Path<String>
     let Some(account) = inner.accounts.get(&did) else {
         return StatusCode::NOT_FOUND.into_response();
     };
+    let home = inner.homes.get(&did).cloned().unwrap_or_else(|| shared.url());
     axum::Json(json!({
         "id": did,
         "alsoKnownAs": [format!("at://{}", account.handle)],
         "verificationMethod": [],
         "service": [{
-            "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": shared.url()
+            "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": home
         }],
     }))
     .into_response()
@@ -422,7 +445,14 @@ async fn query(
     if let Some(fault) = shared.enter(&method).await {
         return fault;
     }
-    let inner = shared.lock();
+    let mut inner = shared.lock();
+    if method == "com.atproto.server.getServiceAuth" {
+        let aud = query.get("aud").map(String::as_str).unwrap_or_default();
+        return match inner.caller("GET", &shared.method_url(&method), &headers) {
+            Ok(did) => axum::Json(json!({ "token": format!("service:{did}:{aud}") })).into_response(),
+            Err(refusal) => *refusal,
+        };
+    }
     let parameter = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
     let account = inner
         .accounts
@@ -443,12 +473,6 @@ async fn query(
                 ),
             }
         }
-        "com.atproto.server.getServiceAuth" => match inner.caller(&headers) {
-            Ok(did) => {
-                axum::Json(json!({ "token": format!("service:{did}:{}", parameter("aud")) })).into_response()
-            }
-            Err(refusal) => *refusal,
-        },
         "com.atproto.sync.getLatestCommit" => match account.and_then(|account| account.head.clone()) {
             Some((cid, rev)) => axum::Json(json!({ "cid": cid, "rev": rev })).into_response(),
             None => refuse(StatusCode::BAD_REQUEST, "RepoNotFound", "no such repository"),
@@ -540,7 +564,7 @@ async fn procedure(
             None => refuse(StatusCode::BAD_REQUEST, "ExpiredToken", "Token has been revoked"),
         },
         "com.atproto.repo.applyWrites" => {
-            let did = match inner.caller(&headers) {
+            let did = match inner.caller("POST", &shared.method_url(&method), &headers) {
                 Ok(did) if input["repo"] == did => did,
                 Ok(_) => return refuse(StatusCode::UNAUTHORIZED, "AuthRequired", "not your repository"),
                 Err(refusal) => return *refusal,
@@ -606,7 +630,8 @@ async fn upload_blob(State(shared): State<Arc<Shared>>, request: Request<Body>) 
         return invalid("the body broke off");
     };
     let mut inner = shared.lock();
-    let did = match inner.caller(&parts.headers) {
+    let url = shared.method_url("com.atproto.repo.uploadBlob");
+    let did = match inner.caller("POST", &url, &parts.headers) {
         Ok(did) => did,
         Err(refusal) => return *refusal,
     };
