@@ -6,13 +6,17 @@ use std::sync::{Arc, Mutex};
 
 use atcr_appview::compose::{Outside, compose};
 use atcr_appview::config::AppViewConfig;
+use atcr_appview::sessions::oauth::SignInFlow;
 use atcr_atproto::clock::Clock;
+use atcr_auth::principal::{AuthMethod, Principal};
+use atcr_auth::registry_token::{AccessEntry, RegistryKey, RegistryTokenIssuer};
 use atcr_config::{HumanDuration, Shutdown, serve};
 use atcr_oci::{Algorithm, Descriptor, Digest, ImageIndex, ImageManifest, Manifest, MediaType};
 use atcr_test_support::fakes::{FakeHold, FakePds, StoreKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{Method, StatusCode};
 use reqwest::RequestBuilder;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -55,6 +59,7 @@ pub(crate) struct TestAppView {
     address: SocketAddr,
     shutdown: Shutdown,
     serving: Option<JoinHandle<()>>,
+    sign_in: Option<Arc<dyn SignInFlow>>,
 }
 
 impl TestAppView {
@@ -96,6 +101,7 @@ impl TestAppView {
             address,
             shutdown: Shutdown::new(),
             serving: None,
+            sign_in: None,
         };
         appview.serve(listener).await;
         appview
@@ -107,6 +113,7 @@ impl TestAppView {
         };
         let shutdown = self.shutdown.clone();
         let app = compose(&self.config, outside, shutdown.clone()).await.unwrap();
+        self.sign_in = Some(app.sign_in);
         self.serving = Some(tokio::spawn(async move {
             serve::serve(listener, app.router, shutdown.clone()).await;
             shutdown.drain(std::time::Duration::from_secs(20)).await;
@@ -129,6 +136,51 @@ impl TestAppView {
         self.shutdown.begin();
         if let Some(serving) = self.serving.take() {
             serving.await.unwrap();
+        }
+    }
+
+    /// Changes the configuration of the process that [`Self::restart`] starts.
+    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut AppViewConfig)) {
+        change(&mut self.config);
+    }
+
+    /// Signing in through the account's server, as the pages do it.
+    pub(crate) fn sign_in(&self) -> &dyn SignInFlow {
+        self.sign_in.as_deref().unwrap()
+    }
+
+    /// Another process on the same data and with the same clock, on a port of its own but under the same base URL.
+    pub(crate) async fn second(&self) -> SecondAppView {
+        let shutdown = Shutdown::new();
+        let outside = Outside {
+            clock: Arc::clone(&self.clock) as _,
+        };
+        let mut config = self.config.clone();
+        config.server.base_url.clone_from(&self.url);
+        let app = compose(&config, outside, shutdown.clone()).await.unwrap();
+        SecondAppView {
+            sign_in: app.sign_in,
+            shutdown,
+        }
+    }
+
+    /// A registry token of somebody who signed in through OAuth.
+    pub(crate) fn oauth_sailor(&self, did: &str, repositories: &[&str]) -> Sailor<'_> {
+        let key = RegistryKey::load_or_create(&self.config.registry_key_path()).unwrap();
+        let issuer = RegistryTokenIssuer::new(key, self.config.service_name().unwrap());
+        let principal = Principal::Sailor {
+            did: did.parse().unwrap(),
+            auth_method: AuthMethod::OAuth,
+        };
+        let access = repositories.iter().map(|name| AccessEntry {
+            resource_type: "repository".to_owned(),
+            name: (*name).to_owned(),
+            actions: vec!["pull".to_owned(), "push".to_owned(), "delete".to_owned()],
+        });
+        let issued = issuer.issue(&principal, access, self.clock.now()).unwrap();
+        Sailor {
+            appview: self,
+            token: issued.token.expose_secret().to_owned(),
         }
     }
 
@@ -192,6 +244,18 @@ impl TestAppView {
         let mut image = ImageManifest::new(config, vec![self.blob(&format!("layer of {seed}"))]);
         change(&mut image);
         Manifest::from_image(&image).unwrap()
+    }
+}
+
+/// What is needed of another process on the same data.
+pub(crate) struct SecondAppView {
+    pub(crate) sign_in: Arc<dyn SignInFlow>,
+    shutdown: Shutdown,
+}
+
+impl Drop for SecondAppView {
+    fn drop(&mut self) {
+        self.shutdown.begin();
     }
 }
 

@@ -9,6 +9,7 @@ mod harness;
 mod holds;
 mod listings;
 mod manifests;
+mod oauth;
 mod outages;
 mod process;
 mod repositories;
