@@ -4,9 +4,10 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::accounts::InvalidAccounts;
 use crate::appview::AppViewError;
 use crate::device_flow::DeviceFlowError;
-use crate::docker_config::{DockerConfigError, HELPER};
+use crate::docker_config::{DockerConfigError, EditError, HELPER};
 use crate::file_store::StoreError;
 use crate::keyring::KeyringError;
 use crate::protocol::InvalidRequest;
@@ -106,6 +107,10 @@ impl HelperError {
             Self::Store(StoreError::NoHome) | Self::DockerConfig(DockerConfigError::NoHome) => {
                 "set HOME, or ATCR_CONFIG and DOCKER_CONFIG".to_owned()
             }
+            Self::Store(StoreError::Invalid {
+                source: InvalidAccounts::Newer(_),
+                ..
+            }) => "update this program: docker-credential-atcr update".to_owned(),
             Self::Store(StoreError::Invalid { path, .. }) => format!(
                 "mend the file or move it away, then sign in again: mv {0} {0}.broken",
                 path.display()
@@ -122,6 +127,10 @@ impl HelperError {
             Self::DeviceFlow(DeviceFlowError::Expired) => {
                 "run login again and approve within ten minutes".to_owned()
             }
+            Self::DockerConfig(DockerConfigError::Edit {
+                source: EditError::NoEntry(_),
+                ..
+            }) => return None,
             Self::DockerConfig(DockerConfigError::Edit { .. } | DockerConfigError::File(_)) => {
                 format!("by hand: put \"<host>\": \"{HELPER}\" into \"credHelpers\" of that file")
             }

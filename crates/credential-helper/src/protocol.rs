@@ -96,8 +96,10 @@ pub struct ServerRequest {
 /// A line break inside is refused, not trimmed: it would let a registry's name smuggle a second request.
 pub fn read_server(input: impl Read) -> Result<ServerRequest, InvalidRequest> {
     let request = read_text(input)?;
-    let text = request.strip_suffix('\n').unwrap_or(&request);
-    let text = text.strip_suffix('\r').unwrap_or(text);
+    let text = request
+        .strip_suffix("\r\n")
+        .or_else(|| request.strip_suffix('\n'))
+        .unwrap_or(&request);
     Ok(ServerRequest {
         address: ServerAddress::parse(text)?,
         text: text.to_owned(),

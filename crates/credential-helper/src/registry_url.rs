@@ -107,17 +107,6 @@ impl RegistryUrl {
     pub fn is_same_site(&self, other: &Self) -> bool {
         self == other || (self.is_loopback() && other.is_loopback() && self.port == other.port)
     }
-
-    fn with_scheme(&self, scheme: Scheme) -> Self {
-        let port = self
-            .port
-            .or_else(|| (scheme != self.scheme).then(|| self.scheme.default_port()));
-        Self {
-            scheme,
-            host: self.host.clone(),
-            port: port.filter(|port| *port != scheme.default_port()),
-        }
-    }
 }
 
 impl fmt::Display for RegistryUrl {
@@ -138,7 +127,8 @@ impl FromStr for RegistryUrl {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerAddress {
     url: RegistryUrl,
-    scheme_given: bool,
+    /// The same with TLS, where the scheme was not said and plain HTTP is the first guess.
+    with_tls: Option<RegistryUrl>,
     namespace: Option<String>,
 }
 
@@ -177,18 +167,19 @@ impl ServerAddress {
         if scheme == Some(Scheme::Http) && !is_loopback(&host) {
             return Err(InvalidServerUrl::PlainHttp);
         }
-        let scheme_or_default = scheme.unwrap_or(if is_loopback(&host) {
-            Scheme::Http
-        } else {
-            Scheme::Https
-        });
+        let url = |scheme: Scheme| RegistryUrl {
+            scheme,
+            host: host.clone(),
+            port: port.filter(|port| *port != scheme.default_port()),
+        };
+        let (url, with_tls) = match scheme {
+            Some(scheme) => (url(scheme), None),
+            None if is_loopback(&host) => (url(Scheme::Http), Some(url(Scheme::Https))),
+            None => (url(Scheme::Https), None),
+        };
         Ok(Self {
-            url: RegistryUrl {
-                port: port.filter(|port| *port != scheme_or_default.default_port()),
-                scheme: scheme_or_default,
-                host,
-            },
-            scheme_given: scheme.is_some(),
+            url,
+            with_tls,
             namespace: namespace(path),
         })
     }
@@ -208,11 +199,10 @@ impl ServerAddress {
     /// The stored registries that this address may mean, best first: a bare name of this machine may also be one that speaks TLS.
     #[must_use]
     pub fn candidates(&self) -> Vec<RegistryUrl> {
-        let mut candidates = vec![self.url.clone()];
-        if !self.scheme_given && self.url.is_loopback() {
-            candidates.push(self.url.with_scheme(Scheme::Https));
-        }
-        candidates
+        std::iter::once(&self.url)
+            .chain(&self.with_tls)
+            .cloned()
+            .collect()
     }
 }
 

@@ -10,7 +10,7 @@ const SECRETS: &[&str] = &["auth", "identitytoken", "registrytoken", "password"]
 /// Shows the change from `before` to `after`.
 pub fn show(printer: &Printer, before: &str, after: &str) {
     for line in lines(before, after) {
-        let text = plain(&mask(line.text)).replace('\u{fffd}', " ");
+        let text = plain(&mask(line.text).replace('\t', "  "));
         match line.sign {
             ' ' => printer.say(format_args!("    {text}")),
             '-' => printer.say(printer.removed(&format!("  - {text}"))),
@@ -24,7 +24,8 @@ struct Line<'a> {
     text: &'a str,
 }
 
-/// An edit is one stretch, so what is not common to both ends is the change.
+/// An edit is one stretch, so what is not common to both ends is the change. Where only a comma is new on the line
+/// before, that line is part of it: closing braces alike would otherwise be taken for each other.
 fn lines<'a>(before: &'a str, after: &'a str) -> Vec<Line<'a>> {
     let old: Vec<&str> = before.lines().collect();
     let new: Vec<&str> = after.lines().collect();
@@ -32,6 +33,12 @@ fn lines<'a>(before: &'a str, after: &'a str) -> Vec<Line<'a>> {
         |pairs: &mut dyn Iterator<Item = (&&str, &&str)>| pairs.take_while(|(old, new)| old == new).count();
     let head = same(&mut old.iter().zip(&new));
     let tail = same(&mut old.iter().rev().zip(new.iter().rev())).min(old.len().min(new.len()) - head);
+    let is_comma = |short: Option<&&str>, long: Option<&&str>| matches!((short, long), (Some(short), Some(long)) if long.strip_suffix(',') == Some(short));
+    let tail = if is_comma(old.get(head), new.get(head)) || is_comma(new.get(head), old.get(head)) {
+        tail.min(old.len().min(new.len()) - head - 1)
+    } else {
+        tail
+    };
     let signed = |sign| move |text: &&'a str| Line { sign, text };
     let mut shown: Vec<Line<'a>> = Vec::new();
     shown.extend(old[head.saturating_sub(CONTEXT)..head].iter().map(signed(' ')));

@@ -1,0 +1,21 @@
+//! The real binary, in a home of its own, against a registry that can misbehave.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper that cannot go on ends its test"
+)]
+
+mod accounts_file;
+mod attacks;
+mod callers;
+mod choosing;
+mod commands;
+mod docker_config;
+mod environment;
+mod fake_appview;
+mod home;
+mod login;
+mod protocol;
+mod server_urls;
+mod updates;
