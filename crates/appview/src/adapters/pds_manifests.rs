@@ -9,6 +9,7 @@ use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::lexicon::{BlobRef, Record};
 use atcr_atproto::pds::{CommitMeta, ListRecords, PdsError, RecordEntry, Write};
 use atcr_atproto::syntax::{Cid, Did, RecordKey};
+use atcr_auth::oauth::scopes::{FALLBACK_BLOB_TYPE, MANIFEST_BLOB_TYPES};
 use atcr_auth::principal::Principal;
 use bytes::Bytes;
 
@@ -17,6 +18,7 @@ use super::pds_error::registry_error;
 use crate::registry::error::RegistryError;
 use crate::registry::ports::{AccountListing, CommitOutcome, FoundProfile, Located, ManifestStore};
 use crate::sessions::Sessions;
+use crate::sessions::ports::Authorization;
 
 /// Records in a page, the most a PDS gives.
 const PAGE: u8 = 100;
@@ -111,6 +113,15 @@ fn read<R: Record>(owner: &ResolvedIdentity, entry: RecordEntry) -> Option<Locat
     }
 }
 
+/// The type under which a manifest's bytes are uploaded. A session by OAuth may upload those of the common types only; a manifest of
+/// another type goes under one of them. Its own type is in its record.
+fn blob_type<'a>(authorization: &Authorization, media_type: &'a str) -> &'a str {
+    match authorization {
+        Authorization::Dpop { .. } if !MANIFEST_BLOB_TYPES.contains(&media_type) => FALLBACK_BLOB_TYPE,
+        Authorization::Dpop { .. } | Authorization::Bearer(_) => media_type,
+    }
+}
+
 #[async_trait]
 impl ManifestStore for PdsManifests {
     async fn head(&self, owner: &ResolvedIdentity) -> Result<Option<CommitMeta>, RegistryError> {
@@ -169,7 +180,8 @@ impl ManifestStore for PdsManifests {
     ) -> Result<BlobRef, RegistryError> {
         self.clients
             .as_sailor(self.sessions()?, principal, |client, credential| {
-                let (bytes, media_type) = (bytes.clone(), media_type.to_owned());
+                let bytes = bytes.clone();
+                let media_type = blob_type(&credential.authorization, media_type).to_owned();
                 async move {
                     client
                         .upload_blob(credential.authorization.as_pds_auth(), bytes, &media_type)

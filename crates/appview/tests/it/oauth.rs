@@ -86,6 +86,20 @@ async fn a_sign_in_ends_in_a_session_a_profile_and_a_push() {
 }
 
 #[tokio::test]
+async fn a_manifest_of_any_type_is_within_the_scopes_and_keeps_its_type() {
+    let appview = alice_signed_in().await;
+    let alice = appview.oauth_sailor(&appview.alice, &[APP]);
+    let kind = "application/vnd.example.thing.v1+json";
+    let manifest = appview.image_with("another type", |image| {
+        image.media_type = kind.parse().unwrap();
+    });
+    alice.push(APP, "v1", &manifest).await;
+    let answer = alice.get(&format!("/v2/{APP}/manifests/v1")).await;
+    answer.assert_status(200);
+    assert_eq!(answer.header("content-type"), kind);
+}
+
+#[tokio::test]
 async fn the_request_is_announced_with_pkce_a_hint_and_the_least_scopes() {
     let appview = TestAppView::start().await;
     let url = appview.sign_in().start("alice.test", start()).await.unwrap();

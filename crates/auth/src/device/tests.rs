@@ -30,7 +30,15 @@ fn user_codes_are_read_as_people_type_them() {
             assert_eq!(spelling.parse(), Ok(code.clone()), "{spelling:?}");
         }
     }
-    for text in ["", "BCDF-123", "BCDF-12345", "ABCD-1234", "1234-BCDF", "BCDF-123٤", "ÄCDF-1234"] {
+    for text in [
+        "",
+        "BCDF-123",
+        "BCDF-12345",
+        "ABCD-1234",
+        "1234-BCDF",
+        "BCDF-123٤",
+        "ÄCDF-1234",
+    ] {
         assert!(text.parse::<UserCode>().is_err(), "{text:?}");
     }
 }
@@ -47,12 +55,19 @@ fn a_secret_is_recognised_by_its_form_and_known_by_its_hash() {
     let parse = |text: &str| DeviceSecret::parse(&SecretString::from(text.to_owned()));
     assert!(parse("abcd-efgh-ijkl-mnop").is_none());
     let whole = secret.expose().expose_secret();
-    for text in ["atcr_device_", "atcr_device_x_y", &whole[..whole.len() - 1], &format!("{whole}A")] {
+    for text in [
+        "atcr_device_",
+        "atcr_device_x_y",
+        &whole[..whole.len() - 1],
+        &format!("{whole}A"),
+    ] {
         assert_eq!(parse(text).unwrap().unwrap_err(), DeviceSecretError, "{text}");
     }
     // One changed character keeps the form and the row it finds, and is wrong.
     let last = if whole.ends_with('A') { 'B' } else { 'A' };
-    let forged = parse(&format!("{}{last}", &whole[..whole.len() - 1])).unwrap().unwrap();
+    let forged = parse(&format!("{}{last}", &whole[..whole.len() - 1]))
+        .unwrap()
+        .unwrap();
     assert_eq!(forged.id(), secret.id());
     assert!(!forged.matches(&secret.hash()));
 }
@@ -60,7 +75,13 @@ fn a_secret_is_recognised_by_its_form_and_known_by_its_hash() {
 #[test]
 fn secrets_and_codes_are_not_in_debug_output() {
     let secret = DeviceSecret::generate();
-    let tail = secret.expose().expose_secret().rsplit('_').next().unwrap().to_owned();
+    let tail = secret
+        .expose()
+        .expose_secret()
+        .rsplit('_')
+        .next()
+        .unwrap()
+        .to_owned();
     assert!(!format!("{secret:?}").contains(&tail));
 }
 

@@ -36,7 +36,7 @@ pub struct Branding {
 pub struct ClientMetadata {
     /// The identifier: this document's URL, or the loopback form.
     pub client_id: String,
-    /// `web`, also on loopback.
+    /// `web`, or `native` on loopback.
     pub application_type: &'static str,
     /// The name on the consent page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,7 +120,7 @@ impl Registration {
             .finish();
         let metadata = ClientMetadata {
             client_id: format!("http://localhost?{query}"),
-            application_type: "web",
+            application_type: "native",
             client_name: None,
             client_uri: None,
             logo_uri: None,

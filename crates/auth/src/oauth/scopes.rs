@@ -17,6 +17,9 @@ pub const MANIFEST_BLOB_TYPES: &[&str] = &[
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 
+/// The one of them that stands in for all others.
+pub const FALLBACK_BLOB_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// Service tokens for holds: one method, any hold.
 const SERVICE_TOKENS: &str = "rpc:com.atproto.repo.getRecord?aud=*";
 

@@ -118,7 +118,10 @@ impl FakePds {
         Some(HashMap::from([
             ("error".to_owned(), "access_denied".to_owned()),
             ("error_description".to_owned(), "the user said no".to_owned()),
-            ("state".to_owned(), parameters.get("state").cloned().unwrap_or_default()),
+            (
+                "state".to_owned(),
+                parameters.get("state").cloned().unwrap_or_default(),
+            ),
             ("iss".to_owned(), self.url()),
         ]))
     }
@@ -206,7 +209,8 @@ impl OAuth {
         let (x, y) = (coordinate("x")?, coordinate("y")?);
         let key =
             PublicKey::from_sec1(Curve::P256, &[vec![4], x.clone(), y.clone()].concat()).map_err(|_| BAD)?;
-        key.verify(input.as_bytes(), &decode(signature)?).map_err(|_| BAD)?;
+        key.verify(input.as_bytes(), &decode(signature)?)
+            .map_err(|_| BAD)?;
         let hash = token.map(|token| URL_SAFE_NO_PAD.encode(Sha256::digest(token)));
         let age = SystemClock.now().timestamp() - claims["iat"].as_i64().ok_or(BAD)?;
         if claims["htm"] != method || claims["htu"] != url || claims["ath"].as_str() != hash.as_deref() {
@@ -232,20 +236,48 @@ impl OAuth {
     }
 
     /// The account whose access token came with a request to the PDS.
-    pub(super) fn caller(&mut self, headers: &HeaderMap, method: &str, url: &str) -> Option<Result<String, Box<Response>>> {
-        let token = headers.get("authorization")?.to_str().ok()?.strip_prefix("DPoP ")?.to_owned();
+    pub(super) fn caller(
+        &mut self,
+        headers: &HeaderMap,
+        method: &str,
+        url: &str,
+    ) -> Option<Result<String, Box<Response>>> {
+        let token = headers
+            .get("authorization")?
+            .to_str()
+            .ok()?
+            .strip_prefix("DPoP ")?
+            .to_owned();
         let refuse = |error: &str| {
             let challenge = format!(r#"DPoP error="{error}", algs="ES256""#);
             let body = axum::Json(json!({ "error": error, "message": "as RFC 9449 says" }));
-            Err(Box::new((StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)], body).into_response()))
+            Err(Box::new(
+                (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)], body).into_response(),
+            ))
         };
         let thumbprint = match self.check_proof(headers, method, url, Some(&token)) {
             Ok(thumbprint) => thumbprint,
             Err(error) => return Some(refuse(error)),
         };
         Some(match self.access.get(&token) {
-            Some(grant) if grant.thumbprint == thumbprint && !self.expired.contains(&token) => Ok(grant.did.clone()),
+            Some(grant) if grant.thumbprint == thumbprint && !self.expired.contains(&token) => {
+                Ok(grant.did.clone())
+            }
             _ => refuse("invalid_token"),
+        })
+    }
+
+    /// Whether the token that came with a request is good for `scope`; other kinds of tokens are good for everything.
+    pub(super) fn permits(&self, headers: &HeaderMap, scope: &str) -> bool {
+        let token = headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok()?.strip_prefix("DPoP "));
+        let grant = token.and_then(|token| self.access.get(token));
+        grant.is_none_or(|grant| {
+            grant
+                .scope
+                .split(' ')
+                .any(|granted| granted == scope || granted == "transition:generic")
         })
     }
 
@@ -253,7 +285,11 @@ impl OAuth {
         let (access, refresh) = (self.make("access"), self.make("refresh"));
         self.access.insert(access.clone(), grant.clone());
         self.refresh.insert(refresh.clone(), grant.clone());
-        let kind = if self.misbehaviour.bearer { "Bearer" } else { "DPoP" };
+        let kind = if self.misbehaviour.bearer {
+            "Bearer"
+        } else {
+            "DPoP"
+        };
         axum::Json(json!({
             "access_token": access,
             "refresh_token": refresh,
@@ -350,7 +386,9 @@ async fn par(
     };
     let scope = parameters.get("scope").map(String::as_str).unwrap_or_default();
     if let Some(known) = &oauth.misbehaviour.known_scopes
-        && scope.split(' ').any(|scope| !known.iter().any(|known| known == scope))
+        && scope
+            .split(' ')
+            .any(|scope| !known.iter().any(|known| known == scope))
     {
         return refuse("invalid_scope");
     }

@@ -16,8 +16,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Response};
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -448,6 +448,15 @@ async fn query(
     let mut inner = shared.lock();
     if method == "com.atproto.server.getServiceAuth" {
         let aud = query.get("aud").map(String::as_str).unwrap_or_default();
+        let scope = "rpc:com.atproto.repo.getRecord?aud=*";
+        let lxm = query.get("lxm").map(String::as_str);
+        if !inner.oauth.permits(&headers, scope) || lxm != Some("com.atproto.repo.getRecord") {
+            return refuse(
+                StatusCode::FORBIDDEN,
+                "ScopeMissingError",
+                "Missing required scope",
+            );
+        }
         return match inner.caller("GET", &shared.method_url(&method), &headers) {
             Ok(did) => axum::Json(json!({ "token": format!("service:{did}:{aud}") })).into_response(),
             Err(refusal) => *refusal,
@@ -569,6 +578,16 @@ async fn procedure(
                 Ok(_) => return refuse(StatusCode::UNAUTHORIZED, "AuthRequired", "not your repository"),
                 Err(refusal) => return *refusal,
             };
+            let collections = input["writes"].as_array().into_iter().flatten();
+            let mut scopes =
+                collections.filter_map(|write| Some(format!("repo:{}", write["collection"].as_str()?)));
+            if !scopes.all(|scope| inner.oauth.permits(&headers, &scope)) {
+                return refuse(
+                    StatusCode::FORBIDDEN,
+                    "ScopeMissingError",
+                    "Missing required scope",
+                );
+            }
             if inner.overtaken > 0 {
                 inner.overtaken -= 1;
                 shared.commit(&mut inner, &did);
@@ -647,6 +666,13 @@ async fn upload_blob(State(shared): State<Arc<Shared>>, request: Request<Body>) 
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
+    if !inner.oauth.permits(&parts.headers, &format!("blob:{kind}")) {
+        return refuse(
+            StatusCode::FORBIDDEN,
+            "ScopeMissingError",
+            "Missing required scope",
+        );
+    }
     let blob = BlobRef::of(&bytes, kind);
     if let Some(account) = inner.accounts.get_mut(&did) {
         account
