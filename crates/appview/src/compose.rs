@@ -26,14 +26,19 @@ use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::spool::FileSpool;
 use crate::adapters::sqlite::Database;
 use crate::adapters::sqlite::account_index::SqliteAccountIndex;
+use crate::adapters::sqlite::devices::SqliteDevices;
 use crate::adapters::sqlite::oauth_requests::SqliteOAuthRequests;
 use crate::adapters::sqlite::oauth_sessions::SqliteOAuthSessions;
 use crate::adapters::sqlite::sessions::{SqliteRefreshTokens, SqliteSessions};
 use crate::adapters::sqlite::uploads::SqliteUploads;
+use crate::adapters::sqlite::web_sessions::SqliteWebSessions;
 use crate::config::AppViewConfig;
+use crate::edge::credential_helper::Releases;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
+use crate::edge::rate_limit::Limits;
 use crate::edge::registry::TokenRealm;
 use crate::edge::registry::principal::Authenticator;
+use crate::edge::web::site::{Site, authority};
 use crate::edge::well_known::did_document;
 use crate::registry::accounts::Accounts;
 use crate::registry::blob::{BlobParts, Blobs};
@@ -47,11 +52,14 @@ use crate::registry::upload::{UploadParts, Uploads};
 use crate::routes::router;
 use crate::sessions::Sessions;
 use crate::sessions::app_password::AppPasswords;
+use crate::sessions::devices::{DeviceParts, Devices};
 use crate::sessions::oauth::SignInFlow;
 use crate::sessions::oauth::flow::{FlowParts, OAuthFlow};
 use crate::sessions::oauth::sessions::OAuthSessions;
 use crate::sessions::profile::Profiles;
 use crate::sessions::refresh_token::RefreshTokens;
+use crate::sessions::sign_out::SignOut;
+use crate::sessions::web_session::WebSessions;
 use crate::state::AppState;
 
 /// Where browsers come back to after a sign-in at their account's server.
@@ -147,8 +155,21 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         base_url.join("/auth/oauth/login").context("server.base_url")?,
     );
     oauth_sessions.drop_unfit().await?;
-    let sessions = Sessions::new(vec![Arc::clone(&app_passwords) as _], app_passwords)
-        .with_oauth(Arc::new(oauth_sessions.clone()));
+    let devices = Arc::new(Devices::new(DeviceParts {
+        store: Arc::new(SqliteDevices::new(database.clone())),
+        sessions: Arc::new(oauth_sessions.clone()),
+        identities: Arc::clone(&identities),
+        profiles: Arc::clone(&profiles),
+        clock: Arc::clone(&clock),
+        host: authority(&base_url),
+    }));
+    let browsers = WebSessions::new(
+        Arc::new(SqliteWebSessions::new(database.clone())),
+        Arc::clone(&clock),
+    );
+    // Devices first: they know their secrets by the prefix, and app passwords take anything.
+    let sign_ins = vec![Arc::clone(&devices) as _, Arc::clone(&app_passwords) as _];
+    let sessions = Sessions::new(sign_ins, app_passwords).with_oauth(Arc::new(oauth_sessions.clone()));
     records.connect(sessions.clone());
 
     let tokens: Arc<dyn HoldTokens> =
@@ -168,7 +189,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         default_hold,
     ));
     let directory: Arc<dyn HoldDirectory> = Arc::clone(&discovery) as _;
-    let sign_in = Arc::new(OAuthFlow::new(FlowParts {
+    let sign_in: Arc<dyn SignInFlow> = Arc::new(OAuthFlow::new(FlowParts {
         client: Arc::clone(&oauth),
         identities: Arc::clone(&identities),
         requests: Arc::new(SqliteOAuthRequests::new(database.clone(), vault)),
@@ -242,7 +263,13 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         issuer: Arc::new(RegistryTokenIssuer::new(registry_key, service.clone())),
         authenticator: Arc::new(Authenticator::new(verifier, sessions.clone(), Arc::clone(&clock))),
         sessions,
+        sign_out: SignOut::new(browsers.clone(), Arc::clone(&devices), Arc::clone(&sign_in)),
         sign_in,
+        browsers,
+        devices,
+        limits: Arc::new(Limits::default()),
+        site: Arc::new(site(config, &base_url)?),
+        releases: Arc::new(releases(config, &base_url).map_err(Error::msg)?),
         oauth_documents: Arc::new(OAuthDocuments::new(oauth.registration())?),
         realm: Arc::new(TokenRealm {
             realm: realm.into(),
@@ -280,6 +307,42 @@ fn resolver(
         egress.clone(),
         Arc::clone(clock),
     )?))
+}
+
+/// What pages know of this server.
+fn site(config: &AppViewConfig, base_url: &Url) -> anyhow::Result<Site> {
+    let origin = if Registration::is_public(base_url) {
+        Url::parse(&Registration::loopback_redirect(base_url.port(), "/"))?
+    } else {
+        base_url.clone()
+    };
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    Ok(Site {
+        name: config.server.client_name.clone(),
+        base_url: base_url.clone(),
+        origin,
+        terms_url: some(&config.oauth.terms_url),
+        privacy_url: some(&config.oauth.privacy_url),
+        is_development: config.server.test_mode,
+    })
+}
+
+/// The release of the credential helper that is offered, if any.
+fn releases(config: &AppViewConfig, base_url: &Url) -> Result<Releases, String> {
+    let section = &config.credential_helper;
+    if section.release_dir.as_os_str().is_empty() {
+        return Ok(Releases::default());
+    }
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let elsewhere =
+        some(&section.download_base_url).map(|url| if url.ends_with('/') { url } else { url + "/" });
+    Releases::load(
+        &section.release_dir,
+        &format!("{}/dist/", base_url.as_str().trim_end_matches('/')),
+        elsewhere.as_deref(),
+        some(&section.signing_key),
+    )
+    .map_err(|reason| format!("credential_helper.release_dir: {reason}"))
 }
 
 /// Who this server is to authorization servers.

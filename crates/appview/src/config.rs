@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::syntax::{Did, Nsid};
 use atcr_config::telemetry::listen_addr;
 use atcr_config::{HumanDuration, Problems, Settings};
@@ -34,6 +35,8 @@ pub struct AppViewConfig {
     pub upstream: UpstreamSection,
     /// The local database.
     pub ui: UiSection,
+    /// Releases of the credential helper that this server offers.
+    pub credential_helper: CredentialHelperSection,
 }
 
 /// The server and its place in the network.
@@ -128,6 +131,20 @@ pub struct UiSection {
     pub database_path: PathBuf,
 }
 
+/// Releases of the credential helper that this server offers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CredentialHelperSection {
+    /// Folder of one release: its checksums.txt, and the archives that this names unless they are to be had elsewhere. It is read when
+    /// the server starts. Empty: none is offered.
+    pub release_dir: PathBuf,
+    /// URL below which the archives are to be had. Empty: from this server, below /dist/.
+    pub download_base_url: String,
+    /// The did:key whose signatures lie beside the archives, each in a file of the archive's name with .sig added. Empty: they are not
+    /// signed.
+    pub signing_key: String,
+}
+
 impl Default for AppViewConfig {
     fn default() -> Self {
         Self {
@@ -140,6 +157,7 @@ impl Default for AppViewConfig {
             registry: RegistrySection::default(),
             upstream: UpstreamSection::default(),
             ui: UiSection::default(),
+            credential_helper: CredentialHelperSection::default(),
         }
     }
 }
@@ -222,6 +240,20 @@ impl Settings for AppViewConfig {
             (
                 "oauth.privacy_url",
                 optional(&self.oauth.privacy_url, |text| url(text).map(drop)),
+            ),
+            (
+                "credential_helper.download_base_url",
+                optional(&self.credential_helper.download_base_url, |text| {
+                    url(text).map(drop)
+                }),
+            ),
+            (
+                "credential_helper.signing_key",
+                optional(&self.credential_helper.signing_key, |text| {
+                    PublicKey::from_did_key(text)
+                        .map(drop)
+                        .map_err(|error| format!("{text:?} is no did:key: {error}"))
+                }),
             ),
             (
                 "oauth.permission_set",

@@ -2,10 +2,13 @@
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{any, get};
+use axum::routing::{any, delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::edge::{health, oauth, registry, request_log, token, well_known};
+use crate::edge::web::{approve_device, assets, devices, home, install, not_found, origin, settings};
+use crate::edge::{
+    credential_helper, device, health, oauth, registry, request_log, security_headers, token, well_known,
+};
 use crate::state::AppState;
 
 /// The router of the main listener.
@@ -19,6 +22,27 @@ pub fn router(state: AppState) -> Router {
         .route("/v2/", any(registry::serve))
         .route("/v2/{*rest}", any(registry::serve))
         .route("/auth/token", get(token::serve).post(token::serve))
+        // The credential helper.
+        .route("/auth/device/code", post(device::code))
+        .route("/auth/device/token", post(device::token))
+        .route("/auth/device/revoke", post(device::revoke))
+        .route("/api/credential-helper/version", get(credential_helper::version))
+        .route("/dist/{file}", get(credential_helper::file))
+        .route("/install.sh", get(install::shell))
+        .route("/install.ps1", get(install::powershell))
+        // Browsers.
+        .merge(pages(&state))
+        .route("/auth/logout", post(oauth::logout::serve))
+        .route("/device/approve", post(approve_device::decide))
+        .route("/settings/devices/{id}/revoke", post(settings::revoke_device))
+        .route(
+            "/settings/sign-out-everywhere",
+            post(settings::sign_out_everywhere),
+        )
+        .route("/api/devices", get(devices::list))
+        .route("/api/devices/{id}", delete(devices::revoke))
+        .route("/static/{hash}/{name}", get(assets::serve))
+        .route("/robots.txt", get(not_found::robots))
         // Other servers.
         .route("/.well-known/did.json", get(well_known::did_json))
         .route(
@@ -30,7 +54,26 @@ pub fn router(state: AppState) -> Router {
         // Operators.
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
+        .fallback(not_found::serve)
         .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            security_headers::layer,
+        ))
         .layer(middleware::from_fn(request_log::layer))
         .with_state(state)
+}
+
+/// What people have in their address bar.
+fn pages(state: &AppState) -> Router<AppState> {
+    let sign_in = get(oauth::login::page).post(oauth::login::start);
+    Router::new()
+        .route("/", get(home::page))
+        .route("/install", get(install::page))
+        .route("/device", get(approve_device::page))
+        .route("/settings", get(settings::page))
+        .route("/auth/oauth/login", sign_in.clone())
+        .route("/auth/oauth/authorize", sign_in)
+        .route("/auth/oauth/callback", get(oauth::callback::serve))
+        .route_layer(middleware::from_fn_with_state(state.clone(), origin::layer))
 }

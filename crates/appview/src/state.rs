@@ -10,17 +10,23 @@ use serde_json::Value;
 
 use crate::adapters::sqlite::Database;
 use crate::edge::client_ip::TrustedProxies;
+use crate::edge::credential_helper::Releases;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
+use crate::edge::rate_limit::Limits;
 use crate::edge::registry::TokenRealm;
 use crate::edge::registry::principal::Authenticator;
+use crate::edge::web::site::Site;
 use crate::registry::blob::Blobs;
 use crate::registry::catalog::Catalog;
 use crate::registry::manifests::Manifests;
 use crate::registry::scopes::Scopes;
 use crate::registry::upload::Uploads;
 use crate::sessions::Sessions;
+use crate::sessions::devices::Devices;
 use crate::sessions::oauth::SignInFlow;
 use crate::sessions::refresh_token::RefreshTokens;
+use crate::sessions::sign_out::SignOut;
+use crate::sessions::web_session::WebSessions;
 
 /// The use cases and settings that handlers reach; cloned per request, so every part is shared.
 #[derive(Clone)]
@@ -37,6 +43,18 @@ pub struct AppState {
     pub sessions: Sessions,
     /// Signing in through the account's own server.
     pub sign_in: Arc<dyn SignInFlow>,
+    /// Browsers that are signed in.
+    pub browsers: WebSessions,
+    /// Devices that are signed in, or want to be.
+    pub devices: Arc<Devices>,
+    /// Signing out.
+    pub sign_out: SignOut,
+    /// How often one client may do what costs others something.
+    pub limits: Arc<Limits>,
+    /// What pages know of this server.
+    pub site: Arc<Site>,
+    /// Releases of the credential helper.
+    pub releases: Arc<Releases>,
     /// Who this server is as an OAuth client.
     pub oauth_documents: Arc<OAuthDocuments>,
     /// The token endpoint's refresh tokens.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use atcr_auth::principal::Principal;
+use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_oci::{AccessScope, header};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
@@ -96,7 +96,14 @@ async fn answer(state: &AppState, client: IpAddr, request: Request) -> Result<Re
         .map_err(|error| invalid("scope", &error.to_string()))?;
     let allowed = state.scopes.allow(&principal, scopes).await?;
     let refresh = match (&principal, asked.offline && parts.method == Method::POST) {
-        (Principal::Sailor { .. }, true) => Some(state.refresh_tokens.issue(&principal).await?),
+        // Not for a device: revoking it must end all that came of its secret.
+        (
+            Principal::Sailor {
+                auth_method: AuthMethod::AppPassword,
+                ..
+            },
+            true,
+        ) => Some(state.refresh_tokens.issue(&principal).await?),
         _ => None,
     };
     let granted: Vec<String> = allowed.iter().map(ToString::to_string).collect();

@@ -6,10 +6,13 @@
 
 pub mod app_password;
 pub mod attempts;
+pub mod devices;
 pub mod oauth;
 pub mod ports;
 pub mod profile;
 pub mod refresh_token;
+pub mod sign_out;
+pub mod web_session;
 
 use std::net::IpAddr;
 use std::sync::Arc;

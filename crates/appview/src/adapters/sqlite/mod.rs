@@ -1,10 +1,12 @@
 //! The database: two pools over one file, and one file of queries per aggregate.
 
 pub mod account_index;
+pub mod devices;
 pub mod oauth_requests;
 pub mod oauth_sessions;
 pub mod sessions;
 pub mod uploads;
+pub mod web_sessions;
 
 use std::path::Path;
 use std::sync::Arc;

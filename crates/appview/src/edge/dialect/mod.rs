@@ -1,3 +1,4 @@
 //! One file per wire dialect of errors, each an exhaustive match.
 
 pub mod oci;
+pub mod page;

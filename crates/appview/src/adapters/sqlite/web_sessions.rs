@@ -1,0 +1,113 @@
+//! Browsers that are signed in, in SQLite.
+
+use async_trait::async_trait;
+use atcr_atproto::syntax::Did;
+use chrono::{DateTime, Utc};
+
+use super::Database;
+use crate::registry::error::RegistryError;
+use crate::sessions::web_session::{TokenHash, WebSession, WebSessionStore};
+
+/// Web sessions by the hash of their token.
+#[derive(Clone, Debug)]
+pub struct SqliteWebSessions {
+    database: Database,
+}
+
+impl SqliteWebSessions {
+    /// Keeps sessions in `database`.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct WebSessionRow {
+    did: String,
+    handle: Option<String>,
+    created_at: i64,
+    expires_at: i64,
+}
+
+impl TryFrom<WebSessionRow> for WebSession {
+    type Error = RegistryError;
+
+    fn try_from(row: WebSessionRow) -> Result<Self, RegistryError> {
+        let corrupt = |column: &str| RegistryError::Internal {
+            what: format!("the database has a bad value in web_session.{column}"),
+        };
+        let time = |secs, column| DateTime::from_timestamp(secs, 0).ok_or_else(|| corrupt(column));
+        Ok(Self {
+            did: row.did.parse().map_err(|_| corrupt("did"))?,
+            handle: row.handle,
+            created_at: time(row.created_at, "created_at")?,
+            expires_at: time(row.expires_at, "expires_at")?,
+        })
+    }
+}
+
+#[async_trait]
+impl WebSessionStore for SqliteWebSessions {
+    async fn insert(
+        &self,
+        hash: &TokenHash,
+        session: &WebSession,
+        now: DateTime<Utc>,
+    ) -> Result<(), RegistryError> {
+        let mut transaction = self.database.writer().begin().await?;
+        sqlx::query("DELETE FROM web_session WHERE expires_at <= ?")
+            .bind(now.timestamp())
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(
+            "INSERT INTO web_session (token_hash, did, handle, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(hash.as_slice())
+        .bind(session.did.as_str())
+        .bind(&session.handle)
+        .bind(session.created_at.timestamp())
+        .bind(session.expires_at.timestamp())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn find(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<WebSession>, RegistryError> {
+        let row: Option<WebSessionRow> = sqlx::query_as(
+            "SELECT did, handle, created_at, expires_at FROM web_session WHERE token_hash = ? AND expires_at > ?",
+        )
+        .bind(hash.as_slice())
+        .bind(now.timestamp())
+        .fetch_optional(self.database.readers())
+        .await?;
+        row.map(WebSession::try_from).transpose()
+    }
+
+    async fn delete(&self, hash: &TokenHash) -> Result<(), RegistryError> {
+        sqlx::query("DELETE FROM web_session WHERE token_hash = ?")
+            .bind(hash.as_slice())
+            .execute(self.database.writer())
+            .await?;
+        Ok(())
+    }
+
+    async fn delete_all(&self, did: &Did) -> Result<(), RegistryError> {
+        sqlx::query("DELETE FROM web_session WHERE did = ?")
+            .bind(did.as_str())
+            .execute(self.database.writer())
+            .await?;
+        Ok(())
+    }
+
+    async fn any(&self, did: &Did, now: DateTime<Utc>) -> Result<bool, RegistryError> {
+        let found: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM web_session WHERE did = ? AND expires_at > ? LIMIT 1")
+                .bind(did.as_str())
+                .bind(now.timestamp())
+                .fetch_optional(self.database.readers())
+                .await?;
+        Ok(found.is_some())
+    }
+}

@@ -1,0 +1,268 @@
+//! Errors as pages.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use http::header::RETRY_AFTER;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use url::form_urlencoded;
+
+use super::oci;
+use crate::edge::rate_limit::Limited;
+use crate::edge::web::view::{Chrome, render};
+use crate::edge::web::visit::Visit;
+use crate::registry::error::RegistryError;
+use crate::sessions::oauth::OAuthFlowError;
+
+/// Tells a page's script to load the page anew.
+static HX_REFRESH: HeaderName = HeaderName::from_static("hx-refresh");
+
+/// Why a page is not what was asked for.
+#[derive(Debug)]
+pub enum PageError {
+    /// There is no such page.
+    NotFound,
+    /// It is for those who are signed in.
+    SignInFirst,
+    /// A form that was not sent from one of our pages, or from one that is too old.
+    OtherSite,
+    /// It cannot be done; the sentence says why.
+    Refused(&'static str),
+    /// Too often.
+    Limited(Limited),
+    /// A sign-in did not come about.
+    SignIn(OAuthFlowError),
+    /// Something went wrong here or behind.
+    Failed(RegistryError),
+}
+
+impl From<RegistryError> for PageError {
+    fn from(error: RegistryError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Limited> for PageError {
+    fn from(limited: Limited) -> Self {
+        Self::Limited(limited)
+    }
+}
+
+impl From<OAuthFlowError> for PageError {
+    fn from(error: OAuthFlowError) -> Self {
+        match error {
+            OAuthFlowError::Internal(error) => Self::Failed(error),
+            error => Self::SignIn(error),
+        }
+    }
+}
+
+/// How an error looks.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rendering {
+    /// The status.
+    pub status: StatusCode,
+    /// The headline.
+    pub title: &'static str,
+    /// The sentence.
+    pub text: String,
+    /// For `Retry-After`.
+    pub retry_after: Option<Duration>,
+}
+
+/// Status and words of `error`.
+#[must_use]
+pub fn rendering(error: &PageError) -> Rendering {
+    let plain = |status, title, text: &str| Rendering {
+        status,
+        title,
+        text: text.to_owned(),
+        retry_after: None,
+    };
+    match error {
+        PageError::NotFound => plain(
+            StatusCode::NOT_FOUND,
+            "There is nothing here",
+            "The address may be mistyped, or what it named is gone.",
+        ),
+        PageError::SignInFirst => plain(
+            StatusCode::UNAUTHORIZED,
+            "Sign in first",
+            "You are not signed in here, or no longer. Nothing was changed.",
+        ),
+        PageError::OtherSite => plain(
+            StatusCode::FORBIDDEN,
+            "Please try that again",
+            "This request did not come from a current page of this site, so nothing was changed. Go back, reload the page, and \
+             try once more.",
+        ),
+        PageError::Refused(text) => plain(StatusCode::BAD_REQUEST, "That did not work", text),
+        PageError::Limited(limited) => Rendering {
+            retry_after: Some(limited.retry_after),
+            ..plain(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many attempts",
+                &format!("Wait {} and try again.", wait(limited.retry_after)),
+            )
+        },
+        PageError::SignIn(error) => sign_in(error),
+        PageError::Failed(error) => {
+            let rendering = oci::rendering(error);
+            let text = match rendering.status {
+                StatusCode::INTERNAL_SERVER_ERROR => {
+                    "This is our fault. It is in the log, and trying again may help.".to_owned()
+                }
+                _ => sentence(&error.to_string()),
+            };
+            Rendering {
+                status: rendering.status,
+                title: "Something went wrong",
+                text,
+                retry_after: rendering.retry_after,
+            }
+        }
+    }
+}
+
+fn sign_in(error: &OAuthFlowError) -> Rendering {
+    use OAuthFlowError as Error;
+    let (status, title) = match error {
+        Error::UnknownAccount { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "No such account"),
+        Error::ServerUnavailable { .. } => (StatusCode::BAD_GATEWAY, "Your server does not answer"),
+        Error::ServerRefused { .. } => (StatusCode::BAD_GATEWAY, "Your server does not take part"),
+        Error::Denied { .. } => (StatusCode::FORBIDDEN, "Access was not granted"),
+        Error::NoSuchRequest | Error::OtherBrowser => (StatusCode::BAD_REQUEST, "This sign-in is over"),
+        Error::Untrusted { .. } => (StatusCode::BAD_REQUEST, "This sign-in was stopped"),
+        Error::ClockSkew { .. } => (StatusCode::BAD_GATEWAY, "A clock is wrong"),
+        Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong"),
+    };
+    Rendering {
+        status,
+        title,
+        text: match error {
+            Error::Internal(_) => {
+                "This is our fault. It is in the log, and trying again may help.".to_owned()
+            }
+            error => sentence(&error.to_string()),
+        },
+        retry_after: None,
+    }
+}
+
+/// Sentences of ours begin small and end bare, since they are also parts of others; on a page they stand alone.
+#[must_use]
+pub fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().collect::<String>());
+    let mut sentence = first.unwrap_or_default() + chars.as_str();
+    if !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
+fn wait(time: Duration) -> String {
+    match time.as_secs().div_ceil(60) {
+        0 | 1 => "a minute".to_owned(),
+        minutes => format!("{minutes} minutes"),
+    }
+}
+
+/// The page of an error.
+#[derive(Template)]
+#[template(path = "pages/message.html")]
+struct MessagePage<'a> {
+    chrome: Chrome,
+    title: &'a str,
+    text: &'a str,
+    code: Option<u16>,
+    sign_in: Option<String>,
+}
+
+/// The page that says why a visit did not lead to what was asked for. Logs it, once.
+#[must_use]
+pub fn response(visit: &Visit, error: &PageError) -> Response {
+    if matches!(error, PageError::SignInFirst) && visit.method == Method::GET && !visit.wants_part() {
+        return Redirect::to(&sign_in_address(&visit.here)).into_response();
+    }
+    log(error);
+    let rendering = rendering(error);
+    let sign_in = match error {
+        PageError::SignInFirst | PageError::SignIn(_) => Some("/auth/oauth/login".to_owned()),
+        _ => None,
+    };
+    let mut response = render(
+        rendering.status,
+        &MessagePage {
+            chrome: visit.chrome(),
+            title: rendering.title,
+            text: &rendering.text,
+            code: matches!(error, PageError::NotFound).then_some(404),
+            sign_in,
+        },
+    );
+    let headers = response.headers_mut();
+    if let Some(wait) = rendering.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    if visit.wants_part() {
+        // A part of a page has no room for this: the whole page comes anew, and shows how things are.
+        headers.insert(HX_REFRESH.clone(), HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// A page that only says something.
+#[must_use]
+pub fn message(chrome: Chrome, title: &str, text: &str) -> Response {
+    render(
+        StatusCode::OK,
+        &MessagePage {
+            chrome,
+            title,
+            text,
+            code: None,
+            sign_in: None,
+        },
+    )
+}
+
+/// The answer where no page can be made: before it is known who asks.
+#[must_use]
+pub fn plain(error: &PageError) -> Response {
+    log(error);
+    let rendering = rendering(error);
+    let mut response = Response::new(Body::from(format!("{}. {}\n", rendering.title, rendering.text)));
+    *response.status_mut() = rendering.status;
+    response
+}
+
+/// Where one signs in and comes back to `here`.
+#[must_use]
+pub fn sign_in_address(here: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("return_to", here)
+        .finish();
+    format!("/auth/oauth/login?{query}")
+}
+
+fn log(error: &PageError) {
+    match error {
+        PageError::Failed(error) => {
+            let cause = error as &dyn std::error::Error;
+            tracing::error!(error = cause, "a page failed");
+        }
+        PageError::SignIn(error @ OAuthFlowError::Untrusted { .. })
+        | PageError::SignIn(error @ OAuthFlowError::OtherBrowser) => {
+            tracing::warn!(%error, "a sign-in was refused");
+        }
+        PageError::SignIn(error) => tracing::info!(%error, "a sign-in did not come about"),
+        PageError::OtherSite => tracing::warn!("a form from elsewhere was refused"),
+        other => tracing::debug!(error = ?other, "a page was refused"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! `/auth/oauth/callback`: back from the account's own server.
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use secrecy::ExposeSecret;
+
+use crate::edge::dialect::page::PageError;
+use crate::edge::web::cookies::Cookie;
+use crate::edge::web::return_to::ReturnTo;
+use crate::edge::web::visit::Visit;
+use crate::sessions::oauth::{BrowserBinding, CallbackQuery, OAuthFlowError};
+use crate::sessions::web_session::LIFETIME;
+use crate::state::AppState;
+
+/// `GET /auth/oauth/callback`.
+pub async fn serve(visit: Visit, State(state): State<AppState>) -> Response {
+    let outcome = finish(&visit, &state).await;
+    visit.answer(outcome)
+}
+
+async fn finish(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
+    let binding = Cookie::SignIn
+        .read(&visit.site, visit.headers())
+        .ok_or(OAuthFlowError::OtherBrowser)?;
+    let query = visit.query();
+    let callback = CallbackQuery {
+        code: query.take("code"),
+        state: query.take("state"),
+        iss: query.take("iss"),
+        error: query.take("error"),
+        error_description: query.take("error_description"),
+    };
+    let browser = BrowserBinding(binding.expose_secret().to_owned());
+    let finished = state.sign_in.finish(callback, &browser).await?;
+    if let Some(before) = &visit.signed_in {
+        state.browsers.close(&before.token).await?;
+    }
+    let token = state.browsers.open(finished.did, finished.handle).await?;
+    // Checked when the sign-in began; once more costs nothing.
+    let return_to = ReturnTo::read(Some(&finished.return_to));
+    let mut response = Redirect::to(return_to.as_str()).into_response();
+    Cookie::Session.set(
+        &visit.site,
+        response.headers_mut(),
+        &token,
+        LIFETIME.num_seconds(),
+    );
+    Ok(response)
+}

@@ -1,0 +1,41 @@
+//! `/auth/logout`.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use crate::edge::dialect::page::{PageError, message};
+use crate::edge::web::cookies::Cookie;
+use crate::edge::web::form::Form;
+use crate::edge::web::view::Chrome;
+use crate::edge::web::visit::Visit;
+use crate::sessions::sign_out::Left;
+use crate::state::AppState;
+
+/// `POST /auth/logout`: signs this browser out.
+pub async fn serve(visit: Visit, State(state): State<AppState>, form: Form) -> Response {
+    let outcome = sign_out(&visit, &state, &form).await;
+    visit.answer(outcome)
+}
+
+async fn sign_out(visit: &Visit, state: &AppState, form: &Form) -> Result<Response, PageError> {
+    let text = if visit.signed_in.is_some() {
+        let signed_in = visit.submitted(form)?;
+        match state
+            .sign_out
+            .browser(&signed_in.session.did, &signed_in.token)
+            .await?
+        {
+            Left::Nothing => "This registry can no longer act at your server.",
+            Left::Others => "Your other browsers and devices stay signed in.",
+        }
+    } else {
+        "You were signed out already."
+    };
+    let chrome = Chrome {
+        visitor: None,
+        ..visit.chrome()
+    };
+    let mut response = message(chrome, "You are signed out", text);
+    Cookie::Session.clear(&visit.site, response.headers_mut());
+    Ok(response)
+}

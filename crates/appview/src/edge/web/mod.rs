@@ -1,0 +1,21 @@
+//! The pages, and what browsers need for them.
+//!
+//! A handler takes a [`visit::Visit`], calls a use case and renders a view; the views' templates are below `templates/`. Every page and
+//! every form works without scripts; scripts make them nicer.
+
+pub mod approve_device;
+pub mod assets;
+pub mod cookies;
+pub mod csrf;
+pub mod devices;
+pub mod form;
+pub mod home;
+pub mod install;
+pub mod moment;
+pub mod not_found;
+pub mod origin;
+pub mod return_to;
+pub mod settings;
+pub mod site;
+pub mod view;
+pub mod visit;

@@ -1,0 +1,29 @@
+//! What is not there.
+
+use axum::response::Response;
+use http::StatusCode;
+use http::header::ACCEPT;
+use serde_json::json;
+
+use super::visit::Visit;
+use crate::edge::dialect::page::{PageError, response};
+use crate::edge::response::json;
+
+/// Every address that no route has.
+pub async fn serve(visit: Visit) -> Response {
+    let wants_page = visit
+        .headers()
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    if wants_page {
+        return response(&visit, &PageError::NotFound);
+    }
+    let body = json!({ "error": "NotFound", "message": "there is nothing at this address" });
+    json(StatusCode::NOT_FOUND, &body)
+}
+
+/// `GET /robots.txt`: pages may be found; what leads through sign-ins need not.
+pub async fn robots() -> &'static str {
+    "User-agent: *\nDisallow: /api/\nDisallow: /auth/\nDisallow: /device\nDisallow: /settings\nDisallow: /v2/\n"
+}

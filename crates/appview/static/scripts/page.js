@@ -1,0 +1,51 @@
+// What scripts add to pages that work without them.
+
+const system = matchMedia("(prefers-color-scheme: dark)");
+
+function currentTheme() {
+  return document.documentElement.dataset.theme ?? (system.matches ? "dark" : "light");
+}
+
+function setUpThemeToggle(button) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const theme = currentTheme() === "dark" ? "light" : "dark";
+    document.documentElement.dataset.theme = theme;
+    try {
+      localStorage.setItem("theme", theme);
+    } catch {
+      // It lasts as long as the page, then.
+    }
+  });
+}
+
+function setUpCopyButton(button) {
+  if (!navigator.clipboard) return;
+  const label = button.querySelector("[data-copy-label]");
+  const text = button.parentElement.querySelector("code");
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text.textContent);
+    button.dataset.copied = "";
+    label.textContent = "Copied";
+    setTimeout(() => {
+      delete button.dataset.copied;
+      label.textContent = "Copy";
+    }, 1600);
+  });
+}
+
+function setUpMenu(menu) {
+  document.addEventListener("click", (event) => {
+    if (!menu.contains(event.target)) menu.open = false;
+  });
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+}
+
+document.querySelectorAll("[data-theme-toggle]").forEach(setUpThemeToggle);
+document.querySelectorAll("[data-copy]").forEach(setUpCopyButton);
+document.querySelectorAll("[data-menu]").forEach(setUpMenu);
