@@ -206,6 +206,16 @@ impl ServerAddress {
     }
 }
 
+impl From<&RegistryUrl> for ServerAddress {
+    fn from(url: &RegistryUrl) -> Self {
+        Self {
+            url: url.clone(),
+            with_tls: None,
+            namespace: None,
+        }
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }

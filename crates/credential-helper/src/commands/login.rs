@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::{Context, configure_docker, forget, parse_registry, reveal};
+use super::{Context, configure_docker, forget, get, parse_registry, reveal};
 use crate::DEFAULT_REGISTRY;
 use crate::accounts::{Account, SecretKind, StoredSecret};
 use crate::appview::{AppView, DeviceCode, DeviceLogin, page_origin};
@@ -19,7 +19,7 @@ use crate::error::HelperError;
 use crate::keyring::Keyring;
 use crate::printer::plain;
 use crate::prompt;
-use crate::registry_url::RegistryUrl;
+use crate::registry_url::{RegistryUrl, ServerAddress};
 
 /// Longest device name, in characters.
 const MAX_DEVICE_NAME: usize = 100;
@@ -91,6 +91,12 @@ pub fn login(context: &Context, arguments: &LoginArguments) -> Result<ExitCode, 
         printer.bold(&account.handle)
     ));
     let host = registry.authority();
+    let address = ServerAddress::from(&registry);
+    if get::environment_credentials(context, &address).is_ok_and(|found| found.is_some()) {
+        printer.warning(format_args!(
+            "ATCR_TOKEN or ATCR_TOKEN_FILE is set for {host} and wins over this sign-in"
+        ));
+    }
     if docker.is_configured(&host) || arguments.no_configure_docker {
         return Ok(ExitCode::SUCCESS);
     }

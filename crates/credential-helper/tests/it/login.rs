@@ -156,6 +156,17 @@ fn an_account_whose_handle_does_not_resolve_is_kept_under_its_did() {
 }
 
 #[test]
+fn a_token_in_the_environment_that_hides_the_sign_in_is_warned_of() {
+    let appview = FakeAppView::with_polls([alice()]);
+    let mut home = Home::new();
+    home.set("ATCR_REGISTRY", appview.host());
+    home.set("ATCR_USERNAME", "ci.test");
+    home.set("ATCR_TOKEN", "pw");
+    let run = home.run(&["login", "--no-browser"], "");
+    assert!(run.stderr.contains("wins over this sign-in"), "{run}");
+}
+
+#[test]
 fn another_sites_sign_in_page_is_warned_of() {
     let appview = FakeAppView::with_polls([alice()]);
     appview.on(
