@@ -92,6 +92,13 @@ impl Printer {
         self.say(format_args!("{} {line}", self.paint(CYAN, "hint:")));
     }
 
+    /// Brings the cursor back that a menu hides.
+    pub fn show_cursor(&self) {
+        if self.interactive {
+            let _ = write!(io::stderr().lock(), "\u{1b}[?25h");
+        }
+    }
+
     /// `text` in bold, for standard error.
     #[must_use]
     pub fn bold(&self, text: &str) -> String {

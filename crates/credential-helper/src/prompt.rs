@@ -6,7 +6,34 @@ use dialoguer::{Confirm, Input, Select};
 use crate::error::HelperError;
 use crate::printer::Printer;
 
+/// Exit code of a program that Ctrl-C ended, as shells count it.
+#[cfg(unix)]
+const INTERRUPTED: i32 = 130;
+
+/// A menu hides the cursor; Ctrl-C must not leave it so.
+#[cfg(unix)]
+fn show_cursor_on_interrupt(printer: &Printer) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT]) else {
+            return;
+        };
+        let printer = printer.clone();
+        std::thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                printer.show_cursor();
+                printer.say("");
+                std::process::exit(INTERRUPTED);
+            }
+        });
+    });
+}
+
+#[cfg(not(unix))]
+fn show_cursor_on_interrupt(_printer: &Printer) {}
+
 fn theme(printer: &Printer) -> Box<dyn Theme> {
+    show_cursor_on_interrupt(printer);
     if printer.has_colors() {
         Box::new(ColorfulTheme::default())
     } else {
@@ -15,7 +42,8 @@ fn theme(printer: &Printer) -> Box<dyn Theme> {
 }
 
 /// The user went away or the terminal did.
-fn failed(dialoguer::Error::IO(error): dialoguer::Error) -> HelperError {
+fn failed(printer: &Printer, dialoguer::Error::IO(error): dialoguer::Error) -> HelperError {
+    printer.show_cursor();
     match error.kind() {
         std::io::ErrorKind::Interrupted => HelperError::Declined,
         _ => HelperError::Prompt(error),
@@ -28,7 +56,7 @@ pub(crate) fn confirm(printer: &Printer, question: &str, default: bool) -> Resul
         .with_prompt(question)
         .default(default)
         .interact_opt()
-        .map_err(failed)?;
+        .map_err(|error| failed(printer, error))?;
     Ok(answer.unwrap_or(false))
 }
 
@@ -44,7 +72,7 @@ pub(crate) fn select(
         .items(items)
         .default(default)
         .interact_opt()
-        .map_err(failed)?
+        .map_err(|error| failed(printer, error))?
         .ok_or(HelperError::Declined)
 }
 
@@ -54,5 +82,5 @@ pub(crate) fn input(printer: &Printer, question: &str, default: &str) -> Result<
         .with_prompt(question)
         .default(default.to_owned())
         .interact_text()
-        .map_err(failed)
+        .map_err(|error| failed(printer, error))
 }
