@@ -3,8 +3,6 @@
 //! Others' files are never in the source tree. They are installed once for each state of `web/package-lock.json` into
 //! `$ATCR_CACHE_DIR`, else `~/.cache/atcr`, where every checkout finds them again; without such a folder, into the build's own.
 
-#![expect(clippy::print_stdout, reason = "that is how a build script speaks to cargo")]
-
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -97,6 +95,7 @@ fn collect() -> Result<(), String> {
 fn table(name: &str, files: &[(String, PathBuf)]) -> String {
     let mut table = format!("pub(super) static {name}: &[(&str, &[u8])] = &[\n");
     for (name, path) in files {
+        let path = path.display().to_string();
         let _ = writeln!(table, "    ({name:?}, include_bytes!({path:?})),");
     }
     table + "];\n"

@@ -85,7 +85,7 @@ impl SignOut {
     }
 
     async fn end_if_unused(&self, did: &Did) -> Result<Left, RegistryError> {
-        if self.browsers.any(did).await? || !self.devices.list(did).await?.is_empty() {
+        if self.browsers.any(did).await? || self.devices.any(did).await? {
             return Ok(Left::Others);
         }
         self.end(did).await?;

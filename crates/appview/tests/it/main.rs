@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
+mod attack_browser;
 mod attack_tokens;
 mod blob_side;
+mod browser;
 mod deletes;
+mod device_flow;
 mod harness;
 mod holds;
 mod listings;
@@ -15,3 +18,5 @@ mod process;
 mod repositories;
 mod sessions;
 mod tokens;
+mod web_pages;
+mod web_sessions;

@@ -284,11 +284,30 @@ impl DeviceStore for SqliteDevices {
         Ok(deleted.rows_affected() == 1)
     }
 
+    async fn any(&self, did: &Did, now: DateTime<Utc>) -> Result<bool, RegistryError> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM device WHERE did = ?1 UNION ALL \
+             SELECT 1 FROM pending_device WHERE did = ?1 AND decision = 'approved' AND expires_at > ?2 LIMIT 1",
+        )
+        .bind(did.as_str())
+        .bind(now.timestamp())
+        .fetch_optional(self.database.readers())
+        .await?;
+        Ok(found.is_some())
+    }
+
     async fn delete_all(&self, did: &Did) -> Result<(), RegistryError> {
-        sqlx::query("DELETE FROM device WHERE did = ?")
-            .bind(did.as_str())
-            .execute(self.database.writer())
-            .await?;
+        let mut transaction = self.database.writer().begin().await?;
+        for statement in [
+            "DELETE FROM device WHERE did = ?",
+            "DELETE FROM pending_device WHERE did = ?",
+        ] {
+            sqlx::query(statement)
+                .bind(did.as_str())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
         Ok(())
     }
 }

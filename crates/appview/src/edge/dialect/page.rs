@@ -254,8 +254,7 @@ fn log(error: &PageError) {
             let cause = error as &dyn std::error::Error;
             tracing::error!(error = cause, "a page failed");
         }
-        PageError::SignIn(error @ OAuthFlowError::Untrusted { .. })
-        | PageError::SignIn(error @ OAuthFlowError::OtherBrowser) => {
+        PageError::SignIn(error @ (OAuthFlowError::Untrusted { .. } | OAuthFlowError::OtherBrowser)) => {
             tracing::warn!(%error, "a sign-in was refused");
         }
         PageError::SignIn(error) => tracing::info!(%error, "a sign-in did not come about"),

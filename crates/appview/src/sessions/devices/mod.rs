@@ -182,6 +182,14 @@ impl Devices {
         self.parts.store.list(did).await
     }
 
+    /// Whether `did` has a device, or is about to have one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn any(&self, did: &Did) -> Result<bool, RegistryError> {
+        self.parts.store.any(did, self.parts.clock.now()).await
+    }
+
     /// Signs the device `id` of `did` out.
     ///
     /// # Returns

@@ -135,7 +135,13 @@ pub trait DeviceStore: Send + Sync {
     /// The database's.
     async fn delete(&self, did: &Did, id: &str) -> Result<bool, RegistryError>;
 
-    /// Signs every device of `did` out.
+    /// Whether `did` has a device, or one that was approved and has not fetched its secret at `now`.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn any(&self, did: &Did, now: DateTime<Utc>) -> Result<bool, RegistryError>;
+
+    /// Signs every device of `did` out, those included that were approved and have not fetched their secret.
     ///
     /// # Errors
     /// The database's.
