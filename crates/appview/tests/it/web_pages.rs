@@ -80,6 +80,15 @@ async fn assets_are_kept_for_as_long_as_they_are_the_same() {
         sheet.text().contains("url(\"/static/"),
         "fonts have addresses of their own"
     );
+    let address = addresses
+        .iter()
+        .find(|address| address.ends_with("htmx.js"))
+        .unwrap();
+    let plain = Answer::of(appview.get(address)).await;
+    let packed = Answer::of(appview.get(address).header("accept-encoding", "br, gzip")).await;
+    assert!(!plain.has_header("content-encoding"));
+    assert_eq!(packed.header("content-encoding"), "gzip");
+    assert!(packed.body.len() < plain.body.len() / 2);
     // A page from before an update asks under the old address.
     let old = Answer::of(appview.get("/static/old/app.css")).await;
     old.assert_status(200);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write as _;
 use std::sync::LazyLock;
 
 use askama::filters::HtmlSafe;
@@ -11,8 +12,10 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 /// Scripts that install the credential helper, by name.
@@ -47,6 +50,8 @@ struct Asset {
     url: String,
     hash: String,
     bytes: Bytes,
+    /// The same compressed, where that is worth it.
+    gzip: Option<Bytes>,
 }
 
 impl Asset {
@@ -55,9 +60,20 @@ impl Asset {
         Self {
             url: format!("/static/{hash}/{name}"),
             hash,
+            gzip: if name.ends_with(".woff2") {
+                None
+            } else {
+                gzip(&bytes)
+            },
             bytes,
         }
     }
+}
+
+fn gzip(bytes: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).ok()?;
+    encoder.finish().ok().map(Bytes::from)
 }
 
 /// The address of the asset `name`; that of nothing if there is none, which a test would find.
@@ -87,7 +103,7 @@ impl HtmlSafe for Icon {}
 ///
 /// Under its own hash an asset never changes. A page from before an update may ask under an old hash: it gets what there is now, not
 /// to be kept.
-pub async fn serve(Path((hash, name)): Path<(String, String)>) -> Response {
+pub async fn serve(Path((hash, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
     let Some(asset) = ASSETS.get(name.as_str()) else {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_FOUND;
@@ -98,8 +114,19 @@ pub async fn serve(Path((hash, name)): Path<(String, String)>) -> Response {
     } else {
         "no-cache"
     };
-    let mut response = Response::new(Body::from(asset.bytes.clone()));
+    let takes_gzip = headers
+        .get(ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|encodings| encodings.split(',').any(|name| name.trim() == "gzip"));
+    let compressed = asset.gzip.as_ref().filter(|_| takes_gzip);
+    let mut response = Response::new(Body::from(compressed.unwrap_or(&asset.bytes).clone()));
     let headers = response.headers_mut();
+    if asset.gzip.is_some() {
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    if compressed.is_some() {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(&name)));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     response
