@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 /// Our style sheets, in the order in which they apply.
-const STYLES: [&str; 4] = ["tokens", "base", "components", "pages"];
+const STYLES: [&str; 5] = ["tokens", "base", "components", "frame", "pages"];
 
 /// Files that are served as they are: the name, and where it is below `node_modules` or below the crate.
 const FROM_NPM: [(&str, &str); 3] = [
