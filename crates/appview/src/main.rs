@@ -5,9 +5,6 @@ use std::process::ExitCode;
 use atcr_appview::cli::{Cli, run};
 use clap::Parser as _;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Cli::parse()).await {

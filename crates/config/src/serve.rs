@@ -16,6 +16,10 @@ use crate::Shutdown;
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The most that is read from a connection at once. Bodies come in pieces of this size, each an allocation of its own: larger
+/// ones the allocator takes from the kernel and gives back every time, and faulting them in costs more than reading them.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+
 /// The wait after an accept that failed (out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,6 +53,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdow
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(READ_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades();
     tokio::pin!(connection);

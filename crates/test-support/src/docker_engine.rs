@@ -1,5 +1,6 @@
 //! A Docker engine to try things with: the one that runs, or one started for the occasion.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +19,7 @@ pub struct Engine {
     child: Option<Child>,
     /// Docker's client configuration, so that logins stay out of the user's own.
     config: PathBuf,
+    environment: Vec<(String, OsString)>,
 }
 
 impl Engine {
@@ -32,6 +34,7 @@ impl Engine {
             host: None,
             child: None,
             config,
+            environment: Vec::new(),
         };
         if find_command("docker").is_some() && engine.answers() {
             return Ok(Some(engine));
@@ -77,6 +80,17 @@ impl Engine {
         Ok(Some(engine))
     }
 
+    /// Docker's client configuration.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.json")
+    }
+
+    /// Sets a variable for every `docker` command, and so for the credential helpers it calls.
+    pub fn set_env(&mut self, name: &str, value: impl Into<OsString>) {
+        self.environment.push((name.to_owned(), value.into()));
+    }
+
     /// A `docker` command for this engine.
     pub fn command(&self) -> Command {
         let mut command = Command::new("docker");
@@ -84,7 +98,10 @@ impl Engine {
         if let Some(host) = &self.host {
             command.arg("--host").arg(host);
         }
-        command.env("DOCKER_BUILDKIT", "0").stdin(Stdio::null());
+        command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("DOCKER_BUILDKIT", "0")
+            .stdin(Stdio::null());
         command
     }
 

@@ -7,7 +7,7 @@ use atcr_test_support::tools::{Workspace, require_network_packages};
 
 use crate::progress::{Step, say};
 
-/// Builds the servers in the release profile and installs the local network's packages.
+/// Builds the servers and the credential helper in the release profile and installs the local network's packages.
 pub(crate) fn prepare(workspace: &Workspace) -> Result<()> {
     let step = Step::begin("programs (optimised build)");
     build(workspace)?;
@@ -26,6 +26,8 @@ fn build(workspace: &Workspace) -> Result<()> {
             "atcr-hold",
             "-p",
             "atcr-appview",
+            "-p",
+            "atcr-credential-helper",
         ])
         .current_dir(workspace.root())
         .output()

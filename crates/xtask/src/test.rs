@@ -45,7 +45,16 @@ pub(crate) async fn test(arguments: &TestArguments) -> Result<()> {
     }
     build::prepare(&workspace)?;
     require_commands(
-        &["docker", "dockerd", "containerd", "runc", "skopeo", "podman"],
+        &[
+            "docker",
+            "dockerd",
+            "containerd",
+            "runc",
+            "skopeo",
+            "podman",
+            "chromium",
+            "chromedriver",
+        ],
         &mut |line| say(line),
     )?;
     let gateway = require_go_tool(&workspace, GoTool::VERSITYGW, &mut |line| say(line))?;

@@ -8,7 +8,7 @@ use atcr_test_support::network::Part;
 use crate::World;
 
 /// Writes a build context of three layers from nothing, their content told apart by `mark`.
-fn context(folder: &Path, mark: &str) {
+pub(crate) fn context(folder: &Path, mark: &str) {
     for name in ["one", "two", "three"] {
         std::fs::write(folder.join(name), format!("{mark} {name}\n")).expect("a file");
     }
@@ -19,7 +19,8 @@ fn context(folder: &Path, mark: &str) {
     .expect("a Dockerfile");
 }
 
-fn repo_digest(engine: &Engine, image: &str) -> String {
+/// The digest under which the engine knows `image` at its registry.
+pub(crate) fn repo_digest(engine: &Engine, image: &str) -> String {
     let text = engine
         .run(&["image", "inspect", "--format", "{{index .RepoDigests 0}}", image])
         .expect("inspect");

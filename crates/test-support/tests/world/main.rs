@@ -8,12 +8,14 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod browser;
 mod clients;
 mod docker;
 mod kill_points;
 mod reference_tools;
 mod s3;
 mod sessions;
+mod sign_in;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -1,0 +1,144 @@
+//! A real browser, driven as a person would: by what is written on buttons and in front of fields.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use atcr_test_support::network::Account;
+use fantoccini::elements::Element;
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::json;
+
+/// How long a page may take to show what is expected of it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A headless Chromium with a profile of its own.
+pub(crate) struct Browser {
+    client: Client,
+    driver: Child,
+}
+
+impl Browser {
+    /// Starts one whose profile is in `folder`; `arguments` are added to its command line.
+    pub(crate) async fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver: `cargo xtask test` installs it");
+        let lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
+        let port: u16 = lines
+            .map_while(Result::ok)
+            .find_map(|line| {
+                let port = line.split("started successfully on port ").nth(1)?;
+                port.trim_end_matches('.').parse().ok()
+            })
+            .expect("chromedriver says its port");
+        let mut options: Vec<String> = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1200,900",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        options.push(format!("--user-data-dir={}", folder.join("profile").display()));
+        options.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let capabilities = json!({ "browserName": "chrome", "goog:chromeOptions": { "args": options } });
+        let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities.as_object().expect("an object").clone())
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .expect("a browser: `cargo xtask test` installs Chromium");
+        Self { client, driver }
+    }
+
+    /// Opens a page.
+    pub(crate) async fn open(&self, url: &str) {
+        self.client.goto(url).await.expect("the page opens");
+    }
+
+    /// Where it is now.
+    pub(crate) async fn url(&self) -> String {
+        self.client.current_url().await.expect("an address").to_string()
+    }
+
+    /// What the page says, as a reader sees it.
+    pub(crate) async fn text(&self) -> String {
+        let body = self.element(Locator::Css("body")).await;
+        body.text().await.expect("the text")
+    }
+
+    /// Types into the field named `name`, replacing what is there.
+    pub(crate) async fn fill(&self, name: &str, value: &str) {
+        let field = self.element(Locator::Css(&format!("[name='{name}']"))).await;
+        field.clear().await.expect("an empty field");
+        field.send_keys(value).await.expect("a field");
+    }
+
+    /// Presses the button or link on which `label` is written.
+    pub(crate) async fn press(&self, label: &str) {
+        let path = format!(
+            "//button[normalize-space()='{label}'] | //a[normalize-space()='{label}'] | //input[@type='submit' and @value='{label}']"
+        );
+        self.element(Locator::XPath(&path))
+            .await
+            .click()
+            .await
+            .expect("a button that can be pressed");
+    }
+
+    /// Says yes to the question that the page asks in a dialog.
+    pub(crate) async fn accept_dialog(&self) {
+        self.client.accept_alert().await.expect("a dialog");
+    }
+
+    /// Waits until something on the page matches a CSS selector.
+    pub(crate) async fn wait_for(&self, selector: &str) {
+        self.element(Locator::Css(selector)).await;
+    }
+
+    /// Waits until `text` can be read on the page.
+    pub(crate) async fn wait_for_text(&self, text: &str) {
+        let path = format!("//body[contains(normalize-space(.), \"{text}\")]");
+        self.element(Locator::XPath(&path)).await;
+    }
+
+    /// Waits for the sign-in page of the account's own server, signs in, and lets the registry in.
+    pub(crate) async fn authorize_at_pds(&self, account: &Account) {
+        self.fill("password", &account.password).await;
+        self.press("Sign in").await;
+        self.press("Authorize").await;
+    }
+
+    /// Waits for an element.
+    async fn element(&self, locator: Locator<'_>) -> Element {
+        match self.client.wait().at_most(PATIENCE).for_element(locator).await {
+            Ok(element) => element,
+            Err(error) => {
+                let source = self.client.source().await.unwrap_or_default();
+                panic!(
+                    "{locator:?} at {}: {error}\n{}",
+                    self.url().await,
+                    &source[..source.floor_char_boundary(3000)]
+                )
+            }
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver takes the browser along when it is asked to end.
+        let _ = Command::new("kill").arg(self.driver.id().to_string()).status();
+        let _ = self.driver.wait();
+    }
+}
