@@ -2,6 +2,7 @@
 // with their state on disk, and the demo accounts. Prints one JSON line when everything answers.
 //
 //   node network.mjs --state DIR --plc-port N --pds-port N --accounts alice.test,bob.test
+//     [--front-host NAME --front-port N --front-to N --front-folder DIR]   a name with TLS in front of the appview
 
 import { randomBytes } from 'node:crypto'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -9,6 +10,7 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { MockDatabase, PlcServer } from '@did-plc/server'
 import { PDS } from '@atproto/pds'
+import { startFront } from './front.mjs'
 
 const { values: options } = parseArgs({
   options: {
@@ -16,6 +18,10 @@ const { values: options } = parseArgs({
     'plc-port': { type: 'string', default: '2582' },
     'pds-port': { type: 'string', default: '2583' },
     accounts: { type: 'string', default: '' },
+    'front-host': { type: 'string' },
+    'front-port': { type: 'string' },
+    'front-to': { type: 'string' },
+    'front-folder': { type: 'string' },
   },
 })
 if (!options.state) {
@@ -26,6 +32,14 @@ const state = path.resolve(options.state)
 const plcUrl = `http://localhost:${options['plc-port']}`
 const pdsUrl = `http://localhost:${options['pds-port']}`
 mkdirSync(state, { recursive: true, mode: 0o700 })
+if (options['front-host']) {
+  await startFront({
+    host: options['front-host'],
+    port: Number(options['front-port']),
+    to: Number(options['front-to']),
+    folder: options['front-folder'],
+  })
+}
 
 /** The directory's in-memory database, with every accepted operation appended to a file and read back at start. */
 class DurableDirectory extends MockDatabase {

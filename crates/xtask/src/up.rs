@@ -95,7 +95,7 @@ impl UpArguments {
 pub(crate) async fn up(arguments: UpArguments) -> Result<()> {
     let workspace = Workspace::locate()?;
     let network = start(&workspace, &arguments).await?;
-    print_lines(network.file());
+    print_lines(&workspace, network.file());
     if arguments.detach {
         println!("\nRunning in the background; `cargo xtask down` stops it.");
         network.detach();
@@ -220,7 +220,7 @@ fn word(part: &str) -> &'static str {
     }
 }
 
-fn print_lines(file: &NetworkFile) {
+fn print_lines(workspace: &Workspace, file: &NetworkFile) {
     let registry = file.appview.url.trim_start_matches("http://");
     println!("\n  appview        {}", file.appview.url);
     println!("  hold           {}  ({})", file.hold.url, file.hold.did);
@@ -234,5 +234,21 @@ fn print_lines(file: &NetworkFile) {
         );
         println!("    docker push {registry}/{}/app:1", account.handle);
         println!("    docker pull {registry}/{}/app:1", account.handle);
+        println!("    in a browser: password {}", account.password);
     }
+    println!(
+        "\n  Instead of docker login, sign in with the browser; Docker then finds the helper through PATH:"
+    );
+    println!("    export PATH=\"{}:$PATH\"", helper_folder(workspace).display());
+    println!("    docker-credential-atcr login {registry}");
+    println!("    docker-credential-atcr configure-docker {registry}");
+}
+
+/// The folder of the credential helper.
+fn helper_folder(workspace: &Workspace) -> PathBuf {
+    workspace
+        .binary("docker-credential-atcr")
+        .ok()
+        .and_then(|binary| binary.parent().map(PathBuf::from))
+        .unwrap_or_else(|| workspace.root().join("target/release"))
 }

@@ -72,10 +72,15 @@ pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &s
 pub(super) fn write_appview(options: &NetworkOptions, file: &NetworkFile) -> Result<PathBuf> {
     let ports = options.ports;
     let data = options.state.join("appview");
+    let base_url = match &options.front {
+        Some(front) => front.url(),
+        None => format!("http://127.0.0.1:{}", ports.appview),
+    };
     let config = json!({
         "server": {
             "addr": format!("127.0.0.1:{}", ports.appview),
-            "base_url": format!("http://127.0.0.1:{}", ports.appview),
+            "base_url": base_url,
+            "trusted_proxies": options.front.iter().map(|_| "127.0.0.1").collect::<Vec<_>>(),
             "default_hold_did": hold_did(ports),
             "plc_directory_url": file.plc.url,
             "handle_resolver_url": file.pds.url,

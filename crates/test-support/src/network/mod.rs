@@ -4,6 +4,7 @@ mod config;
 mod process;
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -200,6 +201,27 @@ pub struct NetworkOptions {
     pub public: bool,
     /// Whether everybody with an account may push to the hold.
     pub allow_all_crew: bool,
+    /// A name with TLS in front of the appview; then it is a confidential OAuth client.
+    pub front: Option<Front>,
+}
+
+/// A name with TLS that only the PDS's process and a browser told so can resolve.
+#[derive(Clone, Debug)]
+pub struct Front {
+    /// The name; the PDS refuses reserved ones such as `.test`.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Holds `cert.pem` and `key.pem`.
+    pub folder: PathBuf,
+}
+
+impl Front {
+    /// `https://host:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://{}:{}", self.host, self.port)
+    }
 }
 
 impl NetworkOptions {
@@ -213,6 +235,7 @@ impl NetworkOptions {
             storage: HoldStorage::Filesystem,
             public: true,
             allow_all_crew: true,
+            front: None,
         }
     }
 }
@@ -326,21 +349,20 @@ impl Network {
     async fn start_at_protocol(&mut self) -> Result<()> {
         let script = self.workspace.network_folder().join("network.mjs");
         let ports = self.options.ports;
-        let mut program = Program::spawn(
-            &self.workspace.node()?,
-            &[
-                script.as_os_str(),
-                "--state".as_ref(),
-                self.options.state.join("network").as_os_str(),
-                "--plc-port".as_ref(),
-                ports.plc.to_string().as_ref(),
-                "--pds-port".as_ref(),
-                ports.pds.to_string().as_ref(),
-                "--accounts".as_ref(),
-                self.options.accounts.join(",").as_ref(),
-            ],
-            &self.log("network"),
-        )?;
+        let mut arguments: Vec<OsString> = vec![script.into()];
+        let mut option = |name: &str, value: OsString| arguments.extend([OsString::from(name), value]);
+        option("--state", self.options.state.join("network").into());
+        option("--plc-port", ports.plc.to_string().into());
+        option("--pds-port", ports.pds.to_string().into());
+        option("--accounts", self.options.accounts.join(",").into());
+        if let Some(front) = &self.options.front {
+            option("--front-host", front.host.clone().into());
+            option("--front-port", front.port.to_string().into());
+            option("--front-to", ports.appview.to_string().into());
+            option("--front-folder", front.folder.clone().into());
+        }
+        let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
+        let mut program = Program::spawn(&self.workspace.node()?, &arguments, &self.log("network"))?;
         let line = program.ready_line(START_TIMEOUT).await?;
         let ready: Ready = serde_json::from_str(&line).context("the PDS printed something unexpected")?;
         self.file.plc = ready.plc;

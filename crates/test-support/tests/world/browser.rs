@@ -119,6 +119,12 @@ impl Browser {
         self.press("Authorize").await;
     }
 
+    /// Which cookies it has for the page it is on.
+    pub(crate) async fn cookie_names(&self) -> Vec<String> {
+        let cookies = self.client.get_all_cookies().await.expect("cookies");
+        cookies.iter().map(|cookie| cookie.name().to_owned()).collect()
+    }
+
     /// Waits for an element.
     async fn element(&self, locator: Locator<'_>) -> Element {
         match self.client.wait().at_most(PATIENCE).for_element(locator).await {

@@ -10,6 +10,7 @@
 
 mod browser;
 mod clients;
+mod confidential;
 mod docker;
 mod kill_points;
 mod reference_tools;

@@ -1,0 +1,95 @@
+//! Behind a name with TLS the registry is a confidential client, and people sign in there just the same.
+
+use std::path::Path;
+use std::process::Command;
+
+use atcr_test_support::network::{Front, Ports};
+use serde_json::Value;
+
+use crate::browser::Browser;
+use crate::{World, succeed};
+
+/// No reserved name: the reference PDS takes no client from one.
+const HOST: &str = "registry.atcr.dev";
+
+/// A certificate for [`HOST`] that is its own authority.
+fn certify(folder: &Path) {
+    succeed(
+        Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+            ])
+            .args(["-days", "2", "-subj", &format!("/CN={HOST}"), "-addext"])
+            .arg(format!("subjectAltName=DNS:{HOST}"))
+            .args(["-keyout", "key.pem", "-out", "cert.pem"])
+            .current_dir(folder),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confidential_client_signs_people_in_behind_tls() {
+    let certificates = tempfile::tempdir().expect("a temporary folder");
+    certify(certificates.path());
+    let front = Front {
+        host: HOST.to_owned(),
+        port: Ports::free().expect("a port").appview,
+        folder: certificates.path().to_owned(),
+    };
+    let url = front.url();
+    let world = World::start_with(|options| options.front = Some(front)).await;
+
+    let http = reqwest::Client::new();
+    let metadata: Value = http
+        .get(format!("{}/oauth-client-metadata.json", world.appview()))
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("metadata");
+    assert_eq!(metadata["client_id"], format!("{url}/oauth-client-metadata.json"));
+    assert_eq!(metadata["token_endpoint_auth_method"], "private_key_jwt");
+
+    let arguments = [
+        format!("--host-resolver-rules=MAP {HOST} 127.0.0.1"),
+        "--ignore-certificate-errors".to_owned(),
+    ];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let browser = Browser::start(&world.folder("browser"), &arguments).await;
+    browser
+        .open(&format!("{url}/auth/oauth/login?return_to=/settings"))
+        .await;
+    browser.fill("handle", "alice.test").await;
+    browser.press("Continue at your server").await;
+    let alice = world.account("alice.test").clone();
+    browser.authorize_at_pds(&alice).await;
+    browser.wait_for("form[action='/auth/logout']").await;
+    assert_eq!(browser.url().await, format!("{url}/settings"));
+    let cookies = browser.cookie_names().await;
+    assert!(
+        cookies.iter().any(|name| name.starts_with("__Host-")),
+        "the session is bound to the host: {cookies:?}"
+    );
+
+    // Written with the tokens that the sign-in gave.
+    let pds = &world.network.file().pds.url;
+    let profile = http
+        .get(format!(
+            "{pds}/xrpc/com.atproto.repo.getRecord?repo={}&collection=io.atcr.sailor.profile&rkey=self",
+            alice.did
+        ))
+        .send()
+        .await
+        .expect("an answer");
+    assert!(
+        profile.status().is_success(),
+        "alice has a profile: {}",
+        profile.status()
+    );
+}
