@@ -44,7 +44,7 @@ async fn a_confidential_client_signs_people_in_behind_tls() {
     let url = front.url();
     let world = World::start_with(|options| options.front = Some(front)).await;
 
-    let http = reqwest::Client::new();
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let metadata: Value = http
         .get(format!("{}/oauth-client-metadata.json", world.appview()))
         .send()
