@@ -3,12 +3,13 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use atcr_test_support::tools::{Workspace, require_network_packages};
+use atcr_test_support::tools::{Workspace, require_commands, require_network_packages};
 
 use crate::progress::{Step, say};
 
 /// Builds the servers and the credential helper in the release profile and installs the local network's packages.
 pub(crate) fn prepare(workspace: &Workspace) -> Result<()> {
+    require_commands(&["cc", "npm"], &mut |line| say(line))?;
     let step = Step::begin("programs (optimised build)");
     build(workspace)?;
     step.done();

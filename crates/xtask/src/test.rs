@@ -25,7 +25,8 @@ pub(crate) struct TestArguments {
 /// Passes everything, in order of speed; the test runner's own summaries come last.
 pub(crate) async fn test(arguments: &TestArguments) -> Result<()> {
     let workspace = Workspace::locate()?;
-    require_commands(&["cc", "git", "tar"], &mut |line| say(line))?;
+    // The appview's build collects its pages' assets with npm.
+    require_commands(&["cc", "git", "tar", "npm"], &mut |line| say(line))?;
     if !arguments.no_lint {
         cargo(&workspace, "formatting", &["fmt", "--all", "--check"])?;
         cargo(
@@ -52,6 +53,7 @@ pub(crate) async fn test(arguments: &TestArguments) -> Result<()> {
             "runc",
             "skopeo",
             "podman",
+            "openssl",
             "chromium",
             "chromedriver",
         ],

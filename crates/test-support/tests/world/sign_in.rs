@@ -10,9 +10,9 @@ use atcr_test_support::network::Part;
 use atcr_test_support::tools::Workspace;
 use serde_json::Value;
 
-use crate::World;
 use crate::browser::Browser;
 use crate::docker::{context, repo_digest};
+use crate::{World, succeed};
 
 /// The helper with a home of its own.
 struct Helper {
@@ -158,6 +158,24 @@ async fn two_people_approve_the_helper_and_docker_pushes_as_each_until_one_is_re
         engine.run(&["rmi", "--force", image]).expect("rmi");
         engine.run(&["pull", image]).expect("pull");
         assert_eq!(repo_digest(&engine, image), pushed);
+    }
+
+    // Other programs read the same file; of a copy, the destination says whose credentials are wanted.
+    for image in &images {
+        let copied = image.replace("app:1", "copy:1");
+        succeed(
+            Command::new("skopeo")
+                .args([
+                    "copy",
+                    "--src-tls-verify=false",
+                    "--dest-tls-verify=false",
+                    "--authfile",
+                ])
+                .arg(engine.config_file())
+                .args([format!("docker://{image}"), format!("docker://{copied}")])
+                .env("HOME", &helper.home)
+                .env("PATH", helper.path()),
+        );
     }
 
     alice.open(&format!("{}/settings", world.appview())).await;
