@@ -16,8 +16,24 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<()> {
     require_network_packages(workspace, &mut |line| say(line))
 }
 
+/// `cargo` as from the user's shell. The variables that the cargo which runs this program has set are taken away: build scripts
+/// of others watch them, and a build from here and one from the shell would take turns in making each other's work anew.
+pub(crate) fn cargo(workspace: &Workspace) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(workspace.root());
+    for (name, _) in std::env::vars_os() {
+        let is_set_by_cargo = name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_"));
+        if is_set_by_cargo {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 fn build(workspace: &Workspace) -> Result<()> {
-    let output = Command::new(env!("CARGO"))
+    let output = cargo(workspace)
         .args([
             "build",
             "--release",
@@ -30,7 +46,6 @@ fn build(workspace: &Workspace) -> Result<()> {
             "-p",
             "atcr-credential-helper",
         ])
-        .current_dir(workspace.root())
         .output()
         .context("cannot start cargo")?;
     if !output.status.success() {

@@ -1,7 +1,5 @@
 //! `test`: every test, after installing what they need.
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result, bail};
 use atcr_test_support::tools::{GoTool, Workspace, require_commands, require_go_tool, suites};
 use clap::Args;
@@ -77,11 +75,10 @@ pub(crate) async fn test(arguments: &TestArguments) -> Result<()> {
         }
     }
 
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = build::cargo(&workspace);
     command
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
         .args(&arguments.filter)
-        .current_dir(workspace.root())
         .env("ATCR_VERSITYGW", gateway)
         .env("ATCR_CRANE", crane)
         .env("ATCR_ORAS", oras)
@@ -101,9 +98,8 @@ pub(crate) async fn test(arguments: &TestArguments) -> Result<()> {
 
 fn cargo(workspace: &Workspace, what: &str, arguments: &[&str]) -> Result<()> {
     let step = Step::begin(what);
-    let output = Command::new(env!("CARGO"))
+    let output = build::cargo(workspace)
         .args(arguments)
-        .current_dir(workspace.root())
         .output()
         .context("cannot start cargo")?;
     if !output.status.success() {
