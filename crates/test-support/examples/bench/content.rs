@@ -23,19 +23,17 @@ impl Layer {
         self.size
     }
 
-    /// Piece `index`: one block of noise with the index in front, so that no two pieces are equal and making them costs the
-    /// measured path no more than a copy.
-    fn piece(self, index: u64, noise: &[u8]) -> Bytes {
-        let length = PIECE.min(self.size - index * PIECE);
-        let mut bytes = noise[..usize::try_from(length).unwrap_or(noise.len())].to_vec();
-        for (byte, mark) in bytes.iter_mut().zip((index ^ (self.seed << 40)).to_le_bytes()) {
-            *byte ^= mark;
-        }
-        bytes.into()
+    /// Piece `index`: its number, so that no two pieces are equal, and noise that all of them share, so that making a piece takes
+    /// nothing away from what is measured.
+    fn piece(self, index: u64, noise: &Bytes) -> [Bytes; 2] {
+        let length = usize::try_from(PIECE.min(self.size - index * PIECE)).unwrap_or(noise.len());
+        let mark = (index ^ (self.seed << 40)).to_le_bytes();
+        let marked = mark.len().min(length);
+        [Bytes::copy_from_slice(&mark[..marked]), noise.slice(marked..length)]
     }
 
     /// Pseudo-random, so that nothing on the way can compress it.
-    fn noise(self) -> Vec<u8> {
+    fn noise(self) -> Bytes {
         let mut state = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut noise = Vec::new();
         while (noise.len() as u64) < PIECE {
@@ -44,12 +42,12 @@ impl Layer {
             state ^= state << 17;
             noise.extend_from_slice(&state.to_le_bytes());
         }
-        noise
+        noise.into()
     }
 
     fn pieces(self) -> impl Iterator<Item = Bytes> {
         let noise = self.noise();
-        (0..self.size.div_ceil(PIECE)).map(move |index| self.piece(index, &noise))
+        (0..self.size.div_ceil(PIECE)).flat_map(move |index| self.piece(index, &noise))
     }
 
     /// `sha256:<hex>`.
@@ -73,6 +71,7 @@ impl Layer {
         let count = length.min(self.size - from).div_ceil(PIECE);
         (first..first + count)
             .flat_map(|index| self.piece(index, &noise))
+            .flatten()
             .collect()
     }
 }

@@ -7,6 +7,7 @@
 mod content;
 mod manifests;
 mod memory;
+mod processor;
 mod throughput;
 
 use std::path::{Path, PathBuf};

@@ -15,6 +15,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::content::Layer;
+use super::processor::ProcessorTime;
 use super::{median, network, pusher, versitygw};
 
 const MIB: u64 = 1024 * 1024;
@@ -24,19 +25,27 @@ const NAME: &str = "alice.test/bench";
 pub(crate) async fn filesystem(workspace: &Workspace, folder: &Path, mib: u64, runs: usize) -> Result<()> {
     let network = network(workspace, folder, HoldStorage::Filesystem).await?;
     let client = pusher(&network, NAME).await?;
-    let (mut raw, mut ours) = (Vec::new(), Vec::new());
+    let (mut raw, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let mut last = None;
+    let before = ProcessorTime::of(&network)?;
     for run in 0..runs {
-        raw.push(dd(folder, mib)?);
         let layer = Layer::new(run as u64 + 1, mib * MIB);
-        ours.push(push(&client, layer).await?);
+        let (first, pushed, second) = (dd(folder, mib)?, push(&client, layer).await?, dd(folder, mib)?);
+        // The disk's speed drifts within seconds: the push is held against the dd before and the dd after it.
+        let around = f64::midpoint(first, second);
+        println!("  push {pushed:.0} MiB/s between dd {first:.0} and {second:.0} MiB/s: {:.2}", pushed / around);
+        ratios.push(pushed / around);
+        raw.extend([first, second]);
+        ours.push(pushed);
         last = Some(layer);
     }
+    let used = ProcessorTime::of(&network)?.since(&before);
     let (raw, ours) = (median(&mut raw)?, median(&mut ours)?);
     println!(
-        "filesystem push: {ours:.0} MiB/s; dd conv=fdatasync: {raw:.0} MiB/s; ratio {:.2}",
-        ours / raw
+        "filesystem push: {ours:.0} MiB/s; dd conv=fdatasync: {raw:.0} MiB/s; median ratio {:.2}",
+        median(&mut ratios)?
     );
+    println!("processor time per GiB pushed: {}", used.per_gib(runs as u64 * mib));
 
     let layer = last.context("no run")?;
     publish(&client, layer).await?;
