@@ -47,6 +47,5 @@ fn used(pid: u32) -> Result<(f64, f64)> {
         let ticks: f64 = fields.get(index).context("a field is missing")?.parse()?;
         Ok(ticks / 100.0)
     };
-    println!("minflt {pid} {:?}", fields.get(7));
     Ok((seconds(11)?, seconds(12)?))
 }
