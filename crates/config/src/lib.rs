@@ -5,12 +5,13 @@
 //! - [`commented_yaml()`]: the example file, its comments taken from the doc comments of the structs
 //! - [`values`]: durations with units, secrets that redact
 //! - [`telemetry`]: tracing subscriber and Prometheus recorder
-//! - [`shutdown`], [`serve`]: signals, drain, listener
+//! - [`shutdown`], [`serve`], [`pieces`]: signals, drain, listener, the bodies it delivers
 
 pub mod commented_yaml;
 pub mod env_name;
 pub mod error;
 pub mod load;
+pub mod pieces;
 mod schema;
 pub mod serve;
 pub mod shutdown;

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use atcr_config::pieces::Piece;
 use atcr_oci::UploadSessionId;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -200,14 +201,16 @@ impl FileWriter {
 
 #[async_trait]
 impl SpoolWriter for FileWriter {
-    async fn append(&mut self, bytes: Bytes) -> io::Result<()> {
+    async fn append(&mut self, piece: Piece) -> io::Result<()> {
         self.settle().await?;
         let mut open = self
             .file
             .take()
             .ok_or_else(|| io::Error::other("the spool file is lost"))?;
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            open.file.write_all(&bytes)?;
+            for frame in piece.frames() {
+                open.file.write_all(frame)?;
+            }
             Ok(open)
         }));
         Ok(())
@@ -218,11 +221,15 @@ impl SpoolWriter for FileWriter {
     }
 }
 
-fn read_piece(mut file: File, left: u64) -> io::Result<(Bytes, File)> {
+fn read_piece(file: File, left: u64) -> io::Result<(Bytes, File)> {
     let want = usize::try_from(left).unwrap_or(usize::MAX).min(READ_BYTES);
-    let mut bytes = BytesMut::zeroed(want);
-    file.read_exact(&mut bytes)?;
-    Ok((bytes.freeze(), file))
+    let mut bytes = Vec::with_capacity(want);
+    let mut limited = file.take(want as u64);
+    limited.read_to_end(&mut bytes)?;
+    if bytes.len() < want {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    }
+    Ok((bytes.into(), limited.into_inner()))
 }
 
 fn absent_is_fine(outcome: io::Result<()>) -> io::Result<()> {
@@ -256,13 +263,16 @@ mod tests {
         let session = UploadSessionId::random();
         let spool = FileSpool::open(directory.path().join("spool")).unwrap();
         let mut writer = spool.append_to(&session, 1, 0).await.unwrap();
-        writer.append(Bytes::from_static(b"kept, ")).await.unwrap();
-        writer.append(Bytes::from_static(b"dropped")).await.unwrap();
+        writer.append(Bytes::from_static(b"kept, ").into()).await.unwrap();
+        writer
+            .append(Bytes::from_static(b"dropped").into())
+            .await
+            .unwrap();
         writer.flush().await.unwrap();
 
         let spool = FileSpool::open(directory.path().join("spool")).unwrap();
         let mut writer = spool.append_to(&session, 1, 6).await.unwrap();
-        writer.append(Bytes::from_static(b"added")).await.unwrap();
+        writer.append(Bytes::from_static(b"added").into()).await.unwrap();
         writer.flush().await.unwrap();
         assert_eq!(contents(&spool, &session, 1, 11).await, b"kept, added");
         assert_eq!(contents(&spool, &session, 1, 4).await, b"kept");

@@ -24,8 +24,9 @@ pub use self::error::{BlobError, SessionsError, Source, StoreError};
 pub(crate) use self::object_key::UPLOADS_PREFIX;
 pub use self::object_key::{InvalidObjectKey, ObjectKey};
 pub use self::ports::{
-    Assembled, DownloadMethod, FinishedUpload, MAX_PART_NUMBER, ObjectBytes, ObjectStat, ObjectStore,
-    PartTag, PartUrl, PresignedUrl, StoreTraits, StoreUpload, Unfinished, UploadSession, UploadSessions,
+    Assembled, DownloadMethod, FinishedUpload, IdleUpload, MAX_PART_NUMBER, ObjectBytes, ObjectStat,
+    ObjectStore, PartTag, PartUrl, PresignedUrl, StoreTraits, StoreUpload, Unfinished, UploadSession,
+    UploadSessions,
 };
 pub use self::sweep::Swept;
 pub use self::upload::{Completed, ContentProof, Initiated};

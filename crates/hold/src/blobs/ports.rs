@@ -138,6 +138,15 @@ pub struct ObjectStat {
 /// The bytes of an object, in pieces of at most a few hundred KiB.
 pub type ObjectBytes = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
 
+/// A session that nobody has used for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdleUpload {
+    /// Its name.
+    pub id: String,
+    /// When it was used last, in milliseconds since 1970.
+    pub last_used_millis: i64,
+}
+
 /// A place that keeps objects and lets clients send and fetch their bytes by signed URL.
 #[async_trait]
 pub trait ObjectStore: fmt::Debug + Send + Sync {
@@ -161,8 +170,8 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
         expires_at: DateTime<Utc>,
     ) -> Result<PartUrl, StoreError>;
 
-    /// Joins the parts, which must be all that were sent, and makes the bytes durable; from then on no part is taken.
-    /// May be repeated.
+    /// Joins the parts, which must be all that were sent, and makes the bytes durable. From then on no part is taken, except that
+    /// a store may take the last one again, which makes what was assembled before unpublishable. May be repeated.
     ///
     /// # Errors
     /// - `UnknownUpload`: discarded, or published before
@@ -273,12 +282,13 @@ pub trait UploadSessions: fmt::Debug + Send + Sync {
     /// Forgets the session, if it is there.
     async fn remove(&self, id: &str) -> Result<(), SessionsError>;
 
-    /// Sessions not used since `before`, oldest first, at most `limit`.
+    /// Names of sessions not used since `before`, oldest first, those behind `after`, at most `limit`.
     async fn idle_since(
         &self,
         before: DateTime<Utc>,
+        after: Option<&IdleUpload>,
         limit: u32,
-    ) -> Result<Vec<UploadSession>, SessionsError>;
+    ) -> Result<Vec<IdleUpload>, SessionsError>;
 
     /// Whether a session that is not finished has its bytes at `key`.
     async fn is_running(&self, key: &ObjectKey) -> Result<bool, SessionsError>;

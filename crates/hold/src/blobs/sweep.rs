@@ -1,6 +1,9 @@
 //! Removing what nobody finished.
 
-use super::{BlobError, BlobService};
+use chrono::{DateTime, Utc};
+
+use super::ports::StoreUpload;
+use super::{BlobError, BlobService, Shared};
 
 /// Rows read at once.
 const BATCH: u32 = 500;
@@ -16,45 +19,87 @@ pub struct Swept {
     pub forgotten: u64,
     /// Uploads that only the store knew of, removed.
     pub leftovers: u64,
+    /// What could not be removed this time.
+    pub failed: u64,
+}
+
+impl Swept {
+    fn leave(&mut self, what: &str, error: &BlobError) {
+        tracing::warn!(
+            error = error as &dyn std::error::Error,
+            "{what} stays until the next sweep"
+        );
+        self.failed += 1;
+    }
+}
+
+/// How an idle upload ended.
+enum Ended {
+    Removed,
+    Forgotten,
+}
+
+impl Shared {
+    /// Ends the session `id` if it is still idle.
+    async fn sweep_session(&self, id: &str, before: DateTime<Utc>) -> Result<Option<Ended>, BlobError> {
+        let _ending = self.endings.lock(id).await;
+        // It may have been used or finished since it was listed.
+        let Some(session) = self.sessions.get(id).await? else {
+            return Ok(None);
+        };
+        if session.last_used_at >= before {
+            return Ok(None);
+        }
+        if session.finished.is_some() {
+            self.sessions.remove(id).await?;
+            return Ok(Some(Ended::Forgotten));
+        }
+        self.forget(&session).await?;
+        Ok(Some(Ended::Removed))
+    }
+
+    async fn sweep_leftover(&self, upload: &StoreUpload) -> Result<bool, BlobError> {
+        if self.sessions.is_running(&upload.key).await? {
+            return Ok(false);
+        }
+        self.store.discard(upload).await?;
+        Ok(true)
+    }
 }
 
 impl BlobService {
     /// Removes uploads that nobody has touched for 24 hours, forgets the finished ones of that age, and removes what the
     /// store holds without the hold knowing of it (a crash between the two), if it is as old.
     ///
+    /// What cannot be removed is logged, counted and left for the next sweep; it does not keep the rest.
+    ///
     /// # Errors
-    /// `Store`, `Sessions`: the rest is left for the next sweep.
+    /// `Store`, `Sessions`: nothing could be listed.
     pub async fn sweep_expired(&self) -> Result<Swept, BlobError> {
         let shared = &*self.shared;
         let before = shared.clock.now() - shared.options.idle_limit;
         let mut swept = Swept::default();
+        let mut after = None;
         loop {
-            let idle = shared.sessions.idle_since(before, BATCH).await?;
-            if idle.is_empty() {
-                break;
-            }
-            for session in idle {
-                let _ending = shared.endings.lock(&session.id).await;
-                // It may have been used or finished since it was listed.
-                let Some(session) = shared.sessions.get(&session.id).await? else {
-                    continue;
-                };
-                if session.last_used_at >= before {
-                    continue;
-                }
-                if session.finished.is_some() {
-                    shared.sessions.remove(&session.id).await?;
-                    swept.forgotten += 1;
-                } else {
-                    shared.forget(&session).await?;
-                    swept.uploads += 1;
+            let idle = shared.sessions.idle_since(before, after.as_ref(), BATCH).await?;
+            let Some(last) = idle.last() else { break };
+            after = Some(last.clone());
+            for upload in &idle {
+                match shared.sweep_session(&upload.id, before).await {
+                    Ok(Some(Ended::Removed)) => swept.uploads += 1,
+                    Ok(Some(Ended::Forgotten)) => swept.forgotten += 1,
+                    Ok(None) => {}
+                    Err(error) => swept.leave("an idle upload", &error),
                 }
             }
         }
         for leftover in shared.store.list_unfinished(MAX_LEFTOVERS).await? {
-            if leftover.since < before && !shared.sessions.is_running(&leftover.upload.key).await? {
-                shared.store.discard(&leftover.upload).await?;
-                swept.leftovers += 1;
+            if leftover.since >= before {
+                continue;
+            }
+            match shared.sweep_leftover(&leftover.upload).await {
+                Ok(removed) => swept.leftovers += u64::from(removed),
+                Err(error) => swept.leave("what is left of an upload", &error),
             }
         }
         if swept != Swept::default() {

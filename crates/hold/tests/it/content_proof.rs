@@ -14,12 +14,34 @@ use crate::harness::identities::Account;
 use crate::harness::{Answer, Setup, TestHold};
 use crate::object_store::servers::{ACCESS_KEY, BUCKET, SECRET_KEY, Serving, s3s_router};
 
-/// Uploads `bytes` and completes them as `digest`, with a proof that `appview` signs.
+/// A statement: who signs it, and what it says.
+#[derive(Clone, Copy)]
+struct Statement<'a> {
+    appview: &'a Account,
+    size: u64,
+    /// About another upload than the one it is sent with.
+    about_another_upload: bool,
+    /// About another digest.
+    of: Option<&'a Digest>,
+}
+
+impl<'a> Statement<'a> {
+    fn by(appview: &'a Account, size: u64) -> Self {
+        Self {
+            appview,
+            size,
+            about_another_upload: false,
+            of: None,
+        }
+    }
+}
+
+/// Uploads `bytes` and completes them as `digest`, with a statement about them.
 async fn complete(
     hold: &TestHold,
     bytes: &[u8],
     digest: &Digest,
-    appview: Option<(&Account, u64)>,
+    statement: Option<Statement<'_>>,
 ) -> Answer {
     let mut input = hold.send_blob(&hold.captain, bytes).await;
     input["digest"] = json!(digest);
@@ -27,12 +49,18 @@ async fn complete(
         .request(Method::POST, "/xrpc/io.atcr.hold.completeUpload")
         .bearer_auth(hold.token(&hold.captain))
         .json(&input);
-    if let Some((appview, size)) = appview {
+    if let Some(statement) = statement {
+        let appview = statement.appview;
         let signer = AppViewTokenSigner::new(appview.key(), appview.did.clone()).expect("a P-256 key");
+        let upload_id = if statement.about_another_upload {
+            hold.send_blob(&hold.captain, bytes).await["uploadId"].clone()
+        } else {
+            input["uploadId"].clone()
+        };
         let proof = ContentProof {
-            upload_id: input["uploadId"].as_str().expect("an id").to_owned(),
-            digest: digest.to_string(),
-            size,
+            upload_id: upload_id.as_str().expect("an id").to_owned(),
+            digest: statement.of.unwrap_or(digest).to_string(),
+            size: statement.size,
         };
         let token = signer
             .sign(hold.did(), &hold.captain.did, Some(proof), hold.clock.now())
@@ -65,10 +93,24 @@ async fn only_the_trusted_appview_saves_the_hold_from_reading_the_bytes() {
     let lie = |seed: &str| Digest::of(Algorithm::Sha256, seed.as_bytes());
     let rows = [
         ("nobody vouches", None),
-        ("a stranger vouches", Some((&rival, 5))),
+        ("a stranger vouches", Some(Statement::by(&rival, 5))),
         (
             "the trusted AppView vouches for another size",
-            Some((&hold.appview, 6)),
+            Some(Statement::by(&hold.appview, 6)),
+        ),
+        (
+            "the trusted AppView vouched for another upload",
+            Some(Statement {
+                about_another_upload: true,
+                ..Statement::by(&hold.appview, 5)
+            }),
+        ),
+        (
+            "the trusted AppView vouched for another digest",
+            Some(Statement {
+                of: Some(&honest),
+                ..Statement::by(&hold.appview, 5)
+            }),
         ),
     ];
     for (who, proof) in rows {
@@ -83,9 +125,14 @@ async fn only_the_trusted_appview_saves_the_hold_from_reading_the_bytes() {
         assert_eq!(Answer::of(blob).await.error(), (404, "BlobNotFound"), "{who}");
     }
     // The one whose word is taken; that its word is all there is shows in that it can be wrong.
-    complete(&hold, b"bytes", &lie("trusted"), Some((&hold.appview, 5)))
-        .await
-        .ok();
+    complete(
+        &hold,
+        b"bytes",
+        &lie("trusted"),
+        Some(Statement::by(&hold.appview, 5)),
+    )
+    .await
+    .ok();
 
     let url = Answer::of(
         hold.get(&format!("/xrpc/com.atproto.sync.getBlob?cid={honest}&method=GET"))

@@ -33,10 +33,11 @@ impl CallError {
         }
     }
 
-    /// Whether the same call may succeed a moment later.
+    /// Whether the same call may succeed a moment later. A hold that let the time for an answer pass is not asked twice within one
+    /// request: the client has waited long enough.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Hold(error) if error.is_transient())
+        matches!(self, Self::Hold(error) if error.is_transient() && !matches!(error, HoldError::TimedOut))
     }
 }
 

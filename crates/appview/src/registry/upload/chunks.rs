@@ -1,12 +1,10 @@
-//! The body of a request as pieces worth working on.
-//!
-//! A connection delivers frames of a few KiB; hashing, hand-overs between tasks and writes cost less in large pieces. A
-//! client that stops sending is given up after the idle time.
+//! The body of a request as pieces worth working on. A client that stops sending is given up after the idle time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use atcr_config::pieces::{Gather, Piece};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use crate::registry::blob::ports::ByteStream;
@@ -67,32 +65,16 @@ impl ChunkReader {
     }
 
     /// The next piece, never empty; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyFault> {
-        let mut first: Option<Bytes> = None;
-        let mut collected: Option<BytesMut> = None;
-        while !self.ended {
-            let frame = self.frame().await.inspect_err(|_| self.ended = true)?;
-            match frame {
+    pub async fn next(&mut self) -> Result<Option<Piece>, BodyFault> {
+        let mut gather = Gather::default();
+        while !self.ended && gather.len() < PIECE_BYTES {
+            match self.frame().await.inspect_err(|_| self.ended = true)? {
+                Some(frame) => gather.push(frame),
                 None => self.ended = true,
-                Some(frame) => match (&mut collected, first.take()) {
-                    (Some(collected), _) => collected.extend_from_slice(&frame),
-                    (None, Some(before)) => {
-                        let mut buffer = BytesMut::with_capacity(PIECE_BYTES + frame.len());
-                        buffer.extend_from_slice(&before);
-                        buffer.extend_from_slice(&frame);
-                        collected = Some(buffer);
-                    }
-                    (None, None) => first = Some(frame),
-                },
-            }
-            let have = collected.as_ref().map_or(0, BytesMut::len) + first.as_ref().map_or(0, Bytes::len);
-            if have >= PIECE_BYTES {
-                break;
             }
         }
-        let piece = collected.map(BytesMut::freeze).or(first);
-        self.received += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        Ok(piece)
+        self.received += gather.len() as u64;
+        Ok((!gather.is_empty()).then(|| gather.take()))
     }
 
     /// Reads and drops up to `limit` bytes within [`DRAIN_TIME`], so that a client that is still sending gets to see the answer.
@@ -142,10 +124,10 @@ mod tests {
     async fn small_frames_become_large_pieces_and_nothing_is_lost() {
         let frames = (0..100_u8).map(|n| Ok(Bytes::from(vec![n; 10_000]))).collect();
         let mut reader = reader(frames);
-        let mut all = Vec::new();
+        let mut all = Vec::<u8>::new();
         let mut pieces = 0;
         while let Some(piece) = reader.next().await.unwrap() {
-            all.extend_from_slice(&piece);
+            all.extend(piece.frames().flatten());
             pieces += 1;
         }
         let sent: Vec<u8> = (0..100_u8).flat_map(|n| vec![n; 10_000]).collect();

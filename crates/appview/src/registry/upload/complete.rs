@@ -1,17 +1,44 @@
 //! The end of an upload: the digest decides.
 
-use atcr_oci::Digest;
+use std::time::Duration;
+
+use atcr_atproto::syntax::Did;
+use atcr_oci::{Digest, RepositoryName, UploadSessionId};
 
 use super::chunks::ChunkReader;
 use super::session::{RemoteUpload, UploadSession};
 use super::transfer::Transfer;
 use super::{DRAIN_BYTES, StoredBlob, UploadBody, Uploads, check_range, check_received};
+use crate::registry::access::{Granted, Push};
 use crate::registry::blob::hold_access::CallError;
 use crate::registry::blob::ports::HoldError;
 use crate::registry::error::RegistryError;
 
 /// How often completion is asked for when the answer is lost: asking again is harmless.
 const ATTEMPTS: u32 = 2;
+
+/// How long finished sessions are remembered, and how many at once.
+const REMEMBER_FINISHED: Duration = Duration::from_mins(15);
+const REMEMBERED_FINISHED: u64 = 10_000;
+
+/// What came of a session that is over.
+#[derive(Clone, Debug)]
+pub(super) struct Finished {
+    did: Did,
+    repository: RepositoryName,
+    blob: StoredBlob,
+}
+
+/// Sessions that were finished a short while ago.
+pub(super) type FinishedSessions = moka::sync::Cache<UploadSessionId, Finished>;
+
+pub(super) fn finished_sessions() -> FinishedSessions {
+    let sessions = moka::sync::Cache::builder();
+    sessions
+        .max_capacity(REMEMBERED_FINISHED)
+        .time_to_live(REMEMBER_FINISHED)
+        .build()
+}
 
 impl Uploads {
     /// Takes in what is left and completes the upload. On failure the session stands where it stood before, except that a digest
@@ -33,6 +60,12 @@ impl Uploads {
         };
         if let Err(error) = taken.and_then(|()| check_received(&reader, body.len, body.range)) {
             reader.drain(DRAIN_BYTES).await;
+            // The answer to an earlier request may have been lost after the hold had completed the upload.
+            if matches!(error, RegistryError::UploadUnknown { .. })
+                && let Some(size) = self.stored_size(&transfer.session, digest).await
+            {
+                return Ok(self.stored(&transfer.session, digest, size));
+            }
             return Err(self.after_failure(&transfer.session, error).await);
         }
         let verified = match transfer.session.hash.digest(digest.algorithm()) {
@@ -47,7 +80,7 @@ impl Uploads {
         };
         let size = transfer.session.offset;
         if let Err(error) = transfer.flush(whole.then_some(size)).await {
-            // The answer to an earlier request may have been lost after the hold had completed the upload.
+            // As above.
             let lost = matches!(error, RegistryError::UploadUnknown { .. });
             if !(lost && self.is_stored(&transfer.session, digest).await) {
                 return Err(self.after_failure(&transfer.session, error).await);
@@ -55,12 +88,40 @@ impl Uploads {
         } else if let Err(error) = self.complete_at_hold(&transfer.session, digest, verified).await {
             return Err(self.after_failure(&transfer.session, error).await);
         }
-        self.blobs
-            .remember(&transfer.session.hold, &transfer.session.did, digest, size);
-        Ok(StoredBlob {
+        Ok(self.stored(&transfer.session, digest, size))
+    }
+
+    /// Remembers that the hold has the blob, and that this session led to it.
+    fn stored(&self, session: &UploadSession, digest: &Digest, size: u64) -> StoredBlob {
+        self.blobs.remember(&session.hold, &session.did, digest, size);
+        let blob = StoredBlob {
             digest: digest.clone(),
             size,
-        })
+        };
+        self.finished.insert(
+            session.id.clone(),
+            Finished {
+                did: session.did.clone(),
+                repository: session.repository.clone(),
+                blob: blob.clone(),
+            },
+        );
+        blob
+    }
+
+    /// What came of the session `id` if it was finished a short while ago, by the same user and under the same digest: its client
+    /// may not have got the answer.
+    pub(super) fn find_finished(
+        &self,
+        grant: &Granted<Push>,
+        id: &UploadSessionId,
+        digest: &Digest,
+    ) -> Option<StoredBlob> {
+        let finished = self.finished.get(id)?;
+        let is_same = grant.principal().did() == Some(&finished.did)
+            && grant.context().name == finished.repository
+            && *digest == finished.blob.digest;
+        is_same.then_some(finished.blob)
     }
 
     async fn complete_at_hold(
@@ -133,6 +194,11 @@ impl Uploads {
 
     /// Whether the hold has the blob of this session already. A hold that cannot say does not have it.
     async fn is_stored(&self, session: &UploadSession, digest: &Digest) -> bool {
+        self.stored_size(session, digest).await == Some(session.offset)
+    }
+
+    /// The size of the blob in the session's hold, if it is there.
+    async fn stored_size(&self, session: &UploadSession, digest: &Digest) -> Option<u64> {
         let hold = &session.hold;
         let size = self
             .access
@@ -140,6 +206,6 @@ impl Uploads {
                 self.gateway.stat(hold, &session.did, digest, Some(&token)).await
             })
             .await;
-        matches!(size, Ok(Some(size)) if size == session.offset)
+        size.ok().flatten()
     }
 }

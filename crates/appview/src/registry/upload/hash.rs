@@ -1,8 +1,9 @@
-//! The digest of an upload, computed while the bytes pass.
+//! The digest of an upload, computed while the bytes pass, unless the hold's store hashes what it stores.
 //!
 //! A client need not say before the end which algorithm it uses, so both are computed at first. Clients that use SHA-512 for
 //! large blobs say so when they start; beyond [`UNDECLARED_SHA512_BYTES`] an undeclared upload goes on with SHA-256 alone.
 
+use atcr_config::pieces::Piece;
 use atcr_oci::{Algorithm, Digest, DigestHasher};
 
 /// Up to here both digests are computed when the client has not named one. SHA-512 of as much costs some 15 ms.
@@ -31,8 +32,21 @@ impl UploadHash {
         }
     }
 
+    /// Computes nothing: the hold does.
+    #[must_use]
+    pub fn left_to_the_hold() -> Self {
+        Self {
+            sha256: None,
+            sha512: None,
+        }
+    }
+
     /// Takes in the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, piece: &Piece) {
+        piece.frames().for_each(|frame| self.update_frame(frame));
+    }
+
+    fn update_frame(&mut self, bytes: &[u8]) {
         if let Some(hasher) = &mut self.sha256 {
             hasher.update(bytes);
             if hasher.len() > UNDECLARED_SHA512_BYTES {
@@ -96,9 +110,9 @@ mod tests {
     #[test]
     fn a_restored_hash_goes_on_where_it_stopped() {
         let mut hash = UploadHash::new(None);
-        hash.update(b"the first half, ");
+        hash.update_frame(b"the first half, ");
         let mut hash = UploadHash::restore(&hash.save()).unwrap();
-        hash.update(b"the second half");
+        hash.update_frame(b"the second half");
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             let whole = Digest::of(algorithm, b"the first half, the second half");
             assert_eq!(hash.digest(algorithm), Some(whole));
@@ -108,7 +122,7 @@ mod tests {
     #[test]
     fn a_declared_algorithm_is_the_only_one_computed() {
         let mut hash = UploadHash::new(Some(Algorithm::Sha512));
-        hash.update(b"bytes");
+        hash.update_frame(b"bytes");
         assert_eq!(
             hash.digest(Algorithm::Sha512),
             Some(Digest::of(Algorithm::Sha512, b"bytes"))
@@ -121,7 +135,7 @@ mod tests {
         let mut hash = UploadHash::new(None);
         let megabyte = vec![7_u8; 1024 * 1024];
         for _ in 0..9 {
-            hash.update(&megabyte);
+            hash.update_frame(&megabyte);
         }
         assert!(hash.digest(Algorithm::Sha256).is_some());
         assert_eq!(hash.digest(Algorithm::Sha512), None);

@@ -33,6 +33,7 @@ use atcr_auth::principal::Principal;
 use atcr_oci::{Algorithm, Digest, UploadSessionId};
 
 use self::chunks::ChunkReader;
+use self::complete::FinishedSessions;
 use self::guard::{SessionGuard, SessionGuards};
 use self::ports::{ContentProofs, Spool, UploadSessions};
 use self::session::{SESSION_LIFE, UploadSession};
@@ -120,6 +121,7 @@ pub struct Uploads {
     body_idle: Duration,
     guards: SessionGuards,
     stores: moka::sync::Cache<Did, StoreTraits>,
+    finished: FinishedSessions,
     /// Random name of this run of the program.
     run: i64,
 }
@@ -145,6 +147,7 @@ impl Uploads {
                 .max_capacity(REMEMBERED_STORES)
                 .time_to_live(REMEMBER_STORE)
                 .build(),
+            finished: complete::finished_sessions(),
             run: rand::random(),
         }
     }
@@ -271,7 +274,12 @@ impl Uploads {
         digest: &Digest,
         body: UploadBody,
     ) -> Result<StoredBlob, RegistryError> {
-        let (session, _guard) = self.resume(grant, id).await?;
+        let (session, _guard) = match self.resume(grant, id).await {
+            Err(unknown @ RegistryError::UploadUnknown { .. }) => {
+                return self.find_finished(grant, id, digest).ok_or(unknown);
+            }
+            resumed => resumed?,
+        };
         let stored = self
             .finish(&mut Transfer::new(self, session, true), digest, body)
             .await?;

@@ -5,8 +5,8 @@ use std::io;
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
+use atcr_config::pieces::Piece;
 use atcr_oci::{Digest, UploadSessionId};
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
@@ -69,8 +69,8 @@ pub trait Spool: Send + Sync {
 /// Appends to one part of the spool.
 #[async_trait]
 pub trait SpoolWriter: Send {
-    /// Appends `bytes`. May return before they are written: an error then comes out of the next call.
-    async fn append(&mut self, bytes: Bytes) -> io::Result<()>;
+    /// Appends `piece`. May return before it is written: an error then comes out of the next call.
+    async fn append(&mut self, piece: Piece) -> io::Result<()>;
 
     /// Returns once everything appended can be read.
     async fn flush(&mut self) -> io::Result<()>;

@@ -3,19 +3,21 @@
 //! Works on a copy of the session: only when everything has arrived does [`super::Uploads`] make that copy the session's state.
 //! Two ways lead to a store:
 //!
-//! - a **streaming** store takes the request's body as one part, as it comes;
+//! - a **streaming** store takes the request's body as one part, as it comes, as long as requests do not use up the numbers of
+//!   parts;
 //! - any **other** wants parts of known length and a minimum size. The bytes go to the spool, full parts are sent while the
 //!   next one fills, and what is less than a part stays in the spool until more comes or the upload is finished.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use atcr_config::pieces::Piece;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::Uploads;
 use super::chunks::ChunkReader;
 use super::feed::{Closed, feed};
+use super::hash::UploadHash;
 use super::part_sender::PartSender;
 use super::ports::SpoolWriter;
 use super::schedule::{MAX_BLOB_BYTES, MAX_PARTS, PartSchedule};
@@ -25,6 +27,10 @@ use crate::registry::error::RegistryError;
 
 /// Full parts on their way at once, besides the one that fills.
 const PARTS_IN_FLIGHT: usize = 2;
+
+/// Parts that a streaming store takes as the requests bring them. A client that sends a large blob in small chunks would run out
+/// of part numbers; beyond this its chunks fill parts of the schedule, which needs 9,600 of them for the largest blob.
+const STREAMED_PARTS: usize = 300;
 
 /// One request's work on a session.
 pub(super) struct Transfer<'a> {
@@ -69,17 +75,24 @@ impl<'a> Transfer<'a> {
         if self.session.remote.is_none() && !wants_parts {
             self.begin(size).await?;
         }
-        if self
-            .session
-            .remote
-            .as_ref()
-            .is_some_and(|remote| remote.traits.streaming)
-        {
+        if self.takes_as_it_comes(len) {
             self.send_tail().await?;
             self.stream_in(first, reader, len).await
         } else {
             self.spool_in(first, reader, size).await
         }
+    }
+
+    /// Whether a body of `len` bytes goes to the store as one part while it arrives.
+    fn takes_as_it_comes(&self, len: Option<u64>) -> bool {
+        let streaming = self
+            .session
+            .remote
+            .as_ref()
+            .is_some_and(|remote| remote.traits.streaming);
+        streaming
+            && (self.session.parts.len() < STREAMED_PARTS
+                || len.is_some_and(|len| len >= self.part_len(self.session.stored())))
     }
 
     /// Sends what is left in the spool, and an empty part for an empty blob: no store completes an upload without parts.
@@ -110,6 +123,10 @@ impl<'a> Transfer<'a> {
             .await
             .map_err(|error| error.at(hold))?;
         uploads.stores.insert(hold.did.clone(), begun.traits);
+        if begun.traits.hashes && self.session.offset == 0 {
+            self.session.hash = UploadHash::left_to_the_hold();
+            self.session.tail_hash = UploadHash::left_to_the_hold();
+        }
         let remote = RemoteUpload {
             id: begun.upload_id,
             traits: begun.traits,
@@ -137,7 +154,7 @@ impl<'a> Transfer<'a> {
 
     async fn stream_in(
         &mut self,
-        first: Bytes,
+        first: Piece,
         reader: &mut ChunkReader,
         len: Option<u64>,
     ) -> Result<(), RegistryError> {
@@ -161,11 +178,11 @@ impl<'a> Transfer<'a> {
             let pump = async {
                 let mut piece = Some(first);
                 let mut given = 0;
-                while let Some(bytes) = piece {
-                    given += bytes.len() as u64;
-                    room = room.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
-                    hash.update(&bytes);
-                    if let Err(Closed) = feed.give(bytes).await {
+                while let Some(next) = piece {
+                    given += next.len() as u64;
+                    room = room.checked_sub(next.len() as u64).ok_or_else(too_large)?;
+                    hash.update(&next);
+                    if let Err(Closed) = feed.give(next).await {
                         return Ok(false);
                     }
                     piece = reader.next().await?;
@@ -205,7 +222,7 @@ impl<'a> Transfer<'a> {
 
     async fn spool_in(
         &mut self,
-        first: Bytes,
+        first: Piece,
         reader: &mut ChunkReader,
         size: Option<u64>,
     ) -> Result<(), RegistryError> {
@@ -223,10 +240,10 @@ impl<'a> Transfer<'a> {
         };
         let mut target_len = self.part_len(filling.start);
         let mut piece = Some(first);
-        while let Some(mut bytes) = piece {
-            while !bytes.is_empty() {
+        while let Some(mut rest) = piece {
+            while !rest.is_empty() {
                 let room = usize::try_from(target_len.saturating_sub(filling.len)).unwrap_or(usize::MAX);
-                let taken = bytes.split_to(bytes.len().min(room));
+                let taken = rest.split_to(room);
                 if !taken.is_empty() {
                     self.session.offset += taken.len() as u64;
                     if self.session.offset > MAX_BLOB_BYTES {
@@ -335,9 +352,9 @@ impl Filling {
         &mut self,
         uploads: &Uploads,
         session: &UploadSession,
-        bytes: Bytes,
+        piece: Piece,
     ) -> Result<(), RegistryError> {
-        let len = bytes.len() as u64;
+        let len = piece.len() as u64;
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => none.insert(
@@ -347,7 +364,7 @@ impl Filling {
                     .await?,
             ),
         };
-        writer.append(bytes).await?;
+        writer.append(piece).await?;
         self.len += len;
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! One part from a request's body to its place in the upload's file.
 //!
-//! Small frames are gathered into one large piece while the piece before it is hashed and written on a blocking thread: two
+//! Frames are gathered into a piece while the piece before it is hashed on one blocking thread and written on another: two
 //! pieces per upload, whatever its size.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
+use atcr_config::pieces::{Gather, Piece};
 use atcr_oci::DigestHasher;
 use axum::body::Body;
 use http_body_util::BodyExt as _;
@@ -17,8 +19,8 @@ use super::failed;
 use super::upload::{Claim, Held, PartRefusal, Uploads};
 use crate::blobs::StoreError;
 
-/// Bytes handed to a blocking thread at once.
-const PIECE: usize = 512 * 1024;
+/// Bytes handed to blocking threads at once.
+const PIECE_BYTES: usize = 512 * 1024;
 const ACTION: &str = "write a part";
 
 /// Why a part was not stored. The upload stands where it stood before the part.
@@ -52,19 +54,21 @@ pub(super) async fn receive(
         () = claim.superseded() => return Err(PartError::Superseded),
         held = uploads.hold(upload, &claim) => held?,
     };
-    let mut pipeline = Pipeline::Idle(PartWriter::begin(held, part_number).await?, Vec::new());
-    let mut gathered = Vec::new();
-    while let Some(mut data) = next_data(&mut body, &claim).await? {
-        while !data.is_empty() {
-            let room = PIECE - gathered.len();
-            gathered.extend_from_slice(&data.split_to(room.min(data.len())));
-            if gathered.len() == PIECE {
-                pipeline = pipeline.write(&mut gathered).await?;
-            }
+    let mut pipeline = Pipeline::Idle(PartWriter::begin(held, part_number).await?);
+    let mut gather = Gather::default();
+    while let Some(data) = next_data(&mut body, &claim).await? {
+        gather.push(data);
+        if gather.len() >= PIECE_BYTES {
+            pipeline = pipeline.take_in(gather.take()).await?;
         }
     }
-    let (writer, _) = pipeline.idle().await?;
-    writer.finish(gathered).await
+    pipeline
+        .take_in(gather.take())
+        .await?
+        .idle()
+        .await?
+        .finish()
+        .await
 }
 
 async fn next_data(body: &mut Body, claim: &Claim) -> Result<Option<bytes::Bytes>, PartError> {
@@ -87,67 +91,92 @@ async fn next_data(body: &mut Body, claim: &Claim) -> Result<Option<bytes::Bytes
     }
 }
 
-/// The writer and the buffer it has finished with, or its work under way.
+/// The writer, or its work on a piece under way.
 enum Pipeline {
-    Idle(Box<PartWriter>, Vec<u8>),
-    Busy(JoinHandle<io::Result<(Box<PartWriter>, Vec<u8>)>>),
+    Idle(PartWriter),
+    Busy {
+        writing: JoinHandle<io::Result<Held>>,
+        hashing: JoinHandle<io::Result<DigestHasher>>,
+        unnoted: u64,
+    },
 }
 
 impl Pipeline {
-    /// Begins to write `gathered`, and leaves an empty buffer in its place.
-    async fn write(self, gathered: &mut Vec<u8>) -> Result<Self, StoreError> {
-        let (mut writer, spare) = self.idle().await?;
+    /// Begins to hash and write `piece` when the one before it is done.
+    async fn take_in(self, piece: Piece) -> Result<Self, StoreError> {
+        let mut writer = self.idle().await?;
+        if piece.is_empty() {
+            return Ok(Self::Idle(writer));
+        }
         writer.note_written().await?;
-        let mut full = std::mem::replace(gathered, spare);
-        gathered.reserve_exact(PIECE);
-        Ok(Self::Busy(tokio::task::spawn_blocking(move || {
-            writer.write(&full)?;
-            full.clear();
-            Ok((writer, full))
-        })))
+        let PartWriter { held, mut hasher, .. } = writer;
+        let (piece, at) = (Arc::new(piece), hasher.len());
+        let unnoted = piece.len() as u64;
+        let to_hash = piece.clone();
+        Ok(Self::Busy {
+            writing: tokio::task::spawn_blocking(move || {
+                write_at(&held, &piece, at)?;
+                Ok(held)
+            }),
+            hashing: tokio::task::spawn_blocking(move || {
+                to_hash.frames().for_each(|frame| hasher.update(frame));
+                Ok(hasher)
+            }),
+            unnoted,
+        })
     }
 
-    async fn idle(self) -> Result<(Box<PartWriter>, Vec<u8>), StoreError> {
+    async fn idle(self) -> Result<PartWriter, StoreError> {
         match self {
-            Self::Idle(writer, spare) => Ok((writer, spare)),
-            Self::Busy(task) => finished(task).await,
+            Self::Idle(writer) => Ok(writer),
+            Self::Busy {
+                writing,
+                hashing,
+                unnoted,
+            } => Ok(PartWriter {
+                held: finished(writing).await?,
+                hasher: finished(hashing).await?,
+                unnoted,
+            }),
         }
     }
+}
+
+/// Blocks.
+fn write_at(held: &Held, piece: &Piece, mut at: u64) -> io::Result<()> {
+    for frame in piece.frames() {
+        held.file.write_all_at(frame, at)?;
+        at += frame.len() as u64;
+    }
+    Ok(())
 }
 
 /// Writes one part. Holds the upload's lock, wherever it is moved: a write that outlives its request cannot touch what a
 /// later request writes.
 struct PartWriter {
     held: Held,
+    /// Of everything up to where the next byte goes.
     hasher: DigestHasher,
     unnoted: u64,
 }
 
 impl PartWriter {
-    async fn begin(mut held: Held, part_number: u32) -> Result<Box<Self>, PartError> {
+    async fn begin(mut held: Held, part_number: u32) -> Result<Self, PartError> {
         let begun = tokio::task::spawn_blocking(move || {
             let hasher = held.begin_part(part_number)?;
             Ok((held, hasher))
         });
         match finished(begun).await? {
-            (held, Ok(hasher)) => Ok(Box::new(Self {
+            (held, Ok(hasher)) => Ok(Self {
                 held,
                 hasher,
                 unnoted: 0,
-            })),
+            }),
             (_, Err(PartRefusal::OutOfOrder { sent, expected })) => {
                 Err(PartError::OutOfOrder { sent, expected })
             }
             (_, Err(PartRefusal::Sealed)) => Err(PartError::Sealed),
         }
-    }
-
-    /// Blocks.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.held.file.write_all_at(bytes, self.hasher.len())?;
-        self.hasher.update(bytes);
-        self.unnoted += bytes.len() as u64;
-        Ok(())
     }
 
     async fn note_written(&mut self) -> Result<(), StoreError> {
@@ -160,12 +189,10 @@ impl PartWriter {
         Ok(())
     }
 
-    async fn finish(mut self, rest: Vec<u8>) -> Result<String, PartError> {
+    async fn finish(mut self) -> Result<String, PartError> {
         self.note_written().await?;
-        let task = tokio::task::spawn_blocking(move || {
-            self.write(&rest)?;
-            self.held.finish_part(self.hasher)
-        });
+        let Self { mut held, hasher, .. } = self;
+        let task = tokio::task::spawn_blocking(move || held.finish_part(hasher));
         Ok(finished(task).await?)
     }
 }

@@ -191,14 +191,17 @@ impl ObjectStore for FilesystemStore {
     async fn publish(
         &self,
         upload: &StoreUpload,
-        _assembled: &Assembled,
+        assembled: &Assembled,
         key: &ObjectKey,
     ) -> Result<(), StoreError> {
         let uuid = upload_uuid(&upload.key)?;
         let (shared, key) = (self.shared.clone(), key.clone());
+        let ending = Ending::Publish {
+            seal: assembled.version.as_deref(),
+        };
         self.shared
             .uploads
-            .end(uuid, Ending::Publish, move |data| shared.publish(data, &key))
+            .end(uuid, ending, move |data| shared.publish(data, &key))
             .await
     }
 

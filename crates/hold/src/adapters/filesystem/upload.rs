@@ -55,8 +55,8 @@ pub(super) struct RunningUpload {
     before_last: Option<DigestHasher>,
     /// The hash states and the file belong together.
     trusted: bool,
-    /// Assembled: no part is taken any more.
-    sealed: bool,
+    /// Assembled: names the bytes as they were then. Only the last part may still be sent again, which breaks the seal.
+    seal: Option<Uuid>,
     writeback: Writeback,
 }
 
@@ -129,7 +129,7 @@ impl Uploads {
         let claim = self.claim_all(upload);
         let mut held = self.hold(upload, &claim).await?;
         held.check(tags)?;
-        held.sealed = true;
+        let seal = *held.seal.get_or_insert_with(Uuid::new_v4);
         let written_back = held.writeback.wait().await;
         blocking(action, move || {
             let size = held.end();
@@ -148,24 +148,31 @@ impl Uploads {
             Ok(Assembled {
                 size,
                 digest,
-                version: None,
+                version: Some(seal.to_string()),
             })
         })
         .await
     }
 
-    /// Ends the upload: hands its file to `take`, which may move it away, and removes the rest.
+    /// Ends the upload: hands its file to `take`, which may move it away, and removes the rest. Bytes are published only under the
+    /// seal that they were assembled with.
     pub(super) async fn end(
         &self,
         upload: Uuid,
-        ending: Ending,
+        ending: Ending<'_>,
         take: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
     ) -> Result<(), StoreError> {
         let action = ending.action();
         let claim = self.claim_all(upload);
         let folder = self.upload_dir(upload);
         let mut lock = claim.slot.state.clone().lock_owned().await;
-        if ending == Ending::Publish && !lock.as_ref().is_some_and(|running| running.sealed) {
+        let seal = lock
+            .as_ref()
+            .and_then(|running| running.seal)
+            .map(|seal| seal.to_string());
+        if let Ending::Publish { seal: wanted } = ending
+            && (seal.is_none() || seal.as_deref() != wanted)
+        {
             return Err(StoreError::UnknownUpload);
         }
         let outcome = blocking(action, move || {
@@ -234,7 +241,7 @@ impl Slot {
             return true;
         }
         match self.state.try_lock() {
-            Ok(state) => state.as_ref().is_some_and(|running| running.sealed),
+            Ok(state) => state.as_ref().is_some_and(|running| running.seal.is_some()),
             Err(_) => true,
         }
     }
@@ -242,17 +249,20 @@ impl Slot {
 
 /// How an upload ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// Its bytes become an object.
-    Publish,
+pub(super) enum Ending<'a> {
+    /// Its bytes, as they were assembled under this seal, become an object.
+    Publish {
+        /// [`Assembled::version`].
+        seal: Option<&'a str>,
+    },
     /// Its bytes go.
     Discard,
 }
 
-impl Ending {
+impl Ending<'_> {
     fn action(self) -> &'static str {
         match self {
-            Self::Publish => "publish an upload",
+            Self::Publish { .. } => "publish an upload",
             Self::Discard => "discard an upload",
         }
     }
@@ -287,6 +297,11 @@ impl RunningUpload {
             .read(true)
             .write(true)
             .open(folder.join(DATA))?;
+        // A power failure took bytes of finished parts. Said now, not after the rest has been sent.
+        if file.metadata()?.len() < replayed.parts.last().map_or(0, |part| part.end) {
+            log.destroy()?;
+            return Err(ErrorKind::NotFound.into());
+        }
         Ok(Self {
             file: Arc::new(file),
             log,
@@ -294,7 +309,7 @@ impl RunningUpload {
             at_end: replayed.at_end,
             before_last: replayed.before_last,
             trusted: replayed.same_boot,
-            sealed: false,
+            seal: None,
             writeback: Writeback::default(),
         })
     }
@@ -306,12 +321,14 @@ impl RunningUpload {
 
     /// Makes room for part `number`, and returns the hash state at its beginning. The last part may be sent again. Blocks.
     pub(super) fn begin_part(&mut self, number: u32) -> io::Result<Result<DigestHasher, PartRefusal>> {
-        if self.sealed {
-            return Ok(Err(PartRefusal::Sealed));
-        }
         let finished = self.parts.len();
         let is_next = usize::try_from(number) == Ok(finished + 1);
         let is_last = usize::try_from(number) == Ok(finished);
+        // The completion may have failed after the seal; a client that repeats its last request sends the last part again.
+        if self.seal.is_some() && !is_last {
+            return Ok(Err(PartRefusal::Sealed));
+        }
+        self.seal = None;
         match &self.before_last {
             _ if is_next => {}
             Some(before) if is_last => {

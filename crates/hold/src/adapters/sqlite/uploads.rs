@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::Database;
-use crate::blobs::{FinishedUpload, ObjectKey, SessionsError, StoreUpload, UploadSession, UploadSessions};
+use crate::blobs::{
+    FinishedUpload, IdleUpload, ObjectKey, SessionsError, StoreUpload, UploadSession, UploadSessions,
+};
 
 /// [`UploadSessions`] in the hold's database.
 #[derive(Clone, Debug)]
@@ -130,21 +132,24 @@ impl UploadSessions for SqliteUploads {
     async fn idle_since(
         &self,
         before: DateTime<Utc>,
+        after: Option<&IdleUpload>,
         limit: u32,
-    ) -> Result<Vec<UploadSession>, SessionsError> {
+    ) -> Result<Vec<IdleUpload>, SessionsError> {
+        let (after_millis, after_id) = after.map_or((i64::MIN, ""), |last| (last.last_used_millis, &last.id));
         // Served by uploads_by_last_use.
-        sqlx::query_as::<_, UploadRow>(
-            "SELECT id, owner, object_key, store_id, last_used_at, digest, size_bytes FROM uploads \
-             WHERE last_used_at < ? ORDER BY last_used_at LIMIT ?",
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT id, last_used_at FROM uploads WHERE last_used_at < ? AND (last_used_at, id) > (?, ?) \
+             ORDER BY last_used_at, id LIMIT ?",
         )
         .bind(before.timestamp_millis())
+        .bind(after_millis)
+        .bind(after_id)
         .bind(limit)
         .fetch_all(self.database.readers())
         .await
-        .map_err(failed)?
-        .into_iter()
-        .map(UploadSession::try_from)
-        .collect()
+        .map_err(failed)?;
+        let idle = |(id, last_used_millis)| IdleUpload { id, last_used_millis };
+        Ok(rows.into_iter().map(idle).collect())
     }
 
     async fn is_running(&self, key: &ObjectKey) -> Result<bool, SessionsError> {

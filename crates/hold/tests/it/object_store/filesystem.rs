@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 
 use atcr_hold::adapters::filesystem::FilesystemStore;
-use atcr_hold::blobs::{BlobError, DownloadMethod, ObjectKey, PartTag, PartUrl};
+use atcr_hold::blobs::{BlobError, DownloadMethod, ObjectKey, PartTag, PartUrl, StoreError};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{StatusCode, header};
@@ -159,8 +159,8 @@ async fn a_part_that_hangs_gives_way_to_its_repetition() {
 #[tokio::test]
 async fn after_a_power_failure_the_file_is_read_back() {
     let mut world = world().await;
-    for damaged in [false, true] {
-        let bytes = noise(300_000, 24 + u64::from(damaged));
+    for damage in ["none", "other bytes", "bytes are missing"] {
+        let bytes = noise(300_000, 24 + damage.len() as u64);
         let digest = sha256(&bytes);
         let upload = world.initiate().await;
         let first = world.send(&upload, 1, &bytes[..200_000]).await;
@@ -173,17 +173,29 @@ async fn after_a_power_failure_the_file_is_read_back() {
         let log = std::fs::read_to_string(folder.join("parts")).unwrap();
         let boot = log.lines().next().unwrap().rsplit(' ').next().unwrap();
         std::fs::write(folder.join("parts"), log.replace(boot, "another-boot")).unwrap();
-        if damaged {
+        if damage != "none" {
             let data = std::fs::OpenOptions::new()
                 .write(true)
                 .open(folder.join("data"))
                 .unwrap();
             data.set_len(100_000).unwrap();
+            if damage == "other bytes" {
+                data.set_len(200_000).unwrap();
+            }
         }
         world.restart().await;
+        if damage == "bytes are missing" {
+            // Said before the rest is sent.
+            let refused = world
+                .put(&world.part_url(&upload, 2).await, b"rest".to_vec())
+                .await;
+            assert_eq!(refused.status(), StatusCode::NOT_FOUND);
+            world.service.abort(&alice(), &upload.upload_id).await.unwrap();
+            continue;
+        }
         let second = world.send(&upload, 2, &bytes[200_000..]).await;
         let outcome = world.complete(&upload, &digest, &[first, second]).await;
-        if damaged {
+        if damage == "other bytes" {
             assert!(
                 matches!(outcome, Err(BlobError::DigestMismatch { .. })),
                 "{outcome:?}"
@@ -194,6 +206,35 @@ async fn after_a_power_failure_the_file_is_read_back() {
             assert_eq!(world.download(&digest).await, bytes);
         }
     }
+    world.assert_nothing_unfinished().await;
+}
+
+#[tokio::test]
+async fn a_last_part_sent_again_after_a_failed_completion_undoes_what_was_assembled() {
+    let world = world().await;
+    let upload = world.initiate().await;
+    let first = world.send(&upload, 1, b"first, ").await;
+    let second = world.send(&upload, 2, b"second").await;
+    let unfinished = world.store.list_unfinished(1).await.unwrap().remove(0).upload;
+    let parts = [first.clone(), second.clone()];
+    let assembled = world.store.assemble(&unfinished, &parts).await.unwrap();
+    // Nothing more is taken, except the last part again.
+    let third = world
+        .put(&world.part_url(&upload, 3).await, b"third".to_vec())
+        .await;
+    assert_eq!(third.status(), StatusCode::CONFLICT);
+    let other = world.send(&upload, 2, b"other!").await;
+
+    let key = ObjectKey::blob(&sha256(b"first, second"));
+    let published = world.store.publish(&unfinished, &assembled, &key).await;
+    assert!(
+        matches!(published, Err(StoreError::UnknownUpload)),
+        "{published:?}"
+    );
+    let digest = sha256(b"first, other!");
+    world.complete(&upload, &digest, &[first, other]).await.unwrap();
+    assert_eq!(world.download(&digest).await, b"first, other!");
+    assert_eq!(world.store.stat(&key).await.unwrap(), None);
     world.assert_nothing_unfinished().await;
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use atcr_atproto::clock::SystemClock;
 use atcr_hold::adapters::s3::{CopyLimits, S3Options, S3Store};
-use atcr_hold::blobs::{BlobError, ContentProof, DownloadMethod, ObjectKey, ObjectStore};
+use atcr_hold::blobs::{BlobError, ContentProof, DownloadMethod, ObjectKey, ObjectStore, PartTag};
+use atcr_oci::Algorithm;
 use chrono::{TimeDelta, Utc};
 use http::{StatusCode, header};
 
@@ -57,6 +58,48 @@ async fn an_appviews_word_spares_the_reading() {
             .await
             .unwrap();
         assert_eq!(world.size_of(&vouched_for).await, Some(5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changed_after_it_was_read_is_not_published() {
+    let Some(binary) = versitygw_binary() else {
+        eprintln!("SKIPPED: ATCR_VERSITYGW names no binary, and the in-process S3 copies without conditions");
+        return;
+    };
+    let world = World::start(Backend::Versitygw(binary)).await;
+    let limits = CopyLimits {
+        whole: 1,
+        part: 5 * MIB,
+    };
+    for in_parts in [false, true] {
+        let store = world.s3_store(|_| {});
+        let store = if in_parts {
+            store.with_copy_limits(limits)
+        } else {
+            store
+        };
+        let upload = world.initiate().await;
+        let tag = world.send(&upload, 1, b"as it was read").await;
+        let unfinished = world.store.list_unfinished(1).await.unwrap().remove(0).upload;
+        let assembled = store.assemble(&unfinished, &[tag]).await.unwrap();
+        // Another object takes its place before it is copied.
+        let other = store.begin(&unfinished.key, Algorithm::Sha256).await.unwrap();
+        let expires_at = Utc::now() + TimeDelta::minutes(5);
+        let target = store.part_url(&other, 1, expires_at).await.unwrap();
+        let sent = world.put(&target, b"something else".to_vec()).await;
+        let tag = PartTag {
+            part_number: 1,
+            etag: sent.headers()[header::ETAG].to_str().unwrap().to_owned(),
+        };
+        store.assemble(&other, &[tag]).await.unwrap();
+
+        let key = ObjectKey::blob(&sha256(b"as it was read"));
+        let published = store.publish(&unfinished, &assembled, &key).await;
+        assert!(published.is_err(), "in parts: {in_parts}");
+        assert_eq!(store.stat(&key).await.unwrap(), None);
+        store.discard(&unfinished).await.unwrap();
+        world.service.abort(&alice(), &upload.upload_id).await.unwrap();
     }
 }
 

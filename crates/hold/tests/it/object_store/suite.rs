@@ -324,6 +324,7 @@ pub(crate) async fn what_nobody_finishes_is_swept(world: World) {
         uploads: 2,
         forgotten: 1,
         leftovers: 0,
+        failed: 0,
     };
     assert_eq!(swept, expected);
     let gone = world.service.part_url(&alice(), &idle.upload_id, 2).await;
@@ -368,6 +369,7 @@ pub(crate) async fn what_only_the_store_knows_is_swept(world: World) {
         uploads: 1,
         forgotten: 0,
         leftovers: 1,
+        failed: 0,
     };
     assert_eq!(swept, expected);
     world
