@@ -1,5 +1,6 @@
 //! Deleting manifests, tags and blobs.
 
+use atcr_oci::Manifest;
 use http::Method;
 use serde_json::json;
 
@@ -57,6 +58,41 @@ async fn deleting_a_manifest_takes_its_tags_along_in_one_commit() {
     }
     assert_eq!(appview.pds.rkeys(&appview.alice, "io.atcr.tag"), ["app_other"]);
     alice.delete(&path).await.assert_error(404, "MANIFEST_UNKNOWN");
+}
+
+/// Tags the manifest as another client of the account would.
+fn tag_elsewhere(appview: &TestAppView, tag: &str, manifest: &Manifest) {
+    let digest = sha256(manifest);
+    let record = json!({
+        "$type": "io.atcr.tag", "repository": "app", "tag": tag, "manifestDigest": digest.as_str(),
+        "manifest": format!("at://{}/io.atcr.manifest/{}", appview.alice, digest.hex()),
+        "updatedAt": "2026-01-01T00:00:00Z", "createdAt": "2026-01-01T00:00:00Z",
+    });
+    appview
+        .pds
+        .put_record(&appview.alice, "io.atcr.tag", &format!("app_{tag}"), record);
+}
+
+#[tokio::test]
+async fn more_tags_than_one_commit_takes_go_before_their_manifest_does() {
+    let appview = TestAppView::start().await;
+    let alice = appview.sailor("alice.test", &[APP]).await;
+    let (image, other) = (appview.image("many tags"), appview.image("stays"));
+    alice.push(APP, "other", &other).await;
+    alice.push(APP, "v0", &image).await;
+    for n in 1..450 {
+        tag_elsewhere(&appview, &format!("v{n}"), &image);
+    }
+    let path = format!("/v2/{APP}/manifests/{}", sha256(&image));
+    appview.pds.forget_calls();
+    alice.delete(&path).await.assert_status(202);
+    assert_eq!(appview.pds.count("com.atproto.repo.applyWrites"), 3);
+    assert_eq!(appview.pds.rkeys(&appview.alice, "io.atcr.tag"), ["app_other"]);
+    assert_eq!(
+        appview.pds.rkeys(&appview.alice, "io.atcr.manifest"),
+        [sha256(&other).hex()]
+    );
+    alice.get(&path).await.assert_error(404, "MANIFEST_UNKNOWN");
 }
 
 #[tokio::test]
@@ -182,4 +218,42 @@ async fn an_account_may_want_untagged_manifests_removed() {
     // Becoming a child of what takes its tag keeps it as well.
     alice.push(APP, "keep", &index_of(&[&three])).await;
     assert!(has(&three).await);
+}
+
+#[tokio::test]
+async fn a_hundred_tags_that_move_at_once_take_what_they_leave_along() {
+    let appview = TestAppView::start().await;
+    let alice = appview.sailor("alice.test", &[APP]).await;
+    let profile = json!({
+        "$type": "io.atcr.sailor.profile", "createdAt": "2026-01-01T00:00:00Z",
+        "defaultHold": appview.hold.did(), "autoRemoveUntagged": true,
+    });
+    appview
+        .pds
+        .put_record(&appview.alice, "io.atcr.sailor.profile", "self", profile);
+    let first = appview.image("0");
+    alice.push(APP, "v0", &first).await;
+    let written = appview
+        .pds
+        .record(&appview.alice, "io.atcr.manifest", sha256(&first).hex())
+        .unwrap();
+    for n in 1..100 {
+        let image = appview.image(&n.to_string());
+        let mut record = written.clone();
+        record["digest"] = json!(sha256(&image));
+        appview
+            .pds
+            .put_record(&appview.alice, "io.atcr.manifest", sha256(&image).hex(), record);
+        tag_elsewhere(&appview, &format!("v{n}"), &image);
+    }
+    let heir = appview.image("heir");
+    let tags: Vec<String> = (0..100).map(|n| format!("tag=v{n}")).collect();
+    let path = format!("/v2/{APP}/manifests/{}?{}", sha256(&heir), tags.join("&"));
+    let request = alice.request(Method::PUT, &path).body(heir.bytes().clone());
+    Answer::of(request).await.assert_status(201);
+    assert_eq!(
+        appview.pds.rkeys(&appview.alice, "io.atcr.manifest"),
+        [sha256(&heir).hex()]
+    );
+    assert_eq!(appview.pds.rkeys(&appview.alice, "io.atcr.tag").len(), 100);
 }
