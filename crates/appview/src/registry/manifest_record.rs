@@ -59,8 +59,11 @@ pub fn complete(record: &mut ManifestRecord, bytes: &Bytes) {
     let stated = Some(record.media_type.as_str()).filter(|kind| *kind != UNTYPED);
     let uploaded = record.manifest_blob.as_ref().map(|blob| blob.mime_type.as_str());
     // The bytes usually name their type themselves. If not, it is the record's, or the one under which they were uploaded.
-    let parsed = [stated, uploaded, None]
+    let parsed = [stated, uploaded]
         .into_iter()
+        .flatten()
+        .map(Some)
+        .chain([None])
         .find_map(|kind| Manifest::parse(bytes.clone(), kind).ok());
     if let Some(manifest) = parsed {
         record.media_type = manifest.media_type().to_string();
