@@ -371,7 +371,8 @@ impl Manifests {
         )?;
         let missing: Vec<Digest> = sizes
             .iter()
-            .filter_map(|(digest, size)| size.is_none().then(|| digest.clone()))
+            .filter(|(_, size)| size.is_none())
+            .map(|(digest, _)| digest.clone())
             .chain(children.into_iter().flatten())
             .collect();
         if !missing.is_empty() {

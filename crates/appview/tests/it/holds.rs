@@ -289,7 +289,7 @@ async fn a_hold_of_pushes_that_is_silent_keeps_nobody_from_the_blobs_of_another(
 #[tokio::test]
 async fn a_hold_that_is_silent_is_named_after_one_wait_and_not_asked_again_at_once() {
     let appview = TestAppView::start_with(|config| {
-        config.upstream.hold_timeout = HumanDuration(Duration::from_millis(300));
+        config.upstream.hold_timeout = HumanDuration(Duration::from_secs(1));
     })
     .await;
     let image = appview.image("nobody listens");
@@ -314,7 +314,7 @@ async fn a_hold_that_is_silent_is_named_after_one_wait_and_not_asked_again_at_on
 #[tokio::test]
 async fn a_successor_that_is_silent_is_the_one_that_is_named() {
     let appview = TestAppView::start_with(|config| {
-        config.upstream.hold_timeout = HumanDuration(Duration::from_millis(300));
+        config.upstream.hold_timeout = HumanDuration(Duration::from_secs(1));
     })
     .await;
     let next = FakeHold::start(StoreKind::Streaming).await.unwrap();
