@@ -187,6 +187,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
             resolver: resolver.clone(),
         },
         default_hold,
+        hold_timeout,
     ));
     let directory: Arc<dyn HoldDirectory> = Arc::clone(&discovery) as _;
     let sign_in: Arc<dyn SignInFlow> = Arc::new(OAuthFlow::new(FlowParts {

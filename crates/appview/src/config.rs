@@ -107,7 +107,9 @@ pub struct RegistrySection {
     pub allow_missing_content: bool,
     /// Bytes of manifests kept in memory.
     pub manifest_cache_bytes: u64,
-    /// Beginnings of the User-Agent of clients that cannot follow a redirect and get blobs through this server.
+    /// Beginnings of the User-Agent of clients that cannot follow a redirect and get blobs through this server. None by default: the
+    /// clients that are known to fail, mostly by sending their token on to the store, are old or call themselves by a library's name
+    /// (Open Policy Agent once said containerd/1.7), and every large registry redirects.
     pub proxied_user_agents: Vec<String>,
     /// How long a client may send nothing in the middle of an upload before it is given up.
     pub upload_idle_timeout: HumanDuration,

@@ -138,7 +138,7 @@ impl Hold {
                 ..BlobOptions::default()
             },
         );
-        let (notices, recorder) = ManifestNotices::start(repo.clone(), clock.clone());
+        let (notices, recorder) = ManifestNotices::start(repo.clone(), blobs.clone(), clock.clone());
         let state = AppState {
             identity: identity.clone(),
             access: Access::new(repo.clone()),

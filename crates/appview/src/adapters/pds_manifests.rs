@@ -12,10 +12,13 @@ use atcr_atproto::syntax::{Cid, Did, RecordKey};
 use atcr_auth::oauth::scopes::{FALLBACK_BLOB_TYPE, MANIFEST_BLOB_TYPES};
 use atcr_auth::principal::Principal;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::pds_client::PdsClients;
 use super::pds_error::registry_error;
 use crate::registry::error::RegistryError;
+use crate::registry::manifest_record;
+use crate::registry::manifests::MANIFEST_LIMIT;
 use crate::registry::ports::{AccountListing, CommitOutcome, FoundProfile, Located, ManifestStore};
 use crate::sessions::Sessions;
 use crate::sessions::ports::Authorization;
@@ -26,6 +29,9 @@ const PAGE: u8 = 100;
 /// Pages read of one collection: 100,000 records. An account with more is listed in part, and its own PDS is asked for
 /// what is not found.
 const MAX_PAGES: usize = 1_000;
+
+/// Manifests fetched at once while an account is listed.
+const BLOBS_AT_ONCE: usize = 8;
 
 /// Records at PDSes.
 ///
@@ -101,6 +107,33 @@ impl PdsManifests {
     }
 }
 
+impl PdsManifests {
+    /// The record with what it leaves out of its manifest. Where the bytes cannot be had for good, it stays as it is.
+    async fn completed(
+        &self,
+        owner: &ResolvedIdentity,
+        mut manifest: Located<ManifestRecord>,
+    ) -> Result<Located<ManifestRecord>, RegistryError> {
+        let record = &mut manifest.record;
+        let blob = record.manifest_blob.as_ref().map(|blob| blob.cid);
+        let Some(cid) = blob.filter(|_| manifest_record::is_partial(record)) else {
+            return Ok(manifest);
+        };
+        match self.read_blob(owner, &cid, MANIFEST_LIMIT).await {
+            Ok(Some(bytes)) => manifest_record::complete(record, &bytes),
+            Ok(None) | Err(RegistryError::Corrupt { .. } | RegistryError::PdsFailed { .. }) => {
+                tracing::info!(
+                    did = %owner.did,
+                    rkey = manifest.rkey.as_str(),
+                    "what a manifest names is not known: its bytes cannot be had"
+                );
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(manifest)
+    }
+}
+
 /// A record that has its type's form; anything else is somebody's mistake and no reason to fail the rest.
 fn read<R: Record>(owner: &ResolvedIdentity, entry: RecordEntry) -> Option<Located<R>> {
     let rkey = entry.uri.rkey()?;
@@ -152,6 +185,11 @@ impl ManifestStore for PdsManifests {
     #[tracing::instrument(name = "pds.account.list", skip_all, fields(did = %owner.did))]
     async fn list(&self, owner: &ResolvedIdentity) -> Result<AccountListing, RegistryError> {
         let (manifests, tags) = tokio::try_join!(self.list_all(owner), self.list_all(owner))?;
+        let manifests = stream::iter(manifests)
+            .map(|manifest| self.completed(owner, manifest))
+            .buffered(BLOBS_AT_ONCE)
+            .try_collect()
+            .await?;
         Ok(AccountListing { manifests, tags })
     }
 

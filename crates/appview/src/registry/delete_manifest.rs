@@ -1,5 +1,6 @@
 //! Deleting manifests and tags.
 
+use atcr_atproto::pds::MAX_WRITES;
 use atcr_oci::{Digest, Reference, Tag};
 use futures_util::FutureExt as _;
 
@@ -11,8 +12,14 @@ use super::layout::{self, ManifestKeys};
 use super::manifests::Manifests;
 use super::pull_manifest::internal;
 
+/// Tags deleted in one commit: beside them it has room for what letting go of a manifest takes.
+const TAGS_AT_ONCE: usize = MAX_WRITES - 10;
+
 impl Manifests {
-    /// Deletes a tag, or a manifest with every tag that points at it, in one commit. Blobs stay until the hold collects them.
+    /// Deletes a tag, or a manifest with every tag that points at it. Blobs stay until the hold collects them.
+    ///
+    /// It is one commit, unless there are more tags than one can take: then the manifest goes with the last of them, and a
+    /// deletion that was interrupted is finished by repeating it.
     ///
     /// A manifest that an index of the repository names stays: its platform would vanish from an image that is still there.
     /// Another repository of the account that has the same manifest keeps it.
@@ -29,18 +36,28 @@ impl Manifests {
     )]
     pub async fn delete(&self, grant: &Granted<Delete>, reference: &Reference) -> Result<(), RegistryError> {
         let context = grant.context();
-        self.cache.forget(context, reference.digest(), reference.tag());
-        let deleted = self
-            .accounts
-            .write(grant.principal(), &context.owner, true, &|| {
-                self.plan_delete(context, reference).boxed()
-            })
-            .await;
-        // Also after an error: the commit may have been made and only its answer lost.
-        self.cache.forget(context, reference.digest(), reference.tag());
-        let plan = deleted?;
-        self.cache.forget(context, &plan.removed, &plan.moved);
-        Ok(())
+        let mut goes_on = false;
+        loop {
+            self.cache.forget(context, reference.digest(), reference.tag());
+            let deleted = self
+                .accounts
+                .write(grant.principal(), &context.owner, true, &|| {
+                    self.plan_delete(context, reference).boxed()
+                })
+                .await;
+            // Also after an error: the commit may have been made and only its answer lost.
+            self.cache.forget(context, reference.digest(), reference.tag());
+            let plan = match deleted {
+                // Somebody else has deleted the rest.
+                Err(RegistryError::ManifestUnknown { .. }) if goes_on => return Ok(()),
+                deleted => deleted?,
+            };
+            self.cache.forget(context, &plan.removed, &plan.moved);
+            goes_on = reference.digest().is_some() && plan.removed.is_empty();
+            if !goes_on {
+                return Ok(());
+            }
+        }
     }
 
     /// What to write so that `reference` is gone. The index is complete.
@@ -64,11 +81,15 @@ impl Manifests {
                         index: parent,
                     });
                 }
-                for record in index.tags_of(did, repository, digest).await? {
+                let mut tags = index.tags_of(did, repository, digest).await?;
+                let is_last = tags.len() <= TAGS_AT_ONCE;
+                for record in tags.drain(..tags.len().min(TAGS_AT_ONCE)) {
                     plan.moved.extend(record.tag.parse::<Tag>());
                     plan.delete_tag(record.rkey);
                 }
-                self.plan_removal(context, digest, &mut plan).await?;
+                if is_last {
+                    self.plan_removal(context, digest, &mut plan).await?;
+                }
             }
         }
         if plan.writes.is_empty() {
@@ -77,6 +98,7 @@ impl Manifests {
                 reference: reference.to_string(),
             });
         }
+        plan.fit()?;
         Ok(plan)
     }
 
@@ -99,7 +121,10 @@ impl Manifests {
         };
         if let Some(heir) = &removal.move_from {
             match self.store.find_manifest(owner, heir).await? {
-                Some(record) => plan.put_manifest(keys.shared.clone(), record, true)?,
+                Some(record) => {
+                    let record = self.completed(context, digest, record).await?;
+                    plan.put_manifest(keys.shared.clone(), record.conforming(), true)?;
+                }
                 None => return Err(internal("the heir of a shared manifest record is gone")),
             }
         }

@@ -1,9 +1,11 @@
 //! Which hold a push goes to and which holds may have a blob.
 //!
 //! Push: the owner's profile, else the hold he announced in the way of old, else this server's default; then the
-//! successor of whatever was found. Pull: the hold that the manifest's record names.
+//! successor of whatever was found. Pull: the hold that the manifest's record names; the hold of pushes is asked only for what that
+//! one does not have.
 
 use std::collections::HashSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_oci::Digest;
 use moka::sync::Cache;
+use tokio::time::Instant;
 
 use super::access::{Granted, Push};
 use super::context::RequestContext;
@@ -32,6 +35,9 @@ const CREW_TTL: Duration = Duration::from_mins(15);
 
 /// How long a hold that refused somebody as crew is not asked again.
 const REFUSED_TTL: Duration = Duration::from_mins(1);
+
+/// How long a hold that failed is not asked again: long enough for what one client asks for at once.
+const FAILURE_TTL: Duration = Duration::from_secs(5);
 
 /// Successors followed from one hold to the next.
 const MAX_SUCCESSORS: usize = 5;
@@ -104,16 +110,19 @@ pub struct HoldDiscoveryPorts {
 pub struct HoldDiscovery {
     ports: HoldDiscoveryPorts,
     default_hold: Option<Did>,
+    timeout: Duration,
     choices: Cache<Did, Option<Did>>,
     captains: Cache<Did, Option<Arc<CaptainRecord>>>,
+    failures: Cache<Did, RegistryError>,
     crew: Cache<(Did, Did), ()>,
     refused: Cache<(Did, Did), ()>,
 }
 
 impl HoldDiscovery {
-    /// A directory over `ports`; accounts that chose no hold go to `default_hold`.
+    /// A directory over `ports`; accounts that chose no hold go to `default_hold`. What is asked of holds for one answer takes
+    /// `timeout` at most.
     #[must_use]
-    pub fn new(ports: HoldDiscoveryPorts, default_hold: Option<Did>) -> Self {
+    pub fn new(ports: HoldDiscoveryPorts, default_hold: Option<Did>, timeout: Duration) -> Self {
         fn cache<K, V>(ttl: Duration) -> Cache<K, V>
         where
             K: std::hash::Hash + Eq + Send + Sync + 'static,
@@ -124,8 +133,10 @@ impl HoldDiscovery {
         Self {
             ports,
             default_hold,
+            timeout,
             choices: cache(CHOICE_TTL),
             captains: cache(CAPTAIN_TTL),
+            failures: cache(FAILURE_TTL),
             crew: cache(CREW_TTL),
             refused: cache(REFUSED_TTL),
         }
@@ -152,18 +163,17 @@ impl HoldDiscovery {
     }
 
     /// The hold `did`, or what replaced it.
-    async fn current(&self, did: Did) -> Result<HoldRef, RegistryError> {
+    async fn current(&self, did: Did, patience: &mut Patience) -> Result<HoldRef, RegistryError> {
         let mut seen = HashSet::from([did.clone()]);
-        let mut hold = self.ports.resolver.resolve(&did).await?;
+        let mut hold = patience.wait(&did, self.ports.resolver.resolve(&did)).await?;
         while seen.len() <= MAX_SUCCESSORS {
-            let successor = self
-                .captain(&hold)
-                .await
-                .and_then(|captain| captain.successor.clone());
+            let captain = self.captain(&hold, patience).await?;
+            let successor = captain.and_then(|captain| captain.successor.clone());
             let Some(successor) = successor.filter(|next| !seen.contains(next)) else {
                 break;
             };
-            match self.ports.resolver.resolve(&successor).await {
+            let resolved = self.ports.resolver.resolve(&successor);
+            match patience.wait(&successor, resolved).await {
                 Ok(next) => hold = next,
                 Err(error) => {
                     tracing::warn!(hold.did = %hold.did, %error, "the successor of a hold cannot be found");
@@ -175,114 +185,165 @@ impl HoldDiscovery {
         Ok(hold)
     }
 
-    /// The hold's captain record, as far as it can be had: a hold that does not answer shows that in what it is asked next.
-    async fn captain(&self, hold: &HoldRef) -> Option<Arc<CaptainRecord>> {
-        if let Some(captain) = self.captains.get(&hold.did) {
-            return captain;
-        }
-        match self.ports.gateway.find_captain(hold).await {
+    /// The hold's captain record, as far as the hold gives one.
+    ///
+    /// # Errors
+    /// That the hold is down.
+    async fn captain(
+        &self,
+        hold: &HoldRef,
+        patience: &mut Patience,
+    ) -> Result<Option<Arc<CaptainRecord>>, RegistryError> {
+        let asked = match (self.failures.get(&hold.did), self.captains.get(&hold.did)) {
+            (Some(error), _) => Err(error),
+            (None, Some(captain)) => return Ok(captain),
+            (None, None) => {
+                let asked = patience
+                    .wait(&hold.did, self.ports.gateway.find_captain(hold))
+                    .await;
+                asked.inspect_err(|error| self.note_failure(hold, error))
+            }
+        };
+        match asked {
             Ok(captain) => {
                 let captain = captain.map(Arc::new);
                 self.captains.insert(hold.did.clone(), captain.clone());
-                captain
+                Ok(captain)
             }
-            Err(error) => {
-                tracing::debug!(hold.did = %hold.did, %error, "a captain record cannot be read");
-                None
-            }
+            Err(error) if is_down(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn note_failure(&self, hold: &HoldRef, error: &RegistryError) {
+        tracing::debug!(hold.did = %hold.did, %error, "a hold does not do what it is asked");
+        // To find out that nobody listens takes no time, and a hold that is just starting should not have to wait.
+        if !matches!(error, RegistryError::HoldUnreachable { .. }) {
+            self.failures.insert(hold.did.clone(), error.clone());
         }
     }
 
     /// Makes the pusher crew where anybody may become it. Whether he may write is for the hold to say, also if this fails.
-    async fn ensure_crew(&self, principal: &Principal, hold: &HoldRef) {
+    ///
+    /// # Errors
+    /// That the hold is down.
+    async fn ensure_crew(
+        &self,
+        principal: &Principal,
+        hold: &HoldRef,
+        patience: &mut Patience,
+    ) -> Result<(), RegistryError> {
         let Some(did) = principal.did() else {
-            return;
+            return Ok(());
         };
         let key = (hold.did.clone(), did.clone());
         if self.crew.contains_key(&key) || self.refused.contains_key(&key) {
-            return;
+            return Ok(());
         }
-        match self.captain(hold).await {
+        match self.captain(hold, patience).await? {
             Some(captain) if captain.allow_all_crew && captain.owner != *did => {}
-            _ => return,
+            _ => return Ok(()),
         }
-        let asked = async {
-            match self.ports.tokens.token_for(principal, &hold.did).await? {
-                Some(token) => self.ports.gateway.request_crew(hold, &token).await,
-                None => Ok(()),
+        let asked = match self.ports.tokens.token_for(principal, &hold.did).await {
+            Ok(Some(token)) => {
+                let asked = self.ports.gateway.request_crew(hold, &token);
+                patience.wait(&hold.did, asked).await
             }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
         };
-        match asked.await {
+        match asked {
             Ok(()) => self.crew.insert(key, ()),
+            Err(error) if is_down(&error) => {
+                self.note_failure(hold, &error);
+                return Err(error);
+            }
             Err(error) => {
                 tracing::info!(hold.did = %hold.did, %did, %error, "not accepted as crew");
                 self.refused.insert(key, ());
             }
         }
+        Ok(())
     }
+
+    async fn chosen(
+        &self,
+        owner: &ResolvedIdentity,
+        patience: &mut Patience,
+    ) -> Result<Option<HoldRef>, RegistryError> {
+        match self.choice(owner).await? {
+            Some(choice) => self.current(choice, patience).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// What is left of the time that holds may take for one answer, whichever of them and however often they are asked for it.
+struct Patience {
+    left: Duration,
+}
+
+impl Patience {
+    /// The answer of `hold`, or that it did not come while there was time.
+    async fn wait<T>(
+        &mut self,
+        hold: &Did,
+        asked: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<T, RegistryError> {
+        let began = Instant::now();
+        let answer = tokio::time::timeout(self.left, asked).await;
+        self.left = self.left.saturating_sub(began.elapsed());
+        answer.unwrap_or_else(|_| Err(RegistryError::HoldTimeout { hold: hold.clone() }))
+    }
+}
+
+/// Whether a hold does not answer at all, so that nothing else need be asked of it.
+fn is_down(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::HoldTimeout { .. } | RegistryError::HoldUnreachable { .. }
+    )
 }
 
 #[async_trait]
 impl HoldDirectory for HoldDiscovery {
     async fn for_push(&self, grant: &Granted<Push>) -> Result<HoldRef, RegistryError> {
-        let choice = self
-            .choice(&grant.context().owner)
+        let mut patience = Patience { left: self.timeout };
+        let hold = self
+            .chosen(&grant.context().owner, &mut patience)
             .await?
             .ok_or(RegistryError::NoHold)?;
-        let hold = self.current(choice).await?;
-        self.ensure_crew(grant.principal(), &hold).await;
+        self.ensure_crew(grant.principal(), &hold, &mut patience).await?;
         Ok(hold)
     }
 
-    async fn for_blob(
-        &self,
-        context: &RequestContext,
-        digest: &Digest,
-    ) -> Result<Vec<HoldRef>, RegistryError> {
-        let owner = &context.owner;
-        let mut holds = Vec::new();
-        for did in self
-            .ports
-            .index
-            .holds_of_blob(&owner.did, context.repository(), digest)
-            .await?
-        {
-            match self.ports.resolver.resolve(&did).await {
-                Ok(hold) => holds.push(hold),
-                Err(error) => tracing::debug!(hold.did = %did, %error, "a hold is left out"),
-            }
-        }
-        let chosen = async {
-            match self.choice(owner).await? {
-                Some(choice) => self.current(choice).await.map(Some),
-                None => Ok(None),
-            }
-        };
-        match chosen.await {
-            Ok(Some(hold)) if !holds.contains(&hold) => holds.push(hold),
-            Ok(_) => {}
-            Err(error) if holds.is_empty() => return Err(error),
-            Err(error) => tracing::debug!(%error, "the hold of pushes is left out"),
-        }
-        Ok(holds)
+    async fn for_blob(&self, context: &RequestContext, digest: &Digest) -> Result<Vec<Did>, RegistryError> {
+        let (did, repository) = (&context.owner.did, context.repository());
+        self.ports.index.holds_of_blob(did, repository, digest).await
+    }
+
+    async fn resolve(&self, hold: &Did) -> Result<HoldRef, RegistryError> {
+        self.ports.resolver.resolve(hold).await
+    }
+
+    async fn of_pushes(&self, context: &RequestContext) -> Result<Option<HoldRef>, RegistryError> {
+        let mut patience = Patience { left: self.timeout };
+        self.chosen(&context.owner, &mut patience).await
     }
 }
 
 #[async_trait]
 impl Crew for HoldDiscovery {
     async fn join(&self, principal: &Principal, sailor: &ResolvedIdentity) {
-        let hold = async {
-            match self.choice(sailor).await? {
-                Some(choice) => self.current(choice).await.map(Some),
-                None => Ok(None),
+        let mut patience = Patience { left: self.timeout };
+        let joined = async {
+            match self.chosen(sailor, &mut patience).await? {
+                Some(hold) => self.ensure_crew(principal, &hold, &mut patience).await,
+                None => Ok(()),
             }
         };
-        match hold.await {
-            Ok(Some(hold)) => self.ensure_crew(principal, &hold).await,
-            Ok(None) => {}
-            Err(error) => {
-                tracing::info!(did = %sailor.did, %error, "no hold was asked to take the sailor as crew");
-            }
+        if let Err(error) = joined.await {
+            tracing::info!(did = %sailor.did, %error, "no hold was asked to take the sailor as crew");
         }
     }
 }
@@ -292,5 +353,36 @@ impl std::fmt::Debug for HoldDiscovery {
         f.debug_struct("HoldDiscovery")
             .field("default_hold", &self.default_hold)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn all_that_is_asked_of_holds_takes_the_time_of_one_answer() {
+        let (quick, silent): (Did, Did) = (
+            "did:web:quick.example".parse().unwrap(),
+            "did:web:silent.example".parse().unwrap(),
+        );
+        let began = Instant::now();
+        let mut patience = Patience {
+            left: Duration::from_secs(30),
+        };
+        let slow = async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            Ok(1)
+        };
+        assert_eq!(patience.wait(&quick, slow).await.unwrap(), 1);
+        for _ in 0..3 {
+            let nothing = std::future::pending::<Result<(), _>>();
+            let error = patience.wait(&silent, nothing).await.unwrap_err();
+            assert!(
+                matches!(&error, RegistryError::HoldTimeout { hold } if *hold == silent),
+                "{error:?}"
+            );
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(30));
     }
 }

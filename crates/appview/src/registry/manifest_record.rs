@@ -1,21 +1,26 @@
-//! A manifest restated as the fields of its record, for readers that do not fetch the bytes.
+//! A manifest restated as the fields of its record, for readers that do not fetch the bytes, and read back from the bytes where
+//! the record leaves something out.
 
 use atcr_atproto::lexicon::BlobRef;
-use atcr_atproto::lexicon::manifest::{BlobReference, ManifestRecord, ManifestReference, RecordPlatform};
+use atcr_atproto::lexicon::manifest::{
+    BlobReference, ManifestRecord, ManifestReference, RecordPlatform, UNTYPED, short_media_type,
+};
 use atcr_atproto::lexicon::notify_manifest::{
     BlobInfo, ChildManifestInfo, LayerInfo, ManifestInfo, PlatformInfo,
 };
 use atcr_atproto::syntax::{Datetime, Did};
 use atcr_oci::{Descriptor, Digest, Manifest, Platform};
+use bytes::Bytes;
 
-/// Size in bytes that a record should not exceed as JSON. A repository takes records of up to 1 MB and the reference PDS
-/// requests of as much, in which one record may appear twice (a move); other servers take less.
-const RECORD_BUDGET: usize = 120 * 1024;
+/// Longest operating system and architecture in bytes that a notice holds.
+const MAX_NOTICE_PLATFORM_LEN: usize = 64;
 
-/// The record of `manifest` in `repository`, whose blobs are on `hold`.
-///
-/// Annotations are left out, the largest part first, where they would make the record too big; they are still in the
-/// bytes. `artifactType` is then left out too, so that a reader knows to look there.
+/// Length in bytes from which on a manifest may have been too much for its record; the record of a shorter one names no content
+/// only because there is none.
+const PARTIAL_FROM_BYTES: u64 = 1024;
+
+/// The record of `manifest` in `repository`, whose blobs are on `hold`. It conforms to its lexicon, and may be longer than what a
+/// PDS takes.
 #[must_use]
 pub fn record(
     repository: &str,
@@ -32,37 +37,51 @@ pub fn record(
         created_at,
     );
     record.hold_did = Some(hold.clone());
-    record.config = manifest.config().map(blob_reference);
-    record.layers = manifest.layers().iter().map(blob_reference).collect();
-    record.manifests = manifest.manifests().iter().map(manifest_reference).collect();
+    restate_content(&mut record, manifest);
     record.subject = manifest.subject().map(blob_reference);
     record.artifact_type = manifest.artifact_type();
     record.annotations = manifest.annotations().clone();
     record.manifest_blob = Some(blob);
-    if size(&record) > RECORD_BUDGET {
-        record.annotations.clear();
-        record.artifact_type = None;
-    }
-    if size(&record) > RECORD_BUDGET {
-        let blobs = record
-            .config
-            .iter_mut()
-            .chain(&mut record.layers)
-            .chain(&mut record.subject);
-        blobs.for_each(|blob| blob.annotations.clear());
-        record
-            .manifests
-            .iter_mut()
-            .for_each(|child| child.annotations.clear());
-    }
-    record
+    record.conforming()
 }
 
-/// What a hold is told of `manifest`.
+/// Whether `record` may leave out what its manifest names, or its media type.
+#[must_use]
+pub fn is_partial(record: &ManifestRecord) -> bool {
+    let names_nothing = record.layers.is_empty() && record.manifests.is_empty();
+    record.manifest_blob.as_ref().is_some_and(|blob| {
+        record.media_type == UNTYPED || (names_nothing && blob.size >= PARTIAL_FROM_BYTES)
+    })
+}
+
+/// Puts into `record` what it leaves out, from the manifest's `bytes`; nothing if they are no manifest.
+pub fn complete(record: &mut ManifestRecord, bytes: &Bytes) {
+    let stated = Some(record.media_type.as_str()).filter(|kind| *kind != UNTYPED);
+    let uploaded = record.manifest_blob.as_ref().map(|blob| blob.mime_type.as_str());
+    // The bytes usually name their type themselves. If not, it is the record's, or the one under which they were uploaded.
+    let parsed = [stated, uploaded]
+        .into_iter()
+        .flatten()
+        .map(Some)
+        .chain([None])
+        .find_map(|kind| Manifest::parse(bytes.clone(), kind).ok());
+    if let Some(manifest) = parsed {
+        record.media_type = manifest.media_type().to_string();
+        restate_content(record, &manifest);
+    }
+}
+
+fn restate_content(record: &mut ManifestRecord, manifest: &Manifest) {
+    record.config = manifest.config().map(blob_reference);
+    record.layers = manifest.layers().iter().map(blob_reference).collect();
+    record.manifests = manifest.manifests().iter().map(manifest_reference).collect();
+}
+
+/// What a hold is told of `manifest`. What its lexicon does not take is shortened or left out, as in the record.
 #[must_use]
 pub fn notice(manifest: &Manifest) -> ManifestInfo {
     ManifestInfo {
-        media_type: Some(manifest.media_type().to_string()),
+        media_type: Some(short_media_type(manifest.media_type().as_str()).to_owned()),
         config: manifest.config().map(|config| BlobInfo {
             digest: config.digest.to_string(),
             size: config.size,
@@ -73,7 +92,7 @@ pub fn notice(manifest: &Manifest) -> ManifestInfo {
             .map(|layer| LayerInfo {
                 digest: layer.digest.to_string(),
                 size: layer.size,
-                media_type: layer.media_type.to_string(),
+                media_type: short_media_type(layer.media_type.as_str()).to_owned(),
             })
             .collect(),
         manifests: manifest
@@ -82,11 +101,8 @@ pub fn notice(manifest: &Manifest) -> ManifestInfo {
             .map(|child| ChildManifestInfo {
                 digest: child.digest.to_string(),
                 size: child.size,
-                media_type: child.media_type.to_string(),
-                platform: child.platform.as_ref().map(|platform| PlatformInfo {
-                    os: platform.os.clone(),
-                    architecture: platform.architecture.clone(),
-                }),
+                media_type: short_media_type(child.media_type.as_str()).to_owned(),
+                platform: child.platform.as_ref().and_then(platform_info),
             })
             .collect(),
     }
@@ -97,13 +113,7 @@ fn blob_reference(descriptor: &Descriptor) -> BlobReference {
         media_type: descriptor.media_type.to_string(),
         size: descriptor.size,
         digest: descriptor.digest.to_string(),
-        // A record's `urls` are URIs; what is none stays in the bytes.
-        urls: descriptor
-            .urls
-            .iter()
-            .filter(|url| url::Url::parse(url).is_ok())
-            .cloned()
-            .collect(),
+        urls: descriptor.urls.clone(),
         annotations: descriptor.annotations.clone(),
     }
 }
@@ -118,6 +128,15 @@ fn manifest_reference(descriptor: &Descriptor) -> ManifestReference {
     }
 }
 
+fn platform_info(platform: &Platform) -> Option<PlatformInfo> {
+    let fits = platform.os.len() <= MAX_NOTICE_PLATFORM_LEN
+        && platform.architecture.len() <= MAX_NOTICE_PLATFORM_LEN;
+    fits.then(|| PlatformInfo {
+        os: platform.os.clone(),
+        architecture: platform.architecture.clone(),
+    })
+}
+
 fn platform(platform: &Platform) -> RecordPlatform {
     RecordPlatform {
         architecture: platform.architecture.clone(),
@@ -126,8 +145,4 @@ fn platform(platform: &Platform) -> RecordPlatform {
         os_features: platform.os_features.clone(),
         variant: platform.variant.clone(),
     }
-}
-
-fn size(record: &ManifestRecord) -> usize {
-    serde_json::to_vec(record).map_or(0, |json| json.len())
 }

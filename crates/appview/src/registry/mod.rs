@@ -7,6 +7,7 @@ pub mod access;
 pub mod accounts;
 pub mod blob;
 pub mod catalog;
+mod commit_size;
 pub mod context;
 mod delete_manifest;
 pub mod error;

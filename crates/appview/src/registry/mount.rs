@@ -14,6 +14,7 @@ use atcr_oci::{Digest, Mount, RepositoryName};
 use super::access::{Granted, Pull, Push};
 use super::context::RequestContext;
 use super::error::RegistryError;
+use super::ports::HoldRef;
 use super::upload::{StoredBlob, Uploads};
 
 impl Uploads {
@@ -38,12 +39,10 @@ impl Uploads {
             let Some(source) = self.readable_source(grant, claims, from).await else {
                 return Ok(None);
             };
-            let holds = match self.directory.for_blob(&source, &mount.digest).await {
-                Ok(holds) => holds,
+            match self.is_hold_of(&target, &source, &mount.digest).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
                 Err(error) => return Ok(not_mounted(&mount.digest, &error)),
-            };
-            if !holds.iter().any(|hold| hold.did == target.did) {
-                return Ok(None);
             }
             owner = source.owner;
         }
@@ -59,6 +58,21 @@ impl Uploads {
             Ok(None) => Ok(None),
             Err(error) => Ok(not_mounted(&mount.digest, &error)),
         }
+    }
+
+    /// Whether `hold` is one where the blob of `source` may be.
+    async fn is_hold_of(
+        &self,
+        hold: &HoldRef,
+        source: &RequestContext,
+        digest: &Digest,
+    ) -> Result<bool, RegistryError> {
+        let known = self.directory.for_blob(source, digest).await?;
+        if known.contains(&hold.did) {
+            return Ok(true);
+        }
+        let of_pushes = self.directory.of_pushes(source).await?;
+        Ok(of_pushes.is_some_and(|other| other.did == hold.did))
     }
 
     /// The source repository, if the caller may pull from it: their token says so or it is their own.

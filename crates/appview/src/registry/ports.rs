@@ -36,24 +36,33 @@ pub struct HoldRef {
 pub trait HoldDirectory: Send + Sync {
     /// The hold that a push to the granted repository goes to, its successor followed.
     ///
-    /// Where the hold lets anybody become crew, the pusher is made crew first.
+    /// Where the hold lets anybody become crew, the pusher is made crew first. All that is asked of holds for it takes no longer
+    /// than one answer of a hold may; one that failed is not asked again for some seconds.
     ///
     /// # Errors
     /// [`RegistryError::NoHold`] when the owner chose none; [`RegistryError::HoldUnresolvable`] when its DID leads
-    /// nowhere; the PDS's errors when the owner's profile cannot be read.
+    /// nowhere; [`RegistryError::HoldTimeout`], [`RegistryError::HoldUnreachable`] when it is down; the PDS's errors when the
+    /// owner's profile cannot be read.
     async fn for_push(&self, grant: &Granted<Push>) -> Result<HoldRef, RegistryError>;
 
-    /// The holds that may have `digest` of the context's repository, best first: the hold of a manifest that names
-    /// it, then the holds of the repository's other manifests, then the hold that a push would go to. Empty when
-    /// nothing is known; a hold that does not resolve is left out.
+    /// The holds that are known to have blobs of the context's repository, best first: that of a manifest that names `digest`, then
+    /// those of the repository's other manifests. Nobody is asked for it.
     ///
     /// # Errors
-    /// The PDS's, when nothing is known locally and the account cannot be read.
-    async fn for_blob(
-        &self,
-        context: &RequestContext,
-        digest: &Digest,
-    ) -> Result<Vec<HoldRef>, RegistryError>;
+    /// The database's.
+    async fn for_blob(&self, context: &RequestContext, digest: &Digest) -> Result<Vec<Did>, RegistryError>;
+
+    /// Where a hold answers.
+    ///
+    /// # Errors
+    /// [`RegistryError::HoldUnresolvable`], [`RegistryError::HoldUnreachable`].
+    async fn resolve(&self, hold: &Did) -> Result<HoldRef, RegistryError>;
+
+    /// The hold that the owner's pushes go to, for blobs that none of [`HoldDirectory::for_blob`] has; `None` when he chose none.
+    ///
+    /// # Errors
+    /// Those of [`HoldDirectory::for_push`].
+    async fn of_pushes(&self, context: &RequestContext) -> Result<Option<HoldRef>, RegistryError>;
 }
 
 /// Tokens that let this server act at a hold for a caller.
@@ -147,7 +156,8 @@ pub trait ManifestStore: Send + Sync {
         rkey: &RecordKey,
     ) -> Result<Option<TagRecord>, RegistryError>;
 
-    /// Every manifest and tag record of the account, page by page.
+    /// Every manifest and tag record of the account, page by page. What a manifest's record leaves out of it is taken from the
+    /// bytes, where these can be had.
     async fn list(&self, owner: &ResolvedIdentity) -> Result<AccountListing, RegistryError>;
 
     /// The blob `cid` of the account, of at most `max` bytes and known to hash to `cid`; `None` when the PDS has none.

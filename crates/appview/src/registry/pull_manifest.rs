@@ -1,5 +1,6 @@
 //! Reading a manifest: tag → digest → record → bytes, each from where it was lately seen or else from the owner's PDS.
 
+use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::lexicon::tag;
 use atcr_oci::{Digest, Reference, Tag};
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use super::context::RequestContext;
 use super::error::RegistryError;
 use super::layout::{self, ManifestKeys};
 use super::manifest_cache::Presence;
+use super::manifest_record;
 use super::manifests::{MANIFEST_LIMIT, Manifests};
 use super::ports::Located;
 
@@ -133,9 +135,11 @@ impl Manifests {
             tracing::info!(did = %owner.did, rkey = rkey.as_str(), "a manifest record without its bytes is not served");
             return Ok(None);
         };
+        let blob = blob.cid;
+        let record = self.completed(context, digest, record).await?;
         let presence = Presence {
             media_type: record.media_type.clone(),
-            blob: blob.cid,
+            blob,
             hold: record.hold(),
         };
         self.accounts
@@ -143,6 +147,37 @@ impl Manifests {
             .note(&owner.did, &Located { rkey, record })
             .await?;
         Ok(Some(presence))
+    }
+
+    /// `record` with what it leaves out of its manifest, as far as the bytes can be had.
+    ///
+    /// # Errors
+    /// The PDS's. Bytes that are gone or damaged change nothing here.
+    pub(super) async fn completed(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+        mut record: ManifestRecord,
+    ) -> Result<ManifestRecord, RegistryError> {
+        let Some(blob) = record.manifest_blob.as_ref().map(|blob| blob.cid) else {
+            return Ok(record);
+        };
+        if !manifest_record::is_partial(&record) {
+            return Ok(record);
+        }
+        let presence = Presence {
+            media_type: record.media_type.clone(),
+            blob,
+            hold: None,
+        };
+        match self.read(context, digest, &presence).await {
+            Ok(Some(bytes)) => manifest_record::complete(&mut record, &bytes),
+            Ok(None) | Err(RegistryError::Corrupt { .. }) => {
+                tracing::info!(did = %context.owner.did, %digest, "what a manifest names is not known: its bytes cannot be had");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(record)
     }
 
     async fn is_tagged(&self, context: &RequestContext, digest: &Digest) -> Result<bool, RegistryError> {

@@ -1,6 +1,6 @@
 //! Writing a manifest: checked, its bytes as a blob and its record and tags in one commit at the owner's PDS.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::lexicon::tag::{self, TagRecord};
@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 
 use super::access::{Granted, Push};
 use super::accounts::Plan;
+use super::commit_size::restates;
 use super::context::RequestContext;
 use super::error::RegistryError;
 use super::layout::{self, ManifestKeys};
@@ -25,6 +26,9 @@ use super::pull_manifest::internal;
 
 /// Look-ups of a manifest's blobs and children under way at once.
 const CHECKS_AT_ONCE: usize = 8;
+
+/// Tags written in one commit where each may take a manifest away: four writes a tag, and some bytes, are less than a PDS takes.
+const MOVES_AT_ONCE: usize = 40;
 
 /// A manifest as a client pushes it.
 #[derive(Clone, Debug)]
@@ -70,7 +74,8 @@ impl Manifests {
     /// [`RegistryError::ManifestBlobUnknown`] before any record is written; the hold's and the PDS's.
     ///
     /// # Cancel safety
-    /// The write is one commit: all of it or nothing.
+    /// The write is one commit: all of it or nothing. Only more than 40 tags at once, in an account that wants untagged manifests
+    /// removed, take several: the manifest is there with the first.
     ///
     /// # Spec
     /// distribution-spec v1.1, end-7; the `tag` parameter of end-7 in the specification's development version.
@@ -146,13 +151,34 @@ impl Manifests {
     }
 
     async fn write(&self, planned: &Planned<'_>) -> Result<(), RegistryError> {
+        let tags: Vec<&Tag> = planned.tags.iter().collect();
+        let together = if planned.untag {
+            MOVES_AT_ONCE
+        } else {
+            tags.len().max(1)
+        };
+        let mut lots = tags.chunks(together);
+        // Without a tag there is one lot all the same: the manifest.
+        let mut lot = lots.next().unwrap_or_default();
+        loop {
+            self.commit(planned, &lot.iter().copied().cloned().collect())
+                .await?;
+            match lots.next() {
+                Some(next) => lot = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Writes the manifest, unless it is there, and `tags`.
+    async fn commit(&self, planned: &Planned<'_>, tags: &BTreeSet<Tag>) -> Result<(), RegistryError> {
         let context = planned.grant.context();
-        let forget = || self.cache.forget(context, Some(&planned.digest), &planned.tags);
+        let forget = || self.cache.forget(context, Some(&planned.digest), tags);
         forget();
         let written = self
             .accounts
             .write(planned.grant.principal(), &context.owner, planned.untag, &|| {
-                self.plan_push(planned).boxed()
+                self.plan_push(planned, tags).boxed()
             })
             .await;
         // Also after an error: the commit may have been made and only its answer lost.
@@ -179,14 +205,14 @@ impl Manifests {
     }
 
     /// What to write, given what the account has now.
-    async fn plan_push(&self, planned: &Planned<'_>) -> Result<Plan, RegistryError> {
+    async fn plan_push(&self, planned: &Planned<'_>, moved: &BTreeSet<Tag>) -> Result<Plan, RegistryError> {
         let context = planned.grant.context();
         let (owner, repository) = (&context.owner, context.repository());
         let now = self.clock.now_datetime();
         let (shared, own, tags) = tokio::try_join!(
             self.store.find_manifest(owner, &planned.keys.shared),
             self.store.find_manifest(owner, &planned.keys.own),
-            try_join_all(planned.tags.iter().map(|tag| self.tag_place(context, tag))),
+            try_join_all(moved.iter().map(|tag| self.tag_place(context, tag))),
         )?;
         let mut plan = Plan::default();
 
@@ -210,14 +236,14 @@ impl Manifests {
             created_at,
         );
         let placement = layout::place(&planned.keys, repository, shared.as_ref(), own.as_ref());
-        if existing != Some(&record) {
+        if !existing.is_some_and(|stored| restates(stored, &record)) {
             plan.put_manifest(placement.rkey, record, placement.exists)?;
         }
         if let Some(surplus) = placement.surplus {
             plan.delete_manifest(surplus);
         }
 
-        for (tag, (rkey, exists)) in planned.tags.iter().zip(tags) {
+        for (tag, (rkey, exists)) in moved.iter().zip(tags) {
             let record = TagRecord::new(
                 &owner.did,
                 repository,
@@ -229,15 +255,10 @@ impl Manifests {
             plan.put_tag(rkey, record, exists)?;
         }
         if planned.untag {
-            self.plan_untagging(
-                context,
-                &planned.digest,
-                &planned.manifest,
-                &planned.tags,
-                &mut plan,
-            )
-            .await?;
+            self.plan_untagging(context, &planned.digest, &planned.manifest, moved, &mut plan)
+                .await?;
         }
+        plan.fit()?;
         Ok(plan)
     }
 
@@ -315,7 +336,7 @@ impl Manifests {
         Ok(())
     }
 
-    /// Checks that everything `manifest` names was pushed first.
+    /// Checks that everything `manifest` names was pushed first, and that its blobs are as long as it says.
     async fn check_content(
         &self,
         grant: &Granted<Push>,
@@ -326,16 +347,11 @@ impl Manifests {
             return Ok(());
         }
         let context = grant.context();
-        let blobs: BTreeSet<Digest> = manifest
-            .config()
-            .into_iter()
-            .chain(manifest.layers())
-            .filter(|blob| !is_elsewhere(blob))
-            .map(|blob| blob.digest.clone())
-            .collect();
+        let needed = || manifest.blobs().filter(|blob| !is_elsewhere(blob));
+        let blobs: BTreeSet<Digest> = needed().map(|blob| blob.digest.clone()).collect();
         let blobs = stream::iter(blobs).map(async |digest: Digest| {
-            let found = self.blobs.find_blob(grant.principal(), hold, &digest).await?;
-            Ok::<_, RegistryError>(found.is_none().then_some(digest))
+            let size = self.blobs.find_blob(grant.principal(), hold, &digest).await?;
+            Ok::<_, RegistryError>((digest, size))
         });
         let children: BTreeSet<Digest> = manifest
             .manifests()
@@ -349,16 +365,29 @@ impl Manifests {
             let found = self.cache.presence(did, repository, &digest, locate).await?;
             Ok::<_, RegistryError>(found.is_none().then_some(digest))
         });
-        let (blobs, children): (Vec<_>, Vec<_>) = tokio::try_join!(
+        let (sizes, children): (BTreeMap<_, _>, Vec<_>) = tokio::try_join!(
             blobs.buffered(CHECKS_AT_ONCE).try_collect(),
             children.buffered(CHECKS_AT_ONCE).try_collect(),
         )?;
-        let missing: Vec<Digest> = blobs.into_iter().chain(children).flatten().collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(RegistryError::ManifestBlobUnknown { missing })
+        let missing: Vec<Digest> = sizes
+            .iter()
+            .filter(|(_, size)| size.is_none())
+            .map(|(digest, _)| digest.clone())
+            .chain(children.into_iter().flatten())
+            .collect();
+        if !missing.is_empty() {
+            return Err(RegistryError::ManifestBlobUnknown { missing });
         }
+        for blob in needed() {
+            if let Some(Some(size)) = sizes.get(&blob.digest)
+                && *size != blob.size
+            {
+                return Err(RegistryError::ManifestInvalid {
+                    reason: format!("{} has {size} bytes and not {}", blob.digest, blob.size),
+                });
+            }
+        }
+        Ok(())
     }
 }
 

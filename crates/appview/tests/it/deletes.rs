@@ -1,7 +1,9 @@
 //! Deleting manifests, tags and blobs.
 
+use atcr_atproto::lexicon::manifest;
+use atcr_oci::Manifest;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Answer, TestAppView, index_of, sha256};
 
@@ -57,6 +59,41 @@ async fn deleting_a_manifest_takes_its_tags_along_in_one_commit() {
     }
     assert_eq!(appview.pds.rkeys(&appview.alice, "io.atcr.tag"), ["app_other"]);
     alice.delete(&path).await.assert_error(404, "MANIFEST_UNKNOWN");
+}
+
+/// Tags the manifest as another client of the account would.
+fn tag_elsewhere(appview: &TestAppView, tag: &str, manifest: &Manifest) {
+    let digest = sha256(manifest);
+    let record = json!({
+        "$type": "io.atcr.tag", "repository": "app", "tag": tag, "manifestDigest": digest.as_str(),
+        "manifest": format!("at://{}/io.atcr.manifest/{}", appview.alice, digest.hex()),
+        "updatedAt": "2026-01-01T00:00:00Z", "createdAt": "2026-01-01T00:00:00Z",
+    });
+    appview
+        .pds
+        .put_record(&appview.alice, "io.atcr.tag", &format!("app_{tag}"), record);
+}
+
+#[tokio::test]
+async fn more_tags_than_one_commit_takes_go_before_their_manifest_does() {
+    let appview = TestAppView::start().await;
+    let alice = appview.sailor("alice.test", &[APP]).await;
+    let (image, other) = (appview.image("many tags"), appview.image("stays"));
+    alice.push(APP, "other", &other).await;
+    alice.push(APP, "v0", &image).await;
+    for n in 1..450 {
+        tag_elsewhere(&appview, &format!("v{n}"), &image);
+    }
+    let path = format!("/v2/{APP}/manifests/{}", sha256(&image));
+    appview.pds.forget_calls();
+    alice.delete(&path).await.assert_status(202);
+    assert_eq!(appview.pds.count("com.atproto.repo.applyWrites"), 3);
+    assert_eq!(appview.pds.rkeys(&appview.alice, "io.atcr.tag"), ["app_other"]);
+    assert_eq!(
+        appview.pds.rkeys(&appview.alice, "io.atcr.manifest"),
+        [sha256(&other).hex()]
+    );
+    alice.get(&path).await.assert_error(404, "MANIFEST_UNKNOWN");
 }
 
 #[tokio::test]
@@ -182,4 +219,57 @@ async fn an_account_may_want_untagged_manifests_removed() {
     // Becoming a child of what takes its tag keeps it as well.
     alice.push(APP, "keep", &index_of(&[&three])).await;
     assert!(has(&three).await);
+}
+
+#[tokio::test]
+async fn many_tags_that_move_at_once_take_what_they_leave_along() {
+    const TAGS: usize = 90;
+    let appview = TestAppView::start().await;
+    let alice = appview.sailor("alice.test", &[APP]).await;
+    let profile = json!({
+        "$type": "io.atcr.sailor.profile", "createdAt": "2026-01-01T00:00:00Z",
+        "defaultHold": appview.hold.did(), "autoRemoveUntagged": true,
+    });
+    let put = |collection: &str, rkey: &str, record| {
+        appview.pds.put_record(&appview.alice, collection, rkey, record);
+    };
+    put("io.atcr.sailor.profile", "self", profile);
+    let first = appview.image("0");
+    alice.push(APP, "v0", &first).await;
+    let mut record = appview
+        .pds
+        .record(&appview.alice, "io.atcr.manifest", sha256(&first).hex())
+        .unwrap();
+    // Each is in another repository too, whose record takes the place of the one that goes: three writes for each tag.
+    for n in 0..TAGS {
+        let digest = sha256(&appview.image(&n.to_string()));
+        record["digest"] = json!(digest);
+        record["repository"] = json!("app");
+        put("io.atcr.manifest", digest.hex(), record.clone());
+        record["repository"] = json!("other");
+        let rkey = manifest::rkey_in_repository(digest.as_str(), "other").unwrap();
+        put("io.atcr.manifest", rkey.as_str(), record.clone());
+        tag_elsewhere(&appview, &format!("v{n}"), &appview.image(&n.to_string()));
+    }
+    let image = appview.image("takes them all");
+    let tags: Vec<String> = (0..TAGS).map(|n| format!("tag=v{n}")).collect();
+    let path = format!("/v2/{APP}/manifests/{}?{}", sha256(&image), tags.join("&"));
+    let request = alice.request(Method::PUT, &path).body(image.bytes().clone());
+    Answer::of(request).await.assert_status(201);
+    let repositories: Vec<Value> = appview
+        .pds
+        .rkeys(&appview.alice, "io.atcr.manifest")
+        .iter()
+        .filter(|rkey| *rkey != sha256(&image).hex())
+        .map(|rkey| {
+            appview
+                .pds
+                .record(&appview.alice, "io.atcr.manifest", rkey)
+                .unwrap()["repository"]
+                .clone()
+        })
+        .collect();
+    assert_eq!(repositories, vec![json!("other"); TAGS]);
+    let path = format!("/v2/{APP}/manifests/v{}", TAGS - 1);
+    assert_eq!(alice.get(&path).await.body, image.bytes());
 }

@@ -1,9 +1,14 @@
 //! Which hold a push goes to.
 
-use atcr_test_support::fakes::{FakeHold, StoreKind};
+use std::time::Duration;
+
+use atcr_config::HumanDuration;
+use atcr_oci::Digest;
+use atcr_test_support::fakes::{FakeHold, PdsFault, StoreKind};
+use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Sailor, TestAppView, open_captain, sha256};
+use crate::harness::{Answer, Sailor, TestAppView, open_captain, sha256};
 
 const APP: &str = "alice.test/app";
 
@@ -177,4 +182,152 @@ async fn a_pull_asks_the_hold_of_the_manifest_also_after_the_default_has_changed
         "{}",
         answer.header("location")
     );
+}
+
+fn blob_path(digest: &Digest) -> String {
+    format!("/v2/{APP}/blobs/{digest}")
+}
+
+/// Somebody who may only pull.
+async fn reader(appview: &TestAppView) -> Sailor<'_> {
+    let scope = format!("repository:{APP}:pull");
+    Sailor {
+        appview,
+        token: appview.token("bob.test", &[&scope]).await,
+    }
+}
+
+#[tokio::test]
+async fn after_a_change_of_holds_shared_layers_are_sent_again_and_old_tags_still_pull() {
+    let mut appview = TestAppView::start().await;
+    let old = appview.image("old");
+    appview
+        .sailor("alice.test", &[APP])
+        .await
+        .push(APP, "old", &old)
+        .await;
+    let next = FakeHold::start(StoreKind::Streaming).await.unwrap();
+    let changed = profile(Some(&next.did()));
+    appview
+        .pds
+        .put_record(&appview.alice, "io.atcr.sailor.profile", "self", changed);
+    appview.restart().await;
+
+    // What Docker does: ask for each blob, send those that are not there, then the manifest.
+    let alice = appview.sailor("alice.test", &[APP, "alice.test/other"]).await;
+    let new = appview.image_with("old", |image| {
+        image.annotations.insert("version".to_owned(), "2".to_owned());
+    });
+    for blob in new.blobs() {
+        let path = blob_path(&blob.digest);
+        alice.head(&path).await.assert_status(404);
+        let mount = format!(
+            "/v2/alice.test/other/blobs/uploads/?mount={}&from={APP}",
+            blob.digest
+        );
+        let mounted = Answer::of(alice.request(Method::POST, &mount)).await;
+        mounted.assert_status(202);
+        let bytes = appview.hold.blob(blob.digest.as_str()).unwrap();
+        let upload = format!("/v2/{APP}/blobs/uploads/?digest={}", blob.digest);
+        let sent = Answer::of(alice.request(Method::POST, &upload).body(bytes)).await;
+        sent.assert_status(201);
+        alice.head(&path).await.assert_status(200);
+    }
+    alice.push(APP, "new", &new).await;
+
+    // Readers, and pulls of the owner, find what is at the old hold.
+    let bob = reader(&appview).await;
+    let layer = blob_path(&appview.blob("only at the old hold").digest);
+    bob.head(&layer).await.assert_status(200);
+    alice.head(&layer).await.assert_status(404);
+    for sailor in [&alice, &bob] {
+        sailor
+            .get(&format!("/v2/{APP}/manifests/old"))
+            .await
+            .assert_status(200);
+        let answer = sailor.get(&layer).await;
+        answer.assert_status(307);
+        assert!(answer.header("location").starts_with(&appview.hold.url()));
+    }
+}
+
+#[tokio::test]
+async fn a_hold_of_pushes_that_is_silent_keeps_nobody_from_the_blobs_of_another() {
+    let mut appview = TestAppView::start().await;
+    let healthy = FakeHold::start(StoreKind::Streaming).await.unwrap();
+    stock(&appview, &healthy, "silent");
+    let put_profile = |hold: &str| {
+        appview.pds.put_record(
+            &appview.alice,
+            "io.atcr.sailor.profile",
+            "self",
+            profile(Some(hold)),
+        );
+    };
+    put_profile(&healthy.did());
+    assert_eq!(pushed_to(&appview, "silent").await, healthy.did());
+    put_profile(&appview.hold.did());
+    appview.restart().await;
+    let bob = reader(&appview).await;
+    let image = appview.image("silent");
+    appview.hold.set_silent(true);
+    let methods = ["com.atproto.repo.getRecord", "com.atproto.repo.listRecords"];
+    for method in methods {
+        appview.pds.set_fault(method, Some(PdsFault::Silence));
+    }
+    appview.pds.forget_calls();
+    for blob in image.blobs() {
+        let answer = bob.get(&blob_path(&blob.digest)).await;
+        answer.assert_status(307);
+        assert!(answer.header("location").starts_with(&healthy.url()));
+        bob.head(&blob_path(&blob.digest)).await.assert_status(200);
+    }
+    assert_eq!(appview.hold.unanswered(), Vec::<String>::new());
+    assert_eq!(methods.map(|method| appview.pds.count(method)), [0, 0]);
+}
+
+#[tokio::test]
+async fn a_hold_that_is_silent_is_named_after_one_wait_and_not_asked_again_at_once() {
+    let appview = TestAppView::start_with(|config| {
+        config.upstream.hold_timeout = HumanDuration(Duration::from_secs(1));
+    })
+    .await;
+    let image = appview.image("nobody listens");
+    let alice = appview.sailor("alice.test", &[APP]).await;
+    appview.hold.set_silent(true);
+    for _ in 0..2 {
+        let begin = alice.request(Method::POST, &format!("/v2/{APP}/blobs/uploads/"));
+        let head = alice.head(&blob_path(&image.layers()[0].digest)).await;
+        assert_eq!(head.status, 504);
+        for answer in [Answer::of(begin).await, alice.try_push(APP, "v1", &image).await] {
+            answer.assert_error(504, "UNAVAILABLE");
+            assert!(
+                answer.message().contains(&appview.hold.did()),
+                "{}",
+                answer.message()
+            );
+        }
+    }
+    assert_eq!(appview.hold.unanswered(), ["/xrpc/com.atproto.repo.getRecord"]);
+}
+
+#[tokio::test]
+async fn a_successor_that_is_silent_is_the_one_that_is_named() {
+    let appview = TestAppView::start_with(|config| {
+        config.upstream.hold_timeout = HumanDuration(Duration::from_secs(1));
+    })
+    .await;
+    let next = FakeHold::start(StoreKind::Streaming).await.unwrap();
+    let mut captain = open_captain();
+    captain["successor"] = json!(next.did());
+    appview.hold.office().set_captain(captain);
+    next.set_silent(true);
+    let alice = appview.sailor("alice.test", &[APP]).await;
+    for _ in 0..2 {
+        let begin = alice.request(Method::POST, &format!("/v2/{APP}/blobs/uploads/"));
+        let answer = Answer::of(begin).await;
+        answer.assert_error(504, "UNAVAILABLE");
+        assert!(answer.message().contains(&next.did()), "{}", answer.message());
+    }
+    assert_eq!(next.unanswered().len(), 1);
 }

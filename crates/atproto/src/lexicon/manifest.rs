@@ -5,7 +5,22 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{BlobRef, Record, lenient, nsid, record_key};
-use crate::syntax::{AtUri, Datetime, Did, RecordKey, SyntaxError};
+use crate::syntax::{AtUri, Datetime, Did, RecordKey, SyntaxError, Uri};
+
+/// Longest media type in bytes that a record holds.
+pub const MAX_MEDIA_TYPE_LEN: usize = 128;
+
+/// The media type that a record gives for one that it cannot hold: bytes of some kind.
+pub const UNTYPED: &str = "application/octet-stream";
+
+/// Longest artifact type in bytes.
+const MAX_ARTIFACT_TYPE_LEN: usize = 255;
+
+/// Longest architecture, operating system and variant of a platform in bytes.
+const MAX_PLATFORM_LEN: usize = 32;
+
+/// Longest version or feature of an operating system in bytes.
+const MAX_OS_DETAIL_LEN: usize = 64;
 
 /// A manifest. The bytes are in [`manifest_blob`](Self::manifest_blob); the other fields restate them for readers that
 /// do not want to fetch it.
@@ -174,6 +189,58 @@ pub struct RecordPlatform {
     pub variant: Option<String>,
 }
 
+impl RecordPlatform {
+    /// This platform without what is too long for it; `None` when that is what makes it one.
+    fn conforming(mut self) -> Option<Self> {
+        if self.architecture.len() > MAX_PLATFORM_LEN || self.os.len() > MAX_PLATFORM_LEN {
+            return None;
+        }
+        self.variant = self.variant.filter(|variant| variant.len() <= MAX_PLATFORM_LEN);
+        self.os_version = self
+            .os_version
+            .filter(|version| version.len() <= MAX_OS_DETAIL_LEN);
+        self.os_features
+            .retain(|feature| feature.len() <= MAX_OS_DETAIL_LEN);
+        Some(self)
+    }
+}
+
+/// `media_type` in at most [`MAX_MEDIA_TYPE_LEN`] bytes: as it is, else without its parameters, else [`UNTYPED`].
+#[must_use]
+pub fn short_media_type(media_type: &str) -> &str {
+    let essence = || media_type.split(';').next().unwrap_or_default().trim_end();
+    if media_type.len() <= MAX_MEDIA_TYPE_LEN {
+        media_type
+    } else if essence().len() <= MAX_MEDIA_TYPE_LEN {
+        essence()
+    } else {
+        UNTYPED
+    }
+}
+
+fn shorten_media_type(media_type: &mut String) {
+    if media_type.len() > MAX_MEDIA_TYPE_LEN {
+        *media_type = short_media_type(media_type).to_owned();
+    }
+}
+
+/// Whether every validator takes `text` for a URI: the reference implementation's knows schemes of letters and digits only, and no
+/// empty authority.
+fn is_uri(text: &str) -> bool {
+    let is_plain = |(scheme, rest): (&str, &str)| {
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        scheme.bytes().all(|b| b.is_ascii_alphanumeric()) && !rest.is_empty() && !rest.starts_with('/')
+    };
+    text.parse::<Uri>().is_ok() && text.split_once(':').is_some_and(is_plain)
+}
+
+/// Whether all could stay.
+fn keep_plain_keys(annotations: &mut BTreeMap<String, String>) -> bool {
+    let before = annotations.len();
+    annotations.retain(|key, _| !key.starts_with('$'));
+    annotations.len() == before
+}
+
 impl Record for ManifestRecord {
     const NSID: &'static str = nsid::MANIFEST;
 }
@@ -203,6 +270,37 @@ impl ManifestRecord {
             annotations: BTreeMap::new(),
             manifest_blob: None,
         }
+    }
+
+    /// This record without what its lexicon does not take; all of it is in the manifest's bytes.
+    ///
+    /// Optional fields go when they are too long or of another form: artifact type, platform and its parts, URLs. Media types,
+    /// which are required, are given by [`short_media_type`]. Annotations whose keys begin with `$` go, since the data model gives
+    /// such keys a meaning; where the manifest's own are no longer complete, the artifact type goes with them, so that a reader
+    /// knows to look into the bytes.
+    #[must_use]
+    pub fn conforming(mut self) -> Self {
+        shorten_media_type(&mut self.media_type);
+        let is_complete = keep_plain_keys(&mut self.annotations);
+        self.artifact_type = self
+            .artifact_type
+            .filter(|kind| is_complete && kind.len() <= MAX_ARTIFACT_TYPE_LEN);
+        let blobs = self
+            .config
+            .iter_mut()
+            .chain(&mut self.layers)
+            .chain(&mut self.subject);
+        for blob in blobs {
+            shorten_media_type(&mut blob.media_type);
+            blob.urls.retain(|url| is_uri(url));
+            keep_plain_keys(&mut blob.annotations);
+        }
+        for child in &mut self.manifests {
+            shorten_media_type(&mut child.media_type);
+            child.platform = child.platform.take().and_then(RecordPlatform::conforming);
+            keep_plain_keys(&mut child.annotations);
+        }
+        self
     }
 
     /// The hold that has the blobs: `holdDid`, or in older records the did:web of `holdEndpoint`. `None` if the record

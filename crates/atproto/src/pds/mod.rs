@@ -26,6 +26,12 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Largest JSON answer that is read: a page of 100 records of up to 1 MB is not expected to come near it.
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
+/// Most changes in one [`PdsClient::apply_writes`]; the reference PDS refuses more.
+pub const MAX_WRITES: usize = 200;
+
+/// Longest JSON request in bytes, 150 KiB: the reference PDS answers 413 to a longer one. Other servers take more.
+pub const MAX_REQUEST_BYTES: usize = 150 * 1024;
+
 /// The client of one server. Cheap to clone; clones share connections.
 ///
 /// Every method makes one request and does not retry. Redirects are not followed. Errors: [`PdsError`].
@@ -125,6 +131,34 @@ pub enum Write {
         /// The key.
         rkey: RecordKey,
     },
+}
+
+impl Write {
+    /// What a change takes in a request besides its collection, key and record, in bytes, rounded up.
+    const FRAME_BYTES: usize = 96;
+
+    /// Bytes of this change in the request of [`PdsClient::apply_writes`], at most; all changes of a request, its other fields
+    /// and [`MAX_REQUEST_BYTES`] go together.
+    #[must_use]
+    pub fn request_bytes(&self) -> usize {
+        let (collection, rkey, value) = match self {
+            Self::Create {
+                collection,
+                rkey,
+                value,
+            } => (collection, rkey.as_ref(), Some(value)),
+            Self::Update {
+                collection,
+                rkey,
+                value,
+            } => (collection, Some(rkey), Some(value)),
+            Self::Delete { collection, rkey } => (collection, Some(rkey), None),
+        };
+        Self::FRAME_BYTES
+            + collection.len()
+            + rkey.map_or(0, |rkey| rkey.as_str().len())
+            + value.map_or(0, |value| value.to_string().len())
+    }
 }
 
 /// What [`PdsClient::list_records`] asks for.

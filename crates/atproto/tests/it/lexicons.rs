@@ -103,6 +103,67 @@ fn index() -> ManifestRecord {
         variant: Some("v7".to_owned()),
     });
     record.manifests = vec![child];
+    record.subject = Some(BlobReference::new(
+        "application/vnd.oci.image.manifest.v1+json",
+        digest(),
+        7,
+    ));
+    record.artifact_type = Some("application/vnd.example+type".to_owned());
+    record
+        .annotations
+        .insert("org.opencontainers.image.title".to_owned(), "All".to_owned());
+    record
+}
+
+/// What a manifest may say and a record may not.
+fn unfit(record: ManifestRecord) -> ManifestRecord {
+    let mut record = record;
+    let odd_keys = [("$link", "x"), ("$bytes", "x"), ("$type", "blob"), ("kept", "x")];
+    let annotations: std::collections::BTreeMap<_, _> = odd_keys
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    let long = || format!("application/{}", "x".repeat(127));
+    record.media_type = long();
+    record.artifact_type = Some("x".repeat(256));
+    record.annotations.clone_from(&annotations);
+    for blob in record
+        .config
+        .iter_mut()
+        .chain(&mut record.layers)
+        .chain(&mut record.subject)
+    {
+        blob.media_type = format!("application/x;{}", "y".repeat(300));
+        blob.annotations.clone_from(&annotations);
+        blob.urls = [
+            "https://example.com/a",
+            "no URI",
+            "git+ssh://example.com",
+            "file:///a",
+            "https://",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+    }
+    let long_os = |mut child: ManifestReference| {
+        if let Some(platform) = &mut child.platform {
+            platform.os = "o".repeat(33);
+        }
+        child
+    };
+    record.manifests = record
+        .manifests
+        .into_iter()
+        .flat_map(|child| [child.clone(), long_os(child)])
+        .collect();
+    for child in &mut record.manifests {
+        child.media_type = long();
+        child.annotations.clone_from(&annotations);
+        if let Some(platform) = &mut child.platform {
+            platform.variant = Some("v".repeat(33));
+            platform.os_version = Some("1".repeat(65));
+            platform.os_features = vec!["f".repeat(65), "win32k".to_owned()];
+        }
+    }
     record
 }
 
@@ -487,6 +548,31 @@ fn bodies() -> Vec<(&'static str, &'static str, Value)> {
         (nsid::HOLD_EXPORT_USER_DATA, "output", body(&export)),
         (nsid::HOLD_DELETE_USER_DATA, "output", body(&deleted)),
     ]
+}
+
+#[test]
+fn a_record_of_any_manifest_conforms_without_what_does_not_fit() {
+    let lexicons = Lexicons::read(&folder());
+    for record in [image(), index()] {
+        assert_eq!(record.clone().conforming(), record, "what fits stays");
+        let unfit = unfit(record);
+        assert!(lexicons.record(&written(&unfit)).is_err());
+        let fit = unfit.conforming();
+        assert_eq!(lexicons.record(&written(&fit)), Ok(()));
+        assert_eq!(fit.media_type, manifest::UNTYPED);
+        assert_eq!(fit.artifact_type, None);
+        assert_eq!(fit.annotations.keys().collect::<Vec<_>>(), ["kept"]);
+        for blob in fit.config.iter().chain(&fit.layers).chain(&fit.subject) {
+            assert_eq!(blob.media_type, "application/x");
+            assert_eq!(blob.urls, ["https://example.com/a"]);
+        }
+        if let [child, without_platform] = &fit.manifests[..] {
+            let platform = child.platform.as_ref().unwrap();
+            assert_eq!((platform.os.as_str(), &platform.variant), ("linux", &None));
+            assert_eq!(platform.os_features, ["win32k"]);
+            assert_eq!(without_platform.platform, None);
+        }
+    }
 }
 
 #[test]

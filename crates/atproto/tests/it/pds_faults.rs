@@ -338,12 +338,21 @@ async fn writes_are_sent_as_they_are_and_the_token_only_as_bearer() {
     let token = SecretString::from("token");
     let swap = BlobRef::of(b"swap", "x").cid;
     let client = client(&server.uri());
+    let announced: usize = writes.iter().map(Write::request_bytes).sum();
     let made = client
         .apply_writes(PdsAuth::Bearer(&token), &alice(), writes, Some(swap))
         .await
         .unwrap();
     assert_eq!(made.rev, REV);
-    let sent: Value = server.received_requests().await.unwrap()[0].body_json().unwrap();
+    let request = server.received_requests().await.unwrap().remove(0);
+    let around = json!({ "repo": alice(), "validate": false, "swapCommit": swap.to_string(), "writes": [] });
+    let whole = announced + around.to_string().len();
+    assert!(
+        (whole - 100..=whole).contains(&request.body.len()),
+        "{} bytes where {whole} were announced",
+        request.body.len()
+    );
+    let sent: Value = request.body_json().unwrap();
     assert_eq!(
         sent,
         json!({

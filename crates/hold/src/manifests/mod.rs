@@ -14,6 +14,8 @@ use atcr_atproto::clock::Clock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::blobs::BlobService;
+
 pub use notice::{InvalidNotice, Notice};
 pub use recorder::Recorded;
 use recorder::{Entry, Event, Recorder};
@@ -39,18 +41,20 @@ pub enum NoticeError {
 #[derive(Clone, Debug)]
 pub struct ManifestNotices {
     mailbox: mpsc::Sender<Entry>,
+    blobs: BlobService,
 }
 
 impl ManifestNotices {
-    /// Starts the recorder of `repo`; the handle ends once every clone is dropped and every notice taken is written.
+    /// Starts the recorder of `repo`, for layers in `blobs`; the handle ends once every clone is dropped and every notice taken is written.
     #[must_use]
-    pub fn start(repo: HoldRepo, clock: Arc<dyn Clock>) -> (Self, JoinHandle<()>) {
+    pub fn start(repo: HoldRepo, blobs: BlobService, clock: Arc<dyn Clock>) -> (Self, JoinHandle<()>) {
         let (mailbox, entries) = mpsc::channel(MAILBOX);
         let recorder = tokio::spawn(Recorder::new(repo, clock).run(entries));
-        (Self { mailbox }, recorder)
+        (Self { mailbox, blobs }, recorder)
     }
 
-    /// Writes down a push: a record for each layer that the manifest does not have one for yet, and the count.
+    /// Writes down a push: a record for each layer that the manifest does not have one for yet, and the count. Layers that are here
+    /// count with their real size, whatever the notice says.
     ///
     /// # Errors
     /// [`NoticeError::UserMismatch`] when the manifest belongs to somebody else; [`NoticeError::Repo`]: try again, what was
@@ -58,10 +62,15 @@ impl ManifestNotices {
     ///
     /// # Cancel safety
     /// A notice that was taken is written even if its caller leaves.
-    pub async fn pushed(&self, grant: &Granted<BlobWrite>, notice: Notice) -> Result<Recorded, NoticeError> {
+    pub async fn pushed(
+        &self,
+        grant: &Granted<BlobWrite>,
+        mut notice: Notice,
+    ) -> Result<Recorded, NoticeError> {
         if notice.owner != *grant.subject() {
             return Err(NoticeError::UserMismatch);
         }
+        notice.weigh(&self.blobs).await;
         self.hand_in(Event::Push, notice).await
     }
 

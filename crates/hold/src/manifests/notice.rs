@@ -1,21 +1,24 @@
 //! A notice of `notifyManifest`, checked: everything in it fits into a record.
 
+use std::collections::{HashMap, HashSet};
+
+use atcr_atproto::lexicon::manifest::{UNTYPED, short_media_type};
 use atcr_atproto::lexicon::notify_manifest::{LayerInfo, NotifyManifestInput};
 use atcr_atproto::lexicon::{manifest, nsid};
 use atcr_atproto::syntax::{AtUri, Did};
 use atcr_oci::Digest;
+use futures_util::{StreamExt as _, stream};
+
+use crate::blobs::BlobService;
 
 /// Bytes of a repository's name.
 const MAX_REPOSITORY_LEN: usize = 256;
 
-/// Bytes of a layer's media type, as a layer record holds it.
-const MAX_MEDIA_TYPE_LEN: usize = 128;
-
 /// Layers of one manifest; real images stay below 130, artifacts have been seen with some hundred.
 const MAX_LAYERS: usize = 4096;
 
-/// What a layer without a media type is.
-const UNTYPED: &str = "application/octet-stream";
+/// Layers looked for in the store at once.
+const LOOKS_AT_ONCE: usize = 16;
 
 /// A notice that cannot be believed. The text says which part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +49,8 @@ impl Notice {
     /// tracking record, the others are manifests of their own.
     ///
     /// # Errors
-    /// [`InvalidNotice`] when a digest, size, name or type does not fit into a record, or there are too many layers.
+    /// [`InvalidNotice`] when a digest, size or name does not fit into a record, or there are too many layers. A media type that
+    /// does not fit is shortened.
     pub fn parse(input: NotifyManifestInput) -> Result<Self, InvalidNotice> {
         let invalid = |what: String| InvalidNotice { what };
         if input.repository.is_empty() || input.repository.len() > MAX_REPOSITORY_LEN {
@@ -80,6 +84,29 @@ impl Notice {
             layers,
         })
     }
+
+    /// Gives every layer the size of its object in place of the one that was claimed. A layer that is not in the store, or cannot be
+    /// looked for now, keeps the claim: without its record nothing would keep the blob.
+    pub(super) async fn weigh(&mut self, blobs: &BlobService) {
+        let distinct: HashSet<Digest> = self.layers.iter().map(|layer| layer.digest.clone()).collect();
+        let sizes: HashMap<Digest, u64> = stream::iter(distinct)
+            .map(async |digest: Digest| match blobs.stat(&digest).await {
+                Ok(found) => found.map(|found| (digest, found.size)),
+                Err(error) => {
+                    tracing::warn!(%digest, %error, "a layer is recorded with the size that was claimed");
+                    None
+                }
+            })
+            .buffer_unordered(LOOKS_AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        for layer in &mut self.layers {
+            if let Some(size) = sizes.get(&layer.digest) {
+                layer.size = *size;
+            }
+        }
+    }
 }
 
 fn parse_layer(layer: LayerInfo) -> Result<Layer, &'static str> {
@@ -88,17 +115,14 @@ fn parse_layer(layer: LayerInfo) -> Result<Layer, &'static str> {
     if i64::try_from(layer.size).is_err() {
         return Err("size is too large");
     }
-    if layer.media_type.len() > MAX_MEDIA_TYPE_LEN {
-        return Err("mediaType has more than 128 bytes");
-    }
     let media_type = if layer.media_type.is_empty() {
-        UNTYPED.to_owned()
+        UNTYPED
     } else {
-        layer.media_type
+        short_media_type(&layer.media_type)
     };
     Ok(Layer {
         digest,
         size: layer.size,
-        media_type,
+        media_type: media_type.to_owned(),
     })
 }

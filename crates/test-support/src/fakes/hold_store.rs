@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LOCATION, RANGE, TRANSFER_ENCODING,
 };
 use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post, put};
 use futures_util::StreamExt as _;
@@ -77,6 +78,8 @@ struct Inner {
     faults: VecDeque<Fault>,
     calls: Vec<String>,
     violations: Vec<String>,
+    silent: bool,
+    unanswered: Vec<String>,
     next_id: u64,
 }
 
@@ -108,6 +111,8 @@ impl FakeHold {
             faults: VecDeque::new(),
             calls: Vec::new(),
             violations: Vec::new(),
+            silent: false,
+            unanswered: Vec::new(),
             next_id: 1,
         };
         let address = listener.local_addr()?;
@@ -154,6 +159,17 @@ impl FakeHold {
     pub async fn resume(&mut self) -> anyhow::Result<()> {
         let listener = tokio::net::TcpListener::bind(self.shared.address).await?;
         self.serve(listener.into_std()?)
+    }
+
+    /// From now on nothing is answered, or everything again. Its DID document is still served: whoever asks has it for an hour.
+    pub fn set_silent(&self, silent: bool) {
+        self.inner().silent = silent;
+    }
+
+    /// The paths that were asked for while it was silent.
+    #[must_use]
+    pub fn unanswered(&self) -> Vec<String> {
+        self.inner().unanswered.clone()
     }
 
     /// Members only may read, or everybody.
@@ -290,6 +306,15 @@ impl Shared {
         inner
     }
 
+    /// Whether a request gets no answer; it is noted then.
+    fn swallows(&self, path: &str) -> bool {
+        let mut inner = self.lock();
+        if inner.silent {
+            inner.unanswered.push(path.to_owned());
+        }
+        inner.silent
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", base(self.address))
     }
@@ -348,6 +373,7 @@ fn base(address: SocketAddr) -> String {
 
 fn router(shared: Arc<Shared>) -> Router {
     let office = hold::router(Arc::clone(&shared.office));
+    let silence = from_fn_with_state(Arc::clone(&shared), silence);
     Router::new()
         .route("/xrpc/io.atcr.hold.initiateUpload", post(initiate))
         .route("/xrpc/io.atcr.hold.getPartUploadUrl", post(part_url))
@@ -358,6 +384,16 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/store/blobs/{digest}", any(store_blob))
         .with_state(shared)
         .merge(office)
+        .layer(silence)
+        .layer(DefaultBodyLimit::disable())
+}
+
+async fn silence(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path != "/.well-known/did.json" && shared.swallows(path) {
+        return std::future::pending().await;
+    }
+    next.run(request).await
 }
 
 async fn initiate(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {

@@ -1,7 +1,8 @@
 //! A PDS in this process, with the PLC directory and the handle resolver of its little network, that fails on request.
 //!
 //! It keeps accounts with app passwords, records, blobs and one chain of revisions per account, and checks what the reference PDS
-//! checks: passwords, tokens, conditional commits, creation over an existing record, the size of a blob.
+//! checks: passwords, tokens, conditional commits, creation over an existing record, the number of writes, the size of a blob and of a
+//! request.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use atcr_atproto::data_model;
 use atcr_atproto::lexicon::BlobRef;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
@@ -27,6 +28,10 @@ use super::authorization_server::{self, OAuth, with_nonce};
 
 /// How long an access token says it lives, in seconds, unless a test says otherwise.
 const ACCESS_SECS: i64 = 7200;
+
+/// Writes that one commit takes, and bytes that a JSON request may have: the reference PDS's own limits.
+const MAX_WRITES: usize = 200;
+const MAX_JSON_BYTES: usize = 150 * 1024;
 
 /// How every call of one method is answered until the fault is taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,6 +300,7 @@ impl FakePds {
             .route("/xrpc/{method}", get(query).post(procedure))
             .route("/{did}", get(plc_document))
             .route("/xrpc/com.atproto.repo.uploadBlob", post(upload_blob))
+            .layer(DefaultBodyLimit::disable())
             .layer(from_fn_with_state(Arc::clone(&self.shared), with_nonce))
             .merge(authorization_server::routes(&self.shared))
             .with_state(Arc::clone(&self.shared));
@@ -548,6 +554,13 @@ async fn procedure(
     if let Some(fault) = shared.enter(&method).await {
         return fault;
     }
+    if body.len() > MAX_JSON_BYTES {
+        return refuse(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "PayloadTooLarge",
+            "request entity too large",
+        );
+    }
     let input: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut inner = shared.lock();
     match method.as_str() {
@@ -606,6 +619,10 @@ fn apply_writes(shared: &Shared, inner: &mut Inner, did: &str, input: &Value) ->
     let Some(account) = inner.accounts.get_mut(did) else {
         return invalid("Could not find repo");
     };
+    let writes = input["writes"].as_array().map_or(0, Vec::len);
+    if writes > MAX_WRITES {
+        return invalid("Too many writes. Max: 200");
+    }
     let head = account.head.as_ref().map(|(cid, _)| cid.as_str());
     if let Some(swap) = input["swapCommit"].as_str()
         && Some(swap) != head

@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::RegistryCall;
-use crate::registry::access::{Granted, Pull};
+use crate::registry::access::{Granted, Pull, Push};
 use crate::registry::blob::Blobs;
 use crate::registry::blob::ports::DownloadExtent;
 use crate::registry::error::RegistryError;
@@ -40,7 +40,15 @@ pub async fn handle(state: &AppState, call: RegistryCall) -> Result<Response, Re
 /// As [`handle`].
 pub async fn respond(blobs: &Blobs, call: RegistryCall) -> Result<Response, RegistryError> {
     match &call.request {
-        RegistryRequest::BlobHead { digest, .. } => head(blobs, &call.grant()?, digest).await,
+        RegistryRequest::BlobHead { digest, .. } => {
+            // Who may push asks whether the blob has to be sent; anybody else, whether it can be read.
+            let pushes = call.grant::<Push>();
+            let size = match &pushes {
+                Ok(grant) => blobs.size_for_push(grant, digest).await?,
+                Err(_) => blobs.size(&call.grant()?, digest).await?,
+            };
+            head(size, digest)
+        }
         RegistryRequest::BlobGet { digest, .. } => get(blobs, &call.grant()?, digest, &call.headers).await,
         RegistryRequest::BlobDelete { .. } => Err(RegistryError::Unsupported {
             reason: "blobs are not deleted one by one: a hold removes those that no manifest names any more"
@@ -52,8 +60,7 @@ pub async fn respond(blobs: &Blobs, call: RegistryCall) -> Result<Response, Regi
     }
 }
 
-async fn head(blobs: &Blobs, grant: &Granted<Pull>, digest: &Digest) -> Result<Response, RegistryError> {
-    let size = blobs.size(grant, digest).await?;
+fn head(size: u64, digest: &Digest) -> Result<Response, RegistryError> {
     let response = Response::builder()
         .header(CONTENT_TYPE, OCTET_STREAM)
         .header(CONTENT_LENGTH, size)

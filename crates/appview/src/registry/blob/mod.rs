@@ -21,18 +21,18 @@ use self::hold_access::{CallError, HoldAccess};
 use self::known::KnownBlobs;
 use self::ports::{BlobDownload, BlobGateway, DownloadExtent, HoldError, SignedUrl};
 use self::verified::verified;
-use super::access::{Granted, Pull};
+use super::access::{Granted, Pull, Push};
 use super::error::RegistryError;
 use super::ports::{BlobPresence, HoldDirectory, HoldRef, HoldTokens};
 
 /// How long a signed URL is handed out again. Holds sign for 15 minutes, so at least 13 are left to the client.
 const REUSE_URL: Duration = Duration::from_mins(2);
 
-/// Signed URLs remembered at once; some 700 bytes each.
+/// Signed URLs remembered at once; some 900 bytes each.
 const REMEMBERED_URLS: u64 = 10_000;
 
-/// Whose URL for which blob of which hold.
-type UrlKey = (Did, Option<Did>, Digest);
+/// Whose URL for which blob of which account's repository.
+type UrlKey = (Option<Did>, Did, String, Digest);
 
 /// What [`Blobs`] works with.
 pub struct BlobParts {
@@ -52,7 +52,7 @@ pub struct Blobs {
     gateway: Arc<dyn BlobGateway>,
     access: HoldAccess,
     known: KnownBlobs,
-    urls: moka::sync::Cache<UrlKey, SignedUrl>,
+    urls: moka::sync::Cache<UrlKey, (HoldRef, SignedUrl)>,
     proxied_user_agents: Vec<String>,
 }
 
@@ -100,6 +100,27 @@ impl Blobs {
         Ok(size)
     }
 
+    /// The size in bytes of a blob in the hold that the caller's push goes to. What other holds have does not count: it has to be
+    /// sent before a manifest can name it there.
+    ///
+    /// # Errors
+    /// `BlobUnknown` when that hold does not have it; the hold's; those of [`HoldDirectory::for_push`], except that where no push
+    /// can go the answer is that of [`Blobs::size`].
+    ///
+    /// # Spec
+    /// distribution-spec v1.1, end-2 (HEAD); Checking if content exists in the registry.
+    pub async fn size_for_push(&self, grant: &Granted<Push>, digest: &Digest) -> Result<u64, RegistryError> {
+        let hold = match self.directory.for_push(grant).await {
+            Err(RegistryError::NoHold) => return self.size(&grant.as_pull(), digest).await,
+            found => found?,
+        };
+        let owner = &grant.context().owner.did;
+        let size = self.find(grant.principal(), &hold, owner, digest).await?;
+        size.ok_or_else(|| RegistryError::BlobUnknown {
+            digest: digest.clone(),
+        })
+    }
+
     /// A signed URL from which the client itself can read the blob.
     ///
     /// # Errors
@@ -122,12 +143,13 @@ impl Blobs {
         digest: &Digest,
         range: Option<&str>,
     ) -> Result<BlobDownload, RegistryError> {
-        let (hold, url) = self.locate(grant, digest).await?;
+        let (mut hold, url) = self.locate(grant, digest).await?;
         let opened = match self.gateway.open(&url, range).await {
             // The remembered URL may have run out or lead to bytes that were moved.
             Err(HoldError::UrlRefused | HoldError::BlobNotFound) => {
-                self.urls.invalidate(&url_key(grant.principal(), &hold, digest));
-                let (_, url) = self.locate(grant, digest).await?;
+                self.urls.invalidate(&url_key(grant, digest));
+                let (other, url) = self.locate(grant, digest).await?;
+                hold = other;
                 self.gateway.open(&url, range).await
             }
             opened => opened,
@@ -182,33 +204,33 @@ impl Blobs {
         grant: &Granted<Pull>,
         digest: &Digest,
     ) -> Result<(HoldRef, SignedUrl), RegistryError> {
+        let key = url_key(grant, digest);
+        if let Some(found) = self.urls.get(&key) {
+            return Ok(found);
+        }
         let owner = &grant.context().owner.did;
-        self.first_of(grant, digest, |hold| async move {
-            let key = url_key(grant.principal(), &hold, digest);
-            if let Some(url) = self.urls.get(&key) {
-                return Ok(Some(url));
-            }
-            let asked = self
-                .access
-                .read(grant.principal(), &hold, |token| {
-                    let hold = &hold;
-                    async move {
-                        self.gateway
-                            .download_url(hold, owner, digest, token.as_ref())
-                            .await
-                    }
-                })
-                .await;
-            let url = absent_is_none(asked).map_err(|error| error.at(&hold))?;
-            if let Some(url) = &url {
-                self.urls.insert(key, url.clone());
-            }
-            Ok(url)
-        })
-        .await
+        let found = self
+            .first_of(grant, digest, |hold| async move {
+                let asked = self
+                    .access
+                    .read(grant.principal(), &hold, |token| {
+                        let hold = &hold;
+                        async move {
+                            self.gateway
+                                .download_url(hold, owner, digest, token.as_ref())
+                                .await
+                        }
+                    })
+                    .await;
+                absent_is_none(asked).map_err(|error| error.at(&hold))
+            })
+            .await?;
+        self.urls.insert(key, found.clone());
+        Ok(found)
     }
 
-    /// Asks the candidate holds in order. When none has the blob the gravest refusal is the answer: "you may not" says more than
+    /// Asks the candidate holds in order, and the hold of pushes only when none of those that are known has the blob: it may be
+    /// down without anybody's missing it. When none has the blob the gravest refusal is the answer: "you may not" says more than
     /// "it cannot be reached", and that more than "not here".
     async fn first_of<T, F, Fut>(
         &self,
@@ -220,16 +242,39 @@ impl Blobs {
         F: Fn(HoldRef) -> Fut,
         Fut: Future<Output = Result<Option<T>, RegistryError>>,
     {
+        let ask = async |hold: HoldRef| {
+            let found = ask(hold.clone()).await?;
+            Ok::<_, RegistryError>(found.map(|found| (hold, found)))
+        };
         let mut gravest = RegistryError::BlobUnknown {
             digest: digest.clone(),
         };
-        for hold in self.directory.for_blob(grant.context(), digest).await? {
-            match ask(hold.clone()).await {
-                Ok(Some(found)) => return Ok((hold, found)),
-                Ok(None) => {}
-                Err(error) if gravity(&error) > gravity(&gravest) => gravest = error,
-                Err(_) => {}
+        let mut weigh = |error| {
+            if gravity(&error) > gravity(&gravest) {
+                gravest = error;
             }
+        };
+        let known = self.directory.for_blob(grant.context(), digest).await?;
+        for did in &known {
+            let found = match self.directory.resolve(did).await {
+                Ok(hold) => ask(hold).await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(error) => weigh(error),
+            }
+        }
+        let found = match self.directory.of_pushes(grant.context()).await {
+            Ok(Some(hold)) if !known.contains(&hold.did) => ask(hold).await,
+            Ok(_) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(error) => weigh(error),
         }
         Err(gravest)
     }
@@ -255,8 +300,14 @@ fn reader(principal: &Principal) -> Option<&Did> {
     }
 }
 
-fn url_key(principal: &Principal, hold: &HoldRef, digest: &Digest) -> UrlKey {
-    (hold.did.clone(), reader(principal).cloned(), digest.clone())
+fn url_key(grant: &Granted<Pull>, digest: &Digest) -> UrlKey {
+    let context = grant.context();
+    (
+        reader(grant.principal()).cloned(),
+        context.owner.did.clone(),
+        context.repository().to_owned(),
+        digest.clone(),
+    )
 }
 
 fn absent_is_none<T>(asked: Result<Option<T>, CallError>) -> Result<Option<T>, CallError> {

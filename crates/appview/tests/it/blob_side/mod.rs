@@ -480,18 +480,29 @@ impl HoldDirectory for FixedDirectory {
             .ok_or(RegistryError::NoHold)
     }
 
-    async fn for_blob(
-        &self,
-        context: &RequestContext,
-        _digest: &Digest,
-    ) -> Result<Vec<HoldRef>, RegistryError> {
+    async fn for_blob(&self, context: &RequestContext, _digest: &Digest) -> Result<Vec<Did>, RegistryError> {
         let special = self
             .sources
             .lock()
             .unwrap()
             .get(&context.name.to_string())
             .cloned();
-        Ok(special.unwrap_or_else(|| self.holds.lock().unwrap().clone()))
+        let holds = special.unwrap_or_else(|| self.holds.lock().unwrap().clone());
+        Ok(holds.into_iter().map(|hold| hold.did).collect())
+    }
+
+    async fn resolve(&self, hold: &Did) -> Result<HoldRef, RegistryError> {
+        let (holds, sources) = (self.holds.lock().unwrap(), self.sources.lock().unwrap());
+        let mut known = holds.iter().chain(sources.values().flatten());
+        let found = known.find(|known| known.did == *hold).cloned();
+        found.ok_or_else(|| RegistryError::HoldUnresolvable {
+            hold: hold.clone(),
+            reason: "no such hold".to_owned(),
+        })
+    }
+
+    async fn of_pushes(&self, _context: &RequestContext) -> Result<Option<HoldRef>, RegistryError> {
+        Ok(None)
     }
 }
 
