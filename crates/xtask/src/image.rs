@@ -53,14 +53,7 @@ fn with_docker(
     engine.run(&["build", "--tag", image, &folder])?;
     step.done();
     let step = Step::begin("docker login");
-    engine.run(&[
-        "login",
-        registry,
-        "--username",
-        &alice.handle,
-        "--password",
-        &alice.app_password,
-    ])?;
+    engine.login(registry, &alice.handle, &alice.app_password)?;
     step.done();
     let step = Step::begin(format!("docker push {image}"));
     engine.run(&["push", image])?;
