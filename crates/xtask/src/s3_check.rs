@@ -14,6 +14,8 @@ use crate::progress::{Step, say};
 /// How long the server may take, in seconds.
 const PATIENCE: u8 = 10;
 
+const SHA256_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 /// Refuses, in one line, a server that the appview would not connect to, that does not answer, that does not take the
 /// credentials, or that does not have the bucket.
 pub(crate) fn require_usable(storage: &S3Storage) -> Result<()> {
@@ -83,6 +85,8 @@ fn list(storage: &S3Storage) -> Result<Answer> {
         ("url", format!("{endpoint}/{}?list-type=2&max-keys=1", storage.bucket)),
         ("user", format!("{}:{}", storage.access_key, storage.secret_key)),
         ("aws-sigv4", format!("aws:amz:{}:s3", storage.region)),
+        // S3 wants it among the signed headers; the request has no body.
+        ("header", format!("x-amz-content-sha256: {SHA256_OF_NOTHING}")),
         ("noproxy", "*".to_owned()),
         ("write-out", "\\n%{http_code}".to_owned()),
     ];
@@ -137,16 +141,19 @@ fn judge(storage: &S3Storage, answer: &Answer) -> Result<()> {
         .and_then(|(_, rest)| rest.split_once("</Code>"))
         .map_or("no code", |(code, _)| code);
     match (status, code) {
-        (404, _) | (_, "NoSuchBucket") => {
+        (404, "NoSuchBucket" | "no code") => {
             bail!("the S3 server at {endpoint} has no bucket {bucket}; create it, or name another with --s3-bucket")
         }
-        (301 | 307 | 400, _) => bail!(
-            "the S3 server at {endpoint} refuses the region {region} ({status} {code}); name the bucket's with --s3-region"
+        (301 | 307, _) | (_, "AuthorizationHeaderMalformed") => bail!(
+            "the S3 server at {endpoint} refuses the region {region} ({code}); name the bucket's with --s3-region"
         ),
-        (401 | 403, _) => bail!(
+        // versitygw answers 404 to a key it does not know.
+        (401 | 403, _) | (_, "XAdminUserNotFound") => bail!(
             "the S3 server at {endpoint} refuses the credentials ({code}); correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ),
-        _ => bail!("the S3 server at {endpoint} answers {status} ({code}) to a list of the bucket {bucket}"),
+        _ => bail!(
+            "the S3 server at {endpoint} answers {status} ({code}) to a list of the bucket {bucket}; correct --s3-endpoint and --s3-bucket"
+        ),
     }
 }
 

@@ -14,6 +14,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use atcr_test_support::network::{NetworkFile, Ports};
+use atcr_test_support::s3_server::start_versitygw;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -206,6 +207,34 @@ fn an_s3_server_that_is_not_there_is_one_line_before_anything_starts() {
     assert!(text.contains(&endpoint) && text.contains("--s3-endpoint"), "{text}");
     assert!(!text.contains("the-secret"), "{text}");
     commands.assert_nothing_is_left();
+}
+
+#[tokio::test]
+async fn a_real_s3_server_without_the_bucket_or_with_other_credentials_is_refused_before_anything_starts() {
+    let commands = Commands::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let binary = std::env::var_os("ATCR_VERSITYGW").expect("ATCR_VERSITYGW is set; run `cargo xtask test`");
+    let (gateway, storage) = start_versitygw(Path::new(&binary), folder.path())
+        .await
+        .expect("versitygw starts");
+    let up = |bucket: &str, secret: &str| {
+        let mut command = commands.up();
+        command
+            .args(["--s3-endpoint", &storage.endpoint, "--s3-bucket", bucket])
+            .env("AWS_ACCESS_KEY_ID", &storage.access_key)
+            .env("AWS_SECRET_ACCESS_KEY", secret);
+        command
+    };
+    let text = refuse(&mut up("missing", &storage.secret_key));
+    assert!(text.contains("no bucket missing") && text.contains("--s3-bucket"), "{text}");
+    let text = refuse(&mut up(&storage.bucket, "another"));
+    assert!(text.contains("AWS_SECRET_ACCESS_KEY"), "{text}");
+    commands.assert_nothing_is_left();
+
+    succeed(up(&storage.bucket, &storage.secret_key).arg("--detach"));
+    succeed(&mut commands.command("down"));
+    commands.assert_nothing_is_left();
+    gateway.stop().await.expect("versitygw stops");
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn each_refusal_of_the_server_names_the_option_to_correct() {
         (404, "NoSuchBucket", "--s3-bucket"),
         (403, "InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
         (403, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
+        (404, "XAdminUserNotFound", "AWS_ACCESS_KEY_ID"),
         (400, "AuthorizationHeaderMalformed", "--s3-region"),
         (301, "PermanentRedirect", "--s3-region"),
         (503, "SlowDown", "503"),
