@@ -58,12 +58,12 @@ fn with_docker(
     let step = Step::begin(format!("docker push {image}"));
     engine.run(&["push", image])?;
     let pushed = repo_digest(engine, image)?;
-    step.done_with(&pushed);
+    step.done();
     engine.run(&["rmi", "--force", image])?;
     let step = Step::begin(format!("docker pull {image}"));
     engine.run(&["pull", image])?;
     let pulled = repo_digest(engine, image)?;
-    step.done_with(&pulled);
+    step.done();
     Ok(Digests { pushed, pulled })
 }
 
@@ -96,7 +96,7 @@ fn with_skopeo(image: &str, alice: &Account, work: &Path) -> Result<Digests> {
         &remote,
     ])?;
     let pushed = skopeo(&["inspect", "--format", "{{.Digest}}", &source])?;
-    step.done_with(&pushed);
+    step.done();
     let step = Step::begin(format!("skopeo copy from {image}"));
     skopeo(&[
         "copy",
@@ -107,7 +107,7 @@ fn with_skopeo(image: &str, alice: &Account, work: &Path) -> Result<Digests> {
         &copy,
     ])?;
     let pulled = skopeo(&["inspect", "--format", "{{.Digest}}", &copy])?;
-    step.done_with(&pulled);
+    step.done();
     Ok(Digests { pushed, pulled })
 }
 
