@@ -32,7 +32,9 @@ pub(crate) async fn demo(arguments: DemoArguments, interrupt: &Interrupt) -> Res
     let workspace = Workspace::locate()?;
     let state = arguments.state.folder(&workspace);
     if let Some(file) = NetworkFile::read(&state)?
-        && Part::STOPPING.iter().all(|part| file.running(*part, &state).is_some())
+        && Part::STOPPING
+            .iter()
+            .all(|part| file.running(*part, &state).is_some())
         && !file.accounts.is_empty()
     {
         say(&format!("using the network that runs at {}", file.appview.url));
@@ -40,7 +42,10 @@ pub(crate) async fn demo(arguments: DemoArguments, interrupt: &Interrupt) -> Res
     }
     build::prepare(&workspace, &arguments.build, interrupt).await?;
     let options = NetworkOptions::new(fresh_state(&state.join("demo-network"))?, Ports::free()?);
-    with_network(&workspace, options, interrupt, async |file| walk(file, &state).await).await
+    with_network(&workspace, options, interrupt, async |file| {
+        walk(file, &state).await
+    })
+    .await
 }
 
 async fn walk(file: &NetworkFile, state: &Path) -> Result<()> {

@@ -74,7 +74,9 @@ impl Drop for LiveLine {
 /// Writes to the terminal; one that is gone shows nothing, and that is no reason to stop.
 fn show(text: &str) {
     let mut terminal = std::io::stderr().lock();
-    let _ = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
+    let _ = terminal
+        .write_all(text.as_bytes())
+        .and_then(|()| terminal.flush());
 }
 
 /// Prints what is being installed.

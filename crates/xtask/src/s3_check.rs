@@ -82,7 +82,10 @@ fn list(storage: &S3Storage) -> Result<Answer> {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let endpoint = storage.endpoint.trim_end_matches('/');
     let options = [
-        ("url", format!("{endpoint}/{}?list-type=2&max-keys=1", storage.bucket)),
+        (
+            "url",
+            format!("{endpoint}/{}?list-type=2&max-keys=1", storage.bucket),
+        ),
         ("user", format!("{}:{}", storage.access_key, storage.secret_key)),
         ("aws-sigv4", format!("aws:amz:{}:s3", storage.region)),
         // S3 wants it among the signed headers; the request has no body.
@@ -132,7 +135,9 @@ fn judge(storage: &S3Storage, answer: &Answer) -> Result<()> {
         Answer::Http { status: 200, .. } => return Ok(()),
         Answer::Http { status, body } => (*status, body),
         Answer::None { reason } => {
-            bail!("the S3 server at {endpoint} does not answer ({reason}); start it, or correct --s3-endpoint")
+            bail!(
+                "the S3 server at {endpoint} does not answer ({reason}); start it, or correct --s3-endpoint"
+            )
         }
     };
     // Errors are `<Error><Code>NoSuchBucket</Code>…`.
@@ -142,7 +147,9 @@ fn judge(storage: &S3Storage, answer: &Answer) -> Result<()> {
         .map_or("no code", |(code, _)| code);
     match (status, code) {
         (404, "NoSuchBucket" | "no code") => {
-            bail!("the S3 server at {endpoint} has no bucket {bucket}; create it, or name another with --s3-bucket")
+            bail!(
+                "the S3 server at {endpoint} has no bucket {bucket}; create it, or name another with --s3-bucket"
+            )
         }
         (301 | 307, _) | (_, "AuthorizationHeaderMalformed") => bail!(
             "the S3 server at {endpoint} refuses the region {region} ({code}); name the bucket's with --s3-region"

@@ -42,7 +42,9 @@ pub(crate) async fn test(arguments: TestArguments, interrupt: &Interrupt) -> Res
     build::prepare(&workspace, &BuildArguments::default(), interrupt).await?;
     let clients = {
         let workspace = workspace.clone();
-        interrupt.or(blocking(move || Clients::require(&workspace))).await?
+        interrupt
+            .or(blocking(move || Clients::require(&workspace)))
+            .await?
     };
 
     let mut incomplete = Vec::new();
@@ -150,8 +152,12 @@ async fn lint(workspace: &Workspace) -> Result<()> {
 async fn check(what: &str, mut command: Command) -> Result<()> {
     let step = Step::begin(what);
     let program = command.get_program().to_string_lossy().into_owned();
-    let output =
-        blocking(move || command.output().with_context(|| format!("cannot start {program}"))).await?;
+    let output = blocking(move || {
+        command
+            .output()
+            .with_context(|| format!("cannot start {program}"))
+    })
+    .await?;
     if !output.status.success() {
         let text = [output.stdout, output.stderr].concat();
         bail!("{what}:\n{}", String::from_utf8_lossy(&text));

@@ -11,7 +11,7 @@ use atcr_test_support::tools::Workspace;
 use clap::Args;
 
 use crate::build::{self, BuildArguments};
-use crate::interrupt::{Interrupt, blocking};
+use crate::interrupt::{Interrupt, Interrupted, blocking};
 use crate::network::{self, fresh_state};
 use crate::progress::Step;
 use crate::s3_check;
@@ -113,7 +113,12 @@ pub(crate) async fn up(arguments: UpArguments, interrupt: &Interrupt) -> Result<
         fresh_state(&options.state)?;
     }
     build::prepare(&workspace, &arguments.build, interrupt).await?;
-    let network = network::start(&workspace, options, interrupt).await?;
+    let network = match network::start(&workspace, options, interrupt).await {
+        Err(error) if !error.is::<Interrupted>() && !arguments.reset => {
+            bail!("{error:#}\nhint: `cargo xtask up --reset` starts without the state of earlier runs")
+        }
+        outcome => outcome?,
+    };
     print_lines(&workspace, network.file());
     if arguments.detach {
         println!("\nRunning in the background; `cargo xtask down` stops it.");
@@ -127,14 +132,18 @@ pub(crate) async fn up(arguments: UpArguments, interrupt: &Interrupt) -> Result<
 /// Says in one line why the network cannot run.
 async fn require_possible(options: &NetworkOptions, interrupt: &Interrupt) -> Result<()> {
     if let Some(file) = NetworkFile::read(&options.state)?
-        && Part::STOPPING.iter().any(|part| file.running(*part, &options.state).is_some())
+        && Part::STOPPING
+            .iter()
+            .any(|part| file.running(*part, &options.state).is_some())
     {
         bail!("the network is already running; `cargo xtask down` stops it, `cargo xtask status` shows it");
     }
     options.ports.require_free()?;
     if let HoldStorage::S3(storage) = &options.storage {
         let storage = storage.clone();
-        interrupt.or(blocking(move || s3_check::require_usable(&storage))).await?;
+        interrupt
+            .or(blocking(move || s3_check::require_usable(&storage)))
+            .await?;
     }
     Ok(())
 }
@@ -155,7 +164,10 @@ async fn watch(mut network: Network, interrupt: &Interrupt) -> Result<()> {
     network::stop(network).await?;
     match ended {
         None => Ok(()),
-        Some((part, log)) => bail!("the {} ended by itself, so the rest was stopped; {log}", part.name()),
+        Some((part, log)) => bail!(
+            "the {} ended by itself, so the rest was stopped; {log}",
+            part.name()
+        ),
     }
 }
 

@@ -44,7 +44,11 @@ impl Commands {
 
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.arg(name).arg("--state").arg(self.state()).stdin(Stdio::null());
+        command
+            .arg(name)
+            .arg("--state")
+            .arg(self.state())
+            .stdin(Stdio::null());
         command
     }
 
@@ -82,7 +86,10 @@ impl Commands {
 
     fn assert_nothing_is_left(&self) {
         assert_eq!(self.processes(), Vec::<String>::new());
-        assert!(!self.state().join("network.json").exists(), "network.json is left");
+        assert!(
+            !self.state().join("network.json").exists(),
+            "network.json is left"
+        );
         self.ports.require_free().expect("the ports are free again");
         assert!(text(&run(&mut self.command("status"))).contains("Nothing is running"));
     }
@@ -151,7 +158,10 @@ fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 }
 
 fn send(child: &Child, signal: Signal) {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a pid");
     kill_process(pid, signal).expect("the signal is sent");
 }
 
@@ -204,7 +214,10 @@ fn an_s3_server_that_is_not_there_is_one_line_before_anything_starts() {
             .env("AWS_SECRET_ACCESS_KEY", "the-secret"),
     );
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains(&endpoint) && text.contains("--s3-endpoint"), "{text}");
+    assert!(
+        text.contains(&endpoint) && text.contains("--s3-endpoint"),
+        "{text}"
+    );
     assert!(!text.contains("the-secret"), "{text}");
     commands.assert_nothing_is_left();
 }
@@ -226,7 +239,10 @@ async fn a_real_s3_server_without_the_bucket_or_with_other_credentials_is_refuse
         command
     };
     let text = refuse(&mut up("missing", &storage.secret_key));
-    assert!(text.contains("no bucket missing") && text.contains("--s3-bucket"), "{text}");
+    assert!(
+        text.contains("no bucket missing") && text.contains("--s3-bucket"),
+        "{text}"
+    );
     let text = refuse(&mut up(&storage.bucket, "another"));
     assert!(text.contains("AWS_SECRET_ACCESS_KEY"), "{text}");
     commands.assert_nothing_is_left();
@@ -238,14 +254,43 @@ async fn a_real_s3_server_without_the_bucket_or_with_other_credentials_is_refuse
 }
 
 #[test]
+fn a_part_that_does_not_start_says_why_in_few_lines_and_nothing_runs_on() {
+    let commands = Commands::new();
+    let secrets = commands.state().join("network/secrets.json");
+    std::fs::create_dir_all(commands.state().join("network")).expect("a folder");
+    std::fs::write(&secrets, "not JSON").expect("a file");
+    let output = run(&mut commands.up());
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        text.starts_with("error: the PLC directory and PDS ended while starting"),
+        "{text}"
+    );
+    assert!(
+        text.contains("logs/network.log") && text.contains("up --reset"),
+        "{text}"
+    );
+    assert!(text.lines().count() <= 5, "{text}");
+    commands.assert_nothing_is_left();
+}
+
+#[test]
 fn ctrl_c_during_the_start_stops_what_was_started() {
     let commands = Commands::new();
     let (child, lines) = start(&mut commands.up());
     let pid = wait_for("a pid in network.json", || {
-        NetworkFile::read(commands.state()).ok().flatten()?.pids.get("network").copied()
+        NetworkFile::read(commands.state())
+            .ok()
+            .flatten()?
+            .pids
+            .get("network")
+            .copied()
     });
     assert!(
-        commands.processes().iter().any(|line| line.contains("network.mjs")),
+        commands
+            .processes()
+            .iter()
+            .any(|line| line.contains("network.mjs")),
         "process {pid} runs"
     );
     send(&child, Signal::INT);
@@ -278,7 +323,11 @@ fn a_detached_private_network_runs_on_loopback_only_and_serves_the_demo_until_do
         appview,
     } = commands.ports;
     for port in [plc, pds, hold, appview] {
-        assert_eq!(listeners(port), ["0100007F"], "port {port} is open to this machine only");
+        assert_eq!(
+            listeners(port),
+            ["0100007F"],
+            "port {port} is open to this machine only"
+        );
     }
 
     let demo = succeed(&mut commands.command("demo"));

@@ -50,6 +50,9 @@ fn run(binary: &Path, folder: &Path, operation: &str, input: &str) -> Result<Str
         .context("the credential helper has no input")?
         .write_all(input.as_bytes())?;
     let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "the credential helper's {operation} failed");
+    ensure!(
+        output.status.success(),
+        "the credential helper's {operation} failed"
+    );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -226,7 +226,10 @@ fn complaints(output: &str) -> Vec<&str> {
     };
     let mut lines: Vec<&str> = output.lines().filter(|line| !noise(line)).collect();
     let tells = |line: &&str| {
-        line.starts_with("error") || line.contains("Error: ") || line.contains(" ERROR ") || line.starts_with('{')
+        line.starts_with("error")
+            || line.contains("Error: ")
+            || line.contains(" ERROR ")
+            || line.starts_with('{')
     };
     if lines.iter().any(tells) {
         lines.retain(tells);

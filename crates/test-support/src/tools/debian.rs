@@ -84,7 +84,10 @@ mod tests {
 
     #[test]
     fn the_docker_client_comes_from_a_package_of_docker_and_not_from_the_one_called_docker() {
-        assert_eq!(package("docker", &|name| name == "docker.io" || name == "docker"), "docker.io");
+        assert_eq!(
+            package("docker", &|name| name == "docker.io" || name == "docker"),
+            "docker.io"
+        );
         assert_eq!(package("docker", &|_| true), "docker-cli");
         assert_eq!(package("docker", &|_| false), "docker.io");
     }

@@ -61,7 +61,9 @@ fn require_go(workspace: &Workspace, say: Say<'_>) -> Result<PathBuf> {
     }
     require_commands(&["go"], say)?;
     let older = find_command("go").context("Go is not installed")?;
-    say(&format!("fetching Go {FETCHED} with the Go that is installed (once)"));
+    say(&format!(
+        "fetching Go {FETCHED} with the Go that is installed (once)"
+    ));
     fetch_toolchain(&older, workspace.cache(), &fetched)?;
     Ok(binary)
 }

@@ -2,8 +2,8 @@
 
 mod debian;
 mod golang;
-mod rust;
 mod node;
+mod rust;
 mod workspace;
 
 use std::path::Path;

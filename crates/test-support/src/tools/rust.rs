@@ -20,7 +20,15 @@ pub fn require_cargo_deny(workspace: &Workspace, say: Say<'_>) -> Result<PathBuf
         say(&format!("building cargo-deny {CARGO_DENY} (a few minutes, once)"));
         run(
             Command::new("cargo")
-                .args(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"])
+                .args([
+                    "install",
+                    "--quiet",
+                    "--locked",
+                    "cargo-deny",
+                    "--version",
+                    CARGO_DENY,
+                    "--root",
+                ])
                 .arg(&folder)
                 // A folder of its own, which cargo removes: nothing here is of use to the workspace.
                 .env_remove("CARGO_TARGET_DIR"),

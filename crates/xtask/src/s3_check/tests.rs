@@ -34,7 +34,11 @@ fn plain_http_is_for_this_machine_only() {
     ] {
         assert_eq!(refused(endpoint), "", "{endpoint}");
     }
-    for endpoint in ["http://10.0.0.7:9000", "http://minio.example:9000", "http://localhost.example"] {
+    for endpoint in [
+        "http://10.0.0.7:9000",
+        "http://minio.example:9000",
+        "http://localhost.example",
+    ] {
         assert!(refused(endpoint).contains("plain http"), "{endpoint}");
     }
 }
