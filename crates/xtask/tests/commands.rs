@@ -1,11 +1,7 @@
 //! The commands as a person runs them, Ctrl-C included, each with state and ports of its own.
 //!
 //! They need the optimised programs and the Node packages; `cargo xtask test` installs and builds them.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops at what it did not expect"
-)]
+#![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
