@@ -365,8 +365,13 @@ fn a_stale_network_json_is_nobodys_network_and_the_demo_starts_its_own() {
 #[test]
 fn ctrl_c_in_the_demo_stops_the_docker_engine_too() {
     let commands = Commands::new();
-    let (child, mut lines) = start(commands.command("demo").arg("--no-build"));
-    wait_for_line(&mut lines, "docker build");
+    let (child, lines) = start(commands.command("demo").arg("--no-build"));
+    wait_for("an engine", || {
+        commands
+            .processes()
+            .into_iter()
+            .find(|line| line.contains("dockerd"))
+    });
     send(&child, Signal::INT);
     assert_eq!(end(child, lines), Some(130));
     commands.assert_nothing_is_left();
