@@ -6,6 +6,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { MockDatabase, PlcServer } from '@did-plc/server'
@@ -32,6 +33,15 @@ const state = path.resolve(options.state)
 const plcUrl = `http://localhost:${options['plc-port']}`
 const pdsUrl = `http://localhost:${options['pds-port']}`
 mkdirSync(state, { recursive: true, mode: 0o700 })
+
+// Anybody may make an account here, so nobody but this machine may come: both servers listen on a port without naming
+// an address, which would mean every interface.
+const listen = net.Server.prototype.listen
+net.Server.prototype.listen = function (port, ...rest) {
+  if (typeof port === 'number' && typeof rest[0] !== 'string') rest.unshift('127.0.0.1')
+  return listen.call(this, port, ...rest)
+}
+
 if (options['front-host']) {
   await startFront({
     host: options['front-host'],

@@ -1,6 +1,7 @@
 //! A Docker engine to try things with: the one that runs, or one started for the occasion.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +12,9 @@ use anyhow::{Context as _, Result, bail};
 
 /// How long the engine may take to answer.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A client that knows an account keeps further ones in this file too; one that knows none would ask the system's keyring.
+const CLIENT_CONFIG: &str = r#"{"auths":{"registry.invalid":{}}}"#;
 
 /// An engine and how to reach it; one that was started here is stopped when this is dropped.
 #[derive(Debug)]
@@ -30,6 +34,9 @@ impl Engine {
     pub fn find_or_start(folder: &Path, say: Say<'_>) -> Result<Option<Self>> {
         let config = folder.join("client");
         std::fs::create_dir_all(&config)?;
+        if !config.join("config.json").exists() {
+            std::fs::write(config.join("config.json"), CLIENT_CONFIG)?;
+        }
         let mut engine = Self {
             host: None,
             child: None,
@@ -123,6 +130,35 @@ impl Engine {
             );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Signs in to `registry`.
+    ///
+    /// # Errors
+    /// What docker printed, if it failed.
+    pub fn login(&self, registry: &str, username: &str, password: &str) -> Result<()> {
+        // Not as an argument, which everybody on the machine can read.
+        let mut child = self
+            .command()
+            .args(["login", registry, "--username", username, "--password-stdin"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start docker")?;
+        child
+            .stdin
+            .take()
+            .context("docker has no input")?
+            .write_all(password.as_bytes())?;
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            bail!(
+                "docker login {registry} failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(())
     }
 
     fn answers(&self) -> bool {

@@ -26,6 +26,7 @@ pub async fn start_versitygw(binary: &Path, folder: &Path) -> Result<(Program, S
     // A folder below the root is a bucket.
     std::fs::create_dir_all(data.join(&storage.bucket))?;
     let mut program = Program::spawn(
+        "versitygw",
         Path::new("/usr/bin/env"),
         &[
             format!("ROOT_ACCESS_KEY={}", storage.access_key).as_ref(),
@@ -41,11 +42,7 @@ pub async fn start_versitygw(binary: &Path, folder: &Path) -> Result<(Program, S
         &folder.join("versitygw.log"),
     )?;
     program
-        .wait_for_ready(
-            "versitygw",
-            &format!("{}/health", storage.endpoint),
-            START_TIMEOUT,
-        )
+        .wait_for_ready(&format!("{}/health", storage.endpoint), START_TIMEOUT)
         .await?;
     Ok((program, storage))
 }

@@ -1,19 +1,57 @@
 //! The optimised programs and the Node packages.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use atcr_test_support::tools::{Workspace, require_commands, require_network_packages};
+use clap::Args;
 
+use crate::interrupt::{Interrupt, blocking};
 use crate::progress::{Step, say};
 
+/// How many of the compiler's errors are shown.
+const ERRORS_SHOWN: usize = 4;
+
+const BUILD: [&str; 10] = [
+    "build",
+    "--release",
+    "--locked",
+    "--bins",
+    "-p",
+    "atcr-hold",
+    "-p",
+    "atcr-appview",
+    "-p",
+    "atcr-credential-helper",
+];
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct BuildArguments {
+    /// Take the programs as they were built last
+    #[arg(long)]
+    no_build: bool,
+}
+
 /// Builds the servers and the credential helper in the release profile and installs the local network's packages.
-pub(crate) fn prepare(workspace: &Workspace) -> Result<()> {
-    require_commands(&["cc", "npm"], &mut |line| say(line))?;
-    let step = Step::begin("programs (optimised build)");
-    build(workspace)?;
-    step.done();
-    require_network_packages(workspace, &mut |line| say(line))
+pub(crate) async fn prepare(
+    workspace: &Workspace,
+    arguments: &BuildArguments,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let no_build = arguments.no_build;
+    interrupt
+        .or(async {
+            if !no_build {
+                blocking(|| require_commands(&["cc", "npm"], &mut |line| say(line))).await?;
+                let step = Step::begin("programs (optimised build)");
+                let command = cargo(workspace);
+                blocking(|| build(command)).await?;
+                step.done();
+            }
+            let workspace = workspace.clone();
+            blocking(move || require_network_packages(&workspace, &mut |line| say(line))).await
+        })
+        .await
 }
 
 /// `cargo` as from the user's shell. The variables that the cargo which runs this program has set are taken away: build scripts
@@ -32,24 +70,20 @@ pub(crate) fn cargo(workspace: &Workspace) -> Command {
     command
 }
 
-fn build(workspace: &Workspace) -> Result<()> {
-    let output = cargo(workspace)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--bins",
-            "-p",
-            "atcr-hold",
-            "-p",
-            "atcr-appview",
-            "-p",
-            "atcr-credential-helper",
-        ])
+fn build(mut cargo: Command) -> Result<()> {
+    let output = cargo
+        .args(BUILD)
+        .stdin(Stdio::null())
         .output()
         .context("cannot start cargo")?;
     if !output.status.success() {
-        bail!("the build failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stderr);
+        let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error")).collect();
+        bail!(
+            "the build failed; `cargo {}` shows why:\n  {}",
+            BUILD.join(" "),
+            errors[..errors.len().min(ERRORS_SHOWN)].join("\n  ")
+        );
     }
     Ok(())
 }

@@ -1,14 +1,16 @@
 //! `conformance`: the OCI distribution suite against a fresh registry.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use atcr_test_support::network::{Network, NetworkOptions, Ports};
-use atcr_test_support::tools::{Workspace, build_go_folder, suites};
+use atcr_test_support::network::{NetworkFile, NetworkOptions, Ports};
+use atcr_test_support::tools::{Workspace, build_go_folder, require_commands, suites};
 use clap::Args;
 
-use crate::build;
+use crate::build::{self, BuildArguments};
+use crate::interrupt::{Interrupt, blocking};
+use crate::network::{fresh_state, with_network};
 use crate::progress::{Step, say};
 
 /// Where the suite lives when it is not beside the checkout, and the state it is taken at.
@@ -23,78 +25,93 @@ pub(crate) struct ConformanceArguments {
     /// Where the reports go
     #[arg(long, default_value = ".atcr/conformance", value_name = "DIR")]
     results: PathBuf,
+    #[command(flatten)]
+    build: BuildArguments,
 }
 
 /// Runs the suite; fails if any check fails.
-pub(crate) async fn conformance(arguments: &ConformanceArguments) -> Result<()> {
+pub(crate) async fn conformance(arguments: ConformanceArguments, interrupt: &Interrupt) -> Result<()> {
     let workspace = Workspace::locate()?;
-    build::prepare(&workspace)?;
-    let Some(source) = source(&workspace)? else {
+    build::prepare(&workspace, &arguments.build, interrupt).await?;
+    let Some(source) = source(&workspace, interrupt).await? else {
         bail!(
             "the OCI conformance suite is not at hand: set ATCR_SUITES to a folder that has oci-conformance/, or allow `git clone {REPOSITORY}`"
         );
     };
-    run(
-        &workspace,
-        &source,
-        &workspace.root().join(&arguments.results),
-        arguments.all,
-    )
-    .await
+    let results = workspace.root().join(&arguments.results);
+    run(&workspace, &source, &results, arguments.all, interrupt).await
 }
 
 /// The suite's source: beside the checkout, else cloned into the cache; `None` if neither can be had.
-pub(crate) fn source(workspace: &Workspace) -> Result<Option<PathBuf>> {
+pub(crate) async fn source(workspace: &Workspace, interrupt: &Interrupt) -> Result<Option<PathBuf>> {
     if let Some(folder) = suites(workspace).map(|suites| suites.join("oci-conformance"))
         && folder.is_dir()
     {
         return Ok(Some(folder));
     }
     let clone = workspace.cache().join(format!("distribution-spec-{COMMIT}"));
-    if !clone.join("conformance").is_dir() {
-        say("cloning the OCI conformance suite");
-        let cloned = Command::new("git")
-            .args(["clone", "--quiet", REPOSITORY])
-            .arg(&clone)
-            .status()?
-            .success()
-            && Command::new("git")
-                .arg("-C")
-                .arg(&clone)
-                .args(["checkout", "--quiet", COMMIT])
-                .status()?
-                .success();
-        if !cloned {
-            return Ok(None);
-        }
-    }
-    Ok(Some(clone.join("conformance")))
+    let is_there = clone.join("conformance").is_dir() || {
+        let clone = clone.clone();
+        interrupt.or(blocking(move || clone_suite(&clone))).await?
+    };
+    Ok(is_there.then(|| clone.join("conformance")))
+}
+
+/// Whether the suite could be cloned to `folder`.
+fn clone_suite(folder: &Path) -> Result<bool> {
+    require_commands(&["git"], &mut |line| say(line))?;
+    say("cloning the OCI conformance suite");
+    let git = |arguments: &[&str]| -> Result<bool> {
+        let mut command = Command::new("git");
+        command.args(arguments).stdin(Stdio::null());
+        Ok(command.status().context("cannot start git")?.success())
+    };
+    let folder = folder.to_string_lossy();
+    Ok(git(&["clone", "--quiet", REPOSITORY, &folder])?
+        && git(&["-C", &folder, "checkout", "--quiet", COMMIT])?)
 }
 
 /// Runs the suite of `source` against a registry with fresh state; the reports go to `results`.
-pub(crate) async fn run(workspace: &Workspace, source: &Path, results: &Path, all: bool) -> Result<()> {
-    let binary = build_go_folder(workspace, source, "oci-conformance", &mut |line| say(line))?;
-    let state = workspace.root().join(".atcr").join("conformance-network");
-    if state.exists() {
-        std::fs::remove_dir_all(&state)?;
-    }
-    let step = Step::begin("a fresh registry");
-    let network = Network::start(
-        workspace,
-        NetworkOptions::new(state, Ports::free()?),
-        &mut |_, _| {},
-    )
-    .await?;
-    step.done();
-
+pub(crate) async fn run(
+    workspace: &Workspace,
+    source: &Path,
+    results: &Path,
+    all: bool,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let build = {
+        let (workspace, source) = (workspace.clone(), source.to_owned());
+        blocking(move || build_go_folder(&workspace, &source, "oci-conformance", &mut |line| say(line)))
+    };
+    let binary = interrupt.or(build).await?;
+    let state = fresh_state(&workspace.root().join(".atcr").join("conformance-network"))?;
     std::fs::create_dir_all(results)?;
-    let alice = network.file().account("alice.test")?;
-    let mut command = Command::new(&binary);
+    let options = NetworkOptions::new(state, Ports::free()?);
+    let passed = with_network(workspace, options, interrupt, async |file| {
+        let mut suite = command(&binary, file, results, all)?;
+        let step = Step::begin("OCI conformance suite");
+        let status = blocking(move || suite.status().context("cannot start the suite")).await?;
+        step.done();
+        Ok(status.success())
+    })
+    .await?;
+    println!("{}", summary(results));
+    if !passed {
+        bail!(
+            "the conformance suite failed; see {}",
+            results.join("report.html").display()
+        );
+    }
+    Ok(())
+}
+
+/// The suite against the network of `file`.
+fn command(binary: &Path, file: &NetworkFile, results: &Path, all: bool) -> Result<Command> {
+    let alice = file.account("alice.test")?;
+    let log = std::fs::File::create(results.join("output.log"))?;
+    let mut command = Command::new(binary);
     command
-        .env(
-            "OCI_REGISTRY",
-            network.file().appview.url.trim_start_matches("http://"),
-        )
+        .env("OCI_REGISTRY", file.appview.url.trim_start_matches("http://"))
         .env("OCI_TLS", "disabled")
         .env("OCI_REPO1", "alice.test/conformance/one")
         .env("OCI_REPO2", "alice.test/conformance/two")
@@ -102,7 +119,10 @@ pub(crate) async fn run(workspace: &Workspace, source: &Path, results: &Path, al
         .env("OCI_PASSWORD", &alice.app_password)
         .env("OCI_VERSION", "1.1")
         .env("OCI_RESULTS_DIR", results)
-        .current_dir(results);
+        .current_dir(results)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
     if all {
         for switch in [
             "OCI_API_BLOBS_DIGEST_HEADER",
@@ -114,23 +134,7 @@ pub(crate) async fn run(workspace: &Workspace, source: &Path, results: &Path, al
             command.env(switch, "true");
         }
     }
-    let step = Step::begin("OCI conformance suite");
-    let log = std::fs::File::create(results.join("output.log"))?;
-    let status = command
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .status()
-        .context("cannot start the suite")?;
-    step.done();
-    network.stop_all().await?;
-    println!("{}", summary(results));
-    if !status.success() {
-        bail!(
-            "the conformance suite failed; see {}",
-            results.join("report.html").display()
-        );
-    }
-    Ok(())
+    Ok(command)
 }
 
 /// The last lines of the suite's output: its counts.

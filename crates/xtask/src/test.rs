@@ -1,15 +1,22 @@
 //! `test`: every test, after installing what they need.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use anyhow::{Context as _, Result, bail};
-use atcr_test_support::tools::{GoTool, Workspace, require_commands, require_go_tool, suites};
+use atcr_test_support::tools::{
+    GoTool, Workspace, require_cargo_deny, require_commands, require_go_tool, suites,
+};
 use clap::Args;
 
+use crate::build::{self, BuildArguments};
+use crate::conformance;
+use crate::interrupt::{Interrupt, blocking};
 use crate::progress::{Step, say};
-use crate::{build, conformance};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TestArguments {
-    /// Leave out formatting and lints
+    /// Leave out formatting, lints and the rules for dependencies
     #[arg(long)]
     no_lint: bool,
     /// Leave out the OCI conformance suite
@@ -21,55 +28,34 @@ pub(crate) struct TestArguments {
 }
 
 /// Passes everything, in order of speed; the test runner's own summaries come last.
-pub(crate) async fn test(arguments: &TestArguments) -> Result<()> {
+pub(crate) async fn test(arguments: TestArguments, interrupt: &Interrupt) -> Result<()> {
     let workspace = Workspace::locate()?;
     // The appview's build collects its pages' assets with npm.
-    require_commands(&["cc", "git", "tar", "npm"], &mut |line| say(line))?;
+    interrupt
+        .or(blocking(|| {
+            require_commands(&["cc", "git", "tar", "npm"], &mut |line| say(line))
+        }))
+        .await?;
     if !arguments.no_lint {
-        cargo(&workspace, "formatting", &["fmt", "--all", "--check"])?;
-        cargo(
-            &workspace,
-            "lints",
-            &[
-                "clippy",
-                "--quiet",
-                "--locked",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "--deny",
-                "warnings",
-            ],
-        )?;
+        interrupt.or(lint(&workspace)).await?;
     }
-    build::prepare(&workspace)?;
-    require_commands(
-        &[
-            "docker",
-            "dockerd",
-            "containerd",
-            "runc",
-            "skopeo",
-            "podman",
-            "openssl",
-            "chromium",
-            "chromedriver",
-        ],
-        &mut |line| say(line),
-    )?;
-    let gateway = require_go_tool(&workspace, GoTool::VERSITYGW, &mut |line| say(line))?;
-    let crane = require_go_tool(&workspace, GoTool::CRANE, &mut |line| say(line))?;
-    let oras = require_go_tool(&workspace, GoTool::ORAS, &mut |line| say(line))?;
+    build::prepare(&workspace, &BuildArguments::default(), interrupt).await?;
+    let clients = {
+        let workspace = workspace.clone();
+        interrupt
+            .or(blocking(move || Clients::require(&workspace)))
+            .await?
+    };
 
     let mut incomplete = Vec::new();
     if suites(&workspace).is_none() {
         incomplete.push("the AT Protocol vectors (set ATCR_SUITES)");
     }
     if !arguments.no_conformance && arguments.filter.is_empty() {
-        match conformance::source(&workspace)? {
+        match conformance::source(&workspace, interrupt).await? {
             Some(source) => {
                 let results = workspace.root().join(".atcr").join("conformance");
-                conformance::run(&workspace, &source, &results, false).await?;
+                conformance::run(&workspace, &source, &results, false, interrupt).await?;
             }
             None => incomplete.push("the OCI conformance suite (set ATCR_SUITES, or allow git clone)"),
         }
@@ -79,15 +65,16 @@ pub(crate) async fn test(arguments: &TestArguments) -> Result<()> {
     command
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
         .args(&arguments.filter)
-        .env("ATCR_VERSITYGW", gateway)
-        .env("ATCR_CRANE", crane)
-        .env("ATCR_ORAS", oras)
+        .env("ATCR_VERSITYGW", clients.versitygw)
+        .env("ATCR_CRANE", clients.crane)
+        .env("ATCR_ORAS", clients.oras)
         // A snapshot that changed is a failure, not a file to look at later.
         .env("INSTA_UPDATE", "no");
     if let Some(folder) = suites(&workspace) {
         command.env("ATCR_SUITES", folder);
     }
-    if !command.status().context("cannot start cargo")?.success() {
+    let tests = blocking(move || command.status().context("cannot start cargo"));
+    if !interrupt.or(tests).await?.success() {
         bail!("tests failed");
     }
     if !incomplete.is_empty() {
@@ -96,19 +83,84 @@ pub(crate) async fn test(arguments: &TestArguments) -> Result<()> {
     Ok(())
 }
 
-fn cargo(workspace: &Workspace, what: &str, arguments: &[&str]) -> Result<()> {
+/// The clients and servers of others that the tests find by a variable.
+struct Clients {
+    versitygw: PathBuf,
+    crane: PathBuf,
+    oras: PathBuf,
+}
+
+impl Clients {
+    /// Installs everything that the tests talk to.
+    fn require(workspace: &Workspace) -> Result<Self> {
+        require_commands(
+            &[
+                "docker",
+                "dockerd",
+                "containerd",
+                "runc",
+                "skopeo",
+                "podman",
+                "openssl",
+                "chromium",
+                "chromedriver",
+                "curl",
+            ],
+            &mut |line| say(line),
+        )?;
+        let go_tool = |tool| require_go_tool(workspace, tool, &mut |line| say(line));
+        Ok(Self {
+            versitygw: go_tool(GoTool::VERSITYGW)?,
+            crane: go_tool(GoTool::CRANE)?,
+            oras: go_tool(GoTool::ORAS)?,
+        })
+    }
+}
+
+/// Formatting, lints, and what may be depended on (`.deny.toml`; known vulnerabilities are not looked up, for their list
+/// comes from a forge).
+async fn lint(workspace: &Workspace) -> Result<()> {
+    let cargo = |arguments: &[&str]| {
+        let mut command = build::cargo(workspace);
+        command.args(arguments);
+        command
+    };
+    check("formatting", cargo(&["fmt", "--all", "--check"])).await?;
+    let deny = {
+        let workspace = workspace.clone();
+        blocking(move || require_cargo_deny(&workspace, &mut |line| say(line))).await?
+    };
+    let mut command = Command::new(deny);
+    command
+        .args(["check", "bans", "licenses", "sources"])
+        .current_dir(workspace.root());
+    check("licences and sources of dependencies", command).await?;
+    let clippy = [
+        "clippy",
+        "--quiet",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ];
+    check("lints", cargo(&clippy)).await
+}
+
+/// Runs `command`; what it found is the error.
+async fn check(what: &str, mut command: Command) -> Result<()> {
     let step = Step::begin(what);
-    let output = build::cargo(workspace)
-        .args(arguments)
-        .output()
-        .context("cannot start cargo")?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = blocking(move || {
+        command
+            .output()
+            .with_context(|| format!("cannot start {program}"))
+    })
+    .await?;
     if !output.status.success() {
         let text = [output.stdout, output.stderr].concat();
-        bail!(
-            "{what}: cargo {} failed:\n{}",
-            arguments[0],
-            String::from_utf8_lossy(&text)
-        );
+        bail!("{what}:\n{}", String::from_utf8_lossy(&text));
     }
     step.done();
     Ok(())

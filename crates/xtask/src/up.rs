@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use atcr_test_support::network::{
-    HoldStorage, Network, NetworkFile, NetworkOptions, Part, Ports, S3Storage, is_running, stop_pid,
+    HoldStorage, Network, NetworkFile, NetworkOptions, Part, Ports, S3Storage, stop_pid,
 };
 use atcr_test_support::tools::Workspace;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::build;
+use crate::build::{self, BuildArguments};
+use crate::interrupt::{Interrupt, Interrupted, blocking};
+use crate::network::{self, fresh_state};
 use crate::progress::Step;
+use crate::s3_check;
 
 /// How often a foreground network is looked after.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,13 +23,23 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct StateArguments {
     /// The folder of all state, logs and generated configuration
     #[arg(long, default_value = ".atcr", value_name = "DIR")]
-    pub(crate) state: PathBuf,
+    state: PathBuf,
+}
+
+impl StateArguments {
+    /// The folder, by the one name that the processes of its network have it under.
+    pub(crate) fn folder(&self, workspace: &Workspace) -> PathBuf {
+        let folder = workspace.root().join(&self.state);
+        folder.canonicalize().unwrap_or(folder)
+    }
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct UpArguments {
     #[command(flatten)]
-    pub(crate) state: StateArguments,
+    state: StateArguments,
+    #[command(flatten)]
+    build: BuildArguments,
     /// Leave everything running and return
     #[arg(long)]
     detach: bool,
@@ -46,7 +58,7 @@ pub(crate) struct UpArguments {
     /// The appview's port
     #[arg(long, default_value_t = Ports::default().appview, value_name = "PORT")]
     appview_port: u16,
-    /// Keep objects in this S3 server instead of in files
+    /// Keep objects in this S3 server instead of in files: https, or http on this machine
     #[arg(long, value_name = "URL")]
     s3_endpoint: Option<String>,
     /// The bucket; it must exist
@@ -84,7 +96,7 @@ impl UpArguments {
             hold: self.hold_port,
             appview: self.appview_port,
         };
-        let mut options = NetworkOptions::new(workspace.root().join(&self.state.state), ports);
+        let mut options = NetworkOptions::new(self.state.folder(workspace), ports);
         options.storage = self.storage()?;
         options.public = !self.private;
         Ok(options)
@@ -92,9 +104,21 @@ impl UpArguments {
 }
 
 /// Starts the network in the foreground, or leaves it running with `--detach`.
-pub(crate) async fn up(arguments: UpArguments) -> Result<()> {
+pub(crate) async fn up(arguments: UpArguments, interrupt: &Interrupt) -> Result<()> {
     let workspace = Workspace::locate()?;
-    let network = start(&workspace, &arguments).await?;
+    let options = arguments.options(&workspace)?;
+    // What can be refused is refused before the build, which may take minutes.
+    require_possible(&options, interrupt).await?;
+    if arguments.reset {
+        fresh_state(&options.state)?;
+    }
+    build::prepare(&workspace, &arguments.build, interrupt).await?;
+    let network = match network::start(&workspace, options, interrupt).await {
+        Err(error) if !error.is::<Interrupted>() && !arguments.reset => {
+            bail!("{error:#}\nhint: `cargo xtask up --reset` starts without the state of earlier runs")
+        }
+        outcome => outcome?,
+    };
     print_lines(&workspace, network.file());
     if arguments.detach {
         println!("\nRunning in the background; `cargo xtask down` stops it.");
@@ -102,80 +126,75 @@ pub(crate) async fn up(arguments: UpArguments) -> Result<()> {
         return Ok(());
     }
     println!("\nPress Ctrl-C to stop.");
-    watch(network).await
+    watch(network, interrupt).await
 }
 
-/// Builds what is needed and starts every part, with a line for each step.
-pub(crate) async fn start(workspace: &Workspace, arguments: &UpArguments) -> Result<Network> {
-    let options = arguments.options(workspace)?;
+/// Says in one line why the network cannot run.
+async fn require_possible(options: &NetworkOptions, interrupt: &Interrupt) -> Result<()> {
     if let Some(file) = NetworkFile::read(&options.state)?
-        && file.pids.iter().any(|(part, pid)| is_running(*pid, word(part)))
+        && Part::STOPPING
+            .iter()
+            .any(|part| file.running(*part, &options.state).is_some())
     {
         bail!("the network is already running; `cargo xtask down` stops it, `cargo xtask status` shows it");
     }
-    if arguments.reset && options.state.exists() {
-        std::fs::remove_dir_all(&options.state)
-            .with_context(|| format!("cannot delete {}", options.state.display()))?;
+    options.ports.require_free()?;
+    if let HoldStorage::S3(storage) = &options.storage {
+        let storage = storage.clone();
+        interrupt
+            .or(blocking(move || s3_check::require_usable(&storage)))
+            .await?;
     }
-    build::prepare(workspace)?;
-    let mut step = None;
-    Network::start(workspace, options, &mut |part: Part, done| {
-        if done {
-            if let Some(step) = step.take() {
-                Step::done(step);
-            }
-        } else {
-            step = Some(Step::begin(part.name()));
-        }
-    })
-    .await
+    Ok(())
 }
 
 /// Waits for Ctrl-C or for a part that ends by itself.
-async fn watch(mut network: Network) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+async fn watch(mut network: Network, interrupt: &Interrupt) -> Result<()> {
     let mut ticks = tokio::time::interval(WATCH_INTERVAL);
-    loop {
+    let ended = loop {
         tokio::select! {
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
+            () = interrupt.came() => break None,
             _ = ticks.tick() => {
-                if let Some((part, log)) = network.ended() {
-                    network.stop_all().await?;
-                    bail!("the {} ended by itself; everything was stopped:\n{log}", part.name());
+                if let Some(ended) = network.ended() {
+                    break Some(ended);
                 }
             }
         }
+    };
+    network::stop(network).await?;
+    match ended {
+        None => Ok(()),
+        Some((part, log)) => bail!(
+            "the {} ended by itself, so the rest was stopped; {log}",
+            part.name()
+        ),
     }
-    let step = Step::begin("stopping");
-    network.stop_all().await?;
-    step.done();
-    Ok(())
 }
 
 /// Stops what a detached network left running.
 pub(crate) async fn down(arguments: &StateArguments) -> Result<()> {
-    let workspace = Workspace::locate()?;
-    let state = workspace.root().join(&arguments.state);
-    let Some(file) = NetworkFile::read(&state)? else {
-        println!("Nothing is running.");
-        return Ok(());
-    };
-    for part in [Part::AppView, Part::Hold, Part::AtProtocol] {
-        if let Some(pid) = file.pids.get(part.key()) {
-            let step = Step::begin(format!("stopping the {}", part.name()));
-            stop_pid(*pid, word(part.key())).await;
-            step.done();
+    let state = arguments.folder(&Workspace::locate()?);
+    let mut was_running = false;
+    if let Some(file) = NetworkFile::read(&state)? {
+        for part in Part::STOPPING {
+            if let Some(pid) = file.running(part, &state) {
+                was_running = true;
+                let step = Step::begin(format!("stopping the {}", part.name()));
+                stop_pid(pid, part.argument(&state).as_os_str()).await;
+                step.done();
+            }
         }
     }
-    std::fs::remove_file(state.join("network.json")).context("cannot remove network.json")
+    if !was_running {
+        println!("Nothing is running.");
+    }
+    NetworkFile::remove(&state)
 }
 
 /// Prints which parts run.
 pub(crate) async fn status(arguments: &StateArguments) -> Result<()> {
-    let workspace = Workspace::locate()?;
-    let Some(file) = NetworkFile::read(&workspace.root().join(&arguments.state))? else {
+    let state = arguments.folder(&Workspace::locate()?);
+    let Some(file) = NetworkFile::read(&state)? else {
         println!("Nothing is running; `cargo xtask up` starts it.");
         return Ok(());
     };
@@ -184,40 +203,32 @@ pub(crate) async fn status(arguments: &StateArguments) -> Result<()> {
         .timeout(Duration::from_secs(2))
         .build()?;
     let parts = [
-        ("appview", file.appview.url.clone(), "/readyz", "appview"),
-        ("hold", file.hold.url.clone(), "/readyz", "hold"),
-        ("PDS", file.pds.url.clone(), "/xrpc/_health", "network"),
-        ("PLC directory", file.plc.url.clone(), "/_health", "network"),
+        ("appview", &file.appview.url, "/readyz", Part::AppView),
+        ("hold", &file.hold.url, "/readyz", Part::Hold),
+        ("PDS", &file.pds.url, "/xrpc/_health", Part::AtProtocol),
+        ("PLC directory", &file.plc.url, "/_health", Part::AtProtocol),
     ];
     let mut all = true;
-    for (name, url, path, key) in parts {
-        let healthy = client
-            .get(format!("{url}{path}"))
-            .send()
-            .await
-            .is_ok_and(|a| a.status().is_success());
-        let pid = file.pids.get(key).copied().unwrap_or_default();
-        let state = match (healthy, is_running(pid, word(key))) {
-            (true, _) => "running",
-            (false, true) => "not answering",
-            (false, false) => "stopped",
-        };
-        all &= healthy;
-        println!("{name:<14} {state:<14} {url} (pid {pid})");
+    for (name, url, path, part) in parts {
+        let pid = file.running(part, &state);
+        // Somebody else may have the port since.
+        let is_healthy = pid.is_some()
+            && client
+                .get(format!("{url}{path}"))
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success());
+        all &= is_healthy;
+        match pid {
+            Some(pid) if is_healthy => println!("{name:<14} running        {url}  (pid {pid})"),
+            Some(pid) => println!("{name:<14} not answering  {url}  (pid {pid})"),
+            None => println!("{name:<14} stopped"),
+        }
     }
     if !all {
         bail!("not everything is running; `cargo xtask down` and `cargo xtask up` start afresh");
     }
     Ok(())
-}
-
-/// A word of the command line that tells a part's process from any other that got its pid.
-fn word(part: &str) -> &'static str {
-    match part {
-        "hold" => "atcr-hold",
-        "appview" => "atcr-appview",
-        _ => "network.mjs",
-    }
 }
 
 fn print_lines(workspace: &Workspace, file: &NetworkFile) {

@@ -1,10 +1,11 @@
-//! The figures of docs/PERFORMANCE.md, each measured beside what it is compared with, in one run:
+//! The figures of docs/PERFORMANCE.md but that of `cargo xtask up`, each measured beside what it is compared with, in one run:
 //!
 //! `cargo run --release -p atcr-test-support --example bench -- all`
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod content;
+mod helper;
 mod manifests;
 mod memory;
 mod processor;
@@ -32,6 +33,8 @@ enum Figure {
     SmallImage,
     /// GET of a manifest by digest.
     Manifest,
+    /// The credential helper's `get`, start to end.
+    Helper,
     /// Everything.
     All,
 }
@@ -77,6 +80,9 @@ async fn main() -> Result<()> {
     }
     if wanted(Figure::Manifest) {
         manifests::warm_get(&workspace, &folder).await?;
+    }
+    if wanted(Figure::Helper) {
+        helper::get(&workspace, &folder)?;
     }
     if wanted(Figure::Memory) {
         memory::sixteen(&workspace, &folder, arguments.layer_mib).await?;

@@ -1,11 +1,10 @@
 //! The configuration files of a local network's hold and appview.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use serde_json::json;
 
-use super::{NetworkFile, NetworkOptions, Ports, write_private};
+use super::process::SHUTDOWN_GRACE;
+use super::{NetworkFile, NetworkOptions, Part, Ports, write_private};
 
 /// Where the hold of a local network keeps objects.
 #[derive(Clone, Debug)]
@@ -38,7 +37,7 @@ pub(super) fn hold_did(ports: Ports) -> String {
 
 // JSON is YAML; it needs no quoting rules of our own.
 
-pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &str) -> Result<PathBuf> {
+pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &str) -> Result<()> {
     let ports = options.ports;
     let data = options.state.join("hold");
     let storage = match &options.storage {
@@ -55,26 +54,28 @@ pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &s
     let config = json!({
         "server": {
             "addr": format!("127.0.0.1:{}", ports.hold),
-            "public_url": format!("http://localhost:{}", ports.hold),
+            "public_url": file.hold.url,
             "public": options.public,
             "appview_did": format!("did:web:127.0.0.1%3A{}", ports.appview),
             "test_mode": true,
+            "shutdown_grace": format!("{}s", SHUTDOWN_GRACE.as_secs()),
         },
         "registration": { "owner_did": owner, "allow_all_crew": options.allow_all_crew },
         "database": { "path": data, "plc_directory_url": file.plc.url },
         "storage": storage,
     });
-    let path = options.state.join("hold.yaml");
-    write_private(&path, &serde_json::to_vec_pretty(&config)?)?;
-    Ok(path)
+    write_private(
+        &Part::Hold.argument(&options.state),
+        &serde_json::to_vec_pretty(&config)?,
+    )
 }
 
-pub(super) fn write_appview(options: &NetworkOptions, file: &NetworkFile) -> Result<PathBuf> {
+pub(super) fn write_appview(options: &NetworkOptions, file: &NetworkFile) -> Result<()> {
     let ports = options.ports;
     let data = options.state.join("appview");
     let base_url = match &options.front {
         Some(front) => front.url(),
-        None => format!("http://127.0.0.1:{}", ports.appview),
+        None => file.appview.url.clone(),
     };
     let config = json!({
         "server": {
@@ -86,9 +87,11 @@ pub(super) fn write_appview(options: &NetworkOptions, file: &NetworkFile) -> Res
             "handle_resolver_url": file.pds.url,
             "test_mode": true,
             "data_dir": data,
+            "shutdown_grace": format!("{}s", SHUTDOWN_GRACE.as_secs()),
         },
     });
-    let path = options.state.join("appview.yaml");
-    write_private(&path, &serde_json::to_vec_pretty(&config)?)?;
-    Ok(path)
+    write_private(
+        &Part::AppView.argument(&options.state),
+        &serde_json::to_vec_pretty(&config)?,
+    )
 }

@@ -1,21 +1,25 @@
 //! A whole registry on loopback: PLC directory and reference PDS (one Node process), hold, appview.
 
 mod config;
+mod descendants;
+mod file;
 mod process;
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub use config::{HoldStorage, S3Storage};
-pub use process::{Program, is_running, stop_pid};
+pub use descendants::{adopt_orphans, end_descendants, kill_descendants};
+pub use file::{Account, Endpoint, HoldEndpoint, NetworkFile};
+pub use process::{Program, stop_pid};
 
 use crate::tools::Workspace;
+use file::write_private;
 
 /// How long a part may take to answer after its start.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -90,102 +94,6 @@ impl Ports {
     }
 }
 
-/// One demo account of the local PDS.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Account {
-    /// The handle, for example `alice.test`.
-    pub handle: String,
-    /// The DID in the local directory.
-    pub did: String,
-    /// The account's own password.
-    pub password: String,
-    /// A password for `docker login`.
-    pub app_password: String,
-}
-
-/// Where a part answers.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Endpoint {
-    /// The base URL, without a slash at its end.
-    pub url: String,
-}
-
-/// Where the hold answers, and its DID.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct HoldEndpoint {
-    /// The base URL, without a slash at its end.
-    pub url: String,
-    /// The `did:web` of the hold.
-    pub did: String,
-}
-
-/// The running network as scripts see it: `.atcr/network.json`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct NetworkFile {
-    /// The appview.
-    pub appview: Endpoint,
-    /// The hold.
-    pub hold: HoldEndpoint,
-    /// The PDS.
-    pub pds: Endpoint,
-    /// The PLC directory.
-    pub plc: Endpoint,
-    /// The demo accounts.
-    pub accounts: Vec<Account>,
-    /// The processes, by part: `network`, `hold`, `appview`.
-    pub pids: BTreeMap<String, u32>,
-}
-
-impl NetworkFile {
-    /// Reads the file of the network whose state is in `state`; `None` if none was written.
-    ///
-    /// # Errors
-    /// If the file is there and cannot be read or understood.
-    pub fn read(state: &Path) -> Result<Option<Self>> {
-        let path = state.join("network.json");
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Some(
-                serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?,
-            )),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
-    }
-
-    fn write(&self, state: &Path) -> Result<()> {
-        let path = state.join("network.json");
-        let fresh = state.join("network.json.new");
-        write_private(&fresh, &serde_json::to_vec_pretty(self)?)?;
-        std::fs::rename(&fresh, &path)?;
-        Ok(())
-    }
-
-    /// The account with `handle`.
-    ///
-    /// # Errors
-    /// If the network has no such account.
-    pub fn account(&self, handle: &str) -> Result<&Account> {
-        self.accounts
-            .iter()
-            .find(|a| a.handle == handle)
-            .with_context(|| format!("no account {handle}"))
-    }
-}
-
-/// Writes `bytes` to `path` for the owner's eyes only.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
 /// What to start, and where it keeps its state.
 #[derive(Clone, Debug)]
 pub struct NetworkOptions {
@@ -252,6 +160,9 @@ pub enum Part {
 }
 
 impl Part {
+    /// The parts in the order they stop: nobody loses what he is still talking to.
+    pub const STOPPING: [Self; 3] = [Self::AppView, Self::Hold, Self::AtProtocol];
+
     /// What a person calls it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -271,13 +182,21 @@ impl Part {
             Self::AppView => "appview",
         }
     }
+
+    /// The argument that its process has and no other: a path below the folder of the network's state.
+    #[must_use]
+    pub fn argument(self, state: &Path) -> PathBuf {
+        match self {
+            Self::AtProtocol => state.join("network"),
+            Self::Hold => state.join("hold.yaml"),
+            Self::AppView => state.join("appview.yaml"),
+        }
+    }
 }
 
 /// The line that the Node process prints when everything in it answers.
 #[derive(Deserialize)]
 struct Ready {
-    plc: Endpoint,
-    pds: Endpoint,
     accounts: Vec<Account>,
 }
 
@@ -296,36 +215,73 @@ pub struct Network {
 }
 
 impl Network {
+    /// A network of which nothing runs yet; its ports are free.
+    ///
+    /// # Errors
+    /// One sentence about a port in use, or that the folder of the state cannot be made.
+    pub fn prepare(workspace: &Workspace, mut options: NetworkOptions) -> Result<Self> {
+        options.ports.require_free()?;
+        std::fs::create_dir_all(options.state.join("logs"))
+            .and_then(|()| options.state.canonicalize())
+            .map(|state| options.state = state)
+            .with_context(|| format!("cannot create {}", options.state.display()))?;
+        let ports = options.ports;
+        let url = |host: &str, port: u16| Endpoint {
+            url: format!("http://{host}:{port}"),
+        };
+        let file = NetworkFile {
+            appview: url("127.0.0.1", ports.appview),
+            hold: HoldEndpoint {
+                url: url("localhost", ports.hold).url,
+                did: config::hold_did(ports),
+            },
+            pds: url("localhost", ports.pds),
+            plc: url("localhost", ports.plc),
+            ..NetworkFile::default()
+        };
+        Ok(Self {
+            options,
+            workspace: workspace.clone(),
+            file,
+            network: None,
+            hold: None,
+            appview: None,
+        })
+    }
+
     /// Starts every part in order and waits until each is healthy; `progress` is called before (`false`) and after.
     ///
     /// The programs must be built and the Node packages installed ([`crate::tools`]).
     ///
     /// # Errors
-    /// One sentence naming the part, and the last lines of its log.
+    /// One line naming the part and its log, and what the log says.
+    ///
+    /// # Cancel safety
+    /// What was started stays known: [`Self::stop_all`] stops it, and so does dropping the network.
+    pub async fn start_parts(&mut self, progress: Progress<'_>) -> Result<()> {
+        progress(Part::AtProtocol, false);
+        self.start_at_protocol().await?;
+        progress(Part::AtProtocol, true);
+        progress(Part::Hold, false);
+        self.start_hold().await?;
+        progress(Part::Hold, true);
+        progress(Part::AppView, false);
+        self.start_appview().await?;
+        progress(Part::AppView, true);
+        Ok(())
+    }
+
+    /// [`Self::prepare`] and [`Self::start_parts`] in one; nothing runs on if that fails.
+    ///
+    /// # Errors
+    /// Those of the two.
     pub async fn start(
         workspace: &Workspace,
         options: NetworkOptions,
         progress: Progress<'_>,
     ) -> Result<Self> {
-        options.ports.require_free()?;
-        std::fs::create_dir_all(options.state.join("logs"))?;
-        let mut network = Self {
-            options,
-            workspace: workspace.clone(),
-            file: NetworkFile::default(),
-            network: None,
-            hold: None,
-            appview: None,
-        };
-        progress(Part::AtProtocol, false);
-        network.start_at_protocol().await?;
-        progress(Part::AtProtocol, true);
-        progress(Part::Hold, false);
-        network.start_hold().await?;
-        progress(Part::Hold, true);
-        progress(Part::AppView, false);
-        network.start_appview().await?;
-        progress(Part::AppView, true);
+        let mut network = Self::prepare(workspace, options)?;
+        network.start_parts(progress).await?;
         Ok(network)
     }
 
@@ -351,7 +307,7 @@ impl Network {
         let ports = self.options.ports;
         let mut arguments: Vec<OsString> = vec![script.into()];
         let mut option = |name: &str, value: OsString| arguments.extend([OsString::from(name), value]);
-        option("--state", self.options.state.join("network").into());
+        option("--state", Part::AtProtocol.argument(&self.options.state).into());
         option("--plc-port", ports.plc.to_string().into());
         option("--pds-port", ports.pds.to_string().into());
         option("--accounts", self.options.accounts.join(",").into());
@@ -362,21 +318,18 @@ impl Network {
             option("--front-folder", front.folder.clone().into());
         }
         let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
-        let mut program = Program::spawn(&self.workspace.node()?, &arguments, &self.log("network"))?;
+        let node = self.workspace.node()?;
+        let program = self.launch(Part::AtProtocol, &node, &arguments)?;
         let line = program.ready_line(START_TIMEOUT).await?;
         let ready: Ready = serde_json::from_str(&line).context("the PDS printed something unexpected")?;
-        self.file.plc = ready.plc;
-        self.file.pds = ready.pds;
         self.file.accounts = ready.accounts;
-        self.note(Part::AtProtocol, &program)?;
-        self.network = Some(program);
-        Ok(())
+        self.file.write(&self.options.state)
     }
 
     /// Starts the hold on the state it has; waits until it is ready.
     ///
     /// # Errors
-    /// One sentence and the last lines of the hold's log.
+    /// One line, and what the hold's log says.
     pub async fn start_hold(&mut self) -> Result<()> {
         let owner = self
             .file
@@ -385,30 +338,19 @@ impl Network {
             .context("a network needs at least one account")?
             .did
             .clone();
-        let path = config::write_hold(&self.options, &self.file, &owner)?;
-        let url = format!("http://localhost:{}", self.options.ports.hold);
-        let program = self.serve(Part::Hold, "atcr-hold", &path, &url).await?;
-        self.file.hold = HoldEndpoint {
-            url,
-            did: config::hold_did(self.options.ports),
-        };
-        self.note(Part::Hold, &program)?;
-        self.hold = Some(program);
-        Ok(())
+        config::write_hold(&self.options, &self.file, &owner)?;
+        let url = self.file.hold.url.clone();
+        self.serve(Part::Hold, "atcr-hold", &url).await
     }
 
     /// Starts the appview on the state it has; waits until it is ready.
     ///
     /// # Errors
-    /// One sentence and the last lines of the appview's log.
+    /// One line, and what the appview's log says.
     pub async fn start_appview(&mut self) -> Result<()> {
-        let path = config::write_appview(&self.options, &self.file)?;
-        let url = format!("http://127.0.0.1:{}", self.options.ports.appview);
-        let program = self.serve(Part::AppView, "atcr-appview", &path, &url).await?;
-        self.file.appview = Endpoint { url };
-        self.note(Part::AppView, &program)?;
-        self.appview = Some(program);
-        Ok(())
+        config::write_appview(&self.options, &self.file)?;
+        let url = self.file.appview.url.clone();
+        self.serve(Part::AppView, "atcr-appview", &url).await
     }
 
     /// Kills a part with SIGKILL, as a power cut would, and waits until it is gone.
@@ -446,13 +388,13 @@ impl Network {
         .and_then(Program::pid)
     }
 
-    /// The part that ended by itself, if one did, with the last lines of its log.
+    /// The part that ended by itself, if one did, with its log and what that says.
     pub fn ended(&mut self) -> Option<(Part, String)> {
         for part in [Part::AtProtocol, Part::Hold, Part::AppView] {
             if let Some(program) = self.slot(part)
                 && program.has_ended()
             {
-                return Some((part, program.log_tail()));
+                return Some((part, program.see_log()));
             }
         }
         None
@@ -464,35 +406,43 @@ impl Network {
     /// The first part that had to be killed.
     pub async fn stop_all(mut self) -> Result<()> {
         let mut outcome = Ok(());
-        for part in [Part::AppView, Part::Hold, Part::AtProtocol] {
+        for part in Part::STOPPING {
             if self.slot(part).is_some() {
                 let stopped = self.stop(part).await;
                 outcome = outcome.and(stopped);
             }
         }
-        let _ = std::fs::remove_file(self.options.state.join("network.json"));
-        outcome
+        outcome.and(NetworkFile::remove(&self.options.state))
     }
 
     /// Lets the processes go on without this one; [`NetworkFile`] tells how to find and stop them.
     pub fn detach(mut self) {
-        for part in [Part::AtProtocol, Part::Hold, Part::AppView] {
+        for part in Part::STOPPING {
             if let Some(program) = self.slot(part).take() {
                 program.detach();
             }
         }
     }
 
-    async fn serve(&self, part: Part, binary: &str, config: &Path, url: &str) -> Result<Program> {
-        let mut program = Program::spawn(
-            &self.workspace.binary(binary)?,
-            &["serve".as_ref(), "--config".as_ref(), config.as_os_str()],
-            &self.log(part.key()),
-        )?;
-        program
-            .wait_for_ready(part.name(), &format!("{url}/readyz"), START_TIMEOUT)
-            .await?;
-        Ok(program)
+    async fn serve(&mut self, part: Part, binary: &str, url: &str) -> Result<()> {
+        let binary = self.workspace.binary(binary)?;
+        let config = part.argument(&self.options.state);
+        let arguments = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()];
+        self.launch(part, &binary, &arguments)?
+            .wait_for_ready(&format!("{url}/readyz"), START_TIMEOUT)
+            .await
+    }
+
+    /// Starts a part's process and notes it, so that whatever happens next, it can be found and stopped.
+    fn launch(&mut self, part: Part, program: &Path, arguments: &[&OsStr]) -> Result<&mut Program> {
+        let log = self.log(part.key());
+        let program = Program::spawn(part.name(), program, arguments, &log)?;
+        if let Some(pid) = program.pid() {
+            self.file.pids.insert(part.key().to_owned(), pid);
+        }
+        let written = self.file.write(&self.options.state);
+        let program = self.slot(part).insert(program);
+        written.map(|()| program)
     }
 
     fn slot(&mut self, part: Part) -> &mut Option<Program> {
@@ -501,13 +451,6 @@ impl Network {
             Part::Hold => &mut self.hold,
             Part::AppView => &mut self.appview,
         }
-    }
-
-    fn note(&mut self, part: Part, program: &Program) -> Result<()> {
-        if let Some(pid) = program.pid() {
-            self.file.pids.insert(part.key().to_owned(), pid);
-        }
-        self.file.write(&self.options.state)
     }
 
     fn log(&self, name: &str) -> PathBuf {

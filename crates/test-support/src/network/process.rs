@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,13 +13,17 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::time::{Instant, sleep};
 
 /// The pause between two looks at a process that starts or stops.
-const POLL: Duration = Duration::from_millis(25);
+pub(super) const POLL: Duration = Duration::from_millis(25);
 
-/// How long a process may take to finish after SIGTERM.
-const STOP_TIMEOUT: Duration = Duration::from_secs(40);
+/// How long a server that was asked to stop may take for the requests in flight; its configuration says so.
+pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 
-/// How many lines of a log an error shows.
-const LOG_TAIL: usize = 40;
+/// How long a process may take to finish after SIGTERM: a server its grace, and to close what it holds.
+pub(super) const STOP_TIMEOUT: Duration = SHUTDOWN_GRACE.saturating_add(Duration::from_secs(10));
+
+/// How many lines of a log an error shows, and how much of each.
+const LOG_LINES: usize = 3;
+const LOG_LINE_CHARS: usize = 300;
 
 /// The level of errors in the PDS's log.
 const PINO_ERROR: u64 = 50;
@@ -35,11 +40,11 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `program`; standard output and error are appended to `log`.
+    /// Starts `program`, which errors call `name`; standard output and error are appended to `log`.
     ///
     /// # Errors
     /// If the program or the log cannot be opened.
-    pub fn spawn(program: &Path, arguments: &[&OsStr], log: &Path) -> Result<Self> {
+    pub fn spawn(name: &str, program: &Path, arguments: &[&OsStr], log: &Path) -> Result<Self> {
         let file = File::options()
             .create(true)
             .append(true)
@@ -54,14 +59,9 @@ impl Program {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        let name = program
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
         Ok(Self {
             child: Some(child),
-            name,
+            name: name.to_owned(),
             log: log.to_owned(),
             log_start,
         })
@@ -105,8 +105,7 @@ impl Program {
     ///
     /// # Errors
     /// If the process ends or `timeout` passes first.
-    pub async fn wait_for_ready(&mut self, name: &str, url: &str, timeout: Duration) -> Result<()> {
-        name.clone_into(&mut self.name);
+    pub async fn wait_for_ready(&mut self, url: &str, timeout: Duration) -> Result<()> {
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(2))
@@ -128,13 +127,13 @@ impl Program {
 
     fn still_starting(&mut self, deadline: Instant) -> Result<()> {
         if self.has_ended() {
-            bail!("the {} ended while starting:\n{}", self.name, self.log_tail());
+            bail!("the {} ended while starting; {}", self.name, self.see_log());
         }
         if Instant::now() > deadline {
             bail!(
-                "the {} did not become ready in time:\n{}",
+                "the {} did not become ready in time; {}",
                 self.name,
-                self.log_tail()
+                self.see_log()
             );
         }
         Ok(())
@@ -148,16 +147,15 @@ impl Program {
         String::from_utf8_lossy(&bytes[start..]).into_owned()
     }
 
-    /// The end of this run's output; lines of JSON logs below the level of an error are left out.
+    /// Where this run's output is, and the last lines of it that tell of an error, each on a line of its own.
     #[must_use]
-    pub fn log_tail(&self) -> String {
-        let output = self.output();
-        let noise = |line: &&str| {
-            let log: Option<serde_json::Value> = serde_json::from_str(line).ok();
-            log.is_some_and(|log| log["level"].as_u64().is_some_and(|level| level < PINO_ERROR))
-        };
-        let lines: Vec<&str> = output.lines().filter(|line| !noise(line)).collect();
-        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
+    pub fn see_log(&self) -> String {
+        let mut text = format!("its log is {}", self.log.display());
+        for line in complaints(&self.output()) {
+            text.push_str("\n  ");
+            text.extend(line.chars().take(LOG_LINE_CHARS));
+        }
+        text
     }
 
     /// Asks the process to finish and waits until it has.
@@ -212,30 +210,52 @@ fn pid_of(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
-fn signal(pid: u32, signal: Signal) {
+pub(super) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = pid_of(pid) {
         let _ = kill_process(pid, signal);
     }
 }
 
-/// Whether `pid` is a running process whose command line contains `word`: a pid that was given to another program
+/// The last lines of `output` that tell of an error; if none does, the last lines. Lines of JSON logs below the level
+/// of an error are left out.
+fn complaints(output: &str) -> Vec<&str> {
+    let noise = |line: &&str| {
+        let log: Option<serde_json::Value> = serde_json::from_str(line).ok();
+        line.trim().is_empty()
+            || log.is_some_and(|log| log["level"].as_u64().is_some_and(|level| level < PINO_ERROR))
+    };
+    let mut lines: Vec<&str> = output.lines().filter(|line| !noise(line)).collect();
+    let tells = |line: &&str| {
+        line.starts_with("error")
+            || line.contains("Error: ")
+            || line.contains(" ERROR ")
+            || line.starts_with('{')
+    };
+    if lines.iter().any(tells) {
+        lines.retain(tells);
+    }
+    lines.split_off(lines.len().saturating_sub(LOG_LINES))
+}
+
+/// Whether `pid` is a running process that has `argument` on its command line: a pid that was given to another program
 /// since is not ours.
-#[must_use]
-pub fn is_running(pid: u32, word: &str) -> bool {
+pub(super) fn is_running(pid: u32, argument: &OsStr) -> bool {
     pid_of(pid).is_some_and(|pid| test_kill_process(pid).is_ok())
-        && std::fs::read(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(word))
+        && std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+            line.split(|byte| *byte == 0)
+                .any(|word| word == argument.as_bytes())
+        })
 }
 
 /// Stops a process of an earlier run: SIGTERM, then SIGKILL when it takes too long. Nothing happens to a process
-/// whose command line does not contain `word`.
-pub async fn stop_pid(pid: u32, word: &str) {
-    if !is_running(pid, word) {
+/// that does not have `argument` on its command line.
+pub async fn stop_pid(pid: u32, argument: &OsStr) {
+    if !is_running(pid, argument) {
         return;
     }
     signal(pid, Signal::TERM);
     let deadline = Instant::now() + STOP_TIMEOUT;
-    while is_running(pid, word) {
+    while is_running(pid, argument) {
         if Instant::now() > deadline {
             signal(pid, Signal::KILL);
         }

@@ -3,6 +3,7 @@
 mod debian;
 mod golang;
 mod node;
+mod rust;
 mod workspace;
 
 use std::path::Path;
@@ -13,7 +14,11 @@ use anyhow::{Context as _, Result, bail};
 pub use debian::require_commands;
 pub use golang::{GoTool, build_go_folder, require_go_tool};
 pub use node::require_network_packages;
+pub use rust::require_cargo_deny;
 pub use workspace::{Workspace, suites};
+
+/// How many lines of a command's output an error shows.
+const FAILURE_LINES: usize = 4;
 
 /// Receives one line for each thing that is installed.
 pub type Say<'a> = &'a mut dyn FnMut(&str);
@@ -29,20 +34,25 @@ pub fn find_command(name: &str) -> Option<std::path::PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// Runs `command` quietly; its output is shown only if it fails.
-fn run(command: &mut Command, what: &str) -> Result<()> {
+/// Runs `command` quietly and returns what it printed to its standard output; if it fails, the error has the command to
+/// run by hand and the last lines.
+fn run(command: &mut Command, what: &str) -> Result<Vec<u8>> {
     let output = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("{what}: cannot start {}", command.get_program().display()))?;
     if !output.status.success() {
+        let mut by_hand = command.get_program().to_string_lossy().into_owned();
+        for argument in command.get_args() {
+            by_hand = format!("{by_hand} {}", argument.display());
+        }
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
-        let tail: Vec<&str> = text.lines().rev().take(15).collect();
-        let tail: Vec<&str> = tail.into_iter().rev().collect();
-        bail!("{what} failed ({}):\n{}", output.status, tail.join("\n"));
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let tail = lines[lines.len().saturating_sub(FAILURE_LINES)..].join("\n  ");
+        bail!("{what} failed; `{by_hand}` shows why:\n  {tail}");
     }
-    Ok(())
+    Ok(output.stdout)
 }
 
 /// Makes `link` point at `target`, replacing an older link.

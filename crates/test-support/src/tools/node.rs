@@ -58,5 +58,6 @@ fn install(folder: &Path, installed: &Path, say: Say<'_>) -> Result<()> {
             .env("PATH", path)
             .env("npm_config_nodedir", headers),
         "npm rebuild better-sqlite3",
-    )
+    )?;
+    Ok(())
 }
