@@ -206,18 +206,30 @@ impl HoldDiscovery {
             Some(captain) if captain.allow_all_crew && captain.owner != *did => {}
             _ => return,
         }
-        let asked = async {
-            match self.ports.tokens.token_for(principal, &hold.did).await? {
-                Some(token) => self.ports.gateway.request_crew(hold, &token).await,
-                None => Ok(()),
-            }
-        };
-        match asked.await {
+        match self.request_crew(principal, hold).await {
             Ok(()) => self.crew.insert(key, ()),
             Err(error) => {
                 tracing::info!(hold.did = %hold.did, %did, %error, "not accepted as crew");
                 self.refused.insert(key, ());
             }
+        }
+    }
+
+    /// Asks `hold` to take `principal` as crew; once more with another token if it does not take the first.
+    async fn request_crew(&self, principal: &Principal, hold: &HoldRef) -> Result<(), RegistryError> {
+        let (tokens, gateway) = (&self.ports.tokens, &self.ports.gateway);
+        let Some(token) = tokens.token_for(principal, &hold.did).await? else {
+            return Ok(());
+        };
+        match gateway.request_crew(hold, &token).await {
+            Err(RegistryError::HoldUnauthorized { .. }) => {
+                tokens.invalidate(principal, &hold.did).await;
+                let Some(token) = tokens.token_for(principal, &hold.did).await? else {
+                    return Ok(());
+                };
+                gateway.request_crew(hold, &token).await
+            }
+            outcome => outcome,
         }
     }
 }

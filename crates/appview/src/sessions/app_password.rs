@@ -10,13 +10,13 @@ use atcr_atproto::syntax::{AtIdentifier, Did};
 use atcr_auth::principal::{AuthMethod, Principal};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::SignInAttempt;
 use super::attempts::{Attempts, LoginKey};
 use super::ports::{
-    Authorization, PdsCredential, PdsSession, SessionError, SessionServer, SessionSource, SessionStore,
-    SignIn,
+    Authorization, PdsCredential, PdsSession, ServiceTokens, SessionError, SessionServer, SessionSource,
+    SessionStore, SignIn,
 };
 use super::profile::Profiles;
+use super::{SignInAttempt, SignedInAs};
 use crate::registry::error::RegistryError;
 use crate::registry::keyed_locks::KeyedLocks;
 
@@ -32,6 +32,7 @@ pub struct AppPasswords {
     server: Arc<dyn SessionServer>,
     store: Arc<dyn SessionStore>,
     profiles: Arc<Profiles>,
+    service_tokens: Arc<dyn ServiceTokens>,
     clock: Arc<dyn Clock>,
     attempts: Attempts,
     logins: KeyedLocks<LoginKey>,
@@ -47,6 +48,7 @@ impl AppPasswords {
         server: Arc<dyn SessionServer>,
         store: Arc<dyn SessionStore>,
         profiles: Arc<Profiles>,
+        service_tokens: Arc<dyn ServiceTokens>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -54,6 +56,7 @@ impl AppPasswords {
             server,
             store,
             profiles,
+            service_tokens,
             clock,
             attempts: Attempts::default(),
             logins: KeyedLocks::default(),
@@ -73,11 +76,11 @@ impl AppPasswords {
         {
             return Ok(principal(&did));
         }
-        if let Some(retry_after) = self.attempts.must_wait(attempt.client, username) {
+        if let Some(retry_after) = self.attempts.must_wait(attempt.client.counted, username) {
             return Err(RegistryError::TooManyRequests { retry_after });
         }
         let rejected = |reason: &str| {
-            self.attempts.count_failure(attempt.client, username);
+            self.attempts.count_failure(attempt.client.counted, username);
             Err(RegistryError::invalid_token(reason))
         };
         let Ok(identifier) = AtIdentifier::from_image_segment(username) else {
@@ -186,6 +189,7 @@ impl AppPasswords {
             Err(SessionError::Refused(reason)) => {
                 tracing::info!(%did, reason, "the PDS ended a session");
                 self.live.invalidate(did);
+                self.service_tokens.forget(did);
                 self.store.delete(did).await?;
                 Ok(None)
             }
@@ -202,8 +206,9 @@ impl AppPasswords {
 
 #[async_trait]
 impl SignIn for AppPasswords {
-    async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Option<Principal>, RegistryError> {
-        self.verify(attempt).await.map(Some)
+    async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Option<SignedInAs>, RegistryError> {
+        let principal = self.verify(attempt).await?;
+        Ok(Some(principal.into()))
     }
 }
 
