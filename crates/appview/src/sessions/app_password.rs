@@ -124,7 +124,8 @@ impl AppPasswords {
         };
         match self.server.create(pds, did, password).await {
             Ok(session) => {
-                self.keep(session).await?;
+                self.store.save(&session).await?;
+                self.remember(session);
                 self.attempts.verified(key);
                 self.profiles.ensure(&principal(did), sailor).await;
                 Ok(())
@@ -161,17 +162,17 @@ impl AppPasswords {
         Ok(Some(session))
     }
 
-    async fn keep(&self, session: PdsSession) -> Result<Arc<PdsSession>, RegistryError> {
-        self.store.save(&session).await?;
+    fn remember(&self, session: PdsSession) -> Arc<PdsSession> {
         let session = Arc::new(session);
         self.live.insert(session.did.clone(), Arc::clone(&session));
-        Ok(session)
+        session
     }
 
     /// Renews the session of `did` unless `is_stale` no longer holds once it is this caller's turn.
     ///
     /// The lock is held across the PDS's answer and the write to the database: a refresh token is good once, so nobody
-    /// else may use it meanwhile, and the new one must be on disk before it is used.
+    /// else may use it meanwhile, and the new one is to be on disk before it is used. If it cannot be written, it is used from
+    /// memory: what is on disk is spent.
     async fn renewed(
         &self,
         did: &Did,
@@ -185,7 +186,12 @@ impl AppPasswords {
             return Ok(Some(session));
         }
         match self.server.refresh(&session).await {
-            Ok(renewed) => self.keep(renewed).await.map(Some),
+            Ok(renewed) => {
+                if let Err(error) = self.store.save(&renewed).await {
+                    tracing::error!(%did, %error, "a renewed session could not be written; it is used from memory");
+                }
+                Ok(Some(self.remember(renewed)))
+            }
             Err(SessionError::Refused(reason)) => {
                 tracing::info!(%did, reason, "the PDS ended a session");
                 self.live.invalidate(did);

@@ -164,7 +164,7 @@ async fn a_server_that_drops_scopes_is_asked_for_the_coarse_one_the_next_time() 
 /// An AppView that asks for a permission set, at a server that grants `granted`.
 async fn with_permission_set(granted: &str) -> TestAppView {
     let appview = TestAppView::start_with(|config| {
-        config.oauth.permission_set = "io.atcr.authFullApp".to_owned();
+        "io.atcr.authFullApp".clone_into(&mut config.oauth.permission_set);
     })
     .await;
     let url = appview.sign_in().start("alice.test", start()).await.unwrap();
@@ -560,7 +560,7 @@ async fn sessions_for_other_scopes_are_dropped_at_the_start() {
 /// A confidential client; servers and browsers here do not mind that it is not at its address.
 async fn confidential() -> TestAppView {
     let appview = TestAppView::start_with(|config| {
-        config.server.base_url = "https://registry.example".to_owned();
+        "https://registry.example".clone_into(&mut config.server.base_url);
     })
     .await;
     sign_in(appview.sign_in(), &appview.pds, "alice.test", &appview.alice)

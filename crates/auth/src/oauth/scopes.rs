@@ -96,7 +96,7 @@ pub fn missing(requested: &str, granted: &str) -> Vec<String> {
     let may_write = granted.split(' ').any(is_about_records);
     requested
         .split(' ')
-        .filter(|scope| !has(scope) && !(is_permission_set(scope) && may_write))
+        .filter(|scope| !(has(scope) || is_permission_set(scope) && may_write))
         .map(str::to_owned)
         .collect()
 }

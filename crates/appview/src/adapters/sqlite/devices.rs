@@ -1,6 +1,6 @@
 //! Devices and those on their way, in SQLite.
 
-use std::net::IpAddr;
+use std::net::{AddrParseError, IpAddr};
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
@@ -56,7 +56,7 @@ impl TryFrom<PendingDeviceRow> for PendingDevice {
         Ok(Self {
             user_code: row.user_code.parse().map_err(|_| corrupt("user_code"))?,
             name: DeviceName::new(&row.name),
-            address: address(&row.address).ok_or_else(|| corrupt("address"))?,
+            address: address(&row.address).map_err(|_| corrupt("address"))?,
             created_at: seconds(row.created_at).ok_or_else(|| corrupt("created_at"))?,
             expires_at: seconds(row.expires_at).ok_or_else(|| corrupt("expires_at"))?,
             decision,
@@ -88,7 +88,7 @@ impl TryFrom<DeviceRow> for KnownDevice {
                 id: row.id,
                 did: row.did.parse().map_err(|_| corrupt("did"))?,
                 name: DeviceName::new(&row.name),
-                address: address(&row.address).ok_or_else(|| corrupt("address"))?,
+                address: address(&row.address).map_err(|_| corrupt("address"))?,
                 created_at: seconds(row.created_at).ok_or_else(|| corrupt("created_at"))?,
                 last_used_at: row.last_used_at.and_then(seconds),
                 last_address: row.last_address.and_then(|text| text.parse().ok()),
@@ -99,11 +99,11 @@ impl TryFrom<DeviceRow> for KnownDevice {
 }
 
 /// What a column `address` says: the tables want one, so one that is not known is empty text.
-fn address(text: &str) -> Option<Option<IpAddr>> {
+fn address(text: &str) -> Result<Option<IpAddr>, AddrParseError> {
     if text.is_empty() {
-        return Some(None);
+        return Ok(None);
     }
-    text.parse().ok().map(Some)
+    text.parse().map(Some)
 }
 
 fn address_text(address: Option<IpAddr>) -> String {

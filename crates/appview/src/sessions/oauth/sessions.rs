@@ -369,7 +369,7 @@ impl Inner {
                 match self.write(did).await {
                     Ok(()) => break,
                     Err(error) => {
-                        tracing::warn!(%did, %error, "a renewed session could still not be written")
+                        tracing::warn!(%did, %error, "a renewed session could still not be written");
                     }
                 }
             }
