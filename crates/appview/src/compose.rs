@@ -11,6 +11,7 @@ use atcr_atproto::syntax::{Did, Nsid};
 use atcr_auth::appview_token::AppViewTokenSigner;
 use atcr_auth::oauth::{Branding, OAuthClient, OAuthClientParts, Registration, ScopePlan};
 use atcr_auth::registry_token::{RegistryKey, RegistryTokenIssuer, RegistryTokenVerifier};
+use atcr_auth::service_token::ServiceTokenCache;
 use atcr_auth::vault::Vault;
 use atcr_config::Shutdown;
 use axum::Router;
@@ -133,11 +134,13 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         Arc::clone(&clock),
         default_hold.clone(),
     ));
+    let service_tokens = Arc::new(ServiceTokenCache::new(Arc::clone(&clock)));
     let app_passwords = Arc::new(AppPasswords::new(
         Arc::clone(&identities),
         Arc::new(PdsSessions::new(clients.clone())),
         Arc::new(SqliteSessions::new(database.clone(), Arc::clone(&vault))),
         Arc::clone(&profiles),
+        Arc::clone(&service_tokens) as _,
         Arc::clone(&clock),
     ));
     let oauth = Arc::new(OAuthClient::new(OAuthClientParts {
@@ -153,6 +156,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         Arc::clone(&clock),
         shutdown.clone(),
         base_url.join("/auth/oauth/login").context("server.base_url")?,
+        Arc::clone(&service_tokens) as _,
     );
     oauth_sessions.drop_unfit().await?;
     let devices = Arc::new(Devices::new(DeviceParts {
@@ -172,8 +176,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     let sessions = Sessions::new(sign_ins, app_passwords).with_oauth(Arc::new(oauth_sessions.clone()));
     records.connect(sessions.clone());
 
-    let tokens: Arc<dyn HoldTokens> =
-        Arc::new(PdsHoldTokens::new(clients, sessions.clone(), Arc::clone(&clock)));
+    let tokens: Arc<dyn HoldTokens> = Arc::new(PdsHoldTokens::new(clients, sessions.clone(), service_tokens));
     let gateway: Arc<dyn HoldGateway> = Arc::new(XrpcHolds::new(egress.clone(), hold_timeout));
     let index: Arc<dyn AccountIndex> = Arc::new(SqliteAccountIndex::new(database.clone()));
     let accounts = Arc::new(Accounts::new(Arc::clone(&store), Arc::clone(&index)));
@@ -200,6 +203,10 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         clock: Arc::clone(&clock),
         shutdown: shutdown.clone(),
     }));
+
+    let sign_out = SignOut::new(browsers.clone(), Arc::clone(&devices), Arc::clone(&sign_in));
+    let (sweeping, stop) = (sign_out.clone(), shutdown.soft().clone());
+    shutdown.spawn(async move { sweeping.sweep_until(stop).await });
 
     let hold_blobs = Arc::new(HoldBlobs::new(
         egress,
@@ -264,7 +271,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         issuer: Arc::new(RegistryTokenIssuer::new(registry_key, service.clone())),
         authenticator: Arc::new(Authenticator::new(verifier, sessions.clone(), Arc::clone(&clock))),
         sessions,
-        sign_out: SignOut::new(browsers.clone(), Arc::clone(&devices), Arc::clone(&sign_in)),
+        sign_out,
         sign_in,
         browsers,
         devices,

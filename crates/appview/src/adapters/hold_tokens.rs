@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_auth::service_token::{ServiceTokenCache, UNIVERSAL_METHOD};
@@ -13,24 +12,32 @@ use super::pds_client::PdsClients;
 use crate::registry::error::RegistryError;
 use crate::registry::ports::HoldTokens;
 use crate::sessions::Sessions;
+use crate::sessions::ports::ServiceTokens;
 
 /// Service tokens from PDSes.
 #[derive(Debug)]
 pub struct PdsHoldTokens {
     clients: PdsClients,
     sessions: Sessions,
-    cache: ServiceTokenCache,
+    cache: Arc<ServiceTokenCache>,
 }
 
 impl PdsHoldTokens {
-    /// Asks through `clients` with the sessions in `sessions`.
+    /// Asks through `clients` with the sessions in `sessions`, and keeps what it gets in `cache`: whoever ends a session has the
+    /// tokens forgotten there.
     #[must_use]
-    pub fn new(clients: PdsClients, sessions: Sessions, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(clients: PdsClients, sessions: Sessions, cache: Arc<ServiceTokenCache>) -> Self {
         Self {
             clients,
             sessions,
-            cache: ServiceTokenCache::new(clock),
+            cache,
         }
+    }
+}
+
+impl ServiceTokens for ServiceTokenCache {
+    fn forget(&self, did: &Did) {
+        ServiceTokenCache::forget(self, did);
     }
 }
 

@@ -2,11 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Once;
 
 use http::HeaderMap;
 
+use crate::sessions::ClientAddress;
+
 /// Where proxies write whom they speak for.
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Where they may write the same (RFC 7239). It is not read: that it is there says that the peer is not the client.
+const FORWARDED: &str = "forwarded";
 
 /// Addresses of one network: `10.0.0.0/8`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,39 +59,86 @@ impl Network {
 }
 
 /// The proxies in front of this server.
-#[derive(Clone, Debug, Default)]
-pub struct TrustedProxies(Vec<Network>);
+#[derive(Debug)]
+pub struct TrustedProxies {
+    networks: Vec<Network>,
+    warning: Once,
+}
 
 impl TrustedProxies {
     /// These and no others.
     #[must_use]
     pub fn new(networks: Vec<Network>) -> Self {
-        Self(networks)
+        Self {
+            networks,
+            warning: Once::new(),
+        }
     }
 
-    /// The client of a request that came from `peer`: the last address in `X-Forwarded-For` that is not a trusted proxy's.
+    /// The client of a request that came from `peer`: the last address in `X-Forwarded-For` that is not a trusted proxy's. If the
+    /// request was forwarded by somebody else, whose it is is not known; the first time that is logged.
     ///
     /// # Security
     /// What a peer that is not trusted writes into the header is not looked at, or everybody could choose his address.
     #[must_use]
-    pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
-        let mut client = peer.ip().to_canonical();
-        let named: Vec<&str> = headers
+    pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
+        let peer = peer.ip().to_canonical();
+        let is_forwarded = [X_FORWARDED_FOR, FORWARDED]
+            .iter()
+            .any(|name| headers.contains_key(*name));
+        if !is_forwarded {
+            return ClientAddress {
+                counted: peer,
+                own: Some(peer),
+            };
+        }
+        if !self.trusts(peer) {
+            self.warning.call_once(|| {
+                tracing::warn!(
+                    %peer,
+                    "a request was forwarded by a peer that server.trusted_proxies does not name; if that is the proxy in front \
+                     of this server, name it there: all its clients count as one, and their addresses are not shown"
+                );
+            });
+            return ClientAddress {
+                counted: peer,
+                own: None,
+            };
+        }
+        self.named(peer, headers)
+    }
+
+    /// The client for whom `proxy`, which is trusted, says it speaks.
+    fn named(&self, proxy: IpAddr, headers: &HeaderMap) -> ClientAddress {
+        let names: Vec<&str> = headers
             .get_all(X_FORWARDED_FOR)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .collect();
-        for name in named.into_iter().rev() {
-            if !self.0.iter().any(|network| network.contains(client)) {
+        let mut client = ClientAddress {
+            counted: proxy,
+            own: None,
+        };
+        for name in names.into_iter().rev() {
+            if !self.trusts(client.counted) {
                 break;
             }
             let Ok(address) = name.trim().parse::<IpAddr>() else {
+                client.own = None;
                 break;
             };
-            client = address.to_canonical();
+            let address = address.to_canonical();
+            client = ClientAddress {
+                counted: address,
+                own: Some(address),
+            };
         }
         client
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(address))
     }
 }
 

@@ -79,11 +79,11 @@ async fn begin(state: &AppState, peer: SocketAddr, request: Request) -> Result<R
     state
         .limits
         .device_codes
-        .take(&client_key(client), state.clock.now())?;
+        .take(&client_key(client.counted), state.clock.now())?;
     let asked: CodeRequest = read(request).await?;
     let started = state
         .devices
-        .start(DeviceName::new(&asked.device_name), client)
+        .start(DeviceName::new(&asked.device_name), client.own)
         .await?;
     let user_code = started.pending.user_code.as_str();
     let query = form_urlencoded::Serializer::new(String::new())
@@ -112,7 +112,7 @@ pub async fn token(
 }
 
 async fn poll(state: &AppState, peer: SocketAddr, request: Request) -> Result<Response, DeviceError> {
-    let client = client_key(state.proxies.client(peer, request.headers()));
+    let client = client_key(state.proxies.client(peer, request.headers()).counted);
     let now = state.clock.now();
     state.limits.unknown_polls.check(&client, now)?;
     let asked: TokenRequest = read(request).await?;

@@ -1,6 +1,6 @@
 //! `/auth/token`: trades a password, a refresh token or nothing for a registry token.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_oci::{AccessScope, header};
@@ -18,7 +18,7 @@ use super::credentials::Credentials;
 use super::dialect::oci;
 use super::response::{json, text_header};
 use crate::registry::error::RegistryError;
-use crate::sessions::SignInAttempt;
+use crate::sessions::{ClientAddress, SignInAttempt, SignedInAs};
 use crate::state::AppState;
 
 /// Longest form that is read, in bytes.
@@ -78,7 +78,11 @@ pub async fn serve(
     response
 }
 
-async fn answer(state: &AppState, client: IpAddr, request: Request) -> Result<Response, RegistryError> {
+async fn answer(
+    state: &AppState,
+    client: ClientAddress,
+    request: Request,
+) -> Result<Response, RegistryError> {
     let (parts, body) = request.into_parts();
     let asked = match parts.method {
         // Only a form has a grant: passwords in a query would end up in logs.
@@ -91,7 +95,7 @@ async fn answer(state: &AppState, client: IpAddr, request: Request) -> Result<Re
         }
         _ => read_form(&parts.headers, body).await?,
     };
-    let principal = principal(state, client, &parts.headers, &asked).await?;
+    let SignedInAs { principal, device } = signed_in(state, client, &parts.headers, &asked).await?;
     let scopes = AccessScope::parse_all(asked.scopes.iter().map(String::as_str))
         .map_err(|error| invalid("scope", &error.to_string()))?;
     let allowed = state.scopes.allow(&principal, scopes).await?;
@@ -109,7 +113,7 @@ async fn answer(state: &AppState, client: IpAddr, request: Request) -> Result<Re
     let granted: Vec<String> = allowed.iter().map(ToString::to_string).collect();
     let issued = state
         .issuer
-        .issue(&principal, allowed, state.clock.now())
+        .issue_to(&principal, device.as_deref(), allowed, state.clock.now())
         .map_err(|error| RegistryError::Internal {
             what: error.to_string(),
         })?;
@@ -127,12 +131,12 @@ async fn answer(state: &AppState, client: IpAddr, request: Request) -> Result<Re
     ))
 }
 
-async fn principal(
+async fn signed_in(
     state: &AppState,
-    client: IpAddr,
+    client: ClientAddress,
     headers: &HeaderMap,
     asked: &TokenRequest,
-) -> Result<Principal, RegistryError> {
+) -> Result<SignedInAs, RegistryError> {
     let sign_in = |username: String, password: SecretString| async move {
         state
             .sessions
@@ -152,12 +156,12 @@ async fn principal(
             )),
         },
         Some("refresh_token") => match &asked.refresh_token {
-            Some(token) => state.refresh_tokens.redeem(token).await,
+            Some(token) => state.refresh_tokens.redeem(token).await.map(SignedInAs::from),
             None => Err(invalid("refresh_token", "grant_type=refresh_token needs it")),
         },
         Some(_) => Err(invalid("grant_type", "use password or refresh_token")),
         None => match Credentials::read(headers)? {
-            Credentials::None => Ok(Principal::Anonymous),
+            Credentials::None => Ok(Principal::Anonymous.into()),
             Credentials::Basic { username, password } => sign_in(username, password).await,
             Credentials::Bearer(_) => Err(RegistryError::invalid_token(
                 "send a user name and an app password, not a token",

@@ -244,15 +244,7 @@ impl HoldDiscovery {
             Some(captain) if captain.allow_all_crew && captain.owner != *did => {}
             _ => return Ok(()),
         }
-        let asked = match self.ports.tokens.token_for(principal, &hold.did).await {
-            Ok(Some(token)) => {
-                let asked = self.ports.gateway.request_crew(hold, &token);
-                patience.wait(&hold.did, asked).await
-            }
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        match asked {
+        match self.request_crew(principal, hold, patience).await {
             Ok(()) => self.crew.insert(key, ()),
             Err(error) if is_down(&error) => {
                 self.note_failure(hold, &error);
@@ -264,6 +256,30 @@ impl HoldDiscovery {
             }
         }
         Ok(())
+    }
+
+    /// Asks `hold` to take `principal` as crew; once more with another token if it does not take the first. Only the hold's own
+    /// answers are taken from its `patience`.
+    async fn request_crew(
+        &self,
+        principal: &Principal,
+        hold: &HoldRef,
+        patience: &mut Patience,
+    ) -> Result<(), RegistryError> {
+        let (tokens, gateway) = (&self.ports.tokens, &self.ports.gateway);
+        let Some(token) = tokens.token_for(principal, &hold.did).await? else {
+            return Ok(());
+        };
+        match patience.wait(&hold.did, gateway.request_crew(hold, &token)).await {
+            Err(RegistryError::HoldUnauthorized { .. }) => {
+                tokens.invalidate(principal, &hold.did).await;
+                let Some(token) = tokens.token_for(principal, &hold.did).await? else {
+                    return Ok(());
+                };
+                patience.wait(&hold.did, gateway.request_crew(hold, &token)).await
+            }
+            outcome => outcome,
+        }
     }
 
     async fn chosen(

@@ -10,13 +10,13 @@ use atcr_atproto::syntax::{AtIdentifier, Did};
 use atcr_auth::principal::{AuthMethod, Principal};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::SignInAttempt;
 use super::attempts::{Attempts, LoginKey};
 use super::ports::{
-    Authorization, PdsCredential, PdsSession, SessionError, SessionServer, SessionSource, SessionStore,
-    SignIn,
+    Authorization, PdsCredential, PdsSession, ServiceTokens, SessionError, SessionServer, SessionSource,
+    SessionStore, SignIn,
 };
 use super::profile::Profiles;
+use super::{SignInAttempt, SignedInAs};
 use crate::registry::error::RegistryError;
 use crate::registry::keyed_locks::KeyedLocks;
 
@@ -32,6 +32,7 @@ pub struct AppPasswords {
     server: Arc<dyn SessionServer>,
     store: Arc<dyn SessionStore>,
     profiles: Arc<Profiles>,
+    service_tokens: Arc<dyn ServiceTokens>,
     clock: Arc<dyn Clock>,
     attempts: Attempts,
     logins: KeyedLocks<LoginKey>,
@@ -47,6 +48,7 @@ impl AppPasswords {
         server: Arc<dyn SessionServer>,
         store: Arc<dyn SessionStore>,
         profiles: Arc<Profiles>,
+        service_tokens: Arc<dyn ServiceTokens>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -54,6 +56,7 @@ impl AppPasswords {
             server,
             store,
             profiles,
+            service_tokens,
             clock,
             attempts: Attempts::default(),
             logins: KeyedLocks::default(),
@@ -73,11 +76,11 @@ impl AppPasswords {
         {
             return Ok(principal(&did));
         }
-        if let Some(retry_after) = self.attempts.must_wait(attempt.client, username) {
+        if let Some(retry_after) = self.attempts.must_wait(attempt.client.counted, username) {
             return Err(RegistryError::TooManyRequests { retry_after });
         }
         let rejected = |reason: &str| {
-            self.attempts.count_failure(attempt.client, username);
+            self.attempts.count_failure(attempt.client.counted, username);
             Err(RegistryError::invalid_token(reason))
         };
         let Ok(identifier) = AtIdentifier::from_image_segment(username) else {
@@ -121,7 +124,8 @@ impl AppPasswords {
         };
         match self.server.create(pds, did, password).await {
             Ok(session) => {
-                self.keep(session).await?;
+                self.store.save(&session).await?;
+                self.remember(session);
                 self.attempts.verified(key);
                 self.profiles.ensure(&principal(did), sailor).await;
                 Ok(())
@@ -158,17 +162,17 @@ impl AppPasswords {
         Ok(Some(session))
     }
 
-    async fn keep(&self, session: PdsSession) -> Result<Arc<PdsSession>, RegistryError> {
-        self.store.save(&session).await?;
+    fn remember(&self, session: PdsSession) -> Arc<PdsSession> {
         let session = Arc::new(session);
         self.live.insert(session.did.clone(), Arc::clone(&session));
-        Ok(session)
+        session
     }
 
     /// Renews the session of `did` unless `is_stale` no longer holds once it is this caller's turn.
     ///
     /// The lock is held across the PDS's answer and the write to the database: a refresh token is good once, so nobody
-    /// else may use it meanwhile, and the new one must be on disk before it is used.
+    /// else may use it meanwhile, and the new one is to be on disk before it is used. If it cannot be written, it is used from
+    /// memory: what is on disk is spent.
     async fn renewed(
         &self,
         did: &Did,
@@ -182,10 +186,16 @@ impl AppPasswords {
             return Ok(Some(session));
         }
         match self.server.refresh(&session).await {
-            Ok(renewed) => self.keep(renewed).await.map(Some),
+            Ok(renewed) => {
+                if let Err(error) = self.store.save(&renewed).await {
+                    tracing::error!(%did, %error, "a renewed session could not be written; it is used from memory");
+                }
+                Ok(Some(self.remember(renewed)))
+            }
             Err(SessionError::Refused(reason)) => {
                 tracing::info!(%did, reason, "the PDS ended a session");
                 self.live.invalidate(did);
+                self.service_tokens.forget(did);
                 self.store.delete(did).await?;
                 Ok(None)
             }
@@ -202,8 +212,9 @@ impl AppPasswords {
 
 #[async_trait]
 impl SignIn for AppPasswords {
-    async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Option<Principal>, RegistryError> {
-        self.verify(attempt).await.map(Some)
+    async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Option<SignedInAs>, RegistryError> {
+        let principal = self.verify(attempt).await?;
+        Ok(Some(principal.into()))
     }
 }
 

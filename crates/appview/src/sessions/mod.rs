@@ -30,8 +30,35 @@ pub struct SignInAttempt {
     pub username: String,
     /// An app password, or another secret that one of the sign-ins knows by its form.
     pub password: SecretString,
-    /// Where the attempt comes from, for the limit on failures.
-    pub client: IpAddr,
+    /// Where the attempt comes from, for the limit on failures and for the list of devices.
+    pub client: ClientAddress,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress {
+    /// What limits count by: the client's address, or that of the proxy in front of it where no more is known.
+    pub counted: IpAddr,
+    /// The client's own address; `None` if a proxy that is not trusted is in front of it.
+    pub own: Option<IpAddr>,
+}
+
+/// Whose secret it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedInAs {
+    /// Who.
+    pub principal: Principal,
+    /// The public id of the device whose secret it was, if it was a device's.
+    pub device: Option<String>,
+}
+
+impl From<Principal> for SignedInAs {
+    fn from(principal: Principal) -> Self {
+        Self {
+            principal,
+            device: None,
+        }
+    }
 }
 
 /// Every way to sign in and every kind of session.
@@ -65,10 +92,10 @@ impl Sessions {
     /// # Errors
     /// [`RegistryError::Unauthenticated`] for a wrong name or password, [`RegistryError::TooManyRequests`] after many of
     /// them, and what keeps the PDS from being asked.
-    pub async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Principal, RegistryError> {
+    pub async fn sign_in(&self, attempt: &SignInAttempt) -> Result<SignedInAs, RegistryError> {
         for sign_in in &self.sign_ins {
-            if let Some(principal) = sign_in.sign_in(attempt).await? {
-                return Ok(principal);
+            if let Some(signed_in) = sign_in.sign_in(attempt).await? {
+                return Ok(signed_in);
             }
         }
         Err(RegistryError::invalid_token(

@@ -1,6 +1,8 @@
 //! Signing in through the account's own server: the port that pages and the token endpoint use, and what is behind it.
 
+mod failures;
 pub mod flow;
+mod live;
 pub mod ports;
 pub mod sessions;
 
@@ -36,12 +38,21 @@ pub trait SignInFlow: Send + Sync {
         browser: &BrowserBinding,
     ) -> Result<FinishedSignIn, OAuthFlowError>;
 
-    /// Ends the session of `did`: revoked at its server as far as that can be reached, and forgotten here in any case.
-    /// Ending what is not there is no error.
+    /// Ends the session of `did`: forgotten here, and revoked at its server as far as that can be reached. Ending what is not
+    /// there is no error.
+    ///
+    /// # Errors
+    /// The database's; the session goes on then.
+    async fn end(&self, did: &Did) -> Result<(), OAuthFlowError>;
+
+    /// Ends, in the same way, the sessions that no browser and no device uses (any more), and that nobody is about to use.
+    ///
+    /// # Returns
+    /// How many there were.
     ///
     /// # Errors
     /// The database's.
-    async fn end(&self, did: &Did) -> Result<(), OAuthFlowError>;
+    async fn end_unused(&self) -> Result<usize, OAuthFlowError>;
 
     /// Whether `did` has a session that works, renewed first where that is due.
     ///

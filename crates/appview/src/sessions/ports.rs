@@ -3,12 +3,11 @@
 use async_trait::async_trait;
 use atcr_atproto::dpop::DpopProver;
 use atcr_atproto::syntax::Did;
-use atcr_auth::principal::Principal;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use url::Url;
 
-use super::SignInAttempt;
+use super::{SignInAttempt, SignedInAs};
 use crate::registry::error::RegistryError;
 
 /// What acts for a sailor at his PDS.
@@ -59,6 +58,12 @@ pub trait SessionSource: Send + Sync {
     }
 }
 
+/// Service tokens that sessions gave, where they are kept for their next use.
+pub trait ServiceTokens: Send + Sync {
+    /// Forgets those of `did`, whose session is over.
+    fn forget(&self, did: &Did);
+}
+
 /// One kind of secret that a client may send as a password.
 #[async_trait]
 pub trait SignIn: Send + Sync {
@@ -66,7 +71,7 @@ pub trait SignIn: Send + Sync {
     ///
     /// # Errors
     /// [`RegistryError::Unauthenticated`] when it is of this kind and wrong.
-    async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Option<Principal>, RegistryError>;
+    async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Option<SignedInAs>, RegistryError>;
 }
 
 /// A session with a PDS as it is kept: both tokens, and where they are good.

@@ -31,12 +31,17 @@ impl Profiles {
         }
     }
 
-    /// Makes `sailor`'s profile unless there is one; one that names its hold in the way of old is written anew. A failure is logged: it never fails a sign-in, and the next sign-in
-    /// tries again.
-    pub async fn ensure(&self, principal: &Principal, sailor: &ResolvedIdentity) {
-        if let Err(error) = self.try_ensure(principal, sailor).await {
+    /// Makes `sailor`'s profile unless there is one; one that names its hold in the way of old is written anew. A failure is
+    /// logged: it never fails a sign-in, and the next sign-in tries again.
+    ///
+    /// # Returns
+    /// Whether there is one now.
+    pub async fn ensure(&self, principal: &Principal, sailor: &ResolvedIdentity) -> bool {
+        let written = self.try_ensure(principal, sailor).await;
+        if let Err(error) = &written {
             tracing::warn!(did = %sailor.did, %error, "no profile was written");
         }
+        written.is_ok()
     }
 
     async fn try_ensure(

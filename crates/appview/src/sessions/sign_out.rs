@@ -1,17 +1,23 @@
 //! Signing out.
 //!
 //! Browsers and devices of an account share its one OAuth session. It is ended at the account's server when the last of them
-//! leaves, not before: signing out of a browser must not stop a machine that pushes at night.
+//! leaves, not before: signing out of a browser must not stop a machine that pushes at night. Some leave without a word: browsers
+//! whose time ends, devices that never fetch what was approved. What they leave is swept up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use atcr_atproto::syntax::Did;
 use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
 
 use super::devices::Devices;
 use super::oauth::{OAuthFlowError, SignInFlow};
 use super::web_session::WebSessions;
 use crate::registry::error::RegistryError;
+
+/// Pause between two sweeps.
+const PAUSE: Duration = Duration::from_mins(10);
 
 /// Ends what a caller leaves.
 #[derive(Clone)]
@@ -82,6 +88,21 @@ impl SignOut {
         self.devices.revoke_all(did).await?;
         self.browsers.close_all(did).await?;
         self.end(did).await
+    }
+
+    /// Ends the sessions that nobody uses any more, every ten minutes until `stop`.
+    pub async fn sweep_until(&self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+            match self.flow.end_unused().await {
+                Ok(0) => {}
+                Ok(ended) => tracing::info!(ended, "sessions that nobody uses were ended"),
+                Err(error) => tracing::warn!(%error, "sessions that nobody uses could not be ended"),
+            }
+        }
     }
 
     async fn end_if_unused(&self, did: &Did) -> Result<Left, RegistryError> {

@@ -3,7 +3,7 @@
 use http::Method;
 
 use crate::browser::{Browser, wait_for_approval};
-use crate::harness::{Answer, PASSWORD, TestAppView};
+use crate::harness::{Answer, PASSWORD, TestAppView, open_captain};
 
 /// Every request that changes something by a session's cookie.
 async fn changing_requests(appview: &TestAppView, browser: &Browser<'_>) -> Vec<(Method, String)> {
@@ -191,6 +191,7 @@ async fn a_planted_cookie_does_not_become_a_session() {
 #[tokio::test]
 async fn one_kind_of_secret_is_none_of_another() {
     let appview = TestAppView::start().await;
+    appview.hold.office().set_captain(open_captain());
     let browser = Browser::alice(&appview).await;
     let (name, cookie) = browser.cookie("atcr_session").unwrap();
     let device = browser.device("laptop").await;
@@ -199,8 +200,21 @@ async fn one_kind_of_secret_is_none_of_another() {
         .token("alice.test", &["repository:alice.test/app:pull,push"])
         .await;
     let csrf = browser.csrf_token().await;
+    // What the account's server gave for a hold; it is no secret of ours to give.
+    let sailor = appview.sailor("alice.test", &["alice.test/app"]).await;
+    let image = appview.image("crew");
+    sailor.push("alice.test/app", "v1", &image).await;
+    let service = appview.hold.office().crew().remove(0);
+    let service = service.strip_prefix("Bearer ").unwrap();
 
-    for secret in [device.as_str(), &registry, &waiting.device_code, &csrf, PASSWORD] {
+    for secret in [
+        device.as_str(),
+        &registry,
+        &waiting.device_code,
+        &csrf,
+        PASSWORD,
+        service,
+    ] {
         let request = appview
             .get("/settings")
             .header("cookie", format!("{name}={secret}"));
@@ -208,12 +222,12 @@ async fn one_kind_of_secret_is_none_of_another() {
         let request = appview.get("/api/devices").bearer_auth(secret);
         Answer::of(request).await.assert_status(401);
     }
-    for secret in [device.as_str(), &cookie, &waiting.device_code, &csrf] {
+    for secret in [device.as_str(), &cookie, &waiting.device_code, &csrf, service] {
         Answer::of(appview.get("/v2/").bearer_auth(secret))
             .await
             .assert_error(401, "UNAUTHORIZED");
     }
-    for secret in [cookie.as_str(), &registry, &waiting.device_code, &csrf] {
+    for secret in [cookie.as_str(), &registry, &waiting.device_code, &csrf, service] {
         let answer = appview.token_response("alice.test", secret, &[]).await;
         answer.assert_error(401, "UNAUTHORIZED");
     }
@@ -282,6 +296,41 @@ async fn what_others_wrote_is_text_on_our_pages() {
         !listed.contains('\u{202e}') && !listed.contains('\u{200b}'),
         "{listed}"
     );
+}
+
+#[tokio::test]
+async fn forms_lead_nowhere_but_here_and_the_sign_ins_to_servers_over_tls() {
+    let (development, appview) = (
+        TestAppView::start().await,
+        TestAppView::start_with(|config| {
+            config.server.base_url = "https://registry.example".to_owned();
+            config.server.test_mode = false;
+        })
+        .await,
+    );
+    let ask = async |appview: &TestAppView, path: &str| {
+        let answer = Answer::of(appview.get(path).header("accept", "text/html")).await;
+        let policy = answer.header("content-security-policy").to_owned();
+        let (_, targets) = policy.split_once("form-action ").unwrap();
+        (
+            targets.to_owned(),
+            answer.header("strict-transport-security").to_owned(),
+        )
+    };
+    for (appview, sign_in, transport) in [
+        (&development, "'self' https: http:", ""),
+        (&appview, "'self' https:", "max-age=31536000"),
+    ] {
+        for path in ["/", "/install", "/nowhere"] {
+            let expected = ("'self'".to_owned(), transport.to_owned());
+            assert_eq!(ask(appview, path).await, expected, "{path}");
+        }
+        let expected = (sign_in.to_owned(), transport.to_owned());
+        assert_eq!(ask(appview, "/auth/oauth/login").await, expected);
+    }
+    // What is no page says it as well.
+    let ping = Answer::of(appview.get("/v2/")).await;
+    assert_eq!(ping.header("strict-transport-security"), "max-age=31536000");
 }
 
 #[tokio::test]

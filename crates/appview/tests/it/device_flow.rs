@@ -1,12 +1,15 @@
 //! Devices: signed in from a browser, listed, revoked.
 
+use atcr_appview::adapters::sqlite::Database;
+use atcr_appview::adapters::sqlite::devices::SqliteDevices;
+use atcr_appview::sessions::devices::ports::DeviceStore as _;
 use atcr_test_support::fakes::PdsFault;
 use chrono::TimeDelta;
 use http::Method;
 use serde_json::json;
 
-use crate::browser::{Browser, device_request, poll, wait_for_approval};
-use crate::harness::{Answer, TestAppView};
+use crate::browser::{Browser, Waiting, device_request, poll, wait_for_approval};
+use crate::harness::{Answer, Sailor, TestAppView};
 
 const APP: &str = "alice.test/app";
 
@@ -52,6 +55,7 @@ async fn a_device_signs_in_pushes_and_is_listed() {
         "127.0.0.1",
         "alice.test",
         "just now",
+        "same as yours",
         "Only approve if you started this yourself, just now.",
         "If somebody sent you this link or this code, deny it",
     ] {
@@ -133,6 +137,115 @@ async fn a_device_that_is_revoked_is_told_what_to_do_at_its_next_push() {
         .assert_status(200);
 }
 
+/// A device's token, and an upload that was begun with it.
+async fn device_with_upload<'a>(appview: &'a TestAppView, secret: &str) -> (Sailor<'a>, String) {
+    let scope = format!("repository:{APP}:pull,push,delete");
+    let answer = appview.token_response("alice.test", secret, &[&scope]).await;
+    answer.assert_status(200);
+    let device = Sailor {
+        appview,
+        token: answer.json()["token"].as_str().unwrap().to_owned(),
+    };
+    device.push(APP, "v1", &appview.image("before")).await;
+    let begun = Answer::of(device.request(Method::POST, &format!("/v2/{APP}/blobs/uploads/"))).await;
+    begun.assert_status(202);
+    let upload = begun.header("location").to_owned();
+    let patched = Answer::of(device.request(Method::PATCH, &upload).body("abc")).await;
+    patched.assert_status(202);
+    (device, upload)
+}
+
+/// Nothing is written any more with the token of a device that is gone; what it may read it may read for the token's time.
+async fn assert_writes_nothing(device: &Sailor<'_>, upload: &str) {
+    let writes = [
+        (Method::PUT, format!("/v2/{APP}/manifests/v2")),
+        (Method::DELETE, format!("/v2/{APP}/manifests/v1")),
+        (Method::POST, format!("/v2/{APP}/blobs/uploads/")),
+        (Method::PATCH, upload.to_owned()),
+        (
+            Method::PUT,
+            format!(
+                "{upload}?digest=sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+            ),
+        ),
+        (Method::DELETE, upload.to_owned()),
+    ];
+    for (method, path) in writes {
+        let answer = Answer::of(device.request(method.clone(), &path).body("abc")).await;
+        assert_eq!(
+            answer.code(),
+            "UNAUTHORIZED",
+            "{method} {path}: {}",
+            answer.text()
+        );
+        assert_eq!(answer.status, 401, "{method} {path}");
+        assert!(
+            answer
+                .message()
+                .starts_with("this device is no longer signed in; run docker-credential-atcr login"),
+            "{}",
+            answer.message()
+        );
+        assert!(answer.header("www-authenticate").contains("invalid_token"));
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_is_revoked_writes_nothing_with_the_token_that_it_has() {
+    let appview = TestAppView::start().await;
+    let browser = Browser::alice(&appview).await;
+    let secret = browser.device("laptop").await;
+    let (device, upload) = device_with_upload(&appview, &secret).await;
+    let id = browser.device_ids().await.remove(0);
+    browser
+        .submit(&format!("/settings/devices/{id}/revoke"), &[])
+        .await
+        .assert_status(303);
+    assert_writes_nothing(&device, &upload).await;
+    device
+        .get(&format!("/v2/{APP}/manifests/v1"))
+        .await
+        .assert_status(200);
+    // Nor later: an upload lasts a day, and its token as long.
+    appview.clock.advance(TimeDelta::hours(1));
+    let patched = Answer::of(device.request(Method::PATCH, &upload).body("def")).await;
+    patched.assert_error(401, "UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn a_device_that_another_process_revokes_writes_nothing_either() {
+    let appview = TestAppView::start().await;
+    let browser = Browser::alice(&appview).await;
+    let secret = browser.device("laptop").await;
+    let (device, upload) = device_with_upload(&appview, &secret).await;
+    let id = browser.device_ids().await.remove(0);
+    let database = Database::open(&appview.data().join("data/ui.db")).await.unwrap();
+    let elsewhere = SqliteDevices::new(database);
+    let alice = appview.alice.parse().unwrap();
+    assert!(elsewhere.delete(&alice, &id).await.unwrap());
+    assert_writes_nothing(&device, &upload).await;
+}
+
+#[tokio::test]
+async fn a_profile_that_could_not_be_written_is_tried_again_at_the_next_sign_in() {
+    let appview = TestAppView::start().await;
+    let secret = Browser::alice(&appview).await.device("laptop").await;
+    let profile = "io.atcr.sailor.profile";
+    appview.pds.delete_record(&appview.alice, profile, "self");
+    let fault = PdsFault::Status(500, "Down");
+    appview.pds.set_fault("com.atproto.repo.applyWrites", Some(fault));
+    let token = async || appview.token_response("alice.test", &secret, &[]).await;
+    token().await.assert_status(200);
+    assert!(appview.pds.rkeys(&appview.alice, profile).is_empty());
+    appview.pds.set_fault("com.atproto.repo.applyWrites", None);
+    token().await.assert_status(200);
+    assert_eq!(appview.pds.rkeys(&appview.alice, profile), ["self"]);
+    // From now on it is left alone for a while.
+    appview.pds.forget_calls();
+    token().await.assert_status(200);
+    assert_eq!(appview.pds.count("com.atproto.repo.getRecord"), 0);
+}
+
 #[tokio::test]
 async fn a_script_gets_the_list_of_devices_alone() {
     let appview = TestAppView::start().await;
@@ -153,6 +266,10 @@ async fn a_script_gets_the_list_of_devices_alone() {
         part.text()
     );
     assert!(part.text().contains("No device is signed in"));
+    // The button that had the focus is gone: it goes to what happened, which is read out.
+    let news = "role=\"status\" tabindex=\"-1\" autofocus>The device is signed out.";
+    assert!(part.text().contains(news), "{}", part.text());
+    assert!(!browser.get("/settings").await.text().contains("autofocus"));
 }
 
 #[tokio::test]
@@ -353,6 +470,76 @@ async fn a_device_at_another_address_is_shown_with_a_warning() {
     assert!(page.contains("203.0.113.9"), "{page}");
     assert!(page.contains("at another address than this browser"), "{page}");
     assert!(!page.contains("same as yours"), "{page}");
+}
+
+#[tokio::test]
+async fn behind_a_proxy_that_is_not_named_no_device_is_said_to_be_where_the_browser_is() {
+    let appview = TestAppView::start().await;
+    let browser = Browser::alice(&appview).await;
+    // Everybody comes from the proxy's address. Each of the two may also come without it.
+    for (device, visitor) in [(true, true), (true, false), (false, true)] {
+        let mut request = appview
+            .request(Method::POST, "/auth/device/code")
+            .json(&json!({ "device_name": "attacker" }));
+        if device {
+            request = request.header("x-forwarded-for", "203.0.113.9");
+        }
+        let code = Answer::of(request).await.json();
+        let path = format!("/device?user_code={}", code["user_code"].as_str().unwrap());
+        let mut request = appview.get(&path).header("accept", "text/html");
+        if visitor {
+            request = request.header("x-forwarded-for", "198.51.100.7");
+        }
+        let page = browser.send(request).await;
+        page.assert_status(200);
+        let page = page.text();
+        assert!(!page.contains("same as yours"), "{device} {visitor}: {page}");
+        assert!(!page.contains("at another address"), "{device} {visitor}: {page}");
+        assert!(
+            page.contains("This registry cannot see whether the device is at the address of this browser"),
+            "{page}"
+        );
+        assert!(
+            !page.contains("203.0.113.9") && !page.contains("198.51.100.7"),
+            "{page}"
+        );
+        assert_eq!(page.contains("not known here"), device, "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_behind_a_proxy_that_is_not_named_is_listed_without_an_address() {
+    let appview = TestAppView::start().await;
+    let browser = Browser::alice(&appview).await;
+    let request = appview
+        .request(Method::POST, "/auth/device/code")
+        .header("forwarded", "for=203.0.113.9")
+        .json(&json!({ "device_name": "laptop" }));
+    let code = Answer::of(request).await.json();
+    let text = |name: &str| code[name].as_str().unwrap().to_owned();
+    let waiting = Waiting {
+        device_code: text("device_code"),
+        user_code: text("user_code"),
+    };
+    browser.approve(&waiting).await.assert_status(200);
+    let secret = poll(&appview, &waiting.device_code).await.json()["device_secret"].clone();
+    let token = appview
+        .get("/auth/token")
+        .header("x-forwarded-for", "203.0.113.9")
+        .basic_auth("alice.test", secret.as_str());
+    Answer::of(token).await.assert_status(200);
+    let listed = browser.get("/api/devices").await.json();
+    let device = &listed["devices"][0];
+    assert_eq!(
+        (&device["address"], &device["last_address"]),
+        (&json!(null), &json!(null))
+    );
+    assert!(device["last_used_at"].is_string());
+    let settings = browser.get("/settings").await.text();
+    assert!(
+        settings.contains("Last used") && !settings.contains("class=\"address\""),
+        "{settings}"
+    );
 }
 
 #[tokio::test]

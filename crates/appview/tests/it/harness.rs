@@ -29,7 +29,7 @@ pub(crate) const PASSWORD: &str = "abcd-efgh-ijkl-mnop";
 pub(crate) struct ManualClock(Mutex<DateTime<Utc>>);
 
 impl ManualClock {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // The fake PDS runs on the host's clock, so this one starts there.
         Self(Mutex::new(atcr_atproto::clock::SystemClock.now()))
     }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::sessions::oauth::{
     BrowserBinding, CallbackQuery, FinishedSignIn, FlowStart, OAuthFlowError, SignInFlow,
 };
@@ -160,6 +161,52 @@ async fn a_server_that_drops_scopes_is_asked_for_the_coarse_one_the_next_time() 
     assert_eq!(announced["scope"], "atproto transition:generic");
 }
 
+/// An AppView that asks for a permission set, at a server that grants `granted`.
+async fn with_permission_set(granted: &str) -> TestAppView {
+    let appview = TestAppView::start_with(|config| {
+        "io.atcr.authFullApp".clone_into(&mut config.oauth.permission_set);
+    })
+    .await;
+    let url = appview.sign_in().start("alice.test", start()).await.unwrap();
+    let asked = appview.pds.announced(url.as_str()).unwrap()["scope"].clone();
+    assert!(asked.contains("include:io.atcr.authFullApp"), "{asked}");
+    let granted = asked.replace("include:io.atcr.authFullApp", granted);
+    let granted = granted.split(' ').filter(|scope| !scope.is_empty());
+    let granted = granted.collect::<Vec<_>>().join(" ");
+    appview
+        .pds
+        .misbehave(|server| server.granted_scope = Some(granted));
+    appview
+}
+
+#[tokio::test]
+async fn a_permission_set_may_come_back_as_what_it_stands_for() {
+    let appview = with_permission_set("repo:io.atcr.manifest repo:io.atcr.tag").await;
+    sign_in(appview.sign_in(), &appview.pds, "alice.test", &appview.alice)
+        .await
+        .unwrap();
+    assert!(appview.sign_in().is_live(&did(&appview.alice)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_server_that_drops_the_permission_set_is_asked_for_its_parts_the_next_time() {
+    let appview = with_permission_set("").await;
+    let error = sign_in(appview.sign_in(), &appview.pds, "alice.test", &appview.alice)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, OAuthFlowError::Denied { reason, .. } if reason.contains("include:io.atcr.authFullApp")),
+        "{error}"
+    );
+    assert_eq!(appview.pds.oauth_sessions(), 0);
+    let url = appview.sign_in().start("alice.test", start()).await.unwrap();
+    let asked = appview.pds.announced(url.as_str()).unwrap()["scope"].clone();
+    assert!(
+        asked.contains(" repo:io.atcr.manifest ") && !asked.contains("include:"),
+        "{asked}"
+    );
+}
+
 #[tokio::test]
 async fn a_no_of_the_user_is_told_in_the_servers_words() {
     let appview = TestAppView::start().await;
@@ -269,6 +316,24 @@ async fn a_server_that_calls_itself_otherwise_or_gives_bearer_tokens_is_not_used
         .await
         .unwrap_err();
     assert!(matches!(error, OAuthFlowError::ServerRefused { .. }), "{error}");
+    assert_eq!(appview.pds.oauth_sessions(), 0, "the tokens are given back");
+}
+
+#[tokio::test]
+async fn a_refresh_that_brings_bearer_tokens_ends_the_session_and_gives_them_back() {
+    let appview = alice_signed_in().await;
+    appview.pds.misbehave(|server| server.bearer = true);
+    appview.clock.advance(TimeDelta::hours(2));
+    let sailor = appview.oauth_sailor(&appview.alice, &[APP]);
+    let answer = sailor.try_push(APP, "v1", &appview.image("bearer")).await;
+    answer.assert_error(401, "UNAUTHORIZED");
+    assert!(
+        answer.message().contains("not bound to a key"),
+        "{}",
+        answer.message()
+    );
+    assert_eq!(appview.pds.oauth_sessions(), 0);
+    assert!(!appview.sign_in().is_live(&did(&appview.alice)).await.unwrap());
 }
 
 #[tokio::test]
@@ -492,20 +557,106 @@ async fn sessions_for_other_scopes_are_dropped_at_the_start() {
     );
 }
 
-#[tokio::test]
-async fn a_clock_that_is_off_is_named() {
-    let appview = TestAppView::start().await;
-    appview.pds.misbehave(|server| {
-        server.token_error = Some("invalid_client".to_owned());
-        server.date_offset = 300;
-    });
-    let error = sign_in(appview.sign_in(), &appview.pds, "alice.test", &appview.alice)
+/// A confidential client; servers and browsers here do not mind that it is not at its address.
+async fn confidential() -> TestAppView {
+    let appview = TestAppView::start_with(|config| {
+        "https://registry.example".clone_into(&mut config.server.base_url);
+    })
+    .await;
+    sign_in(appview.sign_in(), &appview.pds, "alice.test", &appview.alice)
         .await
-        .unwrap_err();
-    let OAuthFlowError::ClockSkew { seconds, .. } = error else {
-        panic!("{error}");
-    };
-    assert!((-310..=-290).contains(&seconds), "{seconds}");
+        .unwrap();
+    appview
+}
+
+#[tokio::test]
+async fn a_confidential_clients_sessions_for_other_scopes_are_dropped_at_the_start() {
+    let mut appview = confidential().await;
+    appview.restart().await;
+    assert!(appview.sign_in().is_live(&did(&appview.alice)).await.unwrap());
+    appview.configure(|config| config.oauth.permission_set = "io.atcr.authFullApp".to_owned());
+    appview.restart().await;
+    assert!(
+        appview.sign_in().is_live(&did(&appview.alice)).await.unwrap(),
+        "it is among the steps still"
+    );
+    // A session of the step that is asked for no more.
+    sign_in(appview.sign_in(), &appview.pds, "alice.test", &appview.alice)
+        .await
+        .unwrap();
+    appview.configure(|config| config.oauth.permission_set = String::new());
+    appview.restart().await;
+    assert!(!appview.sign_in().is_live(&did(&appview.alice)).await.unwrap());
+}
+
+#[tokio::test]
+async fn sessions_of_another_client_key_are_dropped_at_the_start() {
+    let mut appview = confidential().await;
+    appview.restart().await;
+    assert!(appview.sign_in().is_live(&did(&appview.alice)).await.unwrap());
+    appview.stop().await;
+    std::fs::remove_file(appview.data().join("data/oauth/client.key")).unwrap();
+    appview.restart().await;
+    assert!(!appview.sign_in().is_live(&did(&appview.alice)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_session_from_before_keys_were_noted_stays_and_is_noted_when_it_is_renewed() {
+    let mut appview = confidential().await;
+    let database = Database::open(&appview.data().join("data/ui.db")).await.unwrap();
+    let forget_key = sqlx::query("UPDATE oauth_session SET client_key = NULL");
+    forget_key.execute(database.writer()).await.unwrap();
+    appview.restart().await;
+    appview.clock.advance(TimeDelta::hours(2));
+    assert!(appview.sign_in().is_live(&did(&appview.alice)).await.unwrap());
+    let key: Option<String> = sqlx::query_scalar("SELECT client_key FROM oauth_session")
+        .fetch_one(database.readers())
+        .await
+        .unwrap();
+    assert!(key.is_some_and(|key| key.starts_with("did:key:")));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_named_whichever_way() {
+    let appview = TestAppView::start().await;
+    for offset in [300, -300] {
+        appview.pds.misbehave(|server| {
+            server.token_error = Some("invalid_client".to_owned());
+            server.date_offset = offset;
+        });
+        let error = sign_in(appview.sign_in(), &appview.pds, "alice.test", &appview.alice)
+            .await
+            .unwrap_err();
+        let OAuthFlowError::ClockSkew { seconds, .. } = error else {
+            panic!("{error}");
+        };
+        // This clock minus that one.
+        assert!((seconds + offset).abs() <= 10, "{seconds}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_at_a_refresh_is_named_and_ends_no_session() {
+    for (offset, seconds) in [(300_i64, "-"), (-300, "")] {
+        let appview = alice_signed_in().await;
+        appview.clock.advance(TimeDelta::hours(2));
+        appview.pds.misbehave(|server| {
+            server.token_error = Some("invalid_client".to_owned());
+            // This clock is two hours ahead of the fake's already.
+            server.date_offset = offset + 2 * 3600;
+        });
+        let sailor = appview.oauth_sailor(&appview.alice, &[APP]);
+        let answer = sailor.try_push(APP, "v1", &appview.image("skew")).await;
+        assert_eq!(answer.status, 502, "{}", answer.text());
+        let message = answer.message();
+        assert!(message.contains("differs from its own by"), "{message}");
+        assert_eq!(message.contains("by -"), seconds == "-", "{message}");
+        appview.pds.misbehave(|server| {
+            server.token_error = None;
+            server.date_offset = 0;
+        });
+        assert!(appview.sign_in().is_live(&did(&appview.alice)).await.unwrap());
+    }
 }
 
 #[tokio::test]

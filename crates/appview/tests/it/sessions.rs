@@ -1,5 +1,6 @@
 //! Sessions with PDSes: kept, renewed, ended.
 
+use atcr_appview::adapters::sqlite::Database;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use http::Method;
@@ -82,6 +83,27 @@ async fn a_renewed_session_outlives_a_restart() {
         }
     }
     assert_eq!(appview.pds.count("com.atproto.server.refreshSession"), 1);
+}
+
+#[tokio::test]
+async fn a_renewed_session_that_cannot_be_written_is_used() {
+    let appview = TestAppView::start().await;
+    let alice = appview.sailor("alice.test", &[APP]).await;
+    let database = Database::open(&appview.data().join("data/ui.db")).await.unwrap();
+    let fill = sqlx::query(
+        "CREATE TRIGGER full BEFORE UPDATE ON pds_session BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+    );
+    fill.execute(database.writer()).await.unwrap();
+    appview.pds.expire_access_tokens();
+    for tag in ["v1", "v2"] {
+        alice.push(APP, tag, &appview.image(tag)).await;
+    }
+    assert_eq!(appview.pds.count("com.atproto.server.refreshSession"), 1);
+    let empty = sqlx::query("DROP TRIGGER full");
+    empty.execute(database.writer()).await.unwrap();
+    appview.pds.expire_access_tokens();
+    alice.push(APP, "v3", &appview.image("v3")).await;
+    assert_eq!(appview.pds.count("com.atproto.server.refreshSession"), 2);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Browsers: signing in, staying signed in, signing out.
 
+use atcr_appview::adapters::sqlite::Database;
 use chrono::TimeDelta;
 use http::Method;
 
@@ -85,6 +86,89 @@ async fn signing_out_ends_the_session_here_and_when_it_was_the_last_one_there() 
 
     other.submit("/auth/logout", &[]).await.assert_status(200);
     assert_eq!(appview.pds.oauth_sessions(), 0);
+}
+
+#[tokio::test]
+async fn signing_in_as_somebody_else_signs_the_one_before_out() {
+    let appview = TestAppView::start().await;
+    let browser = Browser::alice(&appview).await;
+    let elsewhere = Browser::alice(&appview).await;
+    browser
+        .sign_in("bob.test", &appview.bob, "/")
+        .await
+        .assert_status(303);
+    elsewhere.get("/settings").await.assert_status(200);
+    assert_eq!(appview.pds.oauth_sessions(), 2, "alice has another browser");
+    // Her last one goes the same way.
+    elsewhere
+        .sign_in("bob.test", &appview.bob, "/")
+        .await
+        .assert_status(303);
+    assert!(
+        !appview
+            .sign_in()
+            .is_live(&appview.alice.parse().unwrap())
+            .await
+            .unwrap()
+    );
+    assert!(
+        appview
+            .sign_in()
+            .is_live(&appview.bob.parse().unwrap())
+            .await
+            .unwrap()
+    );
+    // Bob's sign-ins replace one another, behind his back.
+    let mut appview = appview;
+    appview.stop().await;
+    assert_eq!(appview.pds.oauth_sessions(), 1);
+}
+
+#[tokio::test]
+async fn sessions_that_nobody_uses_any_more_are_swept_up() {
+    let appview = TestAppView::start().await;
+    let ended = async || appview.sign_in().end_unused().await.unwrap();
+    // A browser, a device, and an approval keep an account's session.
+    let browser = Browser::alice(&appview).await;
+    let bobs = Browser::signed_in(&appview, "bob.test", &appview.bob).await;
+    bobs.device("laptop").await;
+    bobs.submit("/auth/logout", &[]).await.assert_status(200);
+    appview.clock.advance(TimeDelta::minutes(11));
+    assert_eq!(ended().await, 0);
+    let waiting = wait_for_approval(&appview, "never comes back").await;
+    browser.approve(&waiting).await.assert_status(200);
+    browser.submit("/auth/logout", &[]).await.assert_status(200);
+    appview.clock.advance(TimeDelta::minutes(9));
+    assert_eq!((ended().await, appview.pds.oauth_sessions()), (0, 2));
+    // The approval ends, and with it alice's; bob has his device.
+    appview.clock.advance(TimeDelta::minutes(1));
+    assert_eq!((ended().await, appview.pds.oauth_sessions()), (1, 1));
+    assert!(
+        !appview
+            .sign_in()
+            .is_live(&appview.alice.parse().unwrap())
+            .await
+            .unwrap()
+    );
+
+    // A browser's time ends without a word.
+    let _browser = Browser::alice(&appview).await;
+    appview.clock.advance(TimeDelta::days(30) - TimeDelta::minutes(1));
+    assert_eq!(ended().await, 0);
+    appview.clock.advance(TimeDelta::minutes(1));
+    assert_eq!((ended().await, appview.pds.oauth_sessions()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_session_whose_browser_is_on_its_way_is_not_swept_up() {
+    let appview = TestAppView::start().await;
+    let _browser = Browser::alice(&appview).await;
+    let database = Database::open(&appview.data().join("data/ui.db")).await.unwrap();
+    let lose = sqlx::query("DELETE FROM web_session");
+    lose.execute(database.writer()).await.unwrap();
+    assert_eq!(appview.sign_in().end_unused().await.unwrap(), 0);
+    appview.clock.advance(TimeDelta::minutes(11));
+    assert_eq!(appview.sign_in().end_unused().await.unwrap(), 1);
 }
 
 #[tokio::test]

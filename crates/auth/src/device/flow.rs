@@ -49,8 +49,8 @@ pub struct PendingDevice {
     pub user_code: UserCode,
     /// What the device calls itself.
     pub name: DeviceName,
-    /// Where it asked from.
-    pub address: IpAddr,
+    /// Where it asked from, if that is known.
+    pub address: Option<IpAddr>,
     /// When it asked.
     pub created_at: DateTime<Utc>,
     /// From when on the code is good for nothing.
@@ -81,7 +81,7 @@ pub enum Turn {
 impl PendingDevice {
     /// A device that begins to wait.
     #[must_use]
-    pub fn begin(name: DeviceName, address: IpAddr, now: DateTime<Utc>) -> Self {
+    pub fn begin(name: DeviceName, address: Option<IpAddr>, now: DateTime<Utc>) -> Self {
         Self {
             user_code: UserCode::generate(),
             name,

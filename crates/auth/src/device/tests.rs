@@ -12,7 +12,7 @@ fn now() -> DateTime<Utc> {
 }
 
 fn pending() -> PendingDevice {
-    PendingDevice::begin(DeviceName::new("laptop"), ADDRESS, now())
+    PendingDevice::begin(DeviceName::new("laptop"), Some(ADDRESS), now())
 }
 
 #[test]

@@ -27,6 +27,9 @@ use super::session::{OAuthSession, PendingSignIn};
 /// Servers that turned out not to know granular scopes, remembered as long as this.
 const COARSE_FOR: Duration = Duration::from_hours(1);
 
+/// What a refresh may take beside the two requests to the token endpoint: three documents, each bounded where it is asked for.
+const LOOK_UPS_OF_A_REFRESH: Duration = Duration::from_secs(20);
+
 /// Such servers remembered at once.
 const COARSE_SERVERS: u64 = 10_000;
 
@@ -110,6 +113,15 @@ impl OAuthClient {
             self.nonces.clone(),
             Arc::clone(&self.parts.clock),
         )
+    }
+
+    /// How long [`OAuthClient::refresh`] takes at most. Whoever ends it earlier may lose a session.
+    #[must_use]
+    pub fn longest_refresh(&self) -> Duration {
+        self.parts
+            .timeout
+            .saturating_mul(2)
+            .saturating_add(LOOK_UPS_OF_A_REFRESH)
     }
 
     /// Announces a sign-in of `sailor` at his authorization server.
@@ -232,13 +244,14 @@ impl OAuthClient {
             .at(&server, &prover)
             .post_for(&server.token_endpoint, &form)
             .await?;
-        let session = self.session(
+        let (session, problem) = self.session(
             token,
             OAuthSession {
                 did: pending.did.clone(),
                 pds: pending.pds.clone(),
                 issuer: pending.issuer.clone(),
                 client_id: self.parts.registration.metadata().client_id.clone(),
+                client_key: None,
                 requested_scope: pending.requested_scope.clone(),
                 granted_scope: String::new(),
                 access_token: SecretString::default(),
@@ -248,7 +261,6 @@ impl OAuthClient {
             },
             true,
         );
-        let (session, problem) = session?;
         let problem = match problem {
             None => self.confirm_home(&session).await.err(),
             problem => problem,
@@ -268,8 +280,8 @@ impl OAuthClient {
     /// Trades the refresh token of `session`, which is spent thereby.
     ///
     /// # Errors
-    /// `Ended` if it is not taken, or the account has moved to where another server is in charge: the session is over. Anything
-    /// else says nothing about the session.
+    /// `Ended` if it is not taken, if what is given for it is of no use (and given back), or if the account has moved to where
+    /// another server is in charge: the session is over. Anything else says nothing about the session.
     ///
     /// # Cancel safety
     /// None: dropped after sending, the old token may be spent and the new one lost.
@@ -311,9 +323,12 @@ impl OAuthClient {
             })?;
         let mut before = session.clone();
         before.pds = pds;
-        match self.session(token, before, false)? {
+        match self.session(token, before, false) {
             (session, None) => Ok(session),
-            (_, Some(error)) => Err(ended(&error.to_string())),
+            (session, Some(error)) => {
+                self.revoke(&session).await;
+                Err(ended(&error.to_string()))
+            }
         }
     }
 
@@ -416,15 +431,9 @@ impl OAuthClient {
         answer: TokenAnswer,
         before: OAuthSession,
         is_new: bool,
-    ) -> Result<(OAuthSession, Option<OAuthError>), OAuthError> {
+    ) -> (OAuthSession, Option<OAuthError>) {
         let server_host = issuer_host(&before.issuer);
         let now = self.parts.clock.now();
-        if !answer.token_type.eq_ignore_ascii_case("DPoP") {
-            return Err(OAuthError::Unsuitable {
-                host: server_host,
-                reason: "its tokens are not bound to a key".to_owned(),
-            });
-        }
         let sub: Option<Did> = answer.sub.as_deref().and_then(|sub| sub.parse().ok());
         let is_other = match (&answer.sub, &sub) {
             (None, _) => is_new,
@@ -439,7 +448,12 @@ impl OAuthClient {
             }
         });
         let missing = scopes::missing(&before.requested_scope, &granted_scope);
-        let problem = if is_other {
+        let problem = if !answer.token_type.eq_ignore_ascii_case("DPoP") {
+            Some(OAuthError::Unsuitable {
+                host: server_host,
+                reason: "its tokens are not bound to a key".to_owned(),
+            })
+        } else if is_other {
             Some(OAuthError::Untrusted {
                 host: server_host,
                 reason: format!("it signed in another account than {}", before.did),
@@ -456,22 +470,24 @@ impl OAuthClient {
             })
         };
         let session = OAuthSession {
+            client_key: self.parts.registration.key_id().map(str::to_owned),
             granted_scope,
             access_token: answer.access_token,
             refresh_token: answer.refresh_token.or(before.refresh_token),
             expires_at: answer.expires_in.and_then(|seconds| expiry(now, seconds)),
             ..before
         };
-        Ok((session, problem))
+        (session, problem)
     }
 
-    /// A server that drops scopes which it does not know grants `atproto` alone: it is asked for coarser ones from now on.
+    /// A server that drops scopes which it does not know grants `atproto` alone, or all but a permission set: it is asked for
+    /// coarser ones, or for what the set stands for, from now on.
     fn ask_for_more_next_time(&self, session: &OAuthSession) {
         let steps = self.parts.registration.scopes().steps();
         let asked = steps.iter().position(|step| *step == session.requested_scope);
-        if session.granted_scope == "atproto"
-            && let Some(index) = asked
-        {
+        let is_dropped = session.granted_scope == "atproto"
+            || scopes::lacks_permission_set(&session.requested_scope, &session.granted_scope);
+        if is_dropped && let Some(index) = asked {
             self.steps_in_vain.insert(session.issuer.clone(), index + 1);
         }
     }

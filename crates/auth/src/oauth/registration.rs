@@ -211,6 +211,12 @@ impl Registration {
         &self.scopes
     }
 
+    /// Names the key that a confidential client signs with: its public half as did:key. Servers hold a session against it.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        self.key.as_ref().map(|key| key.kid.as_str())
+    }
+
     pub(super) fn key(&self) -> Option<&ClientKey> {
         self.key.as_ref()
     }

@@ -88,15 +88,34 @@ impl ScopePlan {
     }
 }
 
-/// The parts of `requested` that `granted` lacks. A permission set may come back as what it stands for, so it counts as granted.
+/// The parts of `requested` that `granted` lacks. A permission set may come back as what it stands for: it counts as granted if
+/// records may be written at all. A server that does not know sets drops them without a word.
 #[must_use]
 pub fn missing(requested: &str, granted: &str) -> Vec<String> {
     let has = |scope: &str| granted.split(' ').any(|other| other == scope);
+    let may_write = granted.split(' ').any(is_about_records);
     requested
         .split(' ')
-        .filter(|scope| !scope.starts_with("include:") && !has(scope))
+        .filter(|scope| !(has(scope) || is_permission_set(scope) && may_write))
         .map(str::to_owned)
         .collect()
+}
+
+/// Whether a permission set is among what `granted` lacks of `requested`.
+#[must_use]
+pub fn lacks_permission_set(requested: &str, granted: &str) -> bool {
+    missing(requested, granted)
+        .iter()
+        .any(|scope| is_permission_set(scope))
+}
+
+fn is_permission_set(scope: &str) -> bool {
+    scope.starts_with("include:")
+}
+
+/// `repo:<collection>` with or without parameters, or `repo?collection=…`.
+fn is_about_records(scope: &str) -> bool {
+    scope.starts_with("repo:") || scope.starts_with("repo?")
 }
 
 #[cfg(test)]
@@ -123,6 +142,23 @@ mod tests {
     #[test]
     fn what_was_not_granted_is_named_and_a_permission_set_may_be_spelled_out() {
         assert_eq!(missing("atproto repo:a.b.c", "atproto"), ["repo:a.b.c"]);
-        assert!(missing("atproto include:a.b.set", "repo:a.b.c atproto").is_empty());
+        for granted in [
+            "repo:a.b.c atproto",
+            "atproto repo?collection=a.b.c",
+            "atproto include:a.b.set",
+        ] {
+            assert!(
+                missing("atproto include:a.b.set", granted).is_empty(),
+                "{granted}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_permission_set_that_was_dropped_without_a_word_is_missing() {
+        let asked = "atproto include:a.b.set rpc:a.b.c?aud=*";
+        assert_eq!(missing(asked, "atproto rpc:a.b.c?aud=*"), ["include:a.b.set"]);
+        assert!(lacks_permission_set(asked, "atproto rpc:a.b.c?aud=*"));
+        assert!(!lacks_permission_set(asked, "atproto repo:a.b.c"));
     }
 }

@@ -23,6 +23,8 @@ pub struct OAuthSession {
     pub issuer: String,
     /// The `client_id` they were given to.
     pub client_id: String,
+    /// The key with which that client proved who it is, as did:key; `None` of a public client, and where it was not noted.
+    pub client_key: Option<String>,
     /// The scopes that were asked for.
     pub requested_scope: String,
     /// The scopes that were granted, as the server says.
@@ -62,6 +64,8 @@ struct StoredSession {
     pds: Url,
     issuer: String,
     client_id: String,
+    #[serde(default)]
+    client_key: Option<String>,
     requested_scope: String,
     granted_scope: String,
     access_token: String,
@@ -101,6 +105,7 @@ impl OAuthSession {
             pds: self.pds.clone(),
             issuer: self.issuer.clone(),
             client_id: self.client_id.clone(),
+            client_key: self.client_key.clone(),
             requested_scope: self.requested_scope.clone(),
             granted_scope: self.granted_scope.clone(),
             access_token: self.access_token.expose_secret().to_owned(),
@@ -125,6 +130,7 @@ impl OAuthSession {
             pds: stored.pds,
             issuer: stored.issuer,
             client_id: stored.client_id,
+            client_key: stored.client_key,
             requested_scope: stored.requested_scope,
             granted_scope: stored.granted_scope,
             access_token: SecretString::from(stored.access_token),

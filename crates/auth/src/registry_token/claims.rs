@@ -36,6 +36,10 @@ pub struct RegistryClaims {
     /// How the sailor signed in; absent for an anonymous token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_method: Option<AuthMethod>,
+    /// The public id of the device that signed in, if one did: what it may write ends when the device is revoked, not with the
+    /// token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// One granted scope: `{"type":"repository","name":"alice.example.com/app","actions":["pull","push"]}`.

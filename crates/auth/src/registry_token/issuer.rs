@@ -46,6 +46,20 @@ impl RegistryTokenIssuer {
         access: impl IntoIterator<Item = impl Into<AccessEntry>>,
         now: DateTime<Utc>,
     ) -> Result<IssuedRegistryToken, RegistryTokenError> {
+        self.issue_to(principal, None, access, now)
+    }
+
+    /// The same; with `device`, the public id of the device of `principal` that asks, inside.
+    ///
+    /// # Errors
+    /// As [`Self::issue`].
+    pub fn issue_to(
+        &self,
+        principal: &Principal,
+        device: Option<&str>,
+        access: impl IntoIterator<Item = impl Into<AccessEntry>>,
+        now: DateTime<Utc>,
+    ) -> Result<IssuedRegistryToken, RegistryTokenError> {
         let issued_at = now.trunc_subsecs(0);
         let expires_at = issued_at + LIFETIME;
         let claims = RegistryClaims {
@@ -58,6 +72,7 @@ impl RegistryTokenIssuer {
             jti: Uuid::new_v4().to_string(),
             access: access.into_iter().map(Into::into).collect(),
             auth_method: principal.auth_method(),
+            device: device.map(str::to_owned),
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &self.key.encoding)
             .map_err(RegistryTokenError::Sign)?;

@@ -101,6 +101,16 @@ fn a_token_carries_who_and_what_for_five_minutes() {
 }
 
 #[test]
+fn a_token_of_a_device_names_it() {
+    let registry = registry();
+    let issued = registry.issuer.issue_to(&sailor(), Some("abc"), scopes(), now());
+    let token = issued.unwrap().token;
+    let read = registry.verifier.verify(token.expose_secret(), now()).unwrap();
+    assert_eq!(read.device.as_deref(), Some("abc"));
+    assert_eq!(read.principal(), Some(sailor()));
+}
+
+#[test]
 fn an_anonymous_token_has_no_subject() {
     let registry = registry();
     let read = registry

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use atcr_atproto::clock::Clock;
@@ -23,9 +24,17 @@ const MARGIN: TimeDelta = TimeDelta::seconds(10);
 /// Tokens kept at most.
 const CAPACITY: u64 = 10_000;
 
+/// How long it is remembered that an account's tokens were forgotten: longer than one that was asked for before that is kept.
+const FORGOTTEN_FOR: Duration = Duration::from_mins(5);
+
+/// Account, service, and how often the account's tokens were forgotten before.
+type Key = (Did, Did, u64);
+
 /// Service tokens by account and service. Callers that need the same token at once wait for one request to the PDS.
 pub struct ServiceTokenCache {
-    tokens: ExpiringCache<(Did, Did), SecretString>,
+    tokens: ExpiringCache<Key, SecretString>,
+    forgotten: moka::sync::Cache<Did, u64>,
+    forgettings: AtomicU64,
     clock: Arc<dyn Clock>,
 }
 
@@ -36,6 +45,11 @@ impl ServiceTokenCache {
         let longest = Duration::from_secs(REUSE.num_seconds().unsigned_abs());
         Self {
             tokens: ExpiringCache::new(CAPACITY, longest, Arc::clone(&clock)),
+            forgotten: moka::sync::Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(FORGOTTEN_FOR)
+                .build(),
+            forgettings: AtomicU64::new(0),
             clock,
         }
     }
@@ -60,14 +74,23 @@ impl ServiceTokenCache {
             let reuse_until = reuse_until(token.expose_secret(), self.clock.now());
             Ok((token, reuse_until))
         };
-        self.tokens
-            .get_or_try_insert(&(did.clone(), aud.clone()), mint)
-            .await
+        self.tokens.get_or_try_insert(&self.key(did, aud), mint).await
     }
 
     /// Forgets the token, for instance because the service refused it.
     pub async fn invalidate(&self, did: &Did, aud: &Did) {
-        self.tokens.invalidate(&(did.clone(), aud.clone())).await;
+        self.tokens.invalidate(&self.key(did, aud)).await;
+    }
+
+    /// Forgets every token of `did`, those included that are being asked for: the session they come from is over.
+    pub fn forget(&self, did: &Did) {
+        // Under another key nobody finds them, and they are gone within a minute.
+        let nth = self.forgettings.fetch_add(1, Ordering::Relaxed) + 1;
+        self.forgotten.insert(did.clone(), nth);
+    }
+
+    fn key(&self, did: &Did, aud: &Did) -> Key {
+        (did.clone(), aud.clone(), self.forgotten.get(did).unwrap_or(0))
     }
 }
 

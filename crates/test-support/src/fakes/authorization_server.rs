@@ -62,8 +62,12 @@ pub struct Misbehaviour {
     pub bearer: bool,
     /// Refuse every token request with this error.
     pub token_error: Option<String>,
-    /// Date answers by as many seconds into the future.
+    /// Date answers by as many seconds into the future; into the past where it is negative.
     pub date_offset: i64,
+    /// Say this in the PDS's document; null leaves the field out.
+    pub resource_document: Vec<(&'static str, Value)>,
+    /// The same in the authorization server's document.
+    pub server_document: Vec<(&'static str, Value)>,
 }
 
 impl Default for OAuth {
@@ -322,7 +326,9 @@ pub(super) async fn with_nonce(State(shared): State<Arc<Shared>>, request: Reque
     }
     let offset = inner.oauth.misbehaviour.date_offset;
     if offset != 0 {
-        let date = SystemClock.now() + std::time::Duration::from_secs(offset.unsigned_abs());
+        let by = std::time::Duration::from_secs(offset.unsigned_abs());
+        let now = SystemClock.now();
+        let date = if offset < 0 { now - by } else { now + by };
         if let Ok(date) = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string().parse() {
             response.headers_mut().insert("date", date);
         }
@@ -344,7 +350,23 @@ async fn resource(State(shared): State<Arc<Shared>>) -> Response {
     if let Some(fault) = shared.enter("oauth/metadata").await {
         return fault;
     }
-    axum::Json(json!({ "resource": shared.url(), "authorization_servers": [shared.url()] })).into_response()
+    let document = json!({ "resource": shared.url(), "authorization_servers": [shared.url()] });
+    let inner = shared.lock();
+    axum::Json(changed(document, &inner.oauth.misbehaviour.resource_document)).into_response()
+}
+
+/// `document` with other values in some of its fields.
+fn changed(mut document: Value, fields: &[(&'static str, Value)]) -> Value {
+    if let Some(document) = document.as_object_mut() {
+        for (name, value) in fields {
+            if value.is_null() {
+                document.remove(*name);
+            } else {
+                document.insert((*name).to_owned(), value.clone());
+            }
+        }
+    }
+    document
 }
 
 async fn server(State(shared): State<Arc<Shared>>) -> Response {
@@ -352,9 +374,9 @@ async fn server(State(shared): State<Arc<Shared>>) -> Response {
         return fault;
     }
     let base = shared.url();
-    let issuer = shared.lock().oauth.misbehaviour.issuer.clone();
-    axum::Json(json!({
-        "issuer": issuer.unwrap_or_else(|| base.clone()),
+    let misbehaviour = shared.lock().oauth.misbehaviour.clone();
+    let document = json!({
+        "issuer": misbehaviour.issuer.unwrap_or_else(|| base.clone()),
         "authorization_endpoint": format!("{base}/oauth/authorize"),
         "token_endpoint": format!("{base}/oauth/token"),
         "pushed_authorization_request_endpoint": format!("{base}/oauth/par"),
@@ -366,8 +388,8 @@ async fn server(State(shared): State<Arc<Shared>>) -> Response {
         "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
         "scopes_supported": ["atproto", "transition:generic"],
         "protected_resources": [base],
-    }))
-    .into_response()
+    });
+    axum::Json(changed(document, &misbehaviour.server_document)).into_response()
 }
 
 async fn par(

@@ -25,6 +25,7 @@ struct Inner {
     captain: Option<Value>,
     crew: Vec<String>,
     notices: Vec<Value>,
+    refusals: u32,
 }
 
 impl HoldOffice {
@@ -42,6 +43,11 @@ impl HoldOffice {
     /// Sets the captain record.
     pub fn set_captain(&self, captain: Value) {
         self.lock().captain = Some(captain);
+    }
+
+    /// The next `times` tokens that come with a request for crew or a notice are not taken.
+    pub fn refuse_tokens(&self, times: u32) {
+        self.lock().refusals = times;
     }
 
     /// The tokens with which crew was asked for.
@@ -74,6 +80,14 @@ impl HoldOffice {
             }
             notified.await;
         }
+    }
+
+    /// The refusal of a token, if one is due.
+    fn refusal(&self) -> Option<Response> {
+        let mut inner = self.lock();
+        inner.refusals = inner.refusals.checked_sub(1)?;
+        let body = json!({ "error": "InvalidToken", "message": "as the test wants it" });
+        Some((StatusCode::UNAUTHORIZED, axum::Json(body)).into_response())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -114,6 +128,9 @@ async fn captain(State(office): State<Arc<HoldOffice>>) -> Response {
 }
 
 async fn request_crew(State(office): State<Arc<HoldOffice>>, headers: HeaderMap) -> Response {
+    if let Some(refusal) = office.refusal() {
+        return refusal;
+    }
     let token = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -129,6 +146,9 @@ async fn notify_manifest(State(office): State<Arc<HoldOffice>>, headers: HeaderM
             axum::Json(json!({ "error": "AuthRequired" })),
         )
             .into_response();
+    }
+    if let Some(refusal) = office.refusal() {
+        return refusal;
     }
     let notice: Value = serde_json::from_slice(&body).unwrap_or_default();
     let operation = notice["operation"].clone();

@@ -1,6 +1,6 @@
 //! Devices and those on their way, in SQLite.
 
-use std::net::IpAddr;
+use std::net::{AddrParseError, IpAddr};
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
@@ -56,7 +56,7 @@ impl TryFrom<PendingDeviceRow> for PendingDevice {
         Ok(Self {
             user_code: row.user_code.parse().map_err(|_| corrupt("user_code"))?,
             name: DeviceName::new(&row.name),
-            address: row.address.parse().map_err(|_| corrupt("address"))?,
+            address: address(&row.address).map_err(|_| corrupt("address"))?,
             created_at: seconds(row.created_at).ok_or_else(|| corrupt("created_at"))?,
             expires_at: seconds(row.expires_at).ok_or_else(|| corrupt("expires_at"))?,
             decision,
@@ -88,7 +88,7 @@ impl TryFrom<DeviceRow> for KnownDevice {
                 id: row.id,
                 did: row.did.parse().map_err(|_| corrupt("did"))?,
                 name: DeviceName::new(&row.name),
-                address: row.address.parse().map_err(|_| corrupt("address"))?,
+                address: address(&row.address).map_err(|_| corrupt("address"))?,
                 created_at: seconds(row.created_at).ok_or_else(|| corrupt("created_at"))?,
                 last_used_at: row.last_used_at.and_then(seconds),
                 last_address: row.last_address.and_then(|text| text.parse().ok()),
@@ -96,6 +96,18 @@ impl TryFrom<DeviceRow> for KnownDevice {
             secret_hash: row.secret_hash,
         })
     }
+}
+
+/// What a column `address` says: the tables want one, so one that is not known is empty text.
+fn address(text: &str) -> Result<Option<IpAddr>, AddrParseError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some)
+}
+
+fn address_text(address: Option<IpAddr>) -> String {
+    address.map(|address| address.to_string()).unwrap_or_default()
 }
 
 fn seconds(secs: i64) -> Option<DateTime<Utc>> {
@@ -137,7 +149,7 @@ impl DeviceStore for SqliteDevices {
         .bind(code.as_slice())
         .bind(device.user_code.as_str())
         .bind(device.name.as_str())
-        .bind(device.address.to_string())
+        .bind(address_text(device.address))
         .bind(device.created_at.timestamp())
         .bind(device.expires_at.timestamp())
         .bind(device.interval.num_seconds())
@@ -265,10 +277,15 @@ impl DeviceStore for SqliteDevices {
             .collect()
     }
 
-    async fn note_use(&self, id: &str, address: IpAddr, now: DateTime<Utc>) -> Result<(), RegistryError> {
+    async fn note_use(
+        &self,
+        id: &str,
+        address: Option<IpAddr>,
+        now: DateTime<Utc>,
+    ) -> Result<(), RegistryError> {
         sqlx::query("UPDATE device SET last_used_at = ?, last_address = ? WHERE id = ?")
             .bind(now.timestamp())
-            .bind(address.to_string())
+            .bind(address.map(|address| address.to_string()))
             .bind(id)
             .execute(self.database.writer())
             .await?;

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::Database;
 use crate::registry::error::RegistryError;
-use crate::sessions::oauth::ports::{OAuthSessionStore, VersionedSession};
+use crate::sessions::oauth::ports::{OAuthSessionStore, Put, Taken, VersionedSession};
 
 /// Sessions, sealed under the vault's key.
 #[derive(Debug)]
@@ -35,7 +35,24 @@ impl SqliteOAuthSessions {
             .seal(&context(&session.did), &plain)
             .map_err(|error| internal(&error))
     }
+
+    /// The session in a row of `did`; `None`, with a line in the log, for one that was sealed with another key.
+    fn open(&self, did: &Did, sealed: &[u8]) -> Option<OAuthSession> {
+        let opened = self
+            .vault
+            .open(&context(did), sealed)
+            .map_err(|error| error.to_string())
+            .and_then(|plain| OAuthSession::from_bytes(&plain).map_err(|error| error.to_string()));
+        opened
+            .inspect_err(
+                |error| tracing::warn!(%did, error, "a stored session is not usable; the user has to sign in again"),
+            )
+            .ok()
+    }
 }
+
+/// The column of a public client, which has no key. NULL is a row from before keys were noted.
+const NO_KEY: &str = "";
 
 /// A row moved under another DID does not open.
 fn context(did: &Did) -> Vec<u8> {
@@ -50,63 +67,109 @@ impl OAuthSessionStore for SqliteOAuthSessions {
                 .bind(did.as_str())
                 .fetch_optional(self.database.readers())
                 .await?;
-        let Some((sealed, version)) = row else {
-            return Ok(None);
-        };
-        let opened = self
-            .vault
-            .open(&context(did), &sealed)
-            .map_err(|error| error.to_string());
-        let opened =
-            opened.and_then(|plain| OAuthSession::from_bytes(&plain).map_err(|error| error.to_string()));
-        Ok(match opened {
-            Ok(session) => Some(VersionedSession { session, version }),
-            Err(error) => {
-                tracing::warn!(%did, error, "a stored session is not usable; the user has to sign in again");
-                None
-            }
-        })
+        Ok(row.and_then(|(sealed, version)| {
+            let session = self.open(did, &sealed)?;
+            Some(VersionedSession { session, version })
+        }))
     }
 
-    async fn put(&self, session: &OAuthSession) -> Result<i64, RegistryError> {
-        let sealed = self.seal(session)?;
+    async fn put(&self, session: &OAuthSession, now: DateTime<Utc>) -> Result<Put, RegistryError> {
+        let (did, sealed) = (&session.did, self.seal(session)?);
+        // The first statement writes, so that nobody else does between the two.
+        let mut transaction = self.database.writer().begin().await?;
+        let before: Option<(Vec<u8>, i64)> =
+            sqlx::query_as("DELETE FROM oauth_session WHERE did = ? RETURNING sealed, version")
+                .bind(did.as_str())
+                .fetch_optional(&mut *transaction)
+                .await?;
         // The first version is the time: a session that was deleted and made anew must not meet an old one's number.
         let version: i64 = sqlx::query_scalar(
-            "INSERT INTO oauth_session (did, client_id, requested_scope, sealed, version) \
-             VALUES (?, ?, ?, ?, CAST(unixepoch('subsec') * 1000000 AS INTEGER)) \
-             ON CONFLICT (did) DO UPDATE SET client_id = excluded.client_id, \
-             requested_scope = excluded.requested_scope, sealed = excluded.sealed, \
-             version = MAX(version + 1, excluded.version), lease_until = NULL RETURNING version",
+            "INSERT INTO oauth_session (did, client_id, client_key, requested_scope, sealed, signed_in_at, version) \
+             VALUES (?, ?, ?, ?, ?, ?, MAX(?, CAST(unixepoch('subsec') * 1000000 AS INTEGER))) RETURNING version",
         )
-        .bind(session.did.as_str())
+        .bind(did.as_str())
         .bind(&session.client_id)
+        .bind(session.client_key.as_deref().unwrap_or(NO_KEY))
         .bind(&session.requested_scope)
         .bind(sealed)
-        .fetch_one(self.database.writer())
+        .bind(now.timestamp())
+        .bind(before.as_ref().map_or(0, |(_, version)| version + 1))
+        .fetch_one(&mut *transaction)
         .await?;
-        Ok(version)
+        transaction.commit().await?;
+        Ok(Put {
+            version,
+            before: before.and_then(|(sealed, _)| self.open(did, &sealed)),
+        })
     }
 
     async fn replace(&self, session: &OAuthSession, version: i64) -> Result<Option<i64>, RegistryError> {
         let sealed = self.seal(session)?;
         Ok(sqlx::query_scalar(
-            "UPDATE oauth_session SET sealed = ?, version = version + 1, lease_until = NULL \
+            "UPDATE oauth_session SET sealed = ?, client_key = ?, version = version + 1, lease_until = NULL \
              WHERE did = ? AND version = ? RETURNING version",
         )
         .bind(sealed)
+        .bind(session.client_key.as_deref().unwrap_or(NO_KEY))
         .bind(session.did.as_str())
         .bind(version)
         .fetch_optional(self.database.writer())
         .await?)
     }
 
-    async fn delete(&self, did: &Did, version: i64) -> Result<(), RegistryError> {
-        sqlx::query("DELETE FROM oauth_session WHERE did = ? AND version = ?")
+    async fn delete(&self, did: &Did, version: i64) -> Result<bool, RegistryError> {
+        let deleted = sqlx::query("DELETE FROM oauth_session WHERE did = ? AND version = ?")
             .bind(did.as_str())
             .bind(version)
             .execute(self.database.writer())
             .await?;
-        Ok(())
+        Ok(deleted.rows_affected() == 1)
+    }
+
+    async fn take(&self, did: &Did) -> Result<Option<Taken>, RegistryError> {
+        let sealed: Option<Vec<u8>> =
+            sqlx::query_scalar("DELETE FROM oauth_session WHERE did = ? RETURNING sealed")
+                .bind(did.as_str())
+                .fetch_optional(self.database.writer())
+                .await?;
+        Ok(sealed.map(|sealed| Taken {
+            did: did.clone(),
+            session: self.open(did, &sealed),
+        }))
+    }
+
+    async fn take_unused(
+        &self,
+        signed_in_before: DateTime<Utc>,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Taken>, RegistryError> {
+        // Looked at and deleted in one statement, since somebody may be signing in. Every session is read once; web_session_by_did
+        // and device_by_did serve the rest, and open approvals are few.
+        let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
+            "DELETE FROM oauth_session WHERE did IN ( \
+             SELECT did FROM oauth_session AS session WHERE signed_in_at < ?1 \
+             AND NOT EXISTS (SELECT 1 FROM web_session WHERE did = session.did AND expires_at > ?2) \
+             AND NOT EXISTS (SELECT 1 FROM device WHERE did = session.did) \
+             AND NOT EXISTS (SELECT 1 FROM pending_device \
+             WHERE did = session.did AND decision = 'approved' AND expires_at > ?2) \
+             LIMIT ?3) RETURNING did, sealed",
+        )
+        .bind(signed_in_before.timestamp())
+        .bind(now.timestamp())
+        .bind(limit)
+        .fetch_all(self.database.writer())
+        .await?;
+        let corrupt = |_| RegistryError::Internal {
+            what: "the database has a bad value in oauth_session.did".to_owned(),
+        };
+        rows.into_iter()
+            .map(|(did, sealed)| {
+                let did: Did = did.parse().map_err(corrupt)?;
+                let session = self.open(&did, &sealed);
+                Ok(Taken { did, session })
+            })
+            .collect()
     }
 
     async fn try_lease(
@@ -138,15 +201,21 @@ impl OAuthSessionStore for SqliteOAuthSessions {
         Ok(())
     }
 
-    async fn delete_unfit(&self, client_id: &str, scopes: &[String]) -> Result<Vec<Did>, RegistryError> {
+    async fn delete_unfit(
+        &self,
+        client_id: &str,
+        client_key: Option<&str>,
+        scopes: &[String],
+    ) -> Result<Vec<Did>, RegistryError> {
         let fitting = serde_json::to_string(scopes).map_err(|error| RegistryError::Internal {
             what: error.to_string(),
         })?;
         let dids: Vec<String> = sqlx::query_scalar(
-            "DELETE FROM oauth_session WHERE client_id <> ? \
+            "DELETE FROM oauth_session WHERE client_id <> ? OR client_key <> ? \
              OR requested_scope NOT IN (SELECT value FROM json_each(?)) RETURNING did",
         )
         .bind(client_id)
+        .bind(client_key.unwrap_or(NO_KEY))
         .bind(fitting)
         .fetch_all(self.database.writer())
         .await?;

@@ -8,6 +8,7 @@ fn client(proxies: &[&str], peer: &str, forwarded: &[&str]) -> String {
     }
     proxies
         .client(SocketAddr::new(peer.parse().unwrap(), 1), &headers)
+        .counted
         .to_string()
 }
 
@@ -42,6 +43,36 @@ fn what_the_client_itself_wrote_does_not_count() {
         client(&["10.0.0.0/8"], "10.1.2.3", &["198.51.100.7, nonsense"]),
         "10.1.2.3"
     );
+}
+
+#[test]
+fn whoever_is_behind_a_proxy_that_is_not_trusted_has_no_address_of_his_own() {
+    let own = |proxies: &[&str], peer: &str, headers: &[(&'static str, &str)]| {
+        let proxies = TrustedProxies::new(proxies.iter().map(|text| text.parse().unwrap()).collect());
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        let peer = SocketAddr::new(peer.parse().unwrap(), 1);
+        proxies
+            .client(peer, &headers)
+            .own
+            .map(|address| address.to_string())
+    };
+    let forwarded_for = [(X_FORWARDED_FOR, "198.51.100.7")];
+    let forwarded = [(FORWARDED, "for=198.51.100.7")];
+    assert_eq!(own(&[], "192.0.2.1", &[]).as_deref(), Some("192.0.2.1"));
+    assert_eq!(own(&[], "192.0.2.1", &forwarded_for), None);
+    assert_eq!(own(&["10.0.0.0/8"], "192.0.2.1", &forwarded_for), None);
+    assert_eq!(own(&[], "192.0.2.1", &forwarded), None);
+    // A trusted one that says it in a header that is not read, or in no words.
+    assert_eq!(own(&["10.0.0.0/8"], "10.1.2.3", &forwarded), None);
+    assert_eq!(
+        own(&["10.0.0.0/8"], "10.1.2.3", &[(X_FORWARDED_FOR, "unknown")]),
+        None
+    );
+    let named = own(&["10.0.0.0/8"], "10.1.2.3", &forwarded_for);
+    assert_eq!(named.as_deref(), Some("198.51.100.7"));
 }
 
 #[test]

@@ -32,10 +32,15 @@ async fn finish(visit: &Visit, state: &AppState) -> Result<Response, PageError> 
     };
     let browser = BrowserBinding(binding.expose_secret().to_owned());
     let finished = state.sign_in.finish(callback, &browser).await?;
-    if let Some(before) = &visit.signed_in {
-        state.browsers.close(&before.token).await?;
+    let token = state.browsers.open(finished.did.clone(), finished.handle).await?;
+    match &visit.signed_in {
+        None => {}
+        Some(before) if before.session.did == finished.did => state.browsers.close(&before.token).await?,
+        // Somebody else leaves this browser, and it may have been his last.
+        Some(before) => {
+            state.sign_out.browser(&before.session.did, &before.token).await?;
+        }
     }
-    let token = state.browsers.open(finished.did, finished.handle).await?;
     // Checked when the sign-in began; once more costs nothing.
     let return_to = ReturnTo::read(Some(&finished.return_to));
     let mut response = Redirect::to(return_to.as_str()).into_response();

@@ -77,7 +77,7 @@ async fn begin(visit: &Visit, state: &AppState, form: &Form) -> Result<Response,
     state
         .limits
         .sign_ins
-        .take(&client_key(visit.client), state.clock.now())?;
+        .take(&client_key(visit.client.counted), state.clock.now())?;
     // Kept if it is there: another tab may be on its way.
     let binding = Cookie::SignIn
         .read(&visit.site, visit.headers())

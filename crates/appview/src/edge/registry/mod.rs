@@ -8,7 +8,7 @@ mod referrers;
 mod tags;
 pub mod uploads;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use atcr_atproto::identity::IdentityResolver;
@@ -28,6 +28,7 @@ use crate::edge::response::json;
 use crate::registry::access::{Action, Granted};
 use crate::registry::context::RequestContext;
 use crate::registry::error::RegistryError;
+use crate::sessions::ClientAddress;
 use crate::state::AppState;
 
 /// A registry request that is parsed and authenticated and whose repository's owner is resolved.
@@ -124,7 +125,7 @@ pub async fn serve(
 struct Incoming {
     headers: HeaderMap,
     body: Body,
-    client: IpAddr,
+    client: ClientAddress,
     request_id: String,
 }
 
@@ -138,6 +139,11 @@ async fn dispatch(
         .authenticator
         .authenticate(&incoming.headers, life, incoming.client)
         .await?;
+    if writes(&request)
+        && let Some((did, device)) = caller.device_of_token()
+    {
+        state.devices.require(did, device).await?;
+    }
     let name = match &request {
         RegistryRequest::Ping => return Ok(json(StatusCode::OK, &serde_json::json!({}))),
         RegistryRequest::Catalog { page } => return catalog::handle(state, &caller, page).await,
@@ -179,6 +185,28 @@ async fn dispatch(
         | RegistryRequest::UploadCancel { .. } => uploads::handle(state, call).await,
         RegistryRequest::Tags { .. } => tags::handle(state, call).await,
         RegistryRequest::Referrers { .. } => referrers::handle(state, call).await,
+    }
+}
+
+/// Whether `request` may change something: what a device that was revoked must not do, whatever token it has still.
+fn writes(request: &RegistryRequest) -> bool {
+    match request {
+        RegistryRequest::ManifestPut { .. }
+        | RegistryRequest::ManifestDelete { .. }
+        | RegistryRequest::BlobDelete { .. }
+        | RegistryRequest::UploadStart { .. }
+        | RegistryRequest::UploadPatch { .. }
+        | RegistryRequest::UploadComplete { .. }
+        | RegistryRequest::UploadCancel { .. } => true,
+        RegistryRequest::Ping
+        | RegistryRequest::Catalog { .. }
+        | RegistryRequest::ManifestGet { .. }
+        | RegistryRequest::ManifestHead { .. }
+        | RegistryRequest::BlobGet { .. }
+        | RegistryRequest::BlobHead { .. }
+        | RegistryRequest::UploadStatus { .. }
+        | RegistryRequest::Tags { .. }
+        | RegistryRequest::Referrers { .. } => false,
     }
 }
 

@@ -1,9 +1,9 @@
 //! Who sends a registry request: a registry token, or a user name and password on the request itself.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use atcr_atproto::clock::Clock;
+use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_auth::registry_token::{RegistryClaims, RegistryTokenError, RegistryTokenVerifier};
 use chrono::TimeDelta;
@@ -12,9 +12,10 @@ use moka::sync::Cache;
 
 use crate::edge::credentials::Credentials;
 use crate::registry::error::RegistryError;
-use crate::sessions::{Sessions, SignInAttempt};
+use crate::sessions::{ClientAddress, Sessions, SignInAttempt};
 
-/// How long a token may go on with an upload that it began, counted from its issue: as long as an upload may last.
+/// How long a token may go on with an upload that it began, counted from its issue: as long as an upload may last. A device's
+/// ends with the device, which is looked at on every request that writes.
 const UPLOAD_TOKEN_AGE: TimeDelta = TimeDelta::hours(24);
 
 /// Tokens whose signature is known to be good. A token is looked at once per blob and manifest, and a signature costs more than
@@ -40,6 +41,15 @@ pub struct Caller {
     pub principal: Principal,
     /// What his token says; `None` when he signed in on the request.
     pub claims: Option<RegistryClaims>,
+}
+
+impl Caller {
+    /// The account and the device that his token was given to. A device that signed in on the request itself was looked up for it.
+    #[must_use]
+    pub fn device_of_token(&self) -> Option<(&Did, &str)> {
+        let device = self.claims.as_ref()?.device.as_deref()?;
+        Some((self.principal.did()?, device))
+    }
 }
 
 /// Finds out who sends a request.
@@ -70,7 +80,7 @@ impl Authenticator {
         &self,
         headers: &HeaderMap,
         life: TokenLife,
-        client: IpAddr,
+        client: ClientAddress,
     ) -> Result<Caller, RegistryError> {
         match Credentials::read(headers)? {
             Credentials::None => Err(RegistryError::sign_in_required()),
@@ -90,7 +100,7 @@ impl Authenticator {
                     password,
                     client,
                 };
-                let principal = self.sessions.sign_in(&attempt).await?;
+                let principal = self.sessions.sign_in(&attempt).await?.principal;
                 Ok(Caller {
                     principal,
                     claims: None,

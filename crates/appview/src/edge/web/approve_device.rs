@@ -4,6 +4,8 @@
 //! Somebody may send a victim a code of his own device and hope for a yes (RFC 8628 §5.4). No check of ours can tell; so the page shows
 //! all that is known of the device, says what a yes means, and takes it only by a button on this very page.
 
+use std::net::IpAddr;
+
 use askama::Template;
 use atcr_auth::device::{Approval, Decision, PendingDevice, UserCode};
 use axum::extract::State;
@@ -35,10 +37,28 @@ struct ApprovePage {
     csrf_token: String,
     code: String,
     device: String,
-    address: String,
-    /// The visitor's own address, where it is another one.
-    other_address: Option<String>,
+    address: Option<IpAddr>,
+    comparison: Comparison,
     asked: Moment,
+}
+
+/// Whether a device is where the visitor is.
+enum Comparison {
+    Same,
+    /// The visitor's address is this one.
+    Other(IpAddr),
+    /// One of the two addresses is a proxy's, and would be the same for everybody.
+    Unknown,
+}
+
+impl Comparison {
+    fn of(device: Option<IpAddr>, visitor: Option<IpAddr>) -> Self {
+        match (device, visitor) {
+            (Some(device), Some(visitor)) if client_key(device) == client_key(visitor) => Self::Same,
+            (Some(_), Some(visitor)) => Self::Other(visitor),
+            _ => Self::Unknown,
+        }
+    }
 }
 
 #[derive(Template)]
@@ -75,7 +95,6 @@ async fn show(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
         return Ok(Redirect::to(&sign_in_address(&visit.here)).into_response());
     }
     let chrome = visit.chrome();
-    let is_same_address = client_key(device.address) == client_key(visit.client);
     Ok(render(
         StatusCode::OK,
         &ApprovePage {
@@ -83,8 +102,8 @@ async fn show(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
             csrf_token: signed_in.csrf_token.as_str().to_owned(),
             code: device.user_code.to_string(),
             device: device.name.to_string(),
-            address: device.address.to_string(),
-            other_address: (!is_same_address).then(|| visit.client.to_string()),
+            address: device.address,
+            comparison: Comparison::of(device.address, visit.client.own),
             asked: Moment::new(device.created_at, state.clock.now()),
             chrome,
         },
@@ -149,7 +168,10 @@ async fn find(
     code: &UserCode,
 ) -> Result<Option<PendingDevice>, PageError> {
     let (limits, now) = (&state.limits, state.clock.now());
-    let (client, account) = (client_key(visit.client), signed_in.session.did.to_string());
+    let (client, account) = (
+        client_key(visit.client.counted),
+        signed_in.session.did.to_string(),
+    );
     limits.code_guesses.check(&client, now)?;
     limits.code_guesses_of_account.check(&account, now)?;
     let found = state.devices.waiting(code).await?;

@@ -24,8 +24,8 @@ pub struct DeviceView {
     pub id: String,
     /// What it calls itself.
     pub name: String,
-    /// Where it was last seen, or signed in.
-    pub address: IpAddr,
+    /// Where it was last seen, or, unused, signed in; `None` if that is not known.
+    pub address: Option<IpAddr>,
     /// When it signed in.
     pub created: Moment,
     /// When it last got a token.
@@ -39,7 +39,11 @@ impl DeviceView {
         Self {
             id: device.id.clone(),
             name: device.name.to_string(),
-            address: device.last_address.unwrap_or(device.address),
+            address: if device.last_used_at.is_some() {
+                device.last_address
+            } else {
+                device.address
+            },
             created: Moment::new(device.created_at, now),
             last_used: device.last_used_at.map(|at| Moment::new(at, now)),
         }
@@ -51,7 +55,7 @@ impl DeviceView {
 struct DeviceBody<'a> {
     id: &'a str,
     name: &'a str,
-    address: IpAddr,
+    address: Option<IpAddr>,
     created_at: String,
     last_used_at: Option<String>,
     last_address: Option<IpAddr>,

@@ -22,6 +22,8 @@ struct SettingsPage {
     csrf_token: String,
     host: String,
     devices: Vec<DeviceView>,
+    /// Said, and given the focus, by the list that a script gets; a page that is loaded anew begins at its beginning.
+    is_one_signed_out: bool,
 }
 
 /// The list of devices alone, for a script.
@@ -32,6 +34,7 @@ struct DevicesPart {
     csrf_token: String,
     host: String,
     devices: Vec<DeviceView>,
+    is_one_signed_out: bool,
 }
 
 /// `GET /settings`.
@@ -51,6 +54,7 @@ async fn show(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
             csrf_token: signed_in.csrf_token.as_str().to_owned(),
             host: chrome.host(),
             devices: devices(state, signed_in).await?,
+            is_one_signed_out: false,
             chrome,
         },
     ))
@@ -81,6 +85,7 @@ async fn revoke(visit: &Visit, state: &AppState, id: &str, form: &Form) -> Resul
             csrf_token: signed_in.csrf_token.as_str().to_owned(),
             host: chrome.host(),
             devices: devices(state, signed_in).await?,
+            is_one_signed_out: true,
             chrome,
         },
     ))

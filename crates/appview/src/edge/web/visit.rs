@@ -1,6 +1,6 @@
 //! Who visits a page.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
@@ -15,6 +15,7 @@ use super::form::Form;
 use super::site::Site;
 use super::view::{Chrome, Visitor};
 use crate::edge::dialect::page::{self, PageError};
+use crate::sessions::ClientAddress;
 use crate::sessions::web_session::WebSession;
 use crate::state::AppState;
 
@@ -26,7 +27,7 @@ pub struct Visit {
     /// Who is signed in.
     pub signed_in: Option<SignedIn>,
     /// Where the request comes from.
-    pub client: IpAddr,
+    pub client: ClientAddress,
     /// Path and query.
     pub here: String,
     /// How it asks.

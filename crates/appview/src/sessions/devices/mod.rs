@@ -18,9 +18,9 @@ use chrono::TimeDelta;
 use secrecy::SecretString;
 
 use self::ports::{Device, DeviceStore, NewSecret};
-use super::SignInAttempt;
 use super::ports::{SessionSource, SignIn};
 use super::profile::Profiles;
+use super::{SignInAttempt, SignedInAs};
 use crate::registry::error::RegistryError;
 
 /// How exactly the last use of a device is kept: ten layers are ten tokens, and need not be ten writes.
@@ -96,17 +96,21 @@ impl Devices {
         }
     }
 
-    /// Begins a device's sign-in.
+    /// Begins the sign-in of a device at `address`, as far as that is known.
     ///
     /// # Errors
     /// The database's.
-    pub async fn start(&self, name: DeviceName, address: IpAddr) -> Result<StartedDevice, RegistryError> {
+    pub async fn start(
+        &self,
+        name: DeviceName,
+        address: Option<IpAddr>,
+    ) -> Result<StartedDevice, RegistryError> {
         // A user code that is taken is rare, and two in a row are not to be waited for.
         for _ in 0..3 {
             let code = DeviceCode::generate();
             let pending = PendingDevice::begin(name.clone(), address, self.parts.clock.now());
             if self.parts.store.insert_pending(&code.hash(), &pending).await? {
-                tracing::info!(%address, "a device asks to be signed in");
+                tracing::info!(?address, "a device asks to be signed in");
                 return Ok(StartedDevice { code, pending });
             }
         }
@@ -231,6 +235,27 @@ impl Devices {
         Ok(Some(device.did))
     }
 
+    /// Checks that the device `id` of `did` is signed in still: what it was given lives longer than that.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unauthenticated`] if it is not; the database's.
+    pub async fn require(&self, did: &Did, id: &str) -> Result<(), RegistryError> {
+        // One probe of the key, and nothing remembered: another process on the database may be the one that signs it out.
+        let found = self.parts.store.find(id).await?;
+        if found.is_some_and(|known| known.device.did == *did) {
+            Ok(())
+        } else {
+            Err(self.signed_out())
+        }
+    }
+
+    fn signed_out(&self) -> RegistryError {
+        RegistryError::invalid_token(format!(
+            "this device is no longer signed in; run docker-credential-atcr login {}",
+            self.parts.host
+        ))
+    }
+
     async fn known(&self, secret: &DeviceSecret) -> Result<Option<Device>, RegistryError> {
         let found = self.parts.store.find(secret.id()).await?;
         Ok(found
@@ -240,31 +265,45 @@ impl Devices {
 
     /// Sees to what every sign-in sees to, at most once in a while.
     async fn welcome(&self, principal: &Principal, did: &Did) {
-        if self.profiles_seen.contains_key(did) {
+        // Marked before it is done, so that of ten tokens asked for at once one waits for it.
+        if !self.profiles_seen.entry(did.clone()).or_insert(()).is_fresh() {
             return;
         }
-        self.profiles_seen.insert(did.clone(), ());
+        let mut mark = SeenMark {
+            seen: &self.profiles_seen,
+            did,
+            stays: false,
+        };
         if let Ok(sailor) = self.parts.identities.resolve_did(did).await {
-            self.parts.profiles.ensure(principal, &sailor).await;
+            mark.stays = self.parts.profiles.ensure(principal, &sailor).await;
+        }
+    }
+}
+
+/// Takes the mark of an account back unless it is to stay: what failed, or what a client did not wait for, is tried again.
+struct SeenMark<'a> {
+    seen: &'a moka::sync::Cache<Did, ()>,
+    did: &'a Did,
+    stays: bool,
+}
+
+impl Drop for SeenMark<'_> {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.seen.invalidate(self.did);
         }
     }
 }
 
 #[async_trait]
 impl SignIn for Devices {
-    async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Option<Principal>, RegistryError> {
-        let signed_out = || {
-            RegistryError::invalid_token(format!(
-                "this device is no longer signed in; run docker-credential-atcr login {}",
-                self.parts.host
-            ))
-        };
+    async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Option<SignedInAs>, RegistryError> {
         let secret = match DeviceSecret::parse(&attempt.password) {
             None => return Ok(None),
-            Some(parsed) => parsed.map_err(|_| signed_out())?,
+            Some(parsed) => parsed.map_err(|_| self.signed_out())?,
         };
         // The user name is not looked at: handles change, and the secret says whose it is.
-        let device = self.known(&secret).await?.ok_or_else(signed_out)?;
+        let device = self.known(&secret).await?.ok_or_else(|| self.signed_out())?;
         let did = &device.did;
         if self.parts.sessions.credential(did).await?.is_none() {
             return Err(self.parts.sessions.ended());
@@ -275,12 +314,16 @@ impl SignIn for Devices {
         };
         self.welcome(&principal, did).await;
         let now = self.parts.clock.now();
-        let is_noted = device.last_address == Some(attempt.client)
-            && device.last_used_at.is_some_and(|at| now - at < USE_PRECISION);
+        let address = attempt.client.own;
+        let is_noted =
+            device.last_address == address && device.last_used_at.is_some_and(|at| now - at < USE_PRECISION);
         if !is_noted {
-            self.parts.store.note_use(&device.id, attempt.client, now).await?;
+            self.parts.store.note_use(&device.id, address, now).await?;
         }
-        Ok(Some(principal))
+        Ok(Some(SignedInAs {
+            principal,
+            device: Some(device.id),
+        }))
     }
 }
 

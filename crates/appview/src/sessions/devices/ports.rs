@@ -21,13 +21,13 @@ pub struct Device {
     pub did: Did,
     /// What it calls itself.
     pub name: DeviceName,
-    /// Where it signed in from.
-    pub address: IpAddr,
+    /// Where it signed in from, if that is known.
+    pub address: Option<IpAddr>,
     /// When.
     pub created_at: DateTime<Utc>,
     /// When it last got a token, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
-    /// From where.
+    /// From where, if that is known.
     pub last_address: Option<IpAddr>,
 }
 
@@ -120,11 +120,16 @@ pub trait DeviceStore: Send + Sync {
     /// The database's.
     async fn list(&self, did: &Did) -> Result<Vec<Device>, RegistryError>;
 
-    /// Keeps when and where from a device was used.
+    /// Keeps when a device was used, and where from, as far as that is known.
     ///
     /// # Errors
     /// The database's.
-    async fn note_use(&self, id: &str, address: IpAddr, now: DateTime<Utc>) -> Result<(), RegistryError>;
+    async fn note_use(
+        &self,
+        id: &str,
+        address: Option<IpAddr>,
+        now: DateTime<Utc>,
+    ) -> Result<(), RegistryError>;
 
     /// Signs the device `id` of `did` out.
     ///

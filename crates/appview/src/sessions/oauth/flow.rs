@@ -169,6 +169,10 @@ impl SignInFlow for OAuthFlow {
         Ok(self.0.sessions.end(did).await?)
     }
 
+    async fn end_unused(&self) -> Result<usize, OAuthFlowError> {
+        Ok(self.0.sessions.end_unused().await?)
+    }
+
     async fn is_live(&self, did: &Did) -> Result<bool, OAuthFlowError> {
         match self.0.sessions.credential(did).await {
             Ok(credential) => Ok(credential.is_some()),

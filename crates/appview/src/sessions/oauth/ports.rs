@@ -21,6 +21,24 @@ pub struct VersionedSession {
     pub version: i64,
 }
 
+/// What came of keeping a new session.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// The version of the new one.
+    pub version: i64,
+    /// The one whose place it took, if that can be opened.
+    pub before: Option<OAuthSession>,
+}
+
+/// A session that was taken out.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// Whose it was.
+    pub did: Did,
+    /// The session; `None` if it cannot be opened.
+    pub session: Option<OAuthSession>,
+}
+
 /// OAuth sessions at rest, possibly shared by several servers; the adapter seals them.
 ///
 /// No method holds a lock beyond its own statement: what must not happen twice is guarded by the version and the lease.
@@ -32,14 +50,14 @@ pub trait OAuthSessionStore: Send + Sync {
     /// The database's. A session that cannot be opened (another key) counts as none.
     async fn find(&self, did: &Did) -> Result<Option<VersionedSession>, RegistryError>;
 
-    /// Keeps `session` in place of whatever was there; durable when it returns.
+    /// Keeps `session`, of a sign-in at `now`, in place of whatever was there; durable when it returns.
     ///
     /// # Returns
-    /// Its version.
+    /// Its version and what was there, each given to one caller.
     ///
     /// # Errors
     /// The database's.
-    async fn put(&self, session: &OAuthSession) -> Result<i64, RegistryError>;
+    async fn put(&self, session: &OAuthSession, now: DateTime<Utc>) -> Result<Put, RegistryError>;
 
     /// Keeps `session` if its account's is still at `version`, and gives the lease back; durable when it returns.
     ///
@@ -52,9 +70,33 @@ pub trait OAuthSessionStore: Send + Sync {
 
     /// Forgets the session of `did`, if it is still at `version`.
     ///
+    /// # Returns
+    /// Whether it was.
+    ///
     /// # Errors
     /// The database's.
-    async fn delete(&self, did: &Did, version: i64) -> Result<(), RegistryError>;
+    async fn delete(&self, did: &Did, version: i64) -> Result<bool, RegistryError>;
+
+    /// Takes the session of `did` out, whichever it is by now.
+    ///
+    /// # Returns
+    /// What was taken out: of several callers one gets it.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn take(&self, did: &Did) -> Result<Option<Taken>, RegistryError>;
+
+    /// Takes out at most `limit` sessions of sign-ins before `signed_in_before` whose accounts have, at `now`, no browser that is
+    /// signed in, no device, and none that was approved and may still fetch its secret.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn take_unused(
+        &self,
+        signed_in_before: DateTime<Utc>,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Taken>, RegistryError>;
 
     /// Takes the right to refresh until `until`, if the session is still at `version` and nobody has that right `now`.
     ///
@@ -74,14 +116,20 @@ pub trait OAuthSessionStore: Send + Sync {
     /// The database's.
     async fn release(&self, did: &Did, version: i64) -> Result<(), RegistryError>;
 
-    /// Forgets sessions that were given to another client than `client_id`, or for other scopes than one of `scopes`.
+    /// Forgets sessions that were given to another client than `client_id`, or to one with another key than `client_key`, or for
+    /// other scopes than one of `scopes`. Of sessions from before keys were noted the key is not known, and they stay.
     ///
     /// # Returns
     /// Whose they were.
     ///
     /// # Errors
     /// The database's.
-    async fn delete_unfit(&self, client_id: &str, scopes: &[String]) -> Result<Vec<Did>, RegistryError>;
+    async fn delete_unfit(
+        &self,
+        client_id: &str,
+        client_key: Option<&str>,
+        scopes: &[String],
+    ) -> Result<Vec<Did>, RegistryError>;
 }
 
 /// Sign-ins under way, at rest; the adapter seals them.

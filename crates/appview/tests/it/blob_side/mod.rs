@@ -398,6 +398,7 @@ pub(crate) fn claims(did: &str, access: &[(&str, &[&str])]) -> RegistryClaims {
             })
             .collect(),
         auth_method: Some(AuthMethod::AppPassword),
+        device: None,
     }
 }
 

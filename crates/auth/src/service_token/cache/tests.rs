@@ -93,6 +93,23 @@ async fn a_short_token_is_not_used_in_its_last_ten_seconds() {
 }
 
 #[tokio::test]
+async fn all_tokens_of_an_account_can_be_forgotten_also_those_on_their_way() {
+    let pds = Pds::new();
+    let other = "did:web:other.example.com";
+    let (first, second) = (pds.token(HOLD, 60).await, pds.token(other, 60).await);
+    pds.cache.forget(&did(ALICE));
+    assert_ne!(pds.token(HOLD, 60).await, first);
+    assert_ne!(pds.token(other, 60).await, second);
+    // Somebody waits for one while the session ends.
+    pds.cache.forget(&did(ALICE));
+    let mut on_its_way = Box::pin(pds.token(HOLD, 60));
+    let _ = std::future::poll_fn(|context| std::task::Poll::Ready(on_its_way.as_mut().poll(context))).await;
+    pds.cache.forget(&did(ALICE));
+    let late = on_its_way.await;
+    assert_ne!(pds.token(HOLD, 60).await, late);
+}
+
+#[tokio::test]
 async fn a_refused_token_can_be_forgotten_and_a_failure_is_not_kept() {
     let pds = Pds::new();
     let first = pds.token(HOLD, 60).await;

@@ -1,0 +1,72 @@
+//! What a session that cannot be used means to a registry request.
+
+use std::sync::Arc;
+
+use atcr_atproto::syntax::Did;
+use atcr_auth::oauth::OAuthError;
+use url::Url;
+
+use crate::registry::error::RegistryError;
+
+/// What somebody is told whose session is over, for `reason` if that is known.
+pub(super) fn session_ended(sign_in_url: &Url, reason: Option<&str>) -> RegistryError {
+    let sentence = match reason {
+        Some(reason) => format!("your session has ended, {reason}; sign in again at {sign_in_url}"),
+        None => format!("your session has ended; sign in again at {sign_in_url}"),
+    };
+    RegistryError::SessionEnded { sentence }
+}
+
+/// Another process has the lease of `did` and gives it back to nobody.
+pub(super) fn being_renewed(did: &Did) -> RegistryError {
+    RegistryError::Internal {
+        what: format!("the session of {did} is being renewed elsewhere, and that does not end"),
+    }
+}
+
+/// What a failed refresh means to a registry request.
+pub(super) fn registry_error(error: OAuthError) -> RegistryError {
+    match error {
+        OAuthError::Unavailable {
+            host,
+            retry_after: Some(retry_after),
+            ..
+        } => RegistryError::PdsRateLimited { host, retry_after },
+        OAuthError::Unavailable {
+            ref host, ref reason, ..
+        } => RegistryError::PdsUnreachable {
+            host: host.clone(),
+            reason: reason.clone(),
+            source: Arc::new(error.clone()),
+        },
+        OAuthError::Unsuitable { host, reason }
+        | OAuthError::Denied { host, reason }
+        | OAuthError::Untrusted { host, reason } => failed(host, "InvalidAnswer".to_owned(), reason),
+        OAuthError::Refused {
+            host,
+            error,
+            description,
+        } => failed(host, error, description.unwrap_or_default()),
+        OAuthError::ClockSkew { host, seconds } => failed(
+            host,
+            "ClockSkew".to_owned(),
+            format!(
+                "the clock of this registry differs from its own by {seconds} seconds; the operator has to set it"
+            ),
+        ),
+        // Ends the session before it gets here.
+        OAuthError::Ended { reason } => RegistryError::Internal { what: reason },
+        OAuthError::Internal(what) => RegistryError::Internal {
+            what: what.to_owned(),
+        },
+    }
+}
+
+fn failed(host: String, error: String, reason: String) -> RegistryError {
+    RegistryError::PdsFailed {
+        host,
+        status: 400,
+        error,
+        reason,
+    }
+}
