@@ -8,6 +8,7 @@
 mod build;
 mod conformance;
 mod demo;
+mod dist;
 mod progress;
 mod test;
 mod up;
@@ -38,6 +39,8 @@ enum Command {
     Test(test::TestArguments),
     /// Run the OCI distribution conformance suite against a fresh registry
     Conformance(conformance::ConformanceArguments),
+    /// Make a release of the credential helper: archives, checksums, signatures
+    Dist(dist::DistArguments),
 }
 
 #[tokio::main]
@@ -49,6 +52,7 @@ async fn main() -> ExitCode {
         Command::Demo(arguments) => demo::demo(arguments).await,
         Command::Test(arguments) => test::test(&arguments).await,
         Command::Conformance(arguments) => conformance::conformance(&arguments).await,
+        Command::Dist(arguments) => dist::dist(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@ fn package(command: &str) -> &str {
     match command {
         "dockerd" => "docker.io",
         "cc" => "build-essential",
+        "musl-gcc" => "musl-tools",
         "chromedriver" => "chromium-driver",
         other => other,
     }
