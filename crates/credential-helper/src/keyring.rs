@@ -6,7 +6,7 @@
 //! it never gets in the way of what Docker itself stores.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -43,7 +43,7 @@ pub enum KeyringError {
         program: String,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It refused.
     #[error("docker-credential-{program} failed: {}", crate::printer::plain(message))]
@@ -157,7 +157,11 @@ impl Keyring {
             .spawn()
             .map_err(start)?;
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes()).map_err(start)?;
+            match stdin.write_all(input.as_bytes()) {
+                // Why it ended without reading is in its answer.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                written => written.map_err(start)?,
+            }
         }
         let output = child.wait_with_output().map_err(start)?;
         let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -18,4 +18,5 @@ mod home;
 mod login;
 mod protocol;
 mod server_urls;
+mod terminal;
 mod updates;

@@ -12,6 +12,8 @@ fn package(command: &str) -> &str {
         "dockerd" => "docker.io",
         "cc" => "build-essential",
         "musl-gcc" => "musl-tools",
+        "gpg" => "gnupg",
+        "docker-credential-pass" => "golang-docker-credential-helpers",
         "chromedriver" => "chromium-driver",
         other => other,
     }

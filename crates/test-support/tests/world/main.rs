@@ -11,8 +11,10 @@
 mod browser;
 mod clients;
 mod confidential;
+mod credential_helper;
 mod docker;
 mod kill_points;
+mod oauth_helper;
 mod reference_tools;
 mod s3;
 mod sessions;
