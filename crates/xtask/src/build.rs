@@ -7,7 +7,7 @@ use atcr_test_support::tools::{Workspace, require_commands, require_network_pack
 
 use crate::progress::{Step, say};
 
-/// Builds the servers and the credential helper in the release profile and installs the local network's packages.
+/// Builds the servers and both helpers in the release profile and installs the local network's packages.
 pub(crate) fn prepare(workspace: &Workspace) -> Result<()> {
     require_commands(&["cc", "npm"], &mut |line| say(line))?;
     let step = Step::begin("programs (optimised build)");
@@ -45,6 +45,8 @@ fn build(workspace: &Workspace) -> Result<()> {
             "atcr-appview",
             "-p",
             "atcr-credential-helper",
+            "-p",
+            "atcr-oauth-helper",
         ])
         .output()
         .context("cannot start cargo")?;
