@@ -131,9 +131,9 @@ impl Release {
     }
 
     /// `curl … | sh`, as the page says it.
-    fn install(&self, script: &str, install_dir: &Path) -> Ran {
+    fn install(&self, install_dir: &Path) -> Ran {
         run(Command::new("sh")
-            .args(["-c", &format!("curl -fsSL {}{script} | sh", self.url)])
+            .args(["-c", &format!("curl -fsSL {}/install.sh | sh", self.url)])
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", self.folder.path())
@@ -168,34 +168,29 @@ fn later(folder: &Path) -> PathBuf {
 #[tokio::test]
 async fn the_install_script_installs_what_was_packed() {
     let release = Release::of(&helper()).await;
-    for script in ["/install.sh", "/static/install.sh"] {
-        let folder = release.path(&script.replace('/', "_")).join("made by the script");
-        let ran = release.install(script, &folder);
-        assert!(ran.success, "{}", ran.text);
-        let program = folder.join("docker-credential-atcr");
-        assert_eq!(
-            fs::read(&program).expect("a program"),
-            fs::read(helper()).expect("a program")
-        );
-        let mode = fs::metadata(&program).expect("a program").permissions().mode();
-        assert_eq!(mode & 0o777, 0o755);
-        let version: Value =
-            serde_json::from_str(&succeed(Command::new(&program).args(["version", "--json"]))).expect("JSON");
-        assert!(
-            ran.text
-                .contains(&format!("Downloading docker-credential-atcr {} for", version["version"].as_str().expect("text"))),
-            "{}",
-            ran.text
-        );
-        let host = release.url.trim_start_matches("http://");
-        assert!(
-            ran.text.contains(&format!("docker-credential-atcr login {host}")),
-            "it says what comes next: {}",
-            ran.text
-        );
-        assert!(ran.text.contains("export PATH="), "it is not on PATH: {}", ran.text);
-        assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1);
+    let folder = release.path("made by the script").join("bin");
+    let ran = release.install(&folder);
+    assert!(ran.success, "{}", ran.text);
+    let program = folder.join("docker-credential-atcr");
+    assert_eq!(
+        fs::read(&program).expect("a program"),
+        fs::read(helper()).expect("a program")
+    );
+    let mode = fs::metadata(&program).expect("a program").permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+    let version = succeed(Command::new(&program).args(["version", "--json"]));
+    let version: Value = serde_json::from_str(&version).expect("JSON");
+    let version = version["version"].as_str().expect("text");
+    let host = release.url.trim_start_matches("http://");
+    for line in [
+        format!("Downloading docker-credential-atcr {version} for linux/"),
+        format!("Installed: {}", program.display()),
+        format!("export PATH=\"{}:$PATH\"", folder.display()),
+        format!("docker-credential-atcr login {host}"),
+    ] {
+        assert!(ran.text.contains(&line), "{line:?} is not in {}", ran.text);
     }
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1);
 }
 
 #[tokio::test]
@@ -207,7 +202,7 @@ async fn the_install_script_leaves_the_old_program_when_the_archive_was_changed(
     let folder = release.path("bin");
     fs::create_dir_all(&folder).expect("a folder");
     fs::write(folder.join("docker-credential-atcr"), "old").expect("a program");
-    let ran = release.install("/install.sh", &folder);
+    let ran = release.install(&folder);
     assert!(!ran.success, "{}", ran.text);
     assert!(
         ran.text.contains("does not have the announced SHA-256; nothing was installed"),
