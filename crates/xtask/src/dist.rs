@@ -113,7 +113,10 @@ pub(crate) fn dist(arguments: &DistArguments) -> Result<()> {
             let signature: Signature = key.key.sign(&archive);
             write(&out.join(format!("{name}.sig")), signature.to_der().as_bytes())?;
         }
-        checksums.push(format!("{}  {name}\n", HEXLOWER.encode(&Sha256::digest(&archive))));
+        checksums.push(format!(
+            "{}  {name}\n",
+            HEXLOWER.encode(&Sha256::digest(&archive))
+        ));
     }
     checksums.sort_by(|one, other| one[64..].cmp(&other[64..]));
     // Last: it names nothing that is not there.
@@ -238,10 +241,11 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// What the program says it is: `docker-credential-atcr 0.1.0 …`.
 fn version_of(program: &Path) -> Result<String> {
-    let output = Command::new(fs::canonicalize(program).with_context(|| format!("no {}", program.display()))?)
-        .arg("version")
-        .output()
-        .with_context(|| format!("cannot run {}", program.display()))?;
+    let output =
+        Command::new(fs::canonicalize(program).with_context(|| format!("no {}", program.display()))?)
+            .arg("version")
+            .output()
+            .with_context(|| format!("cannot run {}", program.display()))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut words = said.split_whitespace();
     match (output.status.success(), words.next(), words.next()) {

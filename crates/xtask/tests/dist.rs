@@ -66,7 +66,14 @@ impl Release {
         let key = folder.path().join("key.pem");
         succeed(
             Command::new("openssl")
-                .args(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out"])
+                .args([
+                    "genpkey",
+                    "-algorithm",
+                    "EC",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-out",
+                ])
                 .arg(&key),
         );
         let dist = folder.path().join("dist");
@@ -205,7 +212,8 @@ async fn the_install_script_leaves_the_old_program_when_the_archive_was_changed(
     let ran = release.install(&folder);
     assert!(!ran.success, "{}", ran.text);
     assert!(
-        ran.text.contains("does not have the announced SHA-256; nothing was installed"),
+        ran.text
+            .contains("does not have the announced SHA-256; nothing was installed"),
         "{}",
         ran.text
     );
@@ -252,7 +260,14 @@ fn a_release_is_the_same_each_time_and_openssl_verifies_it() {
     let key = folder.path().join("key.pem");
     succeed(
         Command::new("openssl")
-            .args(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out"])
+            .args([
+                "genpkey",
+                "-algorithm",
+                "EC",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-out",
+            ])
             .arg(&key),
     );
     let outs = ["one", "two"].map(|name| folder.path().join(name));
@@ -272,7 +287,11 @@ fn a_release_is_the_same_each_time_and_openssl_verifies_it() {
     assert_eq!(checksums.as_bytes(), read(&outs[1], "checksums.txt"));
     let name = checksums.split_whitespace().nth(1).expect("a name");
     assert!(name.starts_with("docker-credential-atcr_9.9.9_"), "{name}");
-    succeed(Command::new("sha256sum").args(["--check", "checksums.txt"]).current_dir(&outs[0]));
+    succeed(
+        Command::new("sha256sum")
+            .args(["--check", "checksums.txt"])
+            .current_dir(&outs[0]),
+    );
     let public = folder.path().join("public.pem");
     succeed(
         Command::new("openssl")
@@ -299,7 +318,14 @@ fn a_key_that_does_not_sign_and_a_target_that_is_not_released_are_refused() {
     let key = folder.path().join("key.pem");
     succeed(
         Command::new("openssl")
-            .args(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384", "-out"])
+            .args([
+                "genpkey",
+                "-algorithm",
+                "EC",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-384",
+                "-out",
+            ])
             .arg(&key),
     );
     let dist = |arguments: &[&OsStr]| {
@@ -310,14 +336,25 @@ fn a_key_that_does_not_sign_and_a_target_that_is_not_released_are_refused() {
             .arg(folder.path().join("dist")))
     };
     let ran = dist(&["--signing-key".as_ref(), key.as_os_str()]);
-    assert!(!ran.success && ran.text.contains("is no P-256 key in PEM"), "{}", ran.text);
+    assert!(
+        !ran.success && ran.text.contains("is no P-256 key in PEM"),
+        "{}",
+        ran.text
+    );
     let ran = dist(&["--target".as_ref(), "mips-unknown-linux-gnu".as_ref()]);
     assert!(
-        !ran.success && ran.text.contains("there are no releases for mips-unknown-linux-gnu"),
+        !ran.success
+            && ran
+                .text
+                .contains("there are no releases for mips-unknown-linux-gnu"),
         "{}",
         ran.text
     );
     let ran = dist(&["--program".as_ref(), "/bin/true".as_ref()]);
-    assert!(!ran.success && ran.text.contains("does not say which"), "{}", ran.text);
+    assert!(
+        !ran.success && ran.text.contains("does not say which"),
+        "{}",
+        ran.text
+    );
     assert!(!folder.path().join("dist").exists());
 }

@@ -246,7 +246,10 @@ fn a_device_that_the_keyring_refuses_is_ended_at_once() {
     home.write_program("bin/docker-credential-pass", "#!/bin/sh\necho locked; exit 1\n");
     let run = home.run(&["login", &appview.host(), "--no-browser", "--keyring=pass"], "");
     assert_eq!(run.code, 1, "{run}");
-    assert!(run.stderr.contains("docker-credential-pass failed: locked"), "{run}");
+    assert!(
+        run.stderr.contains("docker-credential-pass failed: locked"),
+        "{run}"
+    );
     assert_eq!(
         appview.asked_of("/auth/device/revoke")[0].body,
         r#"{"device_secret":"atcr_device_new_alice"}"#
@@ -271,7 +274,8 @@ fn other_processes_go_on_while_a_keyring_asks_its_owner() {
     let run = home.run(&["store"], &request.to_string());
     assert_eq!(run.code, 0, "{run}");
     assert!(
-        home.read("switched").contains("bob.test is now the active account"),
+        home.read("switched")
+            .contains("bob.test is now the active account"),
         "{}",
         home.read("switched")
     );

@@ -197,7 +197,12 @@ fn undoing_all_after_the_last_entry_was_taken_out_by_hand_forgets_it() {
         }
         let first = home.run(&["configure-docker", "--undo"], "");
         assert_eq!(first.code, 0, "{first}");
-        assert!(first.stderr.contains("no entry of docker-credential-atcr for atcr.io"), "{first}");
+        assert!(
+            first
+                .stderr
+                .contains("no entry of docker-credential-atcr for atcr.io"),
+            "{first}"
+        );
         let second = home.run(&["configure-docker", "--undo"], "");
         assert!(!second.stderr.contains("atcr.io"), "{second}");
     }

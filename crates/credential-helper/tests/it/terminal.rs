@@ -142,7 +142,10 @@ fn login_asks_before_it_opens_a_browser_and_before_it_changes_dockers_configurat
     assert_eq!(code, 0, "{screen:?}");
     assert!(!screen.contains("no browser could be started"), "{screen:?}");
     assert!(screen.contains("Ready: docker push"), "{screen:?}");
-    assert!(!screen.contains("atcr_device_new_alice"), "the secret is shown nowhere");
+    assert!(
+        !screen.contains("atcr_device_new_alice"),
+        "the secret is shown nowhere"
+    );
     assert!(home.read(".docker/config.json").contains(&appview.host()));
 }
 
@@ -151,7 +154,10 @@ fn json_asks_nothing_on_a_terminal_either() {
     let home = three_accounts();
     for arguments in ["switch --json", "logout --json"] {
         let (code, screen) = Terminal::start(&home, arguments).finish();
-        assert!(screen.contains("there are several accounts"), "{arguments}: {screen:?}");
+        assert!(
+            screen.contains("there are several accounts"),
+            "{arguments}: {screen:?}"
+        );
         assert_eq!(code, 1, "{screen:?}");
     }
 }

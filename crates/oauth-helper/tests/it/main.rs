@@ -42,7 +42,12 @@ fn command(pds: &FakePds, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oauth-helper"));
     command
         .arg("--local")
-        .args(["--plc-directory-url", &pds.url(), "--handle-resolver-url", &pds.url()])
+        .args([
+            "--plc-directory-url",
+            &pds.url(),
+            "--handle-resolver-url",
+            &pds.url(),
+        ])
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -58,7 +63,11 @@ impl Waiting {
         let mut said = String::new();
         let page = loop {
             let mut line = String::new();
-            assert_ne!(stderr.read_line(&mut line).await.unwrap(), 0, "no page is shown: {said}");
+            assert_ne!(
+                stderr.read_line(&mut line).await.unwrap(),
+                0,
+                "no page is shown: {said}"
+            );
             said.push_str(&line);
             if line.trim().starts_with("http") {
                 break line.trim().to_owned();
@@ -156,7 +165,16 @@ async fn the_printed_headers_are_good_for_the_request_they_are_for() {
     let url = format!("{}/xrpc/com.atproto.repo.applyWrites", pds.url());
     let waiting = Waiting::begin(
         &pds,
-        &["--handle", &did, "--url", &url, "--method", "post", "--scopes", "atproto repo:app.test.note"],
+        &[
+            "--handle",
+            &did,
+            "--url",
+            &url,
+            "--method",
+            "post",
+            "--scopes",
+            "atproto repo:app.test.note",
+        ],
     )
     .await;
     assert_eq!(
@@ -221,7 +239,11 @@ async fn a_server_cannot_sign_in_an_account_that_lives_elsewhere() {
         .await
         .approved(&pds, &did)
         .await;
-    assert!(ran.stderr.contains("does not say whom it signed in"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("does not say whom it signed in"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(pds.oauth_sessions(), 0);
 }
 
@@ -234,7 +256,11 @@ async fn a_named_account_and_a_server_must_belong_together() {
     assert_eq!(ran.json()["did"], did);
     let ran = Waiting::begin(&pds, &arguments).await.approved(&pds, &bob).await;
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("it signed in another account"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("it signed in another account"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(pds.oauth_sessions(), 1, "alice's");
 }
 
@@ -254,7 +280,14 @@ async fn a_service_token_is_all_that_is_left_of_its_session() {
 #[tokio::test]
 async fn a_session_is_given_back_when_nothing_comes_of_it() {
     let (pds, did) = alice().await;
-    let refused = ["--handle", "alice.test", "--aud", HOLD, "--lxm", "io.atcr.hold.initiateUpload"];
+    let refused = [
+        "--handle",
+        "alice.test",
+        "--aud",
+        HOLD,
+        "--lxm",
+        "io.atcr.hold.initiateUpload",
+    ];
     let elsewhere = ["--handle", "alice.test", "--url", "https://hold.example/xrpc/x"];
     for arguments in [refused.as_slice(), &elsewhere] {
         let ran = Waiting::begin(&pds, arguments).await.approved(&pds, &did).await;
@@ -304,5 +337,9 @@ async fn an_account_or_a_server_has_to_be_named() {
     let ran = run(&pds, &["--handle", "nobody.test"]).await;
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     let ran = run(&pds, &["--handle", "no handle"]).await;
-    assert!(ran.stderr.contains("--handle takes a handle or a DID"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("--handle takes a handle or a DID"),
+        "{}",
+        ran.stderr
+    );
 }

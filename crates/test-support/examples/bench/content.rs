@@ -29,7 +29,10 @@ impl Layer {
         let length = usize::try_from(PIECE.min(self.size - index * PIECE)).unwrap_or(noise.len());
         let mark = (index ^ (self.seed << 40)).to_le_bytes();
         let marked = mark.len().min(length);
-        [Bytes::copy_from_slice(&mark[..marked]), noise.slice(marked..length)]
+        [
+            Bytes::copy_from_slice(&mark[..marked]),
+            noise.slice(marked..length),
+        ]
     }
 
     /// Pseudo-random, so that nothing on the way can compress it.

@@ -33,7 +33,10 @@ pub(crate) async fn filesystem(workspace: &Workspace, folder: &Path, mib: u64, r
         let (first, pushed, second) = (dd(folder, mib)?, push(&client, layer).await?, dd(folder, mib)?);
         // The disk's speed drifts within seconds: the push is held against the dd before and the dd after it.
         let around = f64::midpoint(first, second);
-        println!("  push {pushed:.0} MiB/s between dd {first:.0} and {second:.0} MiB/s: {:.2}", pushed / around);
+        println!(
+            "  push {pushed:.0} MiB/s between dd {first:.0} and {second:.0} MiB/s: {:.2}",
+            pushed / around
+        );
         ratios.push(pushed / around);
         raw.extend([first, second]);
         ours.push(pushed);
@@ -45,7 +48,10 @@ pub(crate) async fn filesystem(workspace: &Workspace, folder: &Path, mib: u64, r
         "filesystem push: {ours:.0} MiB/s; dd conv=fdatasync: {raw:.0} MiB/s; median ratio {:.2}",
         median(&mut ratios)?
     );
-    println!("processor time per GiB pushed: {}", used.per_gib(runs as u64 * mib));
+    println!(
+        "processor time per GiB pushed: {}",
+        used.per_gib(runs as u64 * mib)
+    );
 
     let layer = last.context("no run")?;
     publish(&client, layer).await?;

@@ -118,7 +118,10 @@ async fn a_device_in_a_real_keyring_is_handed_out_replaced_and_revoked() {
     approve_again(&browser, &helper, "alice.test", &arguments).await;
     let second = secret(&helper, &registry);
     assert_ne!(first, second);
-    assert!(!is_taken(&world, "alice.test", &first).await, "the replaced device is revoked");
+    assert!(
+        !is_taken(&world, "alice.test", &first).await,
+        "the replaced device is revoked"
+    );
     assert!(is_taken(&world, "alice.test", &second).await);
     assert_eq!(pass.entries(), 1);
 

@@ -14,16 +14,20 @@ use crate::browser::Browser;
 async fn sign_in(world: &World, browser: &Browser, arguments: &[&str], names_account: bool) -> Value {
     let workspace = Workspace::locate().expect("the workspace");
     let file = world.network.file();
-    let mut child = Command::new(workspace.binary("oauth-helper").expect("built by `cargo xtask test`"))
-        .args(["--local", "--json", "--plc-directory-url", &file.plc.url])
-        .args(["--handle-resolver-url", &file.pds.url])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("it starts");
+    let mut child = Command::new(
+        workspace
+            .binary("oauth-helper")
+            .expect("built by `cargo xtask test`"),
+    )
+    .args(["--local", "--json", "--plc-directory-url", &file.plc.url])
+    .args(["--handle-resolver-url", &file.pds.url])
+    .args(arguments)
+    .stdin(Stdio::null())
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .kill_on_drop(true)
+    .spawn()
+    .expect("it starts");
     let mut lines = BufReader::new(child.stderr.take().expect("its words")).lines();
     let mut said = String::new();
     let page = loop {
