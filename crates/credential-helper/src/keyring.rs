@@ -156,16 +156,15 @@ impl Keyring {
             .stderr(Stdio::inherit())
             .spawn()
             .map_err(start)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            match stdin.write_all(input.as_bytes()) {
-                // Why it ended without reading is in its answer.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-                written => written.map_err(start)?,
-            }
-        }
+        // A program that refuses may end without reading: its answer then says more than the broken pipe.
+        let written = child
+            .stdin
+            .take()
+            .map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
         let output = child.wait_with_output().map_err(start)?;
         let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if output.status.success() {
+            written.map_err(start)?;
             Ok(answer)
         } else {
             Err(KeyringError::Refused {

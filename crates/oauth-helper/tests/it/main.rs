@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
+    clippy::panic,
     reason = "a helper that cannot go on ends its test"
 )]
 
@@ -36,6 +36,10 @@ impl Ran {
     fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stderr))
     }
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
 fn command(pds: &FakePds, arguments: &[&str]) -> Command {
@@ -85,7 +89,7 @@ impl Waiting {
     /// The browser comes back with `query`; the page it gets.
     async fn come_back(&self, query: &HashMap<String, String>) -> (u16, String) {
         let url = reqwest::Url::parse_with_params(&self.redirect, query).unwrap();
-        let answer = reqwest::get(url).await.unwrap();
+        let answer = client().get(url).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
@@ -146,7 +150,7 @@ async fn a_session_is_printed_with_the_headers_of_one_request() {
     // The server takes the printed headers for that request.
     let headers = &printed["request"]["headers"];
     let text = |name: &str| headers[name].as_str().unwrap().to_owned();
-    let answer = reqwest::Client::new()
+    let answer = client()
         .get(format!(
             "{}/xrpc/com.atproto.server.getServiceAuth?aud={HOLD}&lxm=com.atproto.repo.getRecord",
             pds.url()
@@ -196,7 +200,7 @@ async fn the_printed_headers_are_good_for_the_request_they_are_for() {
             "value": { "text": "by hand" },
         }],
     });
-    let answer = reqwest::Client::new()
+    let answer = client()
         .post(&url)
         .header("authorization", header("Authorization"))
         .header("dpop", header("DPoP"))

@@ -9,7 +9,7 @@ use atcr_test_support::tools::require_commands;
 use serde_json::Value;
 
 use crate::sign_in::{Helper, approve, approve_again};
-use crate::{World, run, succeed};
+use crate::{World, client, run, succeed};
 
 /// A store of `pass` with a key of its own, which no passphrase guards. Dropping it ends the agent that keeps the key.
 struct Pass {
@@ -91,7 +91,7 @@ fn give(command: &mut Command, input: &str) -> String {
 /// Whether the registry still takes a device secret.
 async fn is_taken(world: &World, handle: &str, secret: &str) -> bool {
     let url = format!("{}/auth/token?service=127.0.0.1", world.appview());
-    let answer = reqwest::Client::new()
+    let answer = client()
         .get(url)
         .basic_auth(handle, Some(secret))
         .send()

@@ -95,6 +95,11 @@ impl Drop for World {
     }
 }
 
+/// A client that asks the parts themselves, whatever proxy the environment names.
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().expect("a client")
+}
+
 /// What a command printed, and whether it succeeded.
 struct Ran {
     success: bool,

@@ -7,8 +7,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
-use crate::World;
 use crate::browser::Browser;
+use crate::{World, client};
 
 /// Runs the tool with `arguments` while alice signs in and says yes in `browser`; what it printed.
 async fn sign_in(world: &World, browser: &Browser, arguments: &[&str], names_account: bool) -> Value {
@@ -59,7 +59,7 @@ async fn sign_in(world: &World, browser: &Browser, arguments: &[&str], names_acc
 
 /// One request with a printed proof.
 async fn call(url: &str, headers: &Value) -> (u16, Value) {
-    let mut request = reqwest::Client::new().get(url);
+    let mut request = client().get(url);
     for (name, value) in headers.as_object().expect("headers") {
         request = request.header(name, value.as_str().expect("text"));
     }
@@ -91,7 +91,7 @@ async fn a_developer_signs_in_by_account_or_by_server_and_calls_pds_and_hold_by_
     let arguments = ["--handle", "alice.test", "--service-token", &hold.did];
     let printed = sign_in(&world, &third, &arguments, true).await;
     let token = printed["service_token"].as_str().expect("a token");
-    let answer = reqwest::Client::new()
+    let answer = client()
         .post(format!("{}/xrpc/io.atcr.hold.requestCrew", hold.url))
         .bearer_auth(token)
         .json(&serde_json::json!({}))
