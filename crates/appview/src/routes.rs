@@ -30,6 +30,8 @@ pub fn router(state: AppState) -> Router {
         .route("/dist/{file}", get(credential_helper::file))
         .route("/install.sh", get(install::shell))
         .route("/install.ps1", get(install::powershell))
+        .route("/static/install.sh", get(install::shell))
+        .route("/static/install.ps1", get(install::powershell))
         // Browsers.
         .merge(pages(&state))
         .route("/auth/logout", post(oauth::logout::serve))

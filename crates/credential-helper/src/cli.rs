@@ -66,6 +66,20 @@ impl Command {
     const fn is_protocol(&self) -> bool {
         matches!(self, Self::Get | Self::Store | Self::Erase | Self::List)
     }
+
+    /// Whether a script reads the answer, which nobody is asked for then.
+    const fn writes_json(&self) -> bool {
+        match self {
+            Self::Login(arguments) => arguments.json,
+            Self::Logout(arguments) => arguments.json,
+            Self::Status(arguments) => arguments.json,
+            Self::Switch(arguments) => arguments.json,
+            Self::ConfigureDocker(arguments) => arguments.json,
+            Self::Update(arguments) => arguments.json,
+            Self::Version(arguments) => arguments.json,
+            Self::Completions { .. } | Self::Get | Self::Store | Self::Erase | Self::List => false,
+        }
+    }
 }
 
 /// Runs the command in `arguments`, the program's name first, and says how it went.
@@ -79,7 +93,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let environment = Environment::read();
-    let printer = Printer::new(&environment);
+    let printer = match Printer::new(&environment) {
+        printer if command.writes_json() => printer.without_questions(),
+        printer => printer,
+    };
     let is_protocol = command.is_protocol();
     match dispatch(command, environment, printer.clone()) {
         Ok(code) => code,

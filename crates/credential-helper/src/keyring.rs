@@ -6,7 +6,7 @@
 //! it never gets in the way of what Docker itself stores.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -43,7 +43,7 @@ pub enum KeyringError {
         program: String,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It refused.
     #[error("docker-credential-{program} failed: {}", crate::printer::plain(message))]
@@ -156,12 +156,15 @@ impl Keyring {
             .stderr(Stdio::inherit())
             .spawn()
             .map_err(start)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes()).map_err(start)?;
-        }
+        // A program that refuses may end without reading: its answer then says more than the broken pipe.
+        let written = child
+            .stdin
+            .take()
+            .map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
         let output = child.wait_with_output().map_err(start)?;
         let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if output.status.success() {
+            written.map_err(start)?;
             Ok(answer)
         } else {
             Err(KeyringError::Refused {

@@ -37,7 +37,16 @@ impl Printer {
         }
     }
 
-    /// Whether questions may be asked: standard input and standard error are terminals.
+    /// The same for a script: nothing is asked, terminal or not.
+    #[must_use]
+    pub fn without_questions(self) -> Self {
+        Self {
+            interactive: false,
+            ..self
+        }
+    }
+
+    /// Whether questions may be asked: standard input and standard error are terminals, and no script reads the answer.
     #[must_use]
     pub const fn is_interactive(&self) -> bool {
         self.interactive

@@ -7,8 +7,14 @@ use crate::error::HelperError;
 use crate::printer::Printer;
 
 /// Exit code of a program that Ctrl-C ended, as shells count it.
-#[cfg(unix)]
 const INTERRUPTED: i32 = 130;
+
+/// Ends the program as Ctrl-C does. A key press comes as a signal and as an error of the menu, in either order.
+fn end_by_interrupt(printer: &Printer) -> ! {
+    printer.show_cursor();
+    printer.say("");
+    std::process::exit(INTERRUPTED);
+}
 
 /// A menu hides the cursor; Ctrl-C must not leave it so.
 #[cfg(unix)]
@@ -21,9 +27,7 @@ fn show_cursor_on_interrupt(printer: &Printer) {
         let printer = printer.clone();
         std::thread::spawn(move || {
             if signals.forever().next().is_some() {
-                printer.show_cursor();
-                printer.say("");
-                std::process::exit(INTERRUPTED);
+                end_by_interrupt(&printer);
             }
         });
     });
@@ -43,11 +47,11 @@ fn theme(printer: &Printer) -> Box<dyn Theme> {
 
 /// The user went away or the terminal did.
 fn failed(printer: &Printer, dialoguer::Error::IO(error): dialoguer::Error) -> HelperError {
-    printer.show_cursor();
-    match error.kind() {
-        std::io::ErrorKind::Interrupted => HelperError::Declined,
-        _ => HelperError::Prompt(error),
+    if error.kind() == std::io::ErrorKind::Interrupted {
+        end_by_interrupt(printer);
     }
+    printer.show_cursor();
+    HelperError::Prompt(error)
 }
 
 /// Yes or no.

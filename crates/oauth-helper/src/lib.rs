@@ -22,10 +22,13 @@ use atcr_atproto::egress::{EgressClient, EgressPolicy, Limits};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
 use atcr_atproto::pds::{PdsAuth, PdsClient};
 use atcr_atproto::syntax::AtIdentifier;
-use atcr_auth::oauth::{Answer, OAuthClient, OAuthClientParts, OAuthSession, Registration, ScopePlan};
+use atcr_auth::oauth::{
+    Answer, OAuthClient, OAuthClientParts, OAuthSession, PendingSignIn, Registration, ScopePlan,
+};
 use atcr_auth::service_token::UNIVERSAL_METHOD;
 use http::Method;
 use secrecy::ExposeSecret as _;
+use url::Url;
 
 use self::callback::{CALLBACK_PATH, Listener};
 pub use self::options::Options;
@@ -68,16 +71,6 @@ async fn sign_in(options: &Options) -> anyhow::Result<Printed> {
         allow_loopback: options.local,
     })?;
     let identities = resolver(options, &egress, &clock)?;
-    let identifier: AtIdentifier = options
-        .handle
-        .trim_start_matches('@')
-        .parse()
-        .map_err(|_| anyhow!("--handle takes a handle or a DID"))?;
-    let mut sailor = identities.resolve(&identifier).await?.as_ref().clone();
-    if let Some(pds) = &options.pds {
-        sailor.pds = Some(pds.clone());
-    }
-
     let listener = Listener::bind(options.port).await?;
     let scopes = match &options.scopes {
         Some(scopes) => ScopePlan::only(scopes),
@@ -89,11 +82,11 @@ async fn sign_in(options: &Options) -> anyhow::Result<Printed> {
             scopes,
         ),
         egress: egress.clone(),
-        identities,
+        identities: Arc::clone(&identities),
         clock,
         timeout: TIMEOUT,
     });
-    let (url, pending) = client.begin(&sailor, identifier.as_str()).await?;
+    let (url, pending) = begin(options, &client, identities.as_ref()).await?;
     say(&format!(
         "Open this page and sign in; this program waits:\n\n  {url}\n"
     ));
@@ -105,7 +98,44 @@ async fn sign_in(options: &Options) -> anyhow::Result<Printed> {
         error_description: callback.error_description.as_deref(),
     };
     let session = client.finish(&pending, answer).await?;
+    let printed = use_session(options, &client, egress, &session).await;
+    // A session that is not printed is nobody's: it is given back.
+    if printed.is_err() || options.service_token.is_some() {
+        client.revoke(&session).await;
+    }
+    printed
+}
 
+/// Announces the sign-in: of the account that is named, else of whoever has one at the PDS that is.
+async fn begin(
+    options: &Options,
+    client: &OAuthClient,
+    identities: &dyn IdentityResolver,
+) -> anyhow::Result<(Url, PendingSignIn)> {
+    match (&options.handle, &options.pds) {
+        (None, None) => bail!("name an account (--handle) or a server (--pds)"),
+        (None, Some(pds)) => Ok(client.begin_at(pds).await?),
+        (Some(handle), pds) => {
+            let identifier: AtIdentifier = handle
+                .trim_start_matches('@')
+                .parse()
+                .map_err(|_| anyhow!("--handle takes a handle or a DID"))?;
+            let mut sailor = identities.resolve(&identifier).await?.as_ref().clone();
+            if let Some(pds) = pds {
+                sailor.pds = Some(pds.clone());
+            }
+            Ok(client.begin(&sailor, identifier.as_str()).await?)
+        }
+    }
+}
+
+/// What was asked for, with a session that stands.
+async fn use_session(
+    options: &Options,
+    client: &OAuthClient,
+    egress: EgressClient,
+    session: &OAuthSession,
+) -> anyhow::Result<Printed> {
     if let Some(aud) = &options.service_token {
         let lxm = options.lxm.as_deref().unwrap_or(UNIVERSAL_METHOD);
         let prover = client.prover(&session.dpop_key);
@@ -117,11 +147,10 @@ async fn sign_in(options: &Options) -> anyhow::Result<Printed> {
             .get_service_auth(auth, aud, Some(lxm), None)
             .await
             .context("no service token")?;
-        client.revoke(&session).await;
-        return Ok(Printed::service_token(&session, aud, lxm, &token));
+        return Ok(Printed::service_token(session, aud, lxm, &token));
     }
-    let request = prepare(options, &client, &egress, &session).await?;
-    Ok(Printed::session(&session, request))
+    let request = prepare(options, client, &egress, session).await?;
+    Ok(Printed::session(session, request))
 }
 
 /// Headers for one request, with the nonce that its server asks for.

@@ -11,11 +11,11 @@ use url::Url;
 #[command(name = "oauth-helper", version)]
 pub struct Options {
     /// Who signs in: a handle or a DID
-    #[arg(long)]
-    pub handle: String,
+    #[arg(long, required_unless_present = "pds")]
+    pub handle: Option<String>,
 
-    /// The PDS, in place of the one that the account's document names
-    #[arg(long)]
+    /// The PDS to sign in at, for whoever has an account there; its document must name a PDS of the same authorization server
+    #[arg(long, value_name = "URL")]
     pub pds: Option<Url>,
 
     /// Scopes to ask for, separated by spaces [default: those of the registry]

@@ -12,7 +12,7 @@ use crate::progress::{Step, say};
 /// How many of the compiler's errors are shown.
 const ERRORS_SHOWN: usize = 4;
 
-const BUILD: [&str; 10] = [
+const BUILD: [&str; 12] = [
     "build",
     "--release",
     "--locked",
@@ -23,6 +23,8 @@ const BUILD: [&str; 10] = [
     "atcr-appview",
     "-p",
     "atcr-credential-helper",
+    "-p",
+    "atcr-oauth-helper",
 ];
 
 #[derive(Clone, Debug, Default, Args)]
@@ -32,7 +34,7 @@ pub(crate) struct BuildArguments {
     no_build: bool,
 }
 
-/// Builds the servers and the credential helper in the release profile and installs the local network's packages.
+/// Builds the servers and both helpers in the release profile and installs the local network's packages.
 pub(crate) async fn prepare(
     workspace: &Workspace,
     arguments: &BuildArguments,

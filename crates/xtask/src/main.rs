@@ -8,6 +8,7 @@
 mod build;
 mod conformance;
 mod demo;
+mod dist;
 mod image;
 mod interrupt;
 mod network;
@@ -44,6 +45,8 @@ enum Command {
     Test(test::TestArguments),
     /// Run the OCI distribution conformance suite against a fresh registry
     Conformance(conformance::ConformanceArguments),
+    /// Make a release of the credential helper: archives, checksums, signatures
+    Dist(dist::DistArguments),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(arguments) => demo::demo(arguments, &interrupt).await,
         Command::Test(arguments) => test::test(arguments, &interrupt).await,
         Command::Conformance(arguments) => conformance::conformance(arguments, &interrupt).await,
+        Command::Dist(arguments) => interrupt.or(interrupt::blocking(move || dist::dist(&arguments))).await,
     };
     if outcome.as_ref().is_err_and(|error| error.is::<Interrupted>()) {
         interrupt.clean_up().await;

@@ -39,14 +39,26 @@ function Install-DockerCredentialAtcr {
     New-Item -ItemType Directory -Path $work | Out-Null
     try {
         Write-Host "Downloading docker-credential-atcr $($release.version) for windows/$arch"
-        $file = Join-Path $work 'archive.zip'
+        $isTar = ([Uri]$url).AbsolutePath.EndsWith('.tar.gz')
+        $file = Join-Path $work $(if ($isTar) { 'archive.tar.gz' } else { 'archive.zip' })
         Invoke-WebRequest -UseBasicParsing -Uri $url -OutFile $file
         $actual = (Get-FileHash -Algorithm SHA256 -Path $file).Hash.ToLowerInvariant()
         if ($actual -ne $expected) {
             throw 'the archive does not have the announced SHA-256; nothing was installed'
         }
         $unpacked = Join-Path $work 'unpacked'
-        Expand-Archive -Path $file -DestinationPath $unpacked
+        if ($isTar) {
+            # Part of Windows since version 1803 of Windows 10.
+            if (-not (Get-Command tar.exe -ErrorAction SilentlyContinue)) {
+                throw 'the archive is a .tar.gz, and this Windows has no tar to unpack it'
+            }
+            New-Item -ItemType Directory -Path $unpacked | Out-Null
+            & tar.exe -xzf $file -C $unpacked
+            if ($LASTEXITCODE -ne 0) { throw 'the archive cannot be unpacked' }
+        }
+        else {
+            Expand-Archive -Path $file -DestinationPath $unpacked
+        }
         $found = Get-ChildItem -Path $unpacked -Recurse -File -Filter $program | Select-Object -First 1
         if (-not $found) { throw "the archive does not hold $program" }
         & $found.FullName version | Out-Null
@@ -58,19 +70,51 @@ function Install-DockerCredentialAtcr {
         if (-not $folder) {
             $folder = if ($isAdministrator) { Join-Path $env:ProgramFiles 'ATCR' } else { Join-Path $env:LOCALAPPDATA 'Programs\ATCR' }
         }
-        New-Item -ItemType Directory -Force -Path $folder | Out-Null
+        $folder = (New-Item -ItemType Directory -Force -Path $folder).FullName
         $target = Join-Path $folder $program
         # A running program can be renamed but not replaced.
-        if (Test-Path $target) {
-            Remove-Item -Force -ErrorAction SilentlyContinue "$target.old"
-            Move-Item -Force -Path $target -Destination "$target.old"
+        $old = "$target.old"
+        $isReplaced = Test-Path -LiteralPath $target
+        if ($isReplaced) {
+            Remove-Item -Force -ErrorAction SilentlyContinue -LiteralPath $old
+            Move-Item -Force -LiteralPath $target -Destination $old
         }
-        Copy-Item -Path $found.FullName -Destination $target
+        try {
+            Copy-Item -LiteralPath $found.FullName -Destination $target
+        }
+        catch {
+            # What was there before comes back; the error that counts is this one.
+            if ($isReplaced) {
+                Remove-Item -Force -ErrorAction SilentlyContinue -LiteralPath $target
+                Move-Item -Force -ErrorAction SilentlyContinue -LiteralPath $old -Destination $target
+            }
+            throw
+        }
 
-        $scope = if ($isAdministrator) { 'Machine' } else { 'User' }
-        $path = [Environment]::GetEnvironmentVariable('Path', $scope)
-        if (($path -split ';') -notcontains $folder) {
-            [Environment]::SetEnvironmentVariable('Path', (@($path, $folder) | Where-Object { $_ }) -join ';', $scope)
+        # Read and written in the registry itself: the functions for variables would expand every %NAME% in it for good.
+        $key = if ($isAdministrator) {
+            [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey('SYSTEM\CurrentControlSet\Control\Session Manager\Environment', $true)
+        }
+        else {
+            [Microsoft.Win32.Registry]::CurrentUser.CreateSubKey('Environment')
+        }
+        try {
+            $path = ''
+            $kind = [Microsoft.Win32.RegistryValueKind]::ExpandString
+            if ($key.GetValueNames() -contains 'Path') {
+                $path = [string]$key.GetValue('Path', '', [Microsoft.Win32.RegistryValueOptions]::DoNotExpandEnvironmentNames)
+                $kind = $key.GetValueKind('Path')
+            }
+            $known = @($path -split ';') + @([Environment]::ExpandEnvironmentVariables($path) -split ';')
+            if ($known -notcontains $folder) {
+                $longer = (@($path.TrimEnd(';'), $folder) | Where-Object { $_ }) -join ';'
+                $key.SetValue('Path', $longer, $kind)
+                # Removing a variable that is not there changes nothing, and tells programs to read the environment anew.
+                [Environment]::SetEnvironmentVariable('ATCR_INSTALLED', $null, 'User')
+            }
+        }
+        finally {
+            $key.Dispose()
         }
         if (($env:Path -split ';') -notcontains $folder) { $env:Path = "$env:Path;$folder" }
 

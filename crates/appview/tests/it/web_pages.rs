@@ -132,7 +132,12 @@ async fn what_is_not_there_is_a_page_for_people_and_json_for_programs() {
 #[tokio::test]
 async fn the_install_scripts_name_this_registry() {
     let appview = TestAppView::start().await;
-    for name in ["install.sh", "install.ps1"] {
+    for name in [
+        "install.sh",
+        "install.ps1",
+        "static/install.sh",
+        "static/install.ps1",
+    ] {
         let answer = Answer::of(appview.get(&format!("/{name}"))).await;
         answer.assert_status(200);
         assert!(answer.text().contains(&appview.url), "{name}");

@@ -1,4 +1,6 @@
-//! The dance: begin, finish, refresh, revoke.
+//! The dance: finish, refresh, revoke; how it begins is in `begin`.
+
+mod begin;
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,14 +9,11 @@ use std::time::Duration;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::dpop::{DpopKey, DpopNonces, DpopProver};
 use atcr_atproto::egress::EgressClient;
-use atcr_atproto::identity::{IdentityResolver, ResolvedIdentity};
+use atcr_atproto::identity::IdentityResolver;
 use atcr_atproto::syntax::Did;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::discovery::{AuthorizationServer, AuthorizationServers, host};
@@ -70,11 +69,6 @@ pub struct Answer<'a> {
 }
 
 #[derive(Deserialize)]
-struct ParAnswer {
-    request_uri: String,
-}
-
-#[derive(Deserialize)]
 struct TokenAnswer {
     access_token: SecretString,
     token_type: String,
@@ -82,6 +76,13 @@ struct TokenAnswer {
     expires_in: Option<i64>,
     scope: Option<String>,
     sub: Option<String>,
+}
+
+impl TokenAnswer {
+    /// Whom the tokens are for, if the server says so in a form that can be read.
+    fn account(&self) -> Option<Did> {
+        self.sub.as_deref()?.parse().ok()
+    }
 }
 
 impl OAuthClient {
@@ -122,83 +123,6 @@ impl OAuthClient {
             .timeout
             .saturating_mul(2)
             .saturating_add(LOOK_UPS_OF_A_REFRESH)
-    }
-
-    /// Announces a sign-in of `sailor` at his authorization server.
-    ///
-    /// # Returns
-    /// Where to send the browser, and what is needed when it comes back.
-    ///
-    /// # Errors
-    /// `Unavailable`, `Unsuitable`, `Refused`, `ClockSkew`.
-    pub async fn begin(
-        &self,
-        sailor: &ResolvedIdentity,
-        login_hint: &str,
-    ) -> Result<(Url, PendingSignIn), OAuthError> {
-        let pds = sailor.pds.as_ref().ok_or_else(|| OAuthError::Unsuitable {
-            host: sailor.did.to_string(),
-            reason: "the account names no PDS".to_owned(),
-        })?;
-        let server = self.servers.of_pds(pds).await?;
-        let registration = &self.parts.registration;
-        let method = registration.metadata().token_endpoint_auth_method;
-        if !server.client_authentication.iter().any(|known| known == method) {
-            return Err(OAuthError::Unsuitable {
-                host: host(&server.par_endpoint),
-                reason: format!("it does not support client authentication by {method}"),
-            });
-        }
-        let key = Arc::new(DpopKey::generate().map_err(|_| OAuthError::Internal("no DPoP key"))?);
-        let prover = self.prover(&key);
-        let code_verifier = random_text();
-        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(code_verifier.expose_secret()));
-        let state = random_text();
-        let steps = registration.scopes().steps();
-        let in_vain = self.steps_in_vain.get(&server.issuer).unwrap_or(0);
-        let first = in_vain.min(steps.len().saturating_sub(1));
-        for (index, scope) in steps.iter().enumerate().skip(first) {
-            let form = [
-                ("response_type", "code"),
-                ("response_mode", "query"),
-                ("redirect_uri", registration.redirect_uri()),
-                ("scope", scope.as_str()),
-                ("state", state.expose_secret()),
-                ("code_challenge", challenge.as_str()),
-                ("code_challenge_method", "S256"),
-                ("login_hint", login_hint),
-            ];
-            let endpoint = &server.par_endpoint;
-            match self
-                .at(&server, &prover)
-                .post_for::<ParAnswer>(endpoint, &form)
-                .await
-            {
-                Ok(answer) => {
-                    let mut url = server.authorization_endpoint.clone();
-                    url.query_pairs_mut()
-                        .append_pair("client_id", &registration.metadata().client_id)
-                        .append_pair("request_uri", &answer.request_uri);
-                    let pending = PendingSignIn {
-                        state,
-                        did: sailor.did.clone(),
-                        pds: pds.clone(),
-                        issuer: server.issuer.clone(),
-                        requested_scope: scope.clone(),
-                        code_verifier,
-                        dpop_key: key,
-                    };
-                    return Ok((url, pending));
-                }
-                Err(OAuthError::Refused { error, .. })
-                    if error == "invalid_scope" && index + 1 < steps.len() =>
-                {
-                    self.steps_in_vain.insert(server.issuer.clone(), index + 1);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(OAuthError::Internal("nothing is asked for"))
     }
 
     /// Checks `answer` to `pending` and trades its code for a session.
@@ -244,10 +168,15 @@ impl OAuthClient {
             .at(&server, &prover)
             .post_for(&server.token_endpoint, &form)
             .await?;
-        let (session, problem) = self.session(
+        let Some(did) = pending.did.clone().or_else(|| token.account()) else {
+            let given = token.refresh_token.as_ref().unwrap_or(&token.access_token);
+            self.give_back(&server, &prover, given).await;
+            return Err(untrusted("it does not say whom it signed in"));
+        };
+        let (mut session, problem) = self.session(
             token,
             OAuthSession {
-                did: pending.did.clone(),
+                did,
                 pds: pending.pds.clone(),
                 issuer: pending.issuer.clone(),
                 client_id: self.parts.registration.metadata().client_id.clone(),
@@ -262,7 +191,13 @@ impl OAuthClient {
             true,
         );
         let problem = match problem {
-            None => self.confirm_home(&session).await.err(),
+            None => match self.confirm_home(&session).await {
+                Ok(home) => {
+                    session.pds = home;
+                    None
+                }
+                Err(problem) => Some(problem),
+            },
             problem => problem,
         };
         match problem {
@@ -367,15 +302,30 @@ impl OAuthClient {
         if server.issuer != session.issuer {
             return Ok(());
         }
-        let Some(endpoint) = &server.revocation_endpoint else {
-            return Ok(());
-        };
         let prover = self.prover(&session.dpop_key);
         let token = session.refresh_token.as_ref().unwrap_or(&session.access_token);
-        self.at(&server, &prover)
-            .post(endpoint, &[("token", token.expose_secret())])
-            .await?;
+        self.revoke_token(&server, &prover, token).await
+    }
+
+    async fn revoke_token(
+        &self,
+        server: &AuthorizationServer,
+        prover: &DpopProver,
+        token: &SecretString,
+    ) -> Result<(), OAuthError> {
+        if let Some(endpoint) = &server.revocation_endpoint {
+            self.at(server, prover)
+                .post(endpoint, &[("token", token.expose_secret())])
+                .await?;
+        }
         Ok(())
+    }
+
+    /// Gives a token back that no session came of, as far as the server lets one.
+    async fn give_back(&self, server: &AuthorizationServer, prover: &DpopProver, token: &SecretString) {
+        if let Err(error) = self.revoke_token(server, prover, token).await {
+            tracing::info!(issuer = %server.issuer, %error, "a token could not be given back");
+        }
     }
 
     fn at<'a>(&'a self, server: &'a AuthorizationServer, prover: &'a DpopProver) -> Server<'a> {
@@ -413,8 +363,8 @@ impl OAuthClient {
         document.ok()?.service("atproto_pds")
     }
 
-    /// Checks that the account of a new session lives where the server that signed it in is in charge.
-    async fn confirm_home(&self, session: &OAuthSession) -> Result<(), OAuthError> {
+    /// Where the account of a new session lives: the server that signed it in must be in charge there.
+    async fn confirm_home(&self, session: &OAuthSession) -> Result<Url, OAuthError> {
         let Some(pds) = self.home(&session.did, true).await else {
             return Err(OAuthError::Unavailable {
                 host: session.did.to_string(),
@@ -422,7 +372,8 @@ impl OAuthClient {
                 retry_after: None,
             });
         };
-        self.in_charge(&pds, &session.issuer).await.map(drop)
+        self.in_charge(&pds, &session.issuer).await?;
+        Ok(pds)
     }
 
     /// The session that `answer` makes of `before`; with it, why it must not be used.
@@ -434,10 +385,9 @@ impl OAuthClient {
     ) -> (OAuthSession, Option<OAuthError>) {
         let server_host = issuer_host(&before.issuer);
         let now = self.parts.clock.now();
-        let sub: Option<Did> = answer.sub.as_deref().and_then(|sub| sub.parse().ok());
-        let is_other = match (&answer.sub, &sub) {
+        let is_other = match (&answer.sub, answer.account()) {
             (None, _) => is_new,
-            (Some(_), Some(sub)) => *sub != before.did,
+            (Some(_), Some(sub)) => sub != before.did,
             (Some(_), None) => true,
         };
         let granted_scope = answer.scope.unwrap_or_else(|| {
@@ -499,11 +449,6 @@ impl fmt::Debug for OAuthClient {
             .field("client_id", &self.parts.registration.metadata().client_id)
             .finish_non_exhaustive()
     }
-}
-
-/// 256 random bits as text.
-fn random_text() -> SecretString {
-    SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
 }
 
 fn expiry(now: DateTime<Utc>, seconds: i64) -> Option<DateTime<Utc>> {

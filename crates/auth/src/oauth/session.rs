@@ -44,9 +44,9 @@ pub struct OAuthSession {
 pub struct PendingSignIn {
     /// Names the sign-in in the redirect; a secret until then.
     pub state: SecretString,
-    /// Who is to sign in.
-    pub did: Did,
-    /// Its PDS.
+    /// Who is to sign in; whoever the server signs in if nobody was named.
+    pub did: Option<Did>,
+    /// The PDS at which the sign-in began.
     pub pds: Url,
     /// The server that must answer.
     pub issuer: String,
@@ -77,7 +77,7 @@ struct StoredSession {
 #[derive(Serialize, Deserialize)]
 struct StoredSignIn {
     state: String,
-    did: Did,
+    did: Option<Did>,
     pds: Url,
     issuer: String,
     requested_scope: String,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::json;
 
 use super::{Context, parse_registry};
 use crate::DEFAULT_REGISTRY;
@@ -31,6 +32,9 @@ pub struct ConfigureDockerArguments {
     /// Another file of the same form, such as Podman's auth.json
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
+    /// Write JSON; do not ask
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Changes Docker's configuration, showing the change first and asking where there is somebody to ask.
@@ -52,23 +56,53 @@ pub fn configure_docker(
     } else {
         docker.plan(&hosts)?
     };
-    if plan.is_empty() {
-        printer.done(format_args!("{} needs no change", docker.path().display()));
-        return Ok(ExitCode::SUCCESS);
+    for host in &plan.not_ours {
+        printer.warning(format_args!(
+            "{} has no entry of docker-credential-atcr for {host} any more; nothing to undo there",
+            docker.path().display()
+        ));
     }
-    show(context, &docker, &plan);
-    if arguments.dry_run {
-        return Ok(ExitCode::SUCCESS);
+    if !plan.is_empty() {
+        show(context, &docker, &plan);
+    }
+    if !arguments.dry_run {
+        write(context, arguments, &docker, &plan)?;
+    } else if plan.is_empty() {
+        printer.done(format_args!("{} needs no change", docker.path().display()));
+    }
+    if arguments.json {
+        printer.json(&json!({
+            "file": docker.path(),
+            "changes": !plan.is_empty(),
+            "written": !plan.is_empty() && !arguments.dry_run,
+            "not_ours": plan.not_ours,
+        }));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks where there is somebody to ask, and writes.
+fn write(
+    context: &Context,
+    arguments: &ConfigureDockerArguments,
+    docker: &DockerConfig,
+    plan: &Plan,
+) -> Result<(), HelperError> {
+    let printer = &context.printer;
+    if plan.is_empty() {
+        docker.apply(plan)?;
+        printer.done(format_args!("{} needs no change", docker.path().display()));
+        return Ok(());
     }
     if !arguments.yes && printer.is_interactive() && !prompt::confirm(printer, "Write this?", true)? {
         return Err(HelperError::Declined);
     }
-    docker.apply(&plan)?;
+    docker.apply(plan)?;
     printer.done(format_args!("{} is written", docker.path().display()));
     if !arguments.undo {
         check_path(context);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Shows and writes, without asking.

@@ -1,4 +1,5 @@
-//! `get`: the credentials for a registry, on standard output, at once. No network, no prompt, no browser.
+//! `get`: the credentials for a registry, on standard output, at once. No network, no prompt, no browser; only a keyring's own
+//! program may ask its owner.
 
 use std::process::ExitCode;
 

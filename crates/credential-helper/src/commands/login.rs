@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use super::{Context, configure_docker, forget, get, parse_registry, reveal};
 use crate::DEFAULT_REGISTRY;
-use crate::accounts::{Account, SecretKind, StoredSecret};
+use crate::accounts::{Account, RegistryAccounts, SecretKind, StoredSecret};
 use crate::appview::{AppView, DeviceCode, DeviceLogin, page_origin};
 use crate::clock::{self, SystemClock};
 use crate::device_flow;
 use crate::docker_config::DockerConfig;
 use crate::error::HelperError;
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, KeyringError};
 use crate::printer::plain;
 use crate::prompt;
 use crate::registry_url::{RegistryUrl, ServerAddress};
@@ -46,7 +46,7 @@ pub struct LoginArguments {
     no_configure_docker: bool,
     /// Write JSON: one line with address and code, one with the account
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// Signs in to a registry and makes that the active account there.
@@ -74,7 +74,16 @@ pub fn login(context: &Context, arguments: &LoginArguments) -> Result<ExitCode, 
     let waiting = waiting(context, &code);
     let outcome = device_flow::await_approval(&appview, &code, &SystemClock);
     waiting.finish_and_clear();
-    let account = keep(context, &registry, keyring.as_ref(), outcome?)?;
+    let signed_in = outcome?;
+    let kept = keep(context, &registry, keyring.as_ref(), &signed_in);
+    let account = match kept {
+        Ok(account) => account,
+        Err(error) => {
+            // Best effort: what counts is why it could not be kept.
+            let _ = appview.revoke_device(&signed_in.secret);
+            return Err(error);
+        }
+    };
     let docker = DockerConfig::locate(&context.environment, context.store.folder())?;
     if arguments.json {
         printer.json(&json!({
@@ -102,7 +111,7 @@ pub fn login(context: &Context, arguments: &LoginArguments) -> Result<ExitCode, 
     }
     if arguments.configure_docker {
         configure_docker::configure(context, &docker, &[host])?;
-    } else if printer.is_interactive() && !arguments.json {
+    } else if printer.is_interactive() {
         configure_docker::offer(context, &docker, &host)?;
     } else {
         printer.hint(format_args!(
@@ -119,7 +128,7 @@ fn choose_registry(context: &Context, arguments: &LoginArguments) -> Result<Regi
         .or(context.environment.registry.as_ref());
     match named {
         Some(named) => parse_registry(named),
-        None if context.printer.is_interactive() && !arguments.json => {
+        None if context.printer.is_interactive() => {
             parse_registry(prompt::input(&context.printer, "Registry", DEFAULT_REGISTRY)?.trim())
         }
         None => parse_registry(DEFAULT_REGISTRY),
@@ -196,7 +205,7 @@ fn announce(
             "{host} sends you to another site to sign in; go on only if you know that site"
         ));
     }
-    let wants_browser = !arguments.no_browser && !arguments.json && printer.is_interactive();
+    let wants_browser = !arguments.no_browser && printer.is_interactive();
     if wants_browser && own_site {
         let page = code
             .verification_uri_complete
@@ -248,11 +257,13 @@ fn keep(
     context: &Context,
     registry: &RegistryUrl,
     keyring: Option<&Keyring>,
-    login: DeviceLogin,
+    login: &DeviceLogin,
 ) -> Result<Account, HelperError> {
     let name = login.handle.clone().unwrap_or_else(|| login.did.clone());
     let mut account = Account::new(&name, Some(login.did.clone()), login.secret.clone());
     account.added_at = Some(clock::timestamp());
+    // Read before anything is written: the new secret may take the place of the only copy in the keyring.
+    let ending = device_to_end(context, registry, login, &name)?;
     if let Some(keyring) = keyring {
         keyring.put(registry, &account.key(), &login.secret)?;
         account.secret = StoredSecret::Keyring {
@@ -262,46 +273,68 @@ fn keep(
     }
     let (previous, _) = context.store.update(|accounts| {
         let accounts = accounts.registry_mut(registry);
-        // By DID first: the handle may be a new one of the same person.
-        let previous = accounts
-            .find(&login.did)
-            .or_else(|| accounts.find(&name))
-            .map(Account::key);
+        let previous = known(accounts, login, &name).map(Account::key);
         let previous = previous.and_then(|key| accounts.remove(&key));
         accounts.insert_active(account.clone());
         Ok::<_, HelperError>(previous)
     })?;
-    if let Some(previous) = previous.filter(|previous| previous.secret.kind() == SecretKind::Device) {
-        end_previous(context, registry, &previous, &account, &login);
+    if let Some(previous) = previous
+        && !is_same_entry(&previous, &account)
+    {
+        forget(registry, &previous, context);
+    }
+    if let Some(secret) = ending {
+        end_device(context, registry, login, secret);
     }
     Ok(account)
 }
 
-/// Revokes the device that was replaced. Best effort: the new sign-in stands either way.
-fn end_previous(
+/// The account here that a sign-in is about. By DID first: the handle may be a new one of the same person.
+fn known<'a>(accounts: &'a RegistryAccounts, login: &DeviceLogin, name: &str) -> Option<&'a Account> {
+    accounts.find(&login.did).or_else(|| accounts.find(name))
+}
+
+/// The secret of the device that a sign-in replaces, or why it cannot be had; `None` where there is none.
+fn device_to_end(
     context: &Context,
     registry: &RegistryUrl,
-    previous: &Account,
-    account: &Account,
     login: &DeviceLogin,
+    name: &str,
+) -> Result<Option<Result<SecretString, KeyringError>>, HelperError> {
+    let accounts = context.store.load()?;
+    Ok(accounts
+        .get(registry)
+        .and_then(|accounts| known(accounts, login, name))
+        .filter(|account| account.secret.kind() == SecretKind::Device)
+        .map(|account| reveal(registry, account, &context.environment)))
+}
+
+/// Whether the secret of both lies in the same place of the same keyring.
+fn is_same_entry(one: &Account, other: &Account) -> bool {
+    matches!(
+        (&one.secret, &other.secret),
+        (StoredSecret::Keyring { program: one_program, .. }, StoredSecret::Keyring { program: other_program, .. })
+            if one_program == other_program && one.key() == other.key()
+    )
+}
+
+/// Revokes the device that was replaced. Best effort: the new sign-in stands either way.
+fn end_device(
+    context: &Context,
+    registry: &RegistryUrl,
+    login: &DeviceLogin,
+    secret: Result<SecretString, KeyringError>,
 ) {
-    let Ok(secret) = reveal(registry, previous, &context.environment) else {
-        return;
+    let revoked = match secret {
+        Ok(secret) if secret.expose_secret() == login.secret.expose_secret() => return,
+        Ok(secret) => AppView::new(registry)
+            .revoke_device(&secret)
+            .map_err(HelperError::from),
+        Err(error) => Err(error.into()),
     };
-    if secret.expose_secret() == login.secret.expose_secret() {
-        return;
-    }
-    let same_entry = matches!(
-        (&previous.secret, &account.secret),
-        (StoredSecret::Keyring { program: old, .. }, StoredSecret::Keyring { program: new, .. })
-            if old == new && previous.key() == account.key()
-    );
-    if !same_entry {
-        forget(registry, previous, context);
-    }
-    if AppView::new(registry).revoke_device(&secret).is_err() {
-        context.printer.warning(
-            "the device that this sign-in replaces could not be revoked; do it in the registry's settings",
-        );
+    if let Err(error) = revoked {
+        context.printer.warning(format_args!(
+            "the device that this sign-in replaces could not be revoked ({error}); do it in the registry's settings"
+        ));
     }
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::json;
 
 use super::{Context, account_of, forget, registry_with_accounts, reveal};
 use crate::accounts::{Account, SecretKind};
@@ -23,6 +24,9 @@ pub struct LogoutArguments {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    /// Write JSON, one line for each account; do not ask
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Revokes the device at the registry and forgets the account. When the registry cannot be reached the account is
@@ -63,16 +67,32 @@ pub fn logout(context: &Context, arguments: &LogoutArguments) -> Result<ExitCode
         })?;
         forget(&url, &account, context);
         printer.done(format_args!("Signed out {} of {host}", account.handle));
-        if account.secret.kind() == SecretKind::AppPassword {
-            printer
-                .hint("the app password itself still works; delete it at your PDS if nothing else uses it");
-        } else if let Err(error) = secret.map_err(HelperError::from).and_then(|secret| {
-            AppView::new(&url)
-                .revoke_device(&secret)
-                .map_err(HelperError::from)
-        }) {
-            printer.warning(format_args!("the registry was not told: {error}"));
-            printer.hint(format_args!("revoke this device in the settings of {host}"));
+        let kind = account.secret.kind();
+        let revoked = match kind {
+            SecretKind::AppPassword => None,
+            SecretKind::Device => Some(secret.map_err(HelperError::from).and_then(|secret| {
+                AppView::new(&url)
+                    .revoke_device(&secret)
+                    .map_err(HelperError::from)
+            })),
+        };
+        if arguments.json {
+            printer.json(&json!({
+                "registry": url.to_string(),
+                "handle": account.handle,
+                "did": account.did,
+                "kind": kind,
+                "revoked": matches!(revoked, Some(Ok(()))),
+            }));
+        }
+        match revoked {
+            None => printer
+                .hint("the app password itself still works; delete it at your PDS if nothing else uses it"),
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                printer.warning(format_args!("the registry was not told: {error}"));
+                printer.hint(format_args!("revoke this device in the settings of {host}"));
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -23,7 +23,7 @@ pub struct StatusArguments {
     offline: bool,
     /// Write JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 #[derive(Serialize)]

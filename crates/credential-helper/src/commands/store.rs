@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use secrecy::ExposeSecret as _;
 
-use super::{Context, forget, protocol_input};
-use crate::accounts::{Account, SecretKind};
+use super::{Context, forget, protocol_input, reveal};
+use crate::accounts::{Account, SecretKind, StoredSecret};
 use crate::clock;
 use crate::error::HelperError;
 use crate::printer::plain;
-use crate::protocol;
+use crate::protocol::{self, Credentials};
 
 /// Keeps what `docker login` checked, and makes it the active account, so that the next push uses it.
 ///
@@ -22,6 +22,7 @@ use crate::protocol;
 pub fn store(context: &Context) -> Result<ExitCode, HelperError> {
     let credentials = protocol::read_credentials(protocol_input("store")?)?;
     let kind = SecretKind::of(credentials.secret.expose_secret());
+    let holder = keyring_with(context, &credentials)?;
     let (replaced, _) = context.store.update(|accounts| {
         let known = accounts.find(&credentials.server).map(|(url, _)| url.clone());
         let url = known.unwrap_or_else(|| credentials.server.url().clone());
@@ -31,13 +32,19 @@ pub fn store(context: &Context) -> Result<ExitCode, HelperError> {
         if kind == SecretKind::Device
             && let Some(known) = known
             && known.secret.kind() == SecretKind::Device
-            && super::reveal(&url, known, &context.environment)
-                .is_ok_and(|secret| secret.expose_secret() == credentials.secret.expose_secret())
         {
-            known.set_aside = false;
-            let key = known.key();
-            registry.active = Some(key);
-            return Ok::<_, HelperError>(None);
+            let is_same = match &known.secret {
+                StoredSecret::Inline { secret, .. } => {
+                    secret.expose_secret() == credentials.secret.expose_secret()
+                }
+                StoredSecret::Keyring { program, .. } => holder.as_ref() == Some(program),
+            };
+            if is_same {
+                known.set_aside = false;
+                let key = known.key();
+                registry.active = Some(key);
+                return Ok::<_, HelperError>(None);
+            }
         }
         let mut account = Account::new(&credentials.username, None, credentials.secret.clone());
         account.added_at = Some(clock::timestamp());
@@ -60,4 +67,22 @@ pub fn store(context: &Context) -> Result<ExitCode, HelperError> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The program of the keyring that has these very credentials already. Asked before the accounts are locked: a keyring may ask
+/// a person.
+fn keyring_with(context: &Context, credentials: &Credentials) -> Result<Option<String>, HelperError> {
+    let accounts = context.store.load()?;
+    let Some((url, registry)) = accounts.find(&credentials.server) else {
+        return Ok(None);
+    };
+    let Some(account) = registry.find(&credentials.username) else {
+        return Ok(None);
+    };
+    let StoredSecret::Keyring { program, .. } = &account.secret else {
+        return Ok(None);
+    };
+    let is_same = reveal(url, account, &context.environment)
+        .is_ok_and(|secret| secret.expose_secret() == credentials.secret.expose_secret());
+    Ok(is_same.then(|| program.clone()))
 }

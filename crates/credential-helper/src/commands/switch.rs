@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::json;
 
 use super::{Context, account_of, registry_with_accounts};
 use crate::accounts::{Account, Accounts, RegistryAccounts};
@@ -18,6 +19,9 @@ pub struct SwitchArguments {
     /// The account: handle or DID. With two accounts the other one, with more a menu
     #[arg(value_name = "ACCOUNT")]
     second: Option<String>,
+    /// Write JSON; do not ask
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Makes another account the active one, and brings one back that `docker logout` set aside.
@@ -45,6 +49,13 @@ pub fn switch(context: &Context, arguments: &SwitchArguments) -> Result<ExitCode
     }
     .clone();
     activate(context, &url, &chosen)?;
+    if arguments.json {
+        context.printer.json(&json!({
+            "registry": url.to_string(),
+            "handle": chosen.handle,
+            "did": chosen.did,
+        }));
+    }
     context.printer.done(format_args!(
         "{} is now the active account on {}",
         context.printer.bold(&chosen.handle),

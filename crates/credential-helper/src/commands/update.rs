@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::json;
 
 use super::parse_registry;
 use crate::DEFAULT_REGISTRY;
@@ -10,7 +11,7 @@ use crate::appview::{AppView, Archive, Release};
 use crate::error::HelperError;
 use crate::printer::Printer;
 use crate::release::archive::MAX_ARCHIVE;
-use crate::release::{self, PINNED_KEY, ReleaseError, Version, signature};
+use crate::release::{self, PINNED_KEY, ReleaseError, Version, required_key, signature};
 
 /// Largest signature file, in bytes.
 const MAX_SIGNATURE: u64 = 4096;
@@ -24,6 +25,9 @@ pub struct UpdateArguments {
     /// Only say whether there is a newer release; leaves with 10 if there is
     #[arg(long)]
     check: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What `--check` leaves with when there is a newer release.
@@ -47,7 +51,20 @@ pub fn update(printer: &Printer, arguments: &UpdateArguments) -> Result<ExitCode
         .ok_or_else(|| HelperError::NoRelease(registry.clone()))?;
     let version: Version = newest.version.parse()?;
     let current: Version = Version::current().parse()?;
-    if version <= current {
+    let is_newer = version > current;
+    let report = |installed: bool| {
+        if arguments.json {
+            printer.json(&json!({
+                "registry": registry.to_string(),
+                "current": current.to_string(),
+                "newest": version.to_string(),
+                "newer": is_newer,
+                "installed": installed,
+            }));
+        }
+    };
+    if !is_newer {
+        report(false);
         printer.done(format_args!(
             "{current} is the newest release on {}",
             registry.authority()
@@ -55,6 +72,7 @@ pub fn update(printer: &Printer, arguments: &UpdateArguments) -> Result<ExitCode
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.check {
+        report(false);
         printer.say(format_args!("{version} is out; this is {current}"));
         printer.hint("docker-credential-atcr update");
         return Ok(ExitCode::from(NEWER_EXISTS));
@@ -65,6 +83,7 @@ pub fn update(printer: &Printer, arguments: &UpdateArguments) -> Result<ExitCode
     let bytes = download(&appview, &newest, archive)?;
     let program = release::unpack(&bytes)?;
     release::install(&program, &version.to_string(), &target)?;
+    report(true);
     printer.done(format_args!(
         "{} is now {version}; it was {current}",
         target.display()
@@ -77,7 +96,7 @@ fn download(appview: &AppView, newest: &Release, archive: &Archive) -> Result<Ve
     let missing = || ReleaseError::Archive("there is no such file".to_owned());
     let bytes = appview.download(&archive.url, MAX_ARCHIVE)?.ok_or_else(missing)?;
     release::verify_checksum(&bytes, &archive.sha256)?;
-    if let Some(key) = PINNED_KEY.or(newest.signing_key.as_deref()) {
+    if let Some(key) = required_key(PINNED_KEY, newest.signing_key.as_deref()) {
         let signature = appview
             .download(&format!("{}.sig", archive.url), MAX_SIGNATURE)?
             .ok_or(ReleaseError::Unsigned)?;

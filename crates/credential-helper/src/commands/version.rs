@@ -14,7 +14,7 @@ use crate::release::Version;
 pub struct VersionArguments {
     /// Write JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// The commit this was built from; release builds name it.

@@ -73,7 +73,10 @@ pub struct Plan {
     pub before: Option<String>,
     /// The text to be; `None` when the file is to go.
     pub after: Option<String>,
-    undo: UndoNotes,
+    /// Hosts of which there was nothing left to undo: their entry is gone, or names another program.
+    pub not_ours: Vec<String>,
+    /// The notes for `--undo` as they are to be; `None` if they stay.
+    undo: Option<UndoNotes>,
 }
 
 impl Plan {
@@ -142,6 +145,7 @@ impl DockerConfig {
         let before = file::read_if_exists(&self.path)?;
         let mut undo = self.read_undo()?;
         let mut after = before.clone();
+        let mut is_noted = false;
         for host in hosts {
             if after.as_deref().and_then(|text| get(text, host)).as_deref() == Some(HELPER) {
                 continue;
@@ -152,28 +156,39 @@ impl DockerConfig {
                 notes.made = edited.made;
             }
             notes.hosts.insert(host.clone(), edited.previous);
+            is_noted = true;
             after = Some(edited.text);
         }
-        Ok(Plan { before, after, undo })
+        Ok(Plan {
+            before,
+            after,
+            not_ours: Vec::new(),
+            undo: is_noted.then_some(undo),
+        })
     }
 
-    /// Works out how to take `hosts` out again; all that were ever put in, if none is named.
+    /// Works out how to take `hosts` out again; all that were ever put in, if none is named. Of all, those are forgotten
+    /// whose entry is gone or names another program.
     ///
     /// # Errors
-    /// [`DockerConfigError`]; an entry that names another program is left alone and said.
+    /// [`DockerConfigError`]; a named host's entry that is gone or names another program is left alone and said.
     pub fn plan_undo(&self, hosts: &[String]) -> Result<Plan, DockerConfigError> {
         let before = file::read_if_exists(&self.path)?;
         let mut undo = self.read_undo()?;
         let mut notes = undo.files.remove(&self.path).unwrap_or_default();
-        let hosts = if hosts.is_empty() {
-            notes.hosts.keys().rev().cloned().collect()
+        let was_noted = !notes.hosts.is_empty();
+        let (ours, not_ours) = if hosts.is_empty() {
+            self.split_by_owner(before.as_deref(), notes.hosts.keys().rev())?
         } else {
-            hosts.to_vec()
+            (hosts.to_vec(), Vec::new())
         };
+        for host in &not_ours {
+            notes.hosts.remove(host);
+        }
         let mut after = before.clone();
-        for host in &hosts {
+        for host in &ours {
             let previous = notes.hosts.remove(host).flatten();
-            let Some(text) = after else { break };
+            let Some(text) = after else { continue };
             // Only the last entry takes along what was made for the first.
             let made = if notes.hosts.is_empty() {
                 notes.made.clone()
@@ -186,10 +201,33 @@ impl DockerConfig {
         if !notes.hosts.is_empty() {
             undo.files.insert(self.path.clone(), notes);
         }
-        Ok(Plan { before, after, undo })
+        Ok(Plan {
+            before,
+            after,
+            not_ours,
+            undo: was_noted.then_some(undo),
+        })
     }
 
-    /// Writes a plan, unless the file changed since.
+    /// Which of `hosts` have an entry of ours in `text`, and which have none.
+    fn split_by_owner<'a>(
+        &self,
+        text: Option<&str>,
+        hosts: impl Iterator<Item = &'a String>,
+    ) -> Result<(Vec<String>, Vec<String>), DockerConfigError> {
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        for host in hosts {
+            let taken_out = text.map(|text| unset(text, host, HELPER, None, &Made::Nothing));
+            match taken_out {
+                Some(Ok(_)) => ours.push(host.clone()),
+                None | Some(Err(EditError::NoEntry(_))) => others.push(host.clone()),
+                Some(Err(source)) => return Err(self.edit_error(source)),
+            }
+        }
+        Ok((ours, others))
+    }
+
+    /// Writes a plan, unless the file changed since. A plan that changes no text may still change the notes for `--undo`.
     ///
     /// # Errors
     /// [`DockerConfigError`]
@@ -200,7 +238,12 @@ impl DockerConfig {
             });
         }
         // The notes first: without them an entry could not be undone, without an entry they do no harm.
-        self.write_undo(&plan.undo)?;
+        if let Some(undo) = &plan.undo {
+            self.write_undo(undo)?;
+        }
+        if plan.is_empty() {
+            return Ok(());
+        }
         match &plan.after {
             Some(text) => {
                 if let Some(folder) = self.path.parent() {

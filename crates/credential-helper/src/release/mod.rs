@@ -20,6 +20,12 @@ pub use version::Version;
 /// a registry says.
 pub const PINNED_KEY: Option<&str> = option_env!("ATCR_RELEASE_KEY");
 
+/// The key whose signature an archive needs: the one that was built in, else the one that the registry names, if any.
+#[must_use]
+pub fn required_key<'a>(pinned: Option<&'a str>, named: Option<&'a str>) -> Option<&'a str> {
+    pinned.or(named)
+}
+
 /// A release that is not installed.
 #[derive(Debug, Error)]
 pub enum ReleaseError {

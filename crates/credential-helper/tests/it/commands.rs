@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fake_appview::{Answer, FakeAppView, approved};
-use super::home::{ALICE, BOB, CAROL, Home, config};
+use super::home::{ALICE, BOB, CAROL, HELPER, Home, config};
 
 #[test]
 fn help_names_what_people_run_and_not_what_docker_runs() {
@@ -180,6 +180,139 @@ fn a_keyring_that_is_asked_for_keeps_the_secret_out_of_the_file() {
     home.run(&["logout"], "");
     assert_eq!(std::fs::read_dir(home.path("keyring")).unwrap().count(), 0);
     assert_eq!(appview.asked_of("/auth/device/revoke").len(), 1);
+}
+
+#[test]
+fn signing_in_again_with_a_keyring_ends_the_device_that_is_replaced() {
+    let appview = FakeAppView::with_polls([
+        approved(ALICE.0, ALICE.1, "atcr_device_first"),
+        approved(ALICE.0, ALICE.1, "atcr_device_second"),
+    ]);
+    let home = Home::new();
+    home.write_program("bin/docker-credential-pass", KEYRING);
+    for _ in 0..2 {
+        let run = home.run(&["login", &appview.host(), "--no-browser", "--keyring=pass"], "");
+        assert_eq!(run.code, 0, "{run}");
+        assert!(!run.stderr.contains("warning"), "{run}");
+    }
+    let revoked: Vec<String> = appview
+        .asked_of("/auth/device/revoke")
+        .into_iter()
+        .map(|asked| asked.body)
+        .collect();
+    assert_eq!(revoked, [r#"{"device_secret":"atcr_device_first"}"#]);
+    let run = home.run(&["get"], &appview.host());
+    assert!(run.stdout.contains("atcr_device_second"), "{run}");
+}
+
+#[test]
+fn signing_in_again_without_the_keyring_takes_the_secret_out_of_it() {
+    let appview = FakeAppView::with_polls([
+        approved(ALICE.0, ALICE.1, "atcr_device_first"),
+        approved(ALICE.0, ALICE.1, "atcr_device_second"),
+    ]);
+    let home = Home::new();
+    home.write_program("bin/docker-credential-pass", KEYRING);
+    home.run(&["login", &appview.host(), "--no-browser", "--keyring=pass"], "");
+    let run = home.run(&["login", &appview.host(), "--no-browser"], "");
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(
+        appview.asked_of("/auth/device/revoke")[0].body,
+        r#"{"device_secret":"atcr_device_first"}"#
+    );
+    assert_eq!(std::fs::read_dir(home.path("keyring")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_replaced_device_that_the_keyring_lost_is_said() {
+    let appview = FakeAppView::with_polls([
+        approved(ALICE.0, ALICE.1, "atcr_device_first"),
+        approved(ALICE.0, ALICE.1, "atcr_device_second"),
+    ]);
+    let home = Home::new();
+    home.write_program("bin/docker-credential-pass", KEYRING);
+    let login = || home.run(&["login", &appview.host(), "--no-browser", "--keyring=pass"], "");
+    login();
+    std::fs::remove_dir_all(home.path("keyring")).unwrap();
+    let run = login();
+    assert_eq!(run.code, 0, "{run}");
+    assert!(run.stderr.contains("could not be revoked"), "{run}");
+}
+
+#[test]
+fn a_device_that_the_keyring_refuses_is_ended_at_once() {
+    let appview = FakeAppView::with_polls([approved(ALICE.0, ALICE.1, "atcr_device_new_alice")]);
+    let home = Home::new();
+    home.write_program("bin/docker-credential-pass", "#!/bin/sh\necho locked; exit 1\n");
+    let run = home.run(&["login", &appview.host(), "--no-browser", "--keyring=pass"], "");
+    assert_eq!(run.code, 1, "{run}");
+    assert!(
+        run.stderr.contains("docker-credential-pass failed: locked"),
+        "{run}"
+    );
+    assert_eq!(
+        appview.asked_of("/auth/device/revoke")[0].body,
+        r#"{"device_secret":"atcr_device_new_alice"}"#
+    );
+    assert!(!home.exists(".atcr/config.json"));
+}
+
+#[test]
+fn other_processes_go_on_while_a_keyring_asks_its_owner() {
+    let appview = FakeAppView::with_polls([approved(ALICE.0, ALICE.1, "atcr_device_new_alice")]);
+    let home = Home::with_config(&config(&appview.url(), &[BOB]));
+    home.write_program("bin/docker-credential-pass", KEYRING);
+    let run = home.run(&["login", &appview.host(), "--no-browser", "--keyring=pass"], "");
+    assert_eq!(run.code, 0, "{run}");
+    let secret = "atcr_device_new_alice";
+    // A keyring that answers only when another process has changed the accounts.
+    let waiting = format!(
+        "#!/bin/sh\n[ \"$1\" = get ] || exit 1\ncat >/dev/null\n{HELPER} switch bob.test >\"$HOME/switched\" 2>&1\necho '{{\"ServerURL\":\"x\",\"Username\":\"alice.test\",\"Secret\":\"{secret}\"}}'\n"
+    );
+    home.write_program("bin/docker-credential-pass", &waiting);
+    let request = json!({"ServerURL": appview.host(), "Username": "alice.test", "Secret": secret});
+    let run = home.run(&["store"], &request.to_string());
+    assert_eq!(run.code, 0, "{run}");
+    assert!(
+        home.read("switched")
+            .contains("bob.test is now the active account"),
+        "{}",
+        home.read("switched")
+    );
+    let text = home.read(".atcr/config.json");
+    assert!(!text.contains(secret), "it stays in the keyring: {text}");
+    let accounts: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(accounts["registries"][appview.url()]["active"], "alice.test");
+}
+
+#[test]
+fn what_scripts_change_is_said_in_json() {
+    let appview = FakeAppView::with_polls([]);
+    let home = Home::with_config(&config(&appview.url(), &[ALICE, BOB]));
+    home.run(
+        &["store"],
+        &json!({"ServerURL": appview.host(), "Username": "carol.test", "Secret": "pw"}).to_string(),
+    );
+    home.write_program("bin/docker-credential-atcr", "");
+    let host = appview.host();
+    let mut said = Vec::new();
+    for arguments in [
+        ["switch", "bob.test", "--json"].as_slice(),
+        &["configure-docker", "--json", "--dry-run"],
+        &["configure-docker", "--json"],
+        &["configure-docker", "--json"],
+        &["configure-docker", "--json", "--undo"],
+        &["logout", &host, "alice.test", "--json"],
+        &["logout", "--all", "--json"],
+    ] {
+        let run = home.run(arguments, "");
+        assert_eq!(run.code, 0, "{run}");
+        for line in appview.redact(&run.stdout).lines() {
+            said.push(serde_json::from_str::<Value>(line).unwrap());
+        }
+        assert!(!run.stdout.contains("atcr_device"), "{run}");
+    }
+    insta::assert_json_snapshot!(said);
 }
 
 #[test]

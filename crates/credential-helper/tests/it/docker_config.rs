@@ -1,6 +1,6 @@
 //! Edits of Docker's configuration: what is not ours stays, byte for byte.
 
-use atcr_credential_helper::docker_config::{self, Made};
+use atcr_credential_helper::docker_config::{self, DockerConfig, DockerConfigError, Made};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -161,6 +161,70 @@ fn several_registries_are_undone_in_any_order() {
         assert_eq!(home.run(&["configure-docker", "--undo", host], "").code, 0);
     }
     assert_eq!(home.read(".docker/config.json"), DOCKER);
+}
+
+#[test]
+fn an_entry_that_somebody_took_out_by_hand_holds_up_no_other() {
+    let home = Home::new();
+    home.write(".docker/config.json", DOCKER);
+    for host in ["atcr.io", "buoy.example", "localhost:5000"] {
+        assert_eq!(home.run(&["configure-docker", host], "").code, 0);
+    }
+    let text = home.read(".docker/config.json");
+    home.write(
+        ".docker/config.json",
+        &text
+            .replace("\n\t\t\"buoy.example\": \"atcr\",", "")
+            .replace("\"atcr.io\": \"atcr\"", "\"atcr.io\": \"desktop\""),
+    );
+    insta::assert_snapshot!("undone_in_part", home.run(&["configure-docker", "--undo"], ""));
+    let docker: Value = serde_json::from_str(&home.read(".docker/config.json")).unwrap();
+    assert_eq!(docker["credHelpers"], json!({"atcr.io": "desktop"}));
+    insta::assert_snapshot!(
+        "nothing_is_left_to_undo",
+        home.run(&["configure-docker", "--undo"], "")
+    );
+}
+
+#[test]
+fn undoing_all_after_the_last_entry_was_taken_out_by_hand_forgets_it() {
+    let home = Home::new();
+    for text in [None, Some(DOCKER)] {
+        assert_eq!(home.run(&["configure-docker", "atcr.io"], "").code, 0);
+        match text {
+            Some(text) => drop(home.write(".docker/config.json", text)),
+            None => std::fs::remove_file(home.path(".docker/config.json")).unwrap(),
+        }
+        let first = home.run(&["configure-docker", "--undo"], "");
+        assert_eq!(first.code, 0, "{first}");
+        assert!(
+            first
+                .stderr
+                .contains("no entry of docker-credential-atcr for atcr.io"),
+            "{first}"
+        );
+        let second = home.run(&["configure-docker", "--undo"], "");
+        assert!(!second.stderr.contains("atcr.io"), "{second}");
+    }
+    assert_eq!(home.read(".docker/config.json"), DOCKER);
+    home.run(&["configure-docker", "atcr.io"], "");
+    home.write(".docker/config.json", "{");
+    let run = home.run(&["configure-docker", "--undo"], "");
+    assert_eq!(run.code, 1, "a broken file is not taken for an empty one: {run}");
+}
+
+#[test]
+fn a_file_that_another_program_changed_meanwhile_is_not_written() {
+    let home = Home::new();
+    let path = home.write(".docker/config.json", "{}");
+    let docker = DockerConfig::at(path, &home.path(".atcr"));
+    let plan = docker.plan(&["atcr.io".to_owned()]).unwrap();
+    let theirs = "{\"auths\":{}}";
+    home.write(".docker/config.json", theirs);
+    let refused = docker.apply(&plan).unwrap_err();
+    assert!(matches!(refused, DockerConfigError::Changed { .. }), "{refused}");
+    assert_eq!(home.read(".docker/config.json"), theirs);
+    assert!(!home.exists(".atcr/docker-config-undo.json"), "nothing is noted");
 }
 
 #[test]

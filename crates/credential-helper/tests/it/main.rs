@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "a helper that cannot go on ends its test"
 )]
 
@@ -18,4 +19,5 @@ mod home;
 mod login;
 mod protocol;
 mod server_urls;
+mod terminal;
 mod updates;

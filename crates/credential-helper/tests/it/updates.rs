@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use atcr_credential_helper::release::{Version, platform};
+use atcr_credential_helper::release::{Version, platform, required_key};
 use base64::Engine as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -110,6 +110,34 @@ fn check_only_says_and_leaves_with_ten() {
     let release = Release::new(tar("docker-credential-atcr", NEW), |_| ());
     insta::assert_snapshot!(release.update(&["--check"]));
     assert!(!release.is_replaced());
+}
+
+#[test]
+fn check_in_json_says_both_versions() {
+    let release = Release::new(tar("docker-credential-atcr", NEW), |_| ());
+    let run = release.update(&["--check", "--json"]);
+    assert_eq!(run.code, 10, "{run}");
+    let said: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(
+        said,
+        json!({
+            "registry": release.appview.url(),
+            "current": env!("CARGO_PKG_VERSION"),
+            "newest": "9.9.9",
+            "newer": true,
+            "installed": false,
+        })
+    );
+    let said: Value = serde_json::from_str(&release.update(&["--json"]).stdout).unwrap();
+    assert_eq!(said["installed"], true);
+}
+
+#[test]
+fn a_key_that_was_built_in_counts_whatever_the_registry_names() {
+    assert_eq!(required_key(Some("built in"), Some("named")), Some("built in"));
+    assert_eq!(required_key(Some("built in"), None), Some("built in"));
+    assert_eq!(required_key(None, Some("named")), Some("named"));
+    assert_eq!(required_key(None, None), None);
 }
 
 #[test]

@@ -11,8 +11,10 @@
 mod browser;
 mod clients;
 mod confidential;
+mod credential_helper;
 mod docker;
 mod kill_points;
+mod oauth_helper;
 mod reference_tools;
 mod s3;
 mod sessions;
@@ -91,6 +93,11 @@ impl Drop for World {
             );
         }
     }
+}
+
+/// A client that asks the parts themselves, whatever proxy the environment names.
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 
 /// What a command printed, and whether it succeeded.

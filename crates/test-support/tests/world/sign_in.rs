@@ -15,10 +15,12 @@ use crate::docker::{context, repo_digest};
 use crate::{World, succeed};
 
 /// The helper with a home of its own.
-struct Helper {
+pub(crate) struct Helper {
     binary: PathBuf,
-    home: PathBuf,
+    pub(crate) home: PathBuf,
     registry: String,
+    /// Further variables.
+    pub(crate) environment: Vec<(&'static str, OsString)>,
 }
 
 /// A login that waits to be approved.
@@ -29,7 +31,7 @@ struct Waiting {
 }
 
 impl Helper {
-    fn new(world: &World) -> Self {
+    pub(crate) fn new(world: &World) -> Self {
         let workspace = Workspace::locate().expect("the workspace");
         Self {
             binary: workspace
@@ -37,22 +39,25 @@ impl Helper {
                 .expect("built by `cargo xtask test`"),
             home: world.folder("home"),
             registry: world.registry(),
+            environment: Vec::new(),
         }
     }
 
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command
             .env("HOME", &self.home)
             .env_remove("DOCKER_CONFIG")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }
 
-    fn log_in(&self) -> Waiting {
+    fn log_in(&self, arguments: &[&str]) -> Waiting {
         let mut child = self
             .command()
             .args(["login", &self.registry, "--no-browser", "--json"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -78,7 +83,7 @@ impl Helper {
     }
 
     /// `PATH` with the helper first, for the programs that call it.
-    fn path(&self) -> OsString {
+    pub(crate) fn path(&self) -> OsString {
         let folder = self.binary.parent().expect("a folder").to_owned();
         let others = std::env::var_os("PATH").unwrap_or_default();
         let all = std::iter::once(folder).chain(std::env::split_paths(&others));
@@ -98,28 +103,39 @@ impl Waiting {
 }
 
 /// Signs `handle` in with a browser of her own and approves the helper there.
-async fn approve(world: &World, helper: &Helper, handle: &str) -> Browser {
+pub(crate) async fn approve(world: &World, helper: &Helper, handle: &str, arguments: &[&str]) -> Browser {
     let browser = Browser::start(&world.folder(&format!("browser-{handle}")), &[]).await;
-    let waiting = helper.log_in();
+    let waiting = helper.log_in(arguments);
     browser.open(&waiting.approve_at).await;
     browser.fill("handle", handle).await;
     browser.press("Continue at your server").await;
     browser.authorize_at_pds(world.account(handle)).await;
+    confirm(&browser, waiting, handle).await;
+    browser
+}
+
+/// Approves the helper once more in a browser where `handle` is signed in.
+pub(crate) async fn approve_again(browser: &Browser, helper: &Helper, handle: &str, arguments: &[&str]) {
+    let waiting = helper.log_in(arguments);
+    browser.open(&waiting.approve_at).await;
+    confirm(browser, waiting, handle).await;
+}
+
+async fn confirm(browser: &Browser, waiting: Waiting, handle: &str) {
     browser.wait_for_text(&waiting.user_code).await;
     let page = browser.text().await;
     assert!(page.contains(handle), "it says who approves:\n{page}");
     browser.press("Approve").await;
     browser.wait_for_text("Device approved").await;
     waiting.finish();
-    browser
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_people_approve_the_helper_and_docker_pushes_as_each_until_one_is_revoked() {
     let mut world = World::start().await;
     let helper = Helper::new(&world);
-    let alice = approve(&world, &helper, "alice.test").await;
-    let _bob = approve(&world, &helper, "bob.test").await;
+    let alice = approve(&world, &helper, "alice.test", &[]).await;
+    let _bob = approve(&world, &helper, "bob.test", &[]).await;
 
     // Sessions are on disk.
     world

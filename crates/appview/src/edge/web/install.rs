@@ -49,12 +49,12 @@ pub async fn page(visit: Visit, State(releases): State<Arc<Releases>>) -> Respon
     )
 }
 
-/// `GET /install.sh`.
+/// `GET /install.sh` and `GET /static/install.sh`.
 pub async fn shell(State(site): State<Arc<Site>>) -> Response {
     script(&site, "install.sh", "text/x-shellscript; charset=utf-8")
 }
 
-/// `GET /install.ps1`.
+/// `GET /install.ps1` and `GET /static/install.ps1`.
 pub async fn powershell(State(site): State<Arc<Site>>) -> Response {
     script(&site, "install.ps1", "text/plain; charset=utf-8")
 }
