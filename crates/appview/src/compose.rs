@@ -24,7 +24,7 @@ use crate::adapters::pds_client::PdsClients;
 use crate::adapters::pds_manifests::PdsManifests;
 use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::spool::FileSpool;
-use crate::adapters::sqlite::Database;
+use crate::adapters::sqlite::Databases;
 use crate::adapters::sqlite::account_index::SqliteAccountIndex;
 use crate::adapters::sqlite::devices::SqliteDevices;
 use crate::adapters::sqlite::oauth_requests::SqliteOAuthRequests;
@@ -87,7 +87,7 @@ pub struct App {
     /// The routes of the main listener.
     pub router: Router,
     /// Closed by whoever stops serving.
-    pub database: Database,
+    pub database: Databases,
     /// Where clients reach this server.
     pub base_url: Url,
     /// This server's DID.
@@ -110,10 +110,8 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
 
     make_private_folder(&config.server.data_dir)
         .with_context(|| format!("cannot make the folder {}", config.server.data_dir.display()))?;
-    let database_path = config.database_path();
-    let database = Database::open(&database_path)
-        .await
-        .with_context(|| format!("cannot open the database {}", database_path.display()))?;
+    let databases = Databases::open(&config.database_path()).await?;
+    let (database, scratch) = (databases.durable.clone(), databases.scratch.clone());
     let registry_key = RegistryKey::load_or_create(&config.registry_key_path())?;
     let appview_key = SigningKey::load_or_create(&config.appview_key_path(), Curve::P256)?;
     let vault = Arc::new(Vault::load_or_create(&config.vault_key_path())?);
@@ -175,7 +173,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     let tokens: Arc<dyn HoldTokens> =
         Arc::new(PdsHoldTokens::new(clients, sessions.clone(), Arc::clone(&clock)));
     let gateway: Arc<dyn HoldGateway> = Arc::new(XrpcHolds::new(egress.clone(), hold_timeout));
-    let index: Arc<dyn AccountIndex> = Arc::new(SqliteAccountIndex::new(database.clone()));
+    let index: Arc<dyn AccountIndex> = Arc::new(SqliteAccountIndex::new(scratch.clone()));
     let accounts = Arc::new(Accounts::new(Arc::clone(&store), Arc::clone(&index)));
     let resolver = HoldResolver::new(Arc::clone(&identities));
     let discovery = Arc::new(HoldDiscovery::new(
@@ -220,7 +218,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         directory: Arc::clone(&directory),
         tokens: Arc::clone(&tokens),
         gateway: hold_blobs,
-        sessions: Arc::new(SqliteUploads::new(database.clone())),
+        sessions: Arc::new(SqliteUploads::new(scratch)),
         spool: Arc::new(spool),
         proofs: Arc::new(SignedContentProofs::new(Arc::clone(&signer), Arc::clone(&clock))),
         blobs: Arc::clone(&blobs),
@@ -247,7 +245,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         },
     );
     let refresh_tokens = RefreshTokens::new(
-        Arc::new(SqliteRefreshTokens::new(database.clone())),
+        Arc::new(SqliteRefreshTokens::new(database)),
         sessions.clone(),
         Arc::clone(&clock),
     );
@@ -279,14 +277,14 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         identities,
         did_document: Arc::new(did_document(&signer, &base_url)),
         clock,
-        database: database.clone(),
+        database: databases.clone(),
         shutdown,
     };
     let sign_in = Arc::clone(&state.sign_in);
     Ok(App {
         router: router(state),
         sign_in,
-        database,
+        database: databases,
         base_url,
         did,
     })

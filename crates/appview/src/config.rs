@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::syntax::{Did, Nsid};
-use atcr_config::telemetry::listen_addr;
+use atcr_config::telemetry::{check_log_level, listen_addr};
 use atcr_config::{HumanDuration, Problems, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ pub struct AppViewConfig {
     pub registry: RegistrySection,
     /// Other servers.
     pub upstream: UpstreamSection,
-    /// The local database.
+    /// The local databases.
     pub ui: UiSection,
     /// Releases of the credential helper that this server offers.
     pub credential_helper: CredentialHelperSection,
@@ -109,7 +109,8 @@ pub struct RegistrySection {
     pub manifest_cache_bytes: u64,
     /// Beginnings of the User-Agent of clients that cannot follow a redirect and get blobs through this server.
     pub proxied_user_agents: Vec<String>,
-    /// How long a client may send nothing in the middle of an upload before it is given up.
+    /// How long a client may send nothing in the middle of an upload before it is given up, and how long a hold's store may make no
+    /// progress with a blob.
     pub upload_idle_timeout: HumanDuration,
 }
 
@@ -119,15 +120,16 @@ pub struct RegistrySection {
 pub struct UpstreamSection {
     /// How long a PDS may take for one answer.
     pub pds_timeout: HumanDuration,
-    /// How long a hold may take for one answer, and how long its store may make no progress with a blob.
+    /// How long a hold may take for one answer. Blobs on their way are bounded by registry.upload_idle_timeout instead.
     pub hold_timeout: HumanDuration,
 }
 
-/// The local database.
+/// The local databases.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UiSection {
-    /// SQLite file with the index, sessions and uploads on their way. Empty: ui.db in the data folder.
+    /// SQLite file with sessions and devices. Beside it, under its name with -scratch added, is another with what can be made again:
+    /// the index of accounts and uploads on their way. Empty: ui.db in the data folder.
     pub database_path: PathBuf,
 }
 
@@ -263,6 +265,9 @@ impl Settings for AppViewConfig {
             if let Err(message) = result {
                 problems.push(key, message);
             }
+        }
+        if let Err(message) = check_log_level(&self.log_level) {
+            problems.push("log_level", message);
         }
         problems.require(
             matches!(self.log_format.as_str(), "text" | "json"),

@@ -6,6 +6,7 @@ mod attack_browser;
 mod attack_tokens;
 mod blob_side;
 mod browser;
+mod databases;
 mod deletes;
 mod device_flow;
 mod harness;

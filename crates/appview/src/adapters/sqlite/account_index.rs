@@ -1,4 +1,8 @@
 //! `AccountIndex` in SQLite.
+//!
+//! It is in the scratch file: after a power failure an account may be as it was some commits ago. Its rows and the revision they are
+//! of are undone together, and the account's own revision never comes again, so the next look lists the account anew. A record
+//! that a pull noted is noted by the next pull.
 
 use async_trait::async_trait;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
