@@ -44,6 +44,7 @@ use crate::registry::accounts::Accounts;
 use crate::registry::blob::{BlobParts, Blobs};
 use crate::registry::catalog::Catalog;
 use crate::registry::hold_discovery::{HoldDiscovery, HoldDiscoveryPorts, HoldResolver};
+use crate::registry::listing_limits::{ListingBounds, ListingLimits};
 use crate::registry::manifests::{ManifestPorts, ManifestSettings, Manifests};
 use crate::registry::notices::Notices;
 use crate::registry::ports::{AccountIndex, HoldDirectory, HoldGateway, HoldTokens, ManifestStore};
@@ -174,7 +175,12 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         Arc::new(PdsHoldTokens::new(clients, sessions.clone(), Arc::clone(&clock)));
     let gateway: Arc<dyn HoldGateway> = Arc::new(XrpcHolds::new(egress.clone(), hold_timeout));
     let index: Arc<dyn AccountIndex> = Arc::new(SqliteAccountIndex::new(scratch.clone()));
-    let accounts = Arc::new(Accounts::new(Arc::clone(&store), Arc::clone(&index)));
+    let accounts = Arc::new(Accounts::new(
+        Arc::clone(&store),
+        Arc::clone(&index),
+        listing_limits(config, &clock),
+        shutdown.clone(),
+    ));
     let resolver = HoldResolver::new(Arc::clone(&identities));
     let discovery = Arc::new(HoldDiscovery::new(
         HoldDiscoveryPorts {
@@ -288,6 +294,14 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         base_url,
         did,
     })
+}
+
+fn listing_limits(config: &AppViewConfig, clock: &Arc<dyn Clock>) -> ListingLimits {
+    let bounds = ListingBounds {
+        records: config.registry.listed_records,
+        bytes: config.registry.listed_bytes,
+    };
+    ListingLimits::new(bounds, Arc::clone(clock))
 }
 
 fn resolver(

@@ -107,6 +107,10 @@ pub struct RegistrySection {
     pub allow_missing_content: bool,
     /// Bytes of manifests kept in memory.
     pub manifest_cache_bytes: u64,
+    /// Records of one account that are listed; of one that has more, the rest is left out, and answers say so.
+    pub listed_records: u64,
+    /// Bytes of one account's records that are listed.
+    pub listed_bytes: u64,
     /// Beginnings of the User-Agent of clients that cannot follow a redirect and get blobs through this server.
     pub proxied_user_agents: Vec<String>,
     /// How long a client may send nothing in the middle of an upload before it is given up, and how long a hold's store may make no
@@ -188,6 +192,8 @@ impl Default for RegistrySection {
         Self {
             allow_missing_content: false,
             manifest_cache_bytes: 16 * 1024 * 1024,
+            listed_records: 100_000,
+            listed_bytes: 128 * 1024 * 1024,
             proxied_user_agents: Vec::new(),
             upload_idle_timeout: HumanDuration::from_secs(60),
         }
@@ -279,6 +285,12 @@ impl Settings for AppViewConfig {
             "server.data_dir",
             "must name a folder",
         );
+        for (key, bound) in [
+            ("registry.listed_records", self.registry.listed_records),
+            ("registry.listed_bytes", self.registry.listed_bytes),
+        ] {
+            problems.require(bound > 0, key, "must be more than nothing");
+        }
         for (key, duration) in [
             ("upstream.pds_timeout", self.upstream.pds_timeout),
             ("upstream.hold_timeout", self.upstream.hold_timeout),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
+mod account_index;
 mod attack_browser;
 mod attack_tokens;
 mod blob_side;
@@ -18,6 +19,7 @@ mod outages;
 mod process;
 mod repositories;
 mod sessions;
+mod strange_accounts;
 mod tokens;
 mod web_pages;
 mod web_sessions;

@@ -10,7 +10,9 @@
 //! [`uploads`] and [`account_index`]. No row of one file refers to the other.
 
 pub mod account_index;
+mod account_rows;
 pub mod devices;
+mod listings;
 pub mod oauth_requests;
 pub mod oauth_sessions;
 pub mod sessions;
