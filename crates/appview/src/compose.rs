@@ -29,6 +29,7 @@ use crate::adapters::sqlite::account_index::SqliteAccountIndex;
 use crate::adapters::sqlite::devices::SqliteDevices;
 use crate::adapters::sqlite::oauth_requests::SqliteOAuthRequests;
 use crate::adapters::sqlite::oauth_sessions::SqliteOAuthSessions;
+use crate::adapters::sqlite::push_notices::SqlitePushNotices;
 use crate::adapters::sqlite::sessions::{SqliteRefreshTokens, SqliteSessions};
 use crate::adapters::sqlite::uploads::SqliteUploads;
 use crate::adapters::sqlite::web_sessions::SqliteWebSessions;
@@ -46,8 +47,10 @@ use crate::registry::catalog::Catalog;
 use crate::registry::hold_discovery::{HoldDiscovery, HoldDiscoveryPorts, HoldResolver};
 use crate::registry::listing_limits::{ListingBounds, ListingLimits};
 use crate::registry::manifests::{ManifestPorts, ManifestSettings, Manifests};
+use crate::registry::notice_sender::NoticeSender;
 use crate::registry::notices::Notices;
 use crate::registry::ports::{AccountIndex, HoldDirectory, HoldGateway, HoldTokens, ManifestStore};
+use crate::registry::push_notices::PushNotices;
 use crate::registry::scopes::Scopes;
 use crate::registry::upload::{UploadParts, Uploads};
 use crate::routes::router;
@@ -236,12 +239,20 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     let stop = shutdown.soft().clone();
     shutdown.spawn(async move { sweeping.sweep_until(stop).await });
 
+    let sender = NoticeSender::new(gateway, tokens, resolver);
+    let push_notices = PushNotices::new(
+        sender.clone(),
+        Arc::new(SqlitePushNotices::new(database.clone())),
+        Arc::clone(&clock),
+        shutdown.clone(),
+    );
+    push_notices.resume().await?;
     let manifests = Manifests::new(
         ManifestPorts {
             store,
             holds: directory,
             blobs: Arc::clone(&blobs) as _,
-            notices: Notices::new(gateway, tokens, resolver, shutdown.clone()),
+            notices: Notices::new(sender, push_notices, shutdown.clone()),
             clock: Arc::clone(&clock),
         },
         Arc::clone(&accounts),

@@ -132,7 +132,7 @@ pub struct UpstreamSection {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UiSection {
-    /// SQLite file with sessions and devices. Beside it, under its name with -scratch added, is another with what can be made again:
+    /// SQLite file with sessions, devices and what holds are still to be told. Beside it, under its name with -scratch added, is another with what can be made again:
     /// the index of accounts and uploads on their way. Empty: ui.db in the data folder.
     pub database_path: PathBuf,
 }

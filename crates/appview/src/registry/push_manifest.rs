@@ -138,7 +138,8 @@ impl Manifests {
             ..
         } = planned;
         self.notices
-            .pushed(grant, &hold, &digest, &manifest, tags.first());
+            .pushed(grant, &hold, &digest, &manifest, tags.first())
+            .await;
         Ok(PushedManifest {
             digest,
             subject: manifest.subject().map(|subject| subject.digest.clone()),

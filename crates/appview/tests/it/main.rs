@@ -17,6 +17,7 @@ mod manifests;
 mod oauth;
 mod outages;
 mod process;
+mod push_notices;
 mod repositories;
 mod sessions;
 mod strange_accounts;

@@ -25,6 +25,9 @@ struct Inner {
     captain: Option<Value>,
     crew: Vec<String>,
     notices: Vec<Value>,
+    refusals: usize,
+    refused: usize,
+    is_silent: bool,
 }
 
 impl HoldOffice {
@@ -48,6 +51,27 @@ impl HoldOffice {
     #[must_use]
     pub fn crew(&self) -> Vec<String> {
         self.lock().crew.clone()
+    }
+
+    /// The next so many notices are answered with 502.
+    pub fn refuse(&self, notices: usize) {
+        self.lock().refusals = notices;
+    }
+
+    /// Notices are not answered any more.
+    pub fn fall_silent(&self) {
+        self.lock().is_silent = true;
+    }
+
+    /// Waits until so many notices in all were answered with 502.
+    pub async fn refused(&self, notices: usize) {
+        loop {
+            let notified = self.notified.notified();
+            if self.lock().refused >= notices {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// How many notices of this operation came.
@@ -129,6 +153,23 @@ async fn notify_manifest(State(office): State<Arc<HoldOffice>>, headers: HeaderM
             axum::Json(json!({ "error": "AuthRequired" })),
         )
             .into_response();
+    }
+    if office.lock().is_silent {
+        return std::future::pending().await;
+    }
+    {
+        let mut inner = office.lock();
+        if inner.refusals > 0 {
+            inner.refusals -= 1;
+            inner.refused += 1;
+            drop(inner);
+            office.notified.notify_waiters();
+            return (
+                StatusCode::BAD_GATEWAY,
+                axum::Json(json!({ "error": "UpstreamFailure" })),
+            )
+                .into_response();
+        }
     }
     let notice: Value = serde_json::from_slice(&body).unwrap_or_default();
     let operation = notice["operation"].clone();

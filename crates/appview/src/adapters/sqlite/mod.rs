@@ -2,7 +2,7 @@
 //!
 //! | File | Holds | A commit survives |
 //! |---|---|---|
-//! | `<name>.db` | sign-ins of every kind: OAuth and app-password sessions, browsers, devices, refresh tokens | a power failure |
+//! | `<name>.db` | sign-ins of every kind (OAuth and app-password sessions, browsers, devices, refresh tokens); notices that holds have not had yet | a power failure |
 //! | `<name>-scratch.db` | upload sessions, the account index: what can be made again | the end of the process |
 //!
 //! A commit to the first waits for the disk; pushing one small blob took four of those. The second is as safe against `kill -9`,
@@ -15,6 +15,7 @@ pub mod devices;
 mod listings;
 pub mod oauth_requests;
 pub mod oauth_sessions;
+pub mod push_notices;
 pub mod sessions;
 pub mod uploads;
 pub mod web_sessions;
