@@ -163,7 +163,7 @@ async fn one_record_has_no_more_descriptors_than_a_manifest_may_have() {
 async fn the_accounts_longest_unused_go_when_all_have_grown_too_large() {
     let index = Index::open().await;
     let dids: Vec<Did> = ["a", "b", "c"]
-        .map(|name| format!("did:plc:{:a>24}", name).parse().unwrap())
+        .map(|name| format!("did:plc:{name:a>24}").parse().unwrap())
         .into();
     for did in &dids {
         let listing = index.index.begin_listing(did).await.unwrap();
