@@ -107,7 +107,9 @@ async fn serve_until_stopped(loaded: Loaded<AppViewConfig>) -> anyhow::Result<()
     } else {
         LogFormat::Text
     };
-    init_logging(&config.log_level, format).map_err(anyhow::Error::msg)?;
+    init_logging(&config.log_level, format)
+        .map_err(anyhow::Error::msg)
+        .context("log_level")?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -25,11 +25,12 @@ use crate::adapters::pds_client::PdsClients;
 use crate::adapters::pds_manifests::PdsManifests;
 use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::spool::FileSpool;
-use crate::adapters::sqlite::Database;
+use crate::adapters::sqlite::Databases;
 use crate::adapters::sqlite::account_index::SqliteAccountIndex;
 use crate::adapters::sqlite::devices::SqliteDevices;
 use crate::adapters::sqlite::oauth_requests::SqliteOAuthRequests;
 use crate::adapters::sqlite::oauth_sessions::SqliteOAuthSessions;
+use crate::adapters::sqlite::push_notices::SqlitePushNotices;
 use crate::adapters::sqlite::sessions::{SqliteRefreshTokens, SqliteSessions};
 use crate::adapters::sqlite::uploads::SqliteUploads;
 use crate::adapters::sqlite::web_sessions::SqliteWebSessions;
@@ -45,9 +46,12 @@ use crate::registry::accounts::Accounts;
 use crate::registry::blob::{BlobParts, Blobs};
 use crate::registry::catalog::Catalog;
 use crate::registry::hold_discovery::{HoldDiscovery, HoldDiscoveryPorts, HoldResolver};
+use crate::registry::listing_limits::{ListingBounds, ListingLimits};
 use crate::registry::manifests::{ManifestPorts, ManifestSettings, Manifests};
+use crate::registry::notice_sender::NoticeSender;
 use crate::registry::notices::Notices;
 use crate::registry::ports::{AccountIndex, HoldDirectory, HoldGateway, HoldTokens, ManifestStore};
+use crate::registry::push_notices::PushNotices;
 use crate::registry::scopes::Scopes;
 use crate::registry::upload::{UploadParts, Uploads};
 use crate::routes::router;
@@ -88,7 +92,7 @@ pub struct App {
     /// The routes of the main listener.
     pub router: Router,
     /// Closed by whoever stops serving.
-    pub database: Database,
+    pub database: Databases,
     /// Where clients reach this server.
     pub base_url: Url,
     /// This server's DID.
@@ -111,10 +115,8 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
 
     make_private_folder(&config.server.data_dir)
         .with_context(|| format!("cannot make the folder {}", config.server.data_dir.display()))?;
-    let database_path = config.database_path();
-    let database = Database::open(&database_path)
-        .await
-        .with_context(|| format!("cannot open the database {}", database_path.display()))?;
+    let databases = Databases::open(&config.database_path()).await?;
+    let (database, scratch) = (databases.durable.clone(), databases.scratch.clone());
     let registry_key = RegistryKey::load_or_create(&config.registry_key_path())?;
     let appview_key = SigningKey::load_or_create(&config.appview_key_path(), Curve::P256)?;
     let vault = Arc::new(Vault::load_or_create(&config.vault_key_path())?);
@@ -178,8 +180,13 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
 
     let tokens: Arc<dyn HoldTokens> = Arc::new(PdsHoldTokens::new(clients, sessions.clone(), service_tokens));
     let gateway: Arc<dyn HoldGateway> = Arc::new(XrpcHolds::new(egress.clone(), hold_timeout));
-    let index: Arc<dyn AccountIndex> = Arc::new(SqliteAccountIndex::new(database.clone()));
-    let accounts = Arc::new(Accounts::new(Arc::clone(&store), Arc::clone(&index)));
+    let index: Arc<dyn AccountIndex> = Arc::new(SqliteAccountIndex::new(scratch.clone()));
+    let accounts = Arc::new(Accounts::new(
+        Arc::clone(&store),
+        Arc::clone(&index),
+        listing_limits(config, &clock),
+        shutdown.clone(),
+    ));
     let resolver = HoldResolver::new(Arc::clone(&identities));
     let discovery = Arc::new(HoldDiscovery::new(
         HoldDiscoveryPorts {
@@ -228,7 +235,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         directory: Arc::clone(&directory),
         tokens: Arc::clone(&tokens),
         gateway: hold_blobs,
-        sessions: Arc::new(SqliteUploads::new(database.clone())),
+        sessions: Arc::new(SqliteUploads::new(scratch)),
         spool: Arc::new(spool),
         proofs: Arc::new(SignedContentProofs::new(Arc::clone(&signer), Arc::clone(&clock))),
         blobs: Arc::clone(&blobs),
@@ -240,12 +247,20 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     let stop = shutdown.soft().clone();
     shutdown.spawn(async move { sweeping.sweep_until(stop).await });
 
+    let sender = NoticeSender::new(gateway, tokens, resolver);
+    let push_notices = PushNotices::new(
+        sender.clone(),
+        Arc::new(SqlitePushNotices::new(database.clone())),
+        Arc::clone(&clock),
+        shutdown.clone(),
+    );
+    push_notices.resume().await?;
     let manifests = Manifests::new(
         ManifestPorts {
             store,
             holds: directory,
             blobs: Arc::clone(&blobs) as _,
-            notices: Notices::new(gateway, tokens, resolver, shutdown.clone()),
+            notices: Notices::new(sender, push_notices, shutdown.clone()),
             clock: Arc::clone(&clock),
         },
         Arc::clone(&accounts),
@@ -255,7 +270,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         },
     );
     let refresh_tokens = RefreshTokens::new(
-        Arc::new(SqliteRefreshTokens::new(database.clone())),
+        Arc::new(SqliteRefreshTokens::new(database)),
         sessions.clone(),
         Arc::clone(&clock),
     );
@@ -287,17 +302,25 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         identities,
         did_document: Arc::new(did_document(&signer, &base_url)),
         clock,
-        database: database.clone(),
+        database: databases.clone(),
         shutdown,
     };
     let sign_in = Arc::clone(&state.sign_in);
     Ok(App {
         router: router(state),
         sign_in,
-        database,
+        database: databases,
         base_url,
         did,
     })
+}
+
+fn listing_limits(config: &AppViewConfig, clock: &Arc<dyn Clock>) -> ListingLimits {
+    let bounds = ListingBounds {
+        records: config.registry.listed_records,
+        bytes: config.registry.listed_bytes,
+    };
+    ListingLimits::new(bounds, Arc::clone(clock))
 }
 
 fn resolver(

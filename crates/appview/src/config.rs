@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::syntax::{Did, Nsid};
-use atcr_config::telemetry::listen_addr;
+use atcr_config::telemetry::{check_log_level, listen_addr};
 use atcr_config::{HumanDuration, Problems, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ pub struct AppViewConfig {
     pub registry: RegistrySection,
     /// Other servers.
     pub upstream: UpstreamSection,
-    /// The local database.
+    /// The local databases.
     pub ui: UiSection,
     /// Releases of the credential helper that this server offers.
     pub credential_helper: CredentialHelperSection,
@@ -107,11 +107,16 @@ pub struct RegistrySection {
     pub allow_missing_content: bool,
     /// Bytes of manifests kept in memory.
     pub manifest_cache_bytes: u64,
+    /// Records of one account that are listed; of one that has more, the rest is left out, and answers say so.
+    pub listed_records: u64,
+    /// Bytes of one account's records that are listed.
+    pub listed_bytes: u64,
     /// Beginnings of the User-Agent of clients that cannot follow a redirect and get blobs through this server. None by default: the
     /// clients that are known to fail, mostly by sending their token on to the store, are old or call themselves by a library's name
     /// (Open Policy Agent once said containerd/1.7), and every large registry redirects.
     pub proxied_user_agents: Vec<String>,
-    /// How long a client may send nothing in the middle of an upload before it is given up.
+    /// How long a client may send nothing in the middle of an upload before it is given up, and how long a hold's store may make no
+    /// progress with a blob.
     pub upload_idle_timeout: HumanDuration,
 }
 
@@ -121,15 +126,16 @@ pub struct RegistrySection {
 pub struct UpstreamSection {
     /// How long a PDS may take for one answer.
     pub pds_timeout: HumanDuration,
-    /// How long a hold may take for one answer, and how long its store may make no progress with a blob.
+    /// How long a hold may take for one answer. Blobs on their way are bounded by registry.upload_idle_timeout instead.
     pub hold_timeout: HumanDuration,
 }
 
-/// The local database.
+/// The local databases.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UiSection {
-    /// SQLite file with the index, sessions and uploads on their way. Empty: ui.db in the data folder.
+    /// SQLite file with sessions, devices and what holds are still to be told. Beside it, under its name with -scratch added, is another with what can be made again:
+    /// the index of accounts and uploads on their way. Empty: ui.db in the data folder.
     pub database_path: PathBuf,
 }
 
@@ -188,6 +194,8 @@ impl Default for RegistrySection {
         Self {
             allow_missing_content: false,
             manifest_cache_bytes: 16 * 1024 * 1024,
+            listed_records: 100_000,
+            listed_bytes: 128 * 1024 * 1024,
             proxied_user_agents: Vec::new(),
             upload_idle_timeout: HumanDuration::from_secs(60),
         }
@@ -266,6 +274,9 @@ impl Settings for AppViewConfig {
                 problems.push(key, message);
             }
         }
+        if let Err(message) = check_log_level(&self.log_level) {
+            problems.push("log_level", message);
+        }
         problems.require(
             matches!(self.log_format.as_str(), "text" | "json"),
             "log_format",
@@ -276,6 +287,12 @@ impl Settings for AppViewConfig {
             "server.data_dir",
             "must name a folder",
         );
+        for (key, bound) in [
+            ("registry.listed_records", self.registry.listed_records),
+            ("registry.listed_bytes", self.registry.listed_bytes),
+        ] {
+            problems.require(bound > 0, key, "must be more than nothing");
+        }
         for (key, duration) in [
             ("upstream.pds_timeout", self.upstream.pds_timeout),
             ("upstream.hold_timeout", self.upstream.hold_timeout),

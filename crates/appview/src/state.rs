@@ -8,7 +8,7 @@ use atcr_auth::registry_token::RegistryTokenIssuer;
 use atcr_config::Shutdown;
 use serde_json::Value;
 
-use crate::adapters::sqlite::Database;
+use crate::adapters::sqlite::Databases;
 use crate::edge::client_ip::TrustedProxies;
 use crate::edge::credential_helper::Releases;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
@@ -76,7 +76,7 @@ pub struct AppState {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// For readiness.
-    pub database: Database,
+    pub database: Databases,
     /// For readiness.
     pub shutdown: Shutdown,
 }

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +25,7 @@ pub enum LogFormat {
 /// # Errors
 /// A sentence, if `level` is no filter.
 pub fn init_logging(level: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(format!(
-        "{level},hyper=warn,sqlx=warn,h2=warn,rustls=warn,aws=warn"
-    ))
-    .map_err(|error| format!("{level:?} is no log level ({error}); use debug, info, warn or error"))?;
+    let filter = log_filter(level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -38,6 +36,29 @@ pub fn init_logging(level: &str, format: LogFormat) -> Result<(), String> {
         LogFormat::Json => builder.json().try_init(),
     };
     Ok(())
+}
+
+/// Whether [`init_logging`] takes `level`.
+///
+/// # Errors
+/// A sentence, if it does not.
+pub fn check_log_level(level: &str) -> Result<(), String> {
+    log_filter(level).map(drop)
+}
+
+fn log_filter(level: &str) -> Result<EnvFilter, String> {
+    let wrong = |why: &str| format!("{level:?} is no log level ({why}); use debug, info, warn or error");
+    // The grammar takes a bare word for a part of the program, of which everything is to be logged: a misspelt level would
+    // silence the rest.
+    for directive in level.split(',').map(str::trim) {
+        if !directive.contains(['=', '[', ':']) && directive.parse::<LevelFilter>().is_err() {
+            return Err(wrong(&format!("{directive:?} is none")));
+        }
+    }
+    EnvFilter::try_new(format!(
+        "{level},hyper=warn,sqlx=warn,h2=warn,rustls=warn,aws=warn"
+    ))
+    .map_err(|error| wrong(&error.to_string()))
 }
 
 /// The buckets of every duration metric, in seconds: 1 ms to 60 s.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use atcr_atproto::syntax::Did;
-use atcr_config::telemetry::{LogFormat, listen_addr};
+use atcr_config::telemetry::{LogFormat, check_log_level, listen_addr};
 use atcr_config::{HumanDuration, Problems, Secret, Settings};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -285,6 +285,9 @@ pub enum StorageSettings {
 impl HoldSettings {
     /// Parses `config`; `None` when anything is wrong, and then `problems` has grown by all of it.
     pub fn parse(config: &HoldConfig, problems: &mut Problems) -> Option<Self> {
+        if let Err(message) = check_log_level(&config.log_level) {
+            problems.push("log_level", message);
+        }
         let listen = noted(problems, "server.addr", listen_addr(&config.server.addr));
         let metrics_listen = match config.server.metrics_addr.as_str() {
             "" => Some(None),

@@ -83,7 +83,11 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(arguments) => demo::demo(arguments, &interrupt).await,
         Command::Test(arguments) => test::test(arguments, &interrupt).await,
         Command::Conformance(arguments) => conformance::conformance(arguments, &interrupt).await,
-        Command::Dist(arguments) => interrupt.or(interrupt::blocking(move || dist::dist(&arguments))).await,
+        Command::Dist(arguments) => {
+            interrupt
+                .or(interrupt::blocking(move || dist::dist(&arguments)))
+                .await
+        }
     };
     if outcome.as_ref().is_err_and(|error| error.is::<Interrupted>()) {
         interrupt.clean_up().await;

@@ -109,6 +109,7 @@ impl Release {
         fs::write(&path, config.to_string()).expect("a file");
         let workspace = Workspace::locate().expect("the workspace");
         let mut appview = Program::spawn(
+            "appview",
             &workspace
                 .binary("atcr-appview")
                 .expect("built by `cargo xtask test`"),
@@ -117,7 +118,7 @@ impl Release {
         )
         .expect("the appview starts");
         appview
-            .wait_for_ready("appview", &format!("{url}/readyz"), Duration::from_secs(30))
+            .wait_for_ready(&format!("{url}/readyz"), Duration::from_secs(30))
             .await
             .expect("the appview is ready");
         let archive = fs::read_dir(&dist)

@@ -12,26 +12,30 @@ use atcr_atproto::syntax::{Cid, Did, RecordKey};
 use atcr_auth::oauth::scopes::{FALLBACK_BLOB_TYPE, MANIFEST_BLOB_TYPES};
 use atcr_auth::principal::Principal;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::pds_client::PdsClients;
 use super::pds_error::registry_error;
 use crate::registry::error::RegistryError;
 use crate::registry::manifest_record;
 use crate::registry::manifests::MANIFEST_LIMIT;
-use crate::registry::ports::{AccountListing, CommitOutcome, FoundProfile, Located, ManifestStore};
+use crate::registry::ports::{
+    CommitOutcome, FoundProfile, ListedCollection, ListingPosition, Located, ManifestStore, RecordsPage,
+};
 use crate::sessions::Sessions;
 use crate::sessions::ports::Authorization;
 
 /// Records in a page, the most a PDS gives.
 const PAGE: u8 = 100;
 
-/// Pages read of one collection: 100,000 records. An account with more is listed in part, and its own PDS is asked for
-/// what is not found.
-const MAX_PAGES: usize = 1_000;
+/// Records in a page of a listing: fewer are asked for when more are longer than [`PAGE_BYTES`].
+const PAGES: [u8; 4] = [PAGE, 20, 4, 1];
 
-/// Manifests fetched at once while an account is listed.
-const BLOBS_AT_ONCE: usize = 8;
+/// Longest page of a listing, in bytes: a record of the 1 MiB that a PDS takes, as JSON. Most pages have a third of it; parsed, a page
+/// of somebody who means harm takes thirty times its length in memory.
+const PAGE_BYTES: usize = 1536 * 1024;
+
+/// Bytes of manifests read for one page of a listing, for what their records leave out: some two dozen images of a thousand layers.
+const COMPLETED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Records at PDSes.
 ///
@@ -80,58 +84,98 @@ impl PdsManifests {
             .map(|located| located.record))
     }
 
-    async fn list_all<R: Record>(&self, owner: &ResolvedIdentity) -> Result<Vec<Located<R>>, RegistryError> {
-        let client = self.clients.of(owner)?;
-        let mut records = Vec::new();
-        let mut cursor: Option<String> = None;
-        for _ in 0..MAX_PAGES {
+    /// A page of a collection, where the next one begins, its length in bytes, and whether records had to be passed over.
+    async fn page_of<R: Record>(
+        &self,
+        owner: &ResolvedIdentity,
+        cursor: Option<&str>,
+    ) -> Result<CollectionPage<R>, RegistryError> {
+        let client = self.clients.of(owner)?.with_max_answer(PAGE_BYTES);
+        for limit in PAGES {
             let page = ListRecords {
-                limit: Some(PAGE),
-                cursor: cursor.as_deref(),
+                limit: Some(limit),
+                cursor,
                 reverse: false,
             };
-            let page = client
-                .list_records(&owner.did, R::NSID, page)
-                .await
-                .map_err(|error| registry_error(client.base(), error))?;
-            let empty = page.records.is_empty();
-            records.extend(page.records.into_iter().filter_map(|entry| read(owner, entry)));
-            match page.cursor {
+            let page = match client.list_records(&owner.did, R::NSID, page).await {
+                Ok(page) => page,
+                Err(PdsError::TooLarge { .. }) => continue,
+                Err(error) => return Err(registry_error(client.base(), error)),
+            };
+            let is_empty = page.records.is_empty();
+            return Ok(CollectionPage {
+                records: page
+                    .records
+                    .into_iter()
+                    .filter_map(|entry| read(owner, entry))
+                    .collect(),
                 // A server that gives a cursor with every page ends with an empty one.
-                Some(next) if !empty && Some(&next) != cursor.as_ref() => cursor = Some(next),
-                _ => return Ok(records),
+                next: page
+                    .cursor
+                    .filter(|next| !is_empty && Some(next.as_str()) != cursor),
+                is_cut: false,
+                size_bytes: page.size_bytes,
+            });
+        }
+        tracing::warn!(did = %owner.did, collection = R::NSID, "a record is too long to be listed, and so is what follows it");
+        Ok(CollectionPage {
+            records: Vec::new(),
+            next: None,
+            is_cut: true,
+            size_bytes: 0,
+        })
+    }
+
+    /// Puts into the records of `page` what they leave out of their manifests. Where the bytes cannot be had for good, a record stays as
+    /// it is; beyond [`COMPLETED_BYTES`] the rest do, and the page counts as cut.
+    async fn complete(
+        &self,
+        owner: &ResolvedIdentity,
+        page: &mut CollectionPage<ManifestRecord>,
+    ) -> Result<(), RegistryError> {
+        let mut read = 0;
+        for manifest in &mut page.records {
+            let record = &mut manifest.record;
+            let blob = record.manifest_blob.as_ref().map(|blob| blob.cid);
+            let Some(cid) = blob.filter(|_| manifest_record::is_partial(record)) else {
+                continue;
+            };
+            if read >= COMPLETED_BYTES {
+                page.is_cut = true;
+                break;
+            }
+            match self.read_blob(owner, &cid, MANIFEST_LIMIT).await {
+                Ok(Some(bytes)) => {
+                    read += bytes.len() as u64;
+                    manifest_record::complete(record, &bytes);
+                    // Not indexed, and as long as somebody likes.
+                    let blobs = record.config.iter_mut().chain(&mut record.layers);
+                    blobs.for_each(|blob| blob.annotations.clear());
+                    record
+                        .manifests
+                        .iter_mut()
+                        .for_each(|child| child.annotations.clear());
+                }
+                Ok(None) | Err(RegistryError::Corrupt { .. } | RegistryError::PdsFailed { .. }) => {
+                    tracing::info!(
+                        did = %owner.did,
+                        rkey = manifest.rkey.as_str(),
+                        "what a manifest names is not known: its bytes cannot be had"
+                    );
+                }
+                Err(error) => return Err(error),
             }
         }
-        tracing::warn!(did = %owner.did, collection = R::NSID, records = records.len(), "an account is listed in part");
-        Ok(records)
+        page.size_bytes += read;
+        Ok(())
     }
 }
 
-impl PdsManifests {
-    /// The record with what it leaves out of its manifest. Where the bytes cannot be had for good, it stays as it is.
-    async fn completed(
-        &self,
-        owner: &ResolvedIdentity,
-        mut manifest: Located<ManifestRecord>,
-    ) -> Result<Located<ManifestRecord>, RegistryError> {
-        let record = &mut manifest.record;
-        let blob = record.manifest_blob.as_ref().map(|blob| blob.cid);
-        let Some(cid) = blob.filter(|_| manifest_record::is_partial(record)) else {
-            return Ok(manifest);
-        };
-        match self.read_blob(owner, &cid, MANIFEST_LIMIT).await {
-            Ok(Some(bytes)) => manifest_record::complete(record, &bytes),
-            Ok(None) | Err(RegistryError::Corrupt { .. } | RegistryError::PdsFailed { .. }) => {
-                tracing::info!(
-                    did = %owner.did,
-                    rkey = manifest.rkey.as_str(),
-                    "what a manifest names is not known: its bytes cannot be had"
-                );
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(manifest)
-    }
+struct CollectionPage<R> {
+    records: Vec<Located<R>>,
+    next: Option<String>,
+    is_cut: bool,
+    size_bytes: u64,
 }
 
 /// A record that has its type's form; anything else is somebody's mistake and no reason to fail the rest.
@@ -183,14 +227,45 @@ impl ManifestStore for PdsManifests {
     }
 
     #[tracing::instrument(name = "pds.account.list", skip_all, fields(did = %owner.did))]
-    async fn list(&self, owner: &ResolvedIdentity) -> Result<AccountListing, RegistryError> {
-        let (manifests, tags) = tokio::try_join!(self.list_all(owner), self.list_all(owner))?;
-        let manifests = stream::iter(manifests)
-            .map(|manifest| self.completed(owner, manifest))
-            .buffered(BLOBS_AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(AccountListing { manifests, tags })
+    async fn list_page(
+        &self,
+        owner: &ResolvedIdentity,
+        position: &ListingPosition,
+    ) -> Result<RecordsPage, RegistryError> {
+        let (collection, cursor) = (position.collection, position.cursor.as_deref());
+        let go_on = |cursor: Option<String>| {
+            cursor.map(|cursor| ListingPosition {
+                collection,
+                cursor: Some(cursor),
+            })
+        };
+        Ok(match collection {
+            ListedCollection::Tags => {
+                let page = self.page_of(owner, cursor).await?;
+                let manifests = ListingPosition {
+                    collection: ListedCollection::Manifests,
+                    cursor: None,
+                };
+                RecordsPage {
+                    tags: page.records,
+                    next: go_on(page.next).or(Some(manifests)),
+                    is_cut: page.is_cut,
+                    size_bytes: page.size_bytes,
+                    ..RecordsPage::default()
+                }
+            }
+            ListedCollection::Manifests => {
+                let mut page = self.page_of(owner, cursor).await?;
+                self.complete(owner, &mut page).await?;
+                RecordsPage {
+                    manifests: page.records,
+                    next: go_on(page.next),
+                    is_cut: page.is_cut,
+                    size_bytes: page.size_bytes,
+                    ..RecordsPage::default()
+                }
+            }
+        })
     }
 
     async fn read_blob(

@@ -13,7 +13,7 @@ pub async fn livez() -> Response {
     json(StatusCode::OK, &json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: the database takes writes. PDSes and holds are many and not ours; they do not count.
+/// `GET /readyz`: both database files take writes. PDSes and holds are many and not ours; they do not count.
 pub async fn readyz(State(state): State<AppState>) -> Response {
     if state.shutdown.soft().is_cancelled() {
         return json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "stopping" }));

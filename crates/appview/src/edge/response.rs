@@ -45,6 +45,14 @@ pub fn empty(status: StatusCode, headers: Vec<(&'static str, String)>) -> Respon
     response
 }
 
+/// Adds the warning that an answer is not all it seems.
+///
+/// # Spec
+/// distribution-spec v1.1, Warnings.
+pub fn warning_header(headers: &mut HeaderMap, text: &str) {
+    text_header(headers, atcr_oci::header::WARNING, &format!("299 - \"{text}\""));
+}
+
 /// Sets a header, unless its value has characters that no header may have.
 pub fn text_header(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {

@@ -7,6 +7,7 @@ use atcr_auth::principal::Principal;
 use atcr_oci::{CatalogBody, Page};
 
 use super::accounts::Accounts;
+use super::coverage::Coverage;
 use super::error::RegistryError;
 use super::tags::{Listed, cut};
 
@@ -41,6 +42,7 @@ impl Catalog {
                 repositories: Vec::new(),
             },
             next: None,
+            coverage: Coverage::Whole,
         };
         let Some(did) = principal.did() else {
             return Ok(empty);
@@ -57,7 +59,7 @@ impl Catalog {
         let Some(identity) = segment(&owner) else {
             return Ok(empty);
         };
-        self.accounts.ensure_synced(&owner).await?;
+        let coverage = self.accounts.ensure_synced(&owner).await?;
         let limit = page.limit(REPOSITORIES_AT_ONCE, REPOSITORIES_AT_ONCE);
         let prefix = format!("{identity}/");
         // All names begin alike, so that `last` before them means all, and behind them none.
@@ -78,6 +80,7 @@ impl Catalog {
         Ok(Listed {
             body: CatalogBody { repositories: names },
             next,
+            coverage,
         })
     }
 }

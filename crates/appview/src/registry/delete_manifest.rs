@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use super::access::{Delete, Granted};
 use super::accounts::Plan;
 use super::context::RequestContext;
+use super::coverage::Coverage;
 use super::error::RegistryError;
 use super::layout::{self, ManifestKeys};
 use super::manifests::Manifests;
@@ -25,7 +26,8 @@ impl Manifests {
     /// Another repository of the account that has the same manifest keeps it.
     ///
     /// # Errors
-    /// [`RegistryError::ManifestUnknown`], [`RegistryError::ManifestReferenced`]; the PDS's.
+    /// [`RegistryError::ManifestUnknown`], [`RegistryError::ManifestReferenced`]; [`RegistryError::Unsupported`] for a manifest of an
+    /// account that has more records than are listed; the PDS's.
     ///
     /// # Spec
     /// distribution-spec v1.1, end-9.
@@ -60,7 +62,7 @@ impl Manifests {
         }
     }
 
-    /// What to write so that `reference` is gone. The index is complete.
+    /// What to write so that `reference` is gone. The index is as complete as it gets.
     async fn plan_delete(
         &self,
         context: &RequestContext,
@@ -68,7 +70,15 @@ impl Manifests {
     ) -> Result<Plan, RegistryError> {
         let (did, repository, index) = (&context.owner.did, context.repository(), self.accounts.index());
         let mut plan = Plan::default();
+        let coverage = Coverage::of(self.accounts.is_whole(did).await?);
         match reference {
+            Reference::Digest(_) if coverage != Coverage::Whole => {
+                return Err(RegistryError::Unsupported {
+                    reason: "the account has more records than this registry lists, so it cannot tell what still names the \
+                             manifest; delete tags, or records by other means, first"
+                        .to_owned(),
+                });
+            }
             Reference::Tag(tag) => {
                 for record in index.find_tag(did, repository, tag.as_str()).await? {
                     plan.delete_tag(record.rkey);
@@ -93,6 +103,7 @@ impl Manifests {
             }
         }
         if plan.writes.is_empty() {
+            coverage.require_absence(did)?;
             return Err(RegistryError::ManifestUnknown {
                 name: context.name.to_string(),
                 reference: reference.to_string(),

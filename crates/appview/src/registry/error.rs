@@ -66,6 +66,14 @@ pub enum RegistryError {
         /// What it said.
         reason: String,
     },
+    /// What was asked for is not among the account's records that were listed, and it has more.
+    #[error(
+        "not found among the records of {did} that this registry lists; the account has too many to list them all"
+    )]
+    AccountTooLarge {
+        /// The account.
+        did: Did,
+    },
     /// This server's own limit was reached.
     #[error("too many requests; try again in {} s", retry_after.as_secs())]
     TooManyRequests {

@@ -1,4 +1,5 @@
-//! Telling holds what was pushed and pulled, behind the client's back: it never waits for it, and never fails by it.
+//! Telling holds what was pushed and pulled, behind the client's back: it never waits for it, and never fails by it. A push is told
+//! for certain ([`PushNotices`]), a pull if nothing goes wrong.
 //!
 //! A pull is counted once a minute for one puller and manifest: clients ask for a manifest several times in one pull, and a hold
 //! signs a commit for each count.
@@ -8,19 +9,18 @@ use std::time::Duration;
 
 use atcr_atproto::lexicon::notify_manifest::{ManifestInfo, NotifyManifestInput, PULL, PUSH};
 use atcr_atproto::syntax::Did;
-use atcr_auth::principal::Principal;
 use atcr_config::Shutdown;
 use atcr_oci::{Digest, Manifest, Tag};
 use tokio::sync::Semaphore;
 
 use super::access::{Granted, Pull, Push};
 use super::context::RequestContext;
-use super::error::RegistryError;
-use super::hold_discovery::HoldResolver;
 use super::manifest_record;
-use super::ports::{HoldGateway, HoldRef, HoldTokens};
+use super::notice_sender::NoticeSender;
+use super::ports::HoldRef;
+use super::push_notices::PushNotices;
 
-/// Notices under way at once. A pull's notice is dropped beyond that: it is a count, and the hold may be slow. A push's waits.
+/// Notices of pulls under way at once. One is dropped beyond that: it is a count, and the hold may be slow.
 const AT_ONCE: usize = 32;
 
 /// How long the same manifest pulled by the same puller is the same pull.
@@ -35,27 +35,20 @@ type PullKey = (Did, Did, String, Digest);
 /// Sends notices.
 #[derive(Clone)]
 pub struct Notices {
-    gateway: Arc<dyn HoldGateway>,
-    tokens: Arc<dyn HoldTokens>,
-    resolver: HoldResolver,
+    sender: NoticeSender,
+    pushes: PushNotices,
     shutdown: Shutdown,
     slots: Arc<Semaphore>,
     pulls: moka::sync::Cache<PullKey, ()>,
 }
 
 impl Notices {
-    /// Sends through `gateway` with `tokens`; the sending is a task of `shutdown`, which waits for it.
+    /// Sends notices of pushes with `pushes`, others through `sender`; the sending is a task of `shutdown`, which waits for it.
     #[must_use]
-    pub fn new(
-        gateway: Arc<dyn HoldGateway>,
-        tokens: Arc<dyn HoldTokens>,
-        resolver: HoldResolver,
-        shutdown: Shutdown,
-    ) -> Self {
+    pub fn new(sender: NoticeSender, pushes: PushNotices, shutdown: Shutdown) -> Self {
         Self {
-            gateway,
-            tokens,
-            resolver,
+            sender,
+            pushes,
             shutdown,
             slots: Arc::new(Semaphore::new(AT_ONCE)),
             pulls: moka::sync::Cache::builder()
@@ -65,8 +58,8 @@ impl Notices {
         }
     }
 
-    /// Tells `hold` that `manifest` was pushed, so that it records its layers.
-    pub fn pushed(
+    /// Has `hold` told that `manifest` was pushed, so that it records its layers. When this returns, it will be told.
+    pub async fn pushed(
         &self,
         grant: &Granted<Push>,
         hold: &HoldRef,
@@ -81,13 +74,7 @@ impl Notices {
             tag,
             manifest_record::notice(manifest),
         );
-        let (this, principal, hold) = (self.clone(), grant.principal().clone(), hold.clone());
-        self.shutdown.spawn(async move {
-            let Ok(_slot) = this.slots.acquire().await else {
-                return;
-            };
-            this.send(&principal, &hold, &notice).await;
-        });
+        self.pushes.add(grant.principal(), &hold.did, notice).await;
     }
 
     /// Tells the hold `did` that a manifest was pulled, so that it counts it. Nobody can tell it of an anonymous pull.
@@ -121,46 +108,13 @@ impl Notices {
             ..ManifestInfo::default()
         };
         let notice = input(grant.context(), PULL, digest, tag, info);
-        let (this, principal, did) = (self.clone(), grant.principal().clone(), did.clone());
+        let (sender, principal, did) = (self.sender.clone(), grant.principal().clone(), did.clone());
         self.shutdown.spawn(async move {
             let _slot = slot;
-            match this.resolver.resolve(&did).await {
-                Ok(hold) => this.send(&principal, &hold, &notice).await,
-                Err(error) => tracing::debug!(hold.did = %did, %error, "a pull is not counted"),
+            if let Err(error) = sender.send(&principal, &did, &notice).await {
+                tracing::debug!(hold.did = %did, %error, "a pull is not counted");
             }
         });
-    }
-
-    async fn send(&self, principal: &Principal, hold: &HoldRef, notice: &NotifyManifestInput) {
-        if let Err(error) = self.try_send(principal, hold, notice).await {
-            let operation = notice.operation.as_str();
-            if operation == PUSH {
-                tracing::warn!(hold.did = %hold.did, digest = notice.manifest_digest, %error, "a hold was not told of a push");
-            } else {
-                tracing::debug!(hold.did = %hold.did, %error, operation, "a hold was not told");
-            }
-        }
-    }
-
-    async fn try_send(
-        &self,
-        principal: &Principal,
-        hold: &HoldRef,
-        notice: &NotifyManifestInput,
-    ) -> Result<(), RegistryError> {
-        let Some(token) = self.tokens.token_for(principal, &hold.did).await? else {
-            return Ok(());
-        };
-        match self.gateway.notify_manifest(hold, &token, notice).await {
-            Err(RegistryError::HoldUnauthorized { .. }) => {
-                self.tokens.invalidate(principal, &hold.did).await;
-                let Some(token) = self.tokens.token_for(principal, &hold.did).await? else {
-                    return Ok(());
-                };
-                self.gateway.notify_manifest(hold, &token, notice).await
-            }
-            outcome => outcome,
-        }
     }
 }
 

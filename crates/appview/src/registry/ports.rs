@@ -106,13 +106,38 @@ pub struct Located<T> {
     pub record: T,
 }
 
-/// Every record of an account that the registry cares for, as one listing gave them.
+/// The collections of an account that are listed, in this order: tags are small, and what most listings are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListedCollection {
+    /// `io.atcr.tag`.
+    #[default]
+    Tags,
+    /// `io.atcr.manifest`.
+    Manifests,
+}
+
+/// Where a page of an account's records begins; by default at the first record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListingPosition {
+    /// The collection.
+    pub collection: ListedCollection,
+    /// What the PDS said of the page before.
+    pub cursor: Option<String>,
+}
+
+/// A page of an account's records.
 #[derive(Clone, Debug, Default)]
-pub struct AccountListing {
+pub struct RecordsPage {
     /// The manifest records that could be read.
     pub manifests: Vec<Located<ManifestRecord>>,
     /// The tag records that could be read.
     pub tags: Vec<Located<TagRecord>>,
+    /// Where the next page begins; `None` after the last.
+    pub next: Option<ListingPosition>,
+    /// Records are passed over because even one alone is longer than is read.
+    pub is_cut: bool,
+    /// Length of the page in bytes.
+    pub size_bytes: u64,
 }
 
 /// A sailor's profile as it was found.
@@ -156,9 +181,13 @@ pub trait ManifestStore: Send + Sync {
         rkey: &RecordKey,
     ) -> Result<Option<TagRecord>, RegistryError>;
 
-    /// Every manifest and tag record of the account, page by page. What a manifest's record leaves out of it is taken from the
-    /// bytes, where these can be had.
-    async fn list(&self, owner: &ResolvedIdentity) -> Result<AccountListing, RegistryError>;
+    /// A page of the account's manifest and tag records. What a manifest's record leaves out of it is taken from the bytes, where these
+    /// can be had.
+    async fn list_page(
+        &self,
+        owner: &ResolvedIdentity,
+        position: &ListingPosition,
+    ) -> Result<RecordsPage, RegistryError>;
 
     /// The blob `cid` of the account, of at most `max` bytes and known to hash to `cid`; `None` when the PDS has none.
     async fn read_blob(
@@ -273,14 +302,51 @@ pub struct AccountChange {
     pub deleted_tags: Vec<RecordKey>,
 }
 
+/// A listing that is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListingId(pub i64);
+
+/// What an account's listing is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedAs {
+    /// The account's revision.
+    pub rev: String,
+    /// Every record is listed; false when the account has more than is listed of one account.
+    pub is_whole: bool,
+}
+
 /// What accounts' repositories say, kept where it can be searched. Everything here can be rebuilt from the accounts.
 #[async_trait]
 pub trait AccountIndex: Send + Sync {
-    /// The revision the account was last listed at, or brought to by our own writes; `None` if never.
-    async fn synced_rev(&self, did: &Did) -> Result<Option<String>, RegistryError>;
+    /// What the account was last listed as, or brought to by our own writes; `None` if never.
+    async fn listed_as(&self, did: &Did) -> Result<Option<ListedAs>, RegistryError>;
 
-    /// Replaces everything known of the account by `listing`, as of `rev`.
-    async fn replace(&self, did: &Did, rev: &str, listing: &AccountListing) -> Result<(), RegistryError>;
+    /// Begins a listing of the account. Until it is published it is seen by nobody.
+    async fn begin_listing(&self, did: &Did) -> Result<ListingId, RegistryError>;
+
+    /// Adds a page to a listing, in transactions so short that other writers hardly wait. `false` when the listing is gone.
+    ///
+    /// # Cancel safety
+    /// Some of the page may have been added.
+    async fn stage(&self, listing: ListingId, page: &RecordsPage) -> Result<bool, RegistryError>;
+
+    /// Makes `change` to a listing that is not published. `false` when the listing is gone.
+    async fn stage_change(&self, listing: ListingId, change: &AccountChange) -> Result<bool, RegistryError>;
+
+    /// Puts the listing in place of everything known of its account, at once. `false` when the listing is gone.
+    async fn publish(
+        &self,
+        listing: ListingId,
+        listed_as: &ListedAs,
+        size_bytes: u64,
+    ) -> Result<bool, RegistryError>;
+
+    /// The listings that were begun and not published, those under way among them.
+    async fn staged(&self) -> Result<Vec<ListingId>, RegistryError>;
+
+    /// Removes, in short transactions, the listings that were `left` before they were published, those that were replaced, and the
+    /// accounts longest unused when all of them have grown too large. Repeating it is harmless.
+    async fn sweep(&self, left: &[ListingId]) -> Result<(), RegistryError>;
 
     /// Makes `change`. The account counts as synced at `to` if it was at `from`, so that a change by somebody else in
     /// between is still found.
@@ -331,12 +397,13 @@ pub trait AccountIndex: Send + Sync {
         digest: &Digest,
     ) -> Result<Option<Digest>, RegistryError>;
 
-    /// The manifests of the repository whose subject is `subject`, in order of digest.
+    /// At most `limit` manifests of the repository whose subject is `subject`, in order of digest.
     async fn referrers(
         &self,
         did: &Did,
         repository: &str,
         subject: &Digest,
+        limit: usize,
     ) -> Result<Vec<Referrer>, RegistryError>;
 
     /// Keeps what a manifest's bytes say; good for every account, since it follows from the digest.

@@ -97,13 +97,17 @@ impl Manifests {
                 return Ok(Some(digest));
             }
             // Another writer may keep the tag under another key, and `a_b` + `c` has the key of `a` + `b_c`.
-            self.accounts.ensure_synced(owner).await?;
+            let coverage = self.accounts.ensure_synced(owner).await?;
             let records = self
                 .accounts
                 .index()
                 .find_tag(&owner.did, repository, tag.as_str())
                 .await?;
-            Ok(records.into_iter().find_map(|record| record.digest))
+            let found = records.into_iter().find_map(|record| record.digest);
+            if found.is_none() {
+                coverage.require_absence(&owner.did)?;
+            }
+            Ok(found)
         };
         self.cache.tag(&owner.did, repository, tag, resolve).await
     }
@@ -181,12 +185,15 @@ impl Manifests {
     }
 
     async fn is_tagged(&self, context: &RequestContext, digest: &Digest) -> Result<bool, RegistryError> {
-        self.accounts.ensure_synced(&context.owner).await?;
+        let coverage = self.accounts.ensure_synced(&context.owner).await?;
         let index = self.accounts.index();
-        Ok(!index
+        let tags = index
             .tags_of(&context.owner.did, context.repository(), digest)
-            .await?
-            .is_empty())
+            .await?;
+        if tags.is_empty() {
+            coverage.require_absence(&context.owner.did)?;
+        }
+        Ok(!tags.is_empty())
     }
 
     /// The bytes of a manifest that is there; `None` when the PDS does not have them.

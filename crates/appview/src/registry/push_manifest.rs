@@ -143,7 +143,8 @@ impl Manifests {
             ..
         } = planned;
         self.notices
-            .pushed(grant, &hold, &digest, &manifest, tags.first());
+            .pushed(grant, &hold, &digest, &manifest, tags.first())
+            .await;
         Ok(PushedManifest {
             digest,
             subject: manifest.subject().map(|subject| subject.digest.clone()),
@@ -305,7 +306,7 @@ impl Manifests {
             .unwrap_or_default())
     }
 
-    /// Adds the removal of manifests that lose their last tag to this push. The index is complete.
+    /// Adds the removal of manifests that lose their last tag to this push. Where the index is not complete, all of them stay.
     async fn plan_untagging(
         &self,
         context: &RequestContext,
@@ -315,6 +316,10 @@ impl Manifests {
         plan: &mut Plan,
     ) -> Result<(), RegistryError> {
         let (did, repository, index) = (&context.owner.did, context.repository(), self.accounts.index());
+        if !self.accounts.is_whole(did).await? {
+            tracing::warn!(%did, "untagged manifests stay: the account has more records than are listed");
+            return Ok(());
+        }
         let mut losing = BTreeSet::new();
         for tag in tags {
             let records = index.find_tag(did, repository, tag.as_str()).await?;

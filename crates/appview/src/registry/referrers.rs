@@ -5,20 +5,27 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::access::{Granted, Pull};
 use super::context::RequestContext;
+use super::coverage::Coverage;
 use super::error::RegistryError;
 use super::manifest_cache::Presence;
 use super::manifests::Manifests;
 use super::ports::{ManifestDetails, Referrer};
+use super::tags::Listed;
 
 /// Manifests fetched at once for their artifact type and annotations.
 const FETCHES_AT_ONCE: usize = 8;
+
+/// Most manifests in a list of referrers, and most bytes of their annotations: what the specification asks of manifests, of which
+/// the list is one.
+const REFERRERS: usize = 4_096;
+const ANNOTATION_BYTES: usize = 4 * 1024 * 1024;
 
 impl Manifests {
     /// The index of everything in the repository whose subject is `subject`, which need not exist, of one artifact type if one is
     /// given.
     ///
     /// Records of other writers do not say their artifact type; the manifest's bytes are read for it once. A manifest whose
-    /// bytes are gone or damaged is left out.
+    /// bytes are gone or damaged is left out. A list that would be larger than a manifest may be is cut, which its coverage says.
     ///
     /// # Errors
     /// The PDS's.
@@ -30,23 +37,40 @@ impl Manifests {
         grant: &Granted<Pull>,
         subject: &Digest,
         artifact_type: Option<&str>,
-    ) -> Result<ImageIndex, RegistryError> {
+    ) -> Result<Listed<ImageIndex>, RegistryError> {
         let context = grant.context();
-        self.accounts.ensure_synced(&context.owner).await?;
-        let referrers = self
+        let mut coverage = self.accounts.ensure_synced(&context.owner).await?;
+        let mut referrers = self
             .accounts
             .index()
-            .referrers(&context.owner.did, context.repository(), subject)
+            .referrers(&context.owner.did, context.repository(), subject, REFERRERS + 1)
             .await?;
-        let described: Vec<Option<Descriptor>> = stream::iter(referrers)
+        if referrers.len() > REFERRERS {
+            referrers.truncate(REFERRERS);
+            coverage = Coverage::Partial;
+        }
+        let mut described = stream::iter(referrers)
             .map(|referrer| self.describe(context, referrer))
-            .buffered(FETCHES_AT_ONCE)
-            .try_collect()
-            .await?;
-        let manifests = described.into_iter().flatten().filter(|found| {
-            artifact_type.is_none_or(|kind| found.artifact_type.as_deref().unwrap_or_default() == kind)
-        });
-        Ok(ImageIndex::new(manifests.collect()))
+            .buffered(FETCHES_AT_ONCE);
+        let (mut manifests, mut bytes) = (Vec::new(), 0);
+        while let Some(found) = described.try_next().await? {
+            let Some(found) = found.filter(|found| {
+                artifact_type.is_none_or(|kind| found.artifact_type.as_deref().unwrap_or_default() == kind)
+            }) else {
+                continue;
+            };
+            bytes += annotation_bytes(&found);
+            if bytes > ANNOTATION_BYTES {
+                coverage = Coverage::Partial;
+                break;
+            }
+            manifests.push(found);
+        }
+        Ok(Listed {
+            body: ImageIndex::new(manifests),
+            next: None,
+            coverage,
+        })
     }
 
     async fn describe(
@@ -94,4 +118,9 @@ impl Manifests {
             .await?;
         Ok(Some(manifest.referrer_descriptor(referrer.digest)))
     }
+}
+
+fn annotation_bytes(descriptor: &Descriptor) -> usize {
+    let pairs = descriptor.annotations.iter();
+    pairs.map(|(name, value)| name.len() + value.len()).sum()
 }

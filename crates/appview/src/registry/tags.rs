@@ -3,6 +3,7 @@
 use atcr_oci::{Page, TagList};
 
 use super::access::{Granted, Pull};
+use super::coverage::Coverage;
 use super::error::RegistryError;
 use super::manifests::Manifests;
 
@@ -16,6 +17,8 @@ pub struct Listed<T> {
     pub body: T,
     /// The last entry, if more follow: where the next page begins.
     pub next: Option<String>,
+    /// How much of the account it covers.
+    pub coverage: Coverage,
 }
 
 impl Manifests {
@@ -33,7 +36,7 @@ impl Manifests {
     ) -> Result<Listed<TagList>, RegistryError> {
         let context = grant.context();
         let (did, repository) = (&context.owner.did, context.repository());
-        self.accounts.ensure_synced(&context.owner).await?;
+        let coverage = self.accounts.ensure_synced(&context.owner).await?;
         let index = self.accounts.index();
         let limit = page.limit(TAGS_AT_ONCE, TAGS_AT_ONCE);
         // One more than asked for tells whether there is a next page.
@@ -41,6 +44,7 @@ impl Manifests {
             .tags(did, repository, page.last.as_deref(), limit + 1)
             .await?;
         if tags.is_empty() && !index.has_repository(did, repository).await? {
+            coverage.require_absence(did)?;
             return Err(RegistryError::NameUnknown {
                 name: context.name.to_string(),
                 reason: "the account has no such repository".to_owned(),
@@ -53,6 +57,7 @@ impl Manifests {
                 tags,
             },
             next,
+            coverage,
         })
     }
 }

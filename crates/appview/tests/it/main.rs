@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
+mod account_index;
 mod attack_browser;
 mod attack_tokens;
 mod blob_side;
 mod browser;
+mod databases;
 mod deletes;
 mod device_flow;
 mod harness;
@@ -18,8 +20,10 @@ mod oauth_discovery;
 mod oauth_sessions;
 mod outages;
 mod process;
+mod push_notices;
 mod repositories;
 mod sessions;
+mod strange_accounts;
 mod tokens;
 mod web_pages;
 mod web_sessions;

@@ -140,6 +140,7 @@ fn every_wrong_setting_is_named_at_once() {
         ("ATCR_SERVER_PLC_DIRECTORY_URL", "plc"),
         ("ATCR_UPSTREAM_PDS_TIMEOUT", "0s"),
         ("ATCR_LOG_FORMAT", "xml"),
+        ("ATCR_LOG_LEVEL", "verbose"),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -159,6 +160,7 @@ fn every_wrong_setting_is_named_at_once() {
         keys,
         [
             "log_format",
+            "log_level",
             "server.addr",
             "server.base_url",
             "server.default_hold_did",

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::{MAX_ANSWER_BYTES, PdsAuth, PdsClient, PdsError};
+use super::{PdsAuth, PdsClient, PdsError};
 use crate::egress::{CappedBody, Limits};
 use crate::xrpc::XrpcError;
 
@@ -87,7 +87,7 @@ impl PdsClient {
         auth: PdsAuth<'_>,
     ) -> Result<CappedBody, PdsError> {
         let limits = Limits {
-            max_bytes: MAX_ANSWER_BYTES,
+            max_bytes: self.max_answer,
             timeout: self.timeout,
         };
         let request = request.header(header::ACCEPT, "application/json");

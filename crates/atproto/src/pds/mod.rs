@@ -23,7 +23,8 @@ pub use error::PdsError;
 /// How long one call may take as a whole, unless [`PdsClient::with_timeout`] says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Largest JSON answer that is read: a page of 100 records of up to 1 MB is not expected to come near it.
+/// Largest JSON answer that is read, unless [`PdsClient::with_max_answer`] says otherwise: a page of 100 records of up to 1 MB is
+/// not expected to come near it.
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Most changes in one [`PdsClient::apply_writes`]; the reference PDS refuses more.
@@ -40,6 +41,7 @@ pub struct PdsClient {
     base: Url,
     egress: EgressClient,
     timeout: Duration,
+    max_answer: usize,
 }
 
 /// What a request carries to prove who asks. `Debug` does not show tokens.
@@ -89,6 +91,8 @@ pub struct RecordPage {
     pub records: Vec<RecordEntry>,
     /// Where the next page begins; `None` after the last.
     pub cursor: Option<String>,
+    /// Length of the answer in bytes.
+    pub size_bytes: u64,
 }
 
 /// A commit of a repository.
@@ -180,6 +184,7 @@ impl PdsClient {
             base,
             egress,
             timeout: DEFAULT_TIMEOUT,
+            max_answer: MAX_ANSWER_BYTES,
         }
     }
 
@@ -187,6 +192,13 @@ impl PdsClient {
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// The same client with another limit for the length of each JSON answer, in bytes.
+    #[must_use]
+    pub fn with_max_answer(mut self, max_answer: usize) -> Self {
+        self.max_answer = max_answer;
         self
     }
 

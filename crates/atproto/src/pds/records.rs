@@ -3,6 +3,7 @@
 use atrium_api::com::atproto::repo::{apply_writes, get_record, list_records};
 use atrium_api::com::atproto::sync::get_latest_commit;
 use atrium_api::types::{Unknown, string};
+use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -80,9 +81,12 @@ impl PdsClient {
             repo: string::AtIdentifier::Did(self.did(did)?),
             reverse: page.reverse.then_some(true),
         };
-        let output: RecordsJson = self
-            .query(nsid::REPO_LIST_RECORDS, &parameters, PdsAuth::None)
-            .await?;
+        let request = self
+            .request(Method::GET, nsid::REPO_LIST_RECORDS, PdsAuth::None)?
+            .query(&parameters);
+        let answer = self.send(request, PdsAuth::None).await?;
+        let size_bytes = answer.bytes.len() as u64;
+        let output: RecordsJson = self.decode(answer)?;
         let records = output
             .records
             .into_iter()
@@ -91,6 +95,7 @@ impl PdsClient {
         Ok(RecordPage {
             records,
             cursor: output.cursor,
+            size_bytes,
         })
     }
 

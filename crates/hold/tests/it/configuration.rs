@@ -42,13 +42,14 @@ fn the_example_file_is_what_config_init_writes() {
 #[test]
 fn every_problem_is_named_at_once() {
     let problems = loaded(
-        "server:\n  addr: nowhere\n  public_url: http://hold.example.com/path\n  appview_did: appview\n\
+        "log_level: info,atcr_hold=loud\nserver:\n  addr: nowhere\n  public_url: http://hold.example.com/path\n  appview_did: appview\n\
          registration:\n  owner_did: alice.test\ndatabase:\n  did_method: plc\n  path: ''\n\
          storage:\n  driver: s3\n  endpoint: s3.example.com\nsurver: 1\n",
         &[],
     )
     .expect_err("all wrong");
     for key in [
+        "log_level",
         "server.addr",
         "server.public_url",
         "server.appview_did",

@@ -1,5 +1,6 @@
 //! A blob's way in and out over XRPC, on the filesystem store.
 
+use atcr_hold::adapters::sqlite::Database;
 use atcr_oci::{Algorithm, Digest};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -7,6 +8,21 @@ use serde_json::json;
 use crate::harness::{Answer, Setup, TestHold};
 
 const COMPLETE: &str = "io.atcr.hold.completeUpload";
+
+#[tokio::test]
+async fn the_table_of_uploads_does_not_wait_for_the_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = Database::open(&folder.path().join("hold.sqlite"))
+        .await
+        .expect("a database");
+    let settings: (i64, String) =
+        sqlx::query_as("SELECT synchronous, journal_mode FROM pragma_synchronous, pragma_journal_mode")
+            .fetch_one(database.writer())
+            .await
+            .expect("settings");
+    let normal = 1;
+    assert_eq!(settings, (normal, "wal".to_owned()));
+}
 
 #[tokio::test]
 async fn what_was_uploaded_is_read_back_through_the_redirect() {

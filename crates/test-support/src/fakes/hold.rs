@@ -25,7 +25,10 @@ struct Inner {
     captain: Option<Value>,
     crew: Vec<String>,
     notices: Vec<Value>,
-    refusals: u32,
+    refused_tokens: u32,
+    refusals: usize,
+    refused: usize,
+    is_silent: bool,
 }
 
 impl HoldOffice {
@@ -47,13 +50,34 @@ impl HoldOffice {
 
     /// The next `times` tokens that come with a request for crew or a notice are not taken.
     pub fn refuse_tokens(&self, times: u32) {
-        self.lock().refusals = times;
+        self.lock().refused_tokens = times;
     }
 
     /// The tokens with which crew was asked for.
     #[must_use]
     pub fn crew(&self) -> Vec<String> {
         self.lock().crew.clone()
+    }
+
+    /// The next so many notices are answered with 502.
+    pub fn refuse(&self, notices: usize) {
+        self.lock().refusals = notices;
+    }
+
+    /// Notices are not answered any more.
+    pub fn fall_silent(&self) {
+        self.lock().is_silent = true;
+    }
+
+    /// Waits until so many notices in all were answered with 502.
+    pub async fn refused(&self, notices: usize) {
+        loop {
+            let notified = self.notified.notified();
+            if self.lock().refused >= notices {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// How many notices of this operation came.
@@ -85,7 +109,7 @@ impl HoldOffice {
     /// The refusal of a token, if one is due.
     fn refusal(&self) -> Option<Response> {
         let mut inner = self.lock();
-        inner.refusals = inner.refusals.checked_sub(1)?;
+        inner.refused_tokens = inner.refused_tokens.checked_sub(1)?;
         let body = json!({ "error": "InvalidToken", "message": "as the test wants it" });
         Some((StatusCode::UNAUTHORIZED, axum::Json(body)).into_response())
     }
@@ -149,6 +173,23 @@ async fn notify_manifest(State(office): State<Arc<HoldOffice>>, headers: HeaderM
     }
     if let Some(refusal) = office.refusal() {
         return refusal;
+    }
+    if office.lock().is_silent {
+        return std::future::pending().await;
+    }
+    {
+        let mut inner = office.lock();
+        if inner.refusals > 0 {
+            inner.refusals -= 1;
+            inner.refused += 1;
+            drop(inner);
+            office.notified.notify_waiters();
+            return (
+                StatusCode::BAD_GATEWAY,
+                axum::Json(json!({ "error": "UpstreamFailure" })),
+            )
+                .into_response();
+        }
     }
     let notice: Value = serde_json::from_slice(&body).unwrap_or_default();
     let operation = notice["operation"].clone();

@@ -23,6 +23,7 @@ use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::authorization_server::{self, OAuth, with_nonce};
 
@@ -44,6 +45,34 @@ pub enum PdsFault {
     Silence,
 }
 
+/// Holds up the pages of an account's records: each waits until it is let through.
+#[derive(Debug)]
+pub struct PageGate {
+    arrived: Semaphore,
+    open: Semaphore,
+}
+
+impl PageGate {
+    /// Waits until a page is asked for that was not waited for before.
+    pub async fn arrived(&self) {
+        if let Ok(arrived) = self.arrived.acquire().await {
+            arrived.forget();
+        }
+    }
+
+    /// Lets so many pages through.
+    pub fn let_through(&self, pages: usize) {
+        self.open.add_permits(pages);
+    }
+
+    async fn pass(&self) {
+        self.arrived.add_permits(1);
+        if let Ok(open) = self.open.acquire().await {
+            open.forget();
+        }
+    }
+}
+
 #[derive(Default)]
 struct Account {
     handle: String,
@@ -51,6 +80,9 @@ struct Account {
     collections: BTreeMap<String, BTreeMap<String, Value>>,
     blobs: HashMap<String, (String, Bytes)>,
     head: Option<(String, String)>,
+    gate: Option<Arc<PageGate>>,
+    is_restless: bool,
+    is_endless: bool,
 }
 
 pub(super) struct Inner {
@@ -243,6 +275,32 @@ impl FakePds {
     /// Somebody else commits right before each of the next `times` commits.
     pub fn overtake(&self, times: u32) {
         self.inner().overtaken = times;
+    }
+
+    /// Every page of the account's records has to be let through from now on.
+    pub fn gate_pages(&self, did: &str) -> Arc<PageGate> {
+        let gate = Arc::new(PageGate {
+            arrived: Semaphore::new(0),
+            open: Semaphore::new(0),
+        });
+        if let Some(account) = self.inner().accounts.get_mut(did) {
+            account.gate = Some(Arc::clone(&gate));
+        }
+        gate
+    }
+
+    /// The account has another revision at every look from now on, or no longer.
+    pub fn set_restless(&self, did: &str, is_restless: bool) {
+        if let Some(account) = self.inner().accounts.get_mut(did) {
+            account.is_restless = is_restless;
+        }
+    }
+
+    /// The account's tags never end from now on.
+    pub fn set_endless(&self, did: &str) {
+        if let Some(account) = self.inner().accounts.get_mut(did) {
+            account.is_endless = true;
+        }
     }
 
     /// Blobs beyond this size are refused.
@@ -451,7 +509,21 @@ async fn query(
     if let Some(fault) = shared.enter(&method).await {
         return fault;
     }
+    if method == "com.atproto.repo.listRecords" {
+        let gate = query
+            .get("repo")
+            .and_then(|did| shared.lock().accounts.get(did)?.gate.clone());
+        if let Some(gate) = gate {
+            gate.pass().await;
+        }
+    }
     let mut inner = shared.lock();
+    if method == "com.atproto.sync.getLatestCommit"
+        && let Some(did) = query.get("did")
+        && inner.accounts.get(did).is_some_and(|account| account.is_restless)
+    {
+        shared.commit(&mut inner, did);
+    }
     if method == "com.atproto.server.getServiceAuth" {
         let aud = query.get("aud").map(String::as_str).unwrap_or_default();
         let scope = "rpc:com.atproto.repo.getRecord?aud=*";
@@ -512,6 +584,10 @@ async fn query(
             };
             let collection = parameter("collection");
             let limit: usize = parameter("limit").parse().unwrap_or(50);
+            if account.is_endless && collection == "io.atcr.tag" {
+                return axum::Json(endless_page(parameter("repo"), parameter("cursor"), limit))
+                    .into_response();
+            }
             let empty = BTreeMap::new();
             let records = account.collections.get(collection).unwrap_or(&empty);
             // Newest keys first, as servers do.
@@ -543,6 +619,19 @@ async fn query(
 fn entry(did: &str, collection: &str, rkey: &str, value: &Value) -> Value {
     let cid = data_model::cid_of(data_model::RAW, value.to_string().as_bytes()).to_string();
     json!({ "uri": format!("at://{did}/{collection}/{rkey}"), "cid": cid, "value": value })
+}
+
+/// A page of tags after which there is always another.
+fn endless_page(did: &str, cursor: &str, limit: usize) -> Value {
+    let first: usize = cursor.parse().unwrap_or(0);
+    let entries: Vec<Value> = (first..first + limit)
+        .map(|n| {
+            let tag = format!("t{n:07}");
+            let value = json!({ "$type": "io.atcr.tag", "repository": "app", "tag": tag });
+            entry(did, "io.atcr.tag", &format!("app_{tag}"), &value)
+        })
+        .collect();
+    json!({ "records": entries, "cursor": (first + limit).to_string() })
 }
 
 async fn procedure(

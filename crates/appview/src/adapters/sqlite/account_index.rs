@@ -1,23 +1,43 @@
 //! `AccountIndex` in SQLite.
+//!
+//! It is in the scratch file: after a power failure an account may be as it was some commits ago. Its rows and the revision they are
+//! of are undone together, and the account's own revision never comes again, so the next look lists the account anew. A record
+//! that a pull noted is noted by the next pull. Listings that were under way are swept.
+//!
+//! What is read is the account's published listing; `listings` has how one is made and replaced.
 
 use async_trait::async_trait;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
-use atcr_atproto::lexicon::tag::TagRecord;
-use atcr_atproto::syntax::{Did, RecordKey};
+use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use super::Database;
+use super::account_rows::{json, put_manifest, write_change};
+use super::listings::published;
 use crate::registry::error::RegistryError;
 use crate::registry::ports::{
-    AccountChange, AccountIndex, AccountListing, IndexedManifest, IndexedTag, Located, ManifestDetails,
-    Referrer,
+    AccountChange, AccountIndex, IndexedManifest, IndexedTag, ListedAs, ListingId, Located, ManifestDetails,
+    RecordsPage, Referrer,
 };
+
+/// The account's published listing, in a query whose first parameter is the DID.
+macro_rules! listing {
+    () => {
+        "(SELECT id FROM listing WHERE did = ?1 AND state = 'published')"
+    };
+}
+
+/// Holds that are named for one blob: each is asked in turn.
+const HOLDS: usize = 16;
+
+/// What a descriptor takes of a record, in bytes: a digest and its frame.
+const DESCRIPTOR_BYTES: usize = 100;
 
 /// The index of accounts.
 #[derive(Clone, Debug)]
 pub struct SqliteAccountIndex {
-    database: Database,
+    pub(super) database: Database,
 }
 
 impl SqliteAccountIndex {
@@ -125,42 +145,44 @@ impl TryFrom<ReferrerRow> for Referrer {
 
 #[async_trait]
 impl AccountIndex for SqliteAccountIndex {
-    async fn synced_rev(&self, did: &Did) -> Result<Option<String>, RegistryError> {
-        let rev = sqlx::query_scalar("SELECT synced_rev FROM account WHERE did = ?")
-            .bind(did.as_str())
-            .fetch_optional(self.database.readers())
-            .await?;
-        Ok(rev)
-    }
-
-    async fn replace(&self, did: &Did, rev: &str, listing: &AccountListing) -> Result<(), RegistryError> {
-        let mut transaction = self.database.writer().begin().await?;
-        // Blobs and children go with their manifests.
-        for statement in [
-            "DELETE FROM manifest WHERE did = ?",
-            "DELETE FROM tag WHERE did = ?",
-        ] {
-            sqlx::query(statement)
-                .bind(did.as_str())
-                .execute(&mut *transaction)
-                .await?;
-        }
-        for manifest in &listing.manifests {
-            put_manifest(&mut transaction, did, manifest).await?;
-        }
-        for tag in &listing.tags {
-            put_tag(&mut transaction, did, tag).await?;
-        }
-        sqlx::query(
-            "INSERT INTO account (did, synced_rev) VALUES (?1, ?2) \
-             ON CONFLICT (did) DO UPDATE SET synced_rev = excluded.synced_rev",
+    async fn listed_as(&self, did: &Did) -> Result<Option<ListedAs>, RegistryError> {
+        let row: Option<(String, bool)> = sqlx::query_as(
+            "SELECT synced_rev, is_whole FROM listing \
+             WHERE did = ? AND state = 'published' AND synced_rev IS NOT NULL",
         )
         .bind(did.as_str())
-        .bind(rev)
-        .execute(&mut *transaction)
+        .fetch_optional(self.database.readers())
         .await?;
-        transaction.commit().await?;
-        Ok(())
+        Ok(row.map(|(rev, is_whole)| ListedAs { rev, is_whole }))
+    }
+
+    async fn begin_listing(&self, did: &Did) -> Result<ListingId, RegistryError> {
+        self.insert_listing(did).await
+    }
+
+    async fn stage(&self, listing: ListingId, page: &RecordsPage) -> Result<bool, RegistryError> {
+        self.stage_page(listing, page).await
+    }
+
+    async fn stage_change(&self, listing: ListingId, change: &AccountChange) -> Result<bool, RegistryError> {
+        self.stage_own(listing, change).await
+    }
+
+    async fn publish(
+        &self,
+        listing: ListingId,
+        listed_as: &ListedAs,
+        size_bytes: u64,
+    ) -> Result<bool, RegistryError> {
+        self.publish_listing(listing, listed_as, size_bytes).await
+    }
+
+    async fn staged(&self) -> Result<Vec<ListingId>, RegistryError> {
+        self.staged_listings().await
+    }
+
+    async fn sweep(&self, left: &[ListingId]) -> Result<(), RegistryError> {
+        self.sweep_listings(left).await
     }
 
     async fn apply(
@@ -171,25 +193,11 @@ impl AccountIndex for SqliteAccountIndex {
         to: &str,
     ) -> Result<(), RegistryError> {
         let mut transaction = self.database.writer().begin().await?;
-        for rkey in &change.deleted_manifests {
-            delete_manifest(&mut transaction, did, rkey).await?;
-        }
-        for rkey in &change.deleted_tags {
-            sqlx::query("DELETE FROM tag WHERE did = ? AND rkey = ?")
-                .bind(did.as_str())
-                .bind(rkey.as_str())
-                .execute(&mut *transaction)
-                .await?;
-        }
-        for manifest in &change.manifests {
-            put_manifest(&mut transaction, did, manifest).await?;
-        }
-        for tag in &change.tags {
-            put_tag(&mut transaction, did, tag).await?;
-        }
-        sqlx::query("UPDATE account SET synced_rev = ? WHERE did = ? AND synced_rev = ?")
+        let listing = published(&mut transaction, did, 0).await?;
+        write_change(&mut transaction, listing, change).await?;
+        sqlx::query("UPDATE listing SET synced_rev = ? WHERE id = ? AND synced_rev = ?")
             .bind(to)
-            .bind(did.as_str())
+            .bind(listing)
             .bind(from)
             .execute(&mut *transaction)
             .await?;
@@ -199,19 +207,25 @@ impl AccountIndex for SqliteAccountIndex {
 
     async fn note(&self, did: &Did, manifest: &Located<ManifestRecord>) -> Result<(), RegistryError> {
         // Pulls are many and records seldom change: look before writing.
-        let known: Option<(String, String, Option<String>)> =
-            sqlx::query_as("SELECT repository, digest, hold_did FROM manifest WHERE did = ? AND rkey = ?")
-                .bind(did.as_str())
-                .bind(manifest.rkey.as_str())
-                .fetch_optional(self.database.readers())
-                .await?;
+        let known: Option<(String, String, Option<String>)> = sqlx::query_as(concat!(
+            "SELECT repository, digest, hold_did FROM manifest WHERE listing = ",
+            listing!(),
+            " AND rkey = ?2"
+        ))
+        .bind(did.as_str())
+        .bind(manifest.rkey.as_str())
+        .fetch_optional(self.database.readers())
+        .await?;
         let record = &manifest.record;
         let hold = record.hold().map(String::from);
         if known == Some((record.repository.clone(), record.digest.clone(), hold)) {
             return Ok(());
         }
+        let descriptors = 1 + record.layers.len() + record.manifests.len();
+        let size_bytes = descriptors * DESCRIPTOR_BYTES + json(&record.annotations).len();
         let mut transaction = self.database.writer().begin().await?;
-        put_manifest(&mut transaction, did, manifest).await?;
+        let listing = published(&mut transaction, did, size_bytes).await?;
+        put_manifest(&mut transaction, listing, manifest).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -224,9 +238,12 @@ impl AccountIndex for SqliteAccountIndex {
         limit: usize,
     ) -> Result<Vec<String>, RegistryError> {
         // tag_by_name: a range of one repository. A tag kept under two keys is listed once.
-        let query = sqlx::query_scalar(
-            "SELECT DISTINCT tag FROM tag WHERE did = ? AND repository = ? AND tag > ? ORDER BY tag LIMIT ?",
-        );
+        let query = sqlx::query_scalar(concat!(
+            "SELECT DISTINCT tag FROM tag WHERE listing = ",
+            listing!(),
+            " AND repository = ?2 AND tag > ?3 \
+             ORDER BY tag LIMIT ?4"
+        ));
         self.strings(
             query
                 .bind(did.as_str().to_owned())
@@ -243,10 +260,11 @@ impl AccountIndex for SqliteAccountIndex {
         repository: &str,
         tag: &str,
     ) -> Result<Vec<IndexedTag>, RegistryError> {
-        let rows: Vec<TagRow> = sqlx::query_as(
-            "SELECT rkey, tag, digest FROM tag WHERE did = ? AND repository = ? AND tag = ? \
-             ORDER BY moved_at DESC, rkey",
-        )
+        let rows: Vec<TagRow> = sqlx::query_as(concat!(
+            "SELECT rkey, tag, digest FROM tag WHERE listing = ",
+            listing!(),
+            " AND repository = ?2 AND tag = ?3 ORDER BY moved_at DESC, rkey"
+        ))
         .bind(did.as_str())
         .bind(repository)
         .bind(tag)
@@ -261,9 +279,11 @@ impl AccountIndex for SqliteAccountIndex {
         repository: &str,
         digest: &Digest,
     ) -> Result<Vec<IndexedTag>, RegistryError> {
-        let rows: Vec<TagRow> = sqlx::query_as(
-            "SELECT rkey, tag, digest FROM tag WHERE did = ? AND digest = ? AND repository = ? ORDER BY tag, rkey",
-        )
+        let rows: Vec<TagRow> = sqlx::query_as(concat!(
+            "SELECT rkey, tag, digest FROM tag WHERE listing = ",
+            listing!(),
+            " AND digest = ?2 AND repository = ?3 ORDER BY tag, rkey"
+        ))
         .bind(did.as_str())
         .bind(digest.as_str())
         .bind(repository)
@@ -273,9 +293,11 @@ impl AccountIndex for SqliteAccountIndex {
     }
 
     async fn copies(&self, did: &Did, digest: &Digest) -> Result<Vec<IndexedManifest>, RegistryError> {
-        let rows: Vec<ManifestRow> = sqlx::query_as(
-            "SELECT rkey, repository, digest FROM manifest WHERE did = ? AND digest = ? ORDER BY repository, rkey",
-        )
+        let rows: Vec<ManifestRow> = sqlx::query_as(concat!(
+            "SELECT rkey, repository, digest FROM manifest WHERE listing = ",
+            listing!(),
+            " AND digest = ?2 ORDER BY repository, rkey"
+        ))
         .bind(did.as_str())
         .bind(digest.as_str())
         .fetch_all(self.database.readers())
@@ -289,12 +311,12 @@ impl AccountIndex for SqliteAccountIndex {
         repository: &str,
         digest: &Digest,
     ) -> Result<Option<Digest>, RegistryError> {
-        let parent: Option<String> = sqlx::query_scalar(
-            "SELECT manifest.digest FROM manifest_child \
-             JOIN manifest ON manifest.did = manifest_child.did AND manifest.rkey = manifest_child.rkey \
-             WHERE manifest_child.did = ? AND manifest_child.digest = ? AND manifest.repository = ? \
-             ORDER BY manifest.digest LIMIT 1",
-        )
+        let parent: Option<String> = sqlx::query_scalar(concat!(
+            "SELECT manifest.digest FROM manifest_child JOIN manifest ON manifest.id = manifest_child.manifest \
+             WHERE manifest_child.listing = ",
+            listing!(),
+            " AND manifest_child.digest = ?2 AND manifest.repository = ?3 ORDER BY manifest.digest LIMIT 1"
+        ))
         .bind(did.as_str())
         .bind(digest.as_str())
         .bind(repository)
@@ -310,23 +332,27 @@ impl AccountIndex for SqliteAccountIndex {
         did: &Did,
         repository: &str,
         subject: &Digest,
+        limit: usize,
     ) -> Result<Vec<Referrer>, RegistryError> {
-        let rows: Vec<ReferrerRow> = sqlx::query_as(
+        let found: Vec<ReferrerRow> = sqlx::query_as(concat!(
             "SELECT manifest.rkey, manifest.digest, manifest.media_type, manifest.size_bytes, manifest.blob_cid, \
                     manifest.artifact_type, manifest.annotations, \
                     manifest_detail.size_bytes AS detail_size_bytes, \
                     manifest_detail.artifact_type AS detail_artifact_type, \
                     manifest_detail.annotations AS detail_annotations \
              FROM manifest LEFT JOIN manifest_detail ON manifest_detail.digest = manifest.digest \
-             WHERE manifest.did = ? AND manifest.repository = ? AND manifest.subject = ? \
-             GROUP BY manifest.digest ORDER BY manifest.digest",
-        )
+             WHERE manifest.listing = ",
+            listing!(),
+            " AND manifest.repository = ?2 AND manifest.subject = ?3 \
+             GROUP BY manifest.digest ORDER BY manifest.digest LIMIT ?4"
+        ))
         .bind(did.as_str())
         .bind(repository)
         .bind(subject.as_str())
+        .bind(rows(limit))
         .fetch_all(self.database.readers())
         .await?;
-        rows.into_iter().map(Referrer::try_from).collect()
+        found.into_iter().map(Referrer::try_from).collect()
     }
 
     async fn keep_details(
@@ -349,10 +375,13 @@ impl AccountIndex for SqliteAccountIndex {
     }
 
     async fn has_repository(&self, did: &Did, repository: &str) -> Result<bool, RegistryError> {
-        let found = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM manifest WHERE did = ?1 AND repository = ?2) \
-                 OR EXISTS (SELECT 1 FROM tag WHERE did = ?1 AND repository = ?2)",
-        )
+        let found = sqlx::query_scalar(concat!(
+            "SELECT EXISTS (SELECT 1 FROM manifest WHERE listing = ",
+            listing!(),
+            " AND repository = ?2) OR EXISTS (SELECT 1 FROM tag WHERE listing = ",
+            listing!(),
+            " AND repository = ?2)"
+        ))
         .bind(did.as_str())
         .bind(repository)
         .fetch_one(self.database.readers())
@@ -366,10 +395,13 @@ impl AccountIndex for SqliteAccountIndex {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, RegistryError> {
-        let query = sqlx::query_scalar(
-            "SELECT repository FROM manifest WHERE did = ?1 AND repository > ?2 \
-             UNION SELECT repository FROM tag WHERE did = ?1 AND repository > ?2 ORDER BY 1 LIMIT ?3",
-        );
+        let query = sqlx::query_scalar(concat!(
+            "SELECT repository FROM manifest WHERE listing = ",
+            listing!(),
+            " AND repository > ?2 UNION SELECT repository FROM tag WHERE listing = ",
+            listing!(),
+            " AND repository > ?2 ORDER BY 1 LIMIT ?3"
+        ));
         self.strings(
             query
                 .bind(did.as_str().to_owned())
@@ -386,117 +418,29 @@ impl AccountIndex for SqliteAccountIndex {
         blob: &Digest,
     ) -> Result<Vec<Did>, RegistryError> {
         // Rank 0: a manifest of the repository names the blob; 1: one of another repository does; 2: the rest of this one.
-        let query = sqlx::query_scalar(
+        let query = sqlx::query_scalar(concat!(
             "SELECT hold_did FROM ( \
                  SELECT manifest.hold_did AS hold_did, CASE WHEN manifest.repository = ?2 THEN 0 ELSE 1 END AS rank \
-                 FROM manifest_blob \
-                 JOIN manifest ON manifest.did = manifest_blob.did AND manifest.rkey = manifest_blob.rkey \
-                 WHERE manifest_blob.did = ?1 AND manifest_blob.digest = ?3 \
-                 UNION ALL SELECT DISTINCT hold_did, 2 FROM manifest WHERE did = ?1 AND repository = ?2 \
-             ) WHERE hold_did IS NOT NULL GROUP BY hold_did ORDER BY MIN(rank), hold_did",
-        );
+                 FROM manifest_blob JOIN manifest ON manifest.id = manifest_blob.manifest \
+                 WHERE manifest_blob.listing = ",
+            listing!(),
+            " AND manifest_blob.digest = ?3 \
+                 UNION ALL SELECT DISTINCT hold_did, 2 FROM manifest WHERE listing = ",
+            listing!(),
+            " AND repository = ?2 \
+             ) WHERE hold_did IS NOT NULL GROUP BY hold_did ORDER BY MIN(rank), hold_did LIMIT ?4"
+        ));
         let holds = self
             .strings(
                 query
                     .bind(did.as_str().to_owned())
                     .bind(repository.to_owned())
-                    .bind(blob.to_string()),
+                    .bind(blob.to_string())
+                    .bind(rows(HOLDS)),
             )
             .await?;
         Ok(holds.into_iter().filter_map(|hold| hold.parse().ok()).collect())
     }
-}
-
-/// Writes a manifest's rows in place of those it had. A record whose digest is none is left out: nothing can ask for it.
-async fn put_manifest(
-    connection: &mut SqliteConnection,
-    did: &Did,
-    manifest: &Located<ManifestRecord>,
-) -> Result<(), sqlx::Error> {
-    delete_manifest(connection, did, &manifest.rkey).await?;
-    let (rkey, record) = (manifest.rkey.as_str(), &manifest.record);
-    if record.digest.parse::<Digest>().is_err() {
-        return Ok(());
-    }
-    let blob = record.manifest_blob.as_ref();
-    sqlx::query(
-        "INSERT INTO manifest (did, rkey, repository, digest, media_type, size_bytes, blob_cid, subject, hold_did, \
-                               artifact_type, annotations) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(did.as_str())
-    .bind(rkey)
-    .bind(&record.repository)
-    .bind(&record.digest)
-    .bind(&record.media_type)
-    .bind(blob.and_then(|blob| i64::try_from(blob.size).ok()))
-    .bind(blob.map(|blob| blob.cid.to_string()))
-    .bind(record.subject.as_ref().map(|subject| &subject.digest))
-    .bind(record.hold().map(String::from))
-    .bind(&record.artifact_type)
-    .bind(json(&record.annotations))
-    .execute(&mut *connection)
-    .await?;
-    for blob in record.config.iter().chain(&record.layers) {
-        sqlx::query("INSERT OR IGNORE INTO manifest_blob (did, digest, rkey) VALUES (?, ?, ?)")
-            .bind(did.as_str())
-            .bind(&blob.digest)
-            .bind(rkey)
-            .execute(&mut *connection)
-            .await?;
-    }
-    for child in &record.manifests {
-        sqlx::query("INSERT OR IGNORE INTO manifest_child (did, digest, rkey) VALUES (?, ?, ?)")
-            .bind(did.as_str())
-            .bind(&child.digest)
-            .bind(rkey)
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
-}
-
-async fn delete_manifest(
-    connection: &mut SqliteConnection,
-    did: &Did,
-    rkey: &RecordKey,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM manifest WHERE did = ? AND rkey = ?")
-        .bind(did.as_str())
-        .bind(rkey.as_str())
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn put_tag(
-    connection: &mut SqliteConnection,
-    did: &Did,
-    tag: &Located<TagRecord>,
-) -> Result<(), sqlx::Error> {
-    let record = &tag.record;
-    // RFC 3339 in UTC with milliseconds sorts as text.
-    let moved_at = record
-        .moved_at()
-        .map(|at| atcr_atproto::syntax::Datetime::new(at.to_utc()).to_string());
-    sqlx::query(
-        "INSERT INTO tag (did, rkey, repository, tag, digest, moved_at) VALUES (?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (did, rkey) DO UPDATE SET repository = excluded.repository, tag = excluded.tag, \
-             digest = excluded.digest, moved_at = excluded.moved_at",
-    )
-    .bind(did.as_str())
-    .bind(tag.rkey.as_str())
-    .bind(&record.repository)
-    .bind(&record.tag)
-    .bind(record.digest())
-    .bind(moved_at)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-fn json(annotations: &std::collections::BTreeMap<String, String>) -> String {
-    // A map of strings always serialises.
-    serde_json::to_string(annotations).unwrap_or_else(|_| "{}".to_owned())
 }
 
 fn rows(limit: usize) -> i64 {

@@ -1,4 +1,14 @@
 //! Upload sessions and their parts.
+//!
+//! They are in the scratch file: after a power failure a session may stand at an earlier offset, be gone, or be there again. Its row
+//! and its parts are one commit, so offset, digests and parts agree whatever it was undone to:
+//!
+//! - Gone: `BLOB_UPLOAD_UNKNOWN`, and the client begins anew. The spool's bytes and the hold's upload are swept.
+//! - At an earlier offset: a chunk that names its range is refused with 416 and the offset; one that does not makes bytes missing
+//!   in the middle, which the digest shows. Parts that the store has beyond those of the row are sent again under their numbers,
+//!   or refused by it. The bytes in the spool are hashed before they are believed, since the run that wrote them has ended
+//!   ([`UploadSession::tail_is_intact`]).
+//! - There again: its upload has ended at the hold, which says so; a completion finds the blob.
 
 use std::str::FromStr;
 

@@ -57,6 +57,7 @@ pub fn rendering(error: &RegistryError) -> Rendering {
             retry_after: Some(*retry_after),
         },
 
+        Error::AccountTooLarge { .. } => plain(StatusCode::NOT_FOUND, Code::ManifestUnknown),
         Error::NameUnknown { .. } => plain(StatusCode::NOT_FOUND, Code::NameUnknown),
         Error::IdentityUnavailable { .. } => plain(StatusCode::BAD_GATEWAY, Code::Unavailable),
 

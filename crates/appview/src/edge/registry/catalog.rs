@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::principal::Caller;
-use crate::edge::response::{json, text_header};
+use crate::edge::response::{json, text_header, warning_header};
 use crate::registry::error::RegistryError;
 use crate::state::AppState;
 
@@ -28,6 +28,9 @@ pub(super) async fn handle(
     if let Some(last) = listed.next {
         let link = next_link(&catalog_path(), &last, listed.body.repositories.len());
         text_header(response.headers_mut(), header::LINK, &link);
+    }
+    if let Some(warning) = listed.coverage.warning() {
+        warning_header(response.headers_mut(), &warning);
     }
     Ok(response)
 }

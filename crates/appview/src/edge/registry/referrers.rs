@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::RegistryCall;
-use crate::edge::response::with_headers;
+use crate::edge::response::{warning_header, with_headers};
 use crate::registry::access::Pull;
 use crate::registry::error::RegistryError;
 use crate::state::AppState;
@@ -24,13 +24,17 @@ pub(super) async fn handle(state: &AppState, call: RegistryCall) -> Result<Respo
         });
     };
     let grant = call.grant::<Pull>()?;
-    let index = state
+    let listed = state
         .manifests
         .list_referrers(&grant, digest, artifact_type.as_deref())
         .await?;
-    let body = serde_json::to_vec(&index).map_err(|error| RegistryError::Internal {
+    let body = serde_json::to_vec(&listed.body).map_err(|error| RegistryError::Internal {
         what: error.to_string(),
     })?;
     let headers = response_headers::referrers(artifact_type.is_some());
-    Ok(with_headers(StatusCode::OK, headers, Body::from(body)))
+    let mut response = with_headers(StatusCode::OK, headers, Body::from(body));
+    if let Some(warning) = listed.coverage.warning() {
+        warning_header(response.headers_mut(), &warning);
+    }
+    Ok(response)
 }

@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::RegistryCall;
-use crate::edge::response::{json, text_header};
+use crate::edge::response::{json, text_header, warning_header};
 use crate::registry::access::Pull;
 use crate::registry::error::RegistryError;
 use crate::state::AppState;
@@ -22,6 +22,9 @@ pub(super) async fn handle(state: &AppState, call: RegistryCall) -> Result<Respo
     if let Some(last) = listed.next {
         let link = next_link(&tags_path(name), &last, listed.body.tags.len());
         text_header(response.headers_mut(), header::LINK, &link);
+    }
+    if let Some(warning) = listed.coverage.warning() {
+        warning_header(response.headers_mut(), &warning);
     }
     Ok(response)
 }

@@ -67,7 +67,9 @@ impl BlobSide {
     pub(crate) async fn start_with(kind: StoreKind, body_idle: Duration) -> Self {
         let hold = FakeHold::start(kind).await.unwrap();
         let data = tempfile::tempdir().unwrap();
-        let database = Database::open(&data.path().join("appview.db")).await.unwrap();
+        let database = Database::open_scratch(&data.path().join("appview.db"))
+            .await
+            .unwrap();
         let directory = Arc::new(FixedDirectory {
             holds: Mutex::new(vec![hold_ref(&hold)]),
             sources: Mutex::default(),
@@ -98,7 +100,7 @@ impl BlobSide {
     /// Takes the process down and up again: what is not on disk is gone.
     pub(crate) async fn restart(&mut self) {
         self.database.close().await;
-        self.database = Database::open(&self.data.path().join("appview.db"))
+        self.database = Database::open_scratch(&self.data.path().join("appview.db"))
             .await
             .unwrap();
         let (blobs, uploads) = assemble(

@@ -1,4 +1,12 @@
 //! The hold's own SQLite database: running uploads. Records live in the embedded PDS, not here.
+//!
+//! A commit survives the end of the process, but a power failure may undo the last ones. Blobs are safe by then: the store has
+//! them on its disk before anybody is told. What the undoing of each write does:
+//!
+//! - `insert`: the upload is unknown, its owner begins anew, and its bytes are swept as what only the store knows of.
+//! - `touch`: the upload is swept earlier. An owner who comes back begins anew.
+//! - `finish`: whoever repeats the completion finds the blob in the store, as after a crash between the two.
+//! - `remove`: the row has no bytes; a completion fails, and the sweep takes it.
 
 mod uploads;
 
@@ -34,7 +42,7 @@ impl Database {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
         let writer = SqlitePoolOptions::new()

@@ -59,6 +59,7 @@ fn table() -> Vec<(RegistryError, u16, ErrorCode)> {
         (Error::invalid_token("x"), 401, Code::Unauthorized),
         (Error::Denied { reason: text() }, 403, Code::Denied),
         (Error::NoHold, 403, Code::Denied),
+        (Error::AccountTooLarge { did: hold() }, 404, Code::ManifestUnknown),
         (
             Error::QuotaExceeded {
                 hold: hold(),
