@@ -262,3 +262,22 @@ pub async fn stop_pid(pid: u32, argument: &OsStr) {
         sleep(POLL).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::complaints;
+
+    #[test]
+    fn of_a_log_the_last_lines_that_tell_of_an_error_are_shown() {
+        let log = "2026 INFO listening\nerror: the signing key cannot be used\n2026 INFO stopped\n";
+        assert_eq!(complaints(log), ["error: the signing key cannot be used"]);
+        let node = "{\"level\":30,\"msg\":\"started\"}\nfile.js:1\nSyntaxError: Unexpected token\n    at parse\n\nNode.js v24\n";
+        assert_eq!(complaints(node), ["SyntaxError: Unexpected token"]);
+    }
+
+    #[test]
+    fn of_a_log_without_errors_the_last_lines_are_shown() {
+        assert_eq!(complaints("one\ntwo\n\nthree\nfour\n"), ["two", "three", "four"]);
+        assert!(complaints("").is_empty());
+    }
+}
