@@ -29,7 +29,7 @@ const CUTS: [fn(&mut ManifestRecord); 4] = [
     content,
 ];
 
-/// Cuts that the index does not need to be spared: it keeps what they leave.
+/// The cuts that a record gets in the index as well. The last is not among them: what a manifest names has to be found there.
 const CUTS_IN_INDEX: usize = 3;
 
 /// A manifest record that is to be written.
