@@ -576,7 +576,7 @@ async fn a_blob_in_more_chunks_than_a_store_takes_parts_arrives() {
     }
     side.put(&location, &sha256(&bytes), Bytes::new()).await.unwrap();
     assert_eq!(
-        side.hold.blob(&sha256(&bytes).to_string()).as_deref(),
+        side.hold.blob(sha256(&bytes).as_ref()).as_deref(),
         Some(&bytes[..])
     );
     let calls = side.hold.calls();

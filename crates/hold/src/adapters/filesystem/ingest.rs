@@ -93,7 +93,7 @@ async fn next_data(body: &mut Body, claim: &Claim) -> Result<Option<bytes::Bytes
 
 /// The writer, or its work on a piece under way.
 enum Pipeline {
-    Idle(PartWriter),
+    Idle(Box<PartWriter>),
     Busy {
         writing: JoinHandle<io::Result<Held>>,
         hashing: JoinHandle<io::Result<DigestHasher>>,
@@ -109,7 +109,7 @@ impl Pipeline {
             return Ok(Self::Idle(writer));
         }
         writer.note_written().await?;
-        let PartWriter { held, mut hasher, .. } = writer;
+        let PartWriter { held, mut hasher, .. } = *writer;
         let (piece, at) = (Arc::new(piece), hasher.len());
         let unnoted = piece.len() as u64;
         let to_hash = piece.clone();
@@ -126,18 +126,18 @@ impl Pipeline {
         })
     }
 
-    async fn idle(self) -> Result<PartWriter, StoreError> {
+    async fn idle(self) -> Result<Box<PartWriter>, StoreError> {
         match self {
             Self::Idle(writer) => Ok(writer),
             Self::Busy {
                 writing,
                 hashing,
                 unnoted,
-            } => Ok(PartWriter {
+            } => Ok(Box::new(PartWriter {
                 held: finished(writing).await?,
                 hasher: finished(hashing).await?,
                 unnoted,
-            }),
+            })),
         }
     }
 }
@@ -161,17 +161,17 @@ struct PartWriter {
 }
 
 impl PartWriter {
-    async fn begin(mut held: Held, part_number: u32) -> Result<Self, PartError> {
+    async fn begin(mut held: Held, part_number: u32) -> Result<Box<Self>, PartError> {
         let begun = tokio::task::spawn_blocking(move || {
             let hasher = held.begin_part(part_number)?;
             Ok((held, hasher))
         });
         match finished(begun).await? {
-            (held, Ok(hasher)) => Ok(Self {
+            (held, Ok(hasher)) => Ok(Box::new(Self {
                 held,
                 hasher,
                 unnoted: 0,
-            }),
+            })),
             (_, Err(PartRefusal::OutOfOrder { sent, expected })) => {
                 Err(PartError::OutOfOrder { sent, expected })
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atcr_atproto::clock::SystemClock;
+use atcr_atproto::clock::{Clock as _, SystemClock};
 use atcr_hold::adapters::s3::{CopyLimits, S3Options, S3Store};
 use atcr_hold::blobs::{BlobError, ContentProof, DownloadMethod, ObjectKey, ObjectStore, PartTag};
 use atcr_oci::Algorithm;
@@ -85,7 +85,7 @@ async fn what_changed_after_it_was_read_is_not_published() {
         let assembled = store.assemble(&unfinished, &[tag]).await.unwrap();
         // Another object takes its place before it is copied.
         let other = store.begin(&unfinished.key, Algorithm::Sha256).await.unwrap();
-        let expires_at = Utc::now() + TimeDelta::minutes(5);
+        let expires_at = world.clock.now() + TimeDelta::minutes(5);
         let target = store.part_url(&other, 1, expires_at).await.unwrap();
         let sent = world.put(&target, b"something else".to_vec()).await;
         let tag = PartTag {
