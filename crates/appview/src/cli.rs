@@ -1,13 +1,10 @@
 //! The command line: `serve`, `config init`, `config check`.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use atcr_config::telemetry::{LogFormat, init_logging, install_metrics, listen_addr, metrics_router};
-use atcr_config::{LoadOptions, Loaded, Shutdown, commented_yaml, load, serve};
+use atcr_config::{ConfigCommand, LoadOptions, Loaded, Shutdown, load, serve};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 
@@ -24,35 +21,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until SIGINT or SIGTERM.
+    /// Run the appview until it is told to stop
     Serve {
-        /// The configuration file; without one, defaults and the environment.
-        #[arg(long, short)]
+        /// Configuration file; without one, defaults and the environment
+        #[arg(long, short, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Make and check configuration files.
-    Config {
-        #[command(subcommand)]
-        command: ConfigCommand,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Write a configuration file with every setting, its default and what it means.
-    Init {
-        /// Where to; without it, to standard output. An existing file is left alone.
-        file: Option<PathBuf>,
-    },
-    /// Say everything that is wrong with a configuration.
-    Check {
-        /// The configuration file; without one, defaults and the environment.
-        #[arg(long, short)]
-        config: Option<PathBuf>,
-        /// Unknown settings are wrong too.
-        #[arg(long)]
-        strict: bool,
-    },
+    /// Work with the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
 /// Runs the command that `cli` asks for.
@@ -65,38 +42,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             let loaded = load::<AppViewConfig>(&LoadOptions::from_process(config))?;
             serve_until_stopped(loaded).await
         }
-        Command::Config {
-            command: ConfigCommand::Init { file },
-        } => init(file),
-        Command::Config {
-            command: ConfigCommand::Check { config, strict },
-        } => {
-            let options = LoadOptions {
-                strict,
-                ..LoadOptions::from_process(config)
-            };
-            let loaded = load::<AppViewConfig>(&options)?;
-            let mut out = std::io::stdout().lock();
-            for warning in loaded.warnings {
-                writeln!(out, "warning: {warning}")?;
-            }
-            writeln!(out, "the configuration is valid")?;
-            Ok(())
+        Command::Config(command) => {
+            command.run::<AppViewConfig>("server.base_url and server.default_hold_did")
         }
-    }
-}
-
-fn init(file: Option<PathBuf>) -> anyhow::Result<()> {
-    let yaml = commented_yaml::<AppViewConfig>()?;
-    match file {
-        None => Ok(std::io::stdout().lock().write_all(yaml.as_bytes())?),
-        Some(path) => OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|mut file| file.write_all(yaml.as_bytes()))
-            .with_context(|| format!("cannot write {}", path.display())),
     }
 }
 

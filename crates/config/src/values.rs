@@ -26,10 +26,20 @@ impl HumanDuration {
     }
 }
 
+/// Hours, minutes and seconds, as in `24h` or `1m30s`: the form that the configuration files of the original have.
 impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = humantime::format_duration(self.0).to_string();
-        f.write_str(&text.replace(' ', ""))
+        let seconds = self.0.as_secs();
+        if self.0.subsec_nanos() > 0 || seconds == 0 {
+            return f.write_str(&humantime::format_duration(self.0).to_string().replace(' ', ""));
+        }
+        let units = [
+            (seconds / 3600, "h"),
+            (seconds / 60 % 60, "m"),
+            (seconds % 60, "s"),
+        ];
+        let mut units = units.iter().filter(|(count, _)| *count > 0);
+        units.try_for_each(|(count, unit)| write!(f, "{count}{unit}"))
     }
 }
 
@@ -103,5 +113,20 @@ impl JsonSchema for Secret {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for text in ["24h", "168h", "15m", "1m30s", "1h1s", "0s", "250ms", "1s500ms"] {
+            let duration = humantime::parse_duration(text).map(HumanDuration).unwrap();
+            assert_eq!(duration.to_string(), text);
+        }
+        let of_the_original = humantime::parse_duration("168h0m0s").map(HumanDuration).unwrap();
+        assert_eq!(of_the_original.to_string(), "168h");
     }
 }

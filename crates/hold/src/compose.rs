@@ -134,6 +134,7 @@ impl Hold {
             Arc::new(SqliteUploads::new(database.clone())),
             clock.clone(),
             BlobOptions {
+                idle_limit: settings.upload_expiry,
                 tasks: completions.clone(),
                 ..BlobOptions::default()
             },

@@ -6,12 +6,16 @@ use std::path::PathBuf;
 use atcr_atproto::syntax::Did;
 use atcr_config::telemetry::{LogFormat, check_log_level, listen_addr};
 use atcr_config::{HumanDuration, Problems, Secret, Settings};
+use chrono::TimeDelta;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::adapters::s3::S3Options;
+
+/// Longer than anybody waits for an upload, and short enough to count back from any date.
+const MAX_UPLOAD_EXPIRY: TimeDelta = TimeDelta::days(3650);
 
 /// Settings of an ATCR hold.
 ///
@@ -123,6 +127,8 @@ pub struct StorageSection {
     pub access_key: Secret,
     /// S3: the secret access key. Also read from AWS_SECRET_ACCESS_KEY.
     pub secret_key: Secret,
+    /// How long an unfinished upload may lie idle before it is removed. AppViews go on with an upload for a day.
+    pub upload_expiry: HumanDuration,
 }
 
 /// How the hold's DID came to be.
@@ -193,6 +199,7 @@ impl Default for StorageSection {
             pull_zone: String::new(),
             access_key: Secret::default(),
             secret_key: Secret::default(),
+            upload_expiry: HumanDuration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -260,6 +267,8 @@ pub struct HoldSettings {
     pub region: Option<String>,
     /// The store.
     pub storage: StorageSettings,
+    /// How long an unfinished upload may lie idle.
+    pub upload_expiry: TimeDelta,
     /// The data folder.
     pub data_dir: PathBuf,
     /// The signing key's file.
@@ -325,6 +334,11 @@ impl HoldSettings {
             "registration.region",
             "must be at most 64 bytes",
         );
+        let upload_expiry = noted(
+            problems,
+            "storage.upload_expiry",
+            upload_expiry(config.storage.upload_expiry),
+        );
         problems.require(
             !config.server.read_timeout.get().is_zero(),
             "server.read_timeout",
@@ -370,6 +384,7 @@ impl HoldSettings {
             test_mode: config.server.test_mode,
             read_timeout: config.server.read_timeout,
             shutdown_grace: config.server.shutdown_grace,
+            upload_expiry: upload_expiry?,
             owner: owner?,
             allow_all_crew: config.registration.allow_all_crew,
             region,
@@ -437,6 +452,12 @@ fn storage(
 
 fn noted<T>(problems: &mut Problems, key: &str, outcome: Result<T, String>) -> Option<T> {
     outcome.map_err(|message| problems.push(key, message)).ok()
+}
+
+fn upload_expiry(duration: HumanDuration) -> Result<TimeDelta, String> {
+    let within = |expiry: &TimeDelta| *expiry > TimeDelta::zero() && *expiry <= MAX_UPLOAD_EXPIRY;
+    let expiry = TimeDelta::from_std(duration.get()).ok().filter(within);
+    expiry.ok_or_else(|| "must be longer than nothing and at most ten years".to_owned())
 }
 
 fn optional_did(text: &str) -> Result<Option<Did>, String> {

@@ -40,7 +40,7 @@ pub(super) fn hold_did(ports: Ports) -> String {
 pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &str) -> Result<()> {
     let ports = options.ports;
     let data = options.state.join("hold");
-    let storage = match &options.storage {
+    let mut storage = match &options.storage {
         HoldStorage::Filesystem => json!({ "driver": "filesystem", "path": data.join("objects") }),
         HoldStorage::S3(s3) => json!({
             "driver": "s3",
@@ -51,6 +51,9 @@ pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &s
             "secret_key": s3.secret_key,
         }),
     };
+    if let Some(expiry) = options.upload_expiry {
+        storage["upload_expiry"] = json!(format!("{}s", expiry.as_secs()));
+    }
     let config = json!({
         "server": {
             "addr": format!("127.0.0.1:{}", ports.hold),

@@ -3,19 +3,20 @@
 mod config;
 mod descendants;
 mod file;
+mod ports;
 mod process;
 
 use std::ffi::{OsStr, OsString};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 pub use config::{HoldStorage, S3Storage};
 pub use descendants::{adopt_orphans, end_descendants, kill_descendants};
 pub use file::{Account, Endpoint, HoldEndpoint, NetworkFile};
+pub use ports::Ports;
 pub use process::{Program, stop_pid};
 
 use crate::tools::Workspace;
@@ -23,76 +24,6 @@ use file::write_private;
 
 /// How long a part may take to answer after its start.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// The ports of the four parts, all on 127.0.0.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ports {
-    /// The PLC directory.
-    pub plc: u16,
-    /// The reference PDS.
-    pub pds: u16,
-    /// The hold.
-    pub hold: u16,
-    /// The appview.
-    pub appview: u16,
-}
-
-impl Default for Ports {
-    fn default() -> Self {
-        Self {
-            plc: 2582,
-            pds: 2583,
-            hold: 8080,
-            appview: 5000,
-        }
-    }
-}
-
-impl Ports {
-    /// Four ports that nobody listens on now.
-    ///
-    /// # Errors
-    /// The operating system's, if none can be had.
-    pub fn free() -> Result<Self> {
-        // All four are held until all are chosen, so that no two are the same.
-        let held: Vec<TcpListener> = (0..4)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .collect::<Result<_, _>>()?;
-        let ports: Vec<u16> = held
-            .iter()
-            .map(|l| l.local_addr().map(|a| a.port()))
-            .collect::<Result<_, _>>()?;
-        let [plc, pds, hold, appview] = ports[..] else {
-            bail!("the system gave no four ports")
-        };
-        Ok(Self {
-            plc,
-            pds,
-            hold,
-            appview,
-        })
-    }
-
-    /// Refuses ports that are taken, naming the option that chooses another.
-    ///
-    /// # Errors
-    /// One sentence about the first port in use.
-    pub fn require_free(&self) -> Result<()> {
-        for (name, port) in [
-            ("plc", self.plc),
-            ("pds", self.pds),
-            ("hold", self.hold),
-            ("appview", self.appview),
-        ] {
-            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
-                bail!(
-                    "port {port} is in use by another program; stop that program, or choose another port with --{name}-port"
-                );
-            }
-        }
-        Ok(())
-    }
-}
 
 /// What to start, and where it keeps its state.
 #[derive(Clone, Debug)]
@@ -109,6 +40,8 @@ pub struct NetworkOptions {
     pub public: bool,
     /// Whether everybody with an account may push to the hold.
     pub allow_all_crew: bool,
+    /// How long unfinished uploads lie at the hold; `None` for its default.
+    pub upload_expiry: Option<Duration>,
     /// A name with TLS in front of the appview; then it is a confidential OAuth client.
     pub front: Option<Front>,
 }
@@ -143,6 +76,7 @@ impl NetworkOptions {
             storage: HoldStorage::Filesystem,
             public: true,
             allow_all_crew: true,
+            upload_expiry: None,
             front: None,
         }
     }
@@ -289,6 +223,11 @@ impl Network {
     #[must_use]
     pub fn file(&self) -> &NetworkFile {
         &self.file
+    }
+
+    /// How long unfinished uploads lie at the hold, from its next start on.
+    pub fn set_upload_expiry(&mut self, expiry: Duration) {
+        self.options.upload_expiry = Some(expiry);
     }
 
     /// Whether everybody may pull, from the hold's next start on.

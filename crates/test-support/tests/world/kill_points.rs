@@ -1,111 +1,137 @@
-//! `kill -9` at random points of pushes loses nothing that was acknowledged.
+//! `kill -9` at random points of pushes loses nothing that was acknowledged, and what the kills leave behind expires.
 
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use atcr_test_support::network::Part;
+use atcr_test_support::network::{HoldStorage, Part};
 use atcr_test_support::registry_client::{IMAGE_MANIFEST, RegistryClient, digest, image_manifest};
+use atcr_test_support::s3_server::start_versitygw;
+use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::watch;
 
 use crate::World;
 
-/// How many times a server is killed.
-const KILLS: usize = 50;
-
 /// How long the pushes may stand still.
 const PROGRESS_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// What the registry has acknowledged: tags with their manifest, and the layers in it.
-type Acknowledged = Arc<Mutex<Vec<(String, String, Vec<String>)>>>;
+const NAME: &str = "alice.test/killed";
 
-/// Pushes small images one after another, noting each that was acknowledged whole, until told to stop. An error is the
-/// kill showing; the next push tries anew.
-async fn push_on(
-    mut client: RegistryClient,
-    name: String,
+/// What the registry has acknowledged.
+#[derive(Default)]
+struct Acknowledged {
+    /// Tags with the digest of their manifest.
+    images: Vec<(String, String)>,
+    /// Also those of pushes that came to nothing.
+    blobs: BTreeSet<String>,
+}
+
+/// Somebody who pushes one image after another.
+struct Pusher {
+    client: RegistryClient,
     worker: usize,
-    acknowledged: Acknowledged,
+    /// Length in bytes of each layer, sent in three chunks.
+    layer: usize,
+    acknowledged: Arc<Mutex<Acknowledged>>,
     steps: Arc<watch::Sender<u64>>,
-) {
-    let step = || steps.send_modify(|count| *count += 1);
-    let mut count = 0_u32;
-    loop {
-        count += 1;
-        let push = async {
-            client.authorize(&name, "pull,push").await?;
-            step();
-            let text = format!("{{\"config\":\"{worker}-{count}\"}}").into_bytes();
-            let size = text.len();
-            let config = client.push_blob(&name, text).await?;
-            step();
-            let mut layers = Vec::new();
-            for layer in 0..2_u8 {
-                let bytes = format!("{worker}-{count}-{layer}-").into_bytes().repeat(9_000);
-                let size = bytes.len();
-                layers.push((client.push_blob(&name, bytes).await?, size));
-                step();
+}
+
+impl Pusher {
+    /// Pushes until told to stop. An error is the kill showing; the next push tries anew.
+    async fn push_on(mut self) {
+        for count in 0_u32.. {
+            if self.push(count).await.is_err() {
+                tokio::task::yield_now().await;
             }
-            let manifest = image_manifest((&config, size), &layers);
-            let tag = format!("w{worker}-{count}");
-            let digest = client
-                .push_manifest(&name, &tag, IMAGE_MANIFEST, manifest)
-                .await?;
-            step();
-            let mut blobs: Vec<String> = layers.into_iter().map(|(digest, _)| digest).collect();
-            blobs.push(config);
-            anyhow::Ok((tag, digest, blobs))
-        };
-        if let Ok(whole) = push.await {
-            acknowledged.lock().expect("the list").push(whole);
-        } else {
-            tokio::task::yield_now().await;
         }
+    }
+
+    fn step(&self) {
+        self.steps.send_modify(|count| *count += 1);
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Acknowledged)) {
+        note(&mut self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner));
+        self.step();
+    }
+
+    async fn push(&mut self, count: u32) -> anyhow::Result<()> {
+        let worker = self.worker;
+        self.client.authorize(NAME, "pull,push").await?;
+        self.step();
+        let text = format!("{{\"config\":\"{worker}-{count}\"}}").into_bytes();
+        let size = text.len();
+        let config = self.client.push_blob(NAME, text).await?;
+        self.note(|acknowledged| {
+            acknowledged.blobs.insert(config.clone());
+        });
+        let mut layers = Vec::new();
+        for layer in 0..2_u8 {
+            let mut bytes = format!("{worker}-{count}-{layer}-")
+                .into_bytes()
+                .repeat(self.layer / 8);
+            bytes.truncate(self.layer);
+            let digest = digest(&bytes);
+            let mut at = self.client.start_upload(NAME).await?;
+            for chunk in bytes.chunks(self.layer.div_ceil(3)) {
+                at = self.client.patch_upload(&at, chunk.to_vec()).await?;
+                self.step();
+            }
+            self.client.finish_upload(&at, &digest).await?;
+            self.note(|acknowledged| {
+                acknowledged.blobs.insert(digest.clone());
+            });
+            layers.push((digest, bytes.len()));
+        }
+        let manifest = image_manifest((&config, size), &layers);
+        let tag = format!("w{worker}-{count}");
+        let digest = self
+            .client
+            .push_manifest(NAME, &tag, IMAGE_MANIFEST, manifest)
+            .await?;
+        self.note(|acknowledged| acknowledged.images.push((tag, digest)));
+        Ok(())
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_acknowledged_image_is_lost_or_wrong_after_fifty_kills() {
+/// Kills a server `kills` times while two people push images with layers of `layer` bytes, and returns what was acknowledged.
+async fn kill_while_pushing(world: &mut World, kills: usize, layer: usize) -> Acknowledged {
     let seed: u64 = rand::random();
     println!("seed {seed}");
-    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
-    let mut world = World::start().await;
-    let name = "alice.test/killed";
-    let acknowledged = Acknowledged::default();
+    let mut random = StdRng::seed_from_u64(seed);
+    let acknowledged = Arc::<Mutex<Acknowledged>>::default();
     let (steps, mut taken) = watch::channel(0);
     let steps = Arc::new(steps);
     let workers: Vec<_> = (0..2)
         .map(|worker| {
-            let client = RegistryClient::new(world.appview(), world.account("alice.test")).expect("a client");
-            tokio::spawn(push_on(
-                client,
-                name.to_owned(),
+            let pusher = Pusher {
+                client: RegistryClient::new(world.appview(), world.account("alice.test")).expect("a client"),
                 worker,
-                acknowledged.clone(),
-                steps.clone(),
-            ))
+                layer,
+                acknowledged: acknowledged.clone(),
+                steps: steps.clone(),
+            };
+            tokio::spawn(pusher.push_on())
         })
         .collect();
 
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         // A kill comes some steps on, at any moment of the step that is then under way.
-        let wanted = *taken.borrow() + random.random_range(1..12);
+        let wanted = *taken.borrow() + random.random_range(1..16);
         tokio::time::timeout(PROGRESS_TIMEOUT, taken.wait_for(|count| *count >= wanted))
             .await
             .expect("the pushes go on after a kill")
             .expect("the workers live");
         tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
+        let network = &mut world.network;
         if random.random_bool(0.5) {
-            world.network.kill(Part::Hold).await.expect("killed");
-            world
-                .network
-                .start_hold()
-                .await
-                .expect("the hold opens what it had");
+            network.kill(Part::Hold).await.expect("killed");
+            network.start_hold().await.expect("the hold opens what it had");
         } else {
-            world.network.kill(Part::AppView).await.expect("killed");
-            world
-                .network
+            network.kill(Part::AppView).await.expect("killed");
+            network
                 .start_appview()
                 .await
                 .expect("the appview opens what it had");
@@ -115,30 +141,80 @@ async fn no_acknowledged_image_is_lost_or_wrong_after_fifty_kills() {
         worker.abort();
         let _ = worker.await;
     }
+    let mut acknowledged = acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+    std::mem::take(&mut *acknowledged)
+}
 
-    let acknowledged = acknowledged.lock().expect("the list").clone();
+/// Pulls everything that was acknowledged, as anybody.
+async fn pull_all(world: &World, acknowledged: &Acknowledged) {
     assert!(
-        !acknowledged.is_empty(),
+        !acknowledged.images.is_empty(),
         "some push got through between the kills"
     );
     let mut client = RegistryClient::anonymous(world.appview()).expect("a client");
-    client.authorize(name, "pull").await.expect("a token");
-    for (tag, manifest_digest, blobs) in &acknowledged {
+    client.authorize(NAME, "pull").await.expect("a token");
+    for (tag, manifest_digest) in &acknowledged.images {
         let manifest = client
-            .manifest(name, tag)
+            .manifest(NAME, tag)
             .await
             .expect("an answer")
             .unwrap_or_else(|| panic!("{tag} is lost"));
         assert_eq!(&digest(&manifest), manifest_digest, "{tag} is another manifest");
-        for blob in blobs {
-            assert!(
-                client.blob(name, blob).await.expect("an answer").is_some(),
-                "{blob} of {tag} is lost"
-            );
-        }
+    }
+    for blob in &acknowledged.blobs {
+        assert!(
+            client.blob(NAME, blob).await.expect("an answer").is_some(),
+            "{blob} is lost"
+        );
     }
     println!(
-        "{} acknowledged images survived {KILLS} kills",
-        acknowledged.len()
+        "{} acknowledged images and {} blobs survived",
+        acknowledged.images.len(),
+        acknowledged.blobs.len()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_acknowledged_image_is_lost_or_wrong_after_fifty_kills() {
+    let mut world = World::start().await;
+    let acknowledged = kill_while_pushing(&mut world, 50, 150_000).await;
+    pull_all(&world, &acknowledged).await;
+
+    // What the kills left of uploads is gone once it has expired, and nothing else.
+    world.network.set_upload_expiry(Duration::from_secs(1));
+    world.network.stop(Part::Hold).await.expect("stopped");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.network.start_hold().await.expect("the hold starts");
+    let uploads = world
+        .network
+        .state()
+        .join("hold/objects/docker/registry/v2/uploads");
+    let emptied = async {
+        while std::fs::read_dir(&uploads)
+            .expect("the folder of uploads")
+            .next()
+            .is_some()
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PROGRESS_TIMEOUT, emptied)
+        .await
+        .expect("orphans expire");
+    pull_all(&world, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_acknowledged_layer_is_lost_or_wrong_on_s3_after_kills_between_parts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let binary = std::env::var_os("ATCR_VERSITYGW").expect("ATCR_VERSITYGW is set; run `cargo xtask test`");
+    let (gateway, storage) = start_versitygw(Path::new(&binary), folder.path())
+        .await
+        .expect("versitygw starts");
+    let mut world = World::start_with(|options| options.storage = HoldStorage::S3(storage)).await;
+    // Two parts each.
+    let acknowledged = kill_while_pushing(&mut world, 12, 20_000_000).await;
+    pull_all(&world, &acknowledged).await;
+    drop(world);
+    gateway.stop().await.expect("versitygw stops");
 }

@@ -1,0 +1,82 @@
+//! `config init` and `config check`, which every server has.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+
+use crate::{LoadOptions, Loaded, Settings, commented_yaml, load};
+
+/// Work with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Write a commented configuration with every default
+    Init {
+        /// Where to write it; standard output when left out
+        file: Option<PathBuf>,
+        /// Overwrite an existing file
+        #[arg(long)]
+        force: bool,
+    },
+    /// Say everything that is wrong with a configuration
+    Check {
+        /// Configuration file; without one, defaults and the environment
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Unknown keys are errors
+        #[arg(long)]
+        strict: bool,
+    },
+}
+
+impl ConfigCommand {
+    /// Does what the command says with the settings `T`. `to_set` names the keys that have no usable default, for the person who just
+    /// had a file written.
+    ///
+    /// # Errors
+    /// For the terminal: a file that cannot be written or read, or everything that is wrong with the configuration.
+    pub fn run<T: Settings>(self, to_set: &str) -> anyhow::Result<()> {
+        let mut out = std::io::stdout();
+        match self {
+            Self::Init { file: None, .. } => out.write_all(commented_yaml::<T>()?.as_bytes())?,
+            Self::Init {
+                file: Some(path),
+                force,
+            } => {
+                let written = write_private(&path, &commented_yaml::<T>()?, force);
+                if let Err(error) = &written
+                    && error.kind() == ErrorKind::AlreadyExists
+                {
+                    bail!("{} exists; --force overwrites it", path.display());
+                }
+                written.with_context(|| format!("cannot write {}", path.display()))?;
+                writeln!(out, "wrote {}; set {to_set} in it", path.display())?;
+            }
+            Self::Check { config, strict } => {
+                let mut options = LoadOptions::from_process(config);
+                options.strict = strict;
+                let Loaded { warnings, .. } = load::<T>(&options)?;
+                for warning in warnings {
+                    writeln!(out, "warning: {warning}")?;
+                }
+                writeln!(out, "the configuration is valid")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file may come to hold secrets, so only its owner may read it.
+fn write_private(path: &Path, text: &str, force: bool) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    options.open(path)?.write_all(text.as_bytes())
+}

@@ -1,0 +1,89 @@
+//! The ports of a network.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use anyhow::{Result, bail};
+
+/// What [`Ports::free`] chooses from: below the range that Linux takes ports of connections from, so that no connection gets one before
+/// it is listened on.
+const FREE: Range<u16> = 10_000..32_000;
+
+/// The ports of the four parts, all on 127.0.0.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The PLC directory.
+    pub plc: u16,
+    /// The reference PDS.
+    pub pds: u16,
+    /// The hold.
+    pub hold: u16,
+    /// The appview.
+    pub appview: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self {
+            plc: 2582,
+            pds: 2583,
+            hold: 8080,
+            appview: 5000,
+        }
+    }
+}
+
+impl Ports {
+    /// Four ports that nobody listens on now, none of which this process was given before.
+    ///
+    /// # Errors
+    /// If none can be had.
+    pub fn free() -> Result<Self> {
+        Ok(Self {
+            plc: free_port()?,
+            pds: free_port()?,
+            hold: free_port()?,
+            appview: free_port()?,
+        })
+    }
+
+    /// Refuses ports that are taken, naming the option that chooses another.
+    ///
+    /// # Errors
+    /// One sentence about the first port in use.
+    pub fn require_free(&self) -> Result<()> {
+        for (name, port) in [
+            ("plc", self.plc),
+            ("pds", self.pds),
+            ("hold", self.hold),
+            ("appview", self.appview),
+        ] {
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+                bail!(
+                    "port {port} is in use by another program; stop that program, or choose another port with --{name}-port"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn free_port() -> Result<u16> {
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    // Chosen at random once: two processes that run at once should not meet.
+    let next = NEXT.get_or_init(|| {
+        let random = RandomState::new().build_hasher().finish();
+        AtomicU16::new(u16::try_from(random % u64::from(u16::MAX)).unwrap_or_default())
+    });
+    for _ in FREE {
+        let port = FREE.start + next.fetch_add(1, Ordering::Relaxed) % (FREE.end - FREE.start);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free")
+}
