@@ -241,7 +241,11 @@ impl Network {
         &self.options.state
     }
 
-    async fn start_at_protocol(&mut self) -> Result<()> {
+    /// Starts the PLC directory and the PDS on the state they have; waits until both answer.
+    ///
+    /// # Errors
+    /// One sentence and the last lines of their log.
+    pub async fn start_at_protocol(&mut self) -> Result<()> {
         let script = self.workspace.network_folder().join("network.mjs");
         let ports = self.options.ports;
         let mut arguments: Vec<OsString> = vec![script.into()];

@@ -180,9 +180,27 @@ async fn no_acknowledged_image_is_lost_or_wrong_after_fifty_kills() {
     let acknowledged = kill_while_pushing(&mut world, 50, 150_000).await;
     pull_all(&world, &acknowledged).await;
 
-    // What the kills left of uploads is gone once it has expired, and nothing else.
+    // What the kills left of uploads, and what somebody just did not go on with, is gone once it has expired, and nothing else.
+    let mut client = RegistryClient::new(world.appview(), world.account("alice.test")).expect("a client");
+    client.authorize(NAME, "pull,push").await.expect("a token");
+    let begun = client.start_upload(NAME).await.expect("an upload");
+    client
+        .patch_upload(&begun, b"never finished".to_vec())
+        .await
+        .expect("a chunk");
     world.network.set_upload_expiry(Duration::from_secs(1));
     world.network.stop(Part::Hold).await.expect("stopped");
+    let uploads = world
+        .network
+        .state()
+        .join("hold/objects/docker/registry/v2/uploads");
+    assert_ne!(
+        std::fs::read_dir(&uploads)
+            .expect("the folder of uploads")
+            .count(),
+        0
+    );
+    // Only the servers' clock can make it expire.
     tokio::time::sleep(Duration::from_secs(2)).await;
     world.network.start_hold().await.expect("the hold starts");
     let uploads = world
