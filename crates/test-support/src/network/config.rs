@@ -57,6 +57,7 @@ pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &s
     let config = json!({
         "server": {
             "addr": format!("127.0.0.1:{}", ports.hold),
+            "metrics_addr": metrics_addr(options, |ports| ports.hold),
             "public_url": file.hold.url,
             "public": options.public,
             "appview_did": format!("did:web:127.0.0.1%3A{}", ports.appview),
@@ -83,6 +84,7 @@ pub(super) fn write_appview(options: &NetworkOptions, file: &NetworkFile) -> Res
     let config = json!({
         "server": {
             "addr": format!("127.0.0.1:{}", ports.appview),
+            "metrics_addr": metrics_addr(options, |ports| ports.appview),
             "base_url": base_url,
             "trusted_proxies": options.front.iter().map(|_| "127.0.0.1").collect::<Vec<_>>(),
             "default_hold_did": hold_did(ports),
@@ -97,4 +99,10 @@ pub(super) fn write_appview(options: &NetworkOptions, file: &NetworkFile) -> Res
         &Part::AppView.argument(&options.state),
         &serde_json::to_vec_pretty(&config)?,
     )
+}
+
+/// Empty for none.
+fn metrics_addr(options: &NetworkOptions, port: impl Fn(&Ports) -> u16) -> String {
+    let port = options.metrics.as_ref().map(port);
+    port.map_or_else(String::new, |port| format!("127.0.0.1:{port}"))
 }

@@ -42,6 +42,8 @@ pub struct NetworkOptions {
     pub allow_all_crew: bool,
     /// How long unfinished uploads lie at the hold; `None` for its default.
     pub upload_expiry: Option<Duration>,
+    /// Where hold and appview serve their metrics; nowhere if `None`.
+    pub metrics: Option<Ports>,
     /// A name with TLS in front of the appview; then it is a confidential OAuth client.
     pub front: Option<Front>,
 }
@@ -77,6 +79,7 @@ impl NetworkOptions {
             public: true,
             allow_all_crew: true,
             upload_expiry: None,
+            metrics: None,
             front: None,
         }
     }

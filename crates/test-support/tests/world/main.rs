@@ -15,6 +15,7 @@ mod credential_helper;
 mod docker;
 mod kill_points;
 mod oauth_helper;
+mod operation;
 mod reference_tools;
 mod s3;
 mod sessions;
