@@ -9,7 +9,8 @@ use atcr_config::{ConfigCommand, LoadOptions, Loaded, Problems, load};
 use clap::{Parser, Subcommand};
 
 use crate::compose;
-use crate::config::{HoldConfig, HoldSettings};
+use crate::config::HoldConfig;
+use crate::settings::HoldSettings;
 
 /// ATCR hold: stores container image layers and serves them to registries.
 #[derive(Debug, Parser)]

@@ -26,13 +26,13 @@ use crate::adapters::s3::S3Store;
 use crate::adapters::sqlite::{Database, SqliteUploads};
 use crate::administration::Administration;
 use crate::blobs::{BlobOptions, BlobService, ObjectStore};
-use crate::config::{HoldSettings, StorageSettings};
 use crate::crew::Enlistment;
 use crate::edge::auth::TokenVerifier;
 use crate::edge::health::{Part, Readiness};
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
 use crate::routes;
+use crate::settings::{HoldSettings, StorageSettings};
 use crate::state::AppState;
 
 /// How often expired uploads are removed. The first sweep is at the start.

@@ -8,7 +8,7 @@
 //! | [`manifests`] | layer and stats records of pushed and pulled manifests |
 //! | [`crew`], [`administration`] | joining the crew; managing it |
 //! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
-//! | [`config`], [`cli`], [`compose`] | settings, command line, wiring |
+//! | [`config`], [`settings`], [`cli`], [`compose`] | settings as written and as parsed, command line, wiring |
 //!
 //! Who may do what is decided in `atcr_hold_pds::access`, whose proofs the use cases ask for. One more XRPC method: a file
 //! under `edge/<namespace>/`, a line in [`routes`], a test over HTTP.
@@ -24,4 +24,5 @@ pub mod edge;
 pub mod guarded_blobs;
 pub mod manifests;
 pub mod routes;
+pub mod settings;
 pub mod state;

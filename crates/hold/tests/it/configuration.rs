@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use atcr_config::commented_yaml;
 use atcr_config::{LoadOptions, load};
-use atcr_hold::config::{HoldConfig, StorageSettings};
+use atcr_hold::config::HoldConfig;
+use atcr_hold::settings::StorageSettings;
 
 use crate::harness::settings;
 

@@ -1,0 +1,285 @@
+//! The hold's settings, every value of its configuration parsed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use atcr_atproto::syntax::Did;
+use atcr_config::telemetry::{LogFormat, check_log_level, listen_addr};
+use atcr_config::{HumanDuration, Problems};
+use chrono::TimeDelta;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::adapters::s3::S3Options;
+use crate::config::{DidMethod, HoldConfig, LogFormatSetting, StorageDriver, StorageSection};
+
+/// Longer than anybody waits for an upload, and short enough to count back from any date.
+const MAX_UPLOAD_EXPIRY: TimeDelta = TimeDelta::days(3650);
+
+/// The settings, every value parsed.
+#[derive(Clone, Debug)]
+pub struct HoldSettings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where to serve metrics, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Scheme and host of the hold; path `/`.
+    pub public_url: Url,
+    /// The hold's DID.
+    pub did: Did,
+    /// Anonymous reads.
+    pub public: bool,
+    /// The hold that replaces this one.
+    pub successor: Option<Did>,
+    /// The AppView whose content proofs are believed.
+    pub trusted_appview: Option<Did>,
+    /// Loopback and plain http are allowed.
+    pub test_mode: bool,
+    /// The longest pause inside a request body.
+    pub read_timeout: HumanDuration,
+    /// How long the drain may take.
+    pub shutdown_grace: HumanDuration,
+    /// The captain to create at the first start.
+    pub owner: Option<Did>,
+    /// Anybody who signs in may join.
+    pub allow_all_crew: bool,
+    /// What the captain record says about the place.
+    pub region: Option<String>,
+    /// The store.
+    pub storage: StorageSettings,
+    /// How long an unfinished upload may lie idle.
+    pub upload_expiry: TimeDelta,
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// The signing key's file.
+    pub key_path: PathBuf,
+    /// The directory of did:plc.
+    pub plc_directory: Url,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// The store, every value parsed.
+#[derive(Clone, Debug)]
+pub enum StorageSettings {
+    /// A folder.
+    Filesystem {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A bucket.
+    S3(Box<S3Options>),
+}
+
+impl HoldSettings {
+    /// Parses `config`; `None` when anything is wrong, and then `problems` has grown by all of it.
+    pub fn parse(config: &HoldConfig, problems: &mut Problems) -> Option<Self> {
+        if let Err(message) = check_log_level(&config.log_level) {
+            problems.push("log_level", message);
+        }
+        let listen = noted(problems, "server.addr", listen_addr(&config.server.addr));
+        let metrics_listen = match config.server.metrics_addr.as_str() {
+            "" => Some(None),
+            text => noted(problems, "server.metrics_addr", listen_addr(text)).map(Some),
+        };
+        let public_url = noted(
+            problems,
+            "server.public_url",
+            public_url(&config.server.public_url, config.server.test_mode),
+        );
+        let did = public_url.as_ref().and_then(|url| {
+            noted(
+                problems,
+                "server.public_url",
+                Did::web_from_url(url).map_err(|error| format!("no did:web can be made of it: {error}")),
+            )
+        });
+        let successor = noted(
+            problems,
+            "server.successor",
+            optional_did(&config.server.successor),
+        );
+        let trusted_appview = noted(
+            problems,
+            "server.appview_did",
+            optional_did(&config.server.appview_did),
+        );
+        let owner = noted(
+            problems,
+            "registration.owner_did",
+            optional_did(&config.registration.owner_did),
+        );
+        problems.require(
+            config.registration.region.len() <= 64,
+            "registration.region",
+            "must be at most 64 bytes",
+        );
+        let upload_expiry = noted(
+            problems,
+            "storage.upload_expiry",
+            upload_expiry(config.storage.upload_expiry),
+        );
+        problems.require(
+            !config.server.read_timeout.get().is_zero(),
+            "server.read_timeout",
+            "must be longer than nothing",
+        );
+        problems.require(
+            !config.database.path.is_empty(),
+            "database.path",
+            "must name a folder",
+        );
+        problems.require(
+            config.database.did_method == DidMethod::Web,
+            "database.did_method",
+            "plc is not supported yet; use web",
+        );
+        let plc_directory = noted(
+            problems,
+            "database.plc_directory_url",
+            base_url(&config.database.plc_directory_url),
+        );
+        let data_dir = PathBuf::from(&config.database.path);
+        let storage = storage(&config.storage, &data_dir, problems);
+        let region = match (config.registration.region.as_str(), &storage) {
+            ("", Some(StorageSettings::S3(s3))) => Some(s3.region.clone()),
+            ("", _) => None,
+            (text, _) => Some(text.to_owned()),
+        };
+        let key_path = match config.database.key_path.as_str() {
+            "" => data_dir.join("signing.key"),
+            path => PathBuf::from(path),
+        };
+        if !problems.is_empty() {
+            return None;
+        }
+        Some(Self {
+            listen: listen?,
+            metrics_listen: metrics_listen?,
+            public_url: public_url?,
+            did: did?,
+            public: config.server.public,
+            successor: successor?,
+            trusted_appview: trusted_appview?,
+            test_mode: config.server.test_mode,
+            read_timeout: config.server.read_timeout,
+            shutdown_grace: config.server.shutdown_grace,
+            upload_expiry: upload_expiry?,
+            owner: owner?,
+            allow_all_crew: config.registration.allow_all_crew,
+            region,
+            storage: storage?,
+            data_dir,
+            key_path,
+            plc_directory: plc_directory?,
+            log_format: match config.log_format {
+                LogFormatSetting::Text => LogFormat::Text,
+                LogFormatSetting::Json => LogFormat::Json,
+            },
+        })
+    }
+}
+
+fn storage(
+    section: &StorageSection,
+    data_dir: &std::path::Path,
+    problems: &mut Problems,
+) -> Option<StorageSettings> {
+    let s3 = match section.driver {
+        StorageDriver::Auto => !section.bucket.is_empty(),
+        StorageDriver::Filesystem => false,
+        StorageDriver::S3 => true,
+    };
+    if !s3 {
+        let path = match section.path.as_str() {
+            "" => data_dir.join("objects"),
+            path => PathBuf::from(path),
+        };
+        return Some(StorageSettings::Filesystem { path });
+    }
+    problems.require(
+        !section.bucket.is_empty(),
+        "storage.bucket",
+        "must name the bucket (or set S3_BUCKET)",
+    );
+    problems.require(!section.region.is_empty(), "storage.region", "must be set");
+    problems.require(
+        !section.access_key.is_empty(),
+        "storage.access_key",
+        "must be set (or AWS_ACCESS_KEY_ID)",
+    );
+    problems.require(
+        !section.secret_key.is_empty(),
+        "storage.secret_key",
+        "must be set (or AWS_SECRET_ACCESS_KEY)",
+    );
+    let mut optional_url = |key: &str, text: &str| match text {
+        "" => Some(None),
+        text => noted(problems, key, origin_url(text)).map(Some),
+    };
+    let endpoint = optional_url("storage.endpoint", &section.endpoint);
+    let pull_zone = optional_url("storage.pull_zone", &section.pull_zone);
+    Some(StorageSettings::S3(Box::new(S3Options {
+        bucket: section.bucket.clone(),
+        region: section.region.clone(),
+        path_style: section.path_style && !section.endpoint.is_empty(),
+        endpoint: endpoint?,
+        pull_zone: pull_zone?,
+        access_key: section.access_key.expose().to_owned(),
+        secret_key: SecretString::from(section.secret_key.expose().to_owned()),
+    })))
+}
+
+fn noted<T>(problems: &mut Problems, key: &str, outcome: Result<T, String>) -> Option<T> {
+    outcome.map_err(|message| problems.push(key, message)).ok()
+}
+
+fn upload_expiry(duration: HumanDuration) -> Result<TimeDelta, String> {
+    let within = |expiry: &TimeDelta| *expiry > TimeDelta::zero() && *expiry <= MAX_UPLOAD_EXPIRY;
+    let expiry = TimeDelta::from_std(duration.get()).ok().filter(within);
+    expiry.ok_or_else(|| "must be longer than nothing and at most ten years".to_owned())
+}
+
+fn optional_did(text: &str) -> Result<Option<Did>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|_| format!("{text:?} is no DID; write did:plc:… or did:web:…"))
+}
+
+fn base_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => Err(format!("{text:?} is no http or https URL")),
+    }
+}
+
+/// A URL that is scheme, host and port and nothing else.
+fn origin_url(text: &str) -> Result<Url, String> {
+    let url = base_url(text)?;
+    let is_origin = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if is_origin {
+        Ok(url)
+    } else {
+        Err("must be scheme, host and port only".to_owned())
+    }
+}
+
+fn public_url(text: &str, test_mode: bool) -> Result<Url, String> {
+    if text.is_empty() {
+        return Err(
+            "must be the URL under which clients reach the hold, such as https://hold.example.com".to_owned(),
+        );
+    }
+    let url = origin_url(text)?;
+    if url.scheme() != "https" && !test_mode {
+        return Err("must be https (plain http needs server.test_mode)".to_owned());
+    }
+    Ok(url)
+}
