@@ -51,6 +51,22 @@ async fn without_the_scratch_file_accounts_are_listed_again_and_nobody_is_signed
     assert_eq!(appview.pds.count("com.atproto.server.createSession"), 0);
 }
 
+#[tokio::test]
+async fn nobody_else_on_the_machine_reads_the_databases() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let databases = Databases::open(&folder.path().join("ui.db")).await.unwrap();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", entry.path().display());
+        seen += 1;
+    }
+    assert!(seen >= 4, "both files and their logs");
+    databases.close().await;
+}
+
 async fn pragma(database: &Database, name: &'static str) -> String {
     let query = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
     sqlx::query_scalar(sqlx::AssertSqlSafe(query))

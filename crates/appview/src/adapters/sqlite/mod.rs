@@ -21,6 +21,8 @@ pub mod uploads;
 pub mod web_sessions;
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,6 +142,12 @@ impl Database {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
+        // For this user's eyes only; SQLite gives the files beside it the same rights.
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
