@@ -6,6 +6,7 @@ mod file;
 mod ports;
 mod process;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -270,6 +271,22 @@ impl Network {
         let ready: Ready = serde_json::from_str(&line).context("the PDS printed something unexpected")?;
         self.file.accounts = ready.accounts;
         self.file.write(&self.options.state)
+    }
+
+    /// Starts PLC directory and PDS again with another secret for access tokens: none that was given out is taken any more.
+    ///
+    /// # Errors
+    /// What cannot be read, written or started.
+    pub async fn forget_access_tokens(&mut self) -> Result<()> {
+        self.stop(Part::AtProtocol).await?;
+        let path = self.options.state.join("network/secrets.json");
+        let mut secrets: BTreeMap<String, String> = serde_json::from_slice(&std::fs::read(&path)?)?;
+        let secret = secrets
+            .get_mut("jwtSecret")
+            .context("secrets.json has no jwtSecret")?;
+        *secret = secret.chars().rev().collect();
+        write_private(&path, &serde_json::to_vec(&secrets)?)?;
+        self.start_at_protocol().await
     }
 
     /// Starts the hold on the state it has; waits until it is ready.

@@ -2,16 +2,20 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpStream};
 use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 /// What [`Ports::free`] chooses from: below the range that Linux takes ports of connections from, so that no connection gets one before
 /// it is listened on.
 const FREE: Range<u16> = 10_000..32_000;
+
+/// How long a listener of this machine may take to answer; a port without one refuses at once.
+const ANSWER: Duration = Duration::from_millis(500);
 
 /// The ports of the four parts, all on 127.0.0.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +66,7 @@ impl Ports {
             ("hold", self.hold),
             ("appview", self.appview),
         ] {
-            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if is_taken(port) {
                 bail!(
                     "port {port} is in use by another program; stop that program, or choose another port with --{name}-port"
                 );
@@ -70,6 +74,11 @@ impl Ports {
         }
         Ok(())
     }
+}
+
+/// Whether somebody listens. Not found out by listening: a process that is forked meanwhile would keep the port for a moment.
+fn is_taken(port: u16) -> bool {
+    TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), ANSWER).is_ok()
 }
 
 fn free_port() -> Result<u16> {
@@ -81,7 +90,7 @@ fn free_port() -> Result<u16> {
     });
     for _ in FREE {
         let port = FREE.start + next.fetch_add(1, Ordering::Relaxed) % (FREE.end - FREE.start);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if !is_taken(port) {
             return Ok(port);
         }
     }

@@ -1,6 +1,7 @@
 //! A real browser, driven as a person would: by what is written on buttons and in front of fields.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use atcr_test_support::network::Account;
 use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 
 /// How long a page may take to show what is expected of it.
@@ -26,6 +28,8 @@ impl Browser {
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            // The browser becomes part of the group, and is ended with it.
+            .process_group(0)
             .spawn()
             .expect("chromedriver: `cargo xtask test` installs it");
         let lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
@@ -143,8 +147,12 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver takes the browser along when it is asked to end.
-        let _ = Command::new("kill").arg(self.driver.id().to_string()).status();
+        // Asked to end, the driver leaves the browser behind.
+        let group = i32::try_from(self.driver.id()).ok().and_then(Pid::from_raw);
+        if let Some(group) = group {
+            // Where nobody is left there is nobody to end.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.driver.wait();
     }
 }

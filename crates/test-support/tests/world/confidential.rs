@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use atcr_test_support::network::{Front, Ports};
-use serde_json::Value;
+use atcr_test_support::network::{Account, Front, Ports};
+use atcr_test_support::registry_client::{IMAGE_MANIFEST, RegistryClient, image_manifest};
+use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::{World, succeed};
@@ -42,7 +43,7 @@ async fn a_confidential_client_signs_people_in_behind_tls() {
         folder: certificates.path().to_owned(),
     };
     let url = front.url();
-    let world = World::start_with(|options| options.front = Some(front)).await;
+    let mut world = World::start_with(|options| options.front = Some(front)).await;
 
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let metadata: Value = http
@@ -77,6 +78,30 @@ async fn a_confidential_client_signs_people_in_behind_tls() {
         "the session is bound to the host: {cookies:?}"
     );
 
+    // A device, so that something writes to the PDS in her name.
+    let answer = |path: &str, body: Value| {
+        let request = http.post(format!("{}{path}", world.appview())).json(&body);
+        async move {
+            let answer = request.send().await.expect("an answer");
+            answer.json::<Value>().await.expect("JSON")
+        }
+    };
+    let code = answer("/auth/device/code", json!({ "device_name": "a machine" })).await;
+    let user_code = code["user_code"].as_str().expect("a code").to_owned();
+    browser.open(&format!("{url}/device?user_code={user_code}")).await;
+    browser.press("Approve").await;
+    browser.wait_for_text("Device approved").await;
+    let device = answer(
+        "/auth/device/token",
+        json!({ "device_code": code["device_code"] }),
+    )
+    .await;
+    let secret = device["device_secret"].as_str().expect("a secret").to_owned();
+    let signed_in = Account {
+        app_password: secret,
+        ..alice.clone()
+    };
+
     // Written with the tokens that the sign-in gave.
     let pds = &world.network.file().pds.url;
     let profile = http
@@ -92,4 +117,25 @@ async fn a_confidential_client_signs_people_in_behind_tls() {
         "alice has a profile: {}",
         profile.status()
     );
+
+    // And with those that a refresh gives, for which this client proves its key as well.
+    let name = "alice.test/confidential";
+    let appview = world.appview().to_owned();
+    let mut client = RegistryClient::new(&appview, &signed_in).expect("a client");
+    client.authorize(name, "pull,push").await.expect("a token");
+    let config = client.push_blob(name, b"{}".to_vec()).await.expect("a config");
+    let manifest = image_manifest((&config, 2), &[]);
+    for tag in ["given", "refreshed"] {
+        if tag == "refreshed" {
+            world
+                .network
+                .forget_access_tokens()
+                .await
+                .expect("the PDS starts");
+        }
+        client
+            .push_manifest(name, tag, IMAGE_MANIFEST, manifest.clone())
+            .await
+            .unwrap_or_else(|error| panic!("a push with tokens that were {tag}: {error:#}"));
+    }
 }

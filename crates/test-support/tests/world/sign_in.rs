@@ -194,6 +194,20 @@ async fn two_people_approve_the_helper_and_docker_pushes_as_each_until_one_is_re
         );
     }
 
+    // The access tokens are no good any more: they are refreshed, and nobody has to sign in again.
+    world
+        .network
+        .forget_access_tokens()
+        .await
+        .expect("the PDS starts");
+    for image in &images {
+        let refreshed = image.replace("app:1", "app:refreshed");
+        engine.run(&["tag", image, &refreshed]).expect("tag");
+        engine
+            .run(&["push", &refreshed])
+            .expect("a push with refreshed tokens");
+    }
+
     alice.open(&format!("{}/settings", world.appview())).await;
     alice.press("Revoke").await;
     alice.accept_dialog().await;
