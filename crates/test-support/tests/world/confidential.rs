@@ -33,6 +33,17 @@ fn certify(folder: &Path) {
     );
 }
 
+/// SHA-256 of the certificate's public key, in base64.
+fn public_key_hash(folder: &Path) -> String {
+    let openssl = "openssl x509 -in cert.pem -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary";
+    let hash = succeed(
+        Command::new("sh")
+            .args(["-c", &format!("{openssl} | openssl base64 -A")])
+            .current_dir(folder),
+    );
+    hash.trim().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confidential_client_signs_people_in_behind_tls() {
     let certificates = tempfile::tempdir().expect("a temporary folder");
@@ -59,7 +70,11 @@ async fn a_confidential_client_signs_people_in_behind_tls() {
 
     let arguments = [
         format!("--host-resolver-rules=MAP {HOST} 127.0.0.1"),
-        "--ignore-certificate-errors".to_owned(),
+        // Trusts this certificate, and no other that nobody has signed.
+        format!(
+            "--ignore-certificate-errors-spki-list={}",
+            public_key_hash(certificates.path())
+        ),
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let browser = Browser::start(&world.folder("browser"), &arguments).await;
