@@ -54,8 +54,11 @@ pub(crate) async fn test(arguments: TestArguments, interrupt: &Interrupt) -> Res
     if !arguments.no_conformance && arguments.filter.is_empty() {
         match conformance::source(&workspace, interrupt).await? {
             Some(source) => {
-                let results = workspace.root().join(".atcr").join("conformance");
-                conformance::run(&workspace, &source, &results, false, interrupt).await?;
+                // As it comes, and with every switch on.
+                for (folder, all) in [("conformance", false), ("conformance-all", true)] {
+                    let results = workspace.root().join(".atcr").join(folder);
+                    conformance::run(&workspace, &source, &results, all, interrupt).await?;
+                }
             }
             None => incomplete.push("the OCI conformance suite (set ATCR_SUITES, or allow git clone)"),
         }

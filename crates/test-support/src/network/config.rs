@@ -94,6 +94,7 @@ pub(super) fn write_appview(options: &NetworkOptions, file: &NetworkFile) -> Res
             "data_dir": data,
             "shutdown_grace": format!("{}s", SHUTDOWN_GRACE.as_secs()),
         },
+        "registry": { "allow_missing_content": options.allow_missing_content },
     });
     write_private(
         &Part::AppView.argument(&options.state),

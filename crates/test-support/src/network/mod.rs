@@ -41,6 +41,8 @@ pub struct NetworkOptions {
     pub public: bool,
     /// Whether everybody with an account may push to the hold.
     pub allow_all_crew: bool,
+    /// Whether manifests may name content that was not pushed.
+    pub allow_missing_content: bool,
     /// How long unfinished uploads lie at the hold; `None` for its default.
     pub upload_expiry: Option<Duration>,
     /// Where hold and appview serve their metrics; nowhere if `None`.
@@ -79,6 +81,7 @@ impl NetworkOptions {
             storage: HoldStorage::Filesystem,
             public: true,
             allow_all_crew: true,
+            allow_missing_content: false,
             upload_expiry: None,
             metrics: None,
             front: None,

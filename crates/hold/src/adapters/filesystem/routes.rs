@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use atcr_oci::header::DOCKER_CONTENT_DIGEST;
 use atcr_oci::{ByteRange, SatisfiedRange};
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -93,13 +94,18 @@ async fn get_object(
         Err(error) => return Err(Refusal::Io(error)),
     };
     let size = metadata.len();
-    let etag = quoted(&key.blob_digest().map_or_else(
+    let digest = key.blob_digest();
+    let etag = quoted(&digest.as_ref().map_or_else(
         // Anything else is never overwritten either; its key names it as well as its content would.
         || data_encoding::HEXLOWER.encode(key.as_str().as_bytes()),
         |digest| digest.hex().to_owned(),
     ))?;
     let mut response = Response::new(Body::empty());
     let fields = response.headers_mut();
+    if let Some(digest) = digest {
+        // Whom a registry sent here may look for what the registry would have said.
+        fields.insert(DOCKER_CONTENT_DIGEST, header_value(digest.as_str())?);
+    }
     fields.insert(header::ETAG, etag.clone());
     fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if names(headers.get(header::IF_NONE_MATCH), &etag) {

@@ -275,6 +275,7 @@ async fn downloads_answer_conditions_and_bad_ranges() {
     assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/octet-stream");
     let etag = answer.headers()[header::ETAG].to_str().unwrap().to_owned();
     assert_eq!(etag, format!("\"{}\"", digest.hex()));
+    assert_eq!(answer.headers()["docker-content-digest"], digest.as_str());
     assert_eq!(answer.bytes().await.unwrap(), "0123456789");
 
     let answer = get(header::IF_NONE_MATCH, &etag).await;
