@@ -122,3 +122,19 @@ impl HoldAccess {
         token.ok_or_else(|| CallError::Token(RegistryError::sign_in_required()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_that_used_up_the_time_is_not_asked_twice_and_one_that_broke_off_is() {
+        let unreachable = HoldError::Unreachable {
+            reason: "the connection broke".to_owned(),
+        };
+        assert!(CallError::from(unreachable).is_passing());
+        assert!(CallError::from(HoldError::Busy { retry_after: None }).is_passing());
+        assert!(!CallError::from(HoldError::TimedOut).is_passing());
+        assert!(!CallError::from(HoldError::DigestRefused).is_passing());
+    }
+}
