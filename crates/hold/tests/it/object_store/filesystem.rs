@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use atcr_hold::adapters::filesystem::FilesystemStore;
 use atcr_hold::blobs::{BlobError, DownloadMethod, ObjectKey, PartTag, PartUrl, StoreError};
 use bytes::Bytes;
+use chrono::TimeDelta;
 use futures_util::{StreamExt as _, stream};
 use http::{StatusCode, header};
 use serde_json::Value;
@@ -236,6 +237,21 @@ async fn a_last_part_sent_again_after_a_failed_completion_undoes_what_was_assemb
     assert_eq!(world.download(&digest).await, b"first, other!");
     assert_eq!(world.store.stat(&key).await.unwrap(), None);
     world.assert_nothing_unfinished().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_swept_does_not_keep_the_rest() {
+    let world = world().await;
+    let damaged = world.initiate().await;
+    world.damage_row(&damaged).await;
+    world.clock.shift(TimeDelta::minutes(1));
+    world.initiate().await;
+    world.clock.shift(TimeDelta::hours(25));
+    let swept = world.service.sweep_expired().await.unwrap();
+    assert_eq!((swept.uploads, swept.failed), (1, 1));
+    // It is said again, and nothing is done twice.
+    let again = world.service.sweep_expired().await.unwrap();
+    assert_eq!((again.uploads, again.failed), (0, 1));
 }
 
 #[tokio::test]

@@ -147,6 +147,15 @@ impl World {
         service(store, &self.database, &self.clock)
     }
 
+    /// Damages the row of `upload`, as no hold does.
+    pub(crate) async fn damage_row(&self, upload: &Initiated) {
+        sqlx::query("UPDATE uploads SET owner = 'nobody' WHERE id = ?")
+            .bind(&upload.upload_id)
+            .execute(self.database.writer())
+            .await
+            .expect("a damaged row");
+    }
+
     /// The file in which every one of these stores keeps the object.
     pub(crate) fn object_path(&self, key: &ObjectKey) -> PathBuf {
         self.folder.path().join("objects").join(BUCKET).join(key.as_str())
