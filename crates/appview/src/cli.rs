@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use atcr_config::telemetry::{LogFormat, init_logging, install_metrics, listen_addr, metrics_router};
-use atcr_config::{ConfigCommand, LoadOptions, Loaded, Shutdown, load, serve};
+use atcr_server::telemetry::{LogFormat, init_logging, install_metrics, listen_addr, metrics_router};
+use atcr_server::{ConfigCommand, LoadOptions, Loaded, Shutdown, load, serve};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 

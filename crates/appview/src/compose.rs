@@ -13,7 +13,7 @@ use atcr_auth::oauth::{Branding, OAuthClient, OAuthClientParts, Registration, Sc
 use atcr_auth::registry_token::{RegistryKey, RegistryTokenIssuer, RegistryTokenVerifier};
 use atcr_auth::service_token::ServiceTokenCache;
 use atcr_auth::vault::Vault;
-use atcr_config::Shutdown;
+use atcr_server::Shutdown;
 use axum::Router;
 use url::Url;
 

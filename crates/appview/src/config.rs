@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::syntax::{Did, Nsid};
-use atcr_config::telemetry::{check_log_level, listen_addr};
-use atcr_config::{HumanDuration, Problems, Settings};
+use atcr_server::telemetry::{check_log_level, listen_addr};
+use atcr_server::{HumanDuration, Problems, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};

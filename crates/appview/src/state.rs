@@ -5,7 +5,7 @@ use std::sync::Arc;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::identity::IdentityResolver;
 use atcr_auth::registry_token::RegistryTokenIssuer;
-use atcr_config::Shutdown;
+use atcr_server::Shutdown;
 use serde_json::Value;
 
 use crate::adapters::sqlite::Databases;

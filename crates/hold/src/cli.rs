@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use atcr_config::{ConfigCommand, LoadOptions, Loaded, Problems, load};
+use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, load};
 use clap::{Parser, Subcommand};
 
 use crate::compose;
@@ -54,7 +54,7 @@ fn serve(file: Option<PathBuf>) -> anyhow::Result<()> {
     let Loaded { config, warnings } = load::<HoldConfig>(&LoadOptions::from_process(file))?;
     let settings = HoldSettings::parse(&config, &mut Problems::default())
         .context("the configuration changed while it was read")?;
-    atcr_config::telemetry::init_logging(&config.log_level, settings.log_format)
+    atcr_server::telemetry::init_logging(&config.log_level, settings.log_format)
         .map_err(anyhow::Error::msg)
         .context("log_level")?;
     for warning in warnings {

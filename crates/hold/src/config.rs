@@ -1,6 +1,6 @@
 //! The hold's settings as the operator writes them. What they mean is in [`crate::settings`].
 
-use atcr_config::{HumanDuration, Problems, Secret, Settings};
+use atcr_server::{HumanDuration, Problems, Secret, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

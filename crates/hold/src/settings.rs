@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use atcr_atproto::syntax::Did;
-use atcr_config::telemetry::{LogFormat, check_log_level, listen_addr};
-use atcr_config::{HumanDuration, Problems};
+use atcr_server::telemetry::{LogFormat, check_log_level, listen_addr};
+use atcr_server::{HumanDuration, Problems};
 use chrono::TimeDelta;
 use secrecy::SecretString;
 use url::Url;

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use atcr_config::pieces::Piece;
 use atcr_oci::UploadSessionId;
+use atcr_server::pieces::Piece;
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::Notify;

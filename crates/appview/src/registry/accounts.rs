@@ -15,8 +15,8 @@ use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::pds::{CommitMeta, Write};
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
-use atcr_config::Shutdown;
 use atcr_oci::{Digest, Tag};
+use atcr_server::Shutdown;
 use futures_util::future::BoxFuture;
 use tokio::sync::OwnedMutexGuard;
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use atcr_atproto::lexicon::notify_manifest::{ManifestInfo, NotifyManifestInput, PULL, PUSH};
 use atcr_atproto::syntax::Did;
-use atcr_config::Shutdown;
 use atcr_oci::{Digest, Manifest, Tag};
+use atcr_server::Shutdown;
 use tokio::sync::Semaphore;
 
 use super::access::{Granted, Pull, Push};

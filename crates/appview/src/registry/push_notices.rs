@@ -14,7 +14,7 @@ use atcr_atproto::clock::Clock;
 use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
-use atcr_config::Shutdown;
+use atcr_server::Shutdown;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::{Notify, Semaphore};

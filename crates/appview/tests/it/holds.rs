@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use atcr_config::HumanDuration;
 use atcr_oci::Digest;
+use atcr_server::HumanDuration;
 use atcr_test_support::fakes::{FakeHold, PdsFault, StoreKind};
 use http::Method;
 use serde_json::{Value, json};

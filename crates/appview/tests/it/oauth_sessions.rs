@@ -19,7 +19,7 @@ use atcr_atproto::syntax::Did;
 use atcr_auth::oauth::{Answer, OAuthClient, OAuthClientParts, OAuthSession, Registration, ScopePlan};
 use atcr_auth::service_token::ServiceTokenCache;
 use atcr_auth::vault::Vault;
-use atcr_config::Shutdown;
+use atcr_server::Shutdown;
 use atcr_test_support::fakes::FakePds;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atcr_config::HumanDuration;
+use atcr_server::HumanDuration;
 use atcr_test_support::fakes::PdsFault;
 use http::Method;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use atcr_appview::config::AppViewConfig;
 use atcr_atproto::identity::DidDocument;
-use atcr_config::{LoadOptions, commented_yaml, load};
+use atcr_server::{LoadOptions, commented_yaml, load};
 use http::Method;
 
 use crate::harness::{Answer, TestAppView};

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use atcr_config::commented_yaml;
-use atcr_config::{LoadOptions, load};
 use atcr_hold::config::HoldConfig;
 use atcr_hold::settings::StorageSettings;
+use atcr_server::commented_yaml;
+use atcr_server::{LoadOptions, load};
 
 use crate::harness::settings;
 

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 
 use atcr_atproto::crypto::Curve;
 use atcr_auth::{AppViewTokenSigner, ContentProof};
-use atcr_config::Secret;
 use atcr_oci::{Algorithm, Digest};
+use atcr_server::Secret;
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::json;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atcr_config::pieces::{Gather, Piece};
+use atcr_server::pieces::{Gather, Piece};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 

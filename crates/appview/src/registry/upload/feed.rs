@@ -4,7 +4,7 @@ use std::io;
 
 use std::vec::IntoIter;
 
-use atcr_config::pieces::Piece;
+use atcr_server::pieces::Piece;
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;

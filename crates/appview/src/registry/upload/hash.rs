@@ -3,8 +3,8 @@
 //! A client need not say before the end which algorithm it uses, so both are computed at first. Clients that use SHA-512 for
 //! large blobs say so when they start; beyond [`UNDECLARED_SHA512_BYTES`] an undeclared upload goes on with SHA-256 alone.
 
-use atcr_config::pieces::Piece;
 use atcr_oci::{Algorithm, Digest, DigestHasher};
+use atcr_server::pieces::Piece;
 
 /// Up to here both digests are computed when the client has not named one. SHA-512 of as much costs some 15 ms.
 pub const UNDECLARED_SHA512_BYTES: u64 = 8 * 1024 * 1024;

@@ -5,8 +5,8 @@ use std::io;
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
-use atcr_config::pieces::Piece;
 use atcr_oci::{Digest, UploadSessionId};
+use atcr_server::pieces::Piece;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use atcr_config::pieces::Piece;
+use atcr_server::pieces::Piece;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 

@@ -8,7 +8,7 @@ use atcr_atproto::identity::{IdentityResolver, ResolvedIdentity};
 use atcr_atproto::syntax::{AtIdentifier, Did};
 use atcr_auth::oauth::{Answer, OAuthClient, OAuthError, PendingSignIn};
 use atcr_auth::principal::{AuthMethod, Principal};
-use atcr_config::Shutdown;
+use atcr_server::Shutdown;
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
 use atcr_auth::oauth::{OAuthClient, OAuthError, OAuthSession};
-use atcr_config::Shutdown;
+use atcr_server::Shutdown;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;

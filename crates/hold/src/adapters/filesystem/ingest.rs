@@ -7,8 +7,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use atcr_config::pieces::{Gather, Piece};
 use atcr_oci::DigestHasher;
+use atcr_server::pieces::{Gather, Piece};
 use axum::body::Body;
 use http_body_util::BodyExt as _;
 use thiserror::Error;

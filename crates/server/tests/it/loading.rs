@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use atcr_config::{
+use atcr_server::{
     ConfigError, HumanDuration, LoadOptions, Problems, Secret, Settings, commented_yaml, load,
 };
 use schemars::JsonSchema;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atcr_config::{Shutdown, serve::serve};
+use atcr_server::{Shutdown, serve::serve};
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
