@@ -15,9 +15,10 @@ use atcr_atproto::crypto::{Curve, SigningKey};
 use atcr_atproto::data_model::{DAG_CBOR, cid_of};
 use atcr_atproto::lexicon::layer::LayerRecord;
 use atcr_atproto::syntax::{Cid, Did};
-use atcr_hold_pds::mst::diff::diff;
-use atcr_hold_pds::mst::{MstError, Node, NodeSource, Tree};
 use atcr_hold_pds::{HoldRepo, RecordWrite, RepoOptions};
+use atcr_repo::DataError;
+use atcr_repo::mst::diff::diff;
+use atcr_repo::mst::{Node, NodeSource, Tree};
 use futures_util::TryStreamExt as _;
 use futures_util::future::try_join_all;
 
@@ -108,8 +109,10 @@ async fn run(
 struct Memory(HashMap<Cid, Arc<Node>>);
 
 impl NodeSource for Memory {
-    fn node(&self, cid: &Cid) -> Result<Arc<Node>, MstError> {
-        self.0.get(cid).cloned().ok_or(MstError::Missing(*cid))
+    type Error = DataError;
+
+    fn node(&self, cid: &Cid) -> Result<Arc<Node>, DataError> {
+        self.0.get(cid).cloned().ok_or(DataError::Missing(*cid))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atcr_atproto::data_model::DataModelError;
 use atcr_atproto::lexicon::RecordError;
 use atcr_atproto::syntax::{Cid, Did, SyntaxError};
+use atcr_repo::DataError;
 
 /// Why a repository did not do what was asked.
 ///
@@ -125,6 +126,12 @@ impl From<sqlx::migrate::MigrateError> for RepoError {
 impl From<RecordError> for RepoError {
     fn from(error: RecordError) -> Self {
         Self::RecordShape(Arc::new(error))
+    }
+}
+
+impl From<DataError> for RepoError {
+    fn from(error: DataError) -> Self {
+        Self::corrupt(error.to_string())
     }
 }
 

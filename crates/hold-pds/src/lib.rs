@@ -3,8 +3,6 @@
 //! - [`repo`]: [`HoldRepo`], the only door: writes, reads, exports, proofs, and the questions a hold asks of its records.
 //! - [`writer`]: what a write is. One task makes all commits, several callers' writes in each.
 //! - [`sequencer`]: the commits as events with a growing `seq`, for a firehose.
-//! - [`car`]: CAR version 1, written.
-//! - [`mst`]: the Merkle search tree.
 //! - [`identity`]: DID, name, key and DID document.
 //! - [`records`]: what the hold writes of its own accord, typed.
 //! - [`access`]: who may do what, as proofs.
@@ -20,20 +18,19 @@
 //! `repo/holdings.rs`.
 
 mod error;
+mod head;
 mod store;
 
 pub mod access;
-pub mod car;
 pub mod identity;
-pub mod mst;
 pub mod records;
 pub mod repo;
 pub mod sequencer;
 pub mod writer;
 
 pub use error::RepoError;
-pub use repo::{
-    CommitInfo, CrewMember, CrewPage, HoldRepo, RecordPage, RepoOptions, StoredBlock, StoredRecord, Usage,
-};
+pub use head::CommitInfo;
+pub use repo::{CrewMember, CrewPage, HoldRepo, RecordPage, RepoOptions, StoredRecord};
 pub use sequencer::{CommitEvent, RecordOp};
+pub use store::hold_index::Usage;
 pub use writer::{Precondition, RecordRef, RecordWrite, WriteOutcome};

@@ -27,7 +27,7 @@ const RULES: &[(&[&str], &[&str])] = &[
     ),
     // Vocabulary has no I/O at all, and tokens no framework.
     (
-        &["oci/src"],
+        &["oci/src", "repo/src"],
         &["axum", "hyper", "sqlx", "reqwest", "aws_sdk_s3", "tokio"],
     ),
     (

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 
 use super::walk::{Step, Walk};
-use crate::car;
 use crate::error::RepoError;
 use crate::store::{Pin, Store};
+use atcr_repo::car;
 
 /// Pieces are about this long, and longer by at most one block.
 const PIECE_BYTES: usize = 64 * 1024;

@@ -7,15 +7,7 @@ use atcr_atproto::syntax::{AtUri, Did, RecordKey};
 
 use super::HoldRepo;
 use crate::error::RepoError;
-
-/// What one user keeps in the hold: every digest once, however many manifests have it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Distinct digests.
-    pub unique_blobs: u64,
-    /// Their sizes, added up.
-    pub total_bytes: u64,
-}
+use crate::store::hold_index::Usage;
 
 /// A crew record and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! [`HoldRepo`]: the repository as everybody else sees it.
 
-pub(crate) mod commit;
 mod export;
 mod holdings;
 mod open;
@@ -20,35 +19,19 @@ use futures_util::stream::Stream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-pub use holdings::{CrewMember, CrewPage, Usage};
+pub use holdings::{CrewMember, CrewPage};
 pub use options::RepoOptions;
 pub use records::{RecordPage, StoredRecord};
 
-use crate::car;
 use crate::error::RepoError;
-use crate::mst::{MstError, Node, NodeSource, Tree, proof};
+use crate::head::CommitInfo;
 use crate::sequencer::CommitEvent;
 use crate::store::lock::Lock;
 use crate::store::{Pins, Store, tree_error};
 use crate::writer::{Call, Message, Precondition, RecordWrite, WriteOutcome, prepare};
-
-/// A commit's name and revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommitInfo {
-    /// The CID of the commit object.
-    pub cid: Cid,
-    /// Its revision; greater than that of every commit before it, whatever the clock does.
-    pub rev: Tid,
-}
-
-/// A block and its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredBlock {
-    /// Its CID.
-    pub cid: Cid,
-    /// Its content.
-    pub bytes: Bytes,
-}
+use atcr_repo::car;
+use atcr_repo::mst::{Node, NodeSource, Tree, proof};
+use atcr_repo::{Block, DataError};
 
 /// The repository. Cheap to clone; all clones are the same repository.
 ///
@@ -187,7 +170,7 @@ impl HoldRepo {
                 .and_then(|tree| Ok((proof::path(&tree, &nodes, &path)?, tree.get(&nodes, &path)?)));
             match found {
                 Ok(found) => break found,
-                Err(MstError::Missing(cid)) => nodes.0.insert(cid, store.node(cid).await?),
+                Err(DataError::Missing(cid)) => nodes.0.insert(cid, store.node(cid).await?),
                 Err(error) => return Err(tree_error(&error)),
             };
         };
@@ -212,7 +195,7 @@ impl HoldRepo {
     ///
     /// # Errors
     /// The disk's or the index's.
-    pub async fn get_blocks(&self, cids: &[Cid]) -> Result<Vec<StoredBlock>, RepoError> {
+    pub async fn get_blocks(&self, cids: &[Cid]) -> Result<Vec<Block>, RepoError> {
         let locations = self.inner.store.index.locate_all(cids, true).await?;
         self.inner.store.log.read_blocks(locations).await
     }
@@ -258,7 +241,9 @@ impl HoldRepo {
 struct PathNodes(HashMap<Cid, Arc<Node>>);
 
 impl NodeSource for PathNodes {
-    fn node(&self, cid: &Cid) -> Result<Arc<Node>, MstError> {
-        self.0.get(cid).cloned().ok_or(MstError::Missing(*cid))
+    type Error = DataError;
+
+    fn node(&self, cid: &Cid) -> Result<Arc<Node>, DataError> {
+        self.0.get(cid).cloned().ok_or(DataError::Missing(*cid))
     }
 }

@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex};
 use atcr_atproto::clock::{Clock, TidClock};
 use tokio::sync::{mpsc, watch};
 
-use super::commit::Commit;
 use super::{HoldRepo, Inner, RepoOptions};
 use crate::error::RepoError;
+use crate::head::Head;
 use crate::store::apply::{PlacedFrame, damage};
 use crate::store::block_log::{AppendError, blocking, disk};
 use crate::store::frame::Frame;
 use crate::store::lock::Lock;
 use crate::store::recovery::recover;
-use crate::store::{BlockLog, Head, Index, NodeCache, Pins, Store};
+use crate::store::{BlockLog, Index, NodeCache, Pins, Store};
 use crate::writer::{CommitBuilder, Content, MAILBOX, RepoWriter};
+use atcr_repo::Commit;
 
 pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<HoldRepo, RepoError> {
     let RepoOptions {

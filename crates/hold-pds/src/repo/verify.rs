@@ -6,12 +6,12 @@ use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::data_model::{DAG_CBOR, cid_of};
 use atcr_atproto::syntax::{Cid, Did};
 
-use super::commit::Commit;
 use super::walk::{Step, Walk};
 use crate::error::RepoError;
-use crate::mst::{Node, key};
 use crate::store::hold_index::decode_record;
 use crate::store::{Pin, Store};
+use atcr_repo::Commit;
+use atcr_repo::mst::{Node, key};
 
 /// Records compared with the index at once.
 const COMPARE: usize = 500;

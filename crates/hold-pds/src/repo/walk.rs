@@ -8,9 +8,9 @@ use atcr_atproto::syntax::Cid;
 use bytes::Bytes;
 
 use crate::error::RepoError;
-use crate::mst::{Link, Node};
-use crate::repo::StoredBlock;
 use crate::store::{Location, Pin, Store, decode_node};
+use atcr_repo::Block;
+use atcr_repo::mst::{Link, Node};
 
 /// Blocks fetched at once, and the bytes at which fewer are.
 const FETCH_BLOCKS: usize = 256;
@@ -146,9 +146,7 @@ impl Walk {
                 break;
             }
         }
-        for (item, StoredBlock { cid, bytes }) in
-            items.iter().zip(self.store.log.read_blocks(locations).await?)
-        {
+        for (item, Block { cid, bytes }) in items.iter().zip(self.store.log.read_blocks(locations).await?) {
             let fetched = match item {
                 Item::Record { .. } => Fetched::Record(bytes),
                 Item::Node { .. } => {

@@ -9,8 +9,9 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use super::frame::{CommitMeta, Damage, Frame, MetaOp};
 use super::hold_index::{self, RecordChange};
 use super::index::{State, set_state};
-use super::{Head, Index, blocks, to_sql};
+use super::{Index, blocks, to_sql};
 use crate::error::RepoError;
+use crate::head::Head;
 
 /// Rows of one statement: far below SQLite's limit of 32,766 values.
 pub(super) const ROWS_PER_QUERY: usize = 500;

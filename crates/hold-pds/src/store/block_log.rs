@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::blocks::Location;
 use crate::error::RepoError;
-use crate::repo::StoredBlock;
+use atcr_repo::Block;
 
 const FILE: &str = "blocks.log";
 /// Becomes [`FILE`] once it is complete.
@@ -129,7 +129,7 @@ impl BlockLog {
     }
 
     /// Blocks, in the order of `locations`, each checked against its name.
-    pub(crate) async fn read_blocks(&self, locations: Vec<Location>) -> Result<Vec<StoredBlock>, RepoError> {
+    pub(crate) async fn read_blocks(&self, locations: Vec<Location>) -> Result<Vec<Block>, RepoError> {
         if locations.is_empty() {
             return Ok(Vec::new());
         }
@@ -143,12 +143,12 @@ impl BlockLog {
         .await
     }
 
-    fn read_block(&self, location: &Location) -> Result<StoredBlock, RepoError> {
+    fn read_block(&self, location: &Location) -> Result<Block, RepoError> {
         let bytes = Bytes::from(self.read(location.position, location.length)?);
         if cid_of(DAG_CBOR, &bytes) != location.cid {
             return Err(self.corrupt(&format!("block {} does not match its hash", location.cid)));
         }
-        Ok(StoredBlock {
+        Ok(Block {
             cid: location.cid,
             bytes,
         })

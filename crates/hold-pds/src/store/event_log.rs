@@ -3,9 +3,9 @@
 use super::blocks::number;
 use super::frame::Frame;
 use super::{BlockLog, Index, to_sql};
-use crate::car;
 use crate::error::RepoError;
 use crate::sequencer::{CommitEvent, RecordOp};
+use atcr_repo::car;
 
 /// Where an event's frame is.
 #[derive(Clone, Copy, Debug)]

@@ -18,11 +18,10 @@
 use std::ops::Range;
 
 use atcr_atproto::syntax::Cid;
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::car;
+use atcr_repo::{Block, car};
 
 /// Begins every frame. No text, so that nothing a record says looks like it by accident.
 pub(crate) const MAGIC: [u8; 8] = [0xa7, 0xc2, 0x0f, b'c', b'm', b't', 0x01, 0x8e];
@@ -53,13 +52,6 @@ pub(crate) struct MetaOp {
     pub(crate) path: String,
     pub(crate) cid: Option<Cid>,
     pub(crate) prev: Option<Cid>,
-}
-
-/// A block on its way into the log.
-#[derive(Clone, Debug)]
-pub(crate) struct NewBlock {
-    pub(crate) cid: Cid,
-    pub(crate) bytes: Bytes,
 }
 
 /// What is wrong with a frame.
@@ -173,7 +165,7 @@ impl<'a> Frame<'a> {
 }
 
 /// The bytes of the blocks as a CAR has them.
-pub(crate) fn encode_blocks(blocks: &[NewBlock]) -> Vec<u8> {
+pub(crate) fn encode_blocks(blocks: &[Block]) -> Vec<u8> {
     let mut out = Vec::new();
     for block in blocks {
         car::write_block(&mut out, &block.cid, &block.bytes);

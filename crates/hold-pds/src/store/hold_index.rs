@@ -14,12 +14,20 @@ use super::apply::ROWS_PER_QUERY;
 use super::blocks::number;
 use super::{Index, bad_row, to_sql};
 use crate::error::RepoError;
-use crate::repo::Usage;
 
 /// Digests of one query. SQLite's own limit is 32,766.
 const DIGESTS_PER_QUERY: usize = 500;
 /// 8 TiB. No stored object is larger, and sums of what a hostile client claims stay within 63 bits.
 const MAX_LAYER_BYTES: u64 = 1 << 43;
+
+/// What one user keeps in the hold: every digest once, however many manifests have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Distinct digests.
+    pub unique_blobs: u64,
+    /// Their sizes, added up.
+    pub total_bytes: u64,
+}
 
 /// What a commit did to one record.
 #[derive(Clone, Copy, Debug)]

@@ -12,10 +12,11 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row as _, SqliteConnection};
 
+use super::bad_row;
 use super::block_log::disk;
 use super::blocks::{cid_column, number};
-use super::{Head, bad_row};
 use crate::error::RepoError;
+use crate::head::Head;
 
 const FILE: &str = "index.sqlite";
 /// What SQLite keeps beside its file.

@@ -25,35 +25,17 @@ pub(crate) mod recovery;
 
 use std::sync::Arc;
 
-use atcr_atproto::syntax::{Cid, Tid};
+use atcr_atproto::syntax::Cid;
 
 use crate::error::RepoError;
-use crate::mst::{MstError, Node};
-use crate::repo::CommitInfo;
+use atcr_repo::DataError;
+use atcr_repo::mst::Node;
 
 pub(crate) use block_log::BlockLog;
 pub(crate) use blocks::Location;
 pub(crate) use index::Index;
 pub(crate) use node_cache::NodeCache;
 pub(crate) use pins::{Pin, Pins};
-
-/// The newest commit, and what it says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub(crate) seq: u64,
-    pub(crate) commit: Cid,
-    pub(crate) rev: Tid,
-    pub(crate) data: Cid,
-}
-
-impl Head {
-    pub(crate) fn info(&self) -> CommitInfo {
-        CommitInfo {
-            cid: self.commit,
-            rev: self.rev.clone(),
-        }
-    }
-}
 
 /// The parts of the disk that readers and the writer share.
 #[derive(Debug)]
@@ -93,7 +75,7 @@ pub(crate) fn decode_node(cid: &Cid, bytes: &[u8]) -> Result<Node, RepoError> {
 }
 
 /// A tree operation's failure that fetching more nodes cannot mend.
-pub(crate) fn tree_error(error: &MstError) -> RepoError {
+pub(crate) fn tree_error(error: &DataError) -> RepoError {
     RepoError::corrupt(error.to_string())
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use atcr_atproto::syntax::Cid;
 
-use crate::mst::Node;
+use atcr_repo::mst::Node;
 
 /// What a node costs beside its encoded bytes, roughly: a `Node` and its place in the map.
 const OVERHEAD_BYTES: usize = 256;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::Head;
+use crate::head::Head;
 
 /// Who reads what.
 #[derive(Clone, Debug)]

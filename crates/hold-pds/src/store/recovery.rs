@@ -8,8 +8,9 @@ use super::apply::{PlacedFrame, damage};
 use super::block_log::blocking;
 use super::frame::{Damage, Frame, FrameHeader, HEADER_LEN, MAGIC};
 use super::index::State;
-use super::{BlockLog, Head, Index};
+use super::{BlockLog, Index};
 use crate::error::RepoError;
+use crate::head::Head;
 
 /// Frames of one transaction, and the bytes at which it ends early.
 const FRAMES_PER_TRANSACTION: usize = 256;

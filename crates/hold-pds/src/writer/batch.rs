@@ -15,8 +15,10 @@ use super::prepare::{Change, PreparedCall, PreparedPrecondition};
 use super::workspace::Workspace;
 use super::{Call, RecordRef, Reply, WriteOutcome};
 use crate::error::RepoError;
-use crate::mst::{MstError, NodeSource, Tree};
-use crate::store::{Head, Store};
+use crate::head::Head;
+use crate::store::Store;
+use atcr_repo::DataError;
+use atcr_repo::mst::{NodeSource, Tree};
 
 /// Commits that will be synced at once.
 #[derive(Debug)]
@@ -260,11 +262,11 @@ impl Group {
 
 /// Does a call's writes, or says why it is refused. The outer error is the tree's.
 fn edit(
-    nodes: &impl NodeSource,
+    nodes: &impl NodeSource<Error = DataError>,
     tree: &Tree,
     head: Cid,
     call: &PreparedCall,
-) -> Result<Result<Edited, RepoError>, MstError> {
+) -> Result<Result<Edited, RepoError>, DataError> {
     for precondition in &call.preconditions {
         match precondition {
             PreparedPrecondition::Commit(expected) if *expected == head => {}

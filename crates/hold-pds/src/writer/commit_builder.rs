@@ -12,10 +12,11 @@ use bytes::Bytes;
 use super::limits::MAX_COMMIT_CAR_BYTES;
 use super::workspace::Workspace;
 use crate::error::RepoError;
-use crate::mst::{self, Change, NodeSource as _, Tree, proof};
-use crate::repo::commit;
-use crate::store::frame::{self, CommitMeta, MetaOp, NewBlock};
-use crate::store::{Head, tree_error};
+use crate::head::Head;
+use crate::store::frame::{self, CommitMeta, MetaOp};
+use crate::store::tree_error;
+use atcr_repo::mst::{self, Change, NodeSource as _, Tree, proof};
+use atcr_repo::{Block, commit};
 
 /// Length of a CAR's header with one root, rounded up.
 const CAR_HEADER_BYTES: usize = 64;
@@ -35,8 +36,8 @@ pub(crate) struct Content {
     data: Cid,
     changes: Vec<Change>,
     /// New tree nodes and records.
-    blocks: Vec<NewBlock>,
-    covering: Vec<NewBlock>,
+    blocks: Vec<Block>,
+    covering: Vec<Block>,
     removed: Vec<Cid>,
 }
 
@@ -47,7 +48,7 @@ impl Content {
         let blocks = finished
             .nodes
             .into_iter()
-            .map(|node| NewBlock {
+            .map(|node| Block {
                 cid: node.cid,
                 bytes: node.bytes.into(),
             })
@@ -110,7 +111,7 @@ impl Content {
             let bytes = records
                 .get(&cid)
                 .ok_or_else(|| RepoError::corrupt(format!("record {cid} has no content")))?;
-            blocks.push(NewBlock {
+            blocks.push(Block {
                 cid,
                 bytes: bytes.clone(),
             });
@@ -128,7 +129,7 @@ impl Content {
 fn encode_nodes<'a>(
     workspace: &Workspace,
     cids: impl IntoIterator<Item = &'a Cid>,
-) -> Result<Vec<NewBlock>, RepoError> {
+) -> Result<Vec<Block>, RepoError> {
     let encode = |cid: &Cid| {
         let bytes = workspace
             .node(cid)
@@ -139,7 +140,7 @@ fn encode_nodes<'a>(
                 "tree node {cid} is not in its canonical form"
             )));
         }
-        Ok(NewBlock {
+        Ok(Block {
             cid: *cid,
             bytes: bytes.into(),
         })

@@ -21,10 +21,11 @@ pub(crate) use commit_builder::{CommitBuilder, Content};
 pub(crate) use prepare::{PreparedCall, prepare};
 
 use crate::error::RepoError;
+use crate::head::Head;
 use crate::store::apply::{PlacedFrame, damage};
 use crate::store::block_log::{AppendError, blocking};
 use crate::store::frame::Frame;
-use crate::store::{Head, Pins, Store, recovery};
+use crate::store::{Pins, Store, recovery};
 use batch::Batch;
 
 /// Calls that wait; more callers wait for a place.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::limits::{MAX_OPS, MAX_RECORD_BYTES};
 use super::{Precondition, RecordWrite};
 use crate::error::RepoError;
-use crate::store::frame::NewBlock;
+use atcr_repo::Block;
 
 /// A write that only depends on the tree any more.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub(crate) struct PreparedWrite {
 
 #[derive(Debug)]
 pub(crate) enum Change {
-    Create(NewBlock),
-    Put(NewBlock),
+    Create(Block),
+    Put(Block),
     Delete,
 }
 
@@ -130,7 +130,7 @@ fn path(collection: &Nsid, rkey: &RecordKey) -> String {
     format!("{collection}/{rkey}")
 }
 
-fn encode(collection: &Nsid, mut value: Value) -> Result<NewBlock, RepoError> {
+fn encode(collection: &Nsid, mut value: Value) -> Result<Block, RepoError> {
     if let Value::Object(fields) = &mut value {
         let found = fields
             .entry("$type")
@@ -150,7 +150,7 @@ fn encode(collection: &Nsid, mut value: Value) -> Result<NewBlock, RepoError> {
             limit: MAX_RECORD_BYTES,
         });
     }
-    Ok(NewBlock {
+    Ok(Block {
         cid: cid_of(DAG_CBOR, &bytes),
         bytes: bytes.into(),
     })

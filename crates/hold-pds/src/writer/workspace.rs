@@ -7,9 +7,10 @@ use std::sync::Arc;
 use atcr_atproto::syntax::Cid;
 
 use crate::error::RepoError;
-use crate::mst::tree::FreshNode;
-use crate::mst::{MstError, Node, NodeSource};
 use crate::store::{Store, tree_error};
+use atcr_repo::DataError;
+use atcr_repo::mst::FreshNode;
+use atcr_repo::mst::{Node, NodeSource};
 
 #[derive(Debug)]
 pub(crate) struct Workspace {
@@ -20,11 +21,13 @@ pub(crate) struct Workspace {
 }
 
 impl NodeSource for Workspace {
-    fn node(&self, cid: &Cid) -> Result<Arc<Node>, MstError> {
+    type Error = DataError;
+
+    fn node(&self, cid: &Cid) -> Result<Arc<Node>, DataError> {
         if let Some(node) = self.nodes.borrow().get(cid) {
             return Ok(Arc::clone(node));
         }
-        let node = self.store.nodes.get(cid).ok_or(MstError::Missing(*cid))?;
+        let node = self.store.nodes.get(cid).ok_or(DataError::Missing(*cid))?;
         self.nodes.borrow_mut().insert(*cid, Arc::clone(&node));
         Ok(node)
     }
@@ -43,12 +46,12 @@ impl Workspace {
     /// is neither here nor in the cache.
     pub(crate) async fn run<T>(
         &mut self,
-        mut work: impl FnMut(&Self) -> Result<T, MstError>,
+        mut work: impl FnMut(&Self) -> Result<T, DataError>,
     ) -> Result<T, RepoError> {
         loop {
             match work(self) {
                 Ok(result) => return Ok(result),
-                Err(MstError::Missing(cid)) => {
+                Err(DataError::Missing(cid)) => {
                     let node = self.store.node(cid).await?;
                     self.nodes.get_mut().insert(cid, node);
                 }

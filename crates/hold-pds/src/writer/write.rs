@@ -5,7 +5,7 @@ use atcr_atproto::syntax::{AtUri, Cid, Nsid, RecordKey};
 use serde_json::Value;
 
 use crate::error::RepoError;
-use crate::repo::CommitInfo;
+use crate::head::CommitInfo;
 
 /// One change of one record.
 #[derive(Clone, Debug, PartialEq)]

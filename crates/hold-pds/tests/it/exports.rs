@@ -5,8 +5,8 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use atcr_atproto::syntax::{Cid, Tid};
-use atcr_hold_pds::mst::{Change, Node, NodeSource as _, proof};
 use atcr_hold_pds::{CommitEvent, HoldRepo};
+use atcr_repo::mst::{Change, Node, NodeSource as _, proof};
 use atrium_repo::Repository;
 use atrium_repo::blockstore::CarStore;
 use futures_util::{StreamExt as _, TryStreamExt as _};

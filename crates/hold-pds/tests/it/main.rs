@@ -1,15 +1,15 @@
-//! The repository from outside: other people's vectors, models, files, crashes.
+//! The repository from outside: files, crashes, exports.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "../../../repo/tests/it/car_reader.rs"]
 mod car_reader;
 mod crash;
 mod exports;
 mod holdings;
 mod kill;
-mod mst_model;
-mod mst_vectors;
 mod repository;
-mod suites;
+#[expect(dead_code, reason = "shared with the tests of the tree, which use the rest")]
+#[path = "../../../repo/tests/it/trees.rs"]
 mod trees;
 mod writes;

@@ -1,8 +1,7 @@
 //! What the three writing methods have in common.
 
 use atcr_atproto::syntax::{AtUri, CidString, Nsid, RecordKey, Tid};
-use atcr_hold_pds::WriteOutcome;
-use atcr_hold_pds::repo::CommitInfo;
+use atcr_hold_pds::{CommitInfo, WriteOutcome};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use atcr_atproto::data_model::{DAG_CBOR, cid_of};
 use atcr_atproto::syntax::Cid;
 
-use super::{Entry, Link, MstError, Node, NodeSource, key};
+use super::{Entry, Link, Node, NodeSource, key};
+use crate::error::DataError;
 
 /// A tree, as a value: edits return another one and share what they did not touch.
 #[derive(Clone, Debug)]
@@ -46,8 +47,8 @@ impl Tree {
     /// The tree whose root node is named `root`.
     ///
     /// # Errors
-    /// [`MstError`].
-    pub fn open(source: &impl NodeSource, root: Cid) -> Result<Self, MstError> {
+    /// The source's; [`DataError::Malformed`] for what is no tree.
+    pub fn open<S: NodeSource>(source: &S, root: Cid) -> Result<Self, S::Error> {
         let node = source.node(&root)?;
         match node.entries.first() {
             Some(entry) => Ok(Self {
@@ -55,7 +56,7 @@ impl Tree {
                 layer: key::height(entry.key.as_bytes()),
             }),
             None if node.left.is_none() => Ok(Self::empty()),
-            None => Err(MstError::Malformed("the root has no keys")),
+            None => Err(DataError::Malformed("the root has no keys").into()),
         }
     }
 
@@ -66,8 +67,8 @@ impl Tree {
     /// The value of `key`.
     ///
     /// # Errors
-    /// [`MstError`].
-    pub fn get(&self, source: &impl NodeSource, key: &str) -> Result<Option<Cid>, MstError> {
+    /// The source's; [`DataError::Malformed`] for what is no tree.
+    pub fn get<S: NodeSource>(&self, source: &S, key: &str) -> Result<Option<Cid>, S::Error> {
         let mut next = self.root.clone();
         while let Some(link) = next {
             let node = load(source, &link)?;
@@ -82,8 +83,8 @@ impl Tree {
     /// The tree with `value` for `key`, which may be new.
     ///
     /// # Errors
-    /// [`MstError`].
-    pub fn put(&self, source: &impl NodeSource, key: &str, value: Cid) -> Result<Self, MstError> {
+    /// The source's; [`DataError::Malformed`] for what is no tree.
+    pub fn put<S: NodeSource>(&self, source: &S, key: &str, value: Cid) -> Result<Self, S::Error> {
         let height = key::height(key.as_bytes());
         let entry = Entry {
             key: key.into(),
@@ -120,8 +121,8 @@ impl Tree {
     /// The tree without `key`, which need not be there.
     ///
     /// # Errors
-    /// [`MstError`].
-    pub fn remove(&self, source: &impl NodeSource, key: &str) -> Result<Self, MstError> {
+    /// The source's; [`DataError::Malformed`] for what is no tree.
+    pub fn remove<S: NodeSource>(&self, source: &S, key: &str) -> Result<Self, S::Error> {
         let height = key::height(key.as_bytes());
         let Some(root) = &self.root else {
             return Ok(self.clone());
@@ -146,8 +147,8 @@ impl Tree {
     /// Names all nodes.
     ///
     /// # Errors
-    /// [`MstError::Malformed`], never for a tree that edits have made.
-    pub fn finish(&self) -> Result<Finished, MstError> {
+    /// [`DataError::Malformed`], never for a tree that edits have made.
+    pub fn finish(&self) -> Result<Finished, DataError> {
         let mut nodes = Vec::new();
         let root = match &self.root {
             Some(link) => name(link, &mut nodes)?,
@@ -157,17 +158,17 @@ impl Tree {
     }
 }
 
-pub(super) fn load(source: &impl NodeSource, link: &Link) -> Result<Arc<Node>, MstError> {
+pub(super) fn load<S: NodeSource>(source: &S, link: &Link) -> Result<Arc<Node>, S::Error> {
     match link {
         Link::Stored(cid) => source.node(cid),
         Link::Fresh(node) => Ok(Arc::clone(node)),
     }
 }
 
-pub(super) fn below(layer: u8) -> Result<u8, MstError> {
+pub(super) fn below(layer: u8) -> Result<u8, DataError> {
     layer
         .checked_sub(1)
-        .ok_or(MstError::Malformed("a node below layer 0"))
+        .ok_or(DataError::Malformed("a node below layer 0"))
 }
 
 fn single(entry: Entry) -> Link {
@@ -189,16 +190,16 @@ fn lift(link: Option<Link>, layers: u8) -> Option<Link> {
     Some(link)
 }
 
-fn put_below(
-    source: &impl NodeSource,
+fn put_below<S: NodeSource>(
+    source: &S,
     link: Option<&Link>,
     layer: u8,
     height: u8,
     entry: Entry,
-) -> Result<Link, MstError> {
+) -> Result<Link, S::Error> {
     let Some(link) = link else {
         let lifted = lift(Some(single(entry)), layer - height);
-        return lifted.ok_or(MstError::Malformed("a subtree vanished"));
+        return Ok(lifted.ok_or(DataError::Malformed("a subtree vanished"))?);
     };
     let mut node = (*load(source, link)?).clone();
     match node.find(&entry.key) {
@@ -224,18 +225,18 @@ fn put_below(
 }
 
 /// The part of a subtree that is before `key` and the part that is behind. A side that keeps everything stays as it is.
-fn split(
-    source: &impl NodeSource,
+fn split<S: NodeSource>(
+    source: &S,
     link: Option<&Link>,
     layer: u8,
     key: &str,
-) -> Result<(Option<Link>, Option<Link>), MstError> {
+) -> Result<(Option<Link>, Option<Link>), S::Error> {
     let Some(link) = link else {
         return Ok((None, None));
     };
     let node = load(source, link)?;
     let Err(gap) = node.find(key) else {
-        return Err(MstError::Malformed("a key on the wrong layer"));
+        return Err(DataError::Malformed("a key on the wrong layer").into());
     };
     let (left_child, right_child) = match node.gap(gap) {
         None => (None, None),
@@ -263,13 +264,13 @@ fn nonempty(node: Node) -> Option<Link> {
     (!node.is_empty()).then(|| Link::Fresh(Arc::new(node)))
 }
 
-fn remove_below(
-    source: &impl NodeSource,
+fn remove_below<S: NodeSource>(
+    source: &S,
     link: &Link,
     layer: u8,
     height: u8,
     key: &str,
-) -> Result<Option<Link>, MstError> {
+) -> Result<Option<Link>, S::Error> {
     let found = load(source, link)?;
     match found.find(key) {
         Ok(index) => {
@@ -292,12 +293,12 @@ fn remove_below(
 }
 
 /// Two neighbouring subtrees of a node on `layer` as one.
-fn merge(
-    source: &impl NodeSource,
+fn merge<S: NodeSource>(
+    source: &S,
     left: Option<&Link>,
     right: Option<&Link>,
     layer: u8,
-) -> Result<Option<Link>, MstError> {
+) -> Result<Option<Link>, S::Error> {
     let (left, right) = match (left, right) {
         (None, one) | (one, None) => return Ok(one.cloned()),
         (Some(left), Some(right)) => (left, right),
@@ -312,7 +313,7 @@ fn merge(
     Ok(nonempty(node))
 }
 
-fn name(link: &Link, nodes: &mut Vec<FreshNode>) -> Result<Cid, MstError> {
+fn name(link: &Link, nodes: &mut Vec<FreshNode>) -> Result<Cid, DataError> {
     let fresh = match link {
         Link::Stored(cid) => return Ok(*cid),
         Link::Fresh(node) => node,

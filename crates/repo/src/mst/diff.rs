@@ -7,7 +7,7 @@ use std::sync::Arc;
 use atcr_atproto::syntax::Cid;
 
 use super::tree::{below, load};
-use super::{Link, MstError, NodeSource, Tree};
+use super::{Link, NodeSource, Tree};
 
 /// One key that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub struct Diff {
 /// Compares two trees whose nodes all have names. Looks at the nodes around what differs and at no others.
 ///
 /// # Errors
-/// [`MstError`].
-pub fn diff(source: &impl NodeSource, old: &Tree, new: &Tree) -> Result<Diff, MstError> {
+/// The source's; [`Malformed`](crate::DataError::Malformed) for what is no tree.
+pub fn diff<S: NodeSource>(source: &S, old: &Tree, new: &Tree) -> Result<Diff, S::Error> {
     let mut old = Side::new(old);
     let mut new = Side::new(new);
     let mut changes = Vec::new();
@@ -137,7 +137,7 @@ impl Side {
     }
 
     /// Replaces the subtree that comes next by what is in it.
-    fn expand(&mut self, source: &impl NodeSource) -> Result<(), MstError> {
+    fn expand<S: NodeSource>(&mut self, source: &S) -> Result<(), S::Error> {
         let Some(Item::Subtree(link, layer)) = self.next.last() else {
             return Ok(());
         };

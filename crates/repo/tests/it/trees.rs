@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use atcr_atproto::data_model::{DAG_CBOR, cid_of};
 use atcr_atproto::syntax::Cid;
-use atcr_hold_pds::mst::{Change, MstError, Node, NodeSource, Tree};
+use atcr_repo::DataError;
+use atcr_repo::mst::inversion::invert;
+use atcr_repo::mst::{Change, Node, NodeSource, Tree};
 
 /// All nodes that there ever were.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory(pub(crate) HashMap<Cid, Arc<Node>>);
 
 impl NodeSource for Memory {
-    fn node(&self, cid: &Cid) -> Result<Arc<Node>, MstError> {
-        self.0.get(cid).cloned().ok_or(MstError::Missing(*cid))
+    type Error = DataError;
+
+    fn node(&self, cid: &Cid) -> Result<Arc<Node>, DataError> {
+        self.0.get(cid).cloned().ok_or(DataError::Missing(*cid))
     }
 }
 
@@ -69,22 +73,6 @@ pub(crate) fn value(number: u64) -> Cid {
     cid_of(DAG_CBOR, &number.to_be_bytes())
 }
 
-/// Undoes `changes` one after the other.
-pub(crate) fn undo<'a>(
-    source: &Memory,
-    root: Cid,
-    changes: impl IntoIterator<Item = &'a Change>,
-) -> Result<Cid, MstError> {
-    let mut tree = Tree::open(source, root)?;
-    for change in changes {
-        tree = match change.old {
-            Some(old) => tree.put(source, &change.key, old)?,
-            None => tree.remove(source, &change.key)?,
-        };
-    }
-    Ok(tree.finish()?.root)
-}
-
 /// Checks that the changes can be undone with the given nodes alone, in several orders.
 pub(crate) fn assert_invertible(nodes: &Memory, changes: &[Change], old: Cid, new: Cid) {
     if changes.is_empty() {
@@ -99,6 +87,6 @@ pub(crate) fn assert_invertible(nodes: &Memory, changes: &[Change], old: Cid, ne
         others.iter().rev().chain(&deletions).copied().collect(),
     ];
     for order in orders {
-        assert_eq!(undo(nodes, new, order), Ok(old));
+        assert_eq!(invert(nodes, new, order), Ok(old));
     }
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use atcr_atproto::syntax::Cid;
 
 use super::tree::load;
-use super::{Link, MstError, NodeSource, Tree};
+use super::{Link, NodeSource, Tree};
 
 /// The nodes on the way to `key`, or to where it would be: they prove that it exists, or that it does not. From the root
 /// down.
 ///
 /// # Errors
-/// [`MstError`].
-pub fn path(tree: &Tree, source: &impl NodeSource, key: &str) -> Result<Vec<Cid>, MstError> {
+/// The source's; [`Malformed`](crate::DataError::Malformed) for what is no tree.
+pub fn path<S: NodeSource>(tree: &Tree, source: &S, key: &str) -> Result<Vec<Cid>, S::Error> {
     let mut nodes = Vec::new();
     walk(tree, source, key, &mut |cid| nodes.push(cid))?;
     Ok(nodes)
@@ -22,16 +22,16 @@ pub fn path(tree: &Tree, source: &impl NodeSource, key: &str) -> Result<Vec<Cid>
 /// neighbours on both sides. Enough in whatever order the operations of a commit are undone.
 ///
 /// # Errors
-/// [`MstError`].
+/// The source's; [`Malformed`](crate::DataError::Malformed) for what is no tree.
 ///
 /// # Spec
 /// atproto specs "Sync", MST operation inversion.
-pub fn covering(
+pub fn covering<S: NodeSource>(
     tree: &Tree,
-    source: &impl NodeSource,
+    source: &S,
     key: &str,
     nodes: &mut BTreeSet<Cid>,
-) -> Result<(), MstError> {
+) -> Result<(), S::Error> {
     let Some((before, behind)) = walk(tree, source, key, &mut |cid| {
         nodes.insert(cid);
     })?
@@ -63,12 +63,12 @@ fn record(link: &Link, nodes: &mut BTreeSet<Cid>) {
 type Around = (Option<Link>, Option<Link>);
 
 /// Goes down to `key`; `None` if it is not there.
-fn walk(
+fn walk<S: NodeSource>(
     tree: &Tree,
-    source: &impl NodeSource,
+    source: &S,
     key: &str,
     visit: &mut impl FnMut(Cid),
-) -> Result<Option<Around>, MstError> {
+) -> Result<Option<Around>, S::Error> {
     let mut next = tree.root().map(|(link, _)| link.clone());
     while let Some(link) = next {
         if let Link::Stored(cid) = &link {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use atcr_atproto::data_model::{DAG_CBOR, cid_of};
 use atcr_atproto::syntax::Cid;
-use atcr_hold_pds::car::read_block;
+use atcr_repo::car::read_block;
 
 #[derive(serde::Deserialize)]
 struct Header {

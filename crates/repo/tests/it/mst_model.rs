@@ -1,9 +1,10 @@
 //! The tree against a sorted map.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use atcr_atproto::syntax::Cid;
-use atcr_hold_pds::mst::{diff, key, proof};
+use atcr_repo::mst::{diff, key, proof, range};
 use proptest::prelude::*;
 
 use crate::trees::{Memory, assert_invertible, value};
@@ -72,6 +73,17 @@ proptest! {
             for key in &keys {
                 prop_assert_eq!(tree.get(&memory, key).unwrap(), model.get(key).copied());
             }
+
+            for after in ["", "com.example.record/", "com.example.recorda", "z"].into_iter().chain(keys.iter().map(|key| &**key)) {
+                let growing = range::ascending(&tree, &memory, after, Some("com.example.record/"), 5).unwrap();
+                let expected = model.range::<str, _>((Bound::Excluded(after), Bound::Unbounded)).take(5);
+                prop_assert!(growing.iter().map(|(key, value)| (&**key, value)).eq(expected.map(|(key, value)| (&**key, value))));
+                let falling = range::descending(&tree, &memory, after, Some("com.example.record/"), 5).unwrap();
+                let expected = model.range::<str, _>((Bound::Unbounded, Bound::Excluded(after))).rev().take(5);
+                prop_assert!(falling.iter().map(|(key, value)| (&**key, value)).eq(expected.map(|(key, value)| (&**key, value))));
+            }
+            prop_assert_eq!(range::ascending(&tree, &memory, "", None, usize::MAX).unwrap().len(), model.len());
+            prop_assert_eq!(range::ascending(&tree, &memory, "", Some("com.example.z/"), 5).unwrap(), []);
 
             let diff = diff::diff(&memory, &memory.open(root), &tree).unwrap();
             let (old_nodes, old_records) = memory.contents(root);

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use atcr_atproto::syntax::Cid;
-use atcr_hold_pds::mst::{Node, Tree, diff, key, proof};
+use atcr_repo::mst::{Node, Tree, diff, key, proof};
 use serde_json::Value;
 
 use crate::suites;
@@ -273,6 +273,6 @@ fn a_tree_can_be_read_with_missing_nodes_named() {
             keys.iter()
                 .try_for_each(|key| tree.get(&partial, key).map(|_| ()))
         });
-        assert_eq!(found, Err(atcr_hold_pds::mst::MstError::Missing(missing)));
+        assert_eq!(found, Err(atcr_repo::DataError::Missing(missing)));
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use atcr_atproto::syntax::Cid;
 use serde::{Deserialize, Serialize};
 
-use super::{MstError, key};
+use super::key;
+use crate::error::DataError;
 
 /// A subtree: stored, or made by an edit and not hashed yet.
 #[derive(Clone, Debug)]
@@ -56,25 +57,25 @@ impl Node {
     /// Reads a node.
     ///
     /// # Errors
-    /// [`MstError::Malformed`] for bytes that are no node, and for keys that do not grow or do not share the prefix they
+    /// [`DataError::Malformed`] for bytes that are no node, and for keys that do not grow or do not share the prefix they
     /// say. Layers are not checked here.
-    pub fn decode(bytes: &[u8]) -> Result<Self, MstError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, DataError> {
         let wire: WireNode = serde_ipld_dagcbor::from_slice(bytes)
-            .map_err(|_| MstError::Malformed("a node does not parse"))?;
+            .map_err(|_| DataError::Malformed("a node does not parse"))?;
         let mut entries: Vec<Entry> = Vec::with_capacity(wire.e.len());
         for entry in wire.e {
             let previous = entries.last().map_or("", |entry| &*entry.key);
             let prefix = previous
                 .as_bytes()
                 .get(..entry.p)
-                .ok_or(MstError::Malformed("a prefix is too long"))?;
+                .ok_or(DataError::Malformed("a prefix is too long"))?;
             let text = String::from_utf8([prefix, &entry.k].concat())
-                .map_err(|_| MstError::Malformed("a key is not text"))?;
+                .map_err(|_| DataError::Malformed("a key is not text"))?;
             if key::common_prefix(previous.as_bytes(), text.as_bytes()) != entry.p {
-                return Err(MstError::Malformed("a prefix is too short"));
+                return Err(DataError::Malformed("a prefix is too short"));
             }
             if !entries.is_empty() && *previous >= *text {
-                return Err(MstError::Malformed("keys are out of order"));
+                return Err(DataError::Malformed("keys are out of order"));
             }
             entries.push(Entry {
                 key: text.into(),
@@ -91,8 +92,8 @@ impl Node {
     /// The node's bytes.
     ///
     /// # Errors
-    /// [`MstError::Malformed`] if a subtree has no name yet.
-    pub fn encode(&self) -> Result<Vec<u8>, MstError> {
+    /// [`DataError::Malformed`] if a subtree has no name yet.
+    pub fn encode(&self) -> Result<Vec<u8>, DataError> {
         let mut previous: &[u8] = &[];
         let mut e = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
@@ -110,7 +111,7 @@ impl Node {
             e,
             l: stored(self.left.as_ref())?,
         };
-        serde_ipld_dagcbor::to_vec(&wire).map_err(|_| MstError::Malformed("a node does not encode"))
+        serde_ipld_dagcbor::to_vec(&wire).map_err(|_| DataError::Malformed("a node does not encode"))
     }
 
     /// Whether there is neither key nor subtree.
@@ -157,10 +158,10 @@ impl Node {
     }
 }
 
-fn stored(link: Option<&Link>) -> Result<Option<Cid>, MstError> {
+fn stored(link: Option<&Link>) -> Result<Option<Cid>, DataError> {
     match link {
         None => Ok(None),
         Some(Link::Stored(cid)) => Ok(Some(*cid)),
-        Some(Link::Fresh(_)) => Err(MstError::Malformed("a subtree has no name yet")),
+        Some(Link::Fresh(_)) => Err(DataError::Malformed("a subtree has no name yet")),
     }
 }

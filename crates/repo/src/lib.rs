@@ -1,0 +1,20 @@
+//! The data structures of an AT Protocol repository. No I/O: bytes and nodes come from the caller.
+//!
+//! - [`mst`]: the Merkle search tree: look-up, edits, ranges, differences, inversion, proofs
+//! - [`commit`]: the signed commit object
+//! - [`car`]: CAR version 1, read and written
+//! - [`Block`]: some bytes and their CID
+//!
+//! # Spec
+//! atproto specs "Repository" and "Sync".
+
+mod block;
+mod error;
+
+pub mod car;
+pub mod commit;
+pub mod mst;
+
+pub use block::Block;
+pub use commit::Commit;
+pub use error::DataError;

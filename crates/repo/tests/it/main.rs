@@ -1,0 +1,10 @@
+//! Repository data against other people's vectors, models and implementations.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
+
+mod atrium;
+mod car_reader;
+mod mst_model;
+mod mst_vectors;
+mod suites;
+mod trees;
