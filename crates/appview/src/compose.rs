@@ -13,16 +13,42 @@ use atcr_auth::oauth::{Branding, OAuthClient, OAuthClientParts, Registration, Sc
 use atcr_auth::registry_token::{RegistryKey, RegistryTokenIssuer, RegistryTokenVerifier};
 use atcr_auth::service_token::ServiceTokenCache;
 use atcr_auth::vault::Vault;
+use atcr_registry::access::scopes::Scopes;
+use atcr_registry::account::Accounts;
+use atcr_registry::account::catalog::Catalog;
+use atcr_registry::account::listing_limits::{ListingBounds, ListingLimits};
+use atcr_registry::account::ports::AccountIndex;
+use atcr_registry::blob::{BlobParts, Blobs};
+use atcr_registry::hold::discovery::{HoldDiscovery, HoldDiscoveryPorts, HoldResolver};
+use atcr_registry::hold::notices::Notices;
+use atcr_registry::hold::notices::push_outbox::PushNotices;
+use atcr_registry::hold::notices::sender::NoticeSender;
+use atcr_registry::hold::ports::{HoldDirectory, HoldGateway, HoldTokens};
+use atcr_registry::manifest::{ManifestPorts, ManifestSettings, Manifests};
+use atcr_registry::upload::{UploadParts, Uploads};
 use atcr_server::Shutdown;
+use atcr_sessions::Sessions;
+use atcr_sessions::app_password::AppPasswords;
+use atcr_sessions::devices::{DeviceParts, Devices};
+use atcr_sessions::oauth::SignInFlow;
+use atcr_sessions::oauth::flow::{FlowParts, OAuthFlow};
+use atcr_sessions::oauth::sessions::OAuthSessions;
+use atcr_sessions::profile::Profiles;
+use atcr_sessions::refresh_token::RefreshTokens;
+use atcr_sessions::sign_out::SignOut;
+use atcr_sessions::web_session::WebSessions;
+use atcr_web::site::{Site, authority};
 use axum::Router;
 use url::Url;
 
 use crate::adapters::content_proofs::SignedContentProofs;
+use crate::adapters::crew::CrewOfPushes;
 use crate::adapters::hold_blobs::{HoldBlobs, HoldTimeouts};
 use crate::adapters::hold_gateway::XrpcHolds;
 use crate::adapters::hold_tokens::PdsHoldTokens;
 use crate::adapters::pds_client::PdsClients;
-use crate::adapters::pds_manifests::PdsManifests;
+use crate::adapters::pds_profiles::PdsProfiles;
+use crate::adapters::pds_records::PdsRecords;
 use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::spool::FileSpool;
 use crate::adapters::sqlite::Databases;
@@ -40,31 +66,8 @@ use crate::edge::oauth::client_metadata::OAuthDocuments;
 use crate::edge::rate_limit::Limits;
 use crate::edge::registry::TokenRealm;
 use crate::edge::registry::principal::Authenticator;
-use crate::edge::web::site::{Site, authority};
 use crate::edge::well_known::did_document;
-use crate::registry::accounts::Accounts;
-use crate::registry::blob::{BlobParts, Blobs};
-use crate::registry::catalog::Catalog;
-use crate::registry::hold_discovery::{HoldDiscovery, HoldDiscoveryPorts, HoldResolver};
-use crate::registry::listing_limits::{ListingBounds, ListingLimits};
-use crate::registry::manifests::{ManifestPorts, ManifestSettings, Manifests};
-use crate::registry::notice_sender::NoticeSender;
-use crate::registry::notices::Notices;
-use crate::registry::ports::{AccountIndex, HoldDirectory, HoldGateway, HoldTokens, ManifestStore};
-use crate::registry::push_notices::PushNotices;
-use crate::registry::scopes::Scopes;
-use crate::registry::upload::{UploadParts, Uploads};
 use crate::routes::router;
-use crate::sessions::Sessions;
-use crate::sessions::app_password::AppPasswords;
-use crate::sessions::devices::{DeviceParts, Devices};
-use crate::sessions::oauth::SignInFlow;
-use crate::sessions::oauth::flow::{FlowParts, OAuthFlow};
-use crate::sessions::oauth::sessions::OAuthSessions;
-use crate::sessions::profile::Profiles;
-use crate::sessions::refresh_token::RefreshTokens;
-use crate::sessions::sign_out::SignOut;
-use crate::sessions::web_session::WebSessions;
 use crate::state::AppState;
 
 /// Where browsers come back to after a sign-in at their account's server.
@@ -129,10 +132,8 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     let clients = PdsClients::new(egress.clone(), config.upstream.pds_timeout.get());
     let hold_timeout = config.upstream.hold_timeout.get();
 
-    let records = Arc::new(PdsManifests::new(clients.clone()));
-    let store: Arc<dyn ManifestStore> = Arc::clone(&records) as _;
     let profiles = Arc::new(Profiles::new(
-        Arc::clone(&store),
+        Arc::new(PdsProfiles::new(clients.clone())),
         Arc::clone(&clock),
         default_hold.clone(),
     ));
@@ -176,13 +177,13 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     // Devices first: they know their secrets by the prefix, and app passwords take anything.
     let sign_ins = vec![Arc::clone(&devices) as _, Arc::clone(&app_passwords) as _];
     let sessions = Sessions::new(sign_ins, app_passwords).with_oauth(Arc::new(oauth_sessions.clone()));
-    records.connect(sessions.clone());
 
+    let records = Arc::new(PdsRecords::new(clients.clone(), sessions.clone()));
     let tokens: Arc<dyn HoldTokens> = Arc::new(PdsHoldTokens::new(clients, sessions.clone(), service_tokens));
     let gateway: Arc<dyn HoldGateway> = Arc::new(XrpcHolds::new(egress.clone(), hold_timeout));
     let index: Arc<dyn AccountIndex> = Arc::new(SqliteAccountIndex::new(scratch.clone()));
     let accounts = Arc::new(Accounts::new(
-        Arc::clone(&store),
+        Arc::clone(&records) as _,
         Arc::clone(&index),
         listing_limits(config, &clock),
         shutdown.clone(),
@@ -190,7 +191,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     let resolver = HoldResolver::new(Arc::clone(&identities));
     let discovery = Arc::new(HoldDiscovery::new(
         HoldDiscoveryPorts {
-            store: Arc::clone(&store),
+            settings: Arc::clone(&records) as _,
             index,
             gateway: Arc::clone(&gateway),
             tokens: Arc::clone(&tokens),
@@ -206,7 +207,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         requests: Arc::new(SqliteOAuthRequests::new(database.clone(), vault)),
         sessions: oauth_sessions,
         profiles,
-        crew: discovery,
+        crew: Arc::new(CrewOfPushes(discovery)),
         clock: Arc::clone(&clock),
         shutdown: shutdown.clone(),
     }));
@@ -257,7 +258,8 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     push_notices.resume().await?;
     let manifests = Manifests::new(
         ManifestPorts {
-            store,
+            store: Arc::clone(&records) as _,
+            settings: records,
             holds: directory,
             blobs: Arc::clone(&blobs) as _,
             notices: Notices::new(sender, push_notices, shutdown.clone()),

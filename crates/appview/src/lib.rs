@@ -2,8 +2,8 @@
 //! blob of its own, only what it can rebuild from the network: an index, caches, sessions, keys.
 //!
 //! - [`edge`]: HTTP. Parses, authenticates, calls one use case, renders; the only part that knows statuses.
-//! - [`registry`]: push and pull. Decides; talks to the outside through `ports.rs`.
-//! - [`sessions`]: who a caller is, and what acts for him at his PDS.
+//! - `atcr-registry`: push and pull. Decides; talks to the outside through `ports.rs`.
+//! - `atcr-sessions`: who a caller is, and what acts for the caller at a PDS.
 //! - [`adapters`]: SQLite, PDS, hold.
 //! - [`compose`]: which adapter stands behind which port.
 
@@ -12,7 +12,5 @@ pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod edge;
-pub mod registry;
 pub mod routes;
-pub mod sessions;
 pub mod state;

@@ -1,14 +1,13 @@
 //! Every route on one page.
 
+use atcr_web::{assets, origin, security_headers};
 use axum::Router;
 use axum::middleware;
 use axum::routing::{any, delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::edge::web::{approve_device, assets, devices, home, install, not_found, origin, settings};
-use crate::edge::{
-    credential_helper, device, health, oauth, registry, request_log, security_headers, token, well_known,
-};
+use crate::edge::pages::{approve_device, devices, home, install, not_found, settings};
+use crate::edge::{credential_helper, device, health, oauth, registry, request_log, token, well_known};
 use crate::state::AppState;
 
 /// The router of the main listener.

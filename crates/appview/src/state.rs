@@ -5,7 +5,20 @@ use std::sync::Arc;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::identity::IdentityResolver;
 use atcr_auth::registry_token::RegistryTokenIssuer;
+use atcr_registry::access::scopes::Scopes;
+use atcr_registry::account::catalog::Catalog;
+use atcr_registry::blob::Blobs;
+use atcr_registry::manifest::Manifests;
+use atcr_registry::upload::Uploads;
 use atcr_server::Shutdown;
+use atcr_sessions::Sessions;
+use atcr_sessions::devices::Devices;
+use atcr_sessions::oauth::SignInFlow;
+use atcr_sessions::refresh_token::RefreshTokens;
+use atcr_sessions::sign_out::SignOut;
+use atcr_sessions::web_session::WebSessions;
+use atcr_web::site::Site;
+use axum::extract::FromRef;
 use serde_json::Value;
 
 use crate::adapters::sqlite::Databases;
@@ -15,18 +28,6 @@ use crate::edge::oauth::client_metadata::OAuthDocuments;
 use crate::edge::rate_limit::Limits;
 use crate::edge::registry::TokenRealm;
 use crate::edge::registry::principal::Authenticator;
-use crate::edge::web::site::Site;
-use crate::registry::blob::Blobs;
-use crate::registry::catalog::Catalog;
-use crate::registry::manifests::Manifests;
-use crate::registry::scopes::Scopes;
-use crate::registry::upload::Uploads;
-use crate::sessions::Sessions;
-use crate::sessions::devices::Devices;
-use crate::sessions::oauth::SignInFlow;
-use crate::sessions::refresh_token::RefreshTokens;
-use crate::sessions::sign_out::SignOut;
-use crate::sessions::web_session::WebSessions;
 
 /// The use cases and settings that handlers reach; cloned per request, so every part is shared.
 #[derive(Clone)]
@@ -79,4 +80,10 @@ pub struct AppState {
     pub database: Databases,
     /// For readiness.
     pub shutdown: Shutdown,
+}
+
+impl FromRef<AppState> for Arc<Site> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.site)
+    }
 }

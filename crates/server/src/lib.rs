@@ -8,10 +8,12 @@
 //! - [`telemetry`]: tracing subscriber and Prometheus recorder
 //! - [`shutdown`], [`serve`], [`pieces`]: signals, drain, listener, the bodies it delivers
 
+pub mod body;
 pub mod command;
 pub mod commented_yaml;
 pub mod env_name;
 pub mod error;
+pub mod keyed_locks;
 pub mod load;
 pub mod pieces;
 mod schema;
@@ -23,6 +25,7 @@ pub mod values;
 pub use command::ConfigCommand;
 pub use commented_yaml::commented_yaml;
 pub use error::{ConfigError, Problem, Problems};
+pub use keyed_locks::KeyedLocks;
 pub use load::{LoadOptions, Loaded, Settings, load};
 pub use shutdown::Shutdown;
 pub use values::{HumanDuration, Secret};

@@ -18,12 +18,59 @@ const RULES: &[(&[&str], &[&str])] = &[
     // The domain decides; it neither serves nor connects.
     (
         &[
-            "appview/src/registry",
-            "appview/src/sessions",
+            "registry/src",
+            "sessions/src",
             "hold/src/blobs",
             "hold/src/manifests",
         ],
-        &["axum", "hyper", "sqlx", "reqwest", "aws_sdk_s3", "tower_http"],
+        &[
+            "axum",
+            "hyper",
+            "sqlx",
+            "reqwest",
+            "aws_sdk_s3",
+            "tower_http",
+            "askama",
+        ],
+    ),
+    // What the registry decides and who is signed in are two domains; their servers join them.
+    (
+        &["registry/src"],
+        &["atcr_sessions", "atcr_web", "atcr_appview", "atcr_hold"],
+    ),
+    (
+        &["sessions/src"],
+        &[
+            "atcr_registry",
+            "atcr_oci",
+            "atcr_web",
+            "atcr_appview",
+            "atcr_hold",
+        ],
+    ),
+    // What pages share belongs to no page, and to no server.
+    (
+        &["web/src"],
+        &[
+            "sqlx",
+            "reqwest",
+            "aws_sdk_s3",
+            "atcr_registry",
+            "atcr_sessions",
+            "atcr_appview",
+            "atcr_hold",
+        ],
+    ),
+    // The base of every process knows none of them.
+    (
+        &["server/src"],
+        &[
+            "atcr_registry",
+            "atcr_sessions",
+            "atcr_web",
+            "atcr_appview",
+            "atcr_hold",
+        ],
     ),
     // Vocabulary has no I/O at all, and tokens no framework.
     (

@@ -6,9 +6,8 @@ use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
 use atcr_auth::appview_token::{AppViewTokenSigner, ContentProof};
 use atcr_oci::Digest;
+use atcr_registry::upload::ports::ContentProofs;
 use secrecy::SecretString;
-
-use crate::registry::upload::ports::ContentProofs;
 
 /// Signs statements about content as this appview.
 #[derive(Clone, Debug)]

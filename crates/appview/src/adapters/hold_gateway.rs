@@ -11,12 +11,11 @@ use atcr_atproto::lexicon::{Record as _, nsid};
 use atcr_atproto::pds::{PdsClient, PdsError};
 use atcr_atproto::syntax::RecordKey;
 use atcr_atproto::xrpc::XrpcError;
+use atcr_registry::error::RegistryError;
+use atcr_registry::hold::ports::{HoldGateway, HoldRef};
 use http::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-
-use crate::registry::error::RegistryError;
-use crate::registry::ports::{HoldGateway, HoldRef};
 
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;

@@ -6,13 +6,12 @@ use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_auth::service_token::{ServiceTokenCache, UNIVERSAL_METHOD};
+use atcr_registry::error::RegistryError;
+use atcr_registry::hold::ports::HoldTokens;
+use atcr_sessions::Sessions;
 use secrecy::SecretString;
 
 use super::pds_client::PdsClients;
-use crate::registry::error::RegistryError;
-use crate::registry::ports::HoldTokens;
-use crate::sessions::Sessions;
-use crate::sessions::ports::ServiceTokens;
 
 /// Service tokens from PDSes.
 #[derive(Debug)]
@@ -35,12 +34,6 @@ impl PdsHoldTokens {
     }
 }
 
-impl ServiceTokens for ServiceTokenCache {
-    fn forget(&self, did: &Did) {
-        ServiceTokenCache::forget(self, did);
-    }
-}
-
 #[async_trait]
 impl HoldTokens for PdsHoldTokens {
     async fn token_for(
@@ -51,17 +44,20 @@ impl HoldTokens for PdsHoldTokens {
         let Some(did) = principal.did() else {
             return Ok(None);
         };
-        let mint = self
-            .clients
-            .as_sailor(&self.sessions, principal, |client, credential| {
-                let hold = hold.clone();
-                async move {
-                    let auth = credential.authorization.as_pds_auth();
-                    client
-                        .get_service_auth(auth, hold.as_str(), Some(UNIVERSAL_METHOD), None)
-                        .await
-                }
-            });
+        let mint = async {
+            self.clients
+                .as_sailor(&self.sessions, principal, |client, credential| {
+                    let hold = hold.clone();
+                    async move {
+                        let auth = credential.authorization.as_pds_auth();
+                        client
+                            .get_service_auth(auth, hold.as_str(), Some(UNIVERSAL_METHOD), None)
+                            .await
+                    }
+                })
+                .await
+                .map_err(RegistryError::from)
+        };
         match self.cache.get_or_mint(did, hold, mint).await {
             Ok(token) => Ok(Some(token)),
             Err(error) => Err(error.as_ref().clone()),

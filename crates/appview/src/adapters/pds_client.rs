@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use atcr_atproto::egress::EgressClient;
 use atcr_atproto::identity::ResolvedIdentity;
-use atcr_atproto::pds::{PdsAuth, PdsClient, PdsError};
+use atcr_atproto::pds::{PdsClient, PdsError};
 use atcr_auth::principal::Principal;
+use atcr_sessions::Sessions;
+use atcr_sessions::ports::PdsCredential;
 use url::Url;
 
-use super::pds_error::{is_token_refused, registry_error};
-use crate::registry::error::RegistryError;
-use crate::sessions::Sessions;
-use crate::sessions::ports::{Authorization, PdsCredential};
+use super::pds_error::{PdsFailure, is_token_refused};
 
 /// Makes clients: every PDS through the one egress client, every call within the configured time.
 #[derive(Clone, Debug)]
@@ -37,24 +36,24 @@ impl PdsClients {
     /// A client of the account's PDS.
     ///
     /// # Errors
-    /// [`RegistryError::PdsMissing`] when the account's document names none.
-    pub fn of(&self, owner: &ResolvedIdentity) -> Result<PdsClient, RegistryError> {
-        let pds = owner.pds.as_ref().ok_or_else(|| RegistryError::PdsMissing {
-            did: owner.did.clone(),
-        })?;
-        Ok(self.at(pds))
+    /// [`PdsFailure::Missing`] when the account's document names none.
+    pub fn of(&self, owner: &ResolvedIdentity) -> Result<PdsClient, PdsFailure> {
+        match &owner.pds {
+            Some(pds) => Ok(self.at(pds)),
+            None => Err(PdsFailure::Missing(owner.did.clone())),
+        }
     }
 
     /// Calls the PDS of `principal` in his name; a token that has expired meanwhile is renewed, and the call made once more.
     ///
     /// # Errors
-    /// [`RegistryError::SessionEnded`] when there is no session to renew; the PDS's.
+    /// [`PdsFailure::Session`] when there is no session to renew; the PDS's.
     pub async fn as_sailor<T, F, Fut>(
         &self,
         sessions: &Sessions,
         principal: &Principal,
         call: F,
-    ) -> Result<T, RegistryError>
+    ) -> Result<T, PdsFailure>
     where
         F: Fn(PdsClient, PdsCredential) -> Fut,
         Fut: Future<Output = Result<T, PdsError>>,
@@ -69,24 +68,13 @@ impl PdsClients {
                     .map_err(|error| {
                         if is_token_refused(&error) {
                             // Two tokens in a row: the session is of no use, whatever its server says of it.
-                            sessions.ended(principal)
+                            sessions.ended(principal).into()
                         } else {
-                            registry_error(&renewed.pds, error)
+                            PdsFailure::Call(renewed.pds, error)
                         }
                     })
             }
-            Err(error) => Err(registry_error(&credential.pds, error)),
-        }
-    }
-}
-
-impl Authorization {
-    /// The same in the client's words.
-    #[must_use]
-    pub fn as_pds_auth(&self) -> PdsAuth<'_> {
-        match self {
-            Self::Bearer(token) => PdsAuth::Bearer(token),
-            Self::Dpop { token, prover } => PdsAuth::Dpop { token, prover },
+            Err(error) => Err(PdsFailure::Call(credential.pds, error)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use atcr_atproto::pds::PdsError;
 use atcr_atproto::syntax::Did;
+use atcr_sessions::ports::{NoSession, PdsSession, SessionServer};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
@@ -12,8 +13,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::pds_client::PdsClients;
-use super::pds_error::registry_error;
-use crate::sessions::ports::{PdsSession, SessionError, SessionServer};
+use super::pds_error::session_error;
 
 /// Sessions made by PDSes.
 #[derive(Clone, Debug)]
@@ -31,17 +31,12 @@ impl PdsSessions {
 
 #[async_trait]
 impl SessionServer for PdsSessions {
-    async fn create(
-        &self,
-        pds: &Url,
-        did: &Did,
-        password: &SecretString,
-    ) -> Result<PdsSession, SessionError> {
+    async fn create(&self, pds: &Url, did: &Did, password: &SecretString) -> Result<PdsSession, NoSession> {
         let answer = self.clients.at(pds).create_session(did.as_str(), password).await;
         session(pds, did, answer)
     }
 
-    async fn refresh(&self, session: &PdsSession) -> Result<PdsSession, SessionError> {
+    async fn refresh(&self, session: &PdsSession) -> Result<PdsSession, NoSession> {
         let answer = self
             .clients
             .at(&session.pds)
@@ -55,12 +50,10 @@ fn session(
     pds: &Url,
     did: &Did,
     answer: Result<atcr_atproto::pds::PdsSession, PdsError>,
-) -> Result<PdsSession, SessionError> {
+) -> Result<PdsSession, NoSession> {
     let answer = answer.map_err(|error| refusal(pds, error))?;
     if answer.did != *did {
-        return Err(SessionError::Refused(
-            "the PDS signed in another account".to_owned(),
-        ));
+        return Err(NoSession::Refused("the PDS signed in another account".to_owned()));
     }
     Ok(PdsSession {
         did: answer.did,
@@ -71,9 +64,9 @@ fn session(
     })
 }
 
-fn refusal(pds: &Url, error: PdsError) -> SessionError {
+fn refusal(pds: &Url, error: PdsError) -> NoSession {
     if error.is_xrpc("AuthFactorTokenRequired") {
-        return SessionError::Refused(
+        return NoSession::Refused(
             "this account asks for a second factor: sign in with an app password".to_owned(),
         );
     }
@@ -89,13 +82,13 @@ fn refusal(pds: &Url, error: PdsError) -> SessionError {
             .any(|name| error.is(name))
     });
     match error.as_xrpc() {
-        Some(error) if refused => SessionError::Refused(
+        Some(error) if refused => NoSession::Refused(
             error
                 .message
                 .clone()
                 .unwrap_or_else(|| "the PDS refused the sign-in".to_owned()),
         ),
-        _ => SessionError::Unavailable(registry_error(pds, error)),
+        _ => NoSession::Unavailable(session_error(pds, error)),
     }
 }
 

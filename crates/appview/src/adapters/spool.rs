@@ -11,14 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use atcr_oci::UploadSessionId;
+use atcr_registry::blob::ports::PartBody;
+use atcr_registry::upload::ports::{Spool, SpoolWriter};
 use atcr_server::pieces::Piece;
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-
-use crate::registry::blob::ports::PartBody;
-use crate::registry::upload::ports::{Spool, SpoolWriter};
 
 /// Bytes read from a part at once.
 const READ_BYTES: usize = 256 * 1024;

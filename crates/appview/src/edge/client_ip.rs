@@ -4,9 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Once;
 
+use atcr_sessions::ClientAddress;
 use http::HeaderMap;
-
-use crate::sessions::ClientAddress;
 
 /// Where proxies write whom they speak for.
 const X_FORWARDED_FOR: &str = "x-forwarded-for";

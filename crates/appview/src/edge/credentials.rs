@@ -1,12 +1,11 @@
 //! The `Authorization` header, taken apart.
 
+use atcr_registry::error::RegistryError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use secrecy::SecretString;
-
-use crate::registry::error::RegistryError;
 
 /// What a request brought to prove who sends it.
 #[derive(Debug)]

@@ -6,6 +6,9 @@
 use std::net::SocketAddr;
 
 use atcr_auth::device::{DeviceCode, DeviceName, flow};
+use atcr_server::body;
+use atcr_sessions::SessionError;
+use atcr_sessions::devices::Polled;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
@@ -16,12 +19,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::body::{self, BodyError};
 use super::dialect::oci;
 use super::rate_limit::{Limited, client_key};
 use super::response::{empty, json};
-use crate::registry::error::RegistryError;
-use crate::sessions::devices::Polled;
 use crate::state::AppState;
 
 /// Longest body that is read, in bytes.
@@ -50,11 +50,11 @@ enum DeviceError {
     Limited(Limited),
     /// One of the flow's own errors.
     Flow(&'static str),
-    Failed(RegistryError),
+    Failed(SessionError),
 }
 
-impl From<RegistryError> for DeviceError {
-    fn from(error: RegistryError) -> Self {
+impl From<SessionError> for DeviceError {
+    fn from(error: SessionError) -> Self {
         Self::Failed(error)
     }
 }
@@ -155,10 +155,7 @@ async fn read<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Dev
     let (parts, body): (_, Body) = request.into_parts();
     let bytes = body::read(&parts.headers, body, MAX_LEN)
         .await
-        .map_err(|error| match error {
-            BodyError::TooLarge => DeviceError::Malformed,
-            BodyError::Interrupted(error) => DeviceError::Failed(error),
-        })?;
+        .map_err(|_| DeviceError::Malformed)?;
     serde_json::from_slice(&bytes).map_err(|_| DeviceError::Malformed)
 }
 
@@ -195,7 +192,7 @@ fn answer(outcome: Result<Response, DeviceError>) -> Response {
                 error = &failure as &dyn std::error::Error,
                 "the device flow failed"
             );
-            error(oci::rendering(&failure).status, "server_error", None)
+            error(oci::session_rendering(&failure).status, "server_error", None)
         }
     };
     response

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 
 use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_oci::{AccessScope, header};
+use atcr_registry::error::RegistryError;
+use atcr_server::body::{self, BodyError};
+use atcr_sessions::{ClientAddress, SignInAttempt, SignedInAs};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
@@ -13,12 +16,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use url::form_urlencoded;
 
-use super::body::{self, BodyError};
 use super::credentials::Credentials;
 use super::dialect::oci;
+use super::error::EdgeError;
 use super::response::{json, text_header};
-use crate::registry::error::RegistryError;
-use crate::sessions::{ClientAddress, SignInAttempt, SignedInAs};
 use crate::state::AppState;
 
 /// Longest form that is read, in bytes.
@@ -78,11 +79,7 @@ pub async fn serve(
     response
 }
 
-async fn answer(
-    state: &AppState,
-    client: ClientAddress,
-    request: Request,
-) -> Result<Response, RegistryError> {
+async fn answer(state: &AppState, client: ClientAddress, request: Request) -> Result<Response, EdgeError> {
     let (parts, body) = request.into_parts();
     let asked = match parts.method {
         // Only a form has a grant: passwords in a query would end up in logs.
@@ -136,7 +133,7 @@ async fn signed_in(
     client: ClientAddress,
     headers: &HeaderMap,
     asked: &TokenRequest,
-) -> Result<SignedInAs, RegistryError> {
+) -> Result<SignedInAs, EdgeError> {
     let sign_in = |username: String, password: SecretString| async move {
         state
             .sessions
@@ -146,26 +143,24 @@ async fn signed_in(
                 client,
             })
             .await
+            .map_err(EdgeError::from)
     };
     match asked.grant_type.as_deref() {
         Some("password") => match (&asked.username, &asked.password) {
             (Some(username), Some(password)) => sign_in(username.clone(), password.clone()).await,
-            _ => Err(invalid(
-                "username",
-                "grant_type=password needs username and password",
-            )),
+            _ => Err(invalid("username", "grant_type=password needs username and password").into()),
         },
         Some("refresh_token") => match &asked.refresh_token {
-            Some(token) => state.refresh_tokens.redeem(token).await.map(SignedInAs::from),
-            None => Err(invalid("refresh_token", "grant_type=refresh_token needs it")),
+            Some(token) => Ok(state.refresh_tokens.redeem(token).await?.into()),
+            None => Err(invalid("refresh_token", "grant_type=refresh_token needs it").into()),
         },
-        Some(_) => Err(invalid("grant_type", "use password or refresh_token")),
+        Some(_) => Err(invalid("grant_type", "use password or refresh_token").into()),
         None => match Credentials::read(headers)? {
             Credentials::None => Ok(Principal::Anonymous.into()),
             Credentials::Basic { username, password } => sign_in(username, password).await,
-            Credentials::Bearer(_) => Err(RegistryError::invalid_token(
-                "send a user name and an app password, not a token",
-            )),
+            Credentials::Bearer(_) => {
+                Err(RegistryError::invalid_token("send a user name and an app password, not a token").into())
+            }
         },
     }
 }
@@ -175,7 +170,7 @@ async fn read_form(headers: &HeaderMap, body: Body) -> Result<TokenRequest, Regi
         .await
         .map_err(|error| match error {
             BodyError::TooLarge => invalid("body", "the form is too long"),
-            BodyError::Interrupted(error) => error,
+            BodyError::Interrupted(source) => RegistryError::BodyInterrupted { source },
         })?;
     let form = read_pairs(&bytes);
     if form.grant_type.is_none() {

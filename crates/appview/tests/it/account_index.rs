@@ -2,12 +2,12 @@
 
 use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::account_index::SqliteAccountIndex;
-use atcr_appview::registry::ports::{AccountChange, AccountIndex as _, ListedAs, Located, RecordsPage};
 use atcr_atproto::lexicon::Record as _;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::syntax::Did;
 use atcr_oci::{Algorithm, Digest, MAX_DESCRIPTORS};
+use atcr_registry::account::ports::{AccountChange, AccountIndex as _, ListedAs, Located, RecordsPage};
 use serde_json::json;
 use tempfile::TempDir;
 

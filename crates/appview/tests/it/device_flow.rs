@@ -2,7 +2,7 @@
 
 use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::devices::SqliteDevices;
-use atcr_appview::sessions::devices::ports::DeviceStore as _;
+use atcr_sessions::devices::ports::DeviceStore as _;
 use atcr_test_support::fakes::PdsFault;
 use chrono::TimeDelta;
 use http::Method;

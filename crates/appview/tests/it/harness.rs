@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use atcr_appview::compose::{Outside, compose};
 use atcr_appview::config::AppViewConfig;
-use atcr_appview::sessions::oauth::SignInFlow;
 use atcr_atproto::clock::Clock;
 use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_auth::registry_token::{AccessEntry, RegistryKey, RegistryTokenIssuer};
 use atcr_oci::{Algorithm, Descriptor, Digest, ImageIndex, ImageManifest, Manifest, MediaType};
 use atcr_server::{HumanDuration, Shutdown, serve};
+use atcr_sessions::oauth::SignInFlow;
 use atcr_test_support::fakes::{FakeHold, FakePds, StoreKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{Method, StatusCode};

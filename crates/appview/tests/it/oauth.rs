@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use atcr_appview::adapters::sqlite::Database;
-use atcr_appview::sessions::oauth::{
+use atcr_atproto::syntax::Did;
+use atcr_sessions::oauth::{
     BrowserBinding, CallbackQuery, FinishedSignIn, FlowStart, OAuthFlowError, SignInFlow,
 };
-use atcr_atproto::syntax::Did;
 use atcr_test_support::fakes::{FakePds, PdsFault};
 use chrono::TimeDelta;
 use futures_util::future::join_all;

@@ -8,10 +8,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::oauth_sessions::SqliteOAuthSessions;
-use atcr_appview::registry::error::RegistryError;
-use atcr_appview::sessions::oauth::ports::{OAuthSessionStore, Put, Taken, VersionedSession};
-use atcr_appview::sessions::oauth::sessions::OAuthSessions;
-use atcr_appview::sessions::ports::SessionSource as _;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::egress::{EgressClient, EgressPolicy};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
@@ -20,6 +16,10 @@ use atcr_auth::oauth::{Answer, OAuthClient, OAuthClientParts, OAuthSession, Regi
 use atcr_auth::service_token::ServiceTokenCache;
 use atcr_auth::vault::Vault;
 use atcr_server::Shutdown;
+use atcr_sessions::SessionError;
+use atcr_sessions::oauth::ports::{OAuthSessionStore, Put, Taken, VersionedSession};
+use atcr_sessions::oauth::sessions::OAuthSessions;
+use atcr_sessions::ports::SessionSource as _;
 use atcr_test_support::fakes::FakePds;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
@@ -91,23 +91,23 @@ async fn wait_if_held(call: &Mutex<Option<HeldCall>>) {
 
 #[async_trait]
 impl OAuthSessionStore for HookedStore {
-    async fn find(&self, did: &Did) -> Result<Option<VersionedSession>, RegistryError> {
+    async fn find(&self, did: &Did) -> Result<Option<VersionedSession>, SessionError> {
         let found = self.store.find(did).await;
         wait_if_held(&self.held_read).await;
         found
     }
 
-    async fn put(&self, session: &OAuthSession, now: DateTime<Utc>) -> Result<Put, RegistryError> {
+    async fn put(&self, session: &OAuthSession, now: DateTime<Utc>) -> Result<Put, SessionError> {
         self.store.put(session, now).await
     }
 
-    async fn replace(&self, session: &OAuthSession, version: i64) -> Result<Option<i64>, RegistryError> {
+    async fn replace(&self, session: &OAuthSession, version: i64) -> Result<Option<i64>, SessionError> {
         let failing = &self.failing_replaces;
         if failing
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
             .is_ok()
         {
-            return Err(RegistryError::Internal {
+            return Err(SessionError::Internal {
                 what: "the disk is full".to_owned(),
             });
         }
@@ -116,11 +116,11 @@ impl OAuthSessionStore for HookedStore {
         replaced
     }
 
-    async fn delete(&self, did: &Did, version: i64) -> Result<bool, RegistryError> {
+    async fn delete(&self, did: &Did, version: i64) -> Result<bool, SessionError> {
         self.store.delete(did, version).await
     }
 
-    async fn take(&self, did: &Did) -> Result<Option<Taken>, RegistryError> {
+    async fn take(&self, did: &Did) -> Result<Option<Taken>, SessionError> {
         let taken = self.store.take(did).await;
         wait_if_held(&self.held_take).await;
         taken
@@ -131,7 +131,7 @@ impl OAuthSessionStore for HookedStore {
         signed_in_before: DateTime<Utc>,
         now: DateTime<Utc>,
         limit: u32,
-    ) -> Result<Vec<Taken>, RegistryError> {
+    ) -> Result<Vec<Taken>, SessionError> {
         self.store.take_unused(signed_in_before, now, limit).await
     }
 
@@ -141,7 +141,7 @@ impl OAuthSessionStore for HookedStore {
         version: i64,
         now: DateTime<Utc>,
         until: DateTime<Utc>,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<bool, SessionError> {
         let is_taken = self.store.try_lease(did, version, now, until).await?;
         if is_taken {
             self.leases.lock().unwrap().push(until - now);
@@ -151,7 +151,7 @@ impl OAuthSessionStore for HookedStore {
         Ok(is_taken)
     }
 
-    async fn release(&self, did: &Did, version: i64) -> Result<(), RegistryError> {
+    async fn release(&self, did: &Did, version: i64) -> Result<(), SessionError> {
         self.store.release(did, version).await
     }
 
@@ -160,7 +160,7 @@ impl OAuthSessionStore for HookedStore {
         client_id: &str,
         client_key: Option<&str>,
         scopes: &[String],
-    ) -> Result<Vec<Did>, RegistryError> {
+    ) -> Result<Vec<Did>, SessionError> {
         self.store.delete_unfit(client_id, client_key, scopes).await
     }
 }
@@ -485,7 +485,7 @@ async fn a_token_that_a_process_spent_before_it_died_ends_the_session_clearly() 
     let stored = process.store.find(&place.alice).await.unwrap().unwrap();
     process.client.refresh(&stored.session).await.unwrap();
     let error = process.sessions.credential(&place.alice).await.unwrap_err();
-    let RegistryError::SessionEnded { sentence } = error else {
+    let SessionError::Ended { sentence } = error else {
         panic!("{error}");
     };
     assert!(

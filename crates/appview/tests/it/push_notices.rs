@@ -2,9 +2,9 @@
 
 use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::push_notices::SqlitePushNotices;
-use atcr_appview::registry::push_notices::NoticeOutbox as _;
 use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
 use atcr_auth::principal::{AuthMethod, Principal};
+use atcr_registry::hold::notices::push_outbox::NoticeOutbox as _;
 use chrono::{DateTime, TimeDelta};
 use serde_json::json;
 

@@ -218,3 +218,32 @@ async fn pages_answer_head_and_refuse_other_methods() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_sprite_has_every_icon_that_a_template_asks_for() {
+    let appview = TestAppView::start().await;
+    let sprite = appview.get(atcr_web::assets::url("icons.svg"));
+    let sprite = Answer::of(sprite).await.text();
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut asked = Vec::new();
+    for folder in [
+        "templates/pages",
+        "templates/parts",
+        "../web/templates/layout",
+        "../web/templates/parts",
+    ] {
+        for template in std::fs::read_dir(here.join(folder)).unwrap() {
+            let text = std::fs::read_to_string(template.unwrap().path()).unwrap();
+            asked.extend(
+                text.split("icon(\"")
+                    .skip(1)
+                    .filter_map(|rest| rest.split('"').next())
+                    .map(str::to_owned),
+            );
+        }
+    }
+    assert!(asked.len() > 20, "{asked:?}");
+    for icon in asked {
+        assert!(sprite.contains(&format!("id=\"{icon}\"")), "{icon}");
+    }
+}

@@ -5,9 +5,8 @@ use std::time::Duration;
 use atcr_atproto::egress::EgressError;
 use atcr_atproto::lexicon::hold_upload::error as name;
 use atcr_atproto::xrpc::XrpcError;
+use atcr_registry::blob::ports::HoldError;
 use http::{HeaderMap, StatusCode, header};
-
-use crate::registry::blob::ports::HoldError;
 
 /// What is asked of the hold decides what "not there" means.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -26,15 +26,14 @@ use atcr_atproto::lexicon::hold_upload::{
 use atcr_atproto::lexicon::nsid;
 use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
-use http::Method;
-use secrecy::SecretString;
-use url::Url;
-
-use crate::registry::blob::ports::{
+use atcr_registry::blob::ports::{
     BegunUpload, BlobDownload, BlobGateway, HoldError, PartBody, PartTarget, SignedUrl, StoreTraits,
     UploadedPart,
 };
-use crate::registry::ports::HoldRef;
+use atcr_registry::hold::ports::HoldRef;
+use http::Method;
+use secrecy::SecretString;
+use url::Url;
 
 /// How long holds and their stores may take.
 #[derive(Clone, Copy, Debug)]

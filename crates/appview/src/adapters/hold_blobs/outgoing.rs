@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use atcr_registry::blob::ports::{ByteStream, PartBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-
-use crate::registry::blob::ports::{ByteStream, PartBody};
 
 /// What happened to a body so far.
 #[derive(Debug, Default)]

@@ -4,6 +4,9 @@
 use std::io;
 use std::time::Duration;
 
+use atcr_registry::blob::ports::{
+    BlobDownload, ByteStream, DownloadExtent, HoldError, PartBody, PartTarget, SignedUrl,
+};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, RANGE};
@@ -13,9 +16,6 @@ use reqwest::Response;
 use super::errors::{self, About};
 use super::outgoing::Outgoing;
 use super::{HoldBlobs, http_method};
-use crate::registry::blob::ports::{
-    BlobDownload, ByteStream, DownloadExtent, HoldError, PartBody, PartTarget, SignedUrl,
-};
 
 /// How much of an answer to a part is read, so that the connection can be used again.
 const ANSWER_BYTES: usize = 64 * 1024;

@@ -9,6 +9,8 @@ use atcr_atproto::lexicon::hold_upload::{
 use atcr_atproto::lexicon::nsid;
 use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
+use atcr_registry::blob::ports::{HoldError, SignedUrl};
+use atcr_registry::hold::ports::HoldRef;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,8 +20,6 @@ use url::Url;
 
 use super::errors::{self, About};
 use super::{HoldBlobs, blob_url, method_url};
-use crate::registry::blob::ports::{HoldError, SignedUrl};
-use crate::registry::ports::HoldRef;
 
 impl HoldBlobs {
     /// Calls a procedure with the user's token.

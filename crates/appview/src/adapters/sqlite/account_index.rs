@@ -10,16 +10,16 @@ use async_trait::async_trait;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
-use sqlx::FromRow;
-
-use super::Database;
-use super::account_rows::{json, put_manifest, write_change};
-use super::listings::published;
-use crate::registry::error::RegistryError;
-use crate::registry::ports::{
+use atcr_registry::account::ports::{
     AccountChange, AccountIndex, IndexedManifest, IndexedTag, ListedAs, ListingId, Located, ManifestDetails,
     RecordsPage, Referrer,
 };
+use atcr_registry::error::RegistryError;
+use sqlx::FromRow;
+
+use super::account_rows::{json, put_manifest, write_change};
+use super::listings::published;
+use super::{Database, SqliteError, failed};
 
 /// The account's published listing, in a query whose first parameter is the DID.
 macro_rules! listing {
@@ -50,7 +50,7 @@ impl SqliteAccountIndex {
     async fn strings(
         &self,
         query: sqlx::query::QueryScalar<'_, sqlx::Sqlite, String, sqlx::sqlite::SqliteArguments>,
-    ) -> Result<Vec<String>, RegistryError> {
+    ) -> Result<Vec<String>, SqliteError> {
         Ok(query.fetch_all(self.database.readers()).await?)
     }
 }
@@ -152,20 +152,21 @@ impl AccountIndex for SqliteAccountIndex {
         )
         .bind(did.as_str())
         .fetch_optional(self.database.readers())
-        .await?;
+        .await
+        .map_err(failed)?;
         Ok(row.map(|(rev, is_whole)| ListedAs { rev, is_whole }))
     }
 
     async fn begin_listing(&self, did: &Did) -> Result<ListingId, RegistryError> {
-        self.insert_listing(did).await
+        Ok(self.insert_listing(did).await?)
     }
 
     async fn stage(&self, listing: ListingId, page: &RecordsPage) -> Result<bool, RegistryError> {
-        self.stage_page(listing, page).await
+        Ok(self.stage_page(listing, page).await?)
     }
 
     async fn stage_change(&self, listing: ListingId, change: &AccountChange) -> Result<bool, RegistryError> {
-        self.stage_own(listing, change).await
+        Ok(self.stage_own(listing, change).await?)
     }
 
     async fn publish(
@@ -174,15 +175,15 @@ impl AccountIndex for SqliteAccountIndex {
         listed_as: &ListedAs,
         size_bytes: u64,
     ) -> Result<bool, RegistryError> {
-        self.publish_listing(listing, listed_as, size_bytes).await
+        Ok(self.publish_listing(listing, listed_as, size_bytes).await?)
     }
 
     async fn staged(&self) -> Result<Vec<ListingId>, RegistryError> {
-        self.staged_listings().await
+        Ok(self.staged_listings().await?)
     }
 
     async fn sweep(&self, left: &[ListingId]) -> Result<(), RegistryError> {
-        self.sweep_listings(left).await
+        Ok(self.sweep_listings(left).await?)
     }
 
     async fn apply(
@@ -192,16 +193,19 @@ impl AccountIndex for SqliteAccountIndex {
         from: &str,
         to: &str,
     ) -> Result<(), RegistryError> {
-        let mut transaction = self.database.writer().begin().await?;
-        let listing = published(&mut transaction, did, 0).await?;
-        write_change(&mut transaction, listing, change).await?;
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+        let listing = published(&mut transaction, did, 0).await.map_err(failed)?;
+        write_change(&mut transaction, listing, change)
+            .await
+            .map_err(failed)?;
         sqlx::query("UPDATE listing SET synced_rev = ? WHERE id = ? AND synced_rev = ?")
             .bind(to)
             .bind(listing)
             .bind(from)
             .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(())
     }
 
@@ -215,7 +219,8 @@ impl AccountIndex for SqliteAccountIndex {
         .bind(did.as_str())
         .bind(manifest.rkey.as_str())
         .fetch_optional(self.database.readers())
-        .await?;
+        .await
+        .map_err(failed)?;
         let record = &manifest.record;
         let hold = record.hold().map(String::from);
         if known == Some((record.repository.clone(), record.digest.clone(), hold)) {
@@ -223,10 +228,14 @@ impl AccountIndex for SqliteAccountIndex {
         }
         let descriptors = 1 + record.layers.len() + record.manifests.len();
         let size_bytes = descriptors * DESCRIPTOR_BYTES + json(&record.annotations).len();
-        let mut transaction = self.database.writer().begin().await?;
-        let listing = published(&mut transaction, did, size_bytes).await?;
-        put_manifest(&mut transaction, listing, manifest).await?;
-        transaction.commit().await?;
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+        let listing = published(&mut transaction, did, size_bytes)
+            .await
+            .map_err(failed)?;
+        put_manifest(&mut transaction, listing, manifest)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(())
     }
 
@@ -244,14 +253,14 @@ impl AccountIndex for SqliteAccountIndex {
             " AND repository = ?2 AND tag > ?3 \
              ORDER BY tag LIMIT ?4"
         ));
-        self.strings(
+        let found = self.strings(
             query
                 .bind(did.as_str().to_owned())
                 .bind(repository.to_owned())
                 .bind(after.unwrap_or_default().to_owned())
                 .bind(rows(limit)),
-        )
-        .await
+        );
+        Ok(found.await?)
     }
 
     async fn find_tag(
@@ -269,7 +278,8 @@ impl AccountIndex for SqliteAccountIndex {
         .bind(repository)
         .bind(tag)
         .fetch_all(self.database.readers())
-        .await?;
+        .await
+        .map_err(failed)?;
         rows.into_iter().map(IndexedTag::try_from).collect()
     }
 
@@ -288,7 +298,8 @@ impl AccountIndex for SqliteAccountIndex {
         .bind(digest.as_str())
         .bind(repository)
         .fetch_all(self.database.readers())
-        .await?;
+        .await
+        .map_err(failed)?;
         rows.into_iter().map(IndexedTag::try_from).collect()
     }
 
@@ -301,7 +312,8 @@ impl AccountIndex for SqliteAccountIndex {
         .bind(did.as_str())
         .bind(digest.as_str())
         .fetch_all(self.database.readers())
-        .await?;
+        .await
+        .map_err(failed)?;
         rows.into_iter().map(IndexedManifest::try_from).collect()
     }
 
@@ -321,7 +333,7 @@ impl AccountIndex for SqliteAccountIndex {
         .bind(digest.as_str())
         .bind(repository)
         .fetch_optional(self.database.readers())
-        .await?;
+        .await.map_err(failed)?;
         parent
             .map(|digest| digest.parse().map_err(|_| corrupt("manifest", "digest")))
             .transpose()
@@ -351,7 +363,7 @@ impl AccountIndex for SqliteAccountIndex {
         .bind(subject.as_str())
         .bind(rows(limit))
         .fetch_all(self.database.readers())
-        .await?;
+        .await.map_err(failed)?;
         found.into_iter().map(Referrer::try_from).collect()
     }
 
@@ -370,7 +382,7 @@ impl AccountIndex for SqliteAccountIndex {
         .bind(details.artifact_type.as_deref())
         .bind(json(&details.annotations))
         .execute(self.database.writer())
-        .await?;
+        .await.map_err(failed)?;
         Ok(())
     }
 
@@ -385,7 +397,8 @@ impl AccountIndex for SqliteAccountIndex {
         .bind(did.as_str())
         .bind(repository)
         .fetch_one(self.database.readers())
-        .await?;
+        .await
+        .map_err(failed)?;
         Ok(found)
     }
 
@@ -402,13 +415,13 @@ impl AccountIndex for SqliteAccountIndex {
             listing!(),
             " AND repository > ?2 ORDER BY 1 LIMIT ?3"
         ));
-        self.strings(
+        let found = self.strings(
             query
                 .bind(did.as_str().to_owned())
                 .bind(after.unwrap_or_default().to_owned())
                 .bind(rows(limit)),
-        )
-        .await
+        );
+        Ok(found.await?)
     }
 
     async fn holds_of_blob(

@@ -6,9 +6,8 @@ use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::syntax::{Datetime, RecordKey};
 use atcr_oci::{Digest, MAX_DESCRIPTORS, Tag};
+use atcr_registry::account::ports::{AccountChange, Located};
 use sqlx::SqliteConnection;
-
-use crate::registry::ports::{AccountChange, Located};
 
 /// Longest name of a repository, in bytes: that of a whole image name.
 const MAX_REPOSITORY_LEN: usize = 255;

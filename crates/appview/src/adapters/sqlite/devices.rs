@@ -5,11 +5,11 @@ use std::net::{AddrParseError, IpAddr};
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_auth::device::{Approval, Decision, DeviceName, PendingDevice, UserCode};
+use atcr_sessions::SessionError;
+use atcr_sessions::devices::ports::{Device, DeviceStore, KnownDevice, NewSecret, SecretHash};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Database;
-use crate::registry::error::RegistryError;
-use crate::sessions::devices::ports::{Device, DeviceStore, KnownDevice, NewSecret, SecretHash};
+use super::{Database, failed};
 
 /// Devices by the public part of their secret, those on their way by the hashes of their codes.
 #[derive(Clone, Debug)]
@@ -40,9 +40,9 @@ struct PendingDeviceRow {
 }
 
 impl TryFrom<PendingDeviceRow> for PendingDevice {
-    type Error = RegistryError;
+    type Error = SessionError;
 
-    fn try_from(row: PendingDeviceRow) -> Result<Self, RegistryError> {
+    fn try_from(row: PendingDeviceRow) -> Result<Self, SessionError> {
         let corrupt = |column| corrupt("pending_device", column);
         let decision = match (row.decision.as_str(), row.did) {
             ("pending", _) => Decision::Pending,
@@ -79,9 +79,9 @@ struct DeviceRow {
 }
 
 impl TryFrom<DeviceRow> for KnownDevice {
-    type Error = RegistryError;
+    type Error = SessionError;
 
-    fn try_from(row: DeviceRow) -> Result<Self, RegistryError> {
+    fn try_from(row: DeviceRow) -> Result<Self, SessionError> {
         let corrupt = |column| corrupt("device", column);
         Ok(Self {
             device: Device {
@@ -114,8 +114,8 @@ fn seconds(secs: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(secs, 0)
 }
 
-fn corrupt(table: &str, column: &str) -> RegistryError {
-    RegistryError::Internal {
+fn corrupt(table: &str, column: &str) -> SessionError {
+    SessionError::Internal {
         what: format!("the database has a bad value in {table}.{column}"),
     }
 }
@@ -135,12 +135,13 @@ fn columns(decision: &Decision) -> (&'static str, Option<&str>, Option<&str>) {
 
 #[async_trait]
 impl DeviceStore for SqliteDevices {
-    async fn insert_pending(&self, code: &SecretHash, device: &PendingDevice) -> Result<bool, RegistryError> {
-        let mut transaction = self.database.writer().begin().await?;
+    async fn insert_pending(&self, code: &SecretHash, device: &PendingDevice) -> Result<bool, SessionError> {
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
         sqlx::query("DELETE FROM pending_device WHERE expires_at <= ?")
             .bind(device.created_at.timestamp())
             .execute(&mut *transaction)
-            .await?;
+            .await
+            .map_err(failed)?;
         let inserted = sqlx::query(
             "INSERT INTO pending_device \
              (device_code_hash, user_code, name, address, created_at, expires_at, interval_secs) \
@@ -154,34 +155,37 @@ impl DeviceStore for SqliteDevices {
         .bind(device.expires_at.timestamp())
         .bind(device.interval.num_seconds())
         .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
+        .await
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(inserted.rows_affected() == 1)
     }
 
-    async fn find_pending(&self, code: &SecretHash) -> Result<Option<PendingDevice>, RegistryError> {
+    async fn find_pending(&self, code: &SecretHash) -> Result<Option<PendingDevice>, SessionError> {
         let row: Option<PendingDeviceRow> = sqlx::query_as(
             "SELECT user_code, name, address, decision, did, handle, created_at, expires_at, interval_secs, \
              polled_at_ms FROM pending_device WHERE device_code_hash = ?",
         )
         .bind(code.as_slice())
         .fetch_optional(self.database.readers())
-        .await?;
+        .await
+        .map_err(failed)?;
         row.map(PendingDevice::try_from).transpose()
     }
 
-    async fn find_by_user_code(&self, code: &UserCode) -> Result<Option<PendingDevice>, RegistryError> {
+    async fn find_by_user_code(&self, code: &UserCode) -> Result<Option<PendingDevice>, SessionError> {
         let row: Option<PendingDeviceRow> = sqlx::query_as(
             "SELECT user_code, name, address, decision, did, handle, created_at, expires_at, interval_secs, \
              polled_at_ms FROM pending_device WHERE user_code = ?",
         )
         .bind(code.as_str())
         .fetch_optional(self.database.readers())
-        .await?;
+        .await
+        .map_err(failed)?;
         row.map(PendingDevice::try_from).transpose()
     }
 
-    async fn note_poll(&self, code: &SecretHash, device: &PendingDevice) -> Result<(), RegistryError> {
+    async fn note_poll(&self, code: &SecretHash, device: &PendingDevice) -> Result<(), SessionError> {
         sqlx::query(
             "UPDATE pending_device SET interval_secs = ?, polled_at_ms = ? WHERE device_code_hash = ?",
         )
@@ -189,7 +193,8 @@ impl DeviceStore for SqliteDevices {
         .bind(device.polled_at.map(|at| at.timestamp_millis()))
         .bind(code.as_slice())
         .execute(self.database.writer())
-        .await?;
+        .await
+        .map_err(failed)?;
         Ok(())
     }
 
@@ -198,7 +203,7 @@ impl DeviceStore for SqliteDevices {
         code: &UserCode,
         decision: &Decision,
         now: DateTime<Utc>,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<bool, SessionError> {
         let (decision, did, handle) = columns(decision);
         let updated = sqlx::query(
             "UPDATE pending_device SET decision = ?, did = ?, handle = ? \
@@ -210,7 +215,8 @@ impl DeviceStore for SqliteDevices {
         .bind(code.as_str())
         .bind(now.timestamp())
         .execute(self.database.writer())
-        .await?;
+        .await
+        .map_err(failed)?;
         Ok(updated.rows_affected() == 1)
     }
 
@@ -220,8 +226,8 @@ impl DeviceStore for SqliteDevices {
         approval: &Approval,
         secret: &NewSecret,
         now: DateTime<Utc>,
-    ) -> Result<bool, RegistryError> {
-        let mut transaction = self.database.writer().begin().await?;
+    ) -> Result<bool, SessionError> {
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
         let taken: Option<(String, String)> = sqlx::query_as(
             "DELETE FROM pending_device \
              WHERE device_code_hash = ? AND decision = 'approved' AND did = ? AND expires_at > ? \
@@ -231,7 +237,8 @@ impl DeviceStore for SqliteDevices {
         .bind(approval.did.as_str())
         .bind(now.timestamp())
         .fetch_optional(&mut *transaction)
-        .await?;
+        .await
+        .map_err(failed)?;
         let Some((name, address)) = taken else {
             return Ok(false);
         };
@@ -247,23 +254,25 @@ impl DeviceStore for SqliteDevices {
         .bind(address)
         .bind(now.timestamp())
         .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
+        .await
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(true)
     }
 
-    async fn find(&self, id: &str) -> Result<Option<KnownDevice>, RegistryError> {
+    async fn find(&self, id: &str) -> Result<Option<KnownDevice>, SessionError> {
         let row: Option<DeviceRow> = sqlx::query_as(
             "SELECT id, secret_hash, did, name, address, created_at, last_used_at, last_address \
              FROM device WHERE id = ?",
         )
         .bind(id)
         .fetch_optional(self.database.readers())
-        .await?;
+        .await
+        .map_err(failed)?;
         row.map(KnownDevice::try_from).transpose()
     }
 
-    async fn list(&self, did: &Did) -> Result<Vec<Device>, RegistryError> {
+    async fn list(&self, did: &Did) -> Result<Vec<Device>, SessionError> {
         // Index device_by_did; as many rows as the account has devices.
         let rows: Vec<DeviceRow> = sqlx::query_as(
             "SELECT id, secret_hash, did, name, address, created_at, last_used_at, last_address \
@@ -271,7 +280,8 @@ impl DeviceStore for SqliteDevices {
         )
         .bind(did.as_str())
         .fetch_all(self.database.readers())
-        .await?;
+        .await
+        .map_err(failed)?;
         rows.into_iter()
             .map(|row| KnownDevice::try_from(row).map(|known| known.device))
             .collect()
@@ -282,26 +292,28 @@ impl DeviceStore for SqliteDevices {
         id: &str,
         address: Option<IpAddr>,
         now: DateTime<Utc>,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<(), SessionError> {
         sqlx::query("UPDATE device SET last_used_at = ?, last_address = ? WHERE id = ?")
             .bind(now.timestamp())
             .bind(address.map(|address| address.to_string()))
             .bind(id)
             .execute(self.database.writer())
-            .await?;
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 
-    async fn delete(&self, did: &Did, id: &str) -> Result<bool, RegistryError> {
+    async fn delete(&self, did: &Did, id: &str) -> Result<bool, SessionError> {
         let deleted = sqlx::query("DELETE FROM device WHERE did = ? AND id = ?")
             .bind(did.as_str())
             .bind(id)
             .execute(self.database.writer())
-            .await?;
+            .await
+            .map_err(failed)?;
         Ok(deleted.rows_affected() == 1)
     }
 
-    async fn any(&self, did: &Did, now: DateTime<Utc>) -> Result<bool, RegistryError> {
+    async fn any(&self, did: &Did, now: DateTime<Utc>) -> Result<bool, SessionError> {
         let found: Option<i64> = sqlx::query_scalar(
             "SELECT 1 FROM device WHERE did = ?1 UNION ALL \
              SELECT 1 FROM pending_device WHERE did = ?1 AND decision = 'approved' AND expires_at > ?2 LIMIT 1",
@@ -309,12 +321,12 @@ impl DeviceStore for SqliteDevices {
         .bind(did.as_str())
         .bind(now.timestamp())
         .fetch_optional(self.database.readers())
-        .await?;
+        .await.map_err(failed)?;
         Ok(found.is_some())
     }
 
-    async fn delete_all(&self, did: &Did) -> Result<(), RegistryError> {
-        let mut transaction = self.database.writer().begin().await?;
+    async fn delete_all(&self, did: &Did) -> Result<(), SessionError> {
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
         for statement in [
             "DELETE FROM device WHERE did = ?",
             "DELETE FROM pending_device WHERE did = ?",
@@ -322,9 +334,10 @@ impl DeviceStore for SqliteDevices {
             sqlx::query(statement)
                 .bind(did.as_str())
                 .execute(&mut *transaction)
-                .await?;
+                .await
+                .map_err(failed)?;
         }
-        transaction.commit().await?;
+        transaction.commit().await.map_err(failed)?;
         Ok(())
     }
 }

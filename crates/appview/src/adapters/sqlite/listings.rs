@@ -3,12 +3,12 @@
 //! Everything here but publishing is many short transactions: the writer's one connection is everybody's.
 
 use atcr_atproto::syntax::Did;
+use atcr_registry::account::ports::{AccountChange, ListedAs, ListingId, RecordsPage};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
+use super::SqliteError;
 use super::account_index::SqliteAccountIndex;
 use super::account_rows::{put_manifest, put_tag, write_change};
-use crate::registry::error::RegistryError;
-use crate::registry::ports::{AccountChange, ListedAs, ListingId, RecordsPage};
 
 /// Rows written or removed in one transaction: some ten milliseconds.
 const ROWS_AT_ONCE: usize = 1_000;
@@ -43,7 +43,7 @@ pub(super) async fn published(
 }
 
 impl SqliteAccountIndex {
-    pub(super) async fn insert_listing(&self, did: &Did) -> Result<ListingId, RegistryError> {
+    pub(super) async fn insert_listing(&self, did: &Did) -> Result<ListingId, SqliteError> {
         let id = sqlx::query_scalar("INSERT INTO listing (did, state) VALUES (?, 'staged') RETURNING id")
             .bind(did.as_str())
             .fetch_one(self.database.writer())
@@ -55,7 +55,7 @@ impl SqliteAccountIndex {
         &self,
         listing: ListingId,
         page: &RecordsPage,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<bool, SqliteError> {
         let Some(mut transaction) = self.staging(listing).await? else {
             return Ok(false);
         };
@@ -81,7 +81,7 @@ impl SqliteAccountIndex {
         &self,
         listing: ListingId,
         change: &AccountChange,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<bool, SqliteError> {
         let Some(mut transaction) = self.staging(listing).await? else {
             return Ok(false);
         };
@@ -91,10 +91,7 @@ impl SqliteAccountIndex {
     }
 
     /// A transaction for writing to a listing; `None` when it is gone.
-    async fn staging(
-        &self,
-        listing: ListingId,
-    ) -> Result<Option<Transaction<'static, Sqlite>>, RegistryError> {
+    async fn staging(&self, listing: ListingId) -> Result<Option<Transaction<'static, Sqlite>>, SqliteError> {
         let mut transaction = self.database.writer().begin().await?;
         let is_staged: bool =
             sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM listing WHERE id = ? AND state = 'staged')")
@@ -109,7 +106,7 @@ impl SqliteAccountIndex {
         listing: ListingId,
         listed_as: &ListedAs,
         size_bytes: u64,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<bool, SqliteError> {
         let Some(mut transaction) = self.staging(listing).await? else {
             return Ok(false);
         };
@@ -135,14 +132,14 @@ impl SqliteAccountIndex {
         Ok(true)
     }
 
-    pub(super) async fn staged_listings(&self) -> Result<Vec<ListingId>, RegistryError> {
+    pub(super) async fn staged_listings(&self) -> Result<Vec<ListingId>, SqliteError> {
         let staged: Vec<i64> = sqlx::query_scalar("SELECT id FROM listing WHERE state = 'staged'")
             .fetch_all(self.database.readers())
             .await?;
         Ok(staged.into_iter().map(ListingId).collect())
     }
 
-    pub(super) async fn sweep_listings(&self, left: &[ListingId]) -> Result<(), RegistryError> {
+    pub(super) async fn sweep_listings(&self, left: &[ListingId]) -> Result<(), SqliteError> {
         for listing in left {
             sqlx::query("UPDATE listing SET state = 'discarded' WHERE id = ? AND state = 'staged'")
                 .bind(listing.0)
@@ -183,7 +180,7 @@ impl SqliteAccountIndex {
     }
 
     /// Discards the accounts longest unused when all of them have grown too large.
-    async fn discard_unused(&self) -> Result<(), RegistryError> {
+    async fn discard_unused(&self) -> Result<(), SqliteError> {
         let kept: i64 = sqlx::query_scalar(
             "SELECT CAST(coalesce(sum(size_bytes), 0) AS INTEGER) FROM listing WHERE state = 'published'",
         )

@@ -27,11 +27,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use atcr_registry::error::RegistryError;
+use atcr_sessions::SessionError;
 use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-
-use crate::registry::error::RegistryError;
 
 /// The migrations of the durable file, in order.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -197,8 +197,24 @@ impl Database {
     }
 }
 
-impl From<sqlx::Error> for RegistryError {
-    fn from(error: sqlx::Error) -> Self {
+/// A statement that failed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct SqliteError(#[from] sqlx::Error);
+
+/// `error` on its way to the words of a port.
+fn failed(error: sqlx::Error) -> SqliteError {
+    SqliteError(error)
+}
+
+impl From<SqliteError> for RegistryError {
+    fn from(SqliteError(error): SqliteError) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<SqliteError> for SessionError {
+    fn from(SqliteError(error): SqliteError) -> Self {
         Self::Database(Arc::new(error))
     }
 }

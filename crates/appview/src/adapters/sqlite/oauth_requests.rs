@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use atcr_auth::vault::Vault;
+use atcr_sessions::SessionError;
+use atcr_sessions::oauth::ports::{OAuthRequestStore, StateHash};
 use chrono::{DateTime, Utc};
 
-use super::Database;
-use crate::registry::error::RegistryError;
-use crate::sessions::oauth::ports::{OAuthRequestStore, StateHash};
+use super::{Database, failed};
 
 /// Sign-ins under way, sealed under the vault's key.
 #[derive(Debug)]
@@ -38,36 +38,39 @@ impl OAuthRequestStore for SqliteOAuthRequests {
         request: &[u8],
         expires_at: DateTime<Utc>,
         now: DateTime<Utc>,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<(), SessionError> {
         let sealed = self
             .vault
             .seal(&context(state), request)
-            .map_err(|error| RegistryError::Internal {
+            .map_err(|error| SessionError::Internal {
                 what: error.to_string(),
             })?;
-        let mut transaction = self.database.writer().begin().await?;
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
         sqlx::query("DELETE FROM oauth_request WHERE expires_at <= ?")
             .bind(now.timestamp())
             .execute(&mut *transaction)
-            .await?;
+            .await
+            .map_err(failed)?;
         sqlx::query("INSERT INTO oauth_request (state_hash, sealed, expires_at) VALUES (?, ?, ?)")
             .bind(state.as_slice())
             .bind(sealed)
             .bind(expires_at.timestamp())
             .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(())
     }
 
-    async fn take(&self, state: &StateHash, now: DateTime<Utc>) -> Result<Option<Vec<u8>>, RegistryError> {
+    async fn take(&self, state: &StateHash, now: DateTime<Utc>) -> Result<Option<Vec<u8>>, SessionError> {
         let sealed: Option<Vec<u8>> = sqlx::query_scalar(
             "DELETE FROM oauth_request WHERE state_hash = ? AND expires_at > ? RETURNING sealed",
         )
         .bind(state.as_slice())
         .bind(now.timestamp())
         .fetch_optional(self.database.writer())
-        .await?;
+        .await
+        .map_err(failed)?;
         Ok(sealed.and_then(|sealed| self.vault.open(&context(state), &sealed).ok()))
     }
 }

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_auth::oauth::OAuthSession;
 use atcr_auth::vault::Vault;
+use atcr_sessions::SessionError;
+use atcr_sessions::oauth::ports::{OAuthSessionStore, Put, Taken, VersionedSession};
 use chrono::{DateTime, Utc};
 
-use super::Database;
-use crate::registry::error::RegistryError;
-use crate::sessions::oauth::ports::{OAuthSessionStore, Put, Taken, VersionedSession};
+use super::{Database, failed};
 
 /// Sessions, sealed under the vault's key.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ impl SqliteOAuthSessions {
         Self { database, vault }
     }
 
-    fn seal(&self, session: &OAuthSession) -> Result<Vec<u8>, RegistryError> {
-        let internal = |error: &dyn std::fmt::Display| RegistryError::Internal {
+    fn seal(&self, session: &OAuthSession) -> Result<Vec<u8>, SessionError> {
+        let internal = |error: &dyn std::fmt::Display| SessionError::Internal {
             what: error.to_string(),
         };
         let plain = session.to_bytes().map_err(|error| internal(&error))?;
@@ -61,27 +61,29 @@ fn context(did: &Did) -> Vec<u8> {
 
 #[async_trait]
 impl OAuthSessionStore for SqliteOAuthSessions {
-    async fn find(&self, did: &Did) -> Result<Option<VersionedSession>, RegistryError> {
+    async fn find(&self, did: &Did) -> Result<Option<VersionedSession>, SessionError> {
         let row: Option<(Vec<u8>, i64)> =
             sqlx::query_as("SELECT sealed, version FROM oauth_session WHERE did = ?")
                 .bind(did.as_str())
                 .fetch_optional(self.database.readers())
-                .await?;
+                .await
+                .map_err(failed)?;
         Ok(row.and_then(|(sealed, version)| {
             let session = self.open(did, &sealed)?;
             Some(VersionedSession { session, version })
         }))
     }
 
-    async fn put(&self, session: &OAuthSession, now: DateTime<Utc>) -> Result<Put, RegistryError> {
+    async fn put(&self, session: &OAuthSession, now: DateTime<Utc>) -> Result<Put, SessionError> {
         let (did, sealed) = (&session.did, self.seal(session)?);
         // The first statement writes, so that nobody else does between the two.
-        let mut transaction = self.database.writer().begin().await?;
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
         let before: Option<(Vec<u8>, i64)> =
             sqlx::query_as("DELETE FROM oauth_session WHERE did = ? RETURNING sealed, version")
                 .bind(did.as_str())
                 .fetch_optional(&mut *transaction)
-                .await?;
+                .await
+                .map_err(failed)?;
         // The first version is the time: a session that was deleted and made anew must not meet an old one's number.
         let version: i64 = sqlx::query_scalar(
             "INSERT INTO oauth_session (did, client_id, client_key, requested_scope, sealed, signed_in_at, version) \
@@ -95,15 +97,15 @@ impl OAuthSessionStore for SqliteOAuthSessions {
         .bind(now.timestamp())
         .bind(before.as_ref().map_or(0, |(_, version)| version + 1))
         .fetch_one(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
+        .await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(Put {
             version,
             before: before.and_then(|(sealed, _)| self.open(did, &sealed)),
         })
     }
 
-    async fn replace(&self, session: &OAuthSession, version: i64) -> Result<Option<i64>, RegistryError> {
+    async fn replace(&self, session: &OAuthSession, version: i64) -> Result<Option<i64>, SessionError> {
         let sealed = self.seal(session)?;
         Ok(sqlx::query_scalar(
             "UPDATE oauth_session SET sealed = ?, client_key = ?, version = version + 1, lease_until = NULL \
@@ -114,24 +116,27 @@ impl OAuthSessionStore for SqliteOAuthSessions {
         .bind(session.did.as_str())
         .bind(version)
         .fetch_optional(self.database.writer())
-        .await?)
+        .await
+        .map_err(failed)?)
     }
 
-    async fn delete(&self, did: &Did, version: i64) -> Result<bool, RegistryError> {
+    async fn delete(&self, did: &Did, version: i64) -> Result<bool, SessionError> {
         let deleted = sqlx::query("DELETE FROM oauth_session WHERE did = ? AND version = ?")
             .bind(did.as_str())
             .bind(version)
             .execute(self.database.writer())
-            .await?;
+            .await
+            .map_err(failed)?;
         Ok(deleted.rows_affected() == 1)
     }
 
-    async fn take(&self, did: &Did) -> Result<Option<Taken>, RegistryError> {
+    async fn take(&self, did: &Did) -> Result<Option<Taken>, SessionError> {
         let sealed: Option<Vec<u8>> =
             sqlx::query_scalar("DELETE FROM oauth_session WHERE did = ? RETURNING sealed")
                 .bind(did.as_str())
                 .fetch_optional(self.database.writer())
-                .await?;
+                .await
+                .map_err(failed)?;
         Ok(sealed.map(|sealed| Taken {
             did: did.clone(),
             session: self.open(did, &sealed),
@@ -143,7 +148,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
         signed_in_before: DateTime<Utc>,
         now: DateTime<Utc>,
         limit: u32,
-    ) -> Result<Vec<Taken>, RegistryError> {
+    ) -> Result<Vec<Taken>, SessionError> {
         // Looked at and deleted in one statement, since somebody may be signing in. Every session is read once; web_session_by_did
         // and device_by_did serve the rest, and open approvals are few.
         let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
@@ -159,8 +164,9 @@ impl OAuthSessionStore for SqliteOAuthSessions {
         .bind(now.timestamp())
         .bind(limit)
         .fetch_all(self.database.writer())
-        .await?;
-        let corrupt = |_| RegistryError::Internal {
+        .await
+        .map_err(failed)?;
+        let corrupt = |_| SessionError::Internal {
             what: "the database has a bad value in oauth_session.did".to_owned(),
         };
         rows.into_iter()
@@ -178,7 +184,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
         version: i64,
         now: DateTime<Utc>,
         until: DateTime<Utc>,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<bool, SessionError> {
         let taken = sqlx::query(
             "UPDATE oauth_session SET lease_until = ? \
              WHERE did = ? AND version = ? AND (lease_until IS NULL OR lease_until <= ?)",
@@ -188,16 +194,18 @@ impl OAuthSessionStore for SqliteOAuthSessions {
         .bind(version)
         .bind(now.timestamp_millis())
         .execute(self.database.writer())
-        .await?;
+        .await
+        .map_err(failed)?;
         Ok(taken.rows_affected() == 1)
     }
 
-    async fn release(&self, did: &Did, version: i64) -> Result<(), RegistryError> {
+    async fn release(&self, did: &Did, version: i64) -> Result<(), SessionError> {
         sqlx::query("UPDATE oauth_session SET lease_until = NULL WHERE did = ? AND version = ?")
             .bind(did.as_str())
             .bind(version)
             .execute(self.database.writer())
-            .await?;
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 
@@ -206,8 +214,8 @@ impl OAuthSessionStore for SqliteOAuthSessions {
         client_id: &str,
         client_key: Option<&str>,
         scopes: &[String],
-    ) -> Result<Vec<Did>, RegistryError> {
-        let fitting = serde_json::to_string(scopes).map_err(|error| RegistryError::Internal {
+    ) -> Result<Vec<Did>, SessionError> {
+        let fitting = serde_json::to_string(scopes).map_err(|error| SessionError::Internal {
             what: error.to_string(),
         })?;
         let dids: Vec<String> = sqlx::query_scalar(
@@ -218,7 +226,8 @@ impl OAuthSessionStore for SqliteOAuthSessions {
         .bind(client_key.unwrap_or(NO_KEY))
         .bind(fitting)
         .fetch_all(self.database.writer())
-        .await?;
+        .await
+        .map_err(failed)?;
         Ok(dids.into_iter().filter_map(|did| did.parse().ok()).collect())
     }
 }

@@ -5,12 +5,12 @@ use async_trait::async_trait;
 use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::{AuthMethod, Principal};
+use atcr_registry::error::RegistryError;
+use atcr_registry::hold::notices::push_outbox::{NoticeId, NoticeOutbox, PendingNotice};
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::Database;
-use crate::registry::error::RegistryError;
-use crate::registry::push_notices::{NoticeId, NoticeOutbox, PendingNotice};
+use super::{Database, failed};
 
 /// Notices of one account that wait at most. Whoever chooses a hold that never answers could fill the disk otherwise.
 const PER_ACCOUNT: i64 = 2_000;
@@ -75,7 +75,7 @@ impl NoticeOutbox for SqlitePushNotices {
         let json = serde_json::to_string(notice).map_err(|error| RegistryError::Internal {
             what: error.to_string(),
         })?;
-        let mut transaction = self.database.writer().begin().await?;
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
         sqlx::query(
             "INSERT INTO push_notice (did, auth_method, hold_did, notice, pushed_at) VALUES (?, ?, ?, ?, ?)",
         )
@@ -85,7 +85,8 @@ impl NoticeOutbox for SqlitePushNotices {
         .bind(json)
         .bind(pushed_at.timestamp())
         .execute(&mut *transaction)
-        .await?;
+        .await
+        .map_err(failed)?;
         let crowded_out = sqlx::query(
             "DELETE FROM push_notice WHERE did = ?1 AND id <= \
              (SELECT id FROM push_notice WHERE did = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
@@ -93,15 +94,17 @@ impl NoticeOutbox for SqlitePushNotices {
         .bind(did.as_str())
         .bind(PER_ACCOUNT)
         .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
+        .await
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(crowded_out.rows_affected())
     }
 
     async fn holds(&self) -> Result<Vec<Did>, RegistryError> {
         let holds: Vec<String> = sqlx::query_scalar("SELECT DISTINCT hold_did FROM push_notice")
             .fetch_all(self.database.readers())
-            .await?;
+            .await
+            .map_err(failed)?;
         holds
             .into_iter()
             .map(|hold| hold.parse().map_err(|_| corrupt("hold_did")))
@@ -121,7 +124,7 @@ impl NoticeOutbox for SqlitePushNotices {
         .bind(after.map_or(0, |after| after.0))
         .bind(limit)
         .fetch_all(self.database.readers())
-        .await?;
+        .await.map_err(failed)?;
         rows.into_iter().map(PendingNotice::try_from).collect()
     }
 
@@ -135,7 +138,11 @@ impl NoticeOutbox for SqlitePushNotices {
             ids.push_bind(notice.0);
         }
         query.push(")");
-        query.build().execute(self.database.writer()).await?;
+        query
+            .build()
+            .execute(self.database.writer())
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 
@@ -144,7 +151,8 @@ impl NoticeOutbox for SqlitePushNotices {
             .bind(hold.as_str())
             .bind(than.timestamp())
             .execute(self.database.writer())
-            .await?;
+            .await
+            .map_err(failed)?;
         Ok(removed.rows_affected())
     }
 }

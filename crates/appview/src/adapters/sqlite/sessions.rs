@@ -6,15 +6,15 @@ use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_auth::vault::Vault;
+use atcr_sessions::SessionError;
+use atcr_sessions::ports::{PdsSession, SessionStore};
+use atcr_sessions::refresh_token::{RefreshTokenStore, TokenHash};
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::Database;
-use crate::registry::error::RegistryError;
-use crate::sessions::ports::{PdsSession, SessionStore};
-use crate::sessions::refresh_token::{RefreshTokenStore, TokenHash};
+use super::{Database, failed};
 
 /// Sessions, sealed under the vault's key.
 #[derive(Debug)]
@@ -47,11 +47,12 @@ fn context(did: &Did) -> Vec<u8> {
 
 #[async_trait]
 impl SessionStore for SqliteSessions {
-    async fn find(&self, did: &Did) -> Result<Option<PdsSession>, RegistryError> {
+    async fn find(&self, did: &Did) -> Result<Option<PdsSession>, SessionError> {
         let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM pds_session WHERE did = ?")
             .bind(did.as_str())
             .fetch_optional(self.database.readers())
-            .await?;
+            .await
+            .map_err(failed)?;
         let Some(sealed) = sealed else { return Ok(None) };
         let opened = match self.vault.open(&context(did), &sealed) {
             Ok(plain) => serde_json::from_slice::<SealedSession>(&plain).ok(),
@@ -69,8 +70,8 @@ impl SessionStore for SqliteSessions {
         }))
     }
 
-    async fn save(&self, session: &PdsSession) -> Result<(), RegistryError> {
-        let internal = |error: &dyn std::fmt::Display| RegistryError::Internal {
+    async fn save(&self, session: &PdsSession) -> Result<(), SessionError> {
+        let internal = |error: &dyn std::fmt::Display| SessionError::Internal {
             what: error.to_string(),
         };
         let plain = serde_json::to_vec(&SealedSession {
@@ -91,15 +92,17 @@ impl SessionStore for SqliteSessions {
         .bind(session.did.as_str())
         .bind(sealed)
         .execute(self.database.writer())
-        .await?;
+        .await
+        .map_err(failed)?;
         Ok(())
     }
 
-    async fn delete(&self, did: &Did) -> Result<(), RegistryError> {
+    async fn delete(&self, did: &Did) -> Result<(), SessionError> {
         sqlx::query("DELETE FROM pds_session WHERE did = ?")
             .bind(did.as_str())
             .execute(self.database.writer())
-            .await?;
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 }
@@ -134,17 +137,18 @@ impl RefreshTokenStore for SqliteRefreshTokens {
         principal: &Principal,
         expires_at: DateTime<Utc>,
         now: DateTime<Utc>,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<(), SessionError> {
         let Principal::Sailor { did, auth_method } = principal else {
-            return Err(RegistryError::Internal {
+            return Err(SessionError::Internal {
                 what: "a refresh token for nobody".to_owned(),
             });
         };
-        let mut transaction = self.database.writer().begin().await?;
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
         sqlx::query("DELETE FROM refresh_token WHERE expires_at <= ?")
             .bind(now.timestamp())
             .execute(&mut *transaction)
-            .await?;
+            .await
+            .map_err(failed)?;
         sqlx::query(
             "INSERT INTO refresh_token (token_hash, did, auth_method, expires_at) VALUES (?, ?, ?, ?)",
         )
@@ -153,20 +157,22 @@ impl RefreshTokenStore for SqliteRefreshTokens {
         .bind(auth_method_text(*auth_method))
         .bind(expires_at.timestamp())
         .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
+        .await
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(())
     }
 
-    async fn find(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Principal>, RegistryError> {
+    async fn find(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Principal>, SessionError> {
         let row: Option<(String, String)> = sqlx::query_as(
             "SELECT did, auth_method FROM refresh_token WHERE token_hash = ? AND expires_at > ?",
         )
         .bind(hash.as_slice())
         .bind(now.timestamp())
         .fetch_optional(self.database.readers())
-        .await?;
-        let corrupt = |column: &str| RegistryError::Internal {
+        .await
+        .map_err(failed)?;
+        let corrupt = |column: &str| SessionError::Internal {
             what: format!("the database has a bad value in refresh_token.{column}"),
         };
         let Some((did, method)) = row else { return Ok(None) };

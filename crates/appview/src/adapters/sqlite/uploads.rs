@@ -15,17 +15,17 @@ use std::str::FromStr;
 use async_trait::async_trait;
 use atcr_auth::principal::AuthMethod;
 use atcr_oci::UploadSessionId;
+use atcr_registry::blob::ports::{StoreTraits, UploadedPart};
+use atcr_registry::error::RegistryError;
+use atcr_registry::hold::ports::HoldRef;
+use atcr_registry::upload::hash::UploadHash;
+use atcr_registry::upload::ports::UploadSessions;
+use atcr_registry::upload::session::{RemoteUpload, UploadSession};
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, SqliteConnection};
 use url::Url;
 
-use super::Database;
-use crate::registry::blob::ports::{StoreTraits, UploadedPart};
-use crate::registry::error::RegistryError;
-use crate::registry::ports::HoldRef;
-use crate::registry::upload::hash::UploadHash;
-use crate::registry::upload::ports::UploadSessions;
-use crate::registry::upload::session::{RemoteUpload, UploadSession};
+use super::{Database, failed};
 
 /// Names looked up by one statement; SQLite takes many more, this keeps the statement readable in its cache.
 const NAMES_AT_ONCE: usize = 100;
@@ -49,7 +49,8 @@ impl SqliteUploads {
         )
         .bind(&row.id)
         .fetch_all(self.database.readers())
-        .await?;
+        .await
+        .map_err(failed)?;
         row.into_session(parts)
     }
 }
@@ -167,7 +168,7 @@ impl UploadSessions for SqliteUploads {
         .bind(session.written_by)
         .bind(session.expires_at.timestamp())
         .execute(self.database.writer())
-        .await?;
+        .await.map_err(failed)?;
         Ok(())
     }
 
@@ -175,7 +176,8 @@ impl UploadSessions for SqliteUploads {
         let row = sqlx::query_as::<_, SessionRow>(sessions!("WHERE id = ?"))
             .bind(id.as_str())
             .fetch_optional(self.database.readers())
-            .await?;
+            .await
+            .map_err(failed)?;
         match row {
             Some(row) => Ok(Some(self.complete(row).await?)),
             None => Ok(None),
@@ -196,13 +198,13 @@ impl UploadSessions for SqliteUploads {
         .bind(traits.announced)
         .bind(id.as_str())
         .execute(self.database.writer())
-        .await?;
+        .await.map_err(failed)?;
         Ok(updated.rows_affected() > 0)
     }
 
     async fn advance(&self, session: &UploadSession) -> Result<bool, RegistryError> {
         let id = session.id.as_str();
-        let mut transaction = self.database.writer().begin().await?;
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
         let updated = sqlx::query(
             "UPDATE upload_session SET offset_bytes = ?, hash_state = ?, tail_hash_state = ?, written_by = ?, \
              expires_at = ? WHERE id = ?",
@@ -214,12 +216,12 @@ impl UploadSessions for SqliteUploads {
         .bind(session.expires_at.timestamp())
         .bind(id)
         .execute(&mut *transaction)
-        .await?;
+        .await.map_err(failed)?;
         if updated.rows_affected() == 0 {
             return Ok(false);
         }
         add_parts(&mut transaction, id, &session.parts).await?;
-        transaction.commit().await?;
+        transaction.commit().await.map_err(failed)?;
         Ok(true)
     }
 
@@ -227,7 +229,8 @@ impl UploadSessions for SqliteUploads {
         sqlx::query("DELETE FROM upload_session WHERE id = ?")
             .bind(id.as_str())
             .execute(self.database.writer())
-            .await?;
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 
@@ -237,7 +240,8 @@ impl UploadSessions for SqliteUploads {
                 .bind(now.timestamp())
                 .bind(limit)
                 .fetch_all(self.database.readers())
-                .await?;
+                .await
+                .map_err(failed)?;
         let mut sessions = Vec::with_capacity(rows.len());
         for row in rows {
             sessions.push(self.complete(row).await?);
@@ -257,7 +261,8 @@ impl UploadSessions for SqliteUploads {
             let found: Vec<String> = query
                 .build_query_scalar()
                 .fetch_all(self.database.readers())
-                .await?;
+                .await
+                .map_err(failed)?;
             for id in found {
                 existing.push(parse(&id, "id")?);
             }
@@ -276,7 +281,8 @@ async fn add_parts(
         sqlx::query_scalar("SELECT coalesce(max(number), 0) FROM upload_part WHERE session_id = ?")
             .bind(session)
             .fetch_one(&mut *connection)
-            .await?;
+            .await
+            .map_err(failed)?;
     for part in parts.iter().filter(|part| i64::from(part.number) > stored) {
         sqlx::query("INSERT INTO upload_part (session_id, number, etag, size_bytes) VALUES (?, ?, ?, ?)")
             .bind(session)
@@ -284,7 +290,8 @@ async fn add_parts(
             .bind(&part.etag)
             .bind(signed(part.size))
             .execute(&mut *connection)
-            .await?;
+            .await
+            .map_err(failed)?;
     }
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
+use atcr_sessions::SessionError;
+use atcr_sessions::web_session::{TokenHash, WebSession, WebSessionStore};
 use chrono::{DateTime, Utc};
 
-use super::Database;
-use crate::registry::error::RegistryError;
-use crate::sessions::web_session::{TokenHash, WebSession, WebSessionStore};
+use super::{Database, failed};
 
 /// Web sessions by the hash of their token.
 #[derive(Clone, Debug)]
@@ -31,10 +31,10 @@ struct WebSessionRow {
 }
 
 impl TryFrom<WebSessionRow> for WebSession {
-    type Error = RegistryError;
+    type Error = SessionError;
 
-    fn try_from(row: WebSessionRow) -> Result<Self, RegistryError> {
-        let corrupt = |column: &str| RegistryError::Internal {
+    fn try_from(row: WebSessionRow) -> Result<Self, SessionError> {
+        let corrupt = |column: &str| SessionError::Internal {
             what: format!("the database has a bad value in web_session.{column}"),
         };
         let time = |secs, column| DateTime::from_timestamp(secs, 0).ok_or_else(|| corrupt(column));
@@ -54,12 +54,13 @@ impl WebSessionStore for SqliteWebSessions {
         hash: &TokenHash,
         session: &WebSession,
         now: DateTime<Utc>,
-    ) -> Result<(), RegistryError> {
-        let mut transaction = self.database.writer().begin().await?;
+    ) -> Result<(), SessionError> {
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
         sqlx::query("DELETE FROM web_session WHERE expires_at <= ?")
             .bind(now.timestamp())
             .execute(&mut *transaction)
-            .await?;
+            .await
+            .map_err(failed)?;
         sqlx::query(
             "INSERT INTO web_session (token_hash, did, handle, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
         )
@@ -69,45 +70,48 @@ impl WebSessionStore for SqliteWebSessions {
         .bind(session.created_at.timestamp())
         .bind(session.expires_at.timestamp())
         .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
+        .await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(())
     }
 
-    async fn find(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<WebSession>, RegistryError> {
+    async fn find(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<WebSession>, SessionError> {
         let row: Option<WebSessionRow> = sqlx::query_as(
             "SELECT did, handle, created_at, expires_at FROM web_session WHERE token_hash = ? AND expires_at > ?",
         )
         .bind(hash.as_slice())
         .bind(now.timestamp())
         .fetch_optional(self.database.readers())
-        .await?;
+        .await.map_err(failed)?;
         row.map(WebSession::try_from).transpose()
     }
 
-    async fn delete(&self, hash: &TokenHash) -> Result<(), RegistryError> {
+    async fn delete(&self, hash: &TokenHash) -> Result<(), SessionError> {
         sqlx::query("DELETE FROM web_session WHERE token_hash = ?")
             .bind(hash.as_slice())
             .execute(self.database.writer())
-            .await?;
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 
-    async fn delete_all(&self, did: &Did) -> Result<(), RegistryError> {
+    async fn delete_all(&self, did: &Did) -> Result<(), SessionError> {
         sqlx::query("DELETE FROM web_session WHERE did = ?")
             .bind(did.as_str())
             .execute(self.database.writer())
-            .await?;
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 
-    async fn any(&self, did: &Did, now: DateTime<Utc>) -> Result<bool, RegistryError> {
+    async fn any(&self, did: &Did, now: DateTime<Utc>) -> Result<bool, SessionError> {
         let found: Option<i64> =
             sqlx::query_scalar("SELECT 1 FROM web_session WHERE did = ? AND expires_at > ? LIMIT 1")
                 .bind(did.as_str())
                 .bind(now.timestamp())
                 .fetch_optional(self.database.readers())
-                .await?;
+                .await
+                .map_err(failed)?;
         Ok(found.is_some())
     }
 }

@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use atcr_oci::{BearerChallenge, ErrorCode, ErrorResponse, header};
+use atcr_registry::error::RegistryError;
+use atcr_sessions::SessionError;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode};
 
+use crate::edge::error::EdgeError;
 use crate::edge::response::{json, text_header};
-use crate::registry::error::RegistryError;
 
 /// How an error looks on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,14 +104,57 @@ pub fn rendering(error: &RegistryError) -> Rendering {
     }
 }
 
+/// Status and code of a sign-in's `error`.
+#[must_use]
+pub fn session_rendering(error: &SessionError) -> Rendering {
+    use ErrorCode as Code;
+    use SessionError as Error;
+    let plain = |status, code| Rendering {
+        status,
+        code,
+        retry_after: None,
+    };
+    match error {
+        Error::SignInRequired | Error::Rejected { .. } | Error::Ended { .. } => {
+            plain(StatusCode::UNAUTHORIZED, Code::Unauthorized)
+        }
+        Error::TooManyAttempts { retry_after } | Error::PdsRateLimited { retry_after, .. } => Rendering {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            code: Code::TooManyRequests,
+            retry_after: Some(*retry_after),
+        },
+        Error::IdentityUnavailable { .. }
+        | Error::PdsMissing { .. }
+        | Error::PdsUnreachable { .. }
+        | Error::PdsFailed { .. } => plain(StatusCode::BAD_GATEWAY, Code::Unavailable),
+        Error::PdsTimeout { .. } => plain(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable),
+        Error::PdsUnavailable { .. } => plain(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        Error::Database(_) | Error::Internal { .. } => {
+            plain(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown)
+        }
+    }
+}
+
+/// The error that a challenge names: none for a first request.
+fn challenge_error(error: &EdgeError) -> Option<&'static str> {
+    match error {
+        EdgeError::Registry(RegistryError::Unauthenticated { challenge_error, .. }) => *challenge_error,
+        EdgeError::Session(SessionError::Rejected { .. }) => Some("invalid_token"),
+        _ => None,
+    }
+}
+
 /// The answer for `error`; a 401 carries `challenge`. Logs it, once.
 #[must_use]
-pub fn response(error: &RegistryError, challenge: Option<BearerChallenge>) -> Response {
+pub fn response(error: &EdgeError, challenge: Option<BearerChallenge>) -> Response {
     let Rendering {
         status,
         code,
         retry_after,
-    } = rendering(error);
+    } = match error {
+        EdgeError::Registry(error) => rendering(error),
+        EdgeError::Session(error) => session_rendering(error),
+    };
     log(error, status, code);
     let message = match status {
         StatusCode::INTERNAL_SERVER_ERROR => {
@@ -122,19 +167,15 @@ pub fn response(error: &RegistryError, challenge: Option<BearerChallenge>) -> Re
     if status == StatusCode::UNAUTHORIZED
         && let Some(mut challenge) = challenge
     {
-        if let RegistryError::Unauthenticated {
-            challenge_error: Some(name),
-            ..
-        } = error
-        {
-            challenge = challenge.with_error(*name);
+        if let Some(name) = challenge_error(error) {
+            challenge = challenge.with_error(name);
         }
         text_header(headers, header::WWW_AUTHENTICATE, &challenge.to_string());
     }
     if let Some(wait) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
     }
-    if let RegistryError::Request(error) = error
+    if let EdgeError::Registry(RegistryError::Request(error)) = error
         && let Some(allow) = error.allow()
     {
         headers.insert(http::header::ALLOW, HeaderValue::from_static(allow));
@@ -142,7 +183,7 @@ pub fn response(error: &RegistryError, challenge: Option<BearerChallenge>) -> Re
     response
 }
 
-fn log(error: &RegistryError, status: StatusCode, code: ErrorCode) {
+fn log(error: &EdgeError, status: StatusCode, code: ErrorCode) {
     let (status, code, cause) = (status.as_u16(), code.as_str(), error as &dyn std::error::Error);
     match status {
         500 => tracing::error!(status, code, error = cause, "the request failed"),

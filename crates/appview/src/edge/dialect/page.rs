@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use askama::Template;
-use axum::body::Body;
+use atcr_sessions::SessionError;
+use atcr_sessions::oauth::OAuthFlowError;
+use atcr_web::view::{Chrome, render};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use url::form_urlencoded;
 
 use super::oci;
+use crate::edge::pages::visit::Visit;
 use crate::edge::rate_limit::Limited;
-use crate::edge::web::view::{Chrome, render};
-use crate::edge::web::visit::Visit;
-use crate::registry::error::RegistryError;
-use crate::sessions::oauth::OAuthFlowError;
 
 /// Tells a page's script to load the page anew.
 static HX_REFRESH: HeaderName = HeaderName::from_static("hx-refresh");
@@ -35,11 +34,11 @@ pub enum PageError {
     /// A sign-in did not come about.
     SignIn(OAuthFlowError),
     /// Something went wrong here or behind.
-    Failed(RegistryError),
+    Failed(SessionError),
 }
 
-impl From<RegistryError> for PageError {
-    fn from(error: RegistryError) -> Self {
+impl From<SessionError> for PageError {
+    fn from(error: SessionError) -> Self {
         Self::Failed(error)
     }
 }
@@ -109,7 +108,7 @@ pub fn rendering(error: &PageError) -> Rendering {
         },
         PageError::SignIn(error) => sign_in(error),
         PageError::Failed(error) => {
-            let rendering = oci::rendering(error);
+            let rendering = oci::session_rendering(error);
             let text = match rendering.status {
                 StatusCode::INTERNAL_SERVER_ERROR => {
                     "This is our fault. It is in the log, and trying again may help.".to_owned()
@@ -227,16 +226,6 @@ pub fn message(chrome: Chrome, title: &str, text: &str) -> Response {
             sign_in: None,
         },
     )
-}
-
-/// The answer where no page can be made: before it is known who asks.
-#[must_use]
-pub fn plain(error: &PageError) -> Response {
-    log(error);
-    let rendering = rendering(error);
-    let mut response = Response::new(Body::from(format!("{}. {}\n", rendering.title, rendering.text)));
-    *response.status_mut() = rendering.status;
-    response
 }
 
 /// Where one signs in and comes back to `here`.

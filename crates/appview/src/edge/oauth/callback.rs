@@ -1,15 +1,15 @@
 //! `/auth/oauth/callback`: back from the account's own server.
 
+use atcr_sessions::oauth::{BrowserBinding, CallbackQuery, OAuthFlowError};
+use atcr_sessions::web_session::LIFETIME;
+use atcr_web::cookies::Cookie;
+use atcr_web::return_to::ReturnTo;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use secrecy::ExposeSecret;
 
 use crate::edge::dialect::page::PageError;
-use crate::edge::web::cookies::Cookie;
-use crate::edge::web::return_to::ReturnTo;
-use crate::edge::web::visit::Visit;
-use crate::sessions::oauth::{BrowserBinding, CallbackQuery, OAuthFlowError};
-use crate::sessions::web_session::LIFETIME;
+use crate::edge::pages::visit::Visit;
 use crate::state::AppState;
 
 /// `GET /auth/oauth/callback`.

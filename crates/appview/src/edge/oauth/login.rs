@@ -3,6 +3,12 @@
 //! A link can show the form, filled in; only the form's button begins a sign-in, and only in the browser that showed it.
 
 use askama::Template;
+use atcr_sessions::oauth::{BrowserBinding, FlowStart, OAuthFlowError};
+use atcr_web::cookies::Cookie;
+use atcr_web::csrf;
+use atcr_web::form::Form;
+use atcr_web::return_to::ReturnTo;
+use atcr_web::view::{Chrome, render};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use base64::Engine as _;
@@ -11,16 +17,10 @@ use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::edge::dialect::page::{PageError, rendering};
+use crate::edge::pages::visit::Visit;
 use crate::edge::rate_limit::client_key;
-use crate::edge::security_headers::allow_sign_in;
-use crate::edge::web::cookies::Cookie;
-use crate::edge::web::csrf;
-use crate::edge::web::form::Form;
-use crate::edge::web::return_to::ReturnTo;
-use crate::edge::web::view::{Chrome, render};
-use crate::edge::web::visit::Visit;
-use crate::sessions::oauth::{BrowserBinding, FlowStart, OAuthFlowError};
 use crate::state::AppState;
+use atcr_web::security_headers::allow_sign_in;
 
 /// How long a browser keeps its part of a sign-in, in seconds; longer than anybody takes.
 const SIGN_IN_SECONDS: i64 = 20 * 60;

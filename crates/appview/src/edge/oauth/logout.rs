@@ -1,14 +1,14 @@
 //! `/auth/logout`.
 
+use atcr_sessions::sign_out::Left;
+use atcr_web::cookies::Cookie;
+use atcr_web::form::Form;
+use atcr_web::view::Chrome;
 use axum::extract::State;
 use axum::response::Response;
 
 use crate::edge::dialect::page::{PageError, message};
-use crate::edge::web::cookies::Cookie;
-use crate::edge::web::form::Form;
-use crate::edge::web::view::Chrome;
-use crate::edge::web::visit::Visit;
-use crate::sessions::sign_out::Left;
+use crate::edge::pages::visit::Visit;
 use crate::state::AppState;
 
 /// `POST /auth/logout`: signs this browser out.

@@ -6,6 +6,10 @@
 
 use atcr_oci::header::DOCKER_CONTENT_DIGEST;
 use atcr_oci::{Digest, RegistryRequest};
+use atcr_registry::access::{Granted, Pull, Push};
+use atcr_registry::blob::Blobs;
+use atcr_registry::blob::ports::DownloadExtent;
+use atcr_registry::error::RegistryError;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
@@ -14,10 +18,6 @@ use http::header::{
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::RegistryCall;
-use crate::registry::access::{Granted, Pull, Push};
-use crate::registry::blob::Blobs;
-use crate::registry::blob::ports::DownloadExtent;
-use crate::registry::error::RegistryError;
 use crate::state::AppState;
 
 /// Request header by which a client chooses how it gets a blob: `proxy` for the bytes from here, anything else for a redirect.

@@ -1,12 +1,12 @@
 //! `/v2/_catalog`.
 
 use atcr_oci::{Page, catalog_path, header, next_link};
+use atcr_registry::error::RegistryError;
 use axum::response::Response;
 use http::StatusCode;
 
 use super::principal::Caller;
 use crate::edge::response::{json, text_header, warning_header};
-use crate::registry::error::RegistryError;
 use crate::state::AppState;
 
 /// Answers a catalog request. A token must have been asked for `registry:catalog:*`.

@@ -1,18 +1,18 @@
 //! `/v2/<name>/manifests/<reference>`.
 
 use atcr_oci::{MAX_MANIFEST_BYTES, MediaType, Reference, RegistryRequest, Tag, response_headers};
+use atcr_registry::access::{Delete, Granted, Pull, Push};
+use atcr_registry::error::RegistryError;
+use atcr_registry::manifest::MANIFEST_LIMIT;
+use atcr_registry::{ManifestUpload, ServedManifest};
+use atcr_server::body::{self, BodyError};
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use super::RegistryCall;
-use crate::edge::body::{self, BodyError};
 use crate::edge::response::{empty, with_headers};
-use crate::registry::access::{Delete, Granted, Pull, Push};
-use crate::registry::error::RegistryError;
-use crate::registry::manifests::MANIFEST_LIMIT;
-use crate::registry::{ManifestUpload, ServedManifest};
 use crate::state::AppState;
 
 /// Answers a manifest request.
@@ -81,7 +81,7 @@ async fn put(
             BodyError::TooLarge => RegistryError::ManifestTooLarge {
                 limit: MANIFEST_LIMIT,
             },
-            BodyError::Interrupted(error) => error,
+            BodyError::Interrupted(source) => RegistryError::BodyInterrupted { source },
         })?;
     let upload = ManifestUpload {
         reference,

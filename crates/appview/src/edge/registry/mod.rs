@@ -16,6 +16,10 @@ use atcr_atproto::syntax::AtIdentifier;
 use atcr_auth::principal::Principal;
 use atcr_auth::registry_token::RegistryClaims;
 use atcr_oci::{AccessScope, BearerChallenge, RegistryRequest, RepositoryName, header};
+use atcr_registry::access::{Action, Granted};
+use atcr_registry::context::RequestContext;
+use atcr_registry::error::RegistryError;
+use atcr_sessions::ClientAddress;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
@@ -23,12 +27,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use self::principal::{Caller, TokenLife};
 use crate::edge::dialect::oci;
+use crate::edge::error::EdgeError;
 use crate::edge::request_log::RequestId;
 use crate::edge::response::json;
-use crate::registry::access::{Action, Granted};
-use crate::registry::context::RequestContext;
-use crate::registry::error::RegistryError;
-use crate::sessions::ClientAddress;
 use crate::state::AppState;
 
 /// A registry request that is parsed and authenticated and whose repository's owner is resolved.
@@ -133,7 +134,7 @@ async fn dispatch(
     state: &AppState,
     request: RegistryRequest,
     incoming: Incoming,
-) -> Result<Response, RegistryError> {
+) -> Result<Response, EdgeError> {
     let life = token_life(&request);
     let caller = state
         .authenticator
@@ -146,7 +147,7 @@ async fn dispatch(
     }
     let name = match &request {
         RegistryRequest::Ping => return Ok(json(StatusCode::OK, &serde_json::json!({}))),
-        RegistryRequest::Catalog { page } => return catalog::handle(state, &caller, page).await,
+        RegistryRequest::Catalog { page } => return Ok(catalog::handle(state, &caller, page).await?),
         request => request.name().cloned(),
     };
     let name = name.ok_or(RegistryError::Internal {
@@ -167,7 +168,7 @@ async fn dispatch(
         headers: incoming.headers,
         body: incoming.body,
     };
-    match &call.request {
+    let answered = match &call.request {
         RegistryRequest::Ping | RegistryRequest::Catalog { .. } => Err(RegistryError::Internal {
             what: "an endpoint was answered twice".to_owned(),
         }),
@@ -185,7 +186,8 @@ async fn dispatch(
         | RegistryRequest::UploadCancel { .. } => uploads::handle(state, call).await,
         RegistryRequest::Tags { .. } => tags::handle(state, call).await,
         RegistryRequest::Referrers { .. } => referrers::handle(state, call).await,
-    }
+    };
+    Ok(answered?)
 }
 
 /// Whether `request` may change something: what a device that was revoked must not do, whatever token it has still.

@@ -6,13 +6,14 @@ use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_auth::registry_token::{RegistryClaims, RegistryTokenError, RegistryTokenVerifier};
+use atcr_registry::error::RegistryError;
+use atcr_sessions::{ClientAddress, Sessions, SignInAttempt};
 use chrono::TimeDelta;
 use http::HeaderMap;
 use moka::sync::Cache;
 
 use crate::edge::credentials::Credentials;
-use crate::registry::error::RegistryError;
-use crate::sessions::{ClientAddress, Sessions, SignInAttempt};
+use crate::edge::error::EdgeError;
 
 /// How long a token may go on with an upload that it began, counted from its issue: as long as an upload may last. A device's
 /// ends with the device, which is looked at on every request that writes.
@@ -81,9 +82,9 @@ impl Authenticator {
         headers: &HeaderMap,
         life: TokenLife,
         client: ClientAddress,
-    ) -> Result<Caller, RegistryError> {
+    ) -> Result<Caller, EdgeError> {
         match Credentials::read(headers)? {
-            Credentials::None => Err(RegistryError::sign_in_required()),
+            Credentials::None => Err(RegistryError::sign_in_required().into()),
             Credentials::Bearer(token) => {
                 let claims = self.verify(token, life)?;
                 let principal = claims

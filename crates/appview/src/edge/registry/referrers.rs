@@ -1,14 +1,14 @@
 //! `/v2/<name>/referrers/<digest>`.
 
 use atcr_oci::{RegistryRequest, response_headers};
+use atcr_registry::access::Pull;
+use atcr_registry::error::RegistryError;
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 
 use super::RegistryCall;
 use crate::edge::response::{warning_header, with_headers};
-use crate::registry::access::Pull;
-use crate::registry::error::RegistryError;
 use crate::state::AppState;
 
 /// Answers a referrers request.

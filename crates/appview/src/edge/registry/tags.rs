@@ -1,13 +1,13 @@
 //! `/v2/<name>/tags/list`.
 
 use atcr_oci::{RegistryRequest, header, next_link, tags_path};
+use atcr_registry::access::Pull;
+use atcr_registry::error::RegistryError;
 use axum::response::Response;
 use http::StatusCode;
 
 use super::RegistryCall;
 use crate::edge::response::{json, text_header, warning_header};
-use crate::registry::access::Pull;
-use crate::registry::error::RegistryError;
 use crate::state::AppState;
 
 /// Answers a tags request.

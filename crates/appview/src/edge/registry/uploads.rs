@@ -4,6 +4,9 @@ use std::io;
 
 use atcr_oci::header::{DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID};
 use atcr_oci::{ContentRange, RegistryRequest, RepositoryName, blob_path, upload_path};
+use atcr_registry::access::Push;
+use atcr_registry::error::RegistryError;
+use atcr_registry::upload::{StoredBlob, UploadBody, UploadProgress, Uploads};
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::TryStreamExt as _;
@@ -12,9 +15,6 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::RegistryCall;
 use crate::edge::dialect::oci;
-use crate::registry::access::Push;
-use crate::registry::error::RegistryError;
-use crate::registry::upload::{StoredBlob, UploadBody, UploadProgress, Uploads};
 use crate::state::AppState;
 
 /// Answers a request about an upload.
@@ -32,7 +32,7 @@ pub async fn handle(state: &AppState, call: RegistryCall) -> Result<Response, Re
 pub async fn respond(uploads: &Uploads, call: RegistryCall) -> Result<Response, RegistryError> {
     let name = call.context.name.clone();
     match answer(uploads, call).await {
-        Err(error @ RegistryError::ChunkOutOfOrder { .. }) => out_of_order(&name, &error),
+        Err(error @ RegistryError::ChunkOutOfOrder { .. }) => out_of_order(&name, error),
         answered => answered,
     }
 }
@@ -141,16 +141,18 @@ fn progress(
 }
 
 /// 416 with the two headers that let the client go on from where the session stands.
-fn out_of_order(name: &RepositoryName, error: &RegistryError) -> Result<Response, RegistryError> {
-    let mut response = oci::response(error, None);
-    if let RegistryError::ChunkOutOfOrder {
-        session, received, ..
-    } = error
-    {
-        let stands = UploadProgress {
+fn out_of_order(name: &RepositoryName, error: RegistryError) -> Result<Response, RegistryError> {
+    let stands = match &error {
+        RegistryError::ChunkOutOfOrder {
+            session, received, ..
+        } => Some(UploadProgress {
             session: session.clone(),
             offset: *received,
-        };
+        }),
+        _ => None,
+    };
+    let mut response = oci::response(&error.into(), None);
+    if let Some(stands) = stands {
         let progress = progress(response.status(), name, &stands)?;
         response.headers_mut().extend(progress.into_parts().0.headers);
     }

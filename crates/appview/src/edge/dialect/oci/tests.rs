@@ -277,9 +277,9 @@ async fn body(response: Response) -> serde_json::Value {
 
 #[tokio::test]
 async fn a_fault_of_our_own_is_not_described() {
-    let error = RegistryError::Internal {
+    let error = EdgeError::from(RegistryError::Internal {
         what: "the secret of the house".to_owned(),
-    };
+    });
     let answer = body(response(&error, None)).await;
     assert_eq!(answer["errors"][0]["code"], "UNKNOWN");
     assert!(!answer.to_string().contains("secret"));
@@ -288,27 +288,110 @@ async fn a_fault_of_our_own_is_not_described() {
 #[tokio::test]
 async fn a_401_carries_the_challenge_and_says_what_is_wrong_with_the_token() {
     let challenge = || Some(BearerChallenge::new("https://r.example/auth/token", "r.example"));
-    let header = |error: &RegistryError| {
-        let response = response(error, challenge());
+    let header = |error: EdgeError| {
+        let response = response(&error, challenge());
         response.headers()[http::header::WWW_AUTHENTICATE]
             .to_str()
             .unwrap()
             .to_owned()
     };
-    assert!(!header(&RegistryError::sign_in_required()).contains("error="));
-    assert!(header(&RegistryError::insufficient_scope()).ends_with("error=\"insufficient_scope\""));
-    let denied = response(&RegistryError::NoHold, challenge());
+    assert!(!header(RegistryError::sign_in_required().into()).contains("error="));
+    assert!(header(RegistryError::insufficient_scope().into()).ends_with("error=\"insufficient_scope\""));
+    assert!(!header(SessionError::SignInRequired.into()).contains("error="));
+    assert!(header(SessionError::rejected("wrong").into()).ends_with("error=\"invalid_token\""));
+    let denied = response(&RegistryError::NoHold.into(), challenge());
     assert!(!denied.headers().contains_key(http::header::WWW_AUTHENTICATE));
 }
 
 #[tokio::test]
 async fn waiting_is_told_in_whole_seconds() {
-    let error = RegistryError::TooManyRequests {
+    let error = EdgeError::from(RegistryError::TooManyRequests {
         retry_after: Duration::from_millis(20),
-    };
+    });
     assert_eq!(response(&error, None).headers()[http::header::RETRY_AFTER], "1");
-    let error = RegistryError::TooManyRequests {
+    let error = EdgeError::from(RegistryError::TooManyRequests {
         retry_after: Duration::from_secs(90),
-    };
+    });
     assert_eq!(response(&error, None).headers()[http::header::RETRY_AFTER], "90");
+}
+
+#[test]
+fn what_keeps_a_caller_from_signing_in_has_a_status() {
+    use SessionError as Error;
+    let host = || "pds.example".to_owned();
+    let reason = || "a reason".to_owned();
+    let source = || -> atcr_sessions::error::Source { std::sync::Arc::new(std::io::Error::other("broken")) };
+    for (error, status, code) in [
+        (Error::SignInRequired, 401, ErrorCode::Unauthorized),
+        (Error::rejected("wrong"), 401, ErrorCode::Unauthorized),
+        (Error::app_password_session_ended(), 401, ErrorCode::Unauthorized),
+        (
+            Error::TooManyAttempts {
+                retry_after: Duration::from_secs(5),
+            },
+            429,
+            ErrorCode::TooManyRequests,
+        ),
+        (
+            Error::IdentityUnavailable {
+                name: host(),
+                reason: reason(),
+                source: source(),
+            },
+            502,
+            ErrorCode::Unavailable,
+        ),
+        (
+            Error::PdsMissing {
+                did: "did:web:alice.example".parse().unwrap(),
+            },
+            502,
+            ErrorCode::Unavailable,
+        ),
+        (
+            Error::PdsUnreachable {
+                host: host(),
+                reason: reason(),
+                source: source(),
+            },
+            502,
+            ErrorCode::Unavailable,
+        ),
+        (Error::PdsTimeout { host: host() }, 504, ErrorCode::Unavailable),
+        (
+            Error::PdsRateLimited {
+                host: host(),
+                retry_after: Duration::from_secs(5),
+            },
+            429,
+            ErrorCode::TooManyRequests,
+        ),
+        (
+            Error::PdsUnavailable {
+                host: host(),
+                reason: reason(),
+            },
+            503,
+            ErrorCode::Unavailable,
+        ),
+        (
+            Error::PdsFailed {
+                host: host(),
+                error: "InvalidRequest".to_owned(),
+                reason: reason(),
+            },
+            502,
+            ErrorCode::Unavailable,
+        ),
+        (Error::Database(source()), 500, ErrorCode::Unknown),
+        (Error::internal("a fault"), 500, ErrorCode::Unknown),
+    ] {
+        let rendering = session_rendering(&error);
+        assert_eq!(
+            (rendering.status.as_u16(), rendering.code),
+            (status, code),
+            "{error:?}"
+        );
+        assert_eq!(rendering.retry_after.is_some(), status == 429, "{error:?}");
+    }
 }

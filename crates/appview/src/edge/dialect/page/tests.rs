@@ -1,9 +1,10 @@
 use std::time::Duration;
 
+use atcr_sessions::SessionError;
+use atcr_sessions::oauth::OAuthFlowError as Flow;
+
 use super::{PageError, rendering, sentence};
 use crate::edge::rate_limit::Limited;
-use crate::registry::error::RegistryError;
-use crate::sessions::oauth::OAuthFlowError as Flow;
 
 #[test]
 fn every_error_has_its_status() {
@@ -68,14 +69,8 @@ fn every_error_has_its_status() {
             .into(),
             502,
         ),
-        (
-            RegistryError::Internal {
-                what: "secret detail".to_owned(),
-            }
-            .into(),
-            500,
-        ),
-        (RegistryError::session_ended().into(), 401),
+        (SessionError::internal("secret detail").into(), 500),
+        (SessionError::app_password_session_ended().into(), 401),
     ] {
         let rendering = rendering(&error);
         assert_eq!(rendering.status.as_u16(), status, "{error:?}");

@@ -1,0 +1,349 @@
+//! Accounts' records over a PDS's XRPC methods: one by one, page by page, and committed.
+
+use async_trait::async_trait;
+use atcr_atproto::identity::ResolvedIdentity;
+use atcr_atproto::lexicon::hold_legacy::HoldLegacyRecord;
+use atcr_atproto::lexicon::manifest::ManifestRecord;
+use atcr_atproto::lexicon::sailor_profile::SailorProfileRecord;
+use atcr_atproto::lexicon::tag::TagRecord;
+use atcr_atproto::lexicon::{BlobRef, Record};
+use atcr_atproto::pds::{CommitMeta, ListRecords, PdsError, RecordEntry, Write};
+use atcr_atproto::syntax::{Cid, Did, RecordKey};
+use atcr_auth::oauth::scopes::{FALLBACK_BLOB_TYPE, MANIFEST_BLOB_TYPES};
+use atcr_auth::principal::Principal;
+use atcr_registry::account::ports::{
+    AccountRecords, AccountSettings, CommitOutcome, ListedCollection, ListingPosition, Located, RecordsPage,
+};
+use atcr_registry::error::RegistryError;
+use atcr_registry::manifest::MANIFEST_LIMIT;
+use atcr_registry::manifest::ports::ManifestStore;
+use atcr_registry::manifest::record;
+use atcr_sessions::Sessions;
+use atcr_sessions::ports::Authorization;
+use bytes::Bytes;
+
+use super::pds_client::PdsClients;
+use super::pds_error::registry_error;
+
+/// Records in a page, the most a PDS gives.
+const PAGE: u8 = 100;
+
+/// Records in a page of a listing: fewer are asked for when more are longer than [`PAGE_BYTES`].
+const PAGES: [u8; 4] = [PAGE, 20, 4, 1];
+
+/// Longest page of a listing, in bytes: a record of the 1 MiB that a PDS takes, as JSON. Most pages have a third of it; parsed, a page
+/// of somebody who means harm takes thirty times its length in memory.
+const PAGE_BYTES: usize = 1536 * 1024;
+
+/// Bytes of manifests read for one page of a listing, for what their records leave out: some two dozen images of a thousand layers.
+const COMPLETED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Records at PDSes.
+#[derive(Debug)]
+pub struct PdsRecords {
+    clients: PdsClients,
+    sessions: Sessions,
+}
+
+impl PdsRecords {
+    /// Reads through `clients`, and writes with the sessions in `sessions`.
+    #[must_use]
+    pub fn new(clients: PdsClients, sessions: Sessions) -> Self {
+        Self { clients, sessions }
+    }
+
+    async fn find<R: Record>(
+        &self,
+        owner: &ResolvedIdentity,
+        rkey: &RecordKey,
+    ) -> Result<Option<R>, RegistryError> {
+        let client = self.clients.of(owner)?;
+        let entry = client
+            .get_record(&owner.did, R::NSID, rkey)
+            .await
+            .map_err(|error| registry_error(client.base(), error))?;
+        Ok(entry
+            .and_then(|entry| read(owner, entry))
+            .map(|located| located.record))
+    }
+
+    /// A page of a collection, where the next one begins, its length in bytes, and whether records had to be passed over.
+    async fn page_of<R: Record>(
+        &self,
+        owner: &ResolvedIdentity,
+        cursor: Option<&str>,
+    ) -> Result<CollectionPage<R>, RegistryError> {
+        let client = self.clients.of(owner)?.with_max_answer(PAGE_BYTES);
+        for limit in PAGES {
+            let page = ListRecords {
+                limit: Some(limit),
+                cursor,
+                reverse: false,
+            };
+            let page = match client.list_records(&owner.did, R::NSID, page).await {
+                Ok(page) => page,
+                Err(PdsError::TooLarge { .. }) => continue,
+                Err(error) => return Err(registry_error(client.base(), error)),
+            };
+            let is_empty = page.records.is_empty();
+            return Ok(CollectionPage {
+                records: page
+                    .records
+                    .into_iter()
+                    .filter_map(|entry| read(owner, entry))
+                    .collect(),
+                // A server that gives a cursor with every page ends with an empty one.
+                next: page
+                    .cursor
+                    .filter(|next| !is_empty && Some(next.as_str()) != cursor),
+                is_cut: false,
+                size_bytes: page.size_bytes,
+            });
+        }
+        tracing::warn!(did = %owner.did, collection = R::NSID, "a record is too long to be listed, and so is what follows it");
+        Ok(CollectionPage {
+            records: Vec::new(),
+            next: None,
+            is_cut: true,
+            size_bytes: 0,
+        })
+    }
+
+    /// Puts into the records of `page` what they leave out of their manifests. Where the bytes cannot be had for good, a record stays as
+    /// it is; beyond [`COMPLETED_BYTES`] the rest do, and the page counts as cut.
+    async fn complete(
+        &self,
+        owner: &ResolvedIdentity,
+        page: &mut CollectionPage<ManifestRecord>,
+    ) -> Result<(), RegistryError> {
+        let mut read = 0;
+        for manifest in &mut page.records {
+            let record = &mut manifest.record;
+            let blob = record.manifest_blob.as_ref().map(|blob| blob.cid);
+            let Some(cid) = blob.filter(|_| record::is_partial(record)) else {
+                continue;
+            };
+            if read >= COMPLETED_BYTES {
+                page.is_cut = true;
+                break;
+            }
+            match self.read_blob(owner, &cid, MANIFEST_LIMIT).await {
+                Ok(Some(bytes)) => {
+                    read += bytes.len() as u64;
+                    record::complete(record, &bytes);
+                    // Not indexed, and as long as somebody likes.
+                    let blobs = record.config.iter_mut().chain(&mut record.layers);
+                    blobs.for_each(|blob| blob.annotations.clear());
+                    record
+                        .manifests
+                        .iter_mut()
+                        .for_each(|child| child.annotations.clear());
+                }
+                Ok(None) | Err(RegistryError::Corrupt { .. } | RegistryError::PdsFailed { .. }) => {
+                    tracing::info!(
+                        did = %owner.did,
+                        rkey = manifest.rkey.as_str(),
+                        "what a manifest names is not known: its bytes cannot be had"
+                    );
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        page.size_bytes += read;
+        Ok(())
+    }
+}
+
+struct CollectionPage<R> {
+    records: Vec<Located<R>>,
+    next: Option<String>,
+    is_cut: bool,
+    size_bytes: u64,
+}
+
+/// A record that has its type's form; anything else is somebody's mistake and no reason to fail the rest.
+pub(super) fn read<R: Record>(owner: &ResolvedIdentity, entry: RecordEntry) -> Option<Located<R>> {
+    let rkey = entry.uri.rkey()?;
+    match R::from_value(entry.value) {
+        Ok(record) => Some(Located { rkey, record }),
+        Err(error) => {
+            tracing::debug!(did = %owner.did, rkey = rkey.as_str(), %error, "a record is passed over");
+            None
+        }
+    }
+}
+
+/// The type under which a manifest's bytes are uploaded. A session by OAuth may upload those of the common types only; a manifest of
+/// another type goes under one of them. Its own type is in its record.
+fn blob_type<'a>(authorization: &Authorization, media_type: &'a str) -> &'a str {
+    match authorization {
+        Authorization::Dpop { .. } if !MANIFEST_BLOB_TYPES.contains(&media_type) => FALLBACK_BLOB_TYPE,
+        Authorization::Dpop { .. } | Authorization::Bearer(_) => media_type,
+    }
+}
+
+#[async_trait]
+impl AccountRecords for PdsRecords {
+    async fn head(&self, owner: &ResolvedIdentity) -> Result<Option<CommitMeta>, RegistryError> {
+        let client = self.clients.of(owner)?;
+        match client.get_latest_commit(&owner.did).await {
+            Ok(head) => Ok(Some(head)),
+            Err(error) if error.is_xrpc("RepoNotFound") => Ok(None),
+            Err(error) => Err(registry_error(client.base(), error)),
+        }
+    }
+
+    #[tracing::instrument(name = "pds.account.list", skip_all, fields(did = %owner.did))]
+    async fn list_page(
+        &self,
+        owner: &ResolvedIdentity,
+        position: &ListingPosition,
+    ) -> Result<RecordsPage, RegistryError> {
+        let (collection, cursor) = (position.collection, position.cursor.as_deref());
+        let go_on = |cursor: Option<String>| {
+            cursor.map(|cursor| ListingPosition {
+                collection,
+                cursor: Some(cursor),
+            })
+        };
+        Ok(match collection {
+            ListedCollection::Tags => {
+                let page = self.page_of(owner, cursor).await?;
+                let manifests = ListingPosition {
+                    collection: ListedCollection::Manifests,
+                    cursor: None,
+                };
+                RecordsPage {
+                    tags: page.records,
+                    next: go_on(page.next).or(Some(manifests)),
+                    is_cut: page.is_cut,
+                    size_bytes: page.size_bytes,
+                    ..RecordsPage::default()
+                }
+            }
+            ListedCollection::Manifests => {
+                let mut page = self.page_of(owner, cursor).await?;
+                self.complete(owner, &mut page).await?;
+                RecordsPage {
+                    manifests: page.records,
+                    next: go_on(page.next),
+                    is_cut: page.is_cut,
+                    size_bytes: page.size_bytes,
+                    ..RecordsPage::default()
+                }
+            }
+        })
+    }
+
+    #[tracing::instrument(name = "pds.record.put", skip_all, fields(writes = writes.len()))]
+    async fn commit(
+        &self,
+        principal: &Principal,
+        writes: Vec<Write>,
+        expected: Option<&CommitMeta>,
+    ) -> Result<CommitOutcome, RegistryError> {
+        Ok(self
+            .clients
+            .as_sailor(&self.sessions, principal, |client, credential| {
+                let (writes, swap) = (writes.clone(), expected.map(|head| head.cid));
+                async move {
+                    let auth = credential.authorization.as_pds_auth();
+                    match client.apply_writes(auth, &credential.did, writes, swap).await {
+                        Ok(commit) => Ok(CommitOutcome::Committed(commit)),
+                        Err(error) if error.is_xrpc("InvalidSwap") => Ok(CommitOutcome::Moved),
+                        Err(error) => Err(error),
+                    }
+                }
+            })
+            .await?)
+    }
+}
+
+#[async_trait]
+impl ManifestStore for PdsRecords {
+    async fn find_manifest(
+        &self,
+        owner: &ResolvedIdentity,
+        rkey: &RecordKey,
+    ) -> Result<Option<ManifestRecord>, RegistryError> {
+        self.find(owner, rkey).await
+    }
+
+    async fn find_tag(
+        &self,
+        owner: &ResolvedIdentity,
+        rkey: &RecordKey,
+    ) -> Result<Option<TagRecord>, RegistryError> {
+        self.find(owner, rkey).await
+    }
+
+    async fn read_blob(
+        &self,
+        owner: &ResolvedIdentity,
+        cid: &Cid,
+        max: u64,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        let client = self.clients.of(owner)?;
+        match client.get_blob(&owner.did, cid, max).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.is_xrpc("BlobNotFound") || is_status(&error, 404) => Ok(None),
+            // The reference PDS names no error when the bytes are gone from its store.
+            Err(PdsError::Xrpc(error)) if error.message.as_deref() == Some("Blob not found") => Ok(None),
+            Err(error) => Err(registry_error(client.base(), error)),
+        }
+    }
+
+    #[tracing::instrument(name = "pds.blob.upload", skip_all, fields(size_bytes = bytes.len()))]
+    async fn upload_blob(
+        &self,
+        principal: &Principal,
+        bytes: Bytes,
+        media_type: &str,
+    ) -> Result<BlobRef, RegistryError> {
+        Ok(self
+            .clients
+            .as_sailor(&self.sessions, principal, |client, credential| {
+                let bytes = bytes.clone();
+                let media_type = blob_type(&credential.authorization, media_type).to_owned();
+                async move {
+                    client
+                        .upload_blob(credential.authorization.as_pds_auth(), bytes, &media_type)
+                        .await
+                }
+            })
+            .await?)
+    }
+}
+
+#[async_trait]
+impl AccountSettings for PdsRecords {
+    async fn find_profile(
+        &self,
+        owner: &ResolvedIdentity,
+    ) -> Result<Option<SailorProfileRecord>, RegistryError> {
+        self.find(owner, &RecordKey::literal_self()).await
+    }
+
+    async fn find_legacy_hold(&self, owner: &ResolvedIdentity) -> Result<Option<Did>, RegistryError> {
+        let client = self.clients.of(owner)?;
+        let page = ListRecords {
+            limit: Some(PAGE),
+            ..ListRecords::default()
+        };
+        let page = client
+            .list_records(&owner.did, HoldLegacyRecord::NSID, page)
+            .await
+            .map_err(|error| registry_error(client.base(), error))?;
+        let mut records = page
+            .records
+            .into_iter()
+            .filter_map(|entry| read::<HoldLegacyRecord>(owner, entry));
+        Ok(records.find_map(|located| located.record.hold()))
+    }
+}
+
+fn is_status(error: &PdsError, status: u16) -> bool {
+    error
+        .as_xrpc()
+        .is_some_and(|error| error.status.as_u16() == status)
+}

@@ -1,0 +1,12 @@
+//! The pages, and what browsers need for them.
+//!
+//! A handler takes a [`visit::Visit`], calls a use case and renders a view; the views' templates are below `templates/`. Every page and
+//! every form works without scripts; scripts make them nicer.
+
+pub mod approve_device;
+pub mod devices;
+pub mod home;
+pub mod install;
+pub mod not_found;
+pub mod settings;
+pub mod visit;

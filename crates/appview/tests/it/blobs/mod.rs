@@ -1,0 +1,557 @@
+//! Blobs and uploads over a real database, a real spool and a fake hold, driven through the handlers.
+
+mod mounts;
+mod over_http;
+mod pulls;
+mod sessions;
+mod stores;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use atcr_appview::adapters::hold_blobs::{HoldBlobs, HoldTimeouts};
+use atcr_appview::adapters::spool::FileSpool;
+use atcr_appview::adapters::sqlite::Database;
+use atcr_appview::adapters::sqlite::uploads::SqliteUploads;
+use atcr_appview::edge::registry::{RegistryCall, blobs, uploads};
+use atcr_atproto::clock::Clock;
+use atcr_atproto::egress::{EgressClient, EgressPolicy};
+use atcr_atproto::identity::{DidDocument, IdentityError, IdentityResolver, ResolvedIdentity};
+use atcr_atproto::syntax::{AtIdentifier, Did, Handle};
+use atcr_auth::principal::{AuthMethod, Principal};
+use atcr_auth::registry_token::{AccessEntry, RegistryClaims};
+use atcr_oci::{Digest, RegistryRequest};
+use atcr_registry::access::{Granted, Push};
+use atcr_registry::blob::{BlobParts, Blobs};
+use atcr_registry::context::RequestContext;
+use atcr_registry::error::RegistryError;
+use atcr_registry::hold::ports::{HoldDirectory, HoldRef, HoldTokens};
+use atcr_registry::upload::ports::ContentProofs;
+use atcr_registry::upload::{UploadParts, Uploads};
+use atcr_test_support::fakes::{FakeHold, StoreKind};
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use secrecy::SecretString;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+pub(crate) const ALICE: &str = "did:plc:aliceaaaaaaaaaaaaaaaaaaa";
+pub(crate) const BOB: &str = "did:plc:bobbbbbbbbbbbbbbbbbbbbbb";
+pub(crate) const MIB: usize = 1024 * 1024;
+
+/// The appview's blob side.
+pub(crate) struct BlobSide {
+    pub(crate) hold: FakeHold,
+    pub(crate) clock: Arc<StandingClock>,
+    pub(crate) tokens: Arc<CountedTokens>,
+    pub(crate) directory: Arc<FixedDirectory>,
+    pub(crate) blobs: Arc<Blobs>,
+    pub(crate) uploads: Arc<Uploads>,
+    pub(crate) data: TempDir,
+    database: Database,
+    timeouts: HoldTimeouts,
+    body_idle: Duration,
+}
+
+impl BlobSide {
+    pub(crate) async fn start(kind: StoreKind) -> Self {
+        Self::start_with(kind, Duration::from_secs(30)).await
+    }
+
+    /// `body_idle` is how long a client may be silent.
+    pub(crate) async fn start_with(kind: StoreKind, body_idle: Duration) -> Self {
+        let hold = FakeHold::start(kind).await.unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let database = Database::open_scratch(&data.path().join("appview.db"))
+            .await
+            .unwrap();
+        let directory = Arc::new(FixedDirectory {
+            holds: Mutex::new(vec![hold_ref(&hold)]),
+            sources: Mutex::default(),
+        });
+        let (clock, tokens) = (
+            Arc::new(StandingClock::default()),
+            Arc::new(CountedTokens::default()),
+        );
+        let timeouts = HoldTimeouts {
+            call: Duration::from_secs(20),
+            idle: Duration::from_secs(20),
+        };
+        let (blobs, uploads) = assemble(&data, &database, &directory, &clock, &tokens, timeouts, body_idle);
+        Self {
+            hold,
+            clock,
+            tokens,
+            directory,
+            blobs,
+            uploads,
+            data,
+            database,
+            timeouts,
+            body_idle,
+        }
+    }
+
+    /// Takes the process down and up again: what is not on disk is gone.
+    pub(crate) async fn restart(&mut self) {
+        self.database.close().await;
+        self.database = Database::open_scratch(&self.data.path().join("appview.db"))
+            .await
+            .unwrap();
+        let (blobs, uploads) = assemble(
+            &self.data,
+            &self.database,
+            &self.directory,
+            &self.clock,
+            &self.tokens,
+            self.timeouts,
+            self.body_idle,
+        );
+        (self.blobs, self.uploads) = (blobs, uploads);
+    }
+
+    /// A request of `caller`, signed in on the request itself.
+    pub(crate) async fn send(&self, caller: &str, request: Ask) -> Result<Response, RegistryError> {
+        self.send_with(principal(caller), None, request).await
+    }
+
+    /// A request of alice.
+    pub(crate) async fn alice(&self, request: Ask) -> Result<Response, RegistryError> {
+        self.send(ALICE, request).await
+    }
+
+    pub(crate) async fn send_with(
+        &self,
+        principal: Principal,
+        claims: Option<RegistryClaims>,
+        ask: Ask,
+    ) -> Result<Response, RegistryError> {
+        let (path, query) = match ask.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (ask.target.as_str(), None),
+        };
+        let request = RegistryRequest::parse(ask.method, path, query).unwrap();
+        let name = request.name().unwrap().clone();
+        let owner = Accounts::identity(&AtIdentifier::from_image_segment(name.identity()).unwrap()).unwrap();
+        let context = RequestContext {
+            request_id: "test".to_owned(),
+            name,
+            owner,
+        };
+        let call = RegistryCall {
+            request,
+            principal,
+            claims,
+            context,
+            headers: ask.headers,
+            body: ask.body,
+        };
+        match &call.request {
+            RegistryRequest::BlobGet { .. }
+            | RegistryRequest::BlobHead { .. }
+            | RegistryRequest::BlobDelete { .. } => blobs::respond(&self.blobs, call).await,
+            _ => uploads::respond(&self.uploads, call).await,
+        }
+    }
+
+    /// Starts a session of alice and returns its location.
+    pub(crate) async fn begin(&self) -> String {
+        let response = self
+            .alice(Ask::post("/v2/alice.test/app/blobs/uploads/"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (response.status(), header(&response, &RANGE)),
+            (StatusCode::ACCEPTED, "0-0".to_owned())
+        );
+        header(&response, &LOCATION)
+    }
+
+    /// Sends a chunk and returns the `Range` of the answer.
+    pub(crate) async fn patch(
+        &self,
+        location: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<String, RegistryError> {
+        let response = self.alice(Ask::patch(location).bytes(bytes)).await?;
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        Ok(header(&response, &RANGE))
+    }
+
+    /// Finishes a session, with a last chunk if there is one.
+    pub(crate) async fn put(
+        &self,
+        location: &str,
+        digest: &Digest,
+        bytes: impl Into<Bytes>,
+    ) -> Result<(), RegistryError> {
+        let response = self
+            .alice(Ask::put(&format!("{location}?digest={digest}")).bytes(bytes))
+            .await?;
+        assert_eq!(response.status(), StatusCode::CREATED);
+        assert_eq!(
+            header(&response, &LOCATION),
+            format!("/v2/alice.test/app/blobs/{digest}")
+        );
+        Ok(())
+    }
+
+    /// Where a session of alice stands.
+    pub(crate) async fn range(&self, location: &str) -> Result<String, RegistryError> {
+        let response = self.alice(Ask::get(location)).await?;
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        Ok(header(&response, &RANGE))
+    }
+
+    /// Whether the spool is empty.
+    pub(crate) fn spool_is_empty(&self) -> bool {
+        std::fs::read_dir(self.data.path().join("spool"))
+            .unwrap()
+            .next()
+            .is_none()
+    }
+
+    /// The hold's store has the blob and saw nothing that a real one would have refused.
+    pub(crate) fn assert_stored(&self, digest: &Digest, bytes: &[u8]) {
+        let stored = self.hold.blob(digest.as_ref()).unwrap();
+        assert!(
+            stored == bytes,
+            "{} bytes stored, {} expected",
+            stored.len(),
+            bytes.len()
+        );
+        assert_eq!(self.hold.violations(), Vec::<String>::new());
+        assert_eq!(self.hold.open_uploads(), 0);
+    }
+}
+
+fn assemble(
+    data: &TempDir,
+    database: &Database,
+    directory: &Arc<FixedDirectory>,
+    clock: &Arc<StandingClock>,
+    tokens: &Arc<CountedTokens>,
+    timeouts: HoldTimeouts,
+    body_idle: Duration,
+) -> (Arc<Blobs>, Arc<Uploads>) {
+    let egress = EgressClient::new(EgressPolicy { allow_loopback: true }).unwrap();
+    let gateway = Arc::new(HoldBlobs::new(egress, timeouts));
+    let blobs = Arc::new(Blobs::new(BlobParts {
+        directory: Arc::clone(directory) as _,
+        tokens: Arc::clone(tokens) as _,
+        gateway: Arc::clone(&gateway) as _,
+        proxied_user_agents: vec!["old-client/".to_owned()],
+    }));
+    let uploads = Arc::new(Uploads::new(UploadParts {
+        directory: Arc::clone(directory) as _,
+        tokens: Arc::clone(tokens) as _,
+        gateway,
+        sessions: Arc::new(SqliteUploads::new(database.clone())),
+        spool: Arc::new(FileSpool::open(data.path().join("spool")).unwrap()),
+        proofs: Arc::new(PlainProofs),
+        blobs: Arc::clone(&blobs),
+        identities: Arc::new(Accounts),
+        clock: Arc::clone(clock) as _,
+        body_idle,
+    }));
+    (blobs, uploads)
+}
+
+/// A request.
+pub(crate) struct Ask {
+    method: &'static str,
+    target: String,
+    headers: HeaderMap,
+    body: Body,
+}
+
+impl Ask {
+    fn new(method: &'static str, target: &str) -> Self {
+        Self {
+            method,
+            target: target.to_owned(),
+            headers: HeaderMap::new(),
+            body: Body::empty(),
+        }
+    }
+
+    pub(crate) fn post(target: &str) -> Self {
+        Self::new("POST", target)
+    }
+
+    pub(crate) fn patch(target: &str) -> Self {
+        Self::new("PATCH", target)
+    }
+
+    pub(crate) fn put(target: &str) -> Self {
+        Self::new("PUT", target)
+    }
+
+    pub(crate) fn get(target: &str) -> Self {
+        Self::new("GET", target)
+    }
+
+    pub(crate) fn head(target: &str) -> Self {
+        Self::new("HEAD", target)
+    }
+
+    pub(crate) fn delete(target: &str) -> Self {
+        Self::new("DELETE", target)
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.insert(name, HeaderValue::from_str(value).unwrap());
+        self
+    }
+
+    /// A body of known length.
+    pub(crate) fn bytes(self, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let mut ask = self.header(CONTENT_LENGTH, &bytes.len().to_string());
+        ask.body = Body::from(bytes);
+        ask
+    }
+
+    /// A body of unknown length that comes as it is sent.
+    pub(crate) fn streamed(mut self) -> (mpsc::Sender<std::io::Result<Bytes>>, Self) {
+        let (sender, receiver) = mpsc::channel(1);
+        let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|piece| (piece, receiver))
+        });
+        self.body = Body::from_stream(stream);
+        (sender, self)
+    }
+
+    /// Says which bytes these are.
+    pub(crate) fn range(self, range: &str) -> Self {
+        self.header(CONTENT_RANGE, range)
+    }
+}
+
+/// Text of a response header.
+pub(crate) fn header(response: &Response, name: &HeaderName) -> String {
+    response
+        .headers()
+        .get(name)
+        .map(|value| value.to_str().unwrap().to_owned())
+        .unwrap_or_default()
+}
+
+/// The body of a response.
+pub(crate) async fn body(response: Response) -> Bytes {
+    axum::body::to_bytes(response.into_body(), usize::MAX)
+        .await
+        .unwrap()
+}
+
+/// Bytes that differ from place to place.
+pub(crate) fn noise(len: usize) -> Bytes {
+    const BLOCK: usize = 64 * 1024;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut block = Vec::with_capacity(BLOCK);
+    while block.len() < BLOCK {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        block.extend_from_slice(&(state >> 16).to_le_bytes()[..4]);
+    }
+    let mut bytes = Vec::with_capacity(len + BLOCK);
+    while bytes.len() < len {
+        block[..8].copy_from_slice(&bytes.len().to_le_bytes());
+        bytes.extend_from_slice(&block);
+    }
+    bytes.truncate(len);
+    bytes.into()
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(atcr_oci::Algorithm::Sha256, bytes)
+}
+
+pub(crate) fn principal(did: &str) -> Principal {
+    Principal::Sailor {
+        did: did.parse().unwrap(),
+        auth_method: AuthMethod::AppPassword,
+    }
+}
+
+/// Claims of a registry token for these repositories and actions.
+pub(crate) fn claims(did: &str, access: &[(&str, &[&str])]) -> RegistryClaims {
+    let now = StandingClock::default().now();
+    RegistryClaims {
+        iss: "registry".to_owned(),
+        aud: "registry".to_owned(),
+        sub: Some(did.parse().unwrap()),
+        exp: now + TimeDelta::minutes(5),
+        nbf: now,
+        iat: now,
+        jti: "1".to_owned(),
+        access: access
+            .iter()
+            .map(|(name, actions)| AccessEntry {
+                resource_type: "repository".to_owned(),
+                name: (*name).to_owned(),
+                actions: actions.iter().map(|action| (*action).to_owned()).collect(),
+            })
+            .collect(),
+        auth_method: Some(AuthMethod::AppPassword),
+        device: None,
+    }
+}
+
+pub(crate) fn hold_ref(hold: &FakeHold) -> HoldRef {
+    HoldRef {
+        did: hold.did().parse().unwrap(),
+        endpoint: hold.url().parse().unwrap(),
+    }
+}
+
+/// A clock that only the test moves.
+#[derive(Debug)]
+pub(crate) struct StandingClock(Mutex<DateTime<Utc>>);
+
+impl Default for StandingClock {
+    fn default() -> Self {
+        Self(Mutex::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()))
+    }
+}
+
+impl StandingClock {
+    pub(crate) fn advance(&self, by: TimeDelta) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
+impl Clock for StandingClock {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// Service tokens `<did>#<n>`, a new one after each invalidation.
+#[derive(Debug, Default)]
+pub(crate) struct CountedTokens {
+    generation: Mutex<u32>,
+    pub(crate) asked: Mutex<u32>,
+}
+
+impl CountedTokens {
+    pub(crate) fn current(&self, did: &str) -> String {
+        format!("{did}#{}", self.generation.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl HoldTokens for CountedTokens {
+    async fn token_for(
+        &self,
+        principal: &Principal,
+        _hold: &Did,
+    ) -> Result<Option<SecretString>, RegistryError> {
+        *self.asked.lock().unwrap() += 1;
+        Ok(principal
+            .did()
+            .map(|did| SecretString::from(self.current(did.as_str()))))
+    }
+
+    async fn invalidate(&self, _principal: &Principal, _hold: &Did) {
+        *self.generation.lock().unwrap() += 1;
+    }
+}
+
+/// Holds in a fixed order; the first one takes the pushes.
+#[derive(Debug)]
+pub(crate) struct FixedDirectory {
+    pub(crate) holds: Mutex<Vec<HoldRef>>,
+    /// Other holds for the blobs of some repositories.
+    pub(crate) sources: Mutex<HashMap<String, Vec<HoldRef>>>,
+}
+
+#[async_trait]
+impl HoldDirectory for FixedDirectory {
+    async fn for_push(&self, _grant: &Granted<Push>) -> Result<HoldRef, RegistryError> {
+        self.holds
+            .lock()
+            .unwrap()
+            .first()
+            .cloned()
+            .ok_or(RegistryError::NoHold)
+    }
+
+    async fn for_blob(&self, context: &RequestContext, _digest: &Digest) -> Result<Vec<Did>, RegistryError> {
+        let special = self
+            .sources
+            .lock()
+            .unwrap()
+            .get(&context.name.to_string())
+            .cloned();
+        let holds = special.unwrap_or_else(|| self.holds.lock().unwrap().clone());
+        Ok(holds.into_iter().map(|hold| hold.did).collect())
+    }
+
+    async fn resolve(&self, hold: &Did) -> Result<HoldRef, RegistryError> {
+        let (holds, sources) = (self.holds.lock().unwrap(), self.sources.lock().unwrap());
+        let mut known = holds.iter().chain(sources.values().flatten());
+        let found = known.find(|known| known.did == *hold).cloned();
+        found.ok_or_else(|| RegistryError::HoldUnresolvable {
+            hold: hold.clone(),
+            reason: "no such hold".to_owned(),
+        })
+    }
+
+    async fn of_pushes(&self, _context: &RequestContext) -> Result<Option<HoldRef>, RegistryError> {
+        Ok(None)
+    }
+}
+
+/// Proofs that show what they are about.
+#[derive(Debug)]
+struct PlainProofs;
+
+impl ContentProofs for PlainProofs {
+    fn prove(&self, _: &Did, _: &Did, upload_id: &str, digest: &Digest, size: u64) -> Option<SecretString> {
+        Some(format!("{upload_id} is {digest} of {size}").into())
+    }
+}
+
+/// `alice.test` and `bob.test`.
+#[derive(Debug)]
+pub(crate) struct Accounts;
+
+impl Accounts {
+    fn identity(identifier: &AtIdentifier) -> Option<Arc<ResolvedIdentity>> {
+        let did = match identifier.to_string().as_str() {
+            "alice.test" | ALICE => ALICE,
+            "bob.test" | BOB => BOB,
+            _ => return None,
+        };
+        let did: Did = did.parse().unwrap();
+        let document = DidDocument::parse(&did, format!(r#"{{"id":"{did}"}}"#).as_bytes()).unwrap();
+        Some(Arc::new(ResolvedIdentity::new(Arc::new(document), None)))
+    }
+}
+
+#[async_trait]
+impl IdentityResolver for Accounts {
+    async fn resolve(&self, identifier: &AtIdentifier) -> Result<Arc<ResolvedIdentity>, IdentityError> {
+        match Self::identity(identifier) {
+            Some(identity) => Ok(identity),
+            None => Err(IdentityError::HandleNotFound {
+                handle: "nobody.test".parse().unwrap(),
+            }),
+        }
+    }
+
+    async fn resolve_did(&self, did: &Did) -> Result<Arc<ResolvedIdentity>, IdentityError> {
+        self.resolve(&AtIdentifier::Did(did.clone())).await
+    }
+
+    async fn invalidate_did(&self, _did: &Did) {}
+
+    async fn invalidate_handle(&self, _handle: &Handle) {}
+}

@@ -1,0 +1,420 @@
+//! Keeping the index of an account in step with the account.
+//!
+//! The account's own repository is the truth; its revision says whether the index still agrees. Answers that have to be
+//! complete (tags, referrers, deletions) first compare revisions and list the account again if they differ. Our own writes
+//! are conditional on the commit they were planned at, so that they can be carried over to the index in place, and to a listing
+//! that is under way.
+//!
+//! An account may be anybody's, so a listing goes page by page into rows that nobody reads until it is published, and within
+//! [`ListingLimits`]. [`Coverage`] says what that leaves to be desired.
+
+pub mod catalog;
+pub mod coverage;
+pub mod listing_limits;
+pub mod ports;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use atcr_atproto::identity::ResolvedIdentity;
+use atcr_atproto::pds::{CommitMeta, Write};
+use atcr_atproto::syntax::Did;
+use atcr_auth::principal::Principal;
+use atcr_oci::{Digest, Tag};
+use atcr_server::Shutdown;
+use futures_util::future::BoxFuture;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::account::coverage::Coverage;
+use crate::account::listing_limits::{ListingFor, ListingLimits};
+use crate::account::ports::AccountRecords;
+use crate::account::ports::{
+    AccountChange, AccountIndex, CommitOutcome, ListedAs, ListingId, ListingPosition,
+};
+use crate::error::RegistryError;
+use atcr_server::KeyedLocks;
+
+/// Times a write is planned anew because somebody else wrote to the account meanwhile. After that it is written as planned
+/// last: an account that is written to all the time must still take a push.
+const CONDITIONAL_ATTEMPTS: usize = 4;
+
+/// Times an account is listed anew because it changed during the listing, before the listing is used as it is.
+const LISTING_ATTEMPTS: usize = 3;
+
+/// Accounts whose newest commit is remembered.
+const KNOWN_HEADS: u64 = 10_000;
+
+/// Writes to make in one commit, and what they mean for the index and the caches.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The writes; none means that nothing is to be done.
+    pub writes: Vec<Write>,
+    /// The same for the index.
+    pub change: AccountChange,
+    /// Manifests that the repository no longer has.
+    pub removed: Vec<Digest>,
+    /// Tags that no longer point where they did.
+    pub moved: Vec<Tag>,
+}
+
+/// Says what to write, given what the account has when it is asked.
+pub type Planner<'p> = &'p (dyn Fn() -> BoxFuture<'p, Result<Plan, RegistryError>> + Send + Sync + 'p);
+
+/// A write of ours to an account that is being listed.
+struct OwnWrite {
+    change: AccountChange,
+    from: String,
+    to: String,
+}
+
+/// Listings under way, each with our own writes to its account since it began.
+#[derive(Default)]
+struct Running(Mutex<HashMap<ListingId, (Did, Vec<OwnWrite>)>>);
+
+impl Running {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ListingId, (Did, Vec<OwnWrite>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, did: &Did, write: impl Fn() -> OwnWrite) {
+        for (listed, writes) in self.lock().values_mut() {
+            if listed == did {
+                writes.push(write());
+            }
+        }
+    }
+}
+
+/// A listing under way. Dropped before it is published, the next sweep removes it.
+struct RunningListing<'a> {
+    running: &'a Running,
+    id: ListingId,
+}
+
+impl Drop for RunningListing<'_> {
+    fn drop(&mut self) {
+        self.running.lock().remove(&self.id);
+    }
+}
+
+/// Accounts, their index, and the one lane for writing to each.
+pub struct Accounts {
+    store: Arc<dyn AccountRecords>,
+    index: Arc<dyn AccountIndex>,
+    limits: ListingLimits,
+    tasks: Shutdown,
+    lanes: KeyedLocks<Did>,
+    listings: KeyedLocks<Did>,
+    running: Arc<Running>,
+    /// Held while a listing is begun: nothing is swept in between.
+    beginning: Arc<tokio::sync::Mutex<()>>,
+    sweeping: Arc<tokio::sync::Mutex<()>>,
+    heads: moka::sync::Cache<Did, CommitMeta>,
+}
+
+impl Accounts {
+    /// Lists accounts from `store` into `index` within `limits`; what a listing replaced is removed by a task of `tasks`.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn AccountRecords>,
+        index: Arc<dyn AccountIndex>,
+        limits: ListingLimits,
+        tasks: Shutdown,
+    ) -> Self {
+        Self {
+            store,
+            index,
+            limits,
+            tasks,
+            lanes: KeyedLocks::default(),
+            listings: KeyedLocks::default(),
+            running: Arc::default(),
+            beginning: Arc::default(),
+            sweeping: Arc::default(),
+            heads: moka::sync::Cache::new(KNOWN_HEADS),
+        }
+    }
+
+    /// The index; as complete for `owner` as [`Accounts::ensure_synced`] says.
+    #[must_use]
+    pub fn index(&self) -> &dyn AccountIndex {
+        self.index.as_ref()
+    }
+
+    /// Whether every record of the account was listed, when it was listed last.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn is_whole(&self, did: &Did) -> Result<bool, RegistryError> {
+        let listed = self.index.listed_as(did).await?;
+        Ok(listed.is_none_or(|listed| listed.is_whole))
+    }
+
+    /// Brings the index up to the account's newest commit, as far as the limits of listing allow.
+    ///
+    /// Callers that come at once share one listing.
+    ///
+    /// # Errors
+    /// [`RegistryError::TooManyRequests`] when the account may not be listed now and never was, or too many others are being
+    /// listed; the PDS's, the database's.
+    pub async fn ensure_synced(&self, owner: &ResolvedIdentity) -> Result<Coverage, RegistryError> {
+        let Some(head) = self.store.head(owner).await? else {
+            return Ok(Coverage::Whole);
+        };
+        if let Some(coverage) = self.coverage_at(&owner.did, &head).await? {
+            return Ok(coverage);
+        }
+        let _listing = self.listings.lock(&owner.did).await;
+        if let Some(coverage) = self.coverage_at(&owner.did, &head).await? {
+            return Ok(coverage);
+        }
+        if let Some(retry_after) = self.limits.pause(&owner.did) {
+            return match self.index.listed_as(&owner.did).await? {
+                Some(_) => Ok(Coverage::Stale { retry_after }),
+                None => Err(RegistryError::TooManyRequests { retry_after }),
+            };
+        }
+        let _permit = self.limits.permit(ListingFor::Reader).await?;
+        let (_, coverage) = self.list(owner, head, None).await?;
+        Ok(coverage)
+    }
+
+    /// The same for a writer, who holds the account's `lane`. He lists for himself: a listing that is under way waits for the lane
+    /// at its end. He is not made to wait for the allowance either, since one who writes has to know what is there.
+    async fn sync_for_write(
+        &self,
+        owner: &ResolvedIdentity,
+        head: CommitMeta,
+        lane: &OwnedMutexGuard<()>,
+    ) -> Result<CommitMeta, RegistryError> {
+        if self.coverage_at(&owner.did, &head).await?.is_some() {
+            return Ok(head);
+        }
+        let _permit = self.limits.permit(ListingFor::Writer).await?;
+        self.list(owner, head, Some(lane)).await.map(|(head, _)| head)
+    }
+
+    /// Lists the account until the listing is of one revision, and publishes it. Returns the commit it is of and what it covers.
+    async fn list(
+        &self,
+        owner: &ResolvedIdentity,
+        mut head: CommitMeta,
+        lane: Option<&OwnedMutexGuard<()>>,
+    ) -> Result<(CommitMeta, Coverage), RegistryError> {
+        let did = &owner.did;
+        let mut coverage = Coverage::Whole;
+        self.sweep_soon();
+        for attempt in 1.. {
+            tracing::debug!(%did, rev = head.rev.as_str(), attempt, "listing an account");
+            let listing = self.begin(did).await?;
+            let Some((size_bytes, is_whole)) = self.stage(owner, listing.id).await? else {
+                return Err(gone());
+            };
+            // Our own write must not fall between this check and the publication, or it would be lost from the index.
+            let _lane = match lane {
+                Some(_) => None,
+                None => Some(self.lanes.lock(did).await),
+            };
+            let Some(newest) = self.store.head(owner).await? else {
+                break;
+            };
+            let rev = self.catch_up(listing.id, head.rev.as_str()).await?;
+            let is_last = attempt >= LISTING_ATTEMPTS || self.limits.pause(did).is_some();
+            if newest.rev.as_str() == rev || is_last {
+                let listed_as = ListedAs { rev, is_whole };
+                if !self.index.publish(listing.id, &listed_as, size_bytes).await? {
+                    return Err(gone());
+                }
+                if newest.rev.as_str() == listed_as.rev {
+                    head = newest;
+                }
+                coverage = Coverage::of(is_whole);
+                break;
+            }
+            head = newest;
+        }
+        self.sweep_soon();
+        Ok((head, coverage))
+    }
+
+    async fn begin(&self, did: &Did) -> Result<RunningListing<'_>, RegistryError> {
+        let _beginning = self.beginning.lock().await;
+        let id = self.index.begin_listing(did).await?;
+        self.running.lock().insert(id, (did.clone(), Vec::new()));
+        Ok(RunningListing {
+            running: &self.running,
+            id,
+        })
+    }
+
+    /// Reads the account page by page into a listing. Returns its size in bytes and whether that is all the account has; `None` when
+    /// the listing is gone.
+    async fn stage(
+        &self,
+        owner: &ResolvedIdentity,
+        listing: ListingId,
+    ) -> Result<Option<(u64, bool)>, RegistryError> {
+        let mut meter = self.limits.meter(&owner.did);
+        let mut is_whole = true;
+        let mut position = Some(ListingPosition::default());
+        while let Some(at) = position {
+            let page = self.store.list_page(owner, &at).await;
+            meter.charge();
+            let page = page?;
+            meter.count(page.manifests.len() + page.tags.len(), page.size_bytes);
+            is_whole &= !page.is_cut;
+            if !self.index.stage(listing, &page).await? {
+                return Ok(None);
+            }
+            position = page.next;
+            if position.is_some() && meter.is_used_up() {
+                is_whole = false;
+                break;
+            }
+        }
+        if !is_whole {
+            tracing::warn!(
+                did = %owner.did,
+                records = meter.records(),
+                size_bytes = meter.bytes(),
+                "an account has more than is listed of one"
+            );
+        }
+        Ok(Some((meter.bytes(), is_whole)))
+    }
+
+    /// Carries our own writes since the listing began over to it, whose pages may be from before or after each. Returns the revision
+    /// that it is of then, if it was of `rev`: ours, as long as nobody else wrote in between. The lane is held.
+    async fn catch_up(&self, listing: ListingId, rev: &str) -> Result<String, RegistryError> {
+        let writes = self
+            .running
+            .lock()
+            .get_mut(&listing)
+            .map(|(_, writes)| std::mem::take(writes))
+            .unwrap_or_default();
+        let mut rev = rev.to_owned();
+        for write in writes {
+            if !self.index.stage_change(listing, &write.change).await? {
+                return Err(gone());
+            }
+            if write.from == rev {
+                rev = write.to;
+            }
+        }
+        Ok(rev)
+    }
+
+    /// Removes behind everybody's back what listings have replaced or left.
+    fn sweep_soon(&self) {
+        let Ok(sweeping) = Arc::clone(&self.sweeping).try_lock_owned() else {
+            return;
+        };
+        let (index, running) = (Arc::clone(&self.index), Arc::clone(&self.running));
+        let beginning = Arc::clone(&self.beginning);
+        self.tasks.spawn(async move {
+            let _sweeping = sweeping;
+            let sweep = async {
+                let left = {
+                    let _beginning = beginning.lock().await;
+                    let staged = index.staged().await?;
+                    let running = running.lock();
+                    staged
+                        .into_iter()
+                        .filter(|id| !running.contains_key(id))
+                        .collect::<Vec<_>>()
+                };
+                index.sweep(&left).await
+            };
+            if let Err(error) = sweep.await {
+                tracing::warn!(%error, "replaced listings stay until the next sweep");
+            }
+        });
+    }
+
+    /// What the index is worth if the account is at `head`; `None` when it is of another revision.
+    async fn coverage_at(&self, did: &Did, head: &CommitMeta) -> Result<Option<Coverage>, RegistryError> {
+        let listed = self.index.listed_as(did).await?;
+        let current = listed.filter(|listed| listed.rev == head.rev.as_str());
+        Ok(current.map(|listed| Coverage::of(listed.is_whole)))
+    }
+
+    /// Plans and makes one commit to the account of `owner`, who is `principal`.
+    ///
+    /// Returns the plan that was carried out, its writes taken out.
+    ///
+    /// Writers to one account queue here. `plan` reads what it needs and says what to write; it is asked again if somebody
+    /// else wrote meanwhile. With `synced` the index is of the account's newest commit when it is asked, and complete if
+    /// [`Accounts::is_whole`].
+    ///
+    /// # Errors
+    /// What `plan` says, the PDS's, the database's. The index failing after the commit is logged and mended by the next
+    /// listing.
+    ///
+    /// # Cancel safety
+    /// The commit is one call: it was made or not. If the future is dropped after it, the index is behind until the next
+    /// listing.
+    pub async fn write(
+        &self,
+        principal: &Principal,
+        owner: &ResolvedIdentity,
+        synced: bool,
+        plan: Planner<'_>,
+    ) -> Result<Plan, RegistryError> {
+        let did = &owner.did;
+        let lane = self.lanes.lock(did).await;
+        let mut known = self.heads.get(did);
+        for attempt in 1.. {
+            let head = match known.take() {
+                Some(head) => Some(head),
+                None => self.store.head(owner).await?,
+            };
+            let head = match head {
+                Some(head) if synced => Some(self.sync_for_write(owner, head, &lane).await?),
+                head => head,
+            };
+            let mut planned = plan().await?;
+            let writes = std::mem::take(&mut planned.writes);
+            if writes.is_empty() {
+                return Ok(planned);
+            }
+            let expected = head.as_ref().filter(|_| attempt <= CONDITIONAL_ATTEMPTS);
+            self.heads.invalidate(did);
+            match self.store.commit(principal, writes, expected).await? {
+                CommitOutcome::Moved => {
+                    tracing::debug!(%did, attempt, "the account was written to meanwhile");
+                }
+                CommitOutcome::Committed(commit) => {
+                    let from = expected.map_or("", |head| head.rev.as_str());
+                    if let Err(error) = self
+                        .index
+                        .apply(did, &planned.change, from, commit.rev.as_str())
+                        .await
+                    {
+                        tracing::error!(%did, error = &error as &dyn std::error::Error, "the index missed a write");
+                    }
+                    self.running.note(did, || OwnWrite {
+                        change: planned.change.clone(),
+                        from: from.to_owned(),
+                        to: commit.rev.as_str().to_owned(),
+                    });
+                    self.heads.insert(did.clone(), commit);
+                    return Ok(planned);
+                }
+            }
+        }
+        Ok(Plan::default())
+    }
+}
+
+/// Somebody else removed a listing that was under way.
+fn gone() -> RegistryError {
+    RegistryError::Internal {
+        what: "a listing was removed while it was made".to_owned(),
+    }
+}
+
+impl std::fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Accounts").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,327 @@
+//! Pulling blobs: where one is, how large it is, and its bytes.
+//!
+//! The directory names the holds that may have a blob; they are asked in order. Whether the caller may read is the hold's
+//! decision: most are public, and a private one knows its crew.
+
+pub mod ports;
+mod recently_seen;
+mod verifying_stream;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use atcr_atproto::syntax::Did;
+use atcr_auth::principal::Principal;
+use atcr_oci::Digest;
+
+use crate::access::{Granted, Pull, Push};
+use crate::blob::ports::BlobPresence;
+use crate::blob::ports::{BlobDownload, BlobGateway, DownloadExtent, HoldError, SignedUrl};
+use crate::blob::recently_seen::KnownBlobs;
+use crate::blob::verifying_stream::verified;
+use crate::error::RegistryError;
+use crate::hold::credentials::{CallError, HoldAccess};
+use crate::hold::ports::{HoldDirectory, HoldRef, HoldTokens};
+
+/// How long a signed URL is handed out again. Holds sign for 15 minutes, so at least 13 are left to the client.
+const REUSE_URL: Duration = Duration::from_mins(2);
+
+/// Signed URLs remembered at once; some 900 bytes each.
+const REMEMBERED_URLS: u64 = 10_000;
+
+/// Whose URL for which blob of which account's repository.
+type UrlKey = (Option<Did>, Did, String, Digest);
+
+/// What [`Blobs`] works with.
+pub struct BlobParts {
+    /// Which holds may have a blob.
+    pub directory: Arc<dyn HoldDirectory>,
+    /// Service tokens of users.
+    pub tokens: Arc<dyn HoldTokens>,
+    /// The holds.
+    pub gateway: Arc<dyn BlobGateway>,
+    /// Beginnings of `User-Agent` values of clients that cannot follow a redirect: they get the bytes from here.
+    pub proxied_user_agents: Vec<String>,
+}
+
+/// The blob use cases.
+pub struct Blobs {
+    directory: Arc<dyn HoldDirectory>,
+    gateway: Arc<dyn BlobGateway>,
+    access: HoldAccess,
+    known: KnownBlobs,
+    urls: moka::sync::Cache<UrlKey, (HoldRef, SignedUrl)>,
+    proxied_user_agents: Vec<String>,
+}
+
+impl Blobs {
+    /// Puts the use cases together.
+    #[must_use]
+    pub fn new(parts: BlobParts) -> Self {
+        let urls = moka::sync::Cache::builder()
+            .max_capacity(REMEMBERED_URLS)
+            .time_to_live(REUSE_URL);
+        Self {
+            directory: parts.directory,
+            gateway: parts.gateway,
+            access: HoldAccess::new(parts.tokens),
+            known: KnownBlobs::default(),
+            urls: urls.build(),
+            proxied_user_agents: parts.proxied_user_agents,
+        }
+    }
+
+    /// Whether a client that calls itself `user_agent` is known not to cope with a redirect.
+    #[must_use]
+    pub fn wants_proxy(&self, user_agent: &str) -> bool {
+        self.proxied_user_agents
+            .iter()
+            .any(|known| user_agent.starts_with(known.as_str()))
+    }
+
+    /// The size of a blob in bytes.
+    ///
+    /// # Errors
+    /// - `BlobUnknown`: no hold of the repository has it.
+    /// - `HoldUnauthorized`, `HoldForbidden`: a hold may have it and does not serve this caller.
+    /// - the other errors of a hold, when none of the remaining ones has the blob either.
+    ///
+    /// # Spec
+    /// distribution-spec v1.1, end-2 (HEAD).
+    pub async fn size(&self, grant: &Granted<Pull>, digest: &Digest) -> Result<u64, RegistryError> {
+        let owner = &grant.context().owner.did;
+        let (_, size) = self
+            .first_of(grant, digest, |hold| async move {
+                self.find(grant.principal(), &hold, owner, digest).await
+            })
+            .await?;
+        Ok(size)
+    }
+
+    /// The size in bytes of a blob in the hold that the caller's push goes to. What other holds have does not count: it has to be
+    /// sent before a manifest can name it there.
+    ///
+    /// # Errors
+    /// `BlobUnknown` when that hold does not have it; the hold's; those of [`HoldDirectory::for_push`], except that where no push
+    /// can go the answer is that of [`Blobs::size`].
+    ///
+    /// # Spec
+    /// distribution-spec v1.1, end-2 (HEAD); Checking if content exists in the registry.
+    pub async fn size_for_push(&self, grant: &Granted<Push>, digest: &Digest) -> Result<u64, RegistryError> {
+        let hold = match self.directory.for_push(grant).await {
+            Err(RegistryError::NoHold) => return self.size(&grant.as_pull(), digest).await,
+            found => found?,
+        };
+        let owner = &grant.context().owner.did;
+        let size = self.find(grant.principal(), &hold, owner, digest).await?;
+        size.ok_or_else(|| RegistryError::BlobUnknown {
+            digest: digest.clone(),
+        })
+    }
+
+    /// A signed URL from which the client itself can read the blob.
+    ///
+    /// # Errors
+    /// As [`Blobs::size`].
+    ///
+    /// # Spec
+    /// distribution-spec v1.1, end-2 (GET); redirects.
+    pub async fn url(&self, grant: &Granted<Pull>, digest: &Digest) -> Result<SignedUrl, RegistryError> {
+        Ok(self.locate(grant, digest).await?.1)
+    }
+
+    /// The bytes of a blob, for clients that cannot follow a redirect. `range` is a `Range` header, passed on as it is. A whole
+    /// blob is hashed on the way and ends in an error if it is not what the digest names.
+    ///
+    /// # Errors
+    /// As [`Blobs::size`].
+    pub async fn open(
+        &self,
+        grant: &Granted<Pull>,
+        digest: &Digest,
+        range: Option<&str>,
+    ) -> Result<BlobDownload, RegistryError> {
+        let (mut hold, url) = self.locate(grant, digest).await?;
+        let opened = match self.gateway.open(&url, range).await {
+            // The remembered URL may have run out or lead to bytes that were moved.
+            Err(HoldError::UrlRefused | HoldError::BlobNotFound) => {
+                self.urls.invalidate(&url_key(grant, digest));
+                let (other, url) = self.locate(grant, digest).await?;
+                hold = other;
+                self.gateway.open(&url, range).await
+            }
+            opened => opened,
+        };
+        let mut download = opened.map_err(|error| match error {
+            HoldError::BlobNotFound => RegistryError::BlobUnknown {
+                digest: digest.clone(),
+            },
+            other => other.at(&hold),
+        })?;
+        if download.extent == DownloadExtent::Whole {
+            download.bytes = verified(download.bytes, digest.clone());
+        }
+        Ok(download)
+    }
+
+    /// The size of `digest` in one hold, `None` when it does not have it. `owner` is whose repository it is about.
+    ///
+    /// # Errors
+    /// The hold's.
+    pub async fn find(
+        &self,
+        principal: &Principal,
+        hold: &HoldRef,
+        owner: &Did,
+        digest: &Digest,
+    ) -> Result<Option<u64>, RegistryError> {
+        let reader = reader(principal);
+        if let Some(size) = self.known.get(&hold.did, reader, digest) {
+            return Ok(Some(size));
+        }
+        let asked = self
+            .access
+            .read(principal, hold, |token| async move {
+                self.gateway.stat(hold, owner, digest, token.as_ref()).await
+            })
+            .await;
+        let size = absent_is_none(asked).map_err(|error| error.at(hold))?;
+        if let Some(size) = size {
+            self.known.insert(&hold.did, reader, digest, size);
+        }
+        Ok(size)
+    }
+
+    /// Notes that `user` has just written `digest` to `hold`.
+    pub fn remember(&self, hold: &HoldRef, user: &Did, digest: &Digest, size: u64) {
+        self.known.insert(&hold.did, Some(user), digest, size);
+    }
+
+    async fn locate(
+        &self,
+        grant: &Granted<Pull>,
+        digest: &Digest,
+    ) -> Result<(HoldRef, SignedUrl), RegistryError> {
+        let key = url_key(grant, digest);
+        if let Some(found) = self.urls.get(&key) {
+            return Ok(found);
+        }
+        let owner = &grant.context().owner.did;
+        let found = self
+            .first_of(grant, digest, |hold| async move {
+                let asked = self
+                    .access
+                    .read(grant.principal(), &hold, |token| {
+                        let hold = &hold;
+                        async move {
+                            self.gateway
+                                .download_url(hold, owner, digest, token.as_ref())
+                                .await
+                        }
+                    })
+                    .await;
+                absent_is_none(asked).map_err(|error| error.at(&hold))
+            })
+            .await?;
+        self.urls.insert(key, found.clone());
+        Ok(found)
+    }
+
+    /// Asks the candidate holds in order, and the hold of pushes only when none of those that are known has the blob: it may be
+    /// down without anybody's missing it. When none has the blob the gravest refusal is the answer: "you may not" says more than
+    /// "it cannot be reached", and that more than "not here".
+    async fn first_of<T, F, Fut>(
+        &self,
+        grant: &Granted<Pull>,
+        digest: &Digest,
+        ask: F,
+    ) -> Result<(HoldRef, T), RegistryError>
+    where
+        F: Fn(HoldRef) -> Fut,
+        Fut: Future<Output = Result<Option<T>, RegistryError>>,
+    {
+        let ask = async |hold: HoldRef| {
+            let found = ask(hold.clone()).await?;
+            Ok::<_, RegistryError>(found.map(|found| (hold, found)))
+        };
+        let mut gravest = RegistryError::BlobUnknown {
+            digest: digest.clone(),
+        };
+        let mut weigh = |error| {
+            if gravity(&error) > gravity(&gravest) {
+                gravest = error;
+            }
+        };
+        let known = self.directory.for_blob(grant.context(), digest).await?;
+        for did in &known {
+            let found = match self.directory.resolve(did).await {
+                Ok(hold) => ask(hold).await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(error) => weigh(error),
+            }
+        }
+        let found = match self.directory.of_pushes(grant.context()).await {
+            Ok(Some(hold)) if !known.contains(&hold.did) => ask(hold).await,
+            Ok(_) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(error) => weigh(error),
+        }
+        Err(gravest)
+    }
+}
+
+#[async_trait]
+impl BlobPresence for Blobs {
+    async fn find_blob(
+        &self,
+        principal: &Principal,
+        hold: &HoldRef,
+        digest: &Digest,
+    ) -> Result<Option<u64>, RegistryError> {
+        let owner = reader(principal).unwrap_or(&hold.did);
+        self.find(principal, hold, owner, digest).await
+    }
+}
+
+fn reader(principal: &Principal) -> Option<&Did> {
+    match principal {
+        Principal::Anonymous => None,
+        Principal::Sailor { did, .. } => Some(did),
+    }
+}
+
+fn url_key(grant: &Granted<Pull>, digest: &Digest) -> UrlKey {
+    let context = grant.context();
+    (
+        reader(grant.principal()).cloned(),
+        context.owner.did.clone(),
+        context.repository().to_owned(),
+        digest.clone(),
+    )
+}
+
+fn absent_is_none<T>(asked: Result<Option<T>, CallError>) -> Result<Option<T>, CallError> {
+    match asked {
+        Err(CallError::Hold(HoldError::BlobNotFound)) => Ok(None),
+        other => other,
+    }
+}
+
+fn gravity(error: &RegistryError) -> u8 {
+    match error {
+        RegistryError::BlobUnknown { .. } => 0,
+        RegistryError::HoldForbidden { .. } => 2,
+        RegistryError::HoldUnauthorized { .. } | RegistryError::Unauthenticated { .. } => 3,
+        _ => 1,
+    }
+}

@@ -1,0 +1,368 @@
+//! What the blob use cases need from a hold, in the words of the domain.
+//!
+//! The adapter behind [`BlobGateway`] speaks the hold's XRPC and its signed URLs; nothing here knows HTTP.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use atcr_atproto::syntax::Did;
+use atcr_auth::principal::Principal;
+use atcr_oci::Digest;
+use bytes::Bytes;
+use futures_util::Stream;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::error::RegistryError;
+use crate::hold::ports::HoldRef;
+
+/// Bytes that arrive piece by piece. An `Err` ends the stream and means that the bytes are *not* complete.
+pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// The bytes of one part on their way to a store.
+pub struct PartBody {
+    /// Exact length in bytes; `None` when it is unknown until the end, which only streaming stores accept.
+    pub len: Option<u64>,
+    /// The bytes themselves.
+    pub bytes: ByteStream,
+}
+
+impl PartBody {
+    /// A part that is already in memory.
+    #[must_use]
+    pub fn from_bytes(bytes: Bytes) -> Self {
+        let len = Some(bytes.len() as u64);
+        let pieces = (!bytes.is_empty()).then_some(Ok(bytes));
+        Self {
+            len,
+            bytes: Box::pin(futures_util::stream::iter(pieces)),
+        }
+    }
+}
+
+impl fmt::Debug for PartBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartBody")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A signed URL: whoever has it may do what it says. `Debug` shows only the host.
+#[derive(Clone)]
+pub struct SignedUrl(Url);
+
+impl SignedUrl {
+    /// Takes a URL that a hold handed out.
+    #[must_use]
+    pub fn new(url: Url) -> Self {
+        Self(url)
+    }
+
+    /// The URL with its signature: for the wire only, never for a log.
+    #[must_use]
+    pub fn expose(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignedUrl({})", self.0.host_str().unwrap_or("?"))
+    }
+}
+
+/// Where and how one part is sent.
+#[derive(Clone, Debug)]
+pub struct PartTarget {
+    /// The signed URL.
+    pub url: SignedUrl,
+    /// HTTP method, usually `PUT`.
+    pub method: String,
+    /// Headers that the store wants to see with it.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What a hold says about the store behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreTraits {
+    /// Smallest size in bytes of every part but the last.
+    pub min_part_size: u64,
+    /// Largest size in bytes of a part; `None` when the hold names none.
+    pub max_part_size: Option<u64>,
+    /// The store hashes what it stores, so that it needs nobody's word for the content.
+    pub hashes: bool,
+    /// A part may have any size, may be sent without its length being known, and parts come strictly in order.
+    pub streaming: bool,
+    /// The hold described its store. Otherwise this is the assumption made about a hold that does not.
+    pub announced: bool,
+}
+
+/// 5 MiB: the smallest part S3 accepts, the last one excepted.
+pub const S3_MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
+
+impl StoreTraits {
+    /// What is assumed of a hold that says nothing: S3 behind it.
+    #[must_use]
+    pub fn assumed() -> Self {
+        Self {
+            min_part_size: S3_MIN_PART_BYTES,
+            max_part_size: None,
+            hashes: false,
+            streaming: false,
+            announced: false,
+        }
+    }
+}
+
+/// A multipart upload that a hold has begun.
+#[derive(Clone, Debug)]
+pub struct BegunUpload {
+    /// The hold's name for it.
+    pub upload_id: String,
+    /// The store that it goes to.
+    pub traits: StoreTraits,
+    /// Where part 1 goes, when the hold said so at once.
+    pub first_part: Option<PartTarget>,
+}
+
+/// One part that the store has acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadedPart {
+    /// 1-based number.
+    pub number: u32,
+    /// The store's entity tag, without quotes.
+    pub etag: String,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// The bytes of a blob as a store sends them.
+pub struct BlobDownload {
+    /// Which bytes are coming.
+    pub extent: DownloadExtent,
+    /// How many bytes are coming, when the store says so.
+    pub len: Option<u64>,
+    /// The bytes. Dropping the stream ends the transfer.
+    pub bytes: ByteStream,
+}
+
+/// How a store answered a request for bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DownloadExtent {
+    /// The whole blob.
+    Whole,
+    /// A range; the text is its `Content-Range`.
+    Range(String),
+    /// The range lies outside of the blob; the text is the `Content-Range`, when there was one.
+    Unsatisfiable(Option<String>),
+}
+
+/// Why a hold, or the store behind it, did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HoldError {
+    /// No token, or one that the hold does not accept.
+    #[error("the hold wants a valid service token")]
+    Unauthorized,
+    /// The caller is known and not allowed; the text is the hold's.
+    #[error("the hold refused: {message}")]
+    Forbidden {
+        /// The hold's sentence.
+        message: String,
+    },
+    /// The store does not take the signed URL (any more).
+    #[error("the store refuses the signed URL")]
+    UrlRefused,
+    /// The hold takes no more from this user; the text is the hold's.
+    #[error("the quota is used up: {message}")]
+    QuotaExceeded {
+        /// The hold's sentence.
+        message: String,
+    },
+    /// The hold has no such blob.
+    #[error("the hold has no such blob")]
+    BlobNotFound,
+    /// The hold does not know the upload (any more).
+    #[error("the hold does not know the upload")]
+    UploadNotFound,
+    /// The hold found that the bytes hash to something else.
+    #[error("the hold found other content than the digest names")]
+    DigestRefused,
+    /// The hold asks for patience.
+    #[error("the hold is busy")]
+    Busy {
+        /// When to come again.
+        retry_after: Option<Duration>,
+    },
+    /// Any other answer that is not success.
+    #[error("the hold answered {status}: {message}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The hold's error name or sentence, cut to a sane length.
+        message: String,
+    },
+    /// No connection, or it broke.
+    #[error("the hold cannot be reached: {reason}")]
+    Unreachable {
+        /// What went wrong, without addresses that carry secrets.
+        reason: String,
+    },
+    /// No answer, or no progress, within the configured time.
+    #[error("the hold did not answer in time")]
+    TimedOut,
+    /// An answer that does not say what it should.
+    #[error("the hold's answer lacks {what}")]
+    Malformed {
+        /// What is missing or wrong in it.
+        what: &'static str,
+    },
+    /// The bytes given to be sent ended early: the sender's fault, not the hold's.
+    #[error("the bytes to send ended early")]
+    BodyBroken,
+}
+
+impl HoldError {
+    /// Whether the same request may succeed when it is simply sent again.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut | Self::Busy { .. } => true,
+            Self::Refused { status, .. } => *status >= 500,
+            _ => false,
+        }
+    }
+
+    /// The registry's words for it; `hold` is the one that was asked.
+    #[must_use]
+    pub fn at(self, hold: &HoldRef) -> RegistryError {
+        let failed = |status, reason: String| RegistryError::HoldFailed {
+            hold: hold.did.clone(),
+            status,
+            reason,
+        };
+        let hold = hold.did.clone();
+        match self {
+            Self::Unauthorized => RegistryError::HoldUnauthorized {
+                hold,
+                reason: "it serves members only, or did not accept the service token".to_owned(),
+            },
+            Self::Forbidden { message } => RegistryError::HoldForbidden {
+                hold,
+                reason: message,
+            },
+            Self::UrlRefused => failed(403, "its store refuses the signed URL".to_owned()),
+            Self::QuotaExceeded { message } => RegistryError::QuotaExceeded {
+                hold,
+                reason: message,
+            },
+            Self::BlobNotFound => failed(404, "no such blob".to_owned()),
+            Self::UploadNotFound => failed(404, "no such upload".to_owned()),
+            Self::DigestRefused => failed(400, "the content is not what the digest names".to_owned()),
+            Self::Busy { retry_after } => RegistryError::HoldRateLimited {
+                hold,
+                retry_after: retry_after.unwrap_or(DEFAULT_RETRY_AFTER),
+            },
+            Self::Refused { status, message } => failed(status, message),
+            Self::Unreachable { reason } => RegistryError::HoldUnreachable { hold, reason },
+            Self::TimedOut => RegistryError::HoldTimeout { hold },
+            Self::Malformed { what } => failed(502, format!("its answer lacks {what}")),
+            Self::BodyBroken => RegistryError::Internal {
+                what: "the bytes of a part ended early".to_owned(),
+            },
+        }
+    }
+}
+
+/// What a busy hold is given when it does not say how long.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Whether a hold has a blob; the manifest push asks before it writes the record.
+#[async_trait]
+pub trait BlobPresence: Send + Sync {
+    /// The blob's size in bytes, `None` when the hold does not have it.
+    ///
+    /// # Errors
+    /// The hold's.
+    async fn find_blob(
+        &self,
+        principal: &Principal,
+        hold: &HoldRef,
+        digest: &Digest,
+    ) -> Result<Option<u64>, RegistryError>;
+}
+
+/// Blobs of holds: ask for them, fetch them, store them.
+///
+/// A `token` is the service token of the user for this hold; `None` asks as nobody. It goes to the hold's own methods only:
+/// a signed URL speaks for itself and never gets one.
+#[async_trait]
+pub trait BlobGateway: Send + Sync {
+    /// The size in bytes of `digest` in `hold`, `None` when the hold does not have it. `owner` is informative.
+    async fn stat(
+        &self,
+        hold: &HoldRef,
+        owner: &Did,
+        digest: &Digest,
+        token: Option<&SecretString>,
+    ) -> Result<Option<u64>, HoldError>;
+
+    /// A signed URL from which `digest` can be read, `None` when the hold does not have it.
+    async fn download_url(
+        &self,
+        hold: &HoldRef,
+        owner: &Did,
+        digest: &Digest,
+        token: Option<&SecretString>,
+    ) -> Result<Option<SignedUrl>, HoldError>;
+
+    /// Opens `url` for reading; `range` is a `Range` header to pass on verbatim.
+    async fn open(&self, url: &SignedUrl, range: Option<&str>) -> Result<BlobDownload, HoldError>;
+
+    /// Begins an upload under a temporary identifier. `size` is the blob's length in bytes, when it is known already.
+    async fn begin_upload(
+        &self,
+        hold: &HoldRef,
+        token: &SecretString,
+        temporary_id: &str,
+        size: Option<u64>,
+    ) -> Result<BegunUpload, HoldError>;
+
+    /// Where part `number` of an upload goes.
+    async fn part_target(
+        &self,
+        hold: &HoldRef,
+        token: &SecretString,
+        upload_id: &str,
+        number: u32,
+    ) -> Result<PartTarget, HoldError>;
+
+    /// Sends one part and returns its entity tag. Sending the same number again replaces the part.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or an `Err` in the body, breaks the connection before the end of the body, so that the store
+    /// does not take what arrived for a complete part.
+    async fn send_part(&self, target: &PartTarget, body: PartBody) -> Result<String, HoldError>;
+
+    /// Finishes an upload as `digest`. `proof` is the statement that vouches for the content, when there is one.
+    async fn complete_upload(
+        &self,
+        hold: &HoldRef,
+        token: &SecretString,
+        upload_id: &str,
+        digest: &Digest,
+        parts: &[UploadedPart],
+        proof: Option<&SecretString>,
+    ) -> Result<(), HoldError>;
+
+    /// Gives an upload up. Unknown uploads are an error that a caller may well ignore.
+    async fn abort_upload(
+        &self,
+        hold: &HoldRef,
+        token: &SecretString,
+        upload_id: &str,
+    ) -> Result<(), HoldError>;
+}

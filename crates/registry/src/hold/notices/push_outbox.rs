@@ -1,0 +1,367 @@
+//! Notices of pushes, of which none is lost: written down before the push is acknowledged, sent by a task of their hold until the
+//! hold has answered, also after a restart.
+//!
+//! A hold that fails is left alone for a while, longer each time; so is a notice that only its pusher's PDS keeps from being sent.
+//! After a day it is given up. A notice may arrive twice, when an answer is lost, and in any order: a hold writes records for
+//! the layers that a manifest does not have yet, and adds to counts, so neither changes what it ends up with but a count.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use atcr_atproto::clock::Clock;
+use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
+use atcr_atproto::syntax::Did;
+use atcr_auth::principal::Principal;
+use atcr_server::Shutdown;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+
+use crate::error::RegistryError;
+use crate::hold::notices::sender::NoticeSender;
+
+/// Notices on their way at once, to all holds and to one.
+const AT_ONCE: usize = 64;
+const PER_HOLD: usize = 4;
+
+/// Notices read at once.
+const BATCH: u32 = 32;
+
+/// The first pause after a failure; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+
+/// After this a notice is given up.
+const GIVE_UP_AFTER: TimeDelta = TimeDelta::days(1);
+
+/// A notice that waits, in the order in which they were written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NoticeId(pub i64);
+
+/// A notice that its hold has not answered yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingNotice {
+    /// Its name.
+    pub id: NoticeId,
+    /// Who pushed.
+    pub principal: Principal,
+    /// What the hold is to be told.
+    pub notice: NotifyManifestInput,
+}
+
+/// Keeps notices until their hold has answered. They survive what the account's sessions survive.
+#[async_trait]
+pub trait NoticeOutbox: Send + Sync {
+    /// Writes a notice down. Returns how many older ones of the same account had to go for it.
+    async fn add(
+        &self,
+        principal: &Principal,
+        hold: &Did,
+        notice: &NotifyManifestInput,
+        pushed_at: DateTime<Utc>,
+    ) -> Result<u64, RegistryError>;
+
+    /// The holds that notices wait for.
+    async fn holds(&self) -> Result<Vec<Did>, RegistryError>;
+
+    /// At most `limit` notices for `hold` that were written down after `after`, in order.
+    async fn waiting(
+        &self,
+        hold: &Did,
+        after: Option<NoticeId>,
+        limit: u32,
+    ) -> Result<Vec<PendingNotice>, RegistryError>;
+
+    /// Forgets notices; repeating it is harmless.
+    async fn remove(&self, notices: &[NoticeId]) -> Result<(), RegistryError>;
+
+    /// Forgets the notices for `hold` of pushes before `than`, and returns how many those were.
+    async fn remove_older(&self, hold: &Did, than: DateTime<Utc>) -> Result<u64, RegistryError>;
+}
+
+/// What came of sending a notice.
+enum Sent {
+    /// The hold knows.
+    Told,
+    /// It will not do.
+    Refused,
+    /// The pusher cannot be asked for a token just now.
+    NotYet,
+    /// The hold fails, and asks to be left alone for so long if it says.
+    HoldFails(Option<Duration>),
+}
+
+/// How long something is left alone after it failed.
+#[derive(Default)]
+struct Backoff {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    fn fail(&mut self, at_least: Option<Duration>) {
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures));
+        let pause = pause.max(at_least.unwrap_or_default()).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        self.until = Some(Instant::now() + pause);
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_none_or(|until| until <= Instant::now())
+    }
+}
+
+struct Inner {
+    sender: NoticeSender,
+    outbox: Arc<dyn NoticeOutbox>,
+    clock: Arc<dyn Clock>,
+    shutdown: Shutdown,
+    slots: Semaphore,
+    /// The holds whose task runs, and what tells it of a new notice.
+    running: Mutex<HashMap<Did, Arc<Notify>>>,
+}
+
+/// Sends notices of pushes.
+#[derive(Clone)]
+pub struct PushNotices(Arc<Inner>);
+
+impl PushNotices {
+    /// Sends through `sender` what is in `outbox`; the sending is done by tasks of `shutdown`, which waits for what can be sent
+    /// without a pause.
+    #[must_use]
+    pub fn new(
+        sender: NoticeSender,
+        outbox: Arc<dyn NoticeOutbox>,
+        clock: Arc<dyn Clock>,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            sender,
+            outbox,
+            clock,
+            shutdown,
+            slots: Semaphore::new(AT_ONCE),
+            running: Mutex::default(),
+        }))
+    }
+
+    /// Begins to send what an earlier run of the program left.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn resume(&self) -> Result<(), RegistryError> {
+        for hold in self.0.outbox.holds().await? {
+            self.send_to(&hold);
+        }
+        Ok(())
+    }
+
+    /// Writes down that `hold` is to be told, and begins to. Nothing waits for the hold.
+    ///
+    /// A push is in the account already and must not fail by this: when it cannot be written down, it is sent from memory, once.
+    pub async fn add(&self, principal: &Principal, hold: &Did, notice: NotifyManifestInput) {
+        let now = self.0.clock.now();
+        match self.0.outbox.add(principal, hold, &notice, now).await {
+            Ok(0) => {}
+            Ok(crowded_out) => {
+                tracing::error!(
+                    did = principal.did().map(Did::as_str),
+                    crowded_out,
+                    "holds will not be told of pushes: the account has too many that wait"
+                );
+            }
+            Err(error) => {
+                tracing::error!(
+                    hold.did = %hold, digest = notice.manifest_digest, error = &error as &dyn std::error::Error,
+                    "a push is not written down for its hold, which is told once"
+                );
+                let (inner, principal, hold) = (Arc::clone(&self.0), principal.clone(), hold.clone());
+                self.0.shutdown.spawn(async move {
+                    let sent = inner.sender.send(&principal, &hold, &notice).await;
+                    if let Err(error) = sent {
+                        tracing::error!(hold.did = %hold, %error, "a hold was not told of a push");
+                    }
+                });
+                return;
+            }
+        }
+        self.send_to(hold);
+    }
+
+    /// Sees to it that a task sends what waits for `hold`.
+    fn send_to(&self, hold: &Did) {
+        let mut running = self.0.running();
+        if let Some(news) = running.get(hold) {
+            news.notify_one();
+            return;
+        }
+        let news = Arc::new(Notify::new());
+        running.insert(hold.clone(), Arc::clone(&news));
+        drop(running);
+        let (inner, hold) = (Arc::clone(&self.0), hold.clone());
+        self.0
+            .shutdown
+            .spawn(async move { inner.serve(&hold, &news).await });
+    }
+}
+
+impl Inner {
+    fn running(&self) -> MutexGuard<'_, HashMap<Did, Arc<Notify>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends until nothing waits for `hold`. Asked to stop, it makes no further pause.
+    async fn serve(&self, hold: &Did, news: &Notify) {
+        let mut at_hold = Backoff::default();
+        let mut by_notice: HashMap<NoticeId, Backoff> = HashMap::new();
+        loop {
+            let left = match self.pass(hold, &mut at_hold, &mut by_notice).await {
+                Ok(left) => left,
+                Err(error) => {
+                    tracing::warn!(hold.did = %hold, %error, "notices of pushes wait");
+                    at_hold.fail(None);
+                    1
+                }
+            };
+            if left == 0 || self.shutdown.soft().is_cancelled() {
+                if self.retire(hold, news) {
+                    return;
+                }
+                continue;
+            }
+            let next = if at_hold.is_over() {
+                by_notice.values().filter_map(|backoff| backoff.until).min()
+            } else {
+                at_hold.until
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)) => {}
+                () = news.notified(), if at_hold.is_over() => {}
+                () = self.shutdown.soft().cancelled() => {}
+            }
+        }
+    }
+
+    /// Ends the task of `hold` unless there is news, which is looked for under the lock, so that none is left behind.
+    fn retire(&self, hold: &Did, news: &Notify) -> bool {
+        let mut running = self.running();
+        if news.notified().now_or_never().is_some() {
+            return false;
+        }
+        running.remove(hold);
+        true
+    }
+
+    /// Goes once through everything that waits for `hold` and may be sent now. Returns how many still wait.
+    async fn pass(
+        &self,
+        hold: &Did,
+        at_hold: &mut Backoff,
+        by_notice: &mut HashMap<NoticeId, Backoff>,
+    ) -> Result<usize, RegistryError> {
+        let given_up = self
+            .outbox
+            .remove_older(hold, self.clock.now() - GIVE_UP_AFTER)
+            .await?;
+        if given_up > 0 {
+            tracing::error!(hold.did = %hold, given_up, "a hold was not told of pushes for a day, and will not be");
+        }
+        let (mut after, mut left) = (None, HashSet::new());
+        loop {
+            let batch = self.outbox.waiting(hold, after, BATCH).await?;
+            let Some(last) = batch.last() else { break };
+            after = Some(last.id);
+            let is_ready =
+                |id: &NoticeId| at_hold.is_over() && by_notice.get(id).is_none_or(Backoff::is_over);
+            let (ready, waiting): (Vec<_>, Vec<_>) =
+                batch.into_iter().partition(|notice| is_ready(&notice.id));
+            left.extend(waiting.into_iter().map(|notice| notice.id));
+            let mut sent = stream::iter(ready)
+                .map(async |notice| (notice.id, self.send(hold, &notice).await))
+                .buffer_unordered(PER_HOLD);
+            let mut done = Vec::new();
+            let mut is_failing = false;
+            while let Some((id, sent)) = sent.next().await {
+                match sent {
+                    Sent::Told | Sent::Refused => {
+                        if matches!(sent, Sent::Told) {
+                            at_hold.failures = 0;
+                        }
+                        by_notice.remove(&id);
+                        done.push(id);
+                    }
+                    Sent::NotYet => {
+                        by_notice.entry(id).or_default().fail(None);
+                        left.insert(id);
+                    }
+                    Sent::HoldFails(at_least) => {
+                        // Several that were under way when it failed are one failure.
+                        if !std::mem::replace(&mut is_failing, true) {
+                            at_hold.fail(at_least);
+                        }
+                        left.insert(id);
+                    }
+                }
+            }
+            drop(sent);
+            self.outbox.remove(&done).await?;
+            if is_failing {
+                break;
+            }
+        }
+        by_notice.retain(|id, _| left.contains(id));
+        Ok(left.len())
+    }
+
+    async fn send(&self, hold: &Did, pending: &PendingNotice) -> Sent {
+        let Ok(_slot) = self.slots.acquire().await else {
+            return Sent::NotYet;
+        };
+        let error = match self.sender.send(&pending.principal, hold, &pending.notice).await {
+            Ok(()) => return Sent::Told,
+            Err(error) => error,
+        };
+        let sent = verdict(&error);
+        let (digest, did) = (&pending.notice.manifest_digest, pending.principal.did());
+        match sent {
+            Sent::Refused => {
+                tracing::error!(hold.did = %hold, did = did.map(Did::as_str), digest, %error, "a hold will not be told of a push");
+            }
+            _ => tracing::info!(hold.did = %hold, digest, %error, "a hold is told of a push later"),
+        }
+        sent
+    }
+}
+
+/// What an error means for a notice.
+fn verdict(error: &RegistryError) -> Sent {
+    use RegistryError as Error;
+    match error {
+        Error::HoldRateLimited { retry_after, .. } => Sent::HoldFails(Some(*retry_after)),
+        // A hold that does not know the method will not learn it within a day.
+        Error::HoldFailed { status, .. } if *status == 501 || (400..500).contains(status) => Sent::Refused,
+        Error::HoldUnresolvable { .. }
+        | Error::HoldUnreachable { .. }
+        | Error::HoldTimeout { .. }
+        | Error::HoldFailed { .. } => Sent::HoldFails(None),
+        Error::HoldForbidden { .. }
+        | Error::QuotaExceeded { .. }
+        | Error::SessionEnded { .. }
+        | Error::Unauthenticated { .. } => Sent::Refused,
+        _ => Sent::NotYet,
+    }
+}
+
+impl std::fmt::Debug for PushNotices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PushNotices").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! One notice to one hold, in the name of whoever pushed or pulled.
+
+use std::sync::Arc;
+
+use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
+use atcr_atproto::syntax::Did;
+use atcr_auth::principal::Principal;
+
+use crate::error::RegistryError;
+use crate::hold::discovery::HoldResolver;
+use crate::hold::ports::{HoldGateway, HoldTokens};
+
+/// Sends notices.
+#[derive(Clone)]
+pub struct NoticeSender {
+    gateway: Arc<dyn HoldGateway>,
+    tokens: Arc<dyn HoldTokens>,
+    resolver: HoldResolver,
+}
+
+impl NoticeSender {
+    /// Sends through `gateway` with `tokens` to where `resolver` finds holds.
+    #[must_use]
+    pub fn new(gateway: Arc<dyn HoldGateway>, tokens: Arc<dyn HoldTokens>, resolver: HoldResolver) -> Self {
+        Self {
+            gateway,
+            tokens,
+            resolver,
+        }
+    }
+
+    /// Tells the hold `did`. The token is asked for now, and once more when the hold does not take it. Nobody can be told in the
+    /// name of the anonymous caller, for whom nothing is done.
+    ///
+    /// # Errors
+    /// The hold's; the PDS's, and [`RegistryError::SessionEnded`], when there is no token to be had.
+    pub async fn send(
+        &self,
+        principal: &Principal,
+        did: &Did,
+        notice: &NotifyManifestInput,
+    ) -> Result<(), RegistryError> {
+        let hold = self.resolver.resolve(did).await?;
+        let Some(token) = self.tokens.token_for(principal, did).await? else {
+            return Ok(());
+        };
+        match self.gateway.notify_manifest(&hold, &token, notice).await {
+            Err(RegistryError::HoldUnauthorized { .. }) => {
+                self.tokens.invalidate(principal, did).await;
+                let Some(token) = self.tokens.token_for(principal, did).await? else {
+                    return Ok(());
+                };
+                self.gateway.notify_manifest(&hold, &token, notice).await
+            }
+            outcome => outcome,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Deleting manifests and tags.
+
+use atcr_atproto::pds::MAX_WRITES;
+use atcr_oci::{Digest, Reference, Tag};
+use futures_util::FutureExt as _;
+
+use crate::access::{Delete, Granted};
+use crate::account::Plan;
+use crate::account::coverage::Coverage;
+use crate::context::RequestContext;
+use crate::error::RegistryError;
+use crate::manifest::Manifests;
+use crate::manifest::pull::internal;
+use crate::manifest::record_keys::{self, ManifestKeys};
+
+/// Tags deleted in one commit: beside them it has room for what letting go of a manifest takes.
+const TAGS_AT_ONCE: usize = MAX_WRITES - 10;
+
+impl Manifests {
+    /// Deletes a tag, or a manifest with every tag that points at it. Blobs stay until the hold collects them.
+    ///
+    /// It is one commit, unless there are more tags than one can take: then the manifest goes with the last of them, and a
+    /// deletion that was interrupted is finished by repeating it.
+    ///
+    /// A manifest that an index of the repository names stays: its platform would vanish from an image that is still there.
+    /// Another repository of the account that has the same manifest keeps it.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestUnknown`], [`RegistryError::ManifestReferenced`]; [`RegistryError::Unsupported`] for a manifest of an
+    /// account that has more records than are listed; the PDS's.
+    ///
+    /// # Spec
+    /// distribution-spec v1.1, end-9.
+    #[tracing::instrument(
+        name = "registry.manifest.delete",
+        skip_all,
+        fields(repo.name = %grant.context().name, %reference)
+    )]
+    pub async fn delete(&self, grant: &Granted<Delete>, reference: &Reference) -> Result<(), RegistryError> {
+        let context = grant.context();
+        let mut goes_on = false;
+        loop {
+            self.cache.forget(context, reference.digest(), reference.tag());
+            let deleted = self
+                .accounts
+                .write(grant.principal(), &context.owner, true, &|| {
+                    self.plan_delete(context, reference).boxed()
+                })
+                .await;
+            // Also after an error: the commit may have been made and only its answer lost.
+            self.cache.forget(context, reference.digest(), reference.tag());
+            let plan = match deleted {
+                // Somebody else has deleted the rest.
+                Err(RegistryError::ManifestUnknown { .. }) if goes_on => return Ok(()),
+                deleted => deleted?,
+            };
+            self.cache.forget(context, &plan.removed, &plan.moved);
+            goes_on = reference.digest().is_some() && plan.removed.is_empty();
+            if !goes_on {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What to write so that `reference` is gone. The index is as complete as it gets.
+    async fn plan_delete(
+        &self,
+        context: &RequestContext,
+        reference: &Reference,
+    ) -> Result<Plan, RegistryError> {
+        let (did, repository, index) = (&context.owner.did, context.repository(), self.accounts.index());
+        let mut plan = Plan::default();
+        let coverage = Coverage::of(self.accounts.is_whole(did).await?);
+        match reference {
+            Reference::Digest(_) if coverage != Coverage::Whole => {
+                return Err(RegistryError::Unsupported {
+                    reason: "the account has more records than this registry lists, so it cannot tell what still names the \
+                             manifest; delete tags, or records by other means, first"
+                        .to_owned(),
+                });
+            }
+            Reference::Tag(tag) => {
+                for record in index.find_tag(did, repository, tag.as_str()).await? {
+                    plan.delete_tag(record.rkey);
+                }
+            }
+            Reference::Digest(digest) => {
+                if let Some(parent) = index.parent_of(did, repository, digest).await? {
+                    return Err(RegistryError::ManifestReferenced {
+                        digest: digest.clone(),
+                        index: parent,
+                    });
+                }
+                let mut tags = index.tags_of(did, repository, digest).await?;
+                let is_last = tags.len() <= TAGS_AT_ONCE;
+                for record in tags.drain(..tags.len().min(TAGS_AT_ONCE)) {
+                    plan.moved.extend(record.tag.parse::<Tag>());
+                    plan.delete_tag(record.rkey);
+                }
+                if is_last {
+                    self.plan_removal(context, digest, &mut plan).await?;
+                }
+            }
+        }
+        if plan.writes.is_empty() {
+            coverage.require_absence(did)?;
+            return Err(RegistryError::ManifestUnknown {
+                name: context.name.to_string(),
+                reference: reference.to_string(),
+            });
+        }
+        plan.fit()?;
+        Ok(plan)
+    }
+
+    /// Adds to `plan` that the repository lets go of `digest`; nothing if it does not have it. The index is complete.
+    pub(super) async fn plan_removal(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+        plan: &mut Plan,
+    ) -> Result<(), RegistryError> {
+        let (owner, repository) = (&context.owner, context.repository());
+        let keys = ManifestKeys::new(digest, repository).map_err(internal)?;
+        let copies = self.accounts.index().copies(&owner.did, digest).await?;
+        let copies: Vec<_> = copies
+            .into_iter()
+            .map(|copy| (copy.rkey, copy.repository))
+            .collect();
+        let Some(removal) = record_keys::remove(&keys.shared, repository, &copies) else {
+            return Ok(());
+        };
+        if let Some(heir) = &removal.move_from {
+            match self.store.find_manifest(owner, heir).await? {
+                Some(record) => {
+                    let record = self.completed(context, digest, record).await?;
+                    plan.put_manifest(keys.shared.clone(), record.conforming(), true)?;
+                }
+                None => return Err(internal("the heir of a shared manifest record is gone")),
+            }
+        }
+        for rkey in removal.delete {
+            plan.delete_manifest(rkey);
+        }
+        plan.removed.push(digest.clone());
+        Ok(())
+    }
+}

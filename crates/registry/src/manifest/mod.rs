@@ -1,0 +1,100 @@
+//! The use cases about manifests; one file each beside this one.
+
+mod cache;
+mod delete;
+pub mod ports;
+pub mod pull;
+pub mod push;
+pub mod record;
+pub mod record_keys;
+mod record_size;
+mod referrers;
+pub mod tags;
+
+use std::sync::Arc;
+
+use atcr_atproto::clock::Clock;
+
+use crate::account::Accounts;
+use crate::account::ports::AccountSettings;
+use crate::blob::ports::BlobPresence;
+use crate::hold::notices::Notices;
+use crate::hold::ports::HoldDirectory;
+use crate::manifest::cache::ManifestCache;
+use crate::manifest::ports::ManifestStore;
+
+/// The largest manifest taken, in bytes: 4 MiB, what the specification asks of every registry.
+pub const MANIFEST_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// What the manifest use cases need from outside.
+pub struct ManifestPorts {
+    /// The owners' manifests and tags.
+    pub store: Arc<dyn ManifestStore>,
+    /// What owners want to happen to their manifests.
+    pub settings: Arc<dyn AccountSettings>,
+    /// Where a push goes.
+    pub holds: Arc<dyn HoldDirectory>,
+    /// Whether blobs are where the manifest says.
+    pub blobs: Arc<dyn BlobPresence>,
+    /// What holds are told.
+    pub notices: Notices,
+    /// The time of records.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What an operator decides about manifests.
+#[derive(Clone, Copy, Debug)]
+pub struct ManifestSettings {
+    /// A manifest may name blobs and manifests that were not pushed.
+    pub allow_missing_content: bool,
+    /// Bytes of manifests kept in memory.
+    pub cache_bytes: u64,
+}
+
+/// Manifests, tags and referrers of repositories.
+pub struct Manifests {
+    store: Arc<dyn ManifestStore>,
+    owners: Arc<dyn AccountSettings>,
+    accounts: Arc<Accounts>,
+    holds: Arc<dyn HoldDirectory>,
+    blobs: Arc<dyn BlobPresence>,
+    notices: Notices,
+    clock: Arc<dyn Clock>,
+    cache: ManifestCache,
+    settings: ManifestSettings,
+}
+
+impl Manifests {
+    /// The use cases over `ports`.
+    #[must_use]
+    pub fn new(ports: ManifestPorts, accounts: Arc<Accounts>, settings: ManifestSettings) -> Self {
+        let ManifestPorts {
+            store,
+            settings: owners,
+            holds,
+            blobs,
+            notices,
+            clock,
+        } = ports;
+        let cache = ManifestCache::new(settings.cache_bytes);
+        Self {
+            store,
+            owners,
+            accounts,
+            holds,
+            blobs,
+            notices,
+            clock,
+            cache,
+            settings,
+        }
+    }
+}
+
+impl std::fmt::Debug for Manifests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Manifests")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,236 @@
+//! Reading a manifest: tag → digest → record → bytes, each from where it was lately seen or else from the owner's PDS.
+
+use atcr_atproto::lexicon::manifest::ManifestRecord;
+use atcr_atproto::lexicon::tag;
+use atcr_oci::{Digest, Reference, Tag};
+use bytes::Bytes;
+
+use crate::access::{Granted, Pull};
+use crate::account::ports::Located;
+use crate::context::RequestContext;
+use crate::error::RegistryError;
+use crate::manifest::cache::Presence;
+use crate::manifest::record;
+use crate::manifest::record_keys::{self, ManifestKeys};
+use crate::manifest::{MANIFEST_LIMIT, Manifests};
+
+/// A manifest as it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedManifest {
+    /// Its digest, which `bytes` are known to hash to.
+    pub digest: Digest,
+    /// The media type it was pushed with.
+    pub media_type: String,
+    /// The bytes as they were pushed.
+    pub bytes: Bytes,
+}
+
+impl Manifests {
+    /// The manifest `reference` of the granted repository, exactly as it was pushed.
+    ///
+    /// `counts` is true for a download, which the hold is told of so that it can count it.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestUnknown`]; [`RegistryError::Corrupt`] when the PDS gives other bytes than the digest names;
+    /// the PDS's.
+    ///
+    /// # Spec
+    /// distribution-spec v1.1, end-3. The stored media type is served whatever `Accept` says: a digest names bytes, and
+    /// bytes have one type; a client that does not know it is better served by its name than by a 404.
+    pub async fn pull(
+        &self,
+        grant: &Granted<Pull>,
+        reference: &Reference,
+        counts: bool,
+    ) -> Result<ServedManifest, RegistryError> {
+        let context = grant.context();
+        let unknown = || RegistryError::ManifestUnknown {
+            name: context.name.to_string(),
+            reference: reference.to_string(),
+        };
+        let (digest, tag) = match reference {
+            Reference::Digest(digest) => (digest.clone(), None),
+            Reference::Tag(tag) => (
+                self.resolve_tag(context, tag).await?.ok_or_else(unknown)?,
+                Some(tag),
+            ),
+        };
+        let presence = self
+            .cache
+            .presence(
+                &context.owner.did,
+                context.repository(),
+                &digest,
+                self.locate(context, &digest, tag.is_some()),
+            )
+            .await?
+            .ok_or_else(unknown)?;
+        let bytes = self
+            .read(context, &digest, &presence)
+            .await?
+            .ok_or_else(unknown)?;
+        if counts && let Some(hold) = &presence.hold {
+            self.notices
+                .pulled(grant, hold, &digest, &presence.media_type, tag);
+        }
+        Ok(ServedManifest {
+            digest,
+            media_type: presence.media_type.clone(),
+            bytes,
+        })
+    }
+
+    /// What `tag` points at; `None` when the repository has no such tag.
+    pub(super) async fn resolve_tag(
+        &self,
+        context: &RequestContext,
+        tag: &Tag,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let (owner, repository) = (&context.owner, context.repository());
+        let resolve = async {
+            let rkey = tag::rkey(repository, tag.as_str()).map_err(internal)?;
+            if let Some(record) = self.store.find_tag(owner, &rkey).await?
+                && record.repository == repository
+                && record.tag == tag.as_str()
+                && let Some(digest) = record.digest().and_then(|text| text.parse().ok())
+            {
+                return Ok(Some(digest));
+            }
+            // Another writer may keep the tag under another key, and `a_b` + `c` has the key of `a` + `b_c`.
+            let coverage = self.accounts.ensure_synced(owner).await?;
+            let records = self
+                .accounts
+                .index()
+                .find_tag(&owner.did, repository, tag.as_str())
+                .await?;
+            let found = records.into_iter().find_map(|record| record.digest);
+            if found.is_none() {
+                coverage.require_absence(&owner.did)?;
+            }
+            Ok(found)
+        };
+        self.cache.tag(&owner.did, repository, tag, resolve).await
+    }
+
+    /// Whether the repository has `digest`, and what the record says. `tagged` when a tag of the repository points there.
+    pub(super) async fn locate(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+        tagged: bool,
+    ) -> Result<Option<Presence>, RegistryError> {
+        let (owner, repository) = (&context.owner, context.repository());
+        let keys = ManifestKeys::new(digest, repository).map_err(internal)?;
+        let Some(shared) = self.store.find_manifest(owner, &keys.shared).await? else {
+            return Ok(None);
+        };
+        let (rkey, record) = if shared.repository == repository {
+            (keys.shared, shared)
+        } else {
+            let own = self.store.find_manifest(owner, &keys.own).await?;
+            match own {
+                Some(own) if record_keys::find(repository, None, Some(&own)).is_some() => (keys.own, own),
+                // A writer that knows one record for a digest leaves only the tag behind in the other repository.
+                _ if tagged || self.is_tagged(context, digest).await? => (keys.shared, shared),
+                _ => return Ok(None),
+            }
+        };
+        let Some(blob) = record.manifest_blob.as_ref() else {
+            tracing::info!(did = %owner.did, rkey = rkey.as_str(), "a manifest record without its bytes is not served");
+            return Ok(None);
+        };
+        let blob = blob.cid;
+        let record = self.completed(context, digest, record).await?;
+        let presence = Presence {
+            media_type: record.media_type.clone(),
+            blob,
+            hold: record.hold(),
+        };
+        self.accounts
+            .index()
+            .note(&owner.did, &Located { rkey, record })
+            .await?;
+        Ok(Some(presence))
+    }
+
+    /// `record` with what it leaves out of its manifest, as far as the bytes can be had.
+    ///
+    /// # Errors
+    /// The PDS's. Bytes that are gone or damaged change nothing here.
+    pub(super) async fn completed(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+        mut record: ManifestRecord,
+    ) -> Result<ManifestRecord, RegistryError> {
+        let Some(blob) = record.manifest_blob.as_ref().map(|blob| blob.cid) else {
+            return Ok(record);
+        };
+        if !record::is_partial(&record) {
+            return Ok(record);
+        }
+        let presence = Presence {
+            media_type: record.media_type.clone(),
+            blob,
+            hold: None,
+        };
+        match self.read(context, digest, &presence).await {
+            Ok(Some(bytes)) => record::complete(&mut record, &bytes),
+            Ok(None) | Err(RegistryError::Corrupt { .. }) => {
+                tracing::info!(did = %context.owner.did, %digest, "what a manifest names is not known: its bytes cannot be had");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(record)
+    }
+
+    async fn is_tagged(&self, context: &RequestContext, digest: &Digest) -> Result<bool, RegistryError> {
+        let coverage = self.accounts.ensure_synced(&context.owner).await?;
+        let index = self.accounts.index();
+        let tags = index
+            .tags_of(&context.owner.did, context.repository(), digest)
+            .await?;
+        if tags.is_empty() {
+            coverage.require_absence(&context.owner.did)?;
+        }
+        Ok(!tags.is_empty())
+    }
+
+    /// The bytes of a manifest that is there; `None` when the PDS does not have them.
+    pub(super) async fn read(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+        presence: &Presence,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        let fetch = async {
+            let bytes = self
+                .store
+                .read_blob(&context.owner, &presence.blob, MANIFEST_LIMIT)
+                .await?
+                .ok_or_else(|| RegistryError::ManifestUnknown {
+                    name: context.name.to_string(),
+                    reference: digest.to_string(),
+                })?;
+            let actual = Digest::of(digest.algorithm(), &bytes);
+            if actual != *digest {
+                return Err(RegistryError::Corrupt {
+                    what: format!("the PDS gave bytes of {actual} for manifest {digest}"),
+                });
+            }
+            Ok(bytes)
+        };
+        match self.cache.bytes(&context.owner.did, digest, fetch).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(RegistryError::ManifestUnknown { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// An error that the types should have made impossible.
+pub(super) fn internal(error: impl std::fmt::Display) -> RegistryError {
+    RegistryError::Internal {
+        what: error.to_string(),
+    }
+}

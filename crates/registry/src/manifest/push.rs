@@ -1,0 +1,485 @@
+//! Writing a manifest: checked, its bytes as a blob and its record and tags in one commit at the owner's PDS.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use atcr_atproto::lexicon::manifest::ManifestRecord;
+use atcr_atproto::lexicon::tag::{self, TagRecord};
+use atcr_atproto::lexicon::{BlobRef, Record};
+use atcr_atproto::pds::Write;
+use atcr_atproto::syntax::RecordKey;
+use atcr_oci::{Algorithm, Descriptor, Digest, Manifest, ManifestError, Reference, Tag};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::OnceCell;
+
+use crate::access::{Granted, Push};
+use crate::account::Plan;
+use crate::account::ports::Located;
+use crate::context::RequestContext;
+use crate::error::RegistryError;
+use crate::hold::ports::HoldRef;
+use crate::manifest::pull::internal;
+use crate::manifest::record;
+use crate::manifest::record_keys::{self, ManifestKeys};
+use crate::manifest::record_size::restates;
+use crate::manifest::{MANIFEST_LIMIT, Manifests};
+
+/// Look-ups of a manifest's blobs and children under way at once.
+const CHECKS_AT_ONCE: usize = 8;
+
+/// Tags written in one commit where each may take a manifest away: four writes a tag, and some bytes, are less than a PDS takes.
+const MOVES_AT_ONCE: usize = 40;
+
+/// A manifest as a client pushes it.
+#[derive(Clone, Debug)]
+pub struct ManifestUpload {
+    /// The tag or digest it is pushed as.
+    pub reference: Reference,
+    /// Further tags for it.
+    pub tags: Vec<Tag>,
+    /// The media type the client gave.
+    pub content_type: Option<String>,
+    /// The bytes, which are kept as they are.
+    pub bytes: Bytes,
+}
+
+/// What came of a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushedManifest {
+    /// The digest it is known by.
+    pub digest: Digest,
+    /// The manifest it is about, whether that exists or not.
+    pub subject: Option<Digest>,
+}
+
+/// A push on its way, with everything that was found out before it is written.
+struct Planned<'a> {
+    grant: &'a Granted<Push>,
+    manifest: Manifest,
+    digest: Digest,
+    tags: BTreeSet<Tag>,
+    hold: HoldRef,
+    keys: ManifestKeys,
+    blob: OnceCell<BlobRef>,
+    /// Manifests that lose a tag to this push and are to go if it was their last.
+    untag: bool,
+}
+
+impl Manifests {
+    /// Checks and writes `upload`. When this returns, the record and every tag are in the owner's repository; a retry after a lost
+    /// answer is safe.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestInvalid`], [`RegistryError::ManifestTooLarge`], [`RegistryError::DigestMismatch`],
+    /// [`RegistryError::ManifestBlobUnknown`] before any record is written; the hold's and the PDS's.
+    ///
+    /// # Cancel safety
+    /// The write is one commit: all of it or nothing. Only more than 40 tags at once, in an account that wants untagged manifests
+    /// removed, take several: the manifest is there with the first.
+    ///
+    /// # Spec
+    /// distribution-spec v1.1, end-7; the `tag` parameter of end-7 in the specification's development version.
+    #[tracing::instrument(
+        name = "registry.manifest.put",
+        skip_all,
+        fields(repo.name = %grant.context().name, reference = %upload.reference, size_bytes = upload.bytes.len())
+    )]
+    pub async fn push(
+        &self,
+        grant: &Granted<Push>,
+        upload: ManifestUpload,
+    ) -> Result<PushedManifest, RegistryError> {
+        let context = grant.context();
+        let manifest = Manifest::parse(upload.bytes, upload.content_type.as_deref()).map_err(invalid)?;
+        let algorithm = match &upload.reference {
+            Reference::Digest(digest) => digest.algorithm(),
+            Reference::Tag(_) => Algorithm::Sha256,
+        };
+        let digest = manifest.digest(algorithm);
+        let mut tags: BTreeSet<Tag> = upload.tags.into_iter().collect();
+        match upload.reference {
+            Reference::Digest(expected) if expected != digest => {
+                return Err(RegistryError::DigestMismatch {
+                    expected,
+                    actual: digest,
+                });
+            }
+            Reference::Digest(_) => {}
+            Reference::Tag(tag) => {
+                tags.insert(tag);
+            }
+        }
+        let hold = self.holds.for_push(grant).await?;
+        let keys = ManifestKeys::new(&digest, context.repository()).map_err(internal)?;
+        let mut planned = Planned {
+            grant,
+            manifest,
+            digest,
+            tags,
+            hold,
+            keys,
+            blob: OnceCell::new(),
+            untag: false,
+        };
+        // The upload does not wait for the checks: a blob that no record names goes by itself.
+        let upload = async {
+            match self.cache.find_bytes(&planned.digest) {
+                Some(_) => Ok(()),
+                None => self.upload(&planned).await.map(drop),
+            }
+        };
+        let (untag, (), ()) = tokio::try_join!(
+            self.has_to_untag(context, &planned.digest, &planned.tags),
+            self.check_content(grant, &planned.manifest, &planned.hold),
+            upload,
+        )?;
+        planned.untag = untag;
+        self.write(&planned).await?;
+        let Planned {
+            manifest,
+            digest,
+            tags,
+            hold,
+            ..
+        } = planned;
+        self.notices
+            .pushed(grant, &hold, &digest, &manifest, tags.first())
+            .await;
+        Ok(PushedManifest {
+            digest,
+            subject: manifest.subject().map(|subject| subject.digest.clone()),
+        })
+    }
+
+    async fn write(&self, planned: &Planned<'_>) -> Result<(), RegistryError> {
+        let tags: Vec<&Tag> = planned.tags.iter().collect();
+        let together = if planned.untag {
+            MOVES_AT_ONCE
+        } else {
+            tags.len().max(1)
+        };
+        let mut lots = tags.chunks(together);
+        // Without a tag there is one lot all the same: the manifest.
+        let mut lot = lots.next().unwrap_or_default();
+        loop {
+            self.commit(planned, &lot.iter().copied().cloned().collect())
+                .await?;
+            match lots.next() {
+                Some(next) => lot = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Writes the manifest, unless it is there, and `tags`.
+    async fn commit(&self, planned: &Planned<'_>, tags: &BTreeSet<Tag>) -> Result<(), RegistryError> {
+        let context = planned.grant.context();
+        let forget = || self.cache.forget(context, Some(&planned.digest), tags);
+        forget();
+        let written = self
+            .accounts
+            .write(planned.grant.principal(), &context.owner, planned.untag, &|| {
+                self.plan_push(planned, tags).boxed()
+            })
+            .await;
+        // Also after an error: the commit may have been made and only its answer lost.
+        forget();
+        self.cache.forget(context, &written?.removed, []);
+        self.cache
+            .keep_bytes(planned.digest.clone(), planned.manifest.bytes().clone());
+        Ok(())
+    }
+
+    async fn upload(&self, planned: &Planned<'_>) -> Result<BlobRef, RegistryError> {
+        let upload = || {
+            let (bytes, kind) = (
+                planned.manifest.bytes().clone(),
+                planned.manifest.media_type().as_str(),
+            );
+            async move {
+                self.store
+                    .upload_blob(planned.grant.principal(), bytes, kind)
+                    .await
+            }
+        };
+        planned.blob.get_or_try_init(upload).await.cloned()
+    }
+
+    /// What to write, given what the account has now.
+    async fn plan_push(&self, planned: &Planned<'_>, moved: &BTreeSet<Tag>) -> Result<Plan, RegistryError> {
+        let context = planned.grant.context();
+        let (owner, repository) = (&context.owner, context.repository());
+        let now = self.clock.now_datetime();
+        let (shared, own, tags) = tokio::try_join!(
+            self.store.find_manifest(owner, &planned.keys.shared),
+            self.store.find_manifest(owner, &planned.keys.own),
+            try_join_all(moved.iter().map(|tag| self.tag_place(context, tag))),
+        )?;
+        let mut plan = Plan::default();
+
+        let existing = record_keys::find(repository, shared.as_ref(), own.as_ref());
+        let known_blob = [&shared, &own]
+            .into_iter()
+            .flatten()
+            .find_map(|record| record.manifest_blob.clone());
+        let blob = match (planned.blob.get(), known_blob) {
+            (Some(uploaded), _) => uploaded.clone(),
+            (None, Some(known)) => known,
+            (None, None) => self.upload(planned).await?,
+        };
+        let created_at = existing.map_or_else(|| now.clone(), |record| record.created_at.clone());
+        let record = record::record(
+            repository,
+            &planned.digest,
+            &planned.manifest,
+            &planned.hold.did,
+            blob,
+            created_at,
+        );
+        let placement = record_keys::place(&planned.keys, repository, shared.as_ref(), own.as_ref());
+        if !existing.is_some_and(|stored| restates(stored, &record)) {
+            plan.put_manifest(placement.rkey, record, placement.exists)?;
+        }
+        if let Some(surplus) = placement.surplus {
+            plan.delete_manifest(surplus);
+        }
+
+        for (tag, (rkey, exists)) in moved.iter().zip(tags) {
+            let record = TagRecord::new(
+                &owner.did,
+                repository,
+                tag.as_str(),
+                planned.digest.as_str(),
+                now.clone(),
+            )
+            .map_err(internal)?;
+            plan.put_tag(rkey, record, exists)?;
+        }
+        if planned.untag {
+            self.plan_untagging(context, &planned.digest, &planned.manifest, moved, &mut plan)
+                .await?;
+        }
+        plan.fit()?;
+        Ok(plan)
+    }
+
+    /// The key of a tag's record, and whether a record is there.
+    async fn tag_place(
+        &self,
+        context: &RequestContext,
+        tag: &Tag,
+    ) -> Result<(RecordKey, bool), RegistryError> {
+        let (owner, repository) = (&context.owner, context.repository());
+        let rkey = tag::rkey(repository, tag.as_str()).map_err(internal)?;
+        match self.store.find_tag(owner, &rkey).await? {
+            None => Ok((rkey, false)),
+            Some(record) if record.repository == repository && record.tag == tag.as_str() => Ok((rkey, true)),
+            // `a_b` + `c` and `a` + `b_c` have one key; whoever comes second takes another.
+            Some(_) => {
+                let rkey = tag::rkey_beside(repository, tag.as_str()).map_err(internal)?;
+                let exists = self.store.find_tag(owner, &rkey).await?.is_some();
+                Ok((rkey, exists))
+            }
+        }
+    }
+
+    /// Whether a tag moves away from another manifest in an account that wants untagged ones removed.
+    async fn has_to_untag(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+        tags: &BTreeSet<Tag>,
+    ) -> Result<bool, RegistryError> {
+        let owner = &context.owner;
+        let moves = |tag| async move {
+            let rkey = tag::rkey(context.repository(), Tag::as_str(tag)).map_err(internal)?;
+            let record = self.store.find_tag(owner, &rkey).await?;
+            let previous = record.and_then(|record| record.digest());
+            Ok::<bool, RegistryError>(previous.is_some_and(|previous| previous != digest.to_string()))
+        };
+        if !try_join_all(tags.iter().map(moves)).await?.contains(&true) {
+            return Ok(false);
+        }
+        let profile = self.owners.find_profile(owner).await?;
+        Ok(profile
+            .and_then(|profile| profile.auto_remove_untagged)
+            .unwrap_or_default())
+    }
+
+    /// Adds the removal of manifests that lose their last tag to this push. Where the index is not complete, all of them stay.
+    async fn plan_untagging(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+        manifest: &Manifest,
+        tags: &BTreeSet<Tag>,
+        plan: &mut Plan,
+    ) -> Result<(), RegistryError> {
+        let (did, repository, index) = (&context.owner.did, context.repository(), self.accounts.index());
+        if !self.accounts.is_whole(did).await? {
+            tracing::warn!(%did, "untagged manifests stay: the account has more records than are listed");
+            return Ok(());
+        }
+        let mut losing = BTreeSet::new();
+        for tag in tags {
+            let records = index.find_tag(did, repository, tag.as_str()).await?;
+            losing.extend(records.into_iter().filter_map(|record| record.digest));
+        }
+        losing.remove(digest);
+        for previous in losing {
+            let moves = |tag: &str| tags.iter().any(|moved| moved.as_str() == tag);
+            let kept = index.tags_of(did, repository, &previous).await?;
+            let named_here = manifest.manifests().iter().any(|child| child.digest == previous);
+            if kept.iter().any(|tag| !moves(&tag.tag))
+                || named_here
+                || index.parent_of(did, repository, &previous).await?.is_some()
+            {
+                continue;
+            }
+            self.plan_removal(context, &previous, plan).await?;
+        }
+        Ok(())
+    }
+
+    /// Checks that everything `manifest` names was pushed first, and that its blobs are as long as it says.
+    async fn check_content(
+        &self,
+        grant: &Granted<Push>,
+        manifest: &Manifest,
+        hold: &HoldRef,
+    ) -> Result<(), RegistryError> {
+        if self.settings.allow_missing_content {
+            return Ok(());
+        }
+        let context = grant.context();
+        let needed = || manifest.blobs().filter(|blob| !is_elsewhere(blob));
+        let blobs: BTreeSet<Digest> = needed().map(|blob| blob.digest.clone()).collect();
+        let blobs = stream::iter(blobs).map(async |digest: Digest| {
+            let size = self.blobs.find_blob(grant.principal(), hold, &digest).await?;
+            Ok::<_, RegistryError>((digest, size))
+        });
+        let children: BTreeSet<Digest> = manifest
+            .manifests()
+            .iter()
+            .filter(|child| !is_elsewhere(child))
+            .map(|child| child.digest.clone())
+            .collect();
+        let children = stream::iter(children).map(async |digest: Digest| {
+            let (did, repository) = (&context.owner.did, context.repository());
+            let locate = self.locate(context, &digest, false);
+            let found = self.cache.presence(did, repository, &digest, locate).await?;
+            Ok::<_, RegistryError>(found.is_none().then_some(digest))
+        });
+        let (sizes, children): (BTreeMap<_, _>, Vec<_>) = tokio::try_join!(
+            blobs.buffered(CHECKS_AT_ONCE).try_collect(),
+            children.buffered(CHECKS_AT_ONCE).try_collect(),
+        )?;
+        let missing: Vec<Digest> = sizes
+            .iter()
+            .filter(|(_, size)| size.is_none())
+            .map(|(digest, _)| digest.clone())
+            .chain(children.into_iter().flatten())
+            .collect();
+        if !missing.is_empty() {
+            return Err(RegistryError::ManifestBlobUnknown { missing });
+        }
+        for blob in needed() {
+            if let Some(Some(size)) = sizes.get(&blob.digest)
+                && *size != blob.size
+            {
+                return Err(RegistryError::ManifestInvalid {
+                    reason: format!("{} has {size} bytes and not {}", blob.digest, blob.size),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Adds a manifest record, in place of another if one `exists`.
+    ///
+    /// # Errors
+    /// Never: the record is one that can be written.
+    pub(super) fn put_manifest(
+        &mut self,
+        rkey: RecordKey,
+        record: ManifestRecord,
+        exists: bool,
+    ) -> Result<(), RegistryError> {
+        self.writes.push(put(&rkey, &record, exists)?);
+        self.change.manifests.push(Located { rkey, record });
+        Ok(())
+    }
+
+    /// Adds a tag record, in place of another if one `exists`.
+    ///
+    /// # Errors
+    /// Never: the record is one that can be written.
+    pub(super) fn put_tag(
+        &mut self,
+        rkey: RecordKey,
+        record: TagRecord,
+        exists: bool,
+    ) -> Result<(), RegistryError> {
+        self.writes.push(put(&rkey, &record, exists)?);
+        self.change.tags.push(Located { rkey, record });
+        Ok(())
+    }
+
+    /// Adds the deletion of a manifest record.
+    pub(super) fn delete_manifest(&mut self, rkey: RecordKey) {
+        self.writes.push(Write::Delete {
+            collection: ManifestRecord::NSID.to_owned(),
+            rkey: rkey.clone(),
+        });
+        self.change.deleted_manifests.push(rkey);
+    }
+
+    /// Adds the deletion of a tag record.
+    pub(super) fn delete_tag(&mut self, rkey: RecordKey) {
+        self.writes.push(Write::Delete {
+            collection: TagRecord::NSID.to_owned(),
+            rkey: rkey.clone(),
+        });
+        self.change.deleted_tags.push(rkey);
+    }
+}
+
+/// Whether the content is fetched from URLs and need not be in any registry (foreign and non-distributable layers).
+fn is_elsewhere(descriptor: &Descriptor) -> bool {
+    !descriptor.urls.is_empty() || descriptor.media_type.is_nondistributable()
+}
+
+fn put<R: Record>(rkey: &RecordKey, record: &R, exists: bool) -> Result<Write, RegistryError> {
+    let (collection, rkey, value) = (
+        R::NSID.to_owned(),
+        rkey.clone(),
+        record.to_value().map_err(internal)?,
+    );
+    Ok(if exists {
+        Write::Update {
+            collection,
+            rkey,
+            value,
+        }
+    } else {
+        Write::Create {
+            collection,
+            rkey: Some(rkey),
+            value,
+        }
+    })
+}
+
+fn invalid(error: ManifestError) -> RegistryError {
+    match error {
+        ManifestError::TooLarge => RegistryError::ManifestTooLarge {
+            limit: MANIFEST_LIMIT,
+        },
+        error => RegistryError::ManifestInvalid {
+            reason: error.to_string(),
+        },
+    }
+}

@@ -1,0 +1,111 @@
+//! A blob of one repository taken over into another without sending it again.
+//!
+//! Blobs belong to holds, not to repositories, so there is nothing to copy: what has to be shown is that the blob is in the hold
+//! that a push goes to, and that the caller may read it where they say it is. Whatever cannot be shown ends in an ordinary upload,
+//! as the specification wants it.
+
+use std::sync::Arc;
+
+use atcr_atproto::identity::ResolvedIdentity;
+use atcr_atproto::syntax::AtIdentifier;
+use atcr_auth::registry_token::RegistryClaims;
+use atcr_oci::{Digest, Mount, RepositoryName};
+
+use crate::access::{Granted, Pull, Push};
+use crate::context::RequestContext;
+use crate::error::RegistryError;
+use crate::hold::ports::HoldRef;
+use crate::upload::{StoredBlob, Uploads};
+
+impl Uploads {
+    /// Mounts a blob, `None` when it has to be uploaded. `claims` are those of the caller's registry token.
+    ///
+    /// Without a source the blob may be anywhere in the hold that the push goes to; the hold decides whether the caller may read it.
+    ///
+    /// # Errors
+    /// Those of [`crate::hold::ports::HoldDirectory::for_push`].
+    ///
+    /// # Spec
+    /// distribution-spec v1.1, end-11.
+    pub async fn mount(
+        &self,
+        grant: &Granted<Push>,
+        claims: Option<&RegistryClaims>,
+        mount: &Mount,
+    ) -> Result<Option<StoredBlob>, RegistryError> {
+        let target = self.directory.for_push(grant).await?;
+        let mut owner = Arc::clone(&grant.context().owner);
+        if let Some(from) = &mount.from {
+            let Some(source) = self.readable_source(grant, claims, from).await else {
+                return Ok(None);
+            };
+            match self.is_hold_of(&target, &source, &mount.digest).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => return Ok(not_mounted(&mount.digest, &error)),
+            }
+            owner = source.owner;
+        }
+        match self
+            .blobs
+            .find(grant.principal(), &target, &owner.did, &mount.digest)
+            .await
+        {
+            Ok(Some(size)) => Ok(Some(StoredBlob {
+                digest: mount.digest.clone(),
+                size,
+            })),
+            Ok(None) => Ok(None),
+            Err(error) => Ok(not_mounted(&mount.digest, &error)),
+        }
+    }
+
+    /// Whether `hold` is one where the blob of `source` may be.
+    async fn is_hold_of(
+        &self,
+        hold: &HoldRef,
+        source: &RequestContext,
+        digest: &Digest,
+    ) -> Result<bool, RegistryError> {
+        let known = self.directory.for_blob(source, digest).await?;
+        if known.contains(&hold.did) {
+            return Ok(true);
+        }
+        let of_pushes = self.directory.of_pushes(source).await?;
+        Ok(of_pushes.is_some_and(|other| other.did == hold.did))
+    }
+
+    /// The source repository, if the caller may pull from it: their token says so or it is their own.
+    async fn readable_source(
+        &self,
+        grant: &Granted<Push>,
+        claims: Option<&RegistryClaims>,
+        from: &RepositoryName,
+    ) -> Option<RequestContext> {
+        let context = grant.context();
+        let owner = if from.identity() == context.name.identity() {
+            Arc::clone(&context.owner)
+        } else {
+            self.account(from).await?
+        };
+        let own = grant.principal().did() == Some(&owner.did);
+        let source = RequestContext {
+            request_id: context.request_id.clone(),
+            name: from.clone(),
+            owner,
+        };
+        let needed = claims.filter(|_| !own);
+        Granted::<Pull>::check(grant.principal(), needed, &source).ok()?;
+        Some(source)
+    }
+
+    async fn account(&self, name: &RepositoryName) -> Option<Arc<ResolvedIdentity>> {
+        let identifier = AtIdentifier::from_image_segment(name.identity()).ok()?;
+        self.identities.resolve(&identifier).await.ok()
+    }
+}
+
+fn not_mounted(digest: &Digest, error: &RegistryError) -> Option<StoredBlob> {
+    tracing::debug!(%digest, %error, "a blob is not mounted and has to be uploaded");
+    None
+}

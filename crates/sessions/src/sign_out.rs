@@ -1,0 +1,131 @@
+//! Signing out.
+//!
+//! Browsers and devices of an account share its one OAuth session. It is ended at the account's server when the last of them
+//! leaves, not before: signing out of a browser must not stop a machine that pushes at night. Some leave without a word: browsers
+//! whose time ends, devices that never fetch what was approved. What they leave is swept up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use atcr_atproto::syntax::Did;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use super::devices::Devices;
+use super::oauth::{OAuthFlowError, SignInFlow};
+use super::web_session::WebSessions;
+use crate::error::SessionError;
+
+/// Pause between two sweeps.
+const PAUSE: Duration = Duration::from_mins(10);
+
+/// Ends what a caller leaves.
+#[derive(Clone)]
+pub struct SignOut {
+    browsers: WebSessions,
+    devices: Arc<Devices>,
+    flow: Arc<dyn SignInFlow>,
+}
+
+/// What a browser's leaving has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Other browsers or devices, and so the account's session.
+    Others,
+    /// Nothing.
+    Nothing,
+}
+
+impl SignOut {
+    /// Ends sessions of `browsers` and `devices`, and those behind them through `flow`.
+    #[must_use]
+    pub fn new(browsers: WebSessions, devices: Arc<Devices>, flow: Arc<dyn SignInFlow>) -> Self {
+        Self {
+            browsers,
+            devices,
+            flow,
+        }
+    }
+
+    /// Signs the browser with `token`, of `did`, out.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn browser(&self, did: &Did, token: &SecretString) -> Result<Left, SessionError> {
+        self.browsers.close(token).await?;
+        self.end_if_unused(did).await
+    }
+
+    /// Signs the device `id` of `did` out.
+    ///
+    /// # Returns
+    /// Whether there was one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn device(&self, did: &Did, id: &str) -> Result<bool, SessionError> {
+        let is_gone = self.devices.revoke(did, id).await?;
+        self.end_if_unused(did).await?;
+        Ok(is_gone)
+    }
+
+    /// Signs the device with this secret out, if there is one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn device_secret(&self, secret: &SecretString) -> Result<(), SessionError> {
+        if let Some(did) = self.devices.revoke_secret(secret).await? {
+            self.end_if_unused(&did).await?;
+        }
+        Ok(())
+    }
+
+    /// Signs every browser and device of `did` out, and ends his session with his server.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn everything(&self, did: &Did) -> Result<(), SessionError> {
+        self.devices.revoke_all(did).await?;
+        self.browsers.close_all(did).await?;
+        self.end(did).await
+    }
+
+    /// Ends the sessions that nobody uses any more, every ten minutes until `stop`.
+    pub async fn sweep_until(&self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+            match self.flow.end_unused().await {
+                Ok(0) => {}
+                Ok(ended) => tracing::info!(ended, "sessions that nobody uses were ended"),
+                Err(error) => tracing::warn!(%error, "sessions that nobody uses could not be ended"),
+            }
+        }
+    }
+
+    async fn end_if_unused(&self, did: &Did) -> Result<Left, SessionError> {
+        if self.browsers.any(did).await? || self.devices.any(did).await? {
+            return Ok(Left::Others);
+        }
+        self.end(did).await?;
+        Ok(Left::Nothing)
+    }
+
+    async fn end(&self, did: &Did) -> Result<(), SessionError> {
+        match self.flow.end(did).await {
+            Ok(()) => Ok(()),
+            Err(OAuthFlowError::Internal(error)) => Err(error),
+            Err(error) => Err(SessionError::Internal {
+                what: error.to_string(),
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for SignOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignOut").finish_non_exhaustive()
+    }
+}

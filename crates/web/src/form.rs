@@ -1,0 +1,75 @@
+//! Small forms.
+
+use atcr_server::body::{self, BodyError};
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use url::form_urlencoded;
+
+/// Longest form that is read, in bytes.
+const MAX_LEN: usize = 16 * 1024;
+
+/// The fields of a form, as sent.
+#[derive(Debug, Default)]
+pub struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// The fields of a query.
+    #[must_use]
+    pub fn of_query(query: Option<&str>) -> Self {
+        Self::parse(query.unwrap_or_default().as_bytes())
+    }
+
+    fn parse(bytes: &[u8]) -> Self {
+        Self(form_urlencoded::parse(bytes).into_owned().collect())
+    }
+
+    /// The first field of this name, unless it is empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// As [`Form::get`], owned.
+    #[must_use]
+    pub fn take(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
+    }
+}
+
+/// Why a form was not read: before it is known who asks, so that no page can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormError {
+    /// It is longer than any form of ours.
+    #[error("The form is too long.")]
+    TooLong,
+    /// It ended early, or took too long.
+    #[error("The form broke off.")]
+    BrokeOff,
+}
+
+impl IntoResponse for FormError {
+    fn into_response(self) -> Response {
+        (StatusCode::BAD_REQUEST, format!("That did not work. {self}\n")).into_response()
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = FormError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, FormError> {
+        let (parts, body) = request.into_parts();
+        match body::read(&parts.headers, body, MAX_LEN).await {
+            Ok(bytes) => Ok(Self::parse(&bytes)),
+            Err(BodyError::TooLarge) => Err(FormError::TooLong),
+            Err(BodyError::Interrupted(error)) => {
+                tracing::info!(%error, "a form broke off");
+                Err(FormError::BrokeOff)
+            }
+        }
+    }
+}
