@@ -70,11 +70,11 @@ impl PdsClients {
                             // Two tokens in a row: the session is of no use, whatever its server says of it.
                             sessions.ended(principal).into()
                         } else {
-                            PdsFailure::Call(renewed.pds, error)
+                            PdsFailure::call(renewed.pds, error)
                         }
                     })
             }
-            Err(error) => Err(PdsFailure::Call(credential.pds, error)),
+            Err(error) => Err(PdsFailure::call(credential.pds, error)),
         }
     }
 }

@@ -25,7 +25,15 @@ pub enum PdsFailure {
     /// Nothing acts for the caller there.
     Session(SessionError),
     /// The PDS at this address did not do it.
-    Call(Url, PdsError),
+    Call(Box<(Url, PdsError)>),
+}
+
+impl PdsFailure {
+    /// The PDS at `base` did not do it.
+    #[must_use]
+    pub fn call(base: Url, error: PdsError) -> Self {
+        Self::Call(Box::new((base, error)))
+    }
 }
 
 impl From<SessionError> for PdsFailure {
@@ -39,7 +47,7 @@ impl From<PdsFailure> for RegistryError {
         match failure {
             PdsFailure::Missing(did) => Self::PdsMissing { did },
             PdsFailure::Session(error) => no_session(error),
-            PdsFailure::Call(base, error) => registry_error(&base, error),
+            PdsFailure::Call(call) => registry_error(&call.0, call.1),
         }
     }
 }
@@ -49,7 +57,7 @@ impl From<PdsFailure> for SessionError {
         match failure {
             PdsFailure::Missing(did) => Self::PdsMissing { did },
             PdsFailure::Session(error) => error,
-            PdsFailure::Call(base, error) => session_error(&base, error),
+            PdsFailure::Call(call) => session_error(&call.0, call.1),
         }
     }
 }
