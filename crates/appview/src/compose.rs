@@ -125,9 +125,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     let vault = Arc::new(Vault::load_or_create(&config.vault_key_path())?);
     let signer = Arc::new(AppViewTokenSigner::new(appview_key, did.clone())?);
 
-    let egress = EgressClient::new(EgressPolicy {
-        allow_loopback: config.server.test_mode,
-    })?;
+    let egress = EgressClient::new(EgressPolicy::of_server(config.server.test_mode))?;
     let identities = resolver(config, &egress, &clock)?;
     let clients = PdsClients::new(egress.clone(), config.upstream.pds_timeout.get());
     let hold_timeout = config.upstream.hold_timeout.get();

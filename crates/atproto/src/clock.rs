@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::syntax::{Datetime, Tid};
 
@@ -31,6 +31,27 @@ impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
+}
+
+/// The instant that a peer names in Unix seconds. One beyond the calendar is the calendar's first or last.
+#[must_use]
+pub fn instant(unix_seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(unix_seconds, 0).unwrap_or(if unix_seconds < 0 {
+        DateTime::<Utc>::MIN_UTC
+    } else {
+        DateTime::<Utc>::MAX_UTC
+    })
+}
+
+/// `at` moved by `by`, which may be negative. What would leave the calendar stops at its end: `at + by` panics there, so times that a
+/// peer names are moved with this.
+#[must_use]
+pub fn moved(at: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
+    at.checked_add_signed(by).unwrap_or(if by < TimeDelta::zero() {
+        DateTime::<Utc>::MIN_UTC
+    } else {
+        DateTime::<Utc>::MAX_UTC
+    })
 }
 
 /// Source of [`Tid`]s that only ever grow, whatever the clock does.
@@ -86,6 +107,12 @@ impl TidClock {
         }
     }
 }
+
+#[cfg(any(test, feature = "test-util"))]
+mod manual;
+
+#[cfg(any(test, feature = "test-util"))]
+pub use manual::ManualClock;
 
 #[cfg(test)]
 mod tests;

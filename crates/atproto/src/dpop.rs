@@ -16,15 +16,13 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use crate::bounds::MAX_NONCE_BYTES;
 use crate::clock::Clock;
 use crate::crypto::{CryptoError, Curve, PublicKey, SigningKey};
 use crate::egress::{CappedBody, EgressClient, EgressError, Limits};
 
 /// Servers whose nonce is remembered.
 const NONCES: u64 = 10_000;
-
-/// Longest nonce that is sent back, in bytes.
-const MAX_NONCE_LEN: usize = 1024;
 
 /// A P-256 key that tokens are bound to. Prints as its thumbprint.
 #[derive(Clone)]
@@ -166,7 +164,7 @@ impl DpopNonces {
     /// Remembers the nonce that an answer of the server of `url` carries.
     fn learn(&self, url: &Url, headers: &HeaderMap) {
         let nonce = headers.get("dpop-nonce").and_then(|value| value.to_str().ok());
-        if let Some(nonce) = nonce.filter(|nonce| !nonce.is_empty() && nonce.len() <= MAX_NONCE_LEN) {
+        if let Some(nonce) = nonce.filter(|nonce| !nonce.is_empty() && nonce.len() <= MAX_NONCE_BYTES) {
             self.0
                 .insert(url.origin().ascii_serialization(), Arc::from(nonce));
         }

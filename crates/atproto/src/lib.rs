@@ -1,9 +1,10 @@
 //! AT Protocol vocabulary of ATCR: identifiers, records, identity, keys and the client of a PDS.
 //!
 //! Everything that both the AppView and a hold say to the network is spelled here once. No server code, no database,
-//! no ambient time: `now` comes through [`clock::Clock`], and every request to a host that somebody else named goes
+//! no ambient time: `now` comes through [`clock::Clock`], and every request to a host that others name goes
 //! through [`egress::EgressClient`].
 //!
+//! - [`bounds`]: every bound of ours for what others name.
 //! - [`syntax`]: identifiers as validated strings; [`Cid`].
 //! - [`clock`]: the time port and the source of TIDs.
 //! - [`crypto`]: public keys, signing keys, low-S signatures.
@@ -11,11 +12,13 @@
 //! - [`lexicon`]: one struct per `io.atcr.*` record and per `io.atcr.hold.*` method.
 //! - [`egress`]: the guarded HTTP client; [`identity`]: handle and DID resolution.
 //! - [`dpop`]: proofs of possession for OAuth's tokens.
-//! - [`xrpc`]: the error envelope; [`pds`]: the client of a Personal Data Server.
+//! - [`xrpc`]: the error envelope; [`pds`]: the client of a Personal Data Server; [`revision`]: which state is newer.
+//! - [`store_target`]: URLs and headers that a hold names, checked.
 //!
 //! One more record type: a JSON document under `lexicons/`, a struct with [`lexicon::Record`], a line in the lexicon
 //! test.
 
+pub mod bounds;
 pub mod clock;
 pub mod crypto;
 pub mod data_model;
@@ -24,6 +27,8 @@ pub mod egress;
 pub mod identity;
 pub mod lexicon;
 pub mod pds;
+pub mod revision;
+pub mod store_target;
 pub mod syntax;
 pub mod xrpc;
 

@@ -3,6 +3,8 @@
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::{MAX_ERROR_MESSAGE_CHARS, MAX_ERROR_NAME_CHARS};
+
 /// An error answer of an XRPC server: `{"error": "<Name>", "message": "<text>"}` under an error status.
 ///
 /// # Spec
@@ -28,11 +30,6 @@ pub struct XrpcErrorBody {
     pub message: Option<String>,
 }
 
-/// Characters kept of a message.
-const MAX_MESSAGE_CHARS: usize = 512;
-/// Characters kept of an error name.
-const MAX_NAME_CHARS: usize = 128;
-
 impl XrpcError {
     /// An error answer.
     #[must_use]
@@ -50,8 +47,8 @@ impl XrpcError {
         match serde_json::from_slice::<XrpcErrorBody>(body) {
             Ok(body) => Self {
                 status,
-                error: cut(&body.error, MAX_NAME_CHARS),
-                message: body.message.map(|text| cut(&text, MAX_MESSAGE_CHARS)),
+                error: cut(&body.error, MAX_ERROR_NAME_CHARS),
+                message: body.message.map(|text| cut(&text, MAX_ERROR_MESSAGE_CHARS)),
             },
             Err(_) => Self {
                 status,

@@ -3,18 +3,13 @@
 use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
 use atcr_atproto::identity::{DidDocument, IdentityError, IdentityResolver};
 use atcr_atproto::syntax::Did;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::bounds::{APPVIEW_TOKEN_LIFE, LEEWAY};
 use crate::jws::{self, JwsError, UnverifiedJws};
-
-/// Life of a token: a minute.
-const LIFETIME: TimeDelta = TimeDelta::seconds(60);
-
-/// Difference between two clocks that is forgiven.
-const LEEWAY: TimeDelta = TimeDelta::seconds(5);
 
 /// The claims of an AppView token. Times are Unix seconds on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,7 +189,7 @@ impl AppViewTokenSigner {
             aud: aud.clone(),
             sub: sub.clone(),
             iat: now,
-            exp: now + LIFETIME,
+            exp: now + APPVIEW_TOKEN_LIFE,
             jti: Uuid::new_v4().to_string(),
             upload_id,
             digest,
@@ -227,10 +222,10 @@ pub async fn verify_appview_token(
         return Err(AppViewTokenError::UnsupportedAlgorithm);
     }
     let claims: AppViewClaims = jws.claims()?;
-    if claims.iss != *trusted_appview_did {
+    if claims.iss.normalised() != trusted_appview_did.normalised() {
         return Err(AppViewTokenError::UntrustedIssuer);
     }
-    if claims.aud != *own_did {
+    if claims.aud.normalised() != own_did.normalised() {
         return Err(AppViewTokenError::WrongAudience);
     }
     check_times(&claims, now)?;
@@ -257,13 +252,13 @@ pub async fn verify_appview_token(
 }
 
 fn check_times(claims: &AppViewClaims, now: DateTime<Utc>) -> Result<(), AppViewTokenError> {
-    if claims.exp + LEEWAY <= now {
+    if claims.exp <= now - LEEWAY {
         return Err(AppViewTokenError::Expired);
     }
     if claims.iat > now + LEEWAY {
         return Err(AppViewTokenError::NotYetValid);
     }
-    if claims.exp - claims.iat > LIFETIME {
+    if claims.exp - claims.iat > APPVIEW_TOKEN_LIFE {
         return Err(AppViewTokenError::LivesTooLong);
     }
     Ok(())

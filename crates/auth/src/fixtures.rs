@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use atcr_atproto::clock::Clock;
 use atcr_atproto::crypto::{PublicKey, SigningKey};
 use atcr_atproto::identity::{DidDocument, IdentityError, IdentityResolver, ResolvedIdentity};
 use atcr_atproto::syntax::{AtIdentifier, Did, Handle};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 pub(crate) const ALICE: &str = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
@@ -23,27 +23,27 @@ pub(crate) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap()
 }
 
+/// Unix seconds as a peer may name them: the ends of what fits, of the calendar, and times around now.
+pub(crate) fn seconds() -> impl Strategy<Value = i64> {
+    let ends = [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC].map(|end| end.timestamp());
+    prop_oneof![
+        any::<i64>(),
+        prop::sample::select(vec![
+            i64::MIN,
+            i64::MAX,
+            ends[0] - 1,
+            ends[0],
+            ends[1],
+            ends[1] + 1
+        ]),
+        ends[0]..ends[0] + 100,
+        ends[1] - 100..=ends[1],
+        now().timestamp() - 4000..now().timestamp() + 4000,
+    ]
+}
+
 pub(crate) fn did(text: &str) -> Did {
     text.parse().unwrap()
-}
-
-#[derive(Debug)]
-pub(crate) struct ManualClock(Mutex<DateTime<Utc>>);
-
-impl ManualClock {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(now())))
-    }
-
-    pub(crate) fn advance(&self, by: TimeDelta) {
-        *self.0.lock().unwrap() += by;
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().unwrap()
-    }
 }
 
 /// The signing input of a token with any header and claims.

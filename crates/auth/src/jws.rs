@@ -9,8 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Longest token that is looked at, in bytes; real ones are below 1 KiB.
-const MAX_TOKEN_LEN: usize = 8 * 1024;
+use crate::bounds::MAX_TOKEN_BYTES;
 
 /// A token whose form is right and whose signature has not been checked.
 pub(crate) struct UnverifiedJws<'a> {
@@ -42,7 +41,7 @@ struct OwnHeader {
 
 impl<'a> UnverifiedJws<'a> {
     pub(crate) fn parse(token: &'a str) -> Result<Self, JwsError> {
-        if token.len() > MAX_TOKEN_LEN {
+        if token.len() > MAX_TOKEN_BYTES {
             return Err(JwsError::Malformed("it is too long"));
         }
         let (signing_input, signature) = token

@@ -18,6 +18,7 @@
 //! [`vault`], and hands an account's access to the [`ServiceTokenCache`] as its `mint`.
 
 pub mod appview_token;
+pub mod bounds;
 pub mod device;
 mod jws;
 pub mod oauth;

@@ -31,6 +31,16 @@ pub enum SecretFileError {
         /// What it should hold.
         expected: &'static str,
     },
+    /// The file holds the RSA key of the original's AppView, with which nothing is signed here.
+    #[error(
+        "key file {path} holds the RSA key of another AppView, which this one does not sign with. Move the file away \
+         (mv {path} {path}.rsa) and start again: a new key is made, and clients ask for new tokens by themselves",
+        path = path.display()
+    )]
+    OriginalKey {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// The text of the file at `path`; if there is none, what `generate` makes, written there first with mode 0600.

@@ -335,9 +335,7 @@ fn network_resolver(
     settings: &HoldSettings,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<dyn IdentityResolver>> {
-    let egress = EgressClient::new(EgressPolicy {
-        allow_loopback: settings.test_mode,
-    })?;
+    let egress = EgressClient::new(EgressPolicy::of_server(settings.test_mode))?;
     let mut config = ResolverConfig::new(settings.plc_directory.clone());
     config.allow_loopback = settings.test_mode;
     Ok(Arc::new(Resolver::new(config, egress, clock.clone())?))

@@ -69,6 +69,7 @@ async fn sign_in(options: &Options) -> anyhow::Result<Printed> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let egress = EgressClient::new(EgressPolicy {
         allow_loopback: options.local,
+        ..EgressPolicy::default()
     })?;
     let identities = resolver(options, &egress, &clock)?;
     let listener = Listener::bind(options.port).await?;

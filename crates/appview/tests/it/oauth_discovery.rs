@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 async fn look(pds: &FakePds) -> Result<AuthorizationServer, OAuthError> {
-    let egress = EgressClient::new(EgressPolicy { allow_loopback: true }).unwrap();
+    let egress = EgressClient::new(EgressPolicy::of_server(true)).unwrap();
     let url = Url::parse(&pds.url()).unwrap();
     let found = AuthorizationServers::new(egress).of_pds(&url).await?;
     Ok(found.as_ref().clone())

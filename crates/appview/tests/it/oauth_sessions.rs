@@ -207,7 +207,7 @@ impl Place {
     /// A process that waits for one answer as long as `timeout`.
     async fn process_that_waits(&self, timeout: Duration) -> Process {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let egress = EgressClient::new(EgressPolicy { allow_loopback: true }).unwrap();
+        let egress = EgressClient::new(EgressPolicy::of_server(true)).unwrap();
         let mut settings = ResolverConfig::new(Url::parse(&self.pds.url()).unwrap());
         settings.handle_resolver = Some(Url::parse(&self.pds.url()).unwrap());
         settings.allow_loopback = true;

@@ -1,28 +1,20 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
 
-use chrono::{DateTime, Utc};
-
-use super::{Clock, TidClock};
+use super::{ManualClock, TidClock, instant, moved};
 use crate::syntax::Tid;
 
-#[derive(Debug, Default)]
-struct SettableClock(AtomicI64);
-
-impl Clock for SettableClock {
-    fn now(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.0.load(Ordering::SeqCst)).unwrap()
-    }
+fn micros(micros: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(micros).unwrap()
 }
 
 #[test]
 fn tids_grow_when_the_clock_stands_still_or_goes_back() {
-    let clock = Arc::new(SettableClock::default());
+    let clock = ManualClock::at(micros(1_700_000_000_000_000));
     let source = TidClock::with_clock_id(clock.clone(), 7);
-    clock.0.store(1_700_000_000_000_000, Ordering::SeqCst);
     let first = source.next_tid();
     let second = source.next_tid();
-    clock.0.store(1_600_000_000_000_000, Ordering::SeqCst);
+    clock.set(micros(1_600_000_000_000_000));
     let third = source.next_tid();
     assert_eq!(first.micros(), 1_700_000_000_000_000);
     assert!(first < second && second < third, "{first} {second} {third}");
@@ -31,7 +23,7 @@ fn tids_grow_when_the_clock_stands_still_or_goes_back() {
 
 #[test]
 fn tids_made_at_once_by_several_threads_are_distinct() {
-    let source = TidClock::new(Arc::new(SettableClock::default()));
+    let source = TidClock::new(ManualClock::at(DateTime::UNIX_EPOCH));
     let mut all: Vec<Tid> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| (0..500).map(|_| source.next_tid()).collect::<Vec<_>>()))
@@ -48,8 +40,34 @@ fn tids_made_at_once_by_several_threads_are_distinct() {
 
 #[test]
 fn a_source_continues_after_the_newest_known_tid() {
-    let source = TidClock::new(Arc::new(SettableClock::default()));
+    let source = TidClock::new(ManualClock::at(DateTime::UNIX_EPOCH));
     let known = Tid::from_parts(1_800_000_000_000_000, 1023);
     source.advance_past(&known);
     assert!(source.next_tid() > known);
+}
+
+proptest! {
+    #[test]
+    fn no_time_that_a_peer_names_leaves_the_calendar(seconds in any::<i64>(), by in any::<i64>()) {
+        let by = TimeDelta::try_milliseconds(by).unwrap_or(TimeDelta::MAX);
+        let at = instant(seconds);
+        let later = moved(at, by);
+        prop_assert!(at >= DateTime::<Utc>::MIN_UTC && later <= DateTime::<Utc>::MAX_UTC);
+        prop_assert!(if by < TimeDelta::zero() { later <= at } else { later >= at });
+    }
+}
+
+#[test]
+fn the_ends_of_the_calendar_are_where_times_stop() {
+    assert_eq!(instant(i64::MAX), DateTime::<Utc>::MAX_UTC);
+    assert_eq!(instant(i64::MIN), DateTime::<Utc>::MIN_UTC);
+    assert_eq!(instant(1_800_000_000).timestamp(), 1_800_000_000);
+    assert_eq!(
+        moved(DateTime::<Utc>::MIN_UTC, -TimeDelta::seconds(10)),
+        DateTime::<Utc>::MIN_UTC
+    );
+    assert_eq!(
+        moved(DateTime::<Utc>::MAX_UTC, TimeDelta::MAX),
+        DateTime::<Utc>::MAX_UTC
+    );
 }

@@ -1,4 +1,4 @@
-//! Which addresses a request may reach when somebody else chose the host.
+//! Which addresses a request may reach when others chose the host.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -65,6 +65,46 @@ pub fn is_loopback_host(host: &Host<&str>) -> bool {
 pub fn is_localhost_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
+}
+
+/// IPv4 networks of one's own (RFC 1918). Link-local addresses, where clouds keep their metadata, and those of carriers are not
+/// among them.
+const PRIVATE_V4: &[(Ipv4Addr, u32)] = &[
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+];
+
+/// IPv6 networks of one's own (RFC 4193).
+const PRIVATE_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7);
+
+/// Endings of names that are never public.
+const LOCAL_ENDINGS: &[&str] = &[".internal", ".local", ".lan", ".home.arpa", ".test"];
+
+/// Whether `address` is in a network of one's own, which test mode may reach.
+pub fn is_private_network(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => PRIVATE_V4.iter().any(|network| in_network_v4(v4, *network)),
+        IpAddr::V6(v6) => in_network_v6(v6, PRIVATE_V6),
+    }
+}
+
+/// Whether `name` can only mean a host of the local network: a name without a dot, or below `.internal`, `.local`, `.lan`,
+/// `.home.arpa`, `.test`.
+pub fn is_local_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    !is_localhost_name(&name)
+        && (!name.contains('.') || LOCAL_ENDINGS.iter().any(|ending| name.ends_with(ending)))
+}
+
+/// Whether `host` is this machine or one of the local network, by its name or its address.
+pub fn is_local_host(host: &Host<&str>) -> bool {
+    is_loopback_host(host)
+        || match host {
+            Host::Domain(name) => is_local_name(name),
+            Host::Ipv4(v4) => is_private_network(IpAddr::V4(*v4)),
+            Host::Ipv6(v6) => is_private_network(IpAddr::V6(*v6)),
+        }
 }
 
 fn in_network_v4(address: Ipv4Addr, (network, prefix): (Ipv4Addr, u32)) -> bool {

@@ -8,18 +8,40 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header};
 use reqwest::redirect;
+use serde::de::DeserializeOwned;
 use url::{Host, Url};
 
-use super::address_policy::is_loopback_host;
+use super::XRPC_LIMITS;
+use super::address_policy::{is_local_host, is_loopback_host};
+use super::byte_budget::{ByteBudget, BytePermit};
 use super::error::EgressError;
+use super::host_permits::{HostLimit, HostPermits};
+use super::json::{self, JsonError};
 use super::lookup::{GuardedResolver, HostLookup, Reach, SystemLookup};
-use super::{CONNECT_TIMEOUT, DEFAULT_TIMEOUT, MAX_REDIRECTS, XRPC_LIMITS};
+use crate::bounds::{
+    BODY_BUDGET_BYTES, CONNECT_TIMEOUT, DOCUMENT_TIMEOUT, FREE_ANSWER_BYTES, HOST_LIMIT,
+    MAX_JSON_COST_FACTOR, MAX_REDIRECTS,
+};
 
 /// What hosts named by others may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EgressPolicy {
     /// Development only: `localhost`, names below it and loopback addresses are reachable too, over plain HTTP as well.
     pub allow_loopback: bool,
+    /// Test mode only: private networks (`172.28.0.3:8080`, `http://hold:8080`) are reachable too, by address and by names that are never
+    /// public, over plain HTTP as well. Link-local addresses are not.
+    pub allow_private: bool,
+}
+
+impl EgressPolicy {
+    /// The policy of a server: public hosts, and in test mode this machine and private networks.
+    #[must_use]
+    pub fn of_server(test_mode: bool) -> Self {
+        Self {
+            allow_loopback: test_mode,
+            allow_private: test_mode,
+        }
+    }
 }
 
 /// How much of an answer is read, and how long it may take as a whole.
@@ -40,9 +62,27 @@ pub struct CappedBody {
     pub headers: HeaderMap,
     /// The body, verbatim.
     pub bytes: Bytes,
+    /// Its part of the budget, kept until the answer and everything that [`CappedBody::held`] was asked for are dropped.
+    held: Option<Arc<BytePermit>>,
 }
 
-/// The HTTP client for hosts that somebody else named. Cheap to clone; clones share their connections.
+impl CappedBody {
+    /// Parses the body within the bounds of [`crate::bounds`].
+    ///
+    /// # Errors
+    /// See [`json::parse`].
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
+        json::parse(&self.bytes)
+    }
+
+    /// The answer's part of the budget. Keep it beside what was parsed from the answer, as long as that lives.
+    #[must_use]
+    pub fn held(&self) -> Option<Arc<BytePermit>> {
+        self.held.clone()
+    }
+}
+
+/// The HTTP client for hosts that others name. Cheap to clone; clones share their connections.
 ///
 /// # Security
 /// Connects to public addresses only (checked per connection, see [`super::lookup`]), speaks https only, ignores proxy
@@ -54,6 +94,9 @@ pub struct EgressClient {
     following: reqwest::Client,
     /// Never follows; for everything that may carry a token or a body.
     direct: reqwest::Client,
+    /// Absent for hosts of the operator's choice.
+    hosts: Option<HostPermits>,
+    budget: ByteBudget,
 }
 
 impl EgressClient {
@@ -70,12 +113,7 @@ impl EgressClient {
     /// # Errors
     /// `Setup` if the TLS roots cannot be loaded.
     pub fn with_lookup(policy: EgressPolicy, lookup: Arc<dyn HostLookup>) -> Result<Self, EgressError> {
-        Self::build(
-            Reach::Public {
-                allow_loopback: policy.allow_loopback,
-            },
-            lookup,
-        )
+        Self::build(Reach::Public(policy), lookup)
     }
 
     /// A client for hosts the operator wrote into the configuration (a PLC directory on a private network, say): any
@@ -107,7 +145,7 @@ impl EgressClient {
         };
         let direct = client(redirect::Policy::none())?;
         let following = match reach {
-            Reach::Public { .. } => client(redirect::Policy::custom(move |attempt| {
+            Reach::Public(_) => client(redirect::Policy::custom(move |attempt| {
                 follow_checked(reach, attempt)
             }))?,
             Reach::Configured => direct.clone(),
@@ -116,17 +154,40 @@ impl EgressClient {
             reach,
             following,
             direct,
+            hosts: match reach {
+                Reach::Public(_) => Some(HostPermits::new(HOST_LIMIT)),
+                Reach::Configured => None,
+            },
+            budget: ByteBudget::new(BODY_BUDGET_BYTES),
         })
+    }
+
+    /// The same client with other limits for each host; [`HOST_LIMIT`] unless this is called.
+    #[must_use]
+    pub fn with_host_limit(mut self, limit: HostLimit) -> Self {
+        self.hosts = Some(HostPermits::new(limit));
+        self
+    }
+
+    /// The same client with its answers counted in `budget`; one of [`BODY_BUDGET_BYTES`] of its own unless this is called.
+    #[must_use]
+    pub fn with_budget(mut self, budget: ByteBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// What answers that are being read or worked on are counted in.
+    #[must_use]
+    pub fn budget(&self) -> &ByteBudget {
+        &self.budget
     }
 
     /// The policy this client was made with.
     #[must_use]
     pub fn policy(&self) -> EgressPolicy {
-        EgressPolicy {
-            allow_loopback: self.reach
-                != Reach::Public {
-                    allow_loopback: false,
-                },
+        match self.reach {
+            Reach::Public(policy) => policy,
+            Reach::Configured => EgressPolicy::of_server(true),
         }
     }
 
@@ -152,7 +213,7 @@ impl EgressClient {
             accept,
             Limits {
                 max_bytes,
-                timeout: DEFAULT_TIMEOUT,
+                timeout: DOCUMENT_TIMEOUT,
             },
         )
         .await
@@ -180,7 +241,11 @@ impl EgressClient {
         Ok(self.direct.request(method, url.clone()))
     }
 
-    /// Sends a request made by [`Self::request`] and reads its answer within `limits`.
+    /// Sends a request made by [`Self::request`] and reads its answer within `limits`. Waiting for other requests to the same host and
+    /// for memory counts as time.
+    ///
+    /// # Errors
+    /// [`EgressError`]; `Busy` and `Overloaded` if others take up what this request needs.
     pub async fn send_capped(
         &self,
         request: reqwest::RequestBuilder,
@@ -188,18 +253,54 @@ impl EgressClient {
     ) -> Result<CappedBody, EgressError> {
         let (client, request) = request.build_split();
         let request = request.map_err(EgressError::from_transport)?;
-        let host = request.url().host_str().unwrap_or_default().to_owned();
+        let host = host_text(request.url());
         let answer = async {
+            let _permit = match &self.hosts {
+                Some(hosts) => Some(hosts.acquire(request.url()).await?),
+                None => None,
+            };
             let response = client
                 .execute(request)
                 .await
                 .map_err(EgressError::from_transport)?;
-            read_capped(response, limits.max_bytes).await
+            read_capped(response, limits, &self.budget).await
         };
-        tokio::time::timeout(limits.timeout, answer)
+        let answer = tokio::time::timeout(limits.timeout, answer)
             .await
-            .map_err(|_| EgressError::Timeout { host })?
+            .unwrap_or_else(|_| Err(EgressError::Timeout { host }));
+        answer.inspect_err(note)
     }
+
+    /// Sends a request made by [`Self::request`] and returns when its answer begins; reading the rest is the caller's to bound, in time
+    /// and in length.
+    ///
+    /// # Errors
+    /// As [`Self::send_capped`]; `Timeout` if the answer has not begun after `timeout`.
+    pub async fn open(
+        &self,
+        request: reqwest::RequestBuilder,
+        timeout: Duration,
+    ) -> Result<reqwest::Response, EgressError> {
+        let (client, request) = request.build_split();
+        let request = request.map_err(EgressError::from_transport)?;
+        let host = host_text(request.url());
+        let answer = async {
+            let _permit = match &self.hosts {
+                Some(hosts) => Some(hosts.acquire(request.url()).await?),
+                None => None,
+            };
+            client.execute(request).await.map_err(EgressError::from_transport)
+        };
+        let answer = tokio::time::timeout(timeout, answer)
+            .await
+            .unwrap_or_else(|_| Err(EgressError::Timeout { host }));
+        answer.inspect_err(note)
+    }
+}
+
+/// The log gets what the error's text leaves out.
+fn note(error: &EgressError) {
+    tracing::debug!(detail = error.detail(), "an outgoing request failed");
 }
 
 impl fmt::Debug for EgressClient {
@@ -229,25 +330,56 @@ impl atrium_xrpc::HttpClient for EgressClient {
     }
 }
 
-/// Reads a body of at most `limit` bytes; a longer one is given up as soon as it shows.
-async fn read_capped(mut response: reqwest::Response, limit: usize) -> Result<CappedBody, EgressError> {
-    let host = response.url().host_str().unwrap_or_default().to_owned();
-    let announced = response.content_length();
-    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
-        return Err(EgressError::TooLarge { host, limit });
+/// Reads a body of at most `limits.max_bytes`; a longer one is given up as soon as it shows. A body beyond [`FREE_ANSWER_BYTES`] waits
+/// for its part of the budget, once, with the most that it may come to: its length, and what parsing it may cost.
+async fn read_capped(
+    mut response: reqwest::Response,
+    limits: Limits,
+    budget: &ByteBudget,
+) -> Result<CappedBody, EgressError> {
+    let host = host_text(response.url());
+    let limit = limits.max_bytes;
+    let too_large = || EgressError::TooLarge {
+        host: host.clone(),
+        limit,
+    };
+    let announced = response
+        .content_length()
+        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large());
     }
+    let longest = announced.unwrap_or(limit);
+    let mut held = None;
     let mut bytes = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(EgressError::from_transport)? {
-        if bytes.len() + chunk.len() > limit {
-            return Err(EgressError::TooLarge { host, limit });
+        let len = bytes.len() + chunk.len();
+        if len > limit {
+            return Err(too_large());
+        }
+        if len > FREE_ANSWER_BYTES && held.is_none() {
+            let permit = budget
+                .acquire(worked_on(longest).min(budget.total()), limits.timeout / 2)
+                .await
+                .map_err(|_| EgressError::Overloaded { host: host.clone() })?;
+            held = Some(permit);
         }
         bytes.extend_from_slice(&chunk);
+    }
+    if let Some(held) = &mut held {
+        held.shrink_to(worked_on(bytes.len()));
     }
     Ok(CappedBody {
         status: response.status(),
         headers: std::mem::take(response.headers_mut()),
         bytes: bytes.freeze(),
+        held: held.map(Arc::new),
     })
+}
+
+/// What a body of `len` bytes takes with everything that is made of it.
+fn worked_on(len: usize) -> usize {
+    len.saturating_mul(MAX_JSON_COST_FACTOR + 1)
 }
 
 fn follow_checked(reach: Reach, attempt: redirect::Attempt<'_>) -> redirect::Action {
@@ -256,8 +388,8 @@ fn follow_checked(reach: Reach, attempt: redirect::Attempt<'_>) -> redirect::Act
         let host = last.map(host_text).unwrap_or_default();
         return attempt.error(EgressError::TooManyRedirects { host });
     }
-    // Even in development a public host has no business pointing at this machine.
-    if loopback(attempt.url()) && last.is_some_and(|url| !loopback(url)) {
+    // Even in development a public host has no business pointing at this machine or its network.
+    if local(attempt.url()) && last.is_some_and(|url| !local(url)) {
         let host = host_text(attempt.url());
         return attempt.error(EgressError::AddressRefused { host });
     }
@@ -267,8 +399,8 @@ fn follow_checked(reach: Reach, attempt: redirect::Attempt<'_>) -> redirect::Act
     }
 }
 
-fn loopback(url: &Url) -> bool {
-    url.host().is_some_and(|host| is_loopback_host(&host))
+fn local(url: &Url) -> bool {
+    url.host().is_some_and(|host| is_local_host(&host))
 }
 
 /// The part of the guard that needs no look-up. Literal addresses must be judged here, since the HTTP library
@@ -286,18 +418,28 @@ fn check_url(reach: Reach, url: &Url) -> Result<(), EgressError> {
     if !url.username().is_empty() || url.password().is_some() {
         return refused("the URL contains credentials");
     }
+    let policy = match reach {
+        Reach::Configured => EgressPolicy::of_server(true),
+        Reach::Public(policy) => policy,
+    };
     let here = is_loopback_host(&host);
-    match (url.scheme(), reach) {
-        ("https", _) | ("http", Reach::Configured) => {}
-        ("http", Reach::Public { allow_loopback: true }) if here => {}
+    let near = !here && is_local_host(&host);
+    match url.scheme() {
+        "https" => {}
+        "http" if reach == Reach::Configured => {}
+        "http" if (here && policy.allow_loopback) || (near && policy.allow_private) => {}
         _ => return refused("only https is spoken"),
     }
-    let permitted = match (reach, host) {
+    let address = match host {
+        Host::Domain(_) => None,
+        Host::Ipv4(v4) => Some(IpAddr::V4(v4)),
+        Host::Ipv6(v6) => Some(IpAddr::V6(v6)),
+    };
+    let permitted = match (reach, address) {
         (Reach::Configured, _) => true,
-        (Reach::Public { allow_loopback }, _) if here => allow_loopback,
-        (_, Host::Domain(_)) => true,
-        (_, Host::Ipv4(v4)) => super::address_policy::is_public(IpAddr::V4(v4)),
-        (_, Host::Ipv6(v6)) => super::address_policy::is_public(IpAddr::V6(v6)),
+        _ if here => policy.allow_loopback,
+        (_, None) => true,
+        (_, Some(address)) => super::address_policy::is_public(address) || (near && policy.allow_private),
     };
     if permitted {
         Ok(())

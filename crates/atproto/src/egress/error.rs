@@ -4,9 +4,11 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-/// Why a request to a host named by somebody else gave no usable answer.
+/// Why a request to a host that others name gave no usable answer.
 ///
-/// The texts name hosts only: paths and query strings of presigned URLs are credentials.
+/// The texts name hosts only: paths and query strings of presigned URLs are credentials. They also do not tell what is at an
+/// address: a name that leads to a private address, one that does not exist, a closed port and a silent one read the same, so
+/// that a peer who names hosts cannot learn through us what it cannot reach itself. [`EgressError::detail`] is for the log.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EgressError {
     /// The URL is not one this client speaks to: wrong scheme, no host, credentials inside. Retrying cannot help.
@@ -17,14 +19,20 @@ pub enum EgressError {
         /// The rule that was broken.
         reason: &'static str,
     },
-    /// The host is, or resolves only to, addresses that are not public. Retrying cannot help while that is so.
+    /// The URL itself names an address that is not public. Retrying cannot help.
     #[error("refused to contact {host}: its address is not on the public internet")]
     AddressRefused {
-        /// The host name or address.
+        /// The address, or a name of this machine.
+        host: String,
+    },
+    /// The host name leads only to addresses that are not public. The text is that of any host that cannot be reached.
+    #[error("{host} gives no usable answer")]
+    NameRefused {
+        /// The host name.
         host: String,
     },
     /// The host name could not be resolved; the system does not tell an absent name from a failed look-up.
-    #[error("cannot resolve the host name {host}")]
+    #[error("{host} gives no usable answer")]
     UnknownHost {
         /// The host name.
         host: String,
@@ -47,19 +55,31 @@ pub enum EgressError {
         limit: usize,
     },
     /// No complete answer within the time allowed.
-    #[error("{host} did not answer in time")]
+    #[error("{host} gives no usable answer")]
     Timeout {
         /// The host.
         host: String,
     },
     /// The connection could not be opened or broke.
-    #[error("cannot reach {host}")]
+    #[error("{host} gives no usable answer")]
     Unreachable {
         /// The host.
         host: String,
         /// The transport's error, without its URL.
         #[source]
         source: Arc<reqwest::Error>,
+    },
+    /// Too many requests to this host are under way. Retry later.
+    #[error("too many requests to {host} are under way")]
+    Busy {
+        /// The host.
+        host: String,
+    },
+    /// The answer is not read, since too many others are being worked on. Retry later.
+    #[error("too many answers are being read to read that of {host}")]
+    Overloaded {
+        /// The host.
+        host: String,
     },
     /// The client itself could not be built (TLS roots unreadable, for example).
     #[error("cannot set up the HTTP client")]
@@ -84,7 +104,7 @@ impl EgressError {
         if let Some(own) = find_own(&error) {
             return own;
         }
-        if error.is_timeout() {
+        if error.is_timeout() && !error.is_connect() {
             return Self::Timeout { host };
         }
         Self::Unreachable {
@@ -93,10 +113,43 @@ impl EgressError {
         }
     }
 
-    /// Whether this client refuses the host as such, so that asking again gives the same answer.
+    /// Whether this client refuses the URL as such, so that asking again gives the same answer.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::UrlRefused { .. } | Self::AddressRefused { .. })
+    }
+
+    /// The reason without the host's name, for a sentence that names it already; no more telling than the error's text.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::NameRefused { .. }
+            | Self::UnknownHost { .. }
+            | Self::Timeout { .. }
+            | Self::Unreachable { .. } => "no usable answer".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    /// What happened in truth, for the log. Never show it to a client.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::NameRefused { host } => format!("{host} leads to addresses that are not public"),
+            Self::Timeout { host } => format!("{host} did not answer in time"),
+            Self::UnknownHost { host, source } => format!("cannot resolve {host}: {source}"),
+            Self::Unreachable { host, source } => {
+                let mut text = format!("cannot reach {host}: {source}");
+                let mut cause = source.source();
+                while let Some(error) = cause {
+                    text.push_str(": ");
+                    text.push_str(&error.to_string());
+                    cause = error.source();
+                }
+                text
+            }
+            other => other.to_string(),
+        }
     }
 }
 

@@ -10,11 +10,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::address_policy::{is_localhost_name, is_public};
+use super::address_policy::{is_local_name, is_localhost_name, is_private_network, is_public};
+use super::client::EgressPolicy;
 use super::error::EgressError;
-
-/// Addresses tried per name; a longer answer is cut.
-const MAX_ADDRESSES: usize = 16;
+use crate::bounds::MAX_ADDRESSES;
 
 /// Port: the addresses of a host name.
 #[async_trait]
@@ -43,8 +42,9 @@ impl HostLookup for SystemLookup {
 /// Which addresses a client may connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// Public addresses; with `allow_loopback` also this machine, under its own names only.
-    Public { allow_loopback: bool },
+    /// Public addresses, and what the policy allows beside them: this machine under its own names only, private networks under local
+    /// names only.
+    Public(EgressPolicy),
     /// Any address: the operator wrote the host into the configuration.
     Configured,
 }
@@ -55,8 +55,11 @@ impl Reach {
         match self {
             Self::Configured => true,
             // A name for this machine must stay on this machine, and no other name may lead to it.
-            Self::Public { allow_loopback: true } if is_localhost_name(name) => address.is_loopback(),
-            Self::Public { .. } => is_public(address),
+            Self::Public(policy) if policy.allow_loopback && is_localhost_name(name) => address.is_loopback(),
+            Self::Public(policy) if policy.allow_private && is_local_name(name) => {
+                is_private_network(address) || is_public(address)
+            }
+            Self::Public(_) => is_public(address),
         }
     }
 }
@@ -95,7 +98,7 @@ impl GuardedResolver {
             .map(|address| SocketAddr::new(address, 0))
             .collect();
         if permitted.is_empty() {
-            return Err(EgressError::AddressRefused {
+            return Err(EgressError::NameRefused {
                 host: host.to_owned(),
             });
         }

@@ -18,9 +18,15 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use super::lookup::{GuardedResolver, Reach};
 use super::*;
 
-const DEVELOPMENT: EgressPolicy = EgressPolicy { allow_loopback: true };
+mod load;
+
+const DEVELOPMENT: EgressPolicy = EgressPolicy {
+    allow_loopback: true,
+    allow_private: false,
+};
 const PRODUCTION: EgressPolicy = EgressPolicy {
     allow_loopback: false,
+    allow_private: false,
 };
 
 /// Answers each look-up with the next of its answers, the last one for ever.
@@ -183,6 +189,93 @@ fn the_development_allowance_opens_loopback_and_nothing_else() {
     }
 }
 
+#[test]
+fn test_mode_opens_private_networks_as_well_and_no_others() {
+    let client = client(EgressPolicy::of_server(true));
+    for text in [
+        "http://172.28.0.3:8080/",
+        "https://10.0.0.1/",
+        "http://192.168.0.1/",
+        "http://[fd00::1]:8080/",
+        "http://hold:8080/",
+        "http://hold.internal/",
+        "http://localhost:5000/",
+    ] {
+        client.check(&url(text)).unwrap();
+    }
+    for text in [
+        "http://example.com/",
+        "http://8.8.8.8/",
+        "http://169.254.169.254/",
+        "https://169.254.169.254/",
+        "https://100.64.0.1/",
+        "https://0.0.0.0/",
+        "https://[fe80::1]/",
+        "https://[::ffff:10.0.0.1]/",
+        "http://hold.internal.example.com/",
+    ] {
+        assert!(
+            client.check(&url(text)).is_err_and(|error| error.is_refusal()),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn in_test_mode_only_local_names_lead_into_private_networks() {
+    let answer = || ScriptedLookup::new(&[&["10.0.0.1", "169.254.169.254", "127.0.0.1"]]);
+    let permitted = async |policy, host| {
+        let lookup = answer();
+        GuardedResolver::permitted(lookup.as_ref(), Reach::Public(policy), host).await
+    };
+    let test_mode = EgressPolicy::of_server(true);
+    for host in ["hold", "hold.internal", "hold.test."] {
+        let found = permitted(test_mode, host).await.unwrap();
+        assert_eq!(found, ["10.0.0.1:0".parse().unwrap()], "{host}");
+        assert!(permitted(DEVELOPMENT, host).await.is_err(), "{host}");
+    }
+    assert!(matches!(
+        permitted(test_mode, "hold.example.com").await,
+        Err(EgressError::NameRefused { .. })
+    ));
+}
+
+#[tokio::test]
+async fn what_is_at_an_address_cannot_be_told_from_an_error_s_text() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = listener.local_addr().unwrap();
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    let limits = Limits {
+        max_bytes: 100,
+        timeout: Duration::from_millis(100),
+    };
+    let mut texts = Vec::new();
+    let resolved: &[(&str, &[&[&str]])] = &[
+        ("https://pds.localhost/", &[&["10.0.0.1"]]),
+        ("https://pds.localhost/", &[&["169.254.169.254"]]),
+        ("https://pds.localhost/", &[]),
+    ];
+    for (target, addresses) in resolved {
+        let client = EgressClient::with_lookup(DEVELOPMENT, ScriptedLookup::new(addresses)).unwrap();
+        let error = client.get_within(&url(target), "*/*", limits).await.unwrap_err();
+        assert!(!error.is_refusal(), "{error:?}");
+        texts.push(error.to_string());
+    }
+    for address in [silent, closed] {
+        let client = EgressClient::with_lookup(DEVELOPMENT, ScriptedLookup::new(&[&["127.0.0.1"]])).unwrap();
+        let target = url(&format!("http://pds.localhost:{}/", address.port()));
+        let error = client.get_within(&target, "*/*", limits).await.unwrap_err();
+        // The log is told.
+        assert_ne!(error.detail(), error.to_string());
+        texts.push(error.to_string());
+    }
+    texts.dedup();
+    assert_eq!(texts, ["pds.localhost gives no usable answer"]);
+}
+
 #[tokio::test]
 async fn a_name_with_a_private_address_is_refused() {
     for address in [
@@ -201,7 +294,7 @@ async fn a_name_with_a_private_address_is_refused() {
                 .await
                 .unwrap_err();
             assert!(
-                matches!(error, EgressError::AddressRefused { ref host } if host == "hold.example.com"),
+                matches!(error, EgressError::NameRefused { ref host } if host == "hold.example.com"),
                 "{error:?}"
             );
         }
@@ -216,14 +309,14 @@ async fn localhost_is_only_ever_this_machine() {
         .get_capped(&url("http://localhost:1/"), 100, "*/*")
         .await
         .unwrap_err();
-    assert!(matches!(error, EgressError::AddressRefused { .. }), "{error:?}");
+    assert!(matches!(error, EgressError::NameRefused { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn of_a_mixed_answer_only_public_addresses_are_connected_to() {
     let lookup =
         ScriptedLookup::new(&[&["10.0.0.1", "1.1.1.1", "::1", "2606:4700::1111", "169.254.169.254"]]);
-    let reach = Reach::Public { allow_loopback: true };
+    let reach = Reach::Public(DEVELOPMENT);
     let permitted = GuardedResolver::permitted(lookup.as_ref(), reach, "example.com")
         .await
         .unwrap();
@@ -236,9 +329,7 @@ async fn an_answer_that_turns_private_is_refused_when_connecting() {
     let lookup = ScriptedLookup::new(&[&["93.184.216.34"], &["10.0.0.1"]]);
     let guard = GuardedResolver {
         lookup,
-        reach: Reach::Public {
-            allow_loopback: false,
-        },
+        reach: Reach::Public(PRODUCTION),
     };
     let first: Vec<SocketAddr> = guard
         .resolve("example.com".parse().unwrap())
@@ -250,7 +341,7 @@ async fn an_answer_that_turns_private_is_refused_when_connecting() {
         panic!("rebinding went through")
     };
     assert!(
-        matches!(error.downcast_ref(), Some(EgressError::AddressRefused { .. })),
+        matches!(error.downcast_ref(), Some(EgressError::NameRefused { .. })),
         "{error:?}"
     );
 }
@@ -267,7 +358,7 @@ async fn the_check_is_repeated_for_every_connection() {
         b"ok"
     );
     let error = client.get_capped(&target, 100, "*/*").await.unwrap_err();
-    assert!(matches!(error, EgressError::AddressRefused { .. }), "{error:?}");
+    assert!(matches!(error, EgressError::NameRefused { .. }), "{error:?}");
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
 
@@ -327,7 +418,7 @@ async fn a_redirect_to_a_name_with_a_private_address_is_refused() {
         .await
         .unwrap_err();
     assert!(
-        matches!(error, EgressError::AddressRefused { ref host } if host == "internal.example.com"),
+        matches!(error, EgressError::NameRefused { ref host } if host == "internal.example.com"),
         "{error:?}"
     );
 }

@@ -5,11 +5,11 @@ use url::Url;
 
 use super::error::{from_egress, unexpected_status};
 use super::{DidDocument, IdentityError};
-use crate::egress::address_policy::is_loopback_host;
+use crate::egress::address_policy::is_local_host;
 use crate::egress::{DEFAULT_BODY_CAP, EgressClient, EgressError};
 use crate::syntax::Did;
 
-/// Fetches the document of `did`, which must be in the form of [`normalise`].
+/// Fetches the document of `did`, which must be in the form of [`Did::normalised`].
 ///
 /// # Spec
 /// did:web, with a host and an optional port only (atproto specs "DID").
@@ -47,21 +47,7 @@ pub(super) async fn resolve(
     }
 }
 
-/// The DID with its port spelled `%3A`: older files write `did:web:host:8080`.
-pub(super) fn normalise(did: &Did) -> Did {
-    let spelled = match did.identifier().split_once(':') {
-        Some((host, port)) if did.method() == "web" && is_port(port) => format!("did:web:{host}%3A{port}"),
-        _ if did.method() == "web" && did.identifier().contains("%3a") => did.as_str().replace("%3a", "%3A"),
-        _ => return did.clone(),
-    };
-    spelled.parse().unwrap_or_else(|_| did.clone())
-}
-
-fn is_port(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
-}
-
-/// https, except for this machine under the development allowance.
+/// https, except for this machine and private networks under the development allowance.
 fn document_url(allow_loopback: bool, did: &Did) -> Result<Url, IdentityError> {
     let unsupported = || IdentityError::UnsupportedDid { did: did.clone() };
     let authority = did.web_host().ok_or_else(unsupported)?;
@@ -69,7 +55,7 @@ fn document_url(allow_loopback: bool, did: &Did) -> Result<Url, IdentityError> {
         Url::parse(&format!("{scheme}://{authority}/.well-known/did.json")).map_err(|_| unsupported())
     };
     let secure = url("https")?;
-    if allow_loopback && secure.host().is_some_and(|host| is_loopback_host(&host)) {
+    if allow_loopback && secure.host().is_some_and(|host| is_local_host(&host)) {
         return url("http");
     }
     Ok(secure)

@@ -10,6 +10,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 
+use crate::bounds::MAX_TXT_RECORDS;
 use crate::egress::DEFAULT_TIMEOUT;
 
 /// Port: TXT records of a name.
@@ -87,6 +88,7 @@ impl TxtLookup for SystemDns {
             Ok(lookup) => Ok(lookup
                 .answers()
                 .iter()
+                .take(MAX_TXT_RECORDS)
                 .filter_map(|record| match &record.data {
                     RData::TXT(txt) => String::from_utf8(txt.txt_data.concat()).ok(),
                     _ => None,

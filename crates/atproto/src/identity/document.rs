@@ -4,11 +4,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::{IdentityError, did_web};
+use super::IdentityError;
+use crate::bounds::MAX_DOCUMENT_ENTRIES;
 use crate::crypto::{Curve, PublicKey};
+use crate::egress::json;
 use crate::syntax::{Did, Handle};
 
-/// A DID document. Entries that are not of the expected form are ignored rather than held against the rest.
+/// A DID document. Entries that are not of the expected form are ignored rather than held against the rest, and so are entries
+/// after the first [`MAX_DOCUMENT_ENTRIES`] of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DidDocument {
     id: Did,
@@ -38,13 +41,13 @@ impl DidDocument {
     ///
     /// # Errors
     /// `InvalidDocument` if it is not a JSON document with this DID as its `id`.
-    pub fn parse(did: &Did, json: &[u8]) -> Result<Self, IdentityError> {
+    pub fn parse(did: &Did, text: &[u8]) -> Result<Self, IdentityError> {
         let invalid = |reason| IdentityError::InvalidDocument {
             did: did.clone(),
             reason,
         };
-        let wire: Wire = serde_json::from_slice(json).map_err(|_| invalid("it is not a DID document"))?;
-        if did_web::normalise(&wire.id) != did_web::normalise(did) {
+        let wire: Wire = json::parse(text).map_err(|_| invalid("it is not a DID document"))?;
+        if wire.id.normalised() != did.normalised() {
             return Err(invalid("its id is another DID"));
         }
         let keys = wire.verification_method.unwrap_or_default();
@@ -55,14 +58,17 @@ impl DidDocument {
                 .also_known_as
                 .unwrap_or_default()
                 .into_iter()
+                .take(MAX_DOCUMENT_ENTRIES)
                 .filter_map(|name| name.as_str().map(str::to_owned))
                 .collect(),
             keys: keys
                 .iter()
+                .take(MAX_DOCUMENT_ENTRIES)
                 .filter_map(|value| entry(&wire.id, value, read_key))
                 .collect(),
             services: services
                 .iter()
+                .take(MAX_DOCUMENT_ENTRIES)
                 .filter_map(|value| entry(&wire.id, value, read_endpoint))
                 .collect(),
         })

@@ -5,11 +5,9 @@ use url::Url;
 
 use super::IdentityError;
 use super::error::{from_egress, unexpected_status};
+use crate::bounds::MAX_HANDLE_BYTES;
 use crate::egress::{EgressClient, EgressError};
 use crate::syntax::{Did, Handle};
-
-/// Longest body read: a DID is at most 2048 bytes.
-const MAX_BYTES: usize = 4096;
 
 /// What the handle's host says.
 #[derive(Debug)]
@@ -34,11 +32,11 @@ pub(super) async fn resolve(egress: &EgressClient, handle: &Handle) -> Result<An
 }
 
 pub(super) async fn ask(egress: &EgressClient, handle: &Handle, url: &Url) -> Result<Answer, IdentityError> {
-    let answer = match egress.get_capped(url, MAX_BYTES, "text/plain").await {
+    let answer = match egress.get_capped(url, MAX_HANDLE_BYTES, "text/plain").await {
         Ok(answer) => answer,
         // A page of that size is somebody's website, not a DID.
         Err(EgressError::TooLarge { .. } | EgressError::TooManyRedirects { .. }) => return Ok(Answer::None),
-        Err(error @ EgressError::UnknownHost { .. }) => {
+        Err(error @ (EgressError::UnknownHost { .. } | EgressError::NameRefused { .. })) => {
             return Ok(Answer::NoHost(from_egress(
                 handle.as_str(),
                 handle.as_str(),

@@ -34,7 +34,7 @@ pub(super) async fn resolve(
         .await
         .map_err(|error| from_egress(handle.as_str(), host, error))?;
     match answer.status {
-        StatusCode::OK => match serde_json::from_slice::<Output>(&answer.bytes) {
+        StatusCode::OK => match answer.json::<Output>() {
             Ok(output) => Ok(Some(output.did)),
             Err(_) => Err(unexpected_status(handle.as_str(), host, answer.status)),
         },

@@ -227,7 +227,7 @@ impl Resolver {
     }
 
     async fn resolve_handle(&self, handle: &Handle) -> Result<Arc<ResolvedIdentity>, IdentityError> {
-        let did = did_web::normalise(&self.did_of(handle).await?);
+        let did = self.did_of(handle).await?.normalised();
         let claims = |document: &DidDocument| document.claimed_handle().as_ref() == Some(handle);
         let mut document = self.document(&did).await?;
         if !claims(&document) {
@@ -290,7 +290,7 @@ impl IdentityResolver for Resolver {
     }
 
     async fn resolve_did(&self, did: &Did) -> Result<Arc<ResolvedIdentity>, IdentityError> {
-        let document = self.document(&did_web::normalise(did)).await?;
+        let document = self.document(&did.normalised()).await?;
         if let Some(known) = self.composed(&document).await {
             return Ok(known);
         }
@@ -304,11 +304,11 @@ impl IdentityResolver for Resolver {
     }
 
     async fn resolve_document(&self, did: &Did) -> Result<Arc<DidDocument>, IdentityError> {
-        self.document(&did_web::normalise(did)).await
+        self.document(&did.normalised()).await
     }
 
     async fn refresh_document(&self, did: &Did) -> Result<Arc<DidDocument>, IdentityError> {
-        let did = did_web::normalise(did);
+        let did = did.normalised();
         if !self.may_refresh(&did).await {
             return self.document(&did).await;
         }
@@ -330,7 +330,7 @@ impl IdentityResolver for Resolver {
     }
 
     async fn invalidate_did(&self, did: &Did) {
-        self.documents.invalidate(&did_web::normalise(did)).await;
+        self.documents.invalidate(&did.normalised()).await;
     }
 
     async fn invalidate_handle(&self, handle: &Handle) {

@@ -5,9 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::lenient;
+use crate::bounds::{
+    MAX_HEADER_BYTES, MAX_PART_SIZE_LIMIT, MAX_TARGET_HEADERS, MAX_UPLOAD_ID_BYTES, MAX_URL_BYTES,
+    MIN_PART_SIZE_LIMIT,
+};
 
 /// The header of `completeUpload` in which an AppView vouches for the bytes: a token of its own that names the upload,
 /// the digest and the size.
@@ -31,7 +36,8 @@ pub struct InitiateUploadInput {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InitiateUploadOutput {
-    /// Names the upload from here on. At most 256 bytes, opaque.
+    /// Names the upload from here on. Opaque; at most [`MAX_UPLOAD_ID_BYTES`], although the lexicon has 256.
+    #[serde(deserialize_with = "short_text::<MAX_UPLOAD_ID_BYTES, _>")]
     pub upload_id: String,
     /// What the store can do; absent from holds that do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,9 +55,9 @@ impl InitiateUploadOutput {
     }
 }
 
-/// What a hold's store can do.
+/// What a hold's store can do. Read from JSON it is within [`StoreTraits::bounded`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", try_from = "WireTraits")]
 pub struct StoreTraits {
     /// Every part but the last has at least this many bytes.
     pub min_part_size: u64,
@@ -64,6 +70,64 @@ pub struct StoreTraits {
     /// A part may be of unknown length and any size; parts come in order, and sending the last number again replaces it.
     #[serde(default)]
     pub streaming: bool,
+}
+
+/// [`StoreTraits`] as they are on the wire.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireTraits {
+    min_part_size: u64,
+    max_part_size: Option<u64>,
+    #[serde(default)]
+    hashes: bool,
+    #[serde(default)]
+    streaming: bool,
+}
+
+impl TryFrom<WireTraits> for StoreTraits {
+    type Error = UnusableStore;
+
+    fn try_from(wire: WireTraits) -> Result<Self, UnusableStore> {
+        Self {
+            min_part_size: wire.min_part_size,
+            max_part_size: wire.max_part_size,
+            hashes: wire.hashes,
+            streaming: wire.streaming,
+        }
+        .bounded()
+    }
+}
+
+/// A store whose parts are of sizes in which nothing can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableStore {
+    /// Parts up to the smallest are collected before they are sent.
+    #[error("the store's smallest part is larger than {MIN_PART_SIZE_LIMIT} bytes")]
+    SmallestTooLarge,
+    /// A blob of some size would have more parts than there are numbers.
+    #[error("the store's largest part is smaller than its smallest, or than {S3_MIN_PART_SIZE} bytes")]
+    LargestTooSmall,
+}
+
+impl StoreTraits {
+    /// The traits within our bounds: a largest part beyond [`MAX_PART_SIZE_LIMIT`] is clamped.
+    ///
+    /// # Errors
+    /// [`UnusableStore`] for a smallest part beyond [`MIN_PART_SIZE_LIMIT`], and a largest below [`S3_MIN_PART_SIZE`] or below the
+    /// smallest.
+    pub fn bounded(self) -> Result<Self, UnusableStore> {
+        if self.min_part_size > MIN_PART_SIZE_LIMIT {
+            return Err(UnusableStore::SmallestTooLarge);
+        }
+        let least = self.min_part_size.max(S3_MIN_PART_SIZE);
+        if self.max_part_size.is_some_and(|largest| largest < least) {
+            return Err(UnusableStore::LargestTooSmall);
+        }
+        Ok(Self {
+            max_part_size: self.max_part_size.map(|largest| largest.min(MAX_PART_SIZE_LIMIT)),
+            ..self
+        })
+    }
 }
 
 impl Default for StoreTraits {
@@ -110,16 +174,17 @@ pub struct GetPartUploadUrlInput {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GetPartUploadUrlOutput {
-    /// Where the part goes; valid for a quarter of an hour.
+    /// Where the part goes; valid for a quarter of an hour. At most [`MAX_URL_BYTES`].
+    #[serde(deserialize_with = "short_text::<MAX_URL_BYTES, _>")]
     pub url: String,
-    /// The HTTP method; `PUT` unless said.
-    #[serde(default = "put")]
+    /// The HTTP method; `PUT` unless said. At most 16 bytes.
+    #[serde(default = "put", deserialize_with = "short_text::<16, _>")]
     pub method: String,
-    /// Headers to send along.
+    /// Headers to send along, at most [`MAX_TARGET_HEADERS`]. Check them with [`crate::store_target::PartTarget`].
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "lenient::annotations"
+        deserialize_with = "few_headers"
     )]
     pub headers: BTreeMap<String, String>,
 }
@@ -130,6 +195,25 @@ impl std::fmt::Debug for GetPartUploadUrlOutput {
             .field("method", &self.method)
             .finish_non_exhaustive()
     }
+}
+
+/// A string of at most `MAX` bytes.
+fn short_text<'de, const MAX: usize, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.len() > MAX {
+        return Err(D::Error::custom(format_args!("longer than {MAX} bytes")));
+    }
+    Ok(text)
+}
+
+fn few_headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let headers = lenient::annotations(deserializer)?;
+    let is_short =
+        |(name, value): (&String, &String)| name.len() <= MAX_HEADER_BYTES && value.len() <= MAX_HEADER_BYTES;
+    if headers.len() > MAX_TARGET_HEADERS || !headers.iter().all(is_short) {
+        return Err(D::Error::custom("too many headers, or too long ones"));
+    }
+    Ok(headers)
 }
 
 fn put() -> String {
@@ -208,7 +292,8 @@ impl AbortUploadOutput {
 /// Output of `com.atproto.sync.getBlob` on a hold when `method` was given: where the blob can be had. A credential.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobUrlOutput {
-    /// The URL, signed for that method.
+    /// The URL, signed for that method. At most [`MAX_URL_BYTES`].
+    #[serde(deserialize_with = "short_text::<MAX_URL_BYTES, _>")]
     pub url: String,
 }
 
@@ -222,7 +307,7 @@ impl std::fmt::Debug for BlobUrlOutput {
 pub mod error {
     /// The digest is missing, malformed, or not that of the bytes.
     pub const INVALID_DIGEST: &str = "InvalidDigest";
-    /// No such upload, or somebody else's.
+    /// No such upload, or another caller's.
     pub const INVALID_UPLOAD_ID: &str = "InvalidUploadId";
     /// The part number is not 1–10,000.
     pub const INVALID_PART_NUMBER: &str = "InvalidPartNumber";
@@ -238,4 +323,68 @@ pub mod error {
     pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
     /// No such blob (`com.atproto.sync.getBlob`).
     pub const BLOB_NOT_FOUND: &str = "BlobNotFound";
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn initiated(store: Value) -> Result<InitiateUploadOutput, serde_json::Error> {
+        serde_json::from_value(json!({ "uploadId": "up-1", "store": store }))
+    }
+
+    #[test]
+    fn a_store_s_part_sizes_are_within_our_bounds() {
+        const MIB: u64 = 1024 * 1024;
+        for (min, max, read) in [
+            (0, None, None),
+            (5 * MIB, Some(5 * 1024 * MIB), Some(5 * 1024 * MIB)),
+            (64 * MIB, Some(64 * MIB), Some(64 * MIB)),
+            (0, Some(u64::MAX), Some(5 * 1024 * MIB)),
+        ] {
+            let traits = initiated(json!({ "minPartSize": min, "maxPartSize": max })).unwrap();
+            let traits = traits.store_traits();
+            assert_eq!((traits.min_part_size, traits.max_part_size), (min, read));
+        }
+        for store in [
+            json!({ "minPartSize": 64 * MIB + 1 }),
+            json!({ "minPartSize": 1_u64 << 60 }),
+            json!({ "minPartSize": u64::MAX, "maxPartSize": u64::MAX }),
+            json!({ "minPartSize": -1 }),
+            json!({ "minPartSize": 1e30 }),
+            json!({ "minPartSize": 0, "maxPartSize": 0 }),
+            json!({ "minPartSize": 0, "maxPartSize": 1 }),
+            json!({ "minPartSize": 16 * MIB, "maxPartSize": 8 * MIB }),
+        ] {
+            assert!(initiated(store.clone()).is_err(), "{store}");
+        }
+    }
+
+    #[test]
+    fn what_a_hold_names_is_no_longer_than_we_take() {
+        let part = |url: String, headers: Value| {
+            serde_json::from_value::<GetPartUploadUrlOutput>(json!({ "url": url, "headers": headers }))
+        };
+        let url = |len: usize| format!("https://s3.example.com/{}", "x".repeat(len - 23));
+        assert!(part(url(MAX_URL_BYTES), json!({})).is_ok());
+        assert!(part(url(MAX_URL_BYTES + 1), json!({})).is_err());
+        let many = |n: usize| {
+            (0..n)
+                .map(|n| (format!("x-amz-{n}"), json!("x")))
+                .collect::<Value>()
+        };
+        assert!(part(url(100), many(MAX_TARGET_HEADERS)).is_ok());
+        assert!(part(url(100), many(MAX_TARGET_HEADERS + 1)).is_err());
+        assert!(part(url(100), json!({ "x-amz-a": "x".repeat(MAX_HEADER_BYTES + 1) })).is_err());
+        let id = |len: usize| {
+            serde_json::from_value::<InitiateUploadOutput>(json!({ "uploadId": "x".repeat(len) }))
+        };
+        assert!(id(MAX_UPLOAD_ID_BYTES).is_ok());
+        assert!(id(MAX_UPLOAD_ID_BYTES + 1).is_err());
+        let blob = |len: usize| serde_json::from_value::<BlobUrlOutput>(json!({ "url": url(len) }));
+        assert!(blob(MAX_URL_BYTES).is_ok());
+        assert!(blob(MAX_URL_BYTES + 1).is_err());
+    }
 }

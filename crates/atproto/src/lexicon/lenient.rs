@@ -46,7 +46,7 @@ pub(super) fn annotations<'de, D: Deserializer<'de>>(
 /// The DID that a `did:…` or a service URL names.
 pub(super) fn did_from_did_or_url(text: &str) -> Option<Did> {
     if text.starts_with("did:") {
-        return text.parse().ok();
+        return text.parse::<Did>().ok().map(|did| did.normalised());
     }
     // `localhost:8080` alone would parse as a URL of the scheme `localhost`.
     let with_scheme = if text.contains("://") {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::{BlobRef, Record, lenient, nsid, record_key};
 use crate::syntax::{AtUri, Datetime, Did, RecordKey, SyntaxError, Uri};
@@ -48,7 +49,8 @@ pub struct ManifestRecord {
         deserialize_with = "lenient::invalid_as_none"
     )]
     pub hold_did: Option<Did>,
-    /// The hold's URL, in records older than [`hold_did`](Self::hold_did). Not written any more.
+    /// The hold's URL, which is all that records older than [`hold_did`](Self::hold_did) have. Written where it is known, for readers of
+    /// that age.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_endpoint: Option<String>,
     /// An image's configuration.
@@ -272,6 +274,16 @@ impl ManifestRecord {
         }
     }
 
+    /// This record with `hold` as the place of its blobs; `endpoint` is the hold's URL if it is known.
+    #[must_use]
+    pub fn at_hold(mut self, hold: Did, endpoint: Option<&Url>) -> Self {
+        self.hold_did = Some(hold);
+        self.hold_endpoint = endpoint
+            .filter(|url| matches!(url.scheme(), "http" | "https"))
+            .map(|url| url.origin().ascii_serialization());
+        self
+    }
+
     /// This record without what its lexicon does not take; all of it is in the manifest's bytes.
     ///
     /// Optional fields go when they are too long or of another form: artifact type, platform and its parts, URLs. Media types,
@@ -308,7 +320,8 @@ impl ManifestRecord {
     #[must_use]
     pub fn hold(&self) -> Option<Did> {
         self.hold_did
-            .clone()
+            .as_ref()
+            .map(Did::normalised)
             .or_else(|| lenient::did_from_did_or_url(self.hold_endpoint.as_deref()?))
     }
 

@@ -9,13 +9,11 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{PdsAuth, PdsClient, PdsError};
+use crate::bounds::MAX_ERROR_BYTES;
 use crate::data_model;
-use crate::egress::EgressError;
+use crate::egress::{BytePermit, EgressError, Exhausted};
 use crate::lexicon::{BlobRef, nsid};
 use crate::syntax::{Cid, Did};
-
-/// Bytes of an error answer that are read.
-const MAX_ERROR_BYTES: u64 = 16 * 1024;
 
 #[derive(Deserialize)]
 struct UploadedJson {
@@ -82,7 +80,7 @@ impl PdsClient {
             .request(Method::POST, nsid::REPO_UPLOAD_BLOB, auth)?
             .header(header::CONTENT_TYPE, mime_type)
             .body(bytes);
-        let output: UploadedJson = self.decode(self.send(request, auth).await?)?;
+        let output: UploadedJson = self.decode(&self.send(request, auth).await?)?;
         if output.blob.cid == expected {
             Ok(output.blob)
         } else {
@@ -101,6 +99,8 @@ impl PdsClient {
         }
         let read = async {
             let mut stream = self.get_blob_stream(did, cid, max).await?;
+            let longest = stream.content_length().unwrap_or(max).min(max);
+            let _held = self.reserve(longest).await?;
             let mut bytes = BytesMut::new();
             let mut hasher = Sha256::new();
             while let Some(chunk) = stream.chunk().await? {
@@ -117,6 +117,22 @@ impl PdsClient {
             .map_err(|_| PdsError::Timeout { host: self.host() })?
     }
 
+    /// Room for a body of `bytes` while it is read.
+    async fn reserve(&self, bytes: u64) -> Result<BytePermit, PdsError> {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let room = self.egress.budget().acquire(bytes, self.timeout).await;
+        room.map_err(|error| match error {
+            Exhausted::NeverFits { .. } => PdsError::TooLarge {
+                host: self.host(),
+                limit: u64::try_from(self.egress.budget().total()).unwrap_or(u64::MAX),
+            },
+            Exhausted::Busy => PdsError::Unreachable {
+                host: self.host(),
+                source: EgressError::Overloaded { host: self.host() },
+            },
+        })
+    }
+
     /// Opens a blob of at most `max` bytes for reading piece by piece. The caller checks the bytes; the client's time
     /// limit applies to each piece.
     ///
@@ -131,10 +147,8 @@ impl PdsClient {
             .request(Method::GET, nsid::SYNC_GET_BLOB, PdsAuth::None)?
             .query(&parameters);
         let host = self.host();
-        let response = tokio::time::timeout(self.timeout, request.send()).await;
-        let response = response.map_err(|_| PdsError::Timeout { host: host.clone() })?;
-        let response =
-            response.map_err(|error| PdsError::from_egress(EgressError::from_transport(error), &host))?;
+        let response = self.egress.open(request, self.timeout).await;
+        let response = response.map_err(|error| PdsError::from_egress(error, &host))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let limit = if status.is_success() { max } else { MAX_ERROR_BYTES };
         if response.content_length().is_some_and(|length| length > limit) && status.is_success() {

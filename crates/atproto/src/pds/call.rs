@@ -13,11 +13,11 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{PdsAuth, PdsClient, PdsError};
+use crate::bounds::MAX_RETRY_AFTER;
+use crate::egress::json::JsonError;
 use crate::egress::{CappedBody, Limits};
 use crate::xrpc::XrpcError;
 
-/// No server is waited for longer, whatever it asks for.
-const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 /// Rate-limit reset times below this are seconds from now, above it Unix seconds.
 const EARLIEST_UNIX_RESET: i64 = 1_000_000_000;
 
@@ -66,7 +66,7 @@ impl PdsClient {
         auth: PdsAuth<'_>,
     ) -> Result<O, PdsError> {
         let request = self.request(Method::GET, nsid, auth)?.query(parameters);
-        self.decode(self.send(request, auth).await?)
+        self.decode(&self.send(request, auth).await?)
     }
 
     pub(super) async fn procedure<I: Serialize, O: DeserializeOwned>(
@@ -76,7 +76,7 @@ impl PdsClient {
         auth: PdsAuth<'_>,
     ) -> Result<O, PdsError> {
         let request = self.request(Method::POST, nsid, auth)?.json(input);
-        self.decode(self.send(request, auth).await?)
+        self.decode(&self.send(request, auth).await?)
     }
 
     /// Sends what [`Self::request`] began with the same `auth`. A DPoP-bound token may be sent twice, see
@@ -102,9 +102,16 @@ impl PdsClient {
         }
     }
 
-    pub(super) fn decode<O: DeserializeOwned>(&self, answer: CappedBody) -> Result<O, PdsError> {
-        // The parser's own words may quote the body, which may hold tokens.
-        serde_json::from_slice(&answer.bytes).map_err(|_| self.malformed("answer"))
+    pub(super) fn decode<O: DeserializeOwned>(&self, answer: &CappedBody) -> Result<O, PdsError> {
+        answer.json().map_err(|error| match error {
+            // For a page: fewer records at a time may do.
+            JsonError::TooManyValues => PdsError::TooLarge {
+                host: self.host(),
+                limit: u64::try_from(self.max_answer).unwrap_or(u64::MAX),
+            },
+            JsonError::TooDeep => self.malformed("answer: it is nested too deeply"),
+            JsonError::Malformed => self.malformed("answer"),
+        })
     }
 
     /// The error that an answer stands for; `None` if it is a success.
@@ -145,4 +152,37 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     };
     let seconds = u64::try_from(asked.or_else(reset)?).ok()?;
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<i64>().prop_map(|n| n.to_string()),
+            any::<u64>().prop_map(|n| n.to_string()),
+            any::<f64>().prop_map(|n| n.to_string()),
+            Just(i64::MIN.to_string()),
+            Just(i64::MAX.to_string()),
+            Just("Fri, 31 Dec 9999 23:59:59 GMT".to_owned()),
+            Just("Mon, 01 Jan 0001 00:00:00 GMT".to_owned()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_server_asks_for_a_day_at_most(after in number(), reset in number(), date in number()) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [("retry-after", after), ("ratelimit-reset", reset), ("date", date)] {
+                headers.insert(name, HeaderValue::try_from(value).unwrap());
+            }
+            prop_assert!(retry_after(&headers).is_none_or(|wait| wait <= MAX_RETRY_AFTER));
+            headers.remove("retry-after");
+            prop_assert!(retry_after(&headers).is_none_or(|wait| wait <= MAX_RETRY_AFTER));
+        }
+    }
 }

@@ -8,11 +8,13 @@ use crate::egress::EgressError;
 use crate::xrpc::XrpcError;
 
 /// Why a PDS gave no usable answer.
+///
+/// The texts do not tell a host that cannot be reached from one that stays silent; see [`EgressError`].
 #[derive(Debug, thiserror::Error)]
 pub enum PdsError {
     /// No answer: no such host, no connection, a broken one, or a host that may not be asked. Retry later, unless
     /// [`EgressError::is_refusal`].
-    #[error("the server {host} cannot be reached")]
+    #[error("the server {host} gives no usable answer")]
     Unreachable {
         /// The host.
         host: String,
@@ -21,7 +23,7 @@ pub enum PdsError {
         source: EgressError,
     },
     /// No complete answer in time. A write may or may not have happened.
-    #[error("the server {host} did not answer in time")]
+    #[error("the server {host} gives no usable answer")]
     Timeout {
         /// The host.
         host: String,
@@ -37,8 +39,8 @@ pub enum PdsError {
         /// How long to wait, if the server says.
         retry_after: Option<Duration>,
     },
-    /// The answer is longer than the caller allows.
-    #[error("the answer of {host} is longer than {limit} bytes")]
+    /// The answer is longer than the caller allows, or has more values than its length allows.
+    #[error("the answer of {host} is longer than {limit} bytes, or too dense")]
     TooLarge {
         /// The host.
         host: String,
@@ -65,6 +67,9 @@ impl PdsError {
             },
             source @ (EgressError::UrlRefused { .. }
             | EgressError::AddressRefused { .. }
+            | EgressError::NameRefused { .. }
+            | EgressError::Busy { .. }
+            | EgressError::Overloaded { .. }
             | EgressError::UnknownHost { .. }
             | EgressError::TooManyRedirects { .. }
             | EgressError::Unreachable { .. }

@@ -7,6 +7,7 @@ mod records;
 mod session;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -14,18 +15,13 @@ use serde_json::Value;
 use url::Url;
 
 use crate::dpop::DpopProver;
-use crate::egress::EgressClient;
+use crate::egress::{BytePermit, EgressClient};
 use crate::syntax::{AtUri, Cid, Did, Handle, RecordKey, Tid};
 
 pub use blobs::BlobStream;
 pub use error::PdsError;
 
-/// How long one call may take as a whole, unless [`PdsClient::with_timeout`] says otherwise.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Largest JSON answer that is read, unless [`PdsClient::with_max_answer`] says otherwise: a page of 100 records of up to 1 MB is
-/// not expected to come near it.
-pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+pub use crate::bounds::{ANSWER_TIMEOUT as DEFAULT_TIMEOUT, MAX_ANSWER_BYTES};
 
 /// Most changes in one [`PdsClient::apply_writes`]; the reference PDS refuses more.
 pub const MAX_WRITES: usize = 200;
@@ -73,8 +69,9 @@ pub struct PdsSession {
     pub refresh_jwt: SecretString,
 }
 
-/// A record as a server gives it.
-#[derive(Clone, Debug, PartialEq)]
+/// A record as a server gives it. As long as it lives, the memory of its answer counts as in flight: take out `value` and let go of
+/// the rest only where it is kept.
+#[derive(Clone, Debug)]
 pub struct RecordEntry {
     /// Its address.
     pub uri: AtUri,
@@ -82,6 +79,14 @@ pub struct RecordEntry {
     pub cid: Option<Cid>,
     /// The record, `$type` included.
     pub value: Value,
+    #[expect(dead_code, reason = "given back when the record is dropped")]
+    pub(crate) held: Option<Arc<BytePermit>>,
+}
+
+impl PartialEq for RecordEntry {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.uri, &self.cid, &self.value) == (&other.uri, &other.cid, &other.value)
+    }
 }
 
 /// A page of records.
@@ -200,6 +205,12 @@ impl PdsClient {
     pub fn with_max_answer(mut self, max_answer: usize) -> Self {
         self.max_answer = max_answer;
         self
+    }
+
+    /// What requests go through.
+    #[must_use]
+    pub fn egress(&self) -> &EgressClient {
+        &self.egress
     }
 
     /// The server.

@@ -1,5 +1,7 @@
 //! Records: read, list, write.
 
+use std::sync::Arc;
+
 use atrium_api::com::atproto::repo::{apply_writes, get_record, list_records};
 use atrium_api::com::atproto::sync::get_latest_commit;
 use atrium_api::types::{Unknown, string};
@@ -8,6 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{CommitMeta, ListRecords, PdsAuth, PdsClient, PdsError, RecordEntry, RecordPage, Write};
+use crate::bounds::{MAX_CURSOR_BYTES, MAX_PAGE_RECORDS};
+use crate::egress::BytePermit;
 use crate::lexicon::nsid;
 use crate::syntax::{Cid, Did, RecordKey, Tid};
 
@@ -53,17 +57,21 @@ impl PdsClient {
             repo: string::AtIdentifier::Did(self.did(did)?),
             rkey: self.rkey(rkey)?,
         };
-        match self
-            .query::<_, RecordJson>(nsid::REPO_GET_RECORD, &parameters, PdsAuth::None)
-            .await
-        {
-            Ok(record) => self.entry(record).map(Some),
+        let request = self
+            .request(Method::GET, nsid::REPO_GET_RECORD, PdsAuth::None)?
+            .query(&parameters);
+        match self.send(request, PdsAuth::None).await {
+            Ok(answer) => self.entry(self.decode(&answer)?, answer.held()).map(Some),
             Err(error) if is_missing_record(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// One page of the records of `did` in `collection`. Entries whose address is malformed are left out.
+    ///
+    /// # Errors
+    /// `TooLarge` for a page that is too long or too dense: ask for fewer records at a time. `Malformed` for one of more records than
+    /// the method lets a caller ask for.
     pub async fn list_records(
         &self,
         did: &Did,
@@ -86,11 +94,21 @@ impl PdsClient {
             .query(&parameters);
         let answer = self.send(request, PdsAuth::None).await?;
         let size_bytes = answer.bytes.len() as u64;
-        let output: RecordsJson = self.decode(answer)?;
+        let output: RecordsJson = self.decode(&answer)?;
+        if output.records.len() > MAX_PAGE_RECORDS {
+            return Err(self.malformed("page: it has more records than may be asked for"));
+        }
+        if output
+            .cursor
+            .as_ref()
+            .is_some_and(|cursor| cursor.len() > MAX_CURSOR_BYTES)
+        {
+            return Err(self.malformed("cursor"));
+        }
         let records = output
             .records
             .into_iter()
-            .filter_map(|record| self.entry(record).ok())
+            .filter_map(|record| self.entry(record, answer.held()).ok())
             .collect();
         Ok(RecordPage {
             records,
@@ -145,7 +163,7 @@ impl PdsClient {
         Ok(CommitMeta { cid, rev })
     }
 
-    fn entry(&self, record: RecordJson) -> Result<RecordEntry, PdsError> {
+    fn entry(&self, record: RecordJson, held: Option<Arc<BytePermit>>) -> Result<RecordEntry, PdsError> {
         let cid = record
             .cid
             .map(|cid| cid.parse().map_err(|_| self.malformed("CID")))
@@ -154,6 +172,7 @@ impl PdsClient {
             uri: record.uri.parse().map_err(|_| self.malformed("address"))?,
             cid,
             value: record.value,
+            held,
         })
     }
 

@@ -45,7 +45,7 @@ impl PdsClient {
     pub async fn refresh_session(&self, refresh_jwt: &SecretString) -> Result<PdsSession, PdsError> {
         let auth = PdsAuth::Bearer(refresh_jwt);
         let request = self.request(http::Method::POST, nsid::SERVER_REFRESH_SESSION, auth)?;
-        let output: refresh_session::OutputData = self.decode(self.send(request, auth).await?)?;
+        let output: refresh_session::OutputData = self.decode(&self.send(request, auth).await?)?;
         self.session(
             output.did.as_str(),
             output.handle.as_str(),

@@ -98,6 +98,23 @@ impl Did {
         }
     }
 
+    /// The DID in the one spelling that is compared and stored: of a did:web, the port after `%3A`. Older configurations and tokens
+    /// write `did:web:host:8080` or `%3a`.
+    ///
+    /// # Spec
+    /// atproto specs "DID", did:web: a port is percent-encoded.
+    #[must_use]
+    pub fn normalised(&self) -> Self {
+        let (method, id) = self.split();
+        if method != "web" {
+            return self.clone();
+        }
+        match id.split_once(':') {
+            Some((host, port)) if is_port(port) => Self(format!("did:web:{host}%3A{port}")),
+            _ => Self(self.0.replace("%3a", "%3A")),
+        }
+    }
+
     /// The host of a did:web, with its port if it has one: `localhost:8080`. `None` for other methods and for a
     /// did:web with a path, which atproto does not use.
     #[must_use]

@@ -194,3 +194,22 @@ proptest! {
         let _ = text.parse::<super::CidString>().map(|cid| cid.to_cid());
     }
 }
+
+#[test]
+fn a_did_web_with_a_port_has_one_spelling() {
+    let normal = |text: &str| text.parse::<Did>().unwrap().normalised().to_string();
+    for text in [
+        "did:web:172.28.0.3:8080",
+        "did:web:172.28.0.3%3a8080",
+        "did:web:172.28.0.3%3A8080",
+    ] {
+        assert_eq!(normal(text), "did:web:172.28.0.3%3A8080");
+    }
+    for same in [
+        "did:web:example.com",
+        "did:web:example.com:users:alice",
+        "did:plc:ewvi7nxzyoun6zhxrhs64oiz",
+    ] {
+        assert_eq!(normal(same), same);
+    }
+}

@@ -6,6 +6,7 @@ mod crypto_vectors;
 mod data_model_vectors;
 mod lexicon_validator;
 mod lexicons;
+mod pds_bounds;
 mod pds_faults;
 mod records;
 mod suites;

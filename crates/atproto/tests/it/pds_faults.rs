@@ -19,21 +19,21 @@ const REV: &str = "3jzfcijpj2z2a";
 const LONG: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(50);
 
-fn alice() -> Did {
+pub(crate) fn alice() -> Did {
     "did:plc:7iza6de2dwap2sbkpav7c6c6".parse().unwrap()
 }
 
-fn rkey() -> RecordKey {
+pub(crate) fn rkey() -> RecordKey {
     RecordKey::literal_self()
 }
 
 fn client(url: &str) -> PdsClient {
-    let egress = EgressClient::new(EgressPolicy { allow_loopback: true }).unwrap();
+    let egress = EgressClient::new(EgressPolicy::of_server(true)).unwrap();
     PdsClient::new(Url::parse(url).unwrap(), egress).with_timeout(LONG)
 }
 
 /// A PDS that gives `answer` to everything.
-async fn answering(answer: ResponseTemplate) -> (MockServer, PdsClient) {
+pub(crate) async fn answering(answer: ResponseTemplate) -> (MockServer, PdsClient) {
     let server = MockServer::start().await;
     Mock::given(wiremock::matchers::any())
         .respond_with(answer)
@@ -243,10 +243,7 @@ async fn a_connection_that_breaks_is_unreachable() {
 #[tokio::test]
 async fn a_server_at_a_private_address_is_not_asked() {
     let server = MockServer::start().await;
-    let egress = EgressClient::new(EgressPolicy {
-        allow_loopback: false,
-    })
-    .unwrap();
+    let egress = EgressClient::new(EgressPolicy::default()).unwrap();
     let client = PdsClient::new(Url::parse(&server.uri()).unwrap(), egress);
     match client.get_latest_commit(&alice()).await.unwrap_err() {
         PdsError::Unreachable { source, .. } => assert!(source.is_refusal()),

@@ -1,12 +1,14 @@
 use atcr_atproto::crypto::{Curve, SigningKey};
 use chrono::TimeDelta;
+use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::fixtures::{
-    ALICE, APPVIEW, Directory, HOLD, MALLORY, did, forge, header, high_s, now, signing_input, with_signature,
+    ALICE, APPVIEW, Directory, HOLD, MALLORY, did, forge, header, high_s, now, seconds, signing_input,
+    with_signature,
 };
 
 struct Fixture {
@@ -240,4 +242,36 @@ async fn a_service_token_is_no_appview_token() {
         });
         assert!(fixture.present_claims(&service).await.is_err());
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn no_time_in_a_token_does_more_than_refuse_it(exp in seconds(), iat in seconds()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut claims = with("exp", json!(exp));
+        claims["iat"] = json!(iat);
+        let answer = runtime.block_on(fixture().present_claims(&claims));
+        let (exp, iat, now) = (i128::from(exp), i128::from(iat), i128::from(now().timestamp()));
+        let is_in_time = exp > now - 5 && iat <= now + 5 && exp - iat <= 60;
+        prop_assert_eq!(answer.is_ok(), is_in_time);
+    }
+}
+
+#[tokio::test]
+async fn ports_in_both_names_may_be_spelled_either_way() {
+    let fixture = fixture();
+    let claims = with("aud", json!("did:web:localhost:8080"));
+    let token = forge(&header(&fixture.key), &claims, &fixture.key);
+    let own = did("did:web:localhost%3A8080");
+    verify_appview_token(&token, &own, &did(APPVIEW), &fixture.directory, now())
+        .await
+        .unwrap();
+    let other = did("did:web:localhost%3A8081");
+    let answer = verify_appview_token(&token, &other, &did(APPVIEW), &fixture.directory, now()).await;
+    assert!(
+        matches!(answer, Err(AppViewTokenError::WrongAudience)),
+        "{answer:?}"
+    );
 }

@@ -11,17 +11,19 @@ use atcr_atproto::dpop::{DpopKey, DpopNonces, DpopProver};
 use atcr_atproto::egress::EgressClient;
 use atcr_atproto::identity::IdentityResolver;
 use atcr_atproto::syntax::Did;
-use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use serde_json::Number;
 use url::Url;
 
 use super::discovery::{AuthorizationServer, AuthorizationServers, host};
 use super::error::OAuthError;
+use super::expiry::expiry;
 use super::registration::Registration;
 use super::scopes;
 use super::server::Server;
 use super::session::{OAuthSession, PendingSignIn};
+use crate::bounds::{MAX_DESCRIPTION_CHARS, MAX_OAUTH_TOKEN_BYTES};
 
 /// Servers that turned out not to know granular scopes, remembered as long as this.
 const COARSE_FOR: Duration = Duration::from_hours(1);
@@ -73,7 +75,7 @@ struct TokenAnswer {
     access_token: SecretString,
     token_type: String,
     refresh_token: Option<SecretString>,
-    expires_in: Option<i64>,
+    expires_in: Option<Number>,
     scope: Option<String>,
     sub: Option<String>,
 }
@@ -397,11 +399,25 @@ impl OAuthClient {
                 before.granted_scope.clone()
             }
         });
+        let texts = [
+            Some(answer.access_token.expose_secret()),
+            answer.refresh_token.as_ref().map(|token| token.expose_secret()),
+            Some(granted_scope.as_str()),
+        ];
+        let is_too_long = texts
+            .into_iter()
+            .flatten()
+            .any(|text| text.len() > MAX_OAUTH_TOKEN_BYTES);
         let missing = scopes::missing(&before.requested_scope, &granted_scope);
         let problem = if !answer.token_type.eq_ignore_ascii_case("DPoP") {
             Some(OAuthError::Unsuitable {
                 host: server_host,
                 reason: "its tokens are not bound to a key".to_owned(),
+            })
+        } else if is_too_long {
+            Some(OAuthError::Unsuitable {
+                host: server_host,
+                reason: "its tokens or scopes are too long".to_owned(),
             })
         } else if is_other {
             Some(OAuthError::Untrusted {
@@ -424,7 +440,7 @@ impl OAuthClient {
             granted_scope,
             access_token: answer.access_token,
             refresh_token: answer.refresh_token.or(before.refresh_token),
-            expires_at: answer.expires_in.and_then(|seconds| expiry(now, seconds)),
+            expires_at: answer.expires_in.map(|seconds| expiry(now, &seconds)),
             ..before
         };
         (session, problem)
@@ -451,10 +467,6 @@ impl fmt::Debug for OAuthClient {
     }
 }
 
-fn expiry(now: DateTime<Utc>, seconds: i64) -> Option<DateTime<Utc>> {
-    now.checked_add_signed(TimeDelta::try_seconds(seconds)?)
-}
-
 fn ended(reason: &str) -> OAuthError {
     OAuthError::Ended {
         reason: format!("the session was ended by its server ({})", short(reason)),
@@ -473,5 +485,5 @@ fn issuer_host(issuer: &str) -> String {
 
 /// A server's words, as many as are passed on.
 fn short(text: &str) -> String {
-    text.chars().take(200).collect()
+    text.chars().take(MAX_DESCRIPTION_CHARS).collect()
 }

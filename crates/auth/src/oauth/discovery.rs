@@ -14,11 +14,12 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::error::OAuthError;
+use crate::bounds::{MAX_OAUTH_ANSWER_BYTES, MAX_OAUTH_TEXT_BYTES, METADATA_TIMEOUT};
 
 /// Limits of one metadata document.
 const LIMITS: Limits = Limits {
-    max_bytes: 64 * 1024,
-    timeout: Duration::from_secs(5),
+    max_bytes: MAX_OAUTH_ANSWER_BYTES,
+    timeout: METADATA_TIMEOUT,
 };
 
 /// How long a server's documents are believed.
@@ -174,6 +175,13 @@ impl AuthorizationServers {
             Some(&par_endpoint),
             document.revocation_endpoint.as_ref(),
         ];
+        let texts = endpoints.into_iter().flatten().map(Url::as_str);
+        if texts
+            .chain([document.issuer.as_str()])
+            .any(|text| text.len() > MAX_OAUTH_TEXT_BYTES)
+        {
+            return Err(unsuitable("its document has a URL that is too long"));
+        }
         // The browser is sent to the first of them; the guard's rules (https, no private host) are right for it as well.
         for endpoint in endpoints.into_iter().flatten() {
             self.egress
@@ -213,7 +221,7 @@ impl AuthorizationServers {
                 reason: "it does not support OAuth".to_owned(),
             });
         }
-        serde_json::from_slice(&answer.bytes).map_err(|_| OAuthError::Unsuitable {
+        answer.json().map_err(|_| OAuthError::Unsuitable {
             host,
             reason: format!("its {name} document is malformed"),
         })

@@ -78,14 +78,9 @@ impl OAuthError {
                 reason: error.to_string(),
             };
         }
-        let reason = match error {
-            EgressError::Timeout { .. } => "no answer in time".to_owned(),
-            EgressError::Unreachable { .. } => "no connection".to_owned(),
-            other => other.to_string(),
-        };
         Self::Unavailable {
             host: host.to_owned(),
-            reason,
+            reason: error.reason(),
             retry_after: None,
         }
     }

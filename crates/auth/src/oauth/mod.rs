@@ -16,6 +16,7 @@ mod assertion;
 pub mod client;
 pub mod discovery;
 pub mod error;
+mod expiry;
 pub mod registration;
 pub mod scopes;
 mod server;

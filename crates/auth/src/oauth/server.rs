@@ -15,12 +15,7 @@ use super::assertion;
 use super::discovery::{AuthorizationServer, host};
 use super::error::OAuthError;
 use super::registration::Registration;
-
-/// Largest answer that is read.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
-
-/// Characters of a server's description that are kept.
-const DESCRIPTION_CHARS: usize = 200;
+use crate::bounds::{MAX_DESCRIPTION_CHARS, MAX_OAUTH_ANSWER_BYTES, MAX_OAUTH_RETRY_AFTER};
 
 /// Clocks that differ by more are named when a server refuses something dated.
 const NOTABLE_SKEW_SECS: i64 = 10;
@@ -53,7 +48,7 @@ impl Server<'_> {
         let host = host(endpoint);
         for is_last in [false, true] {
             let limits = Limits {
-                max_bytes: MAX_ANSWER_BYTES,
+                max_bytes: MAX_OAUTH_ANSWER_BYTES,
                 timeout: self.timeout,
             };
             let failed = |error| OAuthError::from_egress(&host, &error);
@@ -86,7 +81,7 @@ impl Server<'_> {
     ) -> Result<T, OAuthError> {
         let answer = self.post(endpoint, form).await?;
         // The parser's words may quote the body, which holds tokens.
-        serde_json::from_slice(&answer.bytes).map_err(|_| OAuthError::Unsuitable {
+        answer.json().map_err(|_| OAuthError::Unsuitable {
             host: host(endpoint),
             reason: "its answer is malformed".to_owned(),
         })
@@ -127,7 +122,7 @@ impl Server<'_> {
         if answer.status == StatusCode::TOO_MANY_REQUESTS {
             return Err(unavailable(Some(retry_after(&answer.headers))));
         }
-        let Ok(body) = serde_json::from_slice::<ErrorBody>(&answer.bytes) else {
+        let Ok(body) = answer.json::<ErrorBody>() else {
             return Err(OAuthError::Unsuitable {
                 host: host.to_owned(),
                 reason: format!("it answered {} without a reason", answer.status.as_u16()),
@@ -144,10 +139,10 @@ impl Server<'_> {
             }
             _ => OAuthError::Refused {
                 host: host.to_owned(),
-                error: body.error.chars().take(DESCRIPTION_CHARS).collect(),
+                error: body.error.chars().take(MAX_DESCRIPTION_CHARS).collect(),
                 description: body
                     .error_description
-                    .map(|text| text.chars().take(DESCRIPTION_CHARS).collect()),
+                    .map(|text| text.chars().take(MAX_DESCRIPTION_CHARS).collect()),
             },
         })
     }
@@ -157,7 +152,7 @@ impl Server<'_> {
 fn skew(headers: &HeaderMap, now: DateTime<Utc>) -> Option<i64> {
     let date = headers.get(header::DATE)?.to_str().ok()?;
     let date = DateTime::parse_from_rfc2822(date).ok()?;
-    Some(now.timestamp() - date.timestamp())
+    Some(now.timestamp().saturating_sub(date.timestamp()))
 }
 
 fn retry_after(headers: &HeaderMap) -> Duration {
@@ -165,6 +160,6 @@ fn retry_after(headers: &HeaderMap) -> Duration {
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse().ok())
         .map_or(Duration::from_mins(1), |seconds: u64| {
-            Duration::from_secs(seconds.min(3600))
+            Duration::from_secs(seconds).min(MAX_OAUTH_RETRY_AFTER)
         })
 }

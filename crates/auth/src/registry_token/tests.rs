@@ -337,6 +337,24 @@ fn a_key_file_that_is_no_key_or_not_private_is_refused_and_kept() {
 }
 
 #[test]
+fn the_original_s_rsa_key_is_told_apart_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("private-key.pem");
+    for text in [
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n",
+        // An RSA key in PKCS #8, as far as its algorithm.
+        "-----BEGIN PRIVATE KEY-----\nMBUCAQAwDQYJKoZIhvcNAQEBBQAEAQA=\n-----END PRIVATE KEY-----\n",
+    ] {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let error = RegistryKey::load_or_create(&path).unwrap_err().to_string();
+        let advice = format!("(mv {path} {path}.rsa)", path = path.display());
+        assert!(error.contains("RSA") && error.contains(&advice), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+}
+
+#[test]
 fn nothing_prints_a_key_or_a_token() {
     let registry = registry();
     let issued = registry.issuer.issue(&sailor(), scopes(), now()).unwrap();

@@ -4,9 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, Validation};
 
 use super::{RegistryClaims, RegistryKey, RegistryTokenError};
-
-/// Longest token looked at, in bytes: room for a few hundred scopes.
-const MAX_TOKEN_LEN: usize = 64 * 1024;
+use crate::bounds::{LEEWAY, MAX_REGISTRY_TOKEN_BYTES};
 
 /// Verifies the tokens of one service.
 #[derive(Clone, Debug)]
@@ -66,7 +64,7 @@ impl RegistryTokenVerifier {
 
     fn authentic(&self, token: &str, now: DateTime<Utc>) -> Result<RegistryClaims, RegistryTokenError> {
         use jsonwebtoken::errors::{ErrorKind, new_error};
-        if token.len() > MAX_TOKEN_LEN {
+        if token.len() > MAX_REGISTRY_TOKEN_BYTES {
             return Err(RegistryTokenError::Invalid(new_error(ErrorKind::InvalidToken)));
         }
         let claims = jsonwebtoken::decode::<RegistryClaims>(token, &self.key.decoding, &self.validation)
@@ -76,7 +74,7 @@ impl RegistryTokenVerifier {
             return Err(RegistryTokenError::Inconsistent);
         }
         // Issuer and verifier may be two machines behind one name, with clocks a little apart.
-        if claims.nbf > now + TimeDelta::seconds(5) {
+        if claims.nbf > now + LEEWAY {
             return Err(RegistryTokenError::NotYetValid);
         }
         Ok(claims)

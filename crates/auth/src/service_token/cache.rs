@@ -6,20 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use atcr_atproto::clock::Clock;
+use atcr_atproto::clock::{self, Clock};
 use atcr_atproto::identity::cache::ExpiringCache;
 use atcr_atproto::syntax::Did;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::ServiceTokenClaims;
+use crate::bounds::{SERVICE_TOKEN_MARGIN, SERVICE_TOKEN_REUSE};
 use crate::jws::UnverifiedJws;
-
-/// Longest reuse of one token: 50 of the 60 seconds a PDS gives by default.
-const REUSE: TimeDelta = TimeDelta::seconds(50);
-
-/// What must be left of a token's life when it is used.
-const MARGIN: TimeDelta = TimeDelta::seconds(10);
 
 /// Tokens kept at most.
 const CAPACITY: u64 = 10_000;
@@ -42,7 +37,7 @@ impl ServiceTokenCache {
     /// An empty cache.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let longest = Duration::from_secs(REUSE.num_seconds().unsigned_abs());
+        let longest = Duration::from_secs(SERVICE_TOKEN_REUSE.num_seconds().unsigned_abs());
         Self {
             tokens: ExpiringCache::new(CAPACITY, longest, Arc::clone(&clock)),
             forgotten: moka::sync::Cache::builder()
@@ -102,12 +97,12 @@ impl fmt::Debug for ServiceTokenCache {
 
 /// The token is ours to use, not to judge: what cannot be read is used like any other.
 fn reuse_until(token: &str, now: DateTime<Utc>) -> DateTime<Utc> {
-    let longest = now + REUSE;
+    let longest = now + SERVICE_TOKEN_REUSE;
     UnverifiedJws::parse(token)
         .and_then(|jws| jws.claims::<ServiceTokenClaims>())
-        .ok()
-        .and_then(|claims| DateTime::from_timestamp(claims.exp, 0))
-        .map_or(longest, |exp| longest.min(exp - MARGIN))
+        .map_or(longest, |claims| {
+            longest.min(clock::moved(clock::instant(claims.exp), -SERVICE_TOKEN_MARGIN))
+        })
 }
 
 #[cfg(test)]

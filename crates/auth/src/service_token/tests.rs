@@ -4,13 +4,15 @@ use atcr_atproto::crypto::{Curve, SigningKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
+use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::appview_token::AppViewTokenSigner;
 use crate::fixtures::{
-    ALICE, APPVIEW, Directory, HOLD, MALLORY, did, forge, header, high_s, now, signing_input, with_signature,
+    ALICE, APPVIEW, Directory, HOLD, MALLORY, did, forge, header, high_s, now, seconds, signing_input,
+    with_signature,
 };
 use crate::principal::{AuthMethod, Principal};
 use crate::registry_token::{AccessEntry, RegistryKey, RegistryTokenIssuer};
@@ -488,4 +490,47 @@ async fn an_appview_token_is_no_service_token() {
         matches!(answer, Err(ServiceTokenError::Malformed { .. })),
         "{answer:?}"
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn no_time_in_a_token_does_more_than_refuse_it(exp in seconds(), nbf in seconds(), iat in seconds()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let alice = alice(Curve::P256);
+        let claims = with(json!({"exp": exp, "nbf": nbf, "iat": iat}));
+        let answer = runtime.block_on(alice.present_claims(&claims));
+        let now = now().timestamp();
+        let is_in_time = exp > now - 5 && exp <= now + 3605 && nbf <= now + 5;
+        prop_assert_eq!(answer.is_ok(), is_in_time);
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_the_audience_may_be_spelled_either_way() {
+    let alice = alice(Curve::K256);
+    let own = did("did:web:172.28.0.3%3A8080");
+    for aud in [
+        "did:web:172.28.0.3%3A8080",
+        "did:web:172.28.0.3%3a8080",
+        "did:web:172.28.0.3:8080",
+        "did:web:172.28.0.3:8080#atcr_hold",
+    ] {
+        let token = forge(&header(&alice.key), &with(json!({"aud": aud})), &alice.key);
+        for own in [&own, &did("did:web:172.28.0.3:8080")] {
+            verify_service_token(&token, own, CALLED, &alice.directory, now())
+                .await
+                .unwrap();
+        }
+    }
+    for aud in [
+        "did:web:172.28.0.3:8081",
+        "did:web:172.28.0.3",
+        "did:web:172.28.0.3:8080:x",
+    ] {
+        let token = forge(&header(&alice.key), &with(json!({"aud": aud})), &alice.key);
+        let answer = verify_service_token(&token, &own, CALLED, &alice.directory, now()).await;
+        assert!(matches!(answer, Err(ServiceTokenError::WrongAudience)), "{aud}");
+    }
 }

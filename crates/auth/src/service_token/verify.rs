@@ -1,17 +1,13 @@
 //! Checks a service token, cheap checks first: a forged one costs no look-up unless it is addressed to us and in time.
 
+use atcr_atproto::clock::instant;
 use atcr_atproto::identity::IdentityResolver;
 use atcr_atproto::syntax::Did;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{ServiceTokenClaims, ServiceTokenError, UNIVERSAL_METHOD, VerifiedServiceToken};
+use crate::bounds::{LEEWAY, SERVICE_TOKEN_LIFE};
 use crate::jws::UnverifiedJws;
-
-/// Difference between two clocks that is forgiven.
-const LEEWAY: TimeDelta = TimeDelta::seconds(5);
-
-/// Longest life of a token that is believed.
-const LONGEST_LIFE: TimeDelta = TimeDelta::hours(1);
 
 /// Checks a service token presented for a call of `called_nsid` at the service `own_did`.
 ///
@@ -60,7 +56,8 @@ fn issuer(claims: &ServiceTokenClaims) -> Result<Did, ServiceTokenError> {
 }
 
 fn check_audience(aud: &str, own_did: &Did) -> Result<(), ServiceTokenError> {
-    if without_fragment(aud) == own_did.as_str() {
+    let is_ours = |aud: Did| aud.normalised() == own_did.normalised();
+    if without_fragment(aud).parse().is_ok_and(is_ours) {
         Ok(())
     } else {
         Err(ServiceTokenError::WrongAudience)
@@ -68,12 +65,11 @@ fn check_audience(aud: &str, own_did: &Did) -> Result<(), ServiceTokenError> {
 }
 
 fn check_times(claims: &ServiceTokenClaims, now: DateTime<Utc>) -> Result<DateTime<Utc>, ServiceTokenError> {
-    // A time beyond the calendar is beyond the longest life too.
-    let exp = DateTime::from_timestamp(claims.exp, 0).ok_or(ServiceTokenError::LivesTooLong)?;
-    if exp + LEEWAY <= now {
+    let exp = instant(claims.exp);
+    if exp <= now - LEEWAY {
         return Err(ServiceTokenError::Expired);
     }
-    if exp > now + LONGEST_LIFE + LEEWAY {
+    if exp > now + SERVICE_TOKEN_LIFE + LEEWAY {
         return Err(ServiceTokenError::LivesTooLong);
     }
     if claims.nbf.is_some_and(|nbf| nbf > (now + LEEWAY).timestamp()) {

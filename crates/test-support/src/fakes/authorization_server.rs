@@ -2,7 +2,7 @@
 //! would, and faults.
 //!
 //! Calls are counted under `oauth/par`, `oauth/code`, `oauth/refresh` and `oauth/revoke`; these names, and `oauth/metadata`, are also
-//! what faults are set for.
+//! what faults are set for. Faults that spoil an answer are set for the path, `oauth/par` and `oauth/token`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -62,6 +62,8 @@ pub struct Misbehaviour {
     pub bearer: bool,
     /// Refuse every token request with this error.
     pub token_error: Option<String>,
+    /// Say this of a token's life; null leaves it out.
+    pub expires_in: Option<Value>,
     /// Date answers by as many seconds into the future; into the past where it is negative.
     pub date_offset: i64,
     /// Say this in the PDS's document; null leaves the field out.
@@ -115,7 +117,7 @@ impl FakePds {
         ]))
     }
 
-    /// Somebody says no to the request that the browser was sent with.
+    /// The user says no to the request that the browser was sent with.
     #[must_use]
     pub fn deny(&self, url: &str) -> Option<Parameters> {
         let (parameters, _) = self.inner().oauth.requests.remove(&request_uri(url)?)?;
@@ -294,15 +296,17 @@ impl OAuth {
         } else {
             "DPoP"
         };
-        axum::Json(json!({
+        let answer = json!({
             "access_token": access,
             "refresh_token": refresh,
             "token_type": kind,
             "expires_in": 3600,
             "scope": grant.scope,
             "sub": grant.did,
-        }))
-        .into_response()
+        });
+        let life = self.misbehaviour.expires_in.clone();
+        let changes: Vec<_> = life.into_iter().map(|life| ("expires_in", life)).collect();
+        axum::Json(changed(answer, &changes)).into_response()
     }
 }
 

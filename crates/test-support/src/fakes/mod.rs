@@ -8,4 +8,4 @@ pub mod pds;
 pub use authorization_server::Misbehaviour;
 pub use hold::HoldOffice;
 pub use hold_store::{FakeHold, Fault, StoreKind};
-pub use pds::{FakePds, PageGate, PdsFault};
+pub use pds::{FakePds, Filler, PageGate, PdsFault, Snapshot};

@@ -239,7 +239,7 @@ fn assemble(
     timeouts: HoldTimeouts,
     body_idle: Duration,
 ) -> (Arc<Blobs>, Arc<Uploads>) {
-    let egress = EgressClient::new(EgressPolicy { allow_loopback: true }).unwrap();
+    let egress = EgressClient::new(EgressPolicy::of_server(true)).unwrap();
     let gateway = Arc::new(HoldBlobs::new(egress, timeouts));
     let blobs = Arc::new(Blobs::new(BlobParts {
         directory: Arc::clone(directory) as _,

@@ -3,8 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::network::ManualClock;
-use crate::clock::Clock;
+use crate::clock::{Clock, ManualClock};
 use crate::identity::cache::ExpiringCache;
 
 fn cache(clock: &Arc<ManualClock>) -> ExpiringCache<&'static str, usize> {
@@ -13,7 +12,7 @@ fn cache(clock: &Arc<ManualClock>) -> ExpiringCache<&'static str, usize> {
 
 #[tokio::test]
 async fn a_value_is_looked_up_again_once_it_has_expired() {
-    let clock = ManualClock::new();
+    let clock = ManualClock::standing();
     let cache = cache(&clock);
     let minute = Duration::from_mins(1);
     let lookups = AtomicUsize::new(0);
@@ -23,7 +22,7 @@ async fn a_value_is_looked_up_again_once_it_has_expired() {
         })
     };
     assert_eq!((ask().await.unwrap(), ask().await.unwrap()), (0, 0));
-    clock.advance(minute);
+    clock.pass(minute);
     assert_eq!((ask().await.unwrap(), ask().await.unwrap()), (1, 1));
     cache.invalidate(&"key").await;
     assert_eq!(cache.get(&"key").await, None);
@@ -32,7 +31,7 @@ async fn a_value_is_looked_up_again_once_it_has_expired() {
 
 #[tokio::test]
 async fn callers_who_wait_share_one_lookup_and_its_error() {
-    let clock = ManualClock::new();
+    let clock = ManualClock::standing();
     let cache = cache(&clock);
     let lookups = AtomicUsize::new(0);
     let gate = tokio::sync::Barrier::new(2);
@@ -56,7 +55,7 @@ async fn callers_who_wait_share_one_lookup_and_its_error() {
 
 #[tokio::test]
 async fn a_lookup_that_is_dropped_is_taken_over() {
-    let clock = ManualClock::new();
+    let clock = ManualClock::standing();
     let cache = cache(&clock);
     let expires_at = clock.now() + Duration::from_mins(1);
     {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::network::{PLC, did, document, handle, key};
+use crate::bounds::MAX_DOCUMENT_ENTRIES;
 use crate::crypto::{Curve, SigningKey};
 use crate::identity::{DidDocument, IdentityError, ResolvedIdentity, hold_endpoint};
 
@@ -103,4 +104,25 @@ fn a_hold_is_found_by_its_own_service_or_by_its_pds() {
     assert_eq!(host(json!([pds, hold])).as_deref(), Some("hold.example.com"));
     assert_eq!(host(json!([pds])).as_deref(), Some("pds.example.com"));
     assert_eq!(host(json!([])), None);
+}
+
+#[test]
+fn a_document_is_read_as_far_as_its_bounds() {
+    let services = |before: usize| {
+        let other = json!({"id": "#other", "serviceEndpoint": "https://other.example.com"});
+        let mut services = vec![other; before];
+        services.push(json!({"id": "#atproto_pds", "serviceEndpoint": "https://pds.example.com"}));
+        parse(&json!({"id": PLC, "service": services})).unwrap()
+    };
+    assert!(services(MAX_DOCUMENT_ENTRIES - 1).service("atproto_pds").is_some());
+    assert!(services(MAX_DOCUMENT_ENTRIES).service("atproto_pds").is_none());
+    let names = |before: usize| {
+        let mut names = vec!["https://alice.example.com"; before];
+        names.push("at://alice.example.com");
+        parse(&json!({"id": PLC, "alsoKnownAs": names})).unwrap()
+    };
+    assert!(names(MAX_DOCUMENT_ENTRIES - 1).claimed_handle().is_some());
+    assert!(names(MAX_DOCUMENT_ENTRIES).claimed_handle().is_none());
+    let deep = format!(r#"{{"id":"{PLC}","x":{}{}}}"#, "[".repeat(100), "]".repeat(100));
+    assert!(DidDocument::parse(&did(PLC), deep.as_bytes()).is_err());
 }

@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use url::Url;
 use wiremock::matchers::{method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::clock::Clock;
+use crate::clock::ManualClock;
 use crate::crypto::{Curve, SigningKey};
 use crate::egress::{EgressClient, EgressPolicy, HostLookup};
 use crate::identity::dns::{TxtLookup, TxtLookupError};
@@ -20,27 +19,6 @@ use crate::identity::{Resolver, ResolverConfig};
 use crate::syntax::{Did, Handle};
 
 pub(super) const PLC: &str = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
-
-#[derive(Debug)]
-pub(super) struct ManualClock(Mutex<DateTime<Utc>>);
-
-impl ManualClock {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(
-            DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
-        )))
-    }
-
-    pub(super) fn advance(&self, by: Duration) {
-        *self.0.lock().unwrap() += TimeDelta::from_std(by).unwrap();
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().unwrap()
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 #[error("the name server is down")]
@@ -114,7 +92,7 @@ impl Network {
     /// With `handle_resolver`, `plc` also answers `resolveHandle`.
     pub(super) async fn with_handle_resolver(handle_resolver: bool) -> Self {
         let (plc, host) = (MockServer::start().await, MockServer::start().await);
-        let (dns, clock) = (Arc::new(FakeDns::default()), ManualClock::new());
+        let (dns, clock) = (Arc::new(FakeDns::default()), ManualClock::standing());
         let base: Url = plc.uri().parse().unwrap();
         let config = ResolverConfig {
             handle_resolver: handle_resolver.then(|| base.clone()),
@@ -164,7 +142,14 @@ impl Network {
 }
 
 pub(super) fn egress(allow_loopback: bool) -> EgressClient {
-    EgressClient::with_lookup(EgressPolicy { allow_loopback }, Arc::new(NoHosts)).unwrap()
+    EgressClient::with_lookup(
+        EgressPolicy {
+            allow_loopback,
+            ..EgressPolicy::default()
+        },
+        Arc::new(NoHosts),
+    )
+    .unwrap()
 }
 
 pub(super) async fn answer(server: &MockServer, at: &str, status: u16, body: &Value) {

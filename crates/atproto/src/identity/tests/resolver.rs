@@ -160,7 +160,7 @@ async fn an_absent_handle_is_remembered_for_the_negative_ttl() {
     network.dns.set(ALICE, &[&format!("did={PLC}")]);
     network.resolver.resolve(&identifier(ALICE)).await.unwrap_err();
     assert_eq!(network.dns.queries.load(Ordering::SeqCst), 1);
-    network.clock.advance(DEFAULT_NEGATIVE_TTL);
+    network.clock.pass(DEFAULT_NEGATIVE_TTL);
     network.resolver.resolve(&identifier(ALICE)).await.unwrap();
 }
 
@@ -193,7 +193,7 @@ async fn a_did_is_fetched_once_for_many_and_again_when_expired_or_invalidated() 
         answer.unwrap();
     }
     assert_eq!(network.plc_requests().await, 1);
-    network.clock.advance(DEFAULT_TTL);
+    network.clock.pass(DEFAULT_TTL);
     network.resolver.resolve_document(&plc).await.unwrap();
     assert_eq!(network.plc_requests().await, 2);
     network.resolver.invalidate_did(&plc).await;
@@ -227,7 +227,7 @@ async fn an_unknown_did_is_remembered_and_a_failing_directory_is_not() {
     }
     assert_eq!(network.plc_requests().await, 1);
     network.publish_plc(PLC, 200, &document(PLC, ALICE, &key())).await;
-    network.clock.advance(DEFAULT_NEGATIVE_TTL);
+    network.clock.pass(DEFAULT_NEGATIVE_TTL);
     network.resolver.resolve_did(&plc).await.unwrap();
 }
 
@@ -451,7 +451,7 @@ async fn a_rotated_key_is_seen_by_refreshing_and_refreshing_is_rationed() {
         Some(new.public_key())
     );
     assert_eq!(network.plc_requests().await, 5);
-    network.clock.advance(Duration::from_mins(1));
+    network.clock.pass(Duration::from_mins(1));
     network.resolver.refresh_document(&plc).await.unwrap();
     assert_eq!(network.plc_requests().await, 6);
 }
@@ -493,7 +493,7 @@ async fn an_uncertain_handle_is_asked_for_again_soon() {
         None
     );
     network.dns.set_down(false);
-    network.clock.advance(DEFAULT_NEGATIVE_TTL);
+    network.clock.pass(DEFAULT_NEGATIVE_TTL);
     assert_eq!(
         network.resolver.resolve_did(&did(PLC)).await.unwrap().handle,
         Some(handle(ALICE))

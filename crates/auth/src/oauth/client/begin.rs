@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::OAuthClient;
+use crate::bounds::MAX_OAUTH_TEXT_BYTES;
 use crate::oauth::discovery::host;
 use crate::oauth::error::OAuthError;
 use crate::oauth::session::PendingSignIn;
@@ -96,6 +97,12 @@ impl OAuthClient {
                 .post_for::<ParAnswer>(endpoint, &form)
                 .await
             {
+                Ok(answer) if answer.request_uri.len() > MAX_OAUTH_TEXT_BYTES => {
+                    return Err(OAuthError::Unsuitable {
+                        host: host(endpoint),
+                        reason: "its request URI is too long".to_owned(),
+                    });
+                }
                 Ok(answer) => {
                     let mut url = server.authorization_endpoint.clone();
                     url.query_pairs_mut()

@@ -1,13 +1,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use atcr_atproto::clock::ManualClock;
 use atcr_atproto::crypto::{Curve, SigningKey};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use super::ServiceTokenCache;
-use crate::fixtures::{ALICE, HOLD, ManualClock, did, forge, header};
+use crate::fixtures::{ALICE, HOLD, did, forge, header, now, seconds};
 use crate::service_token::ServiceTokenError;
 
 struct Pds {
@@ -18,7 +20,7 @@ struct Pds {
 
 impl Pds {
     fn new() -> Self {
-        let clock = ManualClock::new();
+        let clock = ManualClock::standing();
         Self {
             cache: ServiceTokenCache::new(clock.clone()),
             clock,
@@ -122,4 +124,19 @@ async fn a_refused_token_can_be_forgotten_and_a_failure_is_not_kept() {
         .await;
     assert!(matches!(*failure.unwrap_err(), ServiceTokenError::BadSignature));
     assert_ne!(pds.token(HOLD, 60).await, first);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn a_token_s_end_is_a_hint_and_nothing_else(exp in seconds()) {
+        let token = {
+            let key = SigningKey::generate(Curve::P256);
+            forge(&header(&key), &json!({"iss": ALICE, "aud": HOLD, "exp": exp}), &key)
+        };
+        let until = super::reuse_until(&token, now());
+        prop_assert!(until <= now() + TimeDelta::seconds(50));
+        prop_assert!(until.timestamp() <= exp.saturating_sub(10).max(DateTime::<Utc>::MIN_UTC.timestamp()));
+    }
 }
