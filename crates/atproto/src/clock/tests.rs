@@ -53,7 +53,8 @@ proptest! {
         let at = instant(seconds);
         let later = moved(at, by);
         prop_assert!(at >= DateTime::<Utc>::MIN_UTC && later <= DateTime::<Utc>::MAX_UTC);
-        prop_assert!(if by < TimeDelta::zero() { later <= at } else { later >= at });
+        let is_ordered = if by < TimeDelta::zero() { later <= at } else { later >= at };
+        prop_assert!(is_ordered);
     }
 }
 

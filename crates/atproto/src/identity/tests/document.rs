@@ -114,7 +114,11 @@ fn a_document_is_read_as_far_as_its_bounds() {
         services.push(json!({"id": "#atproto_pds", "serviceEndpoint": "https://pds.example.com"}));
         parse(&json!({"id": PLC, "service": services})).unwrap()
     };
-    assert!(services(MAX_DOCUMENT_ENTRIES - 1).service("atproto_pds").is_some());
+    assert!(
+        services(MAX_DOCUMENT_ENTRIES - 1)
+            .service("atproto_pds")
+            .is_some()
+    );
     assert!(services(MAX_DOCUMENT_ENTRIES).service("atproto_pds").is_none());
     let names = |before: usize| {
         let mut names = vec!["https://alice.example.com"; before];
