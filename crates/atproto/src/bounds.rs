@@ -129,7 +129,7 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 /// Requests to one host that others named. Enough for a PDS of many thousand accounts; a host that answers nothing costs no more
 /// than these.
 pub const HOST_LIMIT: HostLimit = HostLimit {
-    in_flight: 64,
-    waiting: 256,
+    in_flight: 128,
+    waiting: 512,
     patience: Duration::from_secs(5),
 };

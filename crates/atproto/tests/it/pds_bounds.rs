@@ -40,7 +40,7 @@ async fn a_record_that_costs_more_than_it_may_is_not_parsed() {
 async fn a_page_of_more_records_than_there_may_be_is_refused() {
     let uri = format!("at://{}/io.atcr.tag/app_latest", alice());
     let page = |records: usize, cursor: &str| {
-        let record = json!({"uri": uri, "value": {}});
+        let record = json!({"uri": uri, "value": {"tag": "x".repeat(200)}});
         let body = json!({"records": vec![record; records], "cursor": cursor});
         ResponseTemplate::new(200).set_body_json(body)
     };
