@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     const NONE: Duration = Duration::ZERO;
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test]
     async fn what_is_in_flight_stays_within_the_budget() {

@@ -140,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_host_refuses_and_leaves_others_alone() {
-        let permits = permits(1, 0, Duration::from_secs(60));
+        let permits = permits(1, 0, Duration::from_mins(1));
         let slow = url("https://slow.example/a");
         let held = permits.acquire(&slow).await.unwrap();
         for same in ["https://slow.example./b", "https://slow.example:443/"] {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const PATIENT: Duration = Duration::from_secs(60);
+const PATIENT: Duration = Duration::from_mins(1);
 
 /// A server that takes connections and requests and answers none; it tells of each request.
 async fn silent_server() -> (Url, tokio::sync::mpsc::UnboundedReceiver<()>) {
