@@ -121,13 +121,9 @@ fn unreachable(hold: &HoldRef, error: &EgressError) -> RegistryError {
     let did = hold.did.clone();
     match error {
         EgressError::Timeout { .. } => RegistryError::HoldTimeout { hold: did },
-        EgressError::Unreachable { .. } => RegistryError::HoldUnreachable {
-            hold: did,
-            reason: "no connection".to_owned(),
-        },
         other => RegistryError::HoldUnreachable {
             hold: did,
-            reason: other.to_string(),
+            reason: other.reason(),
         },
     }
 }

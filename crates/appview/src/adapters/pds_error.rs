@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atcr_atproto::egress::EgressError;
 use atcr_atproto::pds::PdsError;
 use atcr_atproto::syntax::Did;
 use atcr_registry::error::RegistryError;
@@ -112,7 +111,7 @@ pub fn registry_error(base: &Url, error: PdsError) -> RegistryError {
     match error {
         PdsError::Unreachable { source, .. } => RegistryError::PdsUnreachable {
             host,
-            reason: no_connection(&source),
+            reason: source.reason(),
             source: Arc::new(source),
         },
         PdsError::Timeout { .. } => RegistryError::PdsTimeout { host },
@@ -157,7 +156,7 @@ pub fn session_error(base: &Url, error: PdsError) -> SessionError {
     match error {
         PdsError::Unreachable { source, .. } => SessionError::PdsUnreachable {
             host,
-            reason: no_connection(&source),
+            reason: source.reason(),
             source: Arc::new(source),
         },
         PdsError::Timeout { .. } => SessionError::PdsTimeout { host },
@@ -175,13 +174,6 @@ pub fn session_error(base: &Url, error: PdsError) -> SessionError {
                 failed(host, &error.error, reason)
             }
         }
-    }
-}
-
-fn no_connection(source: &EgressError) -> String {
-    match source {
-        EgressError::Unreachable { .. } => "no connection".to_owned(),
-        other => other.to_string(),
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn transport(error: &EgressError) -> HoldError {
     match error {
         EgressError::Timeout { .. } => HoldError::TimedOut,
         other => HoldError::Unreachable {
-            reason: other.to_string(),
+            reason: other.reason(),
         },
     }
 }
