@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::crypto::{Curve, SigningKey};
-use atcr_atproto::egress::{EgressClient, EgressPolicy};
+use atcr_atproto::egress::{ByteBudget, EgressClient, EgressPolicy, HostLimit};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
 use atcr_atproto::syntax::{Did, Nsid};
 use atcr_auth::appview_token::AppViewTokenSigner;
@@ -125,7 +125,11 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     let vault = Arc::new(Vault::load_or_create(&config.vault_key_path())?);
     let signer = Arc::new(AppViewTokenSigner::new(appview_key, did.clone())?);
 
-    let egress = EgressClient::new(EgressPolicy::of_server(config.server.test_mode))?;
+    let egress = EgressClient::new(EgressPolicy::of_server(config.server.test_mode))?
+        .with_host_limit(HostLimit::of(config.upstream.requests_per_host))
+        .with_budget(ByteBudget::new(
+            usize::try_from(config.upstream.answer_memory_bytes).unwrap_or(usize::MAX),
+        ));
     let identities = resolver(config, &egress, &clock)?;
     let clients = PdsClients::new(egress.clone(), config.upstream.pds_timeout.get());
     let hold_timeout = config.upstream.hold_timeout.get();

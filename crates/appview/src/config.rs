@@ -128,6 +128,10 @@ pub struct UpstreamSection {
     pub pds_timeout: HumanDuration,
     /// How long a hold may take for one answer. Blobs on their way are bounded by registry.upload_idle_timeout instead.
     pub hold_timeout: HumanDuration,
+    /// Requests to one PDS or hold under way at once. Four times as many wait for them.
+    pub requests_per_host: u64,
+    /// Memory for all answers of PDSes and holds that are being worked on, in bytes.
+    pub answer_memory_bytes: u64,
 }
 
 /// The local databases.
@@ -207,6 +211,8 @@ impl Default for UpstreamSection {
         Self {
             pds_timeout: HumanDuration::from_secs(15),
             hold_timeout: HumanDuration::from_secs(30),
+            requests_per_host: 128,
+            answer_memory_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -290,6 +296,8 @@ impl Settings for AppViewConfig {
         for (key, bound) in [
             ("registry.listed_records", self.registry.listed_records),
             ("registry.listed_bytes", self.registry.listed_bytes),
+            ("upstream.requests_per_host", self.upstream.requests_per_host),
+            ("upstream.answer_memory_bytes", self.upstream.answer_memory_bytes),
         ] {
             problems.require(bound > 0, key, "must be more than nothing");
         }

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use atcr_appview::compose::{Outside, compose};
 use atcr_appview::config::AppViewConfig;
-use atcr_atproto::clock::Clock;
+use atcr_atproto::clock::{Clock, ManualClock};
 use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_auth::registry_token::{AccessEntry, RegistryKey, RegistryTokenIssuer};
 use atcr_oci::{Algorithm, Descriptor, Digest, ImageIndex, ImageManifest, Manifest, MediaType};
 use atcr_server::{HumanDuration, Shutdown, serve};
 use atcr_sessions::oauth::SignInFlow;
 use atcr_test_support::fakes::{FakeHold, FakePds, StoreKind};
-use chrono::{DateTime, TimeDelta, Utc};
 use http::{Method, StatusCode};
 use reqwest::RequestBuilder;
 use secrecy::ExposeSecret as _;
@@ -23,27 +22,6 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub(crate) const PASSWORD: &str = "abcd-efgh-ijkl-mnop";
-
-/// A clock that a test moves.
-#[derive(Debug)]
-pub(crate) struct ManualClock(Mutex<DateTime<Utc>>);
-
-impl ManualClock {
-    pub(crate) fn new() -> Self {
-        // The fake PDS runs on the host's clock, so this one starts there.
-        Self(Mutex::new(atcr_atproto::clock::SystemClock.now()))
-    }
-
-    pub(crate) fn advance(&self, by: TimeDelta) {
-        *self.0.lock().unwrap() += by;
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().unwrap()
-    }
-}
 
 /// A running AppView in its little network: `alice.test` and `bob.test` at one PDS, one public hold.
 pub(crate) struct TestAppView {
@@ -93,7 +71,8 @@ impl TestAppView {
             hold,
             alice,
             bob,
-            clock: Arc::new(ManualClock::new()),
+            // The fake PDS runs on the host's clock, so this one starts there.
+            clock: ManualClock::host(),
             url: format!("http://{address}"),
             client: client(),
             config,

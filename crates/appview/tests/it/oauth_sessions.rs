@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::oauth_sessions::SqliteOAuthSessions;
-use atcr_atproto::clock::Clock;
+use atcr_atproto::clock::{Clock, ManualClock};
 use atcr_atproto::egress::{EgressClient, EgressPolicy};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
 use atcr_atproto::syntax::Did;
@@ -26,8 +26,6 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
 use url::Url;
-
-use crate::harness::ManualClock;
 
 /// A call that waits, between what the database answered and whoever asked it.
 struct HeldCall {
@@ -194,7 +192,7 @@ impl Place {
         Self {
             pds,
             alice,
-            clock: Arc::new(ManualClock::new()),
+            clock: ManualClock::host(),
             vault: Arc::new(Vault::load_or_create(&data.path().join("vault.key")).unwrap()),
             data,
         }

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::error::EgressError;
+use crate::bounds::HOST_LIMIT;
 
 /// The limits of one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,20 @@ pub struct HostLimit {
     pub waiting: usize,
     /// How long a request waits.
     pub patience: Duration,
+}
+
+impl HostLimit {
+    /// `in_flight` requests, four times as many that wait, and the patience of [`HOST_LIMIT`].
+    #[must_use]
+    pub fn of(in_flight: u64) -> Self {
+        let most = Semaphore::MAX_PERMITS / 8;
+        let in_flight = usize::try_from(in_flight).unwrap_or(most).min(most);
+        Self {
+            in_flight,
+            waiting: in_flight * 4,
+            patience: HOST_LIMIT.patience,
+        }
+    }
 }
 
 /// Requests under way, by host and port. Clones share them.

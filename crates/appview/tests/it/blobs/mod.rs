@@ -16,7 +16,7 @@ use atcr_appview::adapters::spool::FileSpool;
 use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::uploads::SqliteUploads;
 use atcr_appview::edge::registry::{RegistryCall, blobs, uploads};
-use atcr_atproto::clock::Clock;
+use atcr_atproto::clock::{Clock, ManualClock};
 use atcr_atproto::egress::{EgressClient, EgressPolicy};
 use atcr_atproto::identity::{DidDocument, IdentityError, IdentityResolver, ResolvedIdentity};
 use atcr_atproto::syntax::{AtIdentifier, Did, Handle};
@@ -33,7 +33,7 @@ use atcr_registry::upload::{UploadParts, Uploads};
 use atcr_test_support::fakes::{FakeHold, StoreKind};
 use axum::body::{Body, Bytes};
 use axum::response::Response;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use secrecy::SecretString;
@@ -47,7 +47,7 @@ pub(crate) const MIB: usize = 1024 * 1024;
 /// The appview's blob side.
 pub(crate) struct BlobSide {
     pub(crate) hold: FakeHold,
-    pub(crate) clock: Arc<StandingClock>,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) tokens: Arc<CountedTokens>,
     pub(crate) directory: Arc<FixedDirectory>,
     pub(crate) blobs: Arc<Blobs>,
@@ -74,10 +74,7 @@ impl BlobSide {
             holds: Mutex::new(vec![hold_ref(&hold)]),
             sources: Mutex::default(),
         });
-        let (clock, tokens) = (
-            Arc::new(StandingClock::default()),
-            Arc::new(CountedTokens::default()),
-        );
+        let (clock, tokens) = (ManualClock::standing(), Arc::new(CountedTokens::default()));
         let timeouts = HoldTimeouts {
             call: Duration::from_secs(20),
             idle: Duration::from_secs(20),
@@ -234,7 +231,7 @@ fn assemble(
     data: &TempDir,
     database: &Database,
     directory: &Arc<FixedDirectory>,
-    clock: &Arc<StandingClock>,
+    clock: &Arc<ManualClock>,
     tokens: &Arc<CountedTokens>,
     timeouts: HoldTimeouts,
     body_idle: Duration,
@@ -382,7 +379,7 @@ pub(crate) fn principal(did: &str) -> Principal {
 
 /// Claims of a registry token for these repositories and actions.
 pub(crate) fn claims(did: &str, access: &[(&str, &[&str])]) -> RegistryClaims {
-    let now = StandingClock::default().now();
+    let now = ManualClock::standing().now();
     RegistryClaims {
         iss: "registry".to_owned(),
         aud: "registry".to_owned(),
@@ -408,28 +405,6 @@ pub(crate) fn hold_ref(hold: &FakeHold) -> HoldRef {
     HoldRef {
         did: hold.did().parse().unwrap(),
         endpoint: hold.url().parse().unwrap(),
-    }
-}
-
-/// A clock that only the test moves.
-#[derive(Debug)]
-pub(crate) struct StandingClock(Mutex<DateTime<Utc>>);
-
-impl Default for StandingClock {
-    fn default() -> Self {
-        Self(Mutex::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()))
-    }
-}
-
-impl StandingClock {
-    pub(crate) fn advance(&self, by: TimeDelta) {
-        *self.0.lock().unwrap() += by;
-    }
-}
-
-impl Clock for StandingClock {
-    fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().unwrap()
     }
 }
 

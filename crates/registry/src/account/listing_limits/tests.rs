@@ -1,24 +1,9 @@
-use std::sync::Mutex;
+use atcr_atproto::clock::ManualClock;
 
 use super::*;
 
-#[derive(Debug)]
-struct Hands(Mutex<DateTime<Utc>>);
-
-impl Hands {
-    fn turn(&self, by: TimeDelta) {
-        *self.0.lock().unwrap() += by;
-    }
-}
-
-impl Clock for Hands {
-    fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().unwrap()
-    }
-}
-
-fn limits() -> (ListingLimits, Arc<Hands>, Did) {
-    let clock = Arc::new(Hands(Mutex::new(DateTime::UNIX_EPOCH)));
+fn limits() -> (ListingLimits, Arc<ManualClock>, Did) {
+    let clock = ManualClock::at(DateTime::UNIX_EPOCH);
     let bounds = ListingBounds {
         records: 1_000,
         bytes: 1_000_000,
@@ -43,7 +28,7 @@ fn a_small_account_may_be_listed_some_times_in_a_row_and_then_now_and_then() {
     );
     limits.meter(&did).charge();
     assert_eq!(limits.pause(&did), Some(Duration::from_secs(1)));
-    clock.turn(TimeDelta::seconds(1));
+    clock.advance(TimeDelta::seconds(1));
     assert_eq!(limits.pause(&did), None);
     let other = "did:plc:bobaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
     assert_eq!(limits.pause(&other), None);
@@ -53,7 +38,7 @@ fn a_small_account_may_be_listed_some_times_in_a_row_and_then_now_and_then() {
 fn a_large_or_slow_account_waits_longer_and_never_longer_than_five_minutes() {
     let (limits, clock, did) = limits();
     let mut meter = limits.meter(&did);
-    clock.turn(TimeDelta::seconds(40));
+    clock.advance(TimeDelta::seconds(40));
     meter.charge();
     assert_eq!(
         limits.pause(&did),
@@ -64,7 +49,7 @@ fn a_large_or_slow_account_waits_longer_and_never_longer_than_five_minutes() {
         meter.charge();
     }
     assert_eq!(limits.pause(&did), Some(Duration::from_mins(5)));
-    clock.turn(TimeDelta::minutes(5));
+    clock.advance(TimeDelta::minutes(5));
     assert_eq!(limits.pause(&did), None);
 }
 
@@ -81,7 +66,7 @@ fn a_listing_ends_after_enough_records_or_bytes_or_time() {
     assert!(meter.is_used_up());
     let meter = limits.meter(&did);
     assert!(!meter.is_used_up());
-    clock.turn(TimeDelta::seconds(60));
+    clock.advance(TimeDelta::seconds(60));
     assert!(meter.is_used_up());
 }
 
