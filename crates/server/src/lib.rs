@@ -1,31 +1,41 @@
-//! What a process needs before its domain starts: layered configuration, logging and metrics,
-//! the listener and the shutdown.
+//! What a process of ours needs before its domain starts.
 //!
-//! - [`load()`]: defaults ← YAML ← environment, every problem reported at once with its key
-//! - [`commented_yaml()`]: the example file, its comments taken from the doc comments of the structs
-//! - [`ConfigCommand`]: `config init` and `config check` of a server's command line
-//! - [`values`]: durations with units, secrets that redact
-//! - [`telemetry`]: tracing subscriber and Prometheus recorder
-//! - [`shutdown`], [`serve`], [`pieces`]: signals, drain, listener, the bodies it delivers
+//! | Module | Holds |
+//! |---|---|
+//! | [`settings`] | layered configuration, its example file, its command line |
+//! | [`telemetry`], [`request_log`], [`port_call`] | log and metrics; one line per request; one per call that is slow or fails |
+//! | [`serve`], [`shutdown`], [`stream_limits`] | the listener and what it bears; signals and drain; long answers |
+//! | [`client_address`], [`rate_limit`], [`address_gate`], [`retry_after`] | who asks, how often, and when again |
+//! | [`health`] | alive, ready |
+//! | [`supervise`] | background work that outlives its own failures |
+//! | [`database`], [`private_files`] | the pools over a SQLite file; files for their owner only |
+//! | [`keyed_locks`] | locks by key |
+//! | [`body`], [`pieces`] | bodies read within a bound; bodies in pieces worth working on |
+//!
+//! The names of spans, fields and metrics are listed in `docs/OBSERVABILITY.md`.
 
+pub mod address_gate;
 pub mod body;
-pub mod command;
-pub mod commented_yaml;
-pub mod env_name;
-pub mod error;
+pub mod client_address;
+pub mod database;
+pub mod health;
 pub mod keyed_locks;
-pub mod load;
 pub mod pieces;
-mod schema;
+pub mod port_call;
+pub mod private_files;
+pub mod rate_limit;
+pub mod request_log;
+pub mod retry_after;
 pub mod serve;
+pub mod settings;
 pub mod shutdown;
+pub mod stream_limits;
+pub mod supervise;
 pub mod telemetry;
-pub mod values;
 
-pub use command::ConfigCommand;
-pub use commented_yaml::commented_yaml;
-pub use error::{ConfigError, Problem, Problems};
 pub use keyed_locks::KeyedLocks;
-pub use load::{LoadOptions, Loaded, Settings, load};
+pub use settings::{
+    ConfigCommand, ConfigError, HumanDuration, LoadOptions, Loaded, Problem, Problems, Rate, Secret,
+    Settings, commented_yaml, load,
+};
 pub use shutdown::Shutdown;
-pub use values::{HumanDuration, Secret};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use serde_norway::Value as Yaml;
 
-use crate::{Settings, env_name::env_name, schema};
+use super::{Settings, env_name::env_name, schema};
 
 /// The column at which a comment wraps.
 const WIDTH: usize = 96;

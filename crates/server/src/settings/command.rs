@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
-use crate::{LoadOptions, Loaded, Settings, commented_yaml, load};
+use super::{LoadOptions, Loaded, Settings, commented_yaml, load};
 
 /// Work with the configuration.
 #[derive(Debug, Subcommand)]

@@ -10,9 +10,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::env_name::env_name;
-use crate::error::{ConfigError, Problem, Problems};
-use crate::schema::{self, Kind, Leaf};
+use super::env_name::env_name;
+use super::error::{ConfigError, Problem, Problems};
+use super::schema::{self, Kind, Leaf};
 
 /// A process's configuration: one struct whose fields are sections, whose doc comments are the documentation.
 pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema {
