@@ -601,22 +601,6 @@ async fn sessions_of_another_client_key_are_dropped_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_session_from_before_keys_were_noted_stays_and_is_noted_when_it_is_renewed() {
-    let mut appview = confidential().await;
-    let database = Database::open(&appview.data().join("data/ui.db")).await.unwrap();
-    let forget_key = sqlx::query("UPDATE oauth_session SET client_key = NULL");
-    forget_key.execute(database.writer()).await.unwrap();
-    appview.restart().await;
-    appview.clock.advance(TimeDelta::hours(2));
-    assert!(appview.sign_in().is_live(&did(&appview.alice)).await.unwrap());
-    let key: Option<String> = sqlx::query_scalar("SELECT client_key FROM oauth_session")
-        .fetch_one(database.readers())
-        .await
-        .unwrap();
-    assert!(key.is_some_and(|key| key.starts_with("did:key:")));
-}
-
-#[tokio::test]
 async fn a_clock_that_is_off_is_named_whichever_way() {
     let appview = TestAppView::start().await;
     for offset in [300, -300] {

@@ -76,7 +76,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
 
     async fn put(&self, session: &OAuthSession, now: DateTime<Utc>) -> Result<Put, SessionError> {
         let (did, sealed) = (&session.did, self.seal(session)?);
-        // The first statement writes, so that nobody else does between the two.
+        // The first statement writes, so that no other writer comes between the two.
         let mut transaction = self.database.writer().begin().await.map_err(failed)?;
         let before: Option<(Vec<u8>, i64)> =
             sqlx::query_as("DELETE FROM oauth_session WHERE did = ? RETURNING sealed, version")
@@ -149,7 +149,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
         now: DateTime<Utc>,
         limit: u32,
     ) -> Result<Vec<Taken>, SessionError> {
-        // Looked at and deleted in one statement, since somebody may be signing in. Every session is read once; web_session_by_did
+        // Found and deleted in one statement, since an account may be signing in. Every session is read once; web_session_by_did
         // and device_by_did serve the rest, and open approvals are few.
         let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
             "DELETE FROM oauth_session WHERE did IN ( \

@@ -1,16 +1,12 @@
--- An account is listed into rows beside those that are read, so that readers see the old listing or the new one and a long listing
--- is many short transactions. What was listed before is listed again.
-DROP TABLE manifest_blob;
-DROP TABLE manifest_child;
-DROP TABLE manifest;
-DROP TABLE tag;
-DROP TABLE account;
-
+-- The scratch database: what can be made again. Times are Unix seconds.
+--
+-- The manifests and tags of accounts, as their own repositories have them, for searching. An account is listed into rows beside
+-- those that are read: readers see the old listing or the new one, and a long listing is many short transactions.
 CREATE TABLE listing (
     id         INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     did        TEXT    NOT NULL,
     state      TEXT    NOT NULL CHECK (state IN ('staged', 'published', 'discarded')),
-    synced_rev TEXT,                       -- the revision that the rows are of; NULL: never listed, only what pulls came by
+    synced_rev TEXT,                       -- the revision that the rows are of; NULL: never listed, only seen by pulls
     is_whole   INTEGER NOT NULL DEFAULT 1, -- 0: the account has more records than are listed
     size_bytes INTEGER NOT NULL DEFAULT 0, -- of the records as they were read
     last_use   INTEGER NOT NULL DEFAULT 0  -- grows with every write to any listing
@@ -50,7 +46,7 @@ CREATE TABLE manifest_blob (
 
 CREATE INDEX manifest_blob_by_manifest ON manifest_blob (manifest);
 
--- Children of indexes: what must not be deleted before its index.
+-- Children of indexes, which must not be deleted before their index.
 CREATE TABLE manifest_child (
     listing  INTEGER NOT NULL,
     digest   TEXT    NOT NULL,
@@ -59,6 +55,14 @@ CREATE TABLE manifest_child (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX manifest_child_by_manifest ON manifest_child (manifest);
+
+-- What the bytes of a manifest say beyond its record. It follows from the digest, so it never changes.
+CREATE TABLE manifest_detail (
+    digest        TEXT    NOT NULL PRIMARY KEY,
+    size_bytes    INTEGER NOT NULL,
+    artifact_type TEXT,
+    annotations   TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tag (
     listing    INTEGER NOT NULL,
@@ -72,3 +76,35 @@ CREATE TABLE tag (
 
 CREATE INDEX tag_by_name ON tag (listing, repository, tag);
 CREATE INDEX tag_by_digest ON tag (listing, digest);
+
+-- Blob uploads between two requests. Clients return to them after a token has expired and after a restart of this server.
+CREATE TABLE upload_session (
+    id             TEXT    NOT NULL PRIMARY KEY,
+    did            TEXT    NOT NULL, -- whose session it is
+    auth_method    TEXT    NOT NULL CHECK (auth_method IN ('oauth', 'app_password')),
+    repository     TEXT    NOT NULL, -- as the client spelled it
+    hold_did       TEXT    NOT NULL,
+    hold_endpoint  TEXT    NOT NULL,
+    remote_id      TEXT,             -- the hold's name for the upload; NULL until the first bytes
+    min_part_size  INTEGER NOT NULL DEFAULT 0,
+    max_part_size  INTEGER,
+    store_hashes   INTEGER NOT NULL DEFAULT 0,
+    store_streams  INTEGER NOT NULL DEFAULT 0,
+    store_announced INTEGER NOT NULL DEFAULT 0,
+    offset_bytes   INTEGER NOT NULL DEFAULT 0,
+    hash_state     BLOB    NOT NULL, -- digests of offset_bytes bytes
+    tail_hash_state BLOB   NOT NULL, -- digests of the bytes that are in parts
+    written_by     INTEGER NOT NULL, -- the run of the server that wrote the spooled rest
+    expires_at     INTEGER NOT NULL  -- Unix seconds
+) STRICT;
+
+CREATE INDEX upload_session_by_expiry ON upload_session (expires_at);
+
+-- The parts that the store has acknowledged, numbered from 1 without gaps.
+CREATE TABLE upload_part (
+    session_id TEXT    NOT NULL REFERENCES upload_session (id) ON DELETE CASCADE,
+    number     INTEGER NOT NULL CHECK (number BETWEEN 1 AND 10000),
+    etag       TEXT    NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (session_id, number)
+) STRICT, WITHOUT ROWID;
