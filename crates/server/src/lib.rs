@@ -7,7 +7,7 @@
 //! | [`serve`], [`shutdown`], [`stream_limits`] | the listener and what it bears; signals and drain; long answers |
 //! | [`client_address`], [`rate_limit`], [`address_gate`], [`retry_after`] | who asks, how often, and when again |
 //! | [`health`] | alive, ready |
-//! | [`supervise`] | background work that outlives its own failures |
+//! | [`supervise`], [`host_calls`] | background work that outlives its own failures; calls worth a try and not worth waiting for |
 //! | [`database`], [`private_files`] | the pools over a SQLite file; files for their owner only |
 //! | [`keyed_locks`] | locks by key |
 //! | [`body`], [`pieces`] | bodies read within a bound; bodies in pieces worth working on |
@@ -19,6 +19,7 @@ pub mod body;
 pub mod client_address;
 pub mod database;
 pub mod health;
+pub mod host_calls;
 pub mod keyed_locks;
 pub mod pieces;
 pub mod port_call;

@@ -182,9 +182,10 @@ fn parse(kind: Kind, text: &str) -> Result<FigmentValue, &'static str> {
             .parse::<i64>()
             .map(FigmentValue::from)
             .map_err(|_| "a whole number"),
-        Kind::Boolean => match text.trim() {
-            "true" | "1" | "yes" => Ok(FigmentValue::from(true)),
-            "false" | "0" | "no" => Ok(FigmentValue::from(false)),
+        // Every spelling that Go's strconv.ParseBool takes, since operators bring their variables along, and yes and no.
+        Kind::Boolean => match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "t" | "1" | "yes" => Ok(FigmentValue::from(true)),
+            "false" | "f" | "0" | "no" => Ok(FigmentValue::from(false)),
             _ => Err("true or false"),
         },
         Kind::List => {

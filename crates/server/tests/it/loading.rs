@@ -130,6 +130,22 @@ fn a_number_in_a_variable_for_a_text_stays_text() {
 }
 
 #[test]
+fn a_variable_for_a_switch_may_be_spelled_as_in_go() {
+    for (spellings, switch) in [
+        (["true", "True", "TRUE", "t", "T", "1", "yes"], true),
+        (["false", "False", "FALSE", "f", "F", "0", "no"], false),
+    ] {
+        for spelling in spellings {
+            let (options, _dir) = options(None, &[("EX_SERVER_TEST_MODE", spelling)]);
+            let loaded = load::<Example>(&options).expect(spelling);
+            assert_eq!(loaded.config.server.test_mode, switch, "{spelling}");
+        }
+    }
+    let (options, _dir) = options(None, &[("EX_SERVER_TEST_MODE", "maybe")]);
+    load::<Example>(&options).expect_err("no switch");
+}
+
+#[test]
 fn every_problem_is_named_at_once() {
     let (options, _dir) = options(
         Some("server:\n  timeout: soon\n  test_mode: perhaps\n"),
