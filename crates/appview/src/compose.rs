@@ -35,7 +35,7 @@ use atcr_sessions::oauth::flow::{FlowParts, OAuthFlow};
 use atcr_sessions::oauth::sessions::OAuthSessions;
 use atcr_sessions::profile::Profiles;
 use atcr_sessions::refresh_token::RefreshTokens;
-use atcr_sessions::sign_out::SignOut;
+use atcr_sessions::sign_out::{SignOut, SignOutParts};
 use atcr_sessions::web_session::WebSessions;
 use atcr_web::site::{Site, authority};
 use axum::Router;
@@ -94,13 +94,13 @@ impl Outside {
 pub struct App {
     /// The routes of the main listener.
     pub router: Router,
-    /// Closed by whoever stops serving.
+    /// The caller closes it when it stops serving.
     pub database: Databases,
     /// Where clients reach this server.
     pub base_url: Url,
     /// This server's DID.
     pub did: Did,
-    /// Signing in, for whoever has no browser.
+    /// Signing in, for callers without a browser.
     pub sign_in: Arc<dyn SignInFlow>,
 }
 
@@ -178,7 +178,8 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     );
     // Devices first: they know their secrets by the prefix, and app passwords take anything.
     let sign_ins = vec![Arc::clone(&devices) as _, Arc::clone(&app_passwords) as _];
-    let sessions = Sessions::new(sign_ins, app_passwords).with_oauth(Arc::new(oauth_sessions.clone()));
+    let sessions =
+        Sessions::new(sign_ins, Arc::clone(&app_passwords) as _).with_oauth(Arc::new(oauth_sessions.clone()));
 
     let records = Arc::new(PdsRecords::new(clients.clone(), sessions.clone()));
     let tokens: Arc<dyn HoldTokens> = Arc::new(PdsHoldTokens::new(clients, sessions.clone(), service_tokens));
@@ -214,7 +215,18 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         shutdown: shutdown.clone(),
     }));
 
-    let sign_out = SignOut::new(browsers.clone(), Arc::clone(&devices), Arc::clone(&sign_in));
+    let refresh_tokens = Arc::new(RefreshTokens::new(
+        Arc::new(SqliteRefreshTokens::new(database.clone())),
+        sessions.clone(),
+        Arc::clone(&clock),
+    ));
+    let sign_out = SignOut::new(SignOutParts {
+        browsers: browsers.clone(),
+        devices: Arc::clone(&devices),
+        flow: Arc::clone(&sign_in),
+        app_passwords,
+        refresh_tokens: Arc::clone(&refresh_tokens),
+    });
     let (sweeping, stop) = (sign_out.clone(), shutdown.soft().clone());
     shutdown.spawn(async move { sweeping.sweep_until(stop).await });
 
@@ -253,7 +265,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     let sender = NoticeSender::new(gateway, tokens, resolver);
     let push_notices = PushNotices::new(
         sender.clone(),
-        Arc::new(SqlitePushNotices::new(database.clone())),
+        Arc::new(SqlitePushNotices::new(database)),
         Arc::clone(&clock),
         shutdown.clone(),
     );
@@ -273,11 +285,6 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
             cache_bytes: config.registry.manifest_cache_bytes,
         },
     );
-    let refresh_tokens = RefreshTokens::new(
-        Arc::new(SqliteRefreshTokens::new(database)),
-        sessions.clone(),
-        Arc::clone(&clock),
-    );
     let realm = base_url.join("/auth/token").context("server.base_url")?;
     let verifier = RegistryTokenVerifier::new(registry_key.clone(), &service);
     let state = AppState {
@@ -285,7 +292,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         uploads,
         manifests: Arc::new(manifests),
         catalog: Arc::new(Catalog::new(accounts, Arc::clone(&identities))),
-        refresh_tokens: Arc::new(refresh_tokens),
+        refresh_tokens,
         scopes: Scopes::new(Arc::clone(&identities)),
         issuer: Arc::new(RegistryTokenIssuer::new(registry_key, service.clone())),
         authenticator: Arc::new(Authenticator::new(verifier, sessions.clone(), Arc::clone(&clock))),
@@ -411,7 +418,7 @@ fn registration(config: &AppViewConfig, base_url: &Url) -> anyhow::Result<Regist
     )?)
 }
 
-/// Keys and sessions are below it, so nobody else may look in.
+/// Keys and sessions are in it, so only its owner may look in.
 fn make_private_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()

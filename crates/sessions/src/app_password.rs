@@ -18,13 +18,11 @@ use super::ports::{
 use super::profile::Profiles;
 use super::{SignInAttempt, SignedInAs};
 use crate::error::SessionError;
+use crate::live_sessions::{LiveSessions, OfAccount};
 use atcr_server::KeyedLocks;
 
 /// An access token with less life left than this is renewed before it is used.
 const RENEW_BEFORE: Duration = Duration::from_mins(1);
-
-/// Live sessions kept in memory; the others are read from the database when they are needed.
-const LIVE_SESSIONS: u64 = 10_000;
 
 /// App passwords and their sessions.
 pub struct AppPasswords {
@@ -37,7 +35,7 @@ pub struct AppPasswords {
     attempts: Attempts,
     logins: KeyedLocks<LoginKey>,
     refreshes: KeyedLocks<Did>,
-    live: moka::sync::Cache<Did, Arc<PdsSession>>,
+    live: LiveSessions<PdsSession>,
 }
 
 impl AppPasswords {
@@ -61,14 +59,14 @@ impl AppPasswords {
             attempts: Attempts::default(),
             logins: KeyedLocks::default(),
             refreshes: KeyedLocks::default(),
-            live: moka::sync::Cache::new(LIVE_SESSIONS),
+            live: LiveSessions::default(),
         }
     }
 
     async fn verify(&self, attempt: &SignInAttempt) -> Result<Principal, SessionError> {
         let username = attempt.username.trim().trim_start_matches('@');
         let spelling = self.attempts.key(username, &attempt.password);
-        // What was good a moment ago is good whoever else is guessing, and needs no look-up.
+        // A pair that was verified a moment ago stays good while others guess, and needs no look-up.
         if let Some(did) = self.attempts.spelled(&spelling)
             && self
                 .is_good(&did, &self.attempts.key(did.as_str(), &attempt.password))
@@ -107,7 +105,7 @@ impl AppPasswords {
         }
     }
 
-    /// Sees to it that there is a session that `password` gave, asking the PDS only if nobody did lately.
+    /// Sees to it that there is a session that `password` gave, asking the PDS only if no other request did lately.
     async fn log_in(&self, sailor: &ResolvedIdentity, password: &SecretString) -> Result<(), NoSession> {
         let did = &sailor.did;
         let key = self.attempts.key(did.as_str(), password);
@@ -125,8 +123,8 @@ impl AppPasswords {
         match self.server.create(pds, did, password).await {
             Ok(session) => {
                 self.store.save(&session).await?;
-                let session = self.remember(session);
-                self.attempts.verified(key);
+                let session = self.live.remember(session);
+                self.attempts.verified(key, did.clone());
                 self.profiles.ensure(&credential(&session), sailor).await;
                 Ok(())
             }
@@ -154,18 +152,32 @@ impl AppPasswords {
         if let Some(session) = self.live.get(did) {
             return Ok(Some(session));
         }
+        let since = self.live.generation();
         let Some(session) = self.store.find(did).await? else {
             return Ok(None);
         };
         let session = Arc::new(session);
-        self.live.insert(did.clone(), Arc::clone(&session));
+        self.live.remember_read(&session, since);
         Ok(Some(session))
     }
 
-    fn remember(&self, session: PdsSession) -> Arc<PdsSession> {
-        let session = Arc::new(session);
-        self.live.insert(session.did.clone(), Arc::clone(&session));
-        session
+    /// Ends the session of `did` here, and then at its PDS as far as that can be reached. Ending what is not there is no error.
+    ///
+    /// # Errors
+    /// The database's; the session goes on then.
+    pub async fn end(&self, did: &Did) -> Result<(), SessionError> {
+        // A renewal that is under way would write the session again.
+        let refresh = self.refreshes.lock(did).await;
+        let session = self.session(did).await?;
+        self.store.delete(did).await?;
+        self.live.forget(did);
+        self.attempts.forget_account(did);
+        self.service_tokens.forget(did);
+        drop(refresh);
+        if let Some(session) = session {
+            self.server.end(&session).await;
+        }
+        Ok(())
     }
 
     /// Renews the session of `did` unless `is_stale` no longer holds once it is this caller's turn.
@@ -190,11 +202,11 @@ impl AppPasswords {
                 if let Err(error) = self.store.save(&renewed).await {
                     tracing::error!(%did, %error, "a renewed session could not be written; it is used from memory");
                 }
-                Ok(Some(self.remember(renewed)))
+                Ok(Some(self.live.remember(renewed)))
             }
             Err(NoSession::Refused(reason)) => {
                 tracing::info!(%did, reason, "the PDS ended a session");
-                self.live.invalidate(did);
+                self.live.forget(did);
                 self.service_tokens.forget(did);
                 self.store.delete(did).await?;
                 Ok(None)
@@ -240,6 +252,12 @@ impl SessionSource for AppPasswords {
         };
         let is_refused = |session: &PdsSession| session.access.expose_secret() == refused.expose_secret();
         Ok(self.renewed(did, is_refused).await?.as_deref().map(credential))
+    }
+}
+
+impl OfAccount for PdsSession {
+    fn did(&self) -> &Did {
+        &self.did
     }
 }
 

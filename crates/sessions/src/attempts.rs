@@ -40,7 +40,8 @@ pub struct LoginKey([u8; 32]);
 #[derive(Debug)]
 pub struct Attempts {
     salt: [u8; 32],
-    verified: Cache<LoginKey, ()>,
+    /// Whose account each pair is.
+    verified: Cache<LoginKey, Did>,
     spellings: Cache<LoginKey, Did>,
     refused: Cache<LoginKey, Arc<str>>,
     by_account: Cache<(IpAddr, String), Arc<AtomicU32>>,
@@ -54,6 +55,7 @@ impl Default for Attempts {
             verified: Cache::builder()
                 .max_capacity(CAPACITY)
                 .time_to_live(VERIFIED_FOR)
+                .support_invalidation_closures()
                 .build(),
             spellings: Cache::builder()
                 .max_capacity(CAPACITY)
@@ -110,10 +112,19 @@ impl Attempts {
         self.spellings.insert(spelling, did);
     }
 
-    /// Notes that the PDS accepted the pair.
-    pub fn verified(&self, key: LoginKey) {
+    /// Notes that the PDS of `did` accepted the pair.
+    pub fn verified(&self, key: LoginKey, did: Did) {
         self.refused.invalidate(&key);
-        self.verified.insert(key, ());
+        self.verified.insert(key, did);
+    }
+
+    /// Forgets every pair of `did` that was verified: each password is asked about again.
+    pub fn forget_account(&self, did: &Did) {
+        let did = did.clone();
+        if let Err(error) = self.verified.invalidate_entries_if(move |_, known| *known == did) {
+            tracing::error!(%error, "verified passwords could not be forgotten one by one; all are");
+            self.verified.invalidate_all();
+        }
     }
 
     /// Forgets that the pair was verified: its session is gone.

@@ -78,7 +78,7 @@ pub enum SessionError {
         retry_after: Duration,
     },
     /// The account's server says that it cannot serve for the moment.
-    #[error("the PDS {host} cannot answer now: {reason}")]
+    #[error("the PDS {host} is not available: {reason}")]
     PdsUnavailable {
         /// Its host.
         host: String,

@@ -1,4 +1,4 @@
-//! Who a caller is, and what acts for him at his PDS.
+//! Who a caller is, and what acts for the account at its PDS.
 //!
 //! [`Sessions`] is the one door: it asks each [`SignIn`] in turn who a user name and password belong to, and finds the
 //! [`SessionSource`] that a principal's way of signing in stands for. Another way of signing in is one more adapter of
@@ -8,6 +8,7 @@ pub mod app_password;
 pub mod attempts;
 pub mod devices;
 pub mod error;
+mod live_sessions;
 pub mod oauth;
 pub mod ports;
 pub mod profile;
@@ -103,17 +104,17 @@ impl Sessions {
         Err(SessionError::rejected("the user name or the password is wrong"))
     }
 
-    /// What acts for `principal` at his PDS now.
+    /// What acts for `principal` at its PDS now.
     ///
     /// # Errors
-    /// [`SessionError::Rejected`] for the anonymous caller, [`SessionError::Ended`] when he has to sign
+    /// [`SessionError::Rejected`] for the anonymous caller, [`SessionError::Ended`] when it has to sign
     /// in again, and what keeps a session from being renewed.
     pub async fn credential(&self, principal: &Principal) -> Result<PdsCredential, SessionError> {
         let (did, source) = self.source(principal)?;
         source.credential(did).await?.ok_or_else(|| source.ended())
     }
 
-    /// What acts for `principal` instead of `refused`, which his PDS no longer takes.
+    /// What acts for `principal` instead of `refused`, which its PDS no longer takes.
     ///
     /// # Errors
     /// As [`Sessions::credential`].
@@ -126,7 +127,7 @@ impl Sessions {
         source.renew(did, refused).await?.ok_or_else(|| source.ended())
     }
 
-    /// What `principal` is told when his session is of no use any more.
+    /// What `principal` is told when its session has ended.
     #[must_use]
     pub fn ended(&self, principal: &Principal) -> SessionError {
         self.source(principal)

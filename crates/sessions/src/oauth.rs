@@ -31,7 +31,7 @@ pub trait SignInFlow: Send + Sync {
     /// See [`OAuthFlowError`]; a session from before is left as it was.
     ///
     /// # Security
-    /// `browser` must be what [`FlowStart::browser`] was, or the callback is a login somebody else began.
+    /// `browser` must be what [`FlowStart::browser`] was, or the callback belongs to a sign-in that another browser began.
     async fn finish(
         &self,
         callback: CallbackQuery,
@@ -45,7 +45,7 @@ pub trait SignInFlow: Send + Sync {
     /// The database's; the session goes on then.
     async fn end(&self, did: &Did) -> Result<(), OAuthFlowError>;
 
-    /// Ends, in the same way, the sessions that no browser and no device uses (any more), and that nobody is about to use.
+    /// Ends, in the same way, the sessions that no browser and no device uses or is about to use.
     ///
     /// # Returns
     /// How many there were.
@@ -127,7 +127,7 @@ pub enum OAuthFlowError {
         reason: String,
     },
     /// The account's server cannot be reached or fails. Trying again later may help.
-    #[error("the server {host} cannot be used now: {reason}")]
+    #[error("{host} cannot be reached now: {reason}")]
     ServerUnavailable {
         /// The server, as it is named to people.
         host: String,
@@ -135,14 +135,14 @@ pub enum OAuthFlowError {
         reason: String,
     },
     /// The server answers, but not as AT Protocol OAuth asks for, or refuses this client. Trying again does not help.
-    #[error("{host} does not accept this sign-in: {reason}")]
+    #[error("{host} refused the sign-in: {reason}")]
     ServerRefused {
         /// The server, as it is named to people.
         host: String,
         /// Why.
         reason: String,
     },
-    /// The user, or his server for him, said no.
+    /// The user, or the server for the user, said no.
     #[error("{host} did not grant access: {reason}")]
     Denied {
         /// The server, as it is named to people.
@@ -151,12 +151,12 @@ pub enum OAuthFlowError {
         reason: String,
     },
     /// The callback answers no request that is open: it is too old, was answered before, or was never made.
-    #[error("this sign-in has expired or was already used; start again")]
+    #[error("this sign-in has expired or was used already; start again")]
     NoSuchRequest,
     /// The callback comes from another browser than the one the sign-in began in.
-    #[error("this sign-in was begun in another browser; start again here")]
+    #[error("this sign-in began in another browser; start again here")]
     OtherBrowser,
-    /// The answer does not come from whom it must come from (`iss`, `sub`). Somebody may be trying something.
+    /// The answer names another issuer or account than it must (`iss`, `sub`). This may be an attack.
     #[error("the answer of {host} cannot be trusted: {reason}")]
     Untrusted {
         /// The server, as it is named to people.
@@ -166,7 +166,7 @@ pub enum OAuthFlowError {
     },
     /// The clocks of this server and the authorization server disagree too much.
     #[error(
-        "the clock of this server and that of {host} differ by {seconds} seconds; its operator has to set the clock"
+        "the clocks of this registry and of {host} differ by {seconds} seconds; the operator has to set the clock"
     )]
     ClockSkew {
         /// The server, as it is named to people.

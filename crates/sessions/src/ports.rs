@@ -12,12 +12,12 @@ use url::Url;
 use super::{SignInAttempt, SignedInAs};
 use crate::error::SessionError;
 
-/// What acts for a sailor at his PDS.
+/// What acts for an account at its PDS.
 #[derive(Clone, Debug)]
 pub struct PdsCredential {
     /// The sailor.
     pub did: Did,
-    /// Base URL of his PDS.
+    /// Base URL of the PDS.
     pub pds: Url,
     /// How requests are authorised there.
     pub authorization: Authorization,
@@ -26,7 +26,7 @@ pub struct PdsCredential {
 /// How a request to a PDS is authorised.
 #[derive(Clone, Debug)]
 pub enum Authorization {
-    /// An access token, good for whoever holds it.
+    /// An access token, valid without proof of a key.
     Bearer(SecretString),
     /// An access token that is good together with a key.
     Dpop {
@@ -64,7 +64,7 @@ pub trait SessionSource: Send + Sync {
     /// As [`SessionSource::credential`].
     async fn renew(&self, did: &Did, refused: &PdsCredential) -> Result<Option<PdsCredential>, SessionError>;
 
-    /// What somebody whose session is gone is told.
+    /// What a caller whose session is gone is told.
     fn ended(&self) -> SessionError {
         SessionError::app_password_session_ended()
     }
@@ -154,4 +154,7 @@ pub trait SessionServer: Send + Sync {
     /// # Errors
     /// See [`NoSession`].
     async fn refresh(&self, session: &PdsSession) -> Result<PdsSession, NoSession>;
+
+    /// Ends `session` at its PDS, as far as that can be reached. A failure is logged: the session is forgotten here already.
+    async fn end(&self, session: &PdsSession);
 }

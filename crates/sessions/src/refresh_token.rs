@@ -1,13 +1,14 @@
 //! Refresh tokens of the registry's own token endpoint: what a client may keep instead of the password.
 //!
-//! Only the hash of a token is kept. A token is good as long as the sailor's session with his PDS is: when that ends,
-//! whoever holds the token has to sign in again.
+//! Only the hash of a token is kept. A token is valid while the account has a session with its PDS: after that, the client has to
+//! sign in again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
+use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -47,6 +48,12 @@ pub trait RefreshTokenStore: Send + Sync {
     /// # Errors
     /// The database's.
     async fn find(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Principal>, SessionError>;
+
+    /// Forgets every token of `did`.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn delete_all(&self, did: &Did) -> Result<(), SessionError>;
 }
 
 /// Issues and redeems refresh tokens.
@@ -93,6 +100,14 @@ impl RefreshTokens {
             .ok_or_else(|| SessionError::rejected("the refresh token is not good; sign in again"))?;
         self.sessions.credential(&principal).await?;
         Ok(principal)
+    }
+
+    /// Ends every token of `did`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn revoke_all(&self, did: &Did) -> Result<(), SessionError> {
+        self.store.delete_all(did).await
     }
 }
 

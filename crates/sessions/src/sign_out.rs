@@ -11,8 +11,10 @@ use atcr_atproto::syntax::Did;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+use super::app_password::AppPasswords;
 use super::devices::Devices;
 use super::oauth::{OAuthFlowError, SignInFlow};
+use super::refresh_token::RefreshTokens;
 use super::web_session::WebSessions;
 use crate::error::SessionError;
 
@@ -25,6 +27,22 @@ pub struct SignOut {
     browsers: WebSessions,
     devices: Arc<Devices>,
     flow: Arc<dyn SignInFlow>,
+    app_passwords: Arc<AppPasswords>,
+    refresh_tokens: Arc<RefreshTokens>,
+}
+
+/// What signing out ends.
+pub struct SignOutParts {
+    /// Browsers.
+    pub browsers: WebSessions,
+    /// Devices.
+    pub devices: Arc<Devices>,
+    /// The OAuth sessions behind both.
+    pub flow: Arc<dyn SignInFlow>,
+    /// Sessions that app passwords gave.
+    pub app_passwords: Arc<AppPasswords>,
+    /// What clients keep instead of an app password.
+    pub refresh_tokens: Arc<RefreshTokens>,
 }
 
 /// What a browser's leaving has left.
@@ -37,13 +55,15 @@ pub enum Left {
 }
 
 impl SignOut {
-    /// Ends sessions of `browsers` and `devices`, and those behind them through `flow`.
+    /// Ends what is in `parts`.
     #[must_use]
-    pub fn new(browsers: WebSessions, devices: Arc<Devices>, flow: Arc<dyn SignInFlow>) -> Self {
+    pub fn new(parts: SignOutParts) -> Self {
         Self {
-            browsers,
-            devices,
-            flow,
+            browsers: parts.browsers,
+            devices: parts.devices,
+            flow: parts.flow,
+            app_passwords: parts.app_passwords,
+            refresh_tokens: parts.refresh_tokens,
         }
     }
 
@@ -80,17 +100,22 @@ impl SignOut {
         Ok(())
     }
 
-    /// Signs every browser and device of `did` out, and ends his session with his server.
+    /// Signs every browser and device of `did` out and ends every refresh token and both of its sessions with its server. All is
+    /// forgotten here before a server is asked.
+    ///
+    /// Registry tokens that are out live on for their five minutes. They can read, as anyone can; what writes needs a session.
     ///
     /// # Errors
     /// The database's.
     pub async fn everything(&self, did: &Did) -> Result<(), SessionError> {
         self.devices.revoke_all(did).await?;
         self.browsers.close_all(did).await?;
-        self.end(did).await
+        self.refresh_tokens.revoke_all(did).await?;
+        let (oauth, app_password) = tokio::join!(self.end(did), self.app_passwords.end(did));
+        oauth.and(app_password)
     }
 
-    /// Ends the sessions that nobody uses any more, every ten minutes until `stop`.
+    /// Ends the sessions that are no longer in use, every ten minutes until `stop`.
     pub async fn sweep_until(&self, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -99,8 +124,8 @@ impl SignOut {
             }
             match self.flow.end_unused().await {
                 Ok(0) => {}
-                Ok(ended) => tracing::info!(ended, "sessions that nobody uses were ended"),
-                Err(error) => tracing::warn!(%error, "sessions that nobody uses could not be ended"),
+                Ok(ended) => tracing::info!(ended, "ended sessions that are not in use"),
+                Err(error) => tracing::warn!(%error, "could not end sessions that are not in use"),
             }
         }
     }

@@ -44,6 +44,17 @@ impl SessionServer for PdsSessions {
             .await;
         self::session(&session.pds, &session.did, answer)
     }
+
+    async fn end(&self, session: &PdsSession) {
+        let answer = self
+            .clients
+            .at(&session.pds)
+            .delete_session(&session.refresh)
+            .await;
+        if let Err(error) = answer {
+            tracing::info!(did = %session.did, %error, "a session could not be ended at its PDS");
+        }
+    }
 }
 
 fn session(

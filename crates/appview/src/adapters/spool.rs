@@ -4,9 +4,10 @@
 //! to disk. One file per part makes "keep this part, drop that one" a matter of unlinking.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -22,6 +23,12 @@ use tokio::task::JoinHandle;
 /// Bytes read from a part at once.
 const READ_BYTES: usize = 256 * 1024;
 
+/// Rights of a folder of the spool: its owner's alone.
+const PRIVATE_FOLDER: u32 = 0o700;
+
+/// Rights of a file of the spool.
+const PRIVATE_FILE: u32 = 0o600;
+
 /// A directory of spooled parts.
 #[derive(Clone, Debug)]
 pub struct FileSpool {
@@ -29,7 +36,7 @@ pub struct FileSpool {
     writers: Arc<Writers>,
 }
 
-/// The files that somebody writes to. A request that is dropped may leave one last write on a blocking thread; the next writer
+/// The files that are being written to. A request that is dropped may leave one last write on a blocking thread; the next writer
 /// of the same file waits for it, or the two would mix.
 #[derive(Debug, Default)]
 struct Writers {
@@ -81,10 +88,12 @@ struct OpenFile {
 }
 
 impl FileSpool {
-    /// Uses `directory`, which is created when it is missing.
+    /// Uses `directory`, which is created when it is missing. Only the user of this process can read what is in it, whatever the
+    /// umask is.
     pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
-        std::fs::create_dir_all(&directory)?;
+        make_private_folder(&directory)?;
+        std::fs::set_permissions(&directory, Permissions::from_mode(PRIVATE_FOLDER))?;
         Ok(Self {
             directory,
             writers: Arc::default(),
@@ -111,11 +120,12 @@ impl Spool for FileSpool {
         let directory = self.session_directory(session);
         let claim = self.writers.claim(self.part_file(session, part)).await;
         let file = blocking(move || {
-            std::fs::create_dir_all(directory)?;
+            make_private_folder(&directory)?;
             let mut file = OpenOptions::new()
                 .create(true)
                 .write(true)
                 .truncate(false)
+                .mode(PRIVATE_FILE)
                 .open(&claim.path)?;
             if file.metadata()?.len() < keep {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
@@ -181,6 +191,13 @@ impl Spool for FileSpool {
         })
         .await
     }
+}
+
+fn make_private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(PRIVATE_FOLDER)
+        .create(path)
 }
 
 /// Writes on a blocking thread while the caller fetches the next bytes; at most one write is under way.
@@ -275,6 +292,28 @@ mod tests {
         writer.flush().await.unwrap();
         assert_eq!(contents(&spool, &session, 1, 11).await, b"kept, added");
         assert_eq!(contents(&spool, &session, 1, 4).await, b"kept");
+    }
+
+    #[tokio::test]
+    async fn no_other_user_of_the_machine_reads_what_is_spooled() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("spool");
+        // As an older version may have left it.
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        let session = UploadSessionId::random();
+        let spool = FileSpool::open(&folder).unwrap();
+        let mut writer = spool.append_to(&session, 1, 0).await.unwrap();
+        writer
+            .append(Bytes::from_static(b"private").into())
+            .await
+            .unwrap();
+        writer.flush().await.unwrap();
+        let of_session = folder.join(session.as_str());
+        for path in [&folder, &of_session, &of_session.join("1")] {
+            let mode = std::fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+        }
     }
 
     #[tokio::test]

@@ -92,6 +92,8 @@ pub const SYNC_GET_REPO_STATUS: &str = "com.atproto.sync.getRepoStatus";
 pub const SYNC_LIST_REPOS: &str = "com.atproto.sync.listRepos";
 /// Procedure: signs in with a password.
 pub const SERVER_CREATE_SESSION: &str = "com.atproto.server.createSession";
+/// Procedure: ends a session.
+pub const SERVER_DELETE_SESSION: &str = "com.atproto.server.deleteSession";
 /// Procedure: renews a session.
 pub const SERVER_REFRESH_SESSION: &str = "com.atproto.server.refreshSession";
 /// Query: whose session this is.

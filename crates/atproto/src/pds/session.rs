@@ -54,6 +54,17 @@ impl PdsClient {
         )
     }
 
+    /// Ends the session of `refresh_jwt`. An access token of it may stay valid until it expires.
+    ///
+    /// # Errors
+    /// [`PdsError::is_unauthorized`] or `Xrpc` `ExpiredToken` if the session is over already.
+    pub async fn delete_session(&self, refresh_jwt: &SecretString) -> Result<(), PdsError> {
+        let auth = PdsAuth::Bearer(refresh_jwt);
+        let request = self.request(http::Method::POST, nsid::SERVER_DELETE_SESSION, auth)?;
+        self.send(request, auth).await?;
+        Ok(())
+    }
+
     fn session(
         &self,
         did: &str,

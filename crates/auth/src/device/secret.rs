@@ -3,7 +3,7 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use rand::Rng as _;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
@@ -62,6 +62,21 @@ impl DeviceSecret {
             id: id.to_owned(),
             whole: password.clone(),
         }))
+    }
+
+    /// Whether `password` has the form of a device's secret that another server issued: 32 bytes in base64 or hexadecimal. A helper
+    /// keeps such a secret when the server behind its registry's name is replaced. No PDS should see it: app passwords have another
+    /// form.
+    #[must_use]
+    pub fn is_of_another_server(password: &SecretString) -> bool {
+        let text = password.expose_secret();
+        let text = text.strip_prefix(PREFIX).unwrap_or(text);
+        match text.len() {
+            43 => URL_SAFE_NO_PAD.decode(text).is_ok() || STANDARD_NO_PAD.decode(text).is_ok(),
+            44 => URL_SAFE.decode(text).is_ok() || STANDARD.decode(text).is_ok(),
+            64 => text.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            _ => false,
+        }
     }
 
     /// The public part.

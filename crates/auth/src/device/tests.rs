@@ -44,6 +44,31 @@ fn user_codes_are_read_as_people_type_them() {
 }
 
 #[test]
+fn secrets_of_other_servers_are_recognised_by_their_form_and_passwords_are_not() {
+    let recognised = |text: &str| DeviceSecret::is_of_another_server(&SecretString::from(text.to_owned()));
+    let base64 = "p6enp6enp6enp6enp6enp6enp6enp6enp6enp6enp6c";
+    for secret in [
+        base64.to_owned(),
+        format!("{base64}="),
+        format!("atcr_device_{base64}"),
+        "a7".repeat(32),
+        "A7".repeat(32),
+    ] {
+        assert!(recognised(&secret), "{secret}");
+    }
+    for password in [
+        "",
+        "abcd-efgh-ijkl-mnop",
+        "correct horse battery staple and forty-three",
+        &base64[1..],
+        &"z".repeat(64),
+        &"a7".repeat(31),
+    ] {
+        assert!(!recognised(password), "{password}");
+    }
+}
+
+#[test]
 fn a_secret_is_recognised_by_its_form_and_known_by_its_hash() {
     let secret = DeviceSecret::generate();
     let read = DeviceSecret::parse(secret.expose()).unwrap().unwrap();

@@ -408,19 +408,23 @@ impl Uploads {
 
     /// Gives the session up, here and at the hold. What fails is left to the sweeper and to the hold's own expiry.
     async fn discard(&self, session: &UploadSession) {
-        if let Some(remote) = &session.remote {
-            let (principal, hold) = (session.principal(), &session.hold);
-            let aborted = self
-                .access
-                .as_user(&principal, hold, |token| async move {
-                    self.gateway.abort_upload(hold, &token, &remote.id).await
-                })
-                .await;
-            if let Err(error) = aborted {
-                tracing::debug!(hold.did = %hold.did, upload.id = ?session.id, %error, "an upload stays at the hold");
-            }
-        }
         self.forget(&session.id).await;
+        self.abort(session).await;
+    }
+
+    /// Gives the session up at the hold.
+    async fn abort(&self, session: &UploadSession) {
+        let Some(remote) = &session.remote else { return };
+        let (principal, hold) = (session.principal(), &session.hold);
+        let aborted = self
+            .access
+            .as_user(&principal, hold, |token| async move {
+                self.gateway.abort_upload(hold, &token, &remote.id).await
+            })
+            .await;
+        if let Err(error) = aborted {
+            tracing::debug!(hold.did = %hold.did, %error, "an upload stays at the hold");
+        }
     }
 
     /// Drops what is kept here of a session.

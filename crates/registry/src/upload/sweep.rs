@@ -1,7 +1,8 @@
-//! Sessions that nobody finished.
+//! Removes upload sessions that no client finished.
 
 use std::time::Duration;
 
+use atcr_server::host_calls::{HostCallBounds, call_hosts};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::RegistryError;
@@ -9,6 +10,9 @@ use crate::upload::Uploads;
 
 /// Sessions taken at once.
 const BATCH: u32 = 100;
+
+/// Uploads that holds are told of in one sweep, at most.
+const MAX_ABORTS: usize = 1_000;
 
 /// Pause between two sweeps.
 const PAUSE: Duration = Duration::from_mins(10);
@@ -23,7 +27,7 @@ pub struct Swept {
 }
 
 impl Uploads {
-    /// Sweeps now and then every ten minutes until `stop`.
+    /// Sweeps now, and every ten minutes until `stop`.
     pub async fn sweep_until(&self, stop: CancellationToken) {
         loop {
             match self.sweep().await {
@@ -38,23 +42,27 @@ impl Uploads {
         }
     }
 
-    /// Removes the sessions whose time has ended, aborting them at their holds, and spooled bytes without a session. Sessions that
-    /// a request is working on are left alone.
+    /// Removes the sessions whose time has ended and spooled bytes without a session. Sessions that a request is working on are
+    /// left alone. Holds are told at the end and within bounds: what a hold is not told it expires by itself.
     ///
     /// # Errors
     /// The database's and the disk's. A hold that cannot be told is no error.
     pub async fn sweep(&self) -> Result<Swept, RegistryError> {
         let mut swept = Swept::default();
+        let mut aborts = Vec::new();
         loop {
             let expired = self.sessions.expired(self.clock.now(), BATCH).await?;
-            let before = swept.expired;
-            for session in &expired {
+            let (before, is_last) = (swept.expired, expired.len() < BATCH as usize);
+            for session in expired {
                 if let Some(_guard) = self.guards.claim(&session.id) {
-                    self.discard(session).await;
+                    self.forget(&session.id).await;
                     swept.expired += 1;
+                    if session.remote.is_some() && aborts.len() < MAX_ABORTS {
+                        aborts.push(session);
+                    }
                 }
             }
-            if expired.len() < BATCH as usize || swept.expired == before {
+            if is_last || swept.expired == before {
                 break;
             }
         }
@@ -65,6 +73,14 @@ impl Uploads {
                 self.spool.discard(orphan).await?;
                 swept.orphans += 1;
             }
+        }
+        let calls = aborts.into_iter().map(|session| {
+            let hold = session.hold.did.clone();
+            (hold, async move { self.abort(&session).await })
+        });
+        let told = call_hosts(calls, HostCallBounds::default()).await;
+        if told.given_up > 0 {
+            tracing::info!(told.given_up, "holds were not told of expired uploads in time");
         }
         Ok(swept)
     }

@@ -66,7 +66,7 @@ pub struct StartedDevice {
 /// The answer to one poll.
 #[derive(Clone, Debug)]
 pub enum Polled {
-    /// Nobody decided yet.
+    /// No decision yet.
     Pending,
     /// The same, and too early.
     SlowDown,
@@ -105,7 +105,7 @@ impl Devices {
         name: DeviceName,
         address: Option<IpAddr>,
     ) -> Result<StartedDevice, SessionError> {
-        // A user code that is taken is rare, and two in a row are not to be waited for.
+        // A user code that is taken is rare. Three in a row mean that something else is wrong.
         for _ in 0..3 {
             let code = DeviceCode::generate();
             let pending = PendingDevice::begin(name.clone(), address, self.parts.clock.now());
@@ -155,7 +155,7 @@ impl Devices {
         }
     }
 
-    /// The device that waits with `code` for somebody to decide.
+    /// The device that waits with `code` for a decision.
     ///
     /// # Errors
     /// The database's.
@@ -300,6 +300,7 @@ impl Drop for SeenMark<'_> {
 impl SignIn for Devices {
     async fn sign_in(&self, attempt: &SignInAttempt) -> Result<Option<SignedInAs>, SessionError> {
         let secret = match DeviceSecret::parse(&attempt.password) {
+            None if DeviceSecret::is_of_another_server(&attempt.password) => return Err(self.signed_out()),
             None => return Ok(None),
             Some(parsed) => parsed.map_err(|_| self.signed_out())?,
         };

@@ -82,7 +82,7 @@ pub trait DeviceStore: Send + Sync {
     /// Keeps a decision about the device that waits with `code`.
     ///
     /// # Returns
-    /// Whether there was one that nobody had decided about, its time not over at `now`. Of two decisions one counts.
+    /// Whether one was waiting for a decision, with its time not over at `now`. Of two decisions one counts.
     ///
     /// # Errors
     /// The database's.

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::error::SessionError;
 
-/// What somebody is told whose session is over, for `reason` if that is known.
+/// What a caller is told when its session is over, with the `reason` if that is known.
 pub(super) fn session_ended(sign_in_url: &Url, reason: Option<&str>) -> SessionError {
     let sentence = match reason {
         Some(reason) => format!("your session has ended, {reason}; sign in again at {sign_in_url}"),
@@ -17,7 +17,7 @@ pub(super) fn session_ended(sign_in_url: &Url, reason: Option<&str>) -> SessionE
     SessionError::Ended { sentence }
 }
 
-/// Another process has the lease of `did` and gives it back to nobody.
+/// Another process has the lease of `did` and does not give it back.
 pub(super) fn being_renewed(did: &Did) -> SessionError {
     SessionError::Internal {
         what: format!("the session of {did} is being renewed elsewhere, and that does not end"),

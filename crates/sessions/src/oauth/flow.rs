@@ -1,4 +1,4 @@
-//! [`SignInFlow`] over the OAuth client: who wants in, to which server, and what happens when he comes back.
+//! [`SignInFlow`] over the OAuth client: who signs in, at which server, and what follows the callback.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::error::SessionError;
 use crate::ports::SessionSource;
 use crate::profile::Profiles;
 
-/// How long somebody may take at his server.
+/// How long a person may take at the account server.
 const OPEN_FOR: TimeDelta = TimeDelta::minutes(15);
 
 /// Longest name that is looked up, in bytes.
@@ -44,7 +44,7 @@ pub struct FlowParts {
     pub crew: Arc<dyn Crew>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Runs what nobody waits for.
+    /// Runs what the caller does not wait for.
     pub shutdown: Shutdown,
 }
 

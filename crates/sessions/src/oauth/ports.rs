@@ -98,7 +98,7 @@ pub trait OAuthSessionStore: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Taken>, SessionError>;
 
-    /// Takes the right to refresh until `until`, if the session is still at `version` and nobody has that right `now`.
+    /// Takes the right to refresh until `until`, if the session is still at `version` and no process has that right `now`.
     ///
     /// # Errors
     /// The database's.

@@ -15,22 +15,25 @@ use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
 use atcr_auth::oauth::{OAuthClient, OAuthError, OAuthSession};
 use atcr_server::Shutdown;
+use atcr_server::host_calls::{HostCallBounds, call_hosts};
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 use url::Url;
 
 use super::failures::{being_renewed, session_ended, session_error};
-use super::live::{Live, LiveSessions};
+use super::live::Live;
 use super::ports::{OAuthSessionStore, Taken, VersionedSession};
 use crate::error::SessionError;
+use crate::live_sessions::LiveSessions;
 use crate::ports::{Authorization, PdsCredential, ServiceTokens, SessionSource};
 use atcr_server::KeyedLocks;
 
 /// An access token with less life left than this is renewed before it is used.
 const RENEW_BEFORE: TimeDelta = TimeDelta::seconds(60);
 
-/// How much longer than a refresh may take nobody else tries; and how much longer than that somebody waits for another process.
+/// Added to the longest time of a refresh: for the lease, during which no other process tries; and again for callers that wait for
+/// another process.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
 /// How often a process looks whether another has finished its refresh.
@@ -39,11 +42,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often a write is tried again that failed.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a sign-in may go unused before its session counts as nobody's: the browser is on its way to its cookie.
+/// How long a session stays after its sign-in although no browser and no device uses it: the browser is about to get its cookie.
 const UNUSED_FOR: TimeDelta = TimeDelta::minutes(10);
 
-/// Unused sessions ended at once.
+/// Unused sessions that are taken out at once.
 const BATCH: u32 = 100;
+
+/// Sessions that servers are told of in one sweep, at most; the others end there by themselves.
+const MAX_REVOCATIONS: usize = 1_000;
 
 /// OAuth sessions.
 #[derive(Clone)]
@@ -56,11 +62,11 @@ struct Inner {
     shutdown: Shutdown,
     sign_in_url: Url,
     service_tokens: Arc<dyn ServiceTokens>,
-    /// How long nobody else tries to refresh.
+    /// How long no other process tries to refresh.
     lease: Duration,
     /// One caller at a time changes a session: renews, replaces or ends it.
     changes: KeyedLocks<Did>,
-    live: LiveSessions,
+    live: LiveSessions<Live>,
 }
 
 /// What came of waiting for a session.
@@ -69,7 +75,7 @@ enum Found {
     Nothing,
     /// It needs no renewal any more.
     Renewed(Arc<Live>),
-    /// It does, and nobody but this process may do it now.
+    /// It does, and only this process may do it now.
     Leased(Arc<Live>),
 }
 
@@ -115,7 +121,7 @@ impl OAuthSessions {
         self.whole(async move { inner.keep(session).await }).await
     }
 
-    /// Ends the session of `did` here and at its server, whoever has refreshed it last.
+    /// Ends the session of `did` here and at its server, whichever process refreshed it last.
     ///
     /// # Errors
     /// The database's; nothing is ended then.
@@ -133,23 +139,38 @@ impl OAuthSessions {
     /// The database's.
     pub async fn end_unused(&self) -> Result<usize, SessionError> {
         let inner = &self.0;
-        let mut ended = 0;
+        let (mut ended, mut revocations) = (0, Vec::new());
         loop {
             let now = inner.clock.now();
             let taken = inner.store.take_unused(now - UNUSED_FOR, now, BATCH).await?;
             let is_last = taken.len() < BATCH as usize;
             ended += taken.len();
             for Taken { did, session } in taken {
-                tracing::info!(%did, "a session that nobody uses was ended");
+                tracing::info!(%did, "a session that is not in use was ended");
                 // A refresh that is under way finds its session gone, and gives back what it got.
                 let unwritten = inner.live.unwritten(&did);
                 inner.forget(&did);
-                inner.revoke(session, unwritten).await;
+                let of_memory = unwritten.as_ref().map(|live| &live.session);
+                let server = session
+                    .as_ref()
+                    .or(of_memory)
+                    .map(|session| session.issuer.clone());
+                if let Some(server) = server
+                    && revocations.len() < MAX_REVOCATIONS
+                {
+                    revocations.push((server, async move { inner.revoke(session, unwritten).await }));
+                }
             }
             if is_last {
-                return Ok(ended);
+                break;
             }
         }
+        // All are forgotten here by now: a server that does not answer holds up nothing but its own sessions' end.
+        let told = call_hosts(revocations, HostCallBounds::default()).await;
+        if told.given_up > 0 {
+            tracing::info!(told.given_up, "servers were not told of ended sessions in time");
+        }
+        Ok(ended)
     }
 
     /// Drops the sessions that this configuration cannot use: of another client or client key, or for other scopes.
@@ -360,7 +381,7 @@ impl Inner {
         }
     }
 
-    /// Tries again to write the session of `did` until it is written or over, or the lease ends: somebody else may try then.
+    /// Tries again to write the session of `did` until it is written or over, or the lease ends: another process may try then.
     async fn write_within_lease(&self, did: &Did) {
         let writing = async {
             loop {
@@ -397,7 +418,7 @@ impl Inner {
         Ok(())
     }
 
-    /// What counts instead of `session`, whose place is gone: somebody signed in anew or out meanwhile. Or nobody did, and it was
+    /// What counts instead of `session`, whose place is gone: the account signed in again or out meanwhile. Or neither, and it was
     /// written before, without our learning of it.
     async fn overtaken(&self, session: &OAuthSession) -> Result<Arc<Live>, SessionError> {
         let found = self.find_stored(&session.did).await?;

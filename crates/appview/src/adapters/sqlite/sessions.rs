@@ -140,7 +140,7 @@ impl RefreshTokenStore for SqliteRefreshTokens {
     ) -> Result<(), SessionError> {
         let Principal::Sailor { did, auth_method } = principal else {
             return Err(SessionError::Internal {
-                what: "a refresh token for nobody".to_owned(),
+                what: "a refresh token for an anonymous caller".to_owned(),
             });
         };
         let mut transaction = self.database.writer().begin().await.map_err(failed)?;
@@ -182,5 +182,14 @@ impl RefreshTokenStore for SqliteRefreshTokens {
             .ok_or_else(|| corrupt("auth_method"))?;
         let did = did.parse().map_err(|_| corrupt("did"))?;
         Ok(Some(Principal::Sailor { did, auth_method }))
+    }
+
+    async fn delete_all(&self, did: &Did) -> Result<(), SessionError> {
+        sqlx::query("DELETE FROM refresh_token WHERE did = ?")
+            .bind(did.as_str())
+            .execute(self.database.writer())
+            .await
+            .map_err(failed)?;
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Blobs and uploads over a real database, a real spool and a fake hold, driven through the handlers.
 
+mod clean_up;
 mod mounts;
 mod over_http;
 mod pulls;
