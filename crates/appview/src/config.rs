@@ -13,21 +13,21 @@ use url::{Host, Url};
 
 use crate::edge::client_ip::TrustedProxies;
 
-/// Configuration of the ATCR AppView. Every key may be left out; a variable of the environment overrides its key.
+/// Configuration of the ATCR AppView. Every key is optional. An environment variable overrides its key.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AppViewConfig {
     /// Version of this file's layout.
     pub version: String,
-    /// How much is logged: debug, info, warn or error.
+    /// Log level: debug, info, warn or error.
     pub log_level: String,
-    /// How a log line looks: text or json.
+    /// Log format: text or json.
     pub log_format: String,
     /// The server and its place in the network.
     pub server: ServerSection,
-    /// Keys. Each file is made, readable by its owner only, when it is missing.
+    /// Keys. A missing file is created, readable by its owner only.
     pub auth: AuthSection,
-    /// Signing in through an account's own server.
+    /// Sign-in at the account server.
     pub oauth: OAuthSection,
     /// The registry.
     pub registry: RegistrySection,
@@ -43,59 +43,59 @@ pub struct AppViewConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ServerSection {
-    /// Address and port to listen on; without an address, on every interface.
+    /// Address and port to listen on. Without an address: every interface.
     pub addr: String,
-    /// URL under which clients reach this server. The token endpoint, the service name in tokens and the AppView's did:web follow
-    /// from it. Empty: http://127.0.0.1 with the port of addr, for development.
+    /// URL at which clients reach this server. The token endpoint, the service name in tokens and the AppView's did:web are derived from
+    /// it. Empty: http://127.0.0.1 with the port of addr, for development.
     pub base_url: String,
-    /// The name that people read when their server asks them whether to sign in here.
+    /// Name of this server on the page where account servers ask their users for consent.
     pub client_name: String,
-    /// Key with which this server authenticates as an OAuth client, P-256. Made when it is missing; unused while base_url is on
-    /// localhost. Empty: oauth/client.key in the data folder.
+    /// P-256 key with which this server authenticates as an OAuth client. Created when missing. Unused while base_url is on localhost.
+    /// Empty: oauth/client.key in the data folder.
     pub oauth_key_path: PathBuf,
-    /// DID of the hold for accounts that chose none, for example did:web:hold.example.com. Empty: such accounts cannot push.
+    /// DID of the hold for accounts that have chosen none, for example did:web:hold.example.com. Empty: such accounts cannot push.
     pub default_hold_did: String,
-    /// Folder for keys, the database and uploads on their way, unless another place is named below.
+    /// Folder for keys, databases and unfinished uploads, unless a key below names another place.
     pub data_dir: PathBuf,
     /// Directory of did:plc documents.
     pub plc_directory_url: String,
-    /// Server that resolves handles by com.atproto.identity.resolveHandle, for networks without public DNS. Empty: DNS and HTTPS.
+    /// Server that resolves handles with com.atproto.identity.resolveHandle, for networks without public DNS. Empty: DNS and HTTPS.
     pub handle_resolver_url: String,
-    /// Address of the listener for /metrics, for example 127.0.0.1:5001. Empty: none.
+    /// Address of the listener for /metrics, for example 127.0.0.1:5001. Empty: no listener.
     pub metrics_addr: String,
-    /// Addresses and networks of proxies in front of this server, for example 10.0.0.0/8. Their X-Forwarded-For says who the client
-    /// is; without it the limit on failed sign-ins would take all clients of a proxy for one.
+    /// Addresses and networks of proxies in front of this server, for example 10.0.0.0/8. Their X-Forwarded-For names the client. Limits
+    /// count all clients of a proxy that is not listed as one client.
     pub trusted_proxies: Vec<String>,
-    /// How long requests may go on after the process was asked to stop.
+    /// Time that requests have to finish after the process was asked to stop.
     pub shutdown_grace: HumanDuration,
-    /// For development only: other servers may be on this machine, and are then spoken to over plain HTTP.
+    /// For development only: allow other servers on this machine, over plain HTTP.
     pub test_mode: bool,
 }
 
-/// Keys. Each file is made, readable by its owner only, when it is missing.
+/// Keys. A missing file is created, readable by its owner only.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuthSection {
-    /// Key of registry tokens, P-256 in PEM. Empty: auth/private-key.pem in the data folder.
+    /// P-256 key of registry tokens, PEM. Empty: auth/private-key.pem in the data folder.
     pub key_path: PathBuf,
-    /// Key of the AppView's own DID, with which it speaks to holds. Empty: auth/appview.key in the data folder.
+    /// Key of the AppView's own DID, which signs statements to holds. Empty: auth/appview.key in the data folder.
     pub appview_key_path: PathBuf,
     /// Key that seals sessions in the database. Empty: auth/vault.key in the data folder.
     pub vault_key_path: PathBuf,
 }
 
-/// Signing in through an account's own server.
+/// Sign-in at the account server.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OAuthSection {
-    /// URL of a logo for the page on which people's servers ask them. Empty: none.
+    /// URL of a logo for the consent page of account servers. Empty: none.
     pub logo_url: String,
     /// URL of the terms of service for that page. Empty: none.
     pub terms_url: String,
     /// URL of the privacy policy for that page. Empty: none.
     pub privacy_url: String,
-    /// Permission set to ask for in place of a list of record collections, for example io.atcr.authFullApp: it reads better on that
-    /// page, and grants what its publisher says. Servers that cannot resolve it are asked for the list. Empty: always the list.
+    /// Permission set to request instead of a list of record collections, for example io.atcr.authFullApp. It reads better on the consent
+    /// page, and its publisher decides what it grants. Servers that cannot resolve it are asked for the list. Empty: always the list.
     pub permission_set: String,
 }
 
@@ -103,20 +103,19 @@ pub struct OAuthSection {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RegistrySection {
-    /// Accept manifests that name blobs and manifests which were not pushed (sparse images and indexes).
+    /// Accept manifests that name blobs or manifests that were not pushed (sparse images and indexes).
     pub allow_missing_content: bool,
     /// Bytes of manifests kept in memory.
     pub manifest_cache_bytes: u64,
-    /// Records of one account that are listed; of one that has more, the rest is left out, and answers say so.
+    /// Records of one account that are listed. Lists of an account with more are incomplete and say so.
     pub listed_records: u64,
     /// Bytes of one account's records that are listed.
     pub listed_bytes: u64,
-    /// Beginnings of the User-Agent of clients that cannot follow a redirect and get blobs through this server. None by default: the
-    /// clients that are known to fail, mostly by sending their token on to the store, are old or call themselves by a library's name
-    /// (Open Policy Agent once said containerd/1.7), and every large registry redirects.
+    /// User-Agent prefixes of clients that cannot follow a redirect. They get blobs through this server. None by default: every large
+    /// registry redirects, and the clients that are known to fail are old or use the name of a library (Open Policy Agent once sent
+    /// containerd/1.7).
     pub proxied_user_agents: Vec<String>,
-    /// How long a client may send nothing in the middle of an upload before it is given up, and how long a hold's store may make no
-    /// progress with a blob.
+    /// Longest pause of a client in the middle of an upload, and of a hold's store in the middle of a blob.
     pub upload_idle_timeout: HumanDuration,
 }
 
@@ -124,9 +123,9 @@ pub struct RegistrySection {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UpstreamSection {
-    /// How long a PDS may take for one answer.
+    /// Time limit for one answer of a PDS.
     pub pds_timeout: HumanDuration,
-    /// How long a hold may take for one answer. Blobs on their way are bounded by registry.upload_idle_timeout instead.
+    /// Time limit for one answer of a hold. Transfers of blobs are limited by registry.upload_idle_timeout instead.
     pub hold_timeout: HumanDuration,
     /// Requests to one PDS or hold under way at once. Four times as many wait for them.
     pub requests_per_host: u64,
@@ -138,8 +137,8 @@ pub struct UpstreamSection {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UiSection {
-    /// SQLite file with sessions, devices and what holds are still to be told. Beside it, under its name with -scratch added, is another with what can be made again:
-    /// the index of accounts and uploads on their way. Empty: ui.db in the data folder.
+    /// SQLite file with sessions, devices and pending notices to holds. A second file beside it, with -scratch in its name, holds what can
+    /// be made again: the index of accounts and unfinished uploads. Empty: ui.db in the data folder.
     pub database_path: PathBuf,
 }
 
@@ -147,12 +146,12 @@ pub struct UiSection {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CredentialHelperSection {
-    /// Folder of one release: its checksums.txt, and the archives that this names unless they are to be had elsewhere. It is read when
-    /// the server starts. Empty: none is offered.
+    /// Folder of one release: checksums.txt, and the archives that it lists unless they are downloaded from elsewhere. Read at the start.
+    /// Empty: no release is offered.
     pub release_dir: PathBuf,
-    /// URL below which the archives are to be had. Empty: from this server, below /dist/.
+    /// URL below which the archives are downloaded. Empty: from this server, below /dist/.
     pub download_base_url: String,
-    /// The did:key whose signatures lie beside the archives, each in a file of the archive's name with .sig added. Empty: they are not
+    /// The did:key that signed the archives. The signature of an archive is in a file with .sig added to its name. Empty: archives are not
     /// signed.
     pub signing_key: String,
 }
@@ -268,7 +267,7 @@ impl Settings for AppViewConfig {
                 optional(&self.credential_helper.signing_key, |text| {
                     PublicKey::from_did_key(text)
                         .map(drop)
-                        .map_err(|error| format!("{text:?} is no did:key: {error}"))
+                        .map_err(|error| format!("{text:?} is not a did:key: {error}"))
                 }),
             ),
             (
@@ -299,14 +298,14 @@ impl Settings for AppViewConfig {
             ("upstream.requests_per_host", self.upstream.requests_per_host),
             ("upstream.answer_memory_bytes", self.upstream.answer_memory_bytes),
         ] {
-            problems.require(bound > 0, key, "must be more than nothing");
+            problems.require(bound > 0, key, "must be greater than zero");
         }
         for (key, duration) in [
             ("upstream.pds_timeout", self.upstream.pds_timeout),
             ("upstream.hold_timeout", self.upstream.hold_timeout),
             ("registry.upload_idle_timeout", self.registry.upload_idle_timeout),
         ] {
-            problems.require(!duration.get().is_zero(), key, "must be longer than nothing");
+            problems.require(!duration.get().is_zero(), key, "must be longer than zero");
         }
     }
 }
@@ -432,11 +431,11 @@ fn optional(text: &str, check: impl Fn(&str) -> Result<(), String>) -> Result<()
 }
 
 fn url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
+    let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
     if matches!(url.scheme(), "http" | "https") && url.has_host() {
         Ok(url)
     } else {
-        Err(format!("{text:?} is no http or https URL"))
+        Err(format!("{text:?} is not an http or https URL"))
     }
 }
 
@@ -456,7 +455,7 @@ fn origin(text: &str) -> Result<Url, String> {
 
 fn nsid(text: &str) -> Result<Nsid, String> {
     text.parse()
-        .map_err(|_| format!("{text:?} is no NSID, like io.atcr.authFullApp"))
+        .map_err(|_| format!("{text:?} is not an NSID, like io.atcr.authFullApp"))
 }
 
 fn did(text: &str) -> Result<Did, String> {
