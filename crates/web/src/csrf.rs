@@ -42,7 +42,7 @@ impl CsrfToken {
         &self.0
     }
 
-    /// Whether `sent` is it; compared as hashes, whose bytes nobody can choose, so that timing tells nothing.
+    /// Whether `sent` is it; compared as hashes, whose bytes a client cannot choose, so that timing tells nothing.
     #[must_use]
     pub fn is(&self, sent: &str) -> bool {
         Sha256::digest(&self.0) == Sha256::digest(sent)

@@ -48,7 +48,7 @@ fn local(text: &str) -> Option<String> {
     }
     let base = Url::parse("http://here.invalid/").ok()?;
     let url = base.join(text).ok()?;
-    // Signing in to sign in again or to sign out is nobody's wish.
+    // A sign-in must not lead to the sign-in page again, or to signing out.
     let is_ours = url.origin() == base.origin()
         && !url.path().starts_with("//")
         && !url.path().starts_with("/auth/")

@@ -61,7 +61,7 @@ impl Chrome {
     }
 }
 
-/// The answer with a page. Pages show who is signed in and carry his forms' tokens, so nobody may keep them.
+/// The answer with a page. Pages show who is signed in and carry tokens of forms, so no cache may keep them.
 #[must_use]
 pub fn render(status: StatusCode, page: &impl Template) -> Response {
     let html = match page.render() {

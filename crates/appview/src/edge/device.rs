@@ -102,7 +102,7 @@ async fn begin(state: &AppState, peer: SocketAddr, request: Request) -> Result<R
     ))
 }
 
-/// `POST /auth/device/token`: has somebody decided?
+/// `POST /auth/device/token`: asks for the decision.
 pub async fn token(
     State(state): State<AppState>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -172,7 +172,7 @@ fn answer(outcome: Result<Response, DeviceError>) -> Response {
         Err(DeviceError::Malformed) => error(
             StatusCode::BAD_REQUEST,
             "invalid_request",
-            Some("the body is not the JSON object that belongs here"),
+            Some("the body is not the JSON object that this endpoint takes"),
         ),
         Err(DeviceError::Flow(name)) => error(StatusCode::BAD_REQUEST, name, None),
         Err(DeviceError::Limited(limited)) => {

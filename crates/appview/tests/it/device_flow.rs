@@ -56,8 +56,8 @@ async fn a_device_signs_in_pushes_and_is_listed() {
         "alice.test",
         "just now",
         "same as yours",
-        "Only approve if you started this yourself, just now.",
-        "If somebody sent you this link or this code, deny it",
+        "Approve only if you started this yourself, just now.",
+        "If someone sent you this link or code, deny it",
     ] {
         assert!(page.text().contains(words), "no {words:?} in {}", page.text());
     }
@@ -468,7 +468,10 @@ async fn a_device_at_another_address_is_shown_with_a_warning() {
     let path = format!("/device?user_code={}", code["user_code"].as_str().unwrap());
     let page = browser.get(&path).await.text();
     assert!(page.contains("203.0.113.9"), "{page}");
-    assert!(page.contains("at another address than this browser"), "{page}");
+    assert!(
+        page.contains("The device has a different address from this browser"),
+        "{page}"
+    );
     assert!(!page.contains("same as yours"), "{page}");
 }
 
@@ -494,16 +497,21 @@ async fn behind_a_proxy_that_is_not_named_no_device_is_said_to_be_where_the_brow
         page.assert_status(200);
         let page = page.text();
         assert!(!page.contains("same as yours"), "{device} {visitor}: {page}");
-        assert!(!page.contains("at another address"), "{device} {visitor}: {page}");
         assert!(
-            page.contains("This registry cannot see whether the device is at the address of this browser"),
+            !page.contains("a different address"),
+            "{device} {visitor}: {page}"
+        );
+        assert!(
+            page.contains(
+                "This registry cannot tell whether the device and this browser have the same address"
+            ),
             "{page}"
         );
         assert!(
             !page.contains("203.0.113.9") && !page.contains("198.51.100.7"),
             "{page}"
         );
-        assert_eq!(page.contains("not known here"), device, "{page}");
+        assert_eq!(page.contains("not known"), device, "{page}");
     }
 }
 

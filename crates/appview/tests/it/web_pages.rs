@@ -35,6 +35,27 @@ async fn the_first_page_says_how_to_push_here() {
 }
 
 #[tokio::test]
+async fn whoever_is_about_to_push_is_told_what_is_public() {
+    let appview = TestAppView::start().await;
+    let visitor = Browser::new(&appview);
+    let alice = Browser::alice(&appview).await;
+    for page in [
+        visitor.get("/").await,
+        visitor.get("/install").await,
+        alice.get("/settings").await,
+    ] {
+        let text = page.text();
+        for words in [
+            "id=\"public\"",
+            "Tags and manifests are public, even when the hold is private.",
+            "A hold's records are public too",
+        ] {
+            assert!(text.contains(words), "no {words:?} in {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn assets_are_kept_for_as_long_as_they_are_the_same() {
     let appview = TestAppView::start().await;
     let page = Browser::new(&appview).get("/").await.text();
@@ -120,7 +141,7 @@ async fn what_is_not_there_is_a_page_for_people_and_json_for_programs() {
     let appview = TestAppView::start().await;
     let page = Browser::new(&appview).get("/nothing/here").await;
     page.assert_status(404);
-    assert!(page.text().contains("There is nothing here"));
+    assert!(page.text().contains("Page not found"));
     let answer = Answer::of(appview.get("/nothing/here")).await;
     answer.assert_status(404);
     assert_eq!(answer.json()["error"], "NotFound");

@@ -230,7 +230,7 @@ async fn a_wrong_handle_is_said_on_the_form() {
     for (handle, words) in [
         ("nobody.test", "nobody.test"),
         ("not a handle", "handle"),
-        ("", "Write the handle"),
+        ("", "Enter the handle"),
     ] {
         let form = [("handle", handle), ("return_to", "/settings")];
         let answer = browser.post("/auth/oauth/login", &form).await;

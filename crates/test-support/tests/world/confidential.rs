@@ -82,7 +82,7 @@ async fn a_confidential_client_signs_people_in_behind_tls() {
         .open(&format!("{url}/auth/oauth/login?return_to=/settings"))
         .await;
     browser.fill("handle", "alice.test").await;
-    browser.press("Continue at your server").await;
+    browser.press("Continue at your account server").await;
     let alice = world.account("alice.test").clone();
     browser.authorize_at_pds(&alice).await;
     browser.wait_for("form[action='/auth/logout']").await;

@@ -108,7 +108,7 @@ pub(crate) async fn approve(world: &World, helper: &Helper, handle: &str, argume
     let waiting = helper.log_in(arguments);
     browser.open(&waiting.approve_at).await;
     browser.fill("handle", handle).await;
-    browser.press("Continue at your server").await;
+    browser.press("Continue at your account server").await;
     browser.authorize_at_pds(world.account(handle)).await;
     confirm(&browser, waiting, handle).await;
     browser
@@ -209,7 +209,7 @@ async fn two_people_approve_the_helper_and_docker_pushes_as_each_until_one_is_re
     }
 
     alice.open(&format!("{}/settings", world.appview())).await;
-    alice.press("Revoke").await;
+    alice.press("Sign this device out").await;
     alice.accept_dialog().await;
     alice.wait_for_text("No device is signed in").await;
     let refused = engine
@@ -230,7 +230,7 @@ async fn a_person_signs_in_to_the_pages_and_out_again() {
     browser.open(world.appview()).await;
     browser.press("Sign in").await;
     browser.fill("handle", "alice.test").await;
-    browser.press("Continue at your server").await;
+    browser.press("Continue at your account server").await;
     browser.authorize_at_pds(world.account("alice.test")).await;
     browser.wait_for("form[action='/auth/logout']").await;
     assert!(browser.url().await.starts_with(world.appview()));
@@ -243,5 +243,5 @@ async fn a_person_signs_in_to_the_pages_and_out_again() {
     );
     browser.press("Sign out everywhere").await;
     browser.open(&format!("{}/settings", world.appview())).await;
-    browser.wait_for_text("Continue at your server").await;
+    browser.wait_for_text("Continue at your account server").await;
 }

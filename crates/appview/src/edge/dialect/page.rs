@@ -83,19 +83,18 @@ pub fn rendering(error: &PageError) -> Rendering {
     match error {
         PageError::NotFound => plain(
             StatusCode::NOT_FOUND,
-            "There is nothing here",
-            "The address may be mistyped, or what it named is gone.",
+            "Page not found",
+            "Check the address. The page may have been removed.",
         ),
         PageError::SignInFirst => plain(
             StatusCode::UNAUTHORIZED,
             "Sign in first",
-            "You are not signed in here, or no longer. Nothing was changed.",
+            "You are not signed in, or your sign-in has ended. Nothing was changed.",
         ),
         PageError::OtherSite => plain(
             StatusCode::FORBIDDEN,
-            "Please try that again",
-            "This request did not come from a current page of this site, so nothing was changed. Go back, reload the page, and \
-             try once more.",
+            "Nothing was changed",
+            "This request did not come from a current page of this site. Go back, reload the page and try again.",
         ),
         PageError::Refused(text) => plain(StatusCode::BAD_REQUEST, "That did not work", text),
         PageError::Limited(limited) => Rendering {
@@ -103,7 +102,7 @@ pub fn rendering(error: &PageError) -> Rendering {
             ..plain(
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many attempts",
-                &format!("Wait {} and try again.", wait(limited.retry_after)),
+                &format!("Wait {}, then try again.", wait(limited.retry_after)),
             )
         },
         PageError::SignIn(error) => sign_in(error),
@@ -111,7 +110,7 @@ pub fn rendering(error: &PageError) -> Rendering {
             let rendering = oci::session_rendering(error);
             let text = match rendering.status {
                 StatusCode::INTERNAL_SERVER_ERROR => {
-                    "This is our fault. It is in the log, and trying again may help.".to_owned()
+                    "This page failed on our side. Try again.".to_owned()
                 }
                 _ => sentence(&error.to_string()),
             };
@@ -129,12 +128,12 @@ fn sign_in(error: &OAuthFlowError) -> Rendering {
     use OAuthFlowError as Error;
     let (status, title) = match error {
         Error::UnknownAccount { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "No such account"),
-        Error::ServerUnavailable { .. } => (StatusCode::BAD_GATEWAY, "Your server does not answer"),
-        Error::ServerRefused { .. } => (StatusCode::BAD_GATEWAY, "Your server does not take part"),
+        Error::ServerUnavailable { .. } => (StatusCode::BAD_GATEWAY, "Your account server does not answer"),
+        Error::ServerRefused { .. } => (StatusCode::BAD_GATEWAY, "Your account server refused the sign-in"),
         Error::Denied { .. } => (StatusCode::FORBIDDEN, "Access was not granted"),
-        Error::NoSuchRequest | Error::OtherBrowser => (StatusCode::BAD_REQUEST, "This sign-in is over"),
+        Error::NoSuchRequest | Error::OtherBrowser => (StatusCode::BAD_REQUEST, "This sign-in has ended"),
         Error::Untrusted { .. } => (StatusCode::BAD_REQUEST, "This sign-in was stopped"),
-        Error::ClockSkew { .. } => (StatusCode::BAD_GATEWAY, "A clock is wrong"),
+        Error::ClockSkew { .. } => (StatusCode::BAD_GATEWAY, "The clocks differ"),
         Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong"),
     };
     Rendering {
@@ -142,7 +141,7 @@ fn sign_in(error: &OAuthFlowError) -> Rendering {
         title,
         text: match error {
             Error::Internal(_) => {
-                "This is our fault. It is in the log, and trying again may help.".to_owned()
+                "This page failed on our side. Try again.".to_owned()
             }
             error => sentence(&error.to_string()),
         },
@@ -150,7 +149,7 @@ fn sign_in(error: &OAuthFlowError) -> Rendering {
     }
 }
 
-/// Sentences of ours begin small and end bare, since they are also parts of others; on a page they stand alone.
+/// `text` as a sentence of a page: error texts begin with a small letter and have no full stop, since they are also parts of others.
 #[must_use]
 pub fn sentence(text: &str) -> String {
     let mut chars = text.chars();

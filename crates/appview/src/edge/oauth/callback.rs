@@ -36,7 +36,7 @@ async fn finish(visit: &Visit, state: &AppState) -> Result<Response, PageError> 
     match &visit.signed_in {
         None => {}
         Some(before) if before.session.did == finished.did => state.browsers.close(&before.token).await?,
-        // Somebody else leaves this browser, and it may have been his last.
+        // Another account leaves this browser, which may have been its last one.
         Some(before) => {
             state.sign_out.browser(&before.session.did, &before.token).await?;
         }

@@ -66,7 +66,7 @@ async fn begin(visit: &Visit, state: &AppState, form: &Form) -> Result<Response,
         .map(str::trim)
         .filter(|handle| !handle.is_empty())
     else {
-        let error = "Write the handle of your account.".to_owned();
+        let error = "Enter the handle of your account.".to_owned();
         return Ok(show(
             visit,
             "",

@@ -25,7 +25,7 @@ async fn sign_out(visit: &Visit, state: &AppState, form: &Form) -> Result<Respon
             .browser(&signed_in.session.did, &signed_in.token)
             .await?
         {
-            Left::Nothing => "This registry can no longer act at your server.",
+            Left::Nothing => "No browser and no device is signed in to your account here any more.",
             Left::Others => "Your other browsers and devices stay signed in.",
         }
     } else {

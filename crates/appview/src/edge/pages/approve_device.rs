@@ -1,7 +1,7 @@
 //! `/device`: a person says yes or no to a device that wants to be signed in.
 //!
 //! # Security
-//! Somebody may send a victim a code of his own device and hope for a yes (RFC 8628 §5.4). No check of ours can tell; so the page shows
+//! An attacker may send a victim the code of a device of theirs (RFC 8628 §5.4). No check of ours can tell. So the page shows
 //! all that is known of the device, says what a yes means, and takes it only by a button on this very page.
 
 use std::net::IpAddr;
@@ -69,8 +69,8 @@ struct DecidedPage {
     is_approved: bool,
 }
 
-/// What is said of a code that nobody waits with; not which of the reasons it is.
-const UNKNOWN: &str = "No device is waiting with this code. Codes work once, for ten minutes.";
+/// The answer to a code that no device waits with. It does not tell which of the reasons it is.
+const UNKNOWN: &str = "No device is waiting with this code. A code works once, within ten minutes.";
 
 /// `GET /device?user_code=`.
 pub async fn page(visit: Visit, State(state): State<AppState>) -> Response {
@@ -84,7 +84,7 @@ async fn show(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
         return Ok(ask(visit, "", None));
     };
     let Ok(code) = typed.parse::<UserCode>() else {
-        let error = "A code has four letters and four digits, like BCDF-1234.";
+        let error = "A code has four letters and four digits, for example BCDF-1234.";
         return Ok(ask(visit, typed, Some(error)));
     };
     let Some(device) = find(visit, state, signed_in, &code).await? else {
@@ -125,7 +125,7 @@ async fn keep(visit: &Visit, state: &AppState, form: &Form) -> Result<Response, 
     let is_approved = match form.get("approve") {
         Some("true") => true,
         Some("false") => false,
-        _ => return Err(PageError::Refused("Say whether the device is to be signed in.")),
+        _ => return Err(PageError::Refused("Choose Approve or Deny.")),
     };
     if find(visit, state, signed_in, &code).await?.is_none() {
         return Ok(ask(visit, typed, Some(UNKNOWN)));
@@ -160,7 +160,7 @@ async fn keep(visit: &Visit, state: &AppState, form: &Form) -> Result<Response, 
     ))
 }
 
-/// The device that waits with `code`. Misses are counted: codes are short enough to be guessed by somebody with all the time.
+/// The device that waits with `code`. Misses are counted: codes are short enough to guess, given time.
 async fn find(
     visit: &Visit,
     state: &AppState,

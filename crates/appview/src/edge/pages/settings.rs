@@ -73,7 +73,7 @@ pub async fn revoke_device(
 
 async fn revoke(visit: &Visit, state: &AppState, id: &str, form: &Form) -> Result<Response, PageError> {
     let signed_in = visit.submitted(form)?;
-    // One that is gone already is as wanted.
+    // A device that is gone already needs no error.
     state.sign_out.device(&signed_in.session.did, id).await?;
     if !visit.wants_part() {
         return Ok(Redirect::to("/settings#devices").into_response());
@@ -107,8 +107,8 @@ async fn everywhere(visit: &Visit, state: &AppState, form: &Form) -> Result<Resp
     let mut response = message(
         chrome,
         "You are signed out everywhere",
-        "Every browser and every device of yours has to sign in again, and this registry can no longer act at your server. \
-         Your images are where they were.",
+        "Every browser, device and Docker client of yours has to sign in again, and this registry can no longer act for your \
+         account. Your images are unchanged. To end an app password itself, delete it at your account server.",
     );
     Cookie::Session.clear(&visit.site, response.headers_mut());
     Ok(response)

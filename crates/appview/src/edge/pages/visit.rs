@@ -43,7 +43,7 @@ pub struct SignedIn {
     pub session: WebSession,
     /// The cookie's value.
     pub token: SecretString,
-    /// What his forms carry.
+    /// What the account's forms carry.
     pub csrf_token: CsrfToken,
 }
 
@@ -121,12 +121,12 @@ impl Visit {
     /// Who is signed in.
     ///
     /// # Errors
-    /// [`PageError::SignInFirst`] if nobody is.
+    /// [`PageError::SignInFirst`] if no account is.
     pub fn signed_in(&self) -> Result<&SignedIn, PageError> {
         self.signed_in.as_ref().ok_or(PageError::SignInFirst)
     }
 
-    /// Who is signed in, if he sent `form` from one of our pages.
+    /// Who is signed in, if `form` was sent from one of our pages.
     ///
     /// # Errors
     /// [`PageError::SignInFirst`], [`PageError::OtherSite`].

@@ -40,12 +40,12 @@ pub enum TokenLife {
 pub struct Caller {
     /// Who.
     pub principal: Principal,
-    /// What his token says; `None` when he signed in on the request.
+    /// What the token says; `None` when the caller signed in on the request.
     pub claims: Option<RegistryClaims>,
 }
 
 impl Caller {
-    /// The account and the device that his token was given to. A device that signed in on the request itself was looked up for it.
+    /// The account and the device that the token was issued to. A device that signed in on the request itself was looked up for it.
     #[must_use]
     pub fn device_of_token(&self) -> Option<(&Did, &str)> {
         let device = self.claims.as_ref()?.device.as_deref()?;

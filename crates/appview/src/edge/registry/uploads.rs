@@ -91,7 +91,7 @@ async fn answer(uploads: &Uploads, call: RegistryCall) -> Result<Response, Regis
 }
 
 fn upload_body(headers: &HeaderMap, body: Body) -> Result<UploadBody, RegistryError> {
-    let range = match text(headers, &CONTENT_RANGE)? {
+    let range = match text(headers, &CONTENT_RANGE, "Content-Range")? {
         None => None,
         Some(text) => {
             let range: ContentRange = text
@@ -100,7 +100,7 @@ fn upload_body(headers: &HeaderMap, body: Body) -> Result<UploadBody, RegistryEr
             Some((range.start(), range.end()))
         }
     };
-    let len = match text(headers, &CONTENT_LENGTH)? {
+    let len = match text(headers, &CONTENT_LENGTH, "Content-Length")? {
         None => None,
         Some(text) => Some(
             text.parse()
@@ -111,11 +111,13 @@ fn upload_body(headers: &HeaderMap, body: Body) -> Result<UploadBody, RegistryEr
     Ok(UploadBody { len, range, bytes })
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, RegistryError> {
+fn text<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    shown: &'static str,
+) -> Result<Option<&'a str>, RegistryError> {
     let value = headers.get(name).map(|value| value.to_str());
-    value
-        .transpose()
-        .map_err(|_| invalid("Content-Range", "not ASCII"))
+    value.transpose().map_err(|_| invalid(shown, "it is not ASCII"))
 }
 
 fn invalid(header: &'static str, reason: &str) -> RegistryError {
@@ -174,4 +176,29 @@ fn finish(response: http::response::Builder) -> Result<Response, RegistryError> 
         .map_err(|error| RegistryError::Internal {
             what: error.to_string(),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_header_that_is_wrong_is_the_one_that_is_named() {
+        let not_ascii = HeaderValue::from_bytes(b"12\xff").unwrap();
+        for (header, name) in [
+            (CONTENT_LENGTH, "Content-Length"),
+            (CONTENT_RANGE, "Content-Range"),
+        ] {
+            for value in [not_ascii.clone(), HeaderValue::from_static("x")] {
+                let headers = HeaderMap::from_iter([(header.clone(), value)]);
+                let refused = upload_body(&headers, Body::empty()).err();
+                let Some(RegistryError::HeaderInvalid { header, .. }) = refused else {
+                    panic!("{name} is taken");
+                };
+                assert_eq!(header, name);
+            }
+        }
+    }
 }
