@@ -146,6 +146,10 @@ async fn an_expired_token_opens_nothing_but_an_upload_that_is_under_way() {
     assert_eq!(Answer::of(alice.request(Method::GET, &session)).await.status, 204);
     let patched = Answer::of(alice.request(Method::PATCH, &session).body("abc")).await;
     patched.assert_status(202);
+    // That it was good for the upload is remembered; it is good for nothing else.
+    for path in ["/v2/", "/v2/alice.test/app/tags/list"] {
+        alice.get(path).await.assert_error(401, "UNAUTHORIZED");
+    }
 }
 
 #[tokio::test]
