@@ -22,9 +22,7 @@ async fn a_silent_account_server_keeps_no_session_here_and_holds_up_no_other_ser
         assert_eq!(silent.add_account(handle, PASSWORD), did);
         appview.pds.move_account(&did, &silent.url());
         let browser = Browser::new(&appview);
-        let started = browser
-            .post("/auth/oauth/authorize", &[("handle", handle)])
-            .await;
+        let started = browser.post("/auth/oauth/authorize", &[("handle", handle)]).await;
         started.assert_status(303);
         let answer = silent.approve(started.header("location"), &did).unwrap();
         let mut query = url::form_urlencoded::Serializer::new(String::new());

@@ -109,9 +109,7 @@ pub fn rendering(error: &PageError) -> Rendering {
         PageError::Failed(error) => {
             let rendering = oci::session_rendering(error);
             let text = match rendering.status {
-                StatusCode::INTERNAL_SERVER_ERROR => {
-                    "This page failed on our side. Try again.".to_owned()
-                }
+                StatusCode::INTERNAL_SERVER_ERROR => "This page failed on our side. Try again.".to_owned(),
                 _ => sentence(&error.to_string()),
             };
             Rendering {
@@ -140,9 +138,7 @@ fn sign_in(error: &OAuthFlowError) -> Rendering {
         status,
         title,
         text: match error {
-            Error::Internal(_) => {
-                "This page failed on our side. Try again.".to_owned()
-            }
+            Error::Internal(_) => "This page failed on our side. Try again.".to_owned(),
             error => sentence(&error.to_string()),
         },
         retry_after: None,
