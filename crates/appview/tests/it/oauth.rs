@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use atcr_appview::adapters::sqlite::Database;
 use atcr_atproto::syntax::Did;
 use atcr_sessions::oauth::{
     BrowserBinding, CallbackQuery, FinishedSignIn, FlowStart, OAuthFlowError, SignInFlow,

@@ -11,7 +11,7 @@ const CREATE_SESSION: &str = "com.atproto.server.createSession";
 async fn a_device_secret_of_another_server_goes_to_no_account_server_and_counts_as_no_guess() {
     let appview = TestAppView::start().await;
     let random = [0xa7_u8; 32];
-    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = "a7".repeat(32);
     let plain = URL_SAFE_NO_PAD.encode(random);
     let secrets = [
         format!("atcr_device_{plain}"),

@@ -252,8 +252,7 @@ async fn routes() {
         let path = rest.split('"').nth(1).unwrap_or_default();
         let concrete = path
             .replace("{*rest}", "alice.test/app/tags/list")
-            .replace('{', "")
-            .replace('}', "");
+            .replace(['{', '}'], "");
         let answer = Answer::of(appview.request(Method::TRACE, &concrete)).await;
         let methods = if answer.has_header("allow") {
             answer.header("allow").to_owned()
