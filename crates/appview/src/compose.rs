@@ -227,8 +227,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         app_passwords,
         refresh_tokens: Arc::clone(&refresh_tokens),
     });
-    let (sweeping, stop) = (sign_out.clone(), shutdown.soft().clone());
-    shutdown.spawn(async move { sweeping.sweep_until(stop).await });
+    sign_out.start_sweeping(&shutdown);
 
     let hold_blobs = Arc::new(HoldBlobs::new(
         egress,
@@ -258,9 +257,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         clock: Arc::clone(&clock),
         body_idle: config.registry.upload_idle_timeout.get(),
     }));
-    let sweeping = Arc::clone(&uploads);
-    let stop = shutdown.soft().clone();
-    shutdown.spawn(async move { sweeping.sweep_until(stop).await });
+    uploads.start_sweeping(&shutdown);
 
     let sender = NoticeSender::new(gateway, tokens, resolver);
     let push_notices = PushNotices::new(

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use moka::sync::Cache;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::Instrument as _;
 
 use crate::Shutdown;
@@ -113,7 +113,17 @@ impl Task {
     /// long, up to eight periods; a round that succeeds makes it short again.
     ///
     /// A round that runs at the soft shutdown is finished; the hard one drops it.
-    pub fn every<F, W, E>(self, period: Duration, shutdown: &Shutdown, mut round: F)
+    pub fn every<F, W, E>(self, period: Duration, shutdown: &Shutdown, round: F)
+    where
+        F: FnMut() -> W + Send + 'static,
+        W: Future<Output = Result<(), E>> + Send,
+        E: fmt::Display + Send,
+    {
+        self.every_from(Duration::ZERO, period, shutdown, round);
+    }
+
+    /// As [`every`](Self::every), with the first round after `first`.
+    pub fn every_from<F, W, E>(self, first: Duration, period: Duration, shutdown: &Shutdown, mut round: F)
     where
         F: FnMut() -> W + Send + 'static,
         W: Future<Output = Result<(), E>> + Send,
@@ -121,7 +131,7 @@ impl Task {
     {
         let stop = shutdown.soft().clone();
         shutdown.spawn(async move {
-            let mut ticks = interval(period);
+            let mut ticks = interval_at(Instant::now() + first, period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut skip_periods = 0;
             loop {

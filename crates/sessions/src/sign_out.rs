@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atcr_atproto::syntax::Did;
+use atcr_server::Shutdown;
+use atcr_server::supervise::Task;
 use secrecy::SecretString;
-use tokio_util::sync::CancellationToken;
 
 use super::app_password::AppPasswords;
 use super::devices::Devices;
@@ -17,6 +18,9 @@ use super::oauth::{OAuthFlowError, SignInFlow};
 use super::refresh_token::RefreshTokens;
 use super::web_session::WebSessions;
 use crate::error::SessionError;
+
+/// The task, in logs and metrics.
+const SWEEP: Task = Task::new("end_unused_sessions");
 
 /// Pause between two sweeps.
 const PAUSE: Duration = Duration::from_mins(10);
@@ -115,19 +119,19 @@ impl SignOut {
         oauth.and(app_password)
     }
 
-    /// Ends the sessions that are no longer in use, every ten minutes until `stop`.
-    pub async fn sweep_until(&self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(PAUSE) => {}
+    /// Ends the sessions that are no longer in use, every ten minutes until the soft shutdown.
+    pub fn start_sweeping(&self, shutdown: &Shutdown) {
+        let flow = Arc::clone(&self.flow);
+        SWEEP.every_from(PAUSE, PAUSE, shutdown, move || {
+            let flow = Arc::clone(&flow);
+            async move {
+                let ended = flow.end_unused().await?;
+                if ended > 0 {
+                    tracing::info!(ended, "ended sessions that are not in use");
+                }
+                Ok::<_, OAuthFlowError>(())
             }
-            match self.flow.end_unused().await {
-                Ok(0) => {}
-                Ok(ended) => tracing::info!(ended, "ended sessions that are not in use"),
-                Err(error) => tracing::warn!(%error, "could not end sessions that are not in use"),
-            }
-        }
+        });
     }
 
     async fn end_if_unused(&self, did: &Did) -> Result<Left, SessionError> {

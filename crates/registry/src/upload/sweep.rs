@@ -1,12 +1,17 @@
 //! Removes upload sessions that no client finished.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use atcr_server::Shutdown;
 use atcr_server::host_calls::{HostCallBounds, call_hosts};
-use tokio_util::sync::CancellationToken;
+use atcr_server::supervise::Task;
 
 use crate::error::RegistryError;
 use crate::upload::Uploads;
+
+/// The task, in logs and metrics.
+const SWEEP: Task = Task::new("sweep_uploads");
 
 /// Sessions taken at once.
 const BATCH: u32 = 100;
@@ -27,19 +32,19 @@ pub struct Swept {
 }
 
 impl Uploads {
-    /// Sweeps now, and every ten minutes until `stop`.
-    pub async fn sweep_until(&self, stop: CancellationToken) {
-        loop {
-            match self.sweep().await {
-                Ok(swept) if swept == Swept::default() => {}
-                Ok(swept) => tracing::info!(swept.expired, swept.orphans, "unfinished uploads removed"),
-                Err(error) => tracing::warn!(%error, "unfinished uploads could not be removed"),
+    /// Sweeps now, and every ten minutes until the soft shutdown.
+    pub fn start_sweeping(self: &Arc<Self>, shutdown: &Shutdown) {
+        let uploads = Arc::clone(self);
+        SWEEP.every(PAUSE, shutdown, move || {
+            let uploads = Arc::clone(&uploads);
+            async move {
+                let swept = uploads.sweep().await?;
+                if swept != Swept::default() {
+                    tracing::info!(swept.expired, swept.orphans, "unfinished uploads removed");
+                }
+                Ok::<_, RegistryError>(())
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(PAUSE) => {}
-            }
-        }
+        });
     }
 
     /// Removes the sessions whose time has ended and spooled bytes without a session. Sessions that a request is working on are

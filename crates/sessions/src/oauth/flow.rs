@@ -9,6 +9,7 @@ use atcr_atproto::syntax::{AtIdentifier, Did};
 use atcr_auth::oauth::{Answer, OAuthClient, OAuthError, PendingSignIn};
 use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_server::Shutdown;
+use atcr_server::supervise::Task;
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ use super::{BrowserBinding, CallbackQuery, FinishedSignIn, FlowStart, OAuthFlowE
 use crate::error::SessionError;
 use crate::ports::SessionSource;
 use crate::profile::Profiles;
+
+/// Making a new sailor crew, in logs and metrics.
+const JOIN_CREW: Task = Task::new("join_crew");
 
 /// How long a person may take at the account server.
 const OPEN_FOR: TimeDelta = TimeDelta::minutes(15);
@@ -106,9 +110,10 @@ impl OAuthFlow {
         }
         let handle = sailor.handle.as_ref().map(ToString::to_string);
         let crew = Arc::clone(&self.0.crew);
-        self.0
-            .shutdown
-            .spawn(async move { crew.join(&principal, &sailor).await });
+        JOIN_CREW.spawn(
+            &self.0.shutdown,
+            async move { crew.join(&principal, &sailor).await },
+        );
         handle
     }
 }

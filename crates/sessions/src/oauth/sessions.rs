@@ -16,6 +16,7 @@ use atcr_atproto::syntax::Did;
 use atcr_auth::oauth::{OAuthClient, OAuthError, OAuthSession};
 use atcr_server::Shutdown;
 use atcr_server::host_calls::{HostCallBounds, call_hosts};
+use atcr_server::supervise::Task;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
@@ -28,6 +29,11 @@ use crate::error::SessionError;
 use crate::live_sessions::LiveSessions;
 use crate::ports::{Authorization, PdsCredential, ServiceTokens, SessionSource};
 use atcr_server::KeyedLocks;
+
+/// What is done in the background, in logs and metrics.
+const CHANGE: Task = Task::new("change_oauth_session");
+const REVOKE: Task = Task::new("revoke_oauth_session");
+const REWRITE: Task = Task::new("write_oauth_session");
 
 /// An access token with less life left than this is renewed before it is used.
 const RENEW_BEFORE: TimeDelta = TimeDelta::seconds(60);
@@ -198,12 +204,12 @@ impl OAuthSessions {
         change: impl Future<Output = Result<T, SessionError>> + Send + 'static,
     ) -> Result<T, SessionError> {
         let (send, receive) = oneshot::channel();
-        self.0.shutdown.spawn(async move {
+        CHANGE.spawn(&self.0.shutdown, async move {
             let _ = send.send(change.await);
         });
         receive.await.unwrap_or_else(|_| {
             Err(SessionError::Internal {
-                what: "the server is stopping".to_owned(),
+                what: "the change of a session was interrupted".to_owned(),
             })
         })
     }
@@ -241,8 +247,9 @@ impl Inner {
             Err(error) => ((Some(session), None), Err(error)),
         };
         let inner = Arc::clone(self);
-        self.shutdown
-            .spawn(async move { inner.revoke(given_back.0, given_back.1).await });
+        REVOKE.spawn(&self.shutdown, async move {
+            inner.revoke(given_back.0, given_back.1).await;
+        });
         outcome
     }
 
@@ -374,8 +381,10 @@ impl Inner {
                 };
                 let live = self.live.remember(unwritten);
                 let inner = Arc::clone(self);
-                self.shutdown
-                    .spawn(async move { inner.write_within_lease(&did).await });
+                REWRITE.spawn(
+                    &self.shutdown,
+                    async move { inner.write_within_lease(&did).await },
+                );
                 Ok(live)
             }
         }

@@ -14,6 +14,7 @@ use atcr_atproto::lexicon::notify_manifest::{ManifestInfo, NotifyManifestInput, 
 use atcr_atproto::syntax::Did;
 use atcr_oci::{Digest, Manifest, Tag};
 use atcr_server::Shutdown;
+use atcr_server::supervise::Task;
 use tokio::sync::Semaphore;
 
 use crate::access::{Granted, Pull, Push};
@@ -22,6 +23,9 @@ use crate::hold::notices::push_outbox::PushNotices;
 use crate::hold::notices::sender::NoticeSender;
 use crate::hold::ports::HoldRef;
 use crate::manifest::record;
+
+/// The telling of pulls, in logs and metrics.
+const PULLS: Task = Task::new("send_pull_notices");
 
 /// Notices of pulls under way at once. One is dropped beyond that: it is a count, and the hold may be slow.
 const AT_ONCE: usize = 32;
@@ -106,7 +110,7 @@ impl Notices {
         };
         let notice = input(grant.context(), PULL, digest, tag, info);
         let (sender, principal, did) = (self.sender.clone(), grant.principal().clone(), did.clone());
-        self.shutdown.spawn(async move {
+        PULLS.spawn(&self.shutdown, async move {
             let _slot = slot;
             if let Err(error) = sender.send(&principal, &did, &notice).await {
                 tracing::debug!(hold.did = %did, %error, "a pull is not counted");

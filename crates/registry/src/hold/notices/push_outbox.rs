@@ -6,6 +6,8 @@
 //! the layers that a manifest does not have yet, and adds to counts, so neither changes what it ends up with but a count.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_server::Shutdown;
+use atcr_server::supervise::{Quarantine, Task};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::{Notify, Semaphore};
@@ -26,6 +29,12 @@ use crate::hold::notices::sender::NoticeSender;
 /// Notices on their way at once, to all holds and to one.
 const AT_ONCE: usize = 64;
 const PER_HOLD: usize = 4;
+
+/// The task, in logs and metrics.
+const SENDING: Task = Task::new("send_push_notices");
+
+/// A notice whose sending panics this often is set aside.
+const TRIES: u32 = 5;
 
 /// Notices read at once.
 const BATCH: u32 = 32;
@@ -42,6 +51,12 @@ const GIVE_UP_AFTER: TimeDelta = TimeDelta::days(1);
 /// A notice that waits, in the order in which they were written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NoticeId(pub i64);
+
+impl fmt::Display for NoticeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A notice that its hold has not answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +107,8 @@ enum Sent {
     Refused,
     /// The pusher cannot be asked for a token just now.
     NotYet,
+    /// Sending it fails each time, and it is not tried for now.
+    SetAside,
     /// The hold fails, and asks to be left alone for so long if it says.
     HoldFails(Option<Duration>),
 }
@@ -124,6 +141,28 @@ struct Inner {
     slots: Semaphore,
     /// The holds whose task runs, and what tells it of a new notice.
     running: Mutex<HashMap<Did, Arc<Notify>>>,
+    /// Notices whose sending panics.
+    poisoned: Quarantine<NoticeId>,
+}
+
+/// The entry of a running task, which does not outlive it.
+struct Running {
+    inner: Arc<Inner>,
+    hold: Did,
+    news: Arc<Notify>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut running = self.inner.running();
+        // A task that retired has made room already, perhaps for another.
+        if running
+            .get(&self.hold)
+            .is_some_and(|news| Arc::ptr_eq(news, &self.news))
+        {
+            running.remove(&self.hold);
+        }
+    }
 }
 
 /// Sends notices of pushes.
@@ -147,6 +186,7 @@ impl PushNotices {
             shutdown,
             slots: Semaphore::new(AT_ONCE),
             running: Mutex::default(),
+            poisoned: Quarantine::new(SENDING, TRIES),
         }))
     }
 
@@ -181,7 +221,7 @@ impl PushNotices {
                     "a push is not written down for its hold, which is told once"
                 );
                 let (inner, principal, hold) = (Arc::clone(&self.0), principal.clone(), hold.clone());
-                self.0.shutdown.spawn(async move {
+                SENDING.spawn(&self.0.shutdown, async move {
                     let sent = inner.sender.send(&principal, &hold, &notice).await;
                     if let Err(error) = sent {
                         tracing::error!(hold.did = %hold, %error, "a hold was not told of a push");
@@ -203,10 +243,14 @@ impl PushNotices {
         let news = Arc::new(Notify::new());
         running.insert(hold.clone(), Arc::clone(&news));
         drop(running);
-        let (inner, hold) = (Arc::clone(&self.0), hold.clone());
-        self.0
-            .shutdown
-            .spawn(async move { inner.serve(&hold, &news).await });
+        let task = Running {
+            inner: Arc::clone(&self.0),
+            hold: hold.clone(),
+            news,
+        };
+        SENDING.spawn(&self.0.shutdown, async move {
+            task.inner.serve(&task.hold, &task.news).await;
+        });
     }
 }
 
@@ -220,10 +264,10 @@ impl Inner {
         let mut at_hold = Backoff::default();
         let mut by_notice: HashMap<NoticeId, Backoff> = HashMap::new();
         loop {
-            let left = match self.pass(hold, &mut at_hold, &mut by_notice).await {
+            let pass = self.pass(hold, &mut at_hold, &mut by_notice);
+            let left = match SENDING.attempt(hold, pass).await {
                 Ok(left) => left,
-                Err(error) => {
-                    tracing::warn!(hold.did = %hold, %error, "notices of pushes wait");
+                Err(_) => {
                     at_hold.fail(None);
                     1
                 }
@@ -282,7 +326,7 @@ impl Inner {
                 batch.into_iter().partition(|notice| is_ready(&notice.id));
             left.extend(waiting.into_iter().map(|notice| notice.id));
             let mut sent = stream::iter(ready)
-                .map(async |notice| (notice.id, self.send(hold, &notice).await))
+                .map(async |notice| (notice.id, self.try_to_send(hold, &notice).await))
                 .buffer_unordered(PER_HOLD);
             let mut done = Vec::new();
             let mut is_failing = false;
@@ -297,6 +341,10 @@ impl Inner {
                     }
                     Sent::NotYet => {
                         by_notice.entry(id).or_default().fail(None);
+                        left.insert(id);
+                    }
+                    Sent::SetAside => {
+                        by_notice.entry(id).or_default().fail(Some(LONGEST_PAUSE));
                         left.insert(id);
                     }
                     Sent::HoldFails(at_least) => {
@@ -316,6 +364,16 @@ impl Inner {
         }
         by_notice.retain(|id, _| left.contains(id));
         Ok(left.len())
+    }
+
+    /// As [`send`](Self::send); a panic leaves the notice for later, and one that panics each time is set aside.
+    async fn try_to_send(&self, hold: &Did, pending: &PendingNotice) -> Sent {
+        let sending = async { Ok::<_, Infallible>(self.send(hold, pending).await) };
+        match self.poisoned.attempt(&pending.id, sending).await {
+            Some(Ok(sent)) => sent,
+            Some(Err(_)) => Sent::NotYet,
+            None => Sent::SetAside,
+        }
     }
 
     async fn send(&self, hold: &Did, pending: &PendingNotice) -> Sent {
