@@ -27,6 +27,7 @@ use atcr_registry::hold::ports::{HoldDirectory, HoldGateway, HoldTokens};
 use atcr_registry::manifest::{ManifestPorts, ManifestSettings, Manifests};
 use atcr_registry::upload::{UploadParts, Uploads};
 use atcr_server::Shutdown;
+use atcr_server::address_gate::Exempt;
 use atcr_sessions::Sessions;
 use atcr_sessions::app_password::AppPasswords;
 use atcr_sessions::devices::{DeviceParts, Devices};
@@ -62,8 +63,8 @@ use crate::adapters::sqlite::uploads::SqliteUploads;
 use crate::adapters::sqlite::web_sessions::SqliteWebSessions;
 use crate::config::AppViewConfig;
 use crate::edge::credential_helper::Releases;
+use crate::edge::limits::Limits;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
-use crate::edge::rate_limit::Limits;
 use crate::edge::registry::TokenRealm;
 use crate::edge::registry::principal::Authenticator;
 use crate::edge::well_known::did_document;
@@ -282,6 +283,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
             cache_bytes: config.registry.manifest_cache_bytes,
         },
     );
+    let exempt = Exempt::new(config.exempt_networks().map_err(Error::msg)?);
     let realm = base_url.join("/auth/token").context("server.base_url")?;
     let verifier = RegistryTokenVerifier::new(registry_key.clone(), &service);
     let state = AppState {
@@ -298,7 +300,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         sign_in,
         browsers,
         devices,
-        limits: Arc::new(Limits::default()),
+        limits: Arc::new(Limits::new(&config.limits, exempt, Arc::clone(&clock))),
         site: Arc::new(site(config, &base_url)?),
         releases: Arc::new(releases(config, &base_url).map_err(Error::msg)?),
         oauth_documents: Arc::new(OAuthDocuments::new(oauth.registration())?),

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::syntax::{Did, Nsid};
+use atcr_server::client_address::Network;
 use atcr_server::telemetry::{check_log_level, listen_addr};
-use atcr_server::{HumanDuration, Problems, Settings};
+use atcr_server::{HumanDuration, Problems, Rate, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
@@ -31,6 +33,9 @@ pub struct AppViewConfig {
     pub oauth: OAuthSection,
     /// The registry.
     pub registry: RegistrySection,
+    /// How often clients may ask. A rate is a number in a time, like 600/1m: so many at once, and then as many again spread evenly over
+    /// the time; or off. A request too many gets status 429 with Retry-After.
+    pub limits: LimitsSection,
     /// Other servers.
     pub upstream: UpstreamSection,
     /// The local databases.
@@ -119,6 +124,22 @@ pub struct RegistrySection {
     pub upload_idle_timeout: HumanDuration,
 }
 
+/// How often clients may ask.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LimitsSection {
+    /// Requests under /v2/ without an account, per client address (of IPv6: per /64).
+    pub anonymous_requests: Rate,
+    /// Requests under /v2/ of one account, from all of its clients together.
+    pub account_requests: Rate,
+    /// Requests for tokens (/auth/token), per client address.
+    pub token_requests: Rate,
+    /// Requests for pages and their JSON, and of the device flow, per client address.
+    pub page_requests: Rate,
+    /// Networks whose clients are not counted by address, for example 10.0.0.0/8.
+    pub exempt: Vec<String>,
+}
+
 /// Other servers.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -166,6 +187,7 @@ impl Default for AppViewConfig {
             auth: AuthSection::default(),
             oauth: OAuthSection::default(),
             registry: RegistrySection::default(),
+            limits: LimitsSection::default(),
             upstream: UpstreamSection::default(),
             ui: UiSection::default(),
             credential_helper: CredentialHelperSection::default(),
@@ -201,6 +223,21 @@ impl Default for RegistrySection {
             listed_bytes: 128 * 1024 * 1024,
             proxied_user_agents: Vec::new(),
             upload_idle_timeout: HumanDuration::from_secs(60),
+        }
+    }
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        let minute = Duration::from_mins(1);
+        Self {
+            // A pull of 40 layers by a machine that is not signed in is some 100 requests; behind one address are often many machines.
+            anonymous_requests: Rate::new(2_400, minute),
+            // A build farm's.
+            account_requests: Rate::new(60_000, minute),
+            token_requests: Rate::new(1_200, minute),
+            page_requests: Rate::new(600, minute),
+            exempt: Vec::new(),
         }
     }
 }
@@ -244,6 +281,7 @@ impl Settings for AppViewConfig {
                 optional(&server.default_hold_did, |text| did(text).map(drop)),
             ),
             ("server.trusted_proxies", self.trusted_proxies().map(drop)),
+            ("limits.exempt", self.exempt_networks().map(drop)),
             (
                 "oauth.logo_url",
                 optional(&self.oauth.logo_url, |text| url(text).map(drop)),
@@ -357,6 +395,14 @@ impl AppViewConfig {
         } else {
             did(text).map(Some)
         }
+    }
+
+    /// Networks whose clients no limit counts by address.
+    ///
+    /// # Errors
+    /// A sentence about the first that is no address or network; never after validation.
+    pub fn exempt_networks(&self) -> Result<Vec<Network>, String> {
+        Network::parse_all(&self.limits.exempt)
     }
 
     /// The proxies in front of this server.

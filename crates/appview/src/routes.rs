@@ -7,7 +7,9 @@ use axum::routing::{any, delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::edge::pages::{approve_device, devices, home, install, not_found, settings};
-use crate::edge::{credential_helper, device, health, oauth, registry, request_log, token, well_known};
+use crate::edge::{
+    credential_helper, device, health, limits, oauth, registry, request_log, token, well_known,
+};
 use crate::state::AppState;
 
 /// The router of the main listener.
@@ -22,9 +24,7 @@ pub fn router(state: AppState) -> Router {
         .route("/v2/{*rest}", any(registry::serve))
         .route("/auth/token", get(token::serve).post(token::serve))
         // The credential helper.
-        .route("/auth/device/code", post(device::code))
-        .route("/auth/device/token", post(device::token))
-        .route("/auth/device/revoke", post(device::revoke))
+        .merge(device_flow(&state))
         .route("/api/credential-helper/version", get(credential_helper::version))
         .route("/dist/{file}", get(credential_helper::file))
         .route("/install.sh", get(install::shell))
@@ -33,15 +33,8 @@ pub fn router(state: AppState) -> Router {
         .route("/static/install.ps1", get(install::powershell))
         // Browsers.
         .merge(pages(&state))
-        .route("/auth/logout", post(oauth::logout::serve))
-        .route("/device/approve", post(approve_device::decide))
-        .route("/settings/devices/{id}/revoke", post(settings::revoke_device))
-        .route(
-            "/settings/sign-out-everywhere",
-            post(settings::sign_out_everywhere),
-        )
-        .route("/api/devices", get(devices::list))
-        .route("/api/devices/{id}", delete(devices::revoke))
+        .merge(forms(&state))
+        .merge(json(&state))
         .route("/static/{hash}/{name}", get(assets::serve))
         .route("/robots.txt", get(not_found::robots))
         // Other servers.
@@ -65,6 +58,39 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+/// What the credential helper signs a device in with.
+fn device_flow(state: &AppState) -> Router<AppState> {
+    Router::new()
+        .route("/auth/device/code", post(device::code))
+        .route("/auth/device/token", post(device::token))
+        .route("/auth/device/revoke", post(device::revoke))
+        .route_layer(middleware::from_fn_with_state(
+            state.clone(),
+            limits::of_device_flow,
+        ))
+}
+
+/// What forms of pages send.
+fn forms(state: &AppState) -> Router<AppState> {
+    Router::new()
+        .route("/auth/logout", post(oauth::logout::serve))
+        .route("/device/approve", post(approve_device::decide))
+        .route("/settings/devices/{id}/revoke", post(settings::revoke_device))
+        .route(
+            "/settings/sign-out-everywhere",
+            post(settings::sign_out_everywhere),
+        )
+        .route_layer(middleware::from_fn_with_state(state.clone(), limits::of_pages))
+}
+
+/// What programs in a browser ask for.
+fn json(state: &AppState) -> Router<AppState> {
+    Router::new()
+        .route("/api/devices", get(devices::list))
+        .route("/api/devices/{id}", delete(devices::revoke))
+        .route_layer(middleware::from_fn_with_state(state.clone(), limits::of_json))
+}
+
 /// What people have in their address bar.
 fn pages(state: &AppState) -> Router<AppState> {
     let sign_in = get(oauth::login::page).post(oauth::login::start);
@@ -77,4 +103,5 @@ fn pages(state: &AppState) -> Router<AppState> {
         .route("/auth/oauth/authorize", sign_in)
         .route("/auth/oauth/callback", get(oauth::callback::serve))
         .route_layer(middleware::from_fn_with_state(state.clone(), origin::layer))
+        .route_layer(middleware::from_fn_with_state(state.clone(), limits::of_pages))
 }

@@ -24,8 +24,8 @@ use serde_json::Value;
 use crate::adapters::sqlite::Databases;
 use crate::edge::client_ip::TrustedProxies;
 use crate::edge::credential_helper::Releases;
+use crate::edge::limits::Limits;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
-use crate::edge::rate_limit::Limits;
 use crate::edge::registry::TokenRealm;
 use crate::edge::registry::principal::Authenticator;
 

@@ -20,6 +20,7 @@ use super::{SignInAttempt, SignedInAs};
 use crate::error::SessionError;
 use crate::live_sessions::{LiveSessions, OfAccount};
 use atcr_server::KeyedLocks;
+use atcr_server::client_address::client_key;
 
 /// An access token with less life left than this is renewed before it is used.
 const RENEW_BEFORE: Duration = Duration::from_mins(1);
@@ -74,11 +75,12 @@ impl AppPasswords {
         {
             return Ok(principal(&did));
         }
-        if let Some(retry_after) = self.attempts.must_wait(attempt.client.counted, username) {
+        let client = client_key(attempt.client.counted);
+        if let Some(retry_after) = self.attempts.must_wait(client, username) {
             return Err(SessionError::TooManyAttempts { retry_after });
         }
         let rejected = |reason: &str| {
-            self.attempts.count_failure(attempt.client.counted, username);
+            self.attempts.count_failure(client, username);
             Err(SessionError::rejected(reason))
         };
         let Ok(identifier) = AtIdentifier::from_image_segment(username) else {

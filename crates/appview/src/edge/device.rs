@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 
 use atcr_auth::device::{DeviceCode, DeviceName, flow};
 use atcr_server::body;
+use atcr_server::client_address::client_key;
+use atcr_server::rate_limit::Limited;
+use atcr_server::retry_after;
 use atcr_sessions::SessionError;
 use atcr_sessions::devices::Polled;
 use axum::body::Body;
@@ -20,7 +23,6 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::dialect::oci;
-use super::rate_limit::{Limited, client_key};
 use super::response::{empty, json};
 use crate::state::AppState;
 
@@ -76,10 +78,7 @@ pub async fn code(
 
 async fn begin(state: &AppState, peer: SocketAddr, request: Request) -> Result<Response, DeviceError> {
     let client = state.proxies.client(peer, request.headers());
-    state
-        .limits
-        .device_codes
-        .take(&client_key(client.counted), state.clock.now())?;
+    state.limits.device_codes.take(&client_key(client.counted))?;
     let asked: CodeRequest = read(request).await?;
     let started = state
         .devices
@@ -113,8 +112,7 @@ pub async fn token(
 
 async fn poll(state: &AppState, peer: SocketAddr, request: Request) -> Result<Response, DeviceError> {
     let client = client_key(state.proxies.client(peer, request.headers()).counted);
-    let now = state.clock.now();
-    state.limits.unknown_polls.check(&client, now)?;
+    state.limits.unknown_polls.check(&client)?;
     let asked: TokenRequest = read(request).await?;
     match state
         .devices
@@ -126,7 +124,7 @@ async fn poll(state: &AppState, peer: SocketAddr, request: Request) -> Result<Re
         Polled::Denied => Err(DeviceError::Flow("access_denied")),
         Polled::Expired => {
             // Also what a code is told that was never given.
-            let _ = state.limits.unknown_polls.take(&client, now);
+            let _ = state.limits.unknown_polls.take(&client);
             Err(DeviceError::Flow("expired_token"))
         }
         Polled::Approved { secret, approval } => Ok(json(
@@ -159,6 +157,11 @@ async fn read<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Dev
     serde_json::from_slice(&bytes).map_err(|_| DeviceError::Malformed)
 }
 
+/// The refusal of a client that asks too often.
+pub fn too_many_requests(limited: Limited) -> Response {
+    answer(Err(limited.into()))
+}
+
 fn answer(outcome: Result<Response, DeviceError>) -> Response {
     let error = |status, error: &str, description: Option<&str>| {
         let mut body = json!({ "error": error });
@@ -179,12 +182,10 @@ fn answer(outcome: Result<Response, DeviceError>) -> Response {
             let mut response = error(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
-                Some("too many attempts; try again later"),
+                Some("too many requests; try again later"),
             );
-            let seconds = limited.retry_after.as_secs().max(1);
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+            let wait = retry_after::header_value(limited.retry_after);
+            response.headers_mut().insert(RETRY_AFTER, wait);
             response
         }
         Err(DeviceError::Failed(failure)) => {

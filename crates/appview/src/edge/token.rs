@@ -80,6 +80,7 @@ pub async fn serve(
 }
 
 async fn answer(state: &AppState, client: ClientAddress, request: Request) -> Result<Response, EdgeError> {
+    state.limits.token_request(&client)?;
     let (parts, body) = request.into_parts();
     let asked = match parts.method {
         // Only a form has a grant: passwords in a query would end up in logs.

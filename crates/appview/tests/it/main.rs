@@ -14,6 +14,7 @@ mod harness;
 mod hold_tokens;
 mod holds;
 mod hostile_accounts;
+mod limits;
 mod listings;
 mod manifests;
 mod oauth;

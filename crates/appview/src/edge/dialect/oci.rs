@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use atcr_oci::{BearerChallenge, ErrorCode, ErrorResponse, header};
 use atcr_registry::error::RegistryError;
+use atcr_server::retry_after;
 use atcr_sessions::SessionError;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode};
@@ -154,6 +155,11 @@ pub fn response(error: &EdgeError, challenge: Option<BearerChallenge>) -> Respon
     } = match error {
         EdgeError::Registry(error) => rendering(error),
         EdgeError::Session(error) => session_rendering(error),
+        EdgeError::Limited(limited) => Rendering {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            code: ErrorCode::TooManyRequests,
+            retry_after: Some(limited.retry_after),
+        },
     };
     log(error, status, code);
     let message = match status {
@@ -173,7 +179,7 @@ pub fn response(error: &EdgeError, challenge: Option<BearerChallenge>) -> Respon
         text_header(headers, header::WWW_AUTHENTICATE, &challenge.to_string());
     }
     if let Some(wait) = retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        headers.insert(header::RETRY_AFTER, retry_after::header_value(wait));
     }
     if let EdgeError::Registry(RegistryError::Request(error)) = error
         && let Some(allow) = error.allow()

@@ -1,10 +1,14 @@
 //! Errors as pages.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
+use atcr_server::rate_limit::Limited;
+use atcr_server::retry_after;
 use atcr_sessions::SessionError;
 use atcr_sessions::oauth::OAuthFlowError;
+use atcr_web::site::Site;
 use atcr_web::view::{Chrome, render};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::RETRY_AFTER;
@@ -13,7 +17,6 @@ use url::form_urlencoded;
 
 use super::oci;
 use crate::edge::pages::visit::Visit;
-use crate::edge::rate_limit::Limited;
 
 /// Tells a page's script to load the page anew.
 static HX_REFRESH: HeaderName = HeaderName::from_static("hx-refresh");
@@ -101,7 +104,7 @@ pub fn rendering(error: &PageError) -> Rendering {
             retry_after: Some(limited.retry_after),
             ..plain(
                 StatusCode::TOO_MANY_REQUESTS,
-                "Too many attempts",
+                "Too many requests",
                 &format!("Wait {}, then try again.", wait(limited.retry_after)),
             )
         },
@@ -181,6 +184,28 @@ pub fn response(visit: &Visit, error: &PageError) -> Response {
     if matches!(error, PageError::SignInFirst) && visit.method == Method::GET && !visit.wants_part() {
         return Redirect::to(&sign_in_address(&visit.here)).into_response();
     }
+    let mut response = error_page(visit.chrome(), error);
+    if visit.wants_part() {
+        // A part of a page has no room for this: the whole page is loaded again, and shows how things are.
+        response
+            .headers_mut()
+            .insert(HX_REFRESH.clone(), HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// The page for a client that asks too often. It shows no account: the request was not looked at that far.
+#[must_use]
+pub fn too_many_requests(site: &Arc<Site>, here: &str, limited: Limited) -> Response {
+    let chrome = Chrome {
+        site: Arc::clone(site),
+        visitor: None,
+        here: here.to_owned(),
+    };
+    error_page(chrome, &limited.into())
+}
+
+fn error_page(chrome: Chrome, error: &PageError) -> Response {
     log(error);
     let rendering = rendering(error);
     let sign_in = match error {
@@ -190,20 +215,17 @@ pub fn response(visit: &Visit, error: &PageError) -> Response {
     let mut response = render(
         rendering.status,
         &MessagePage {
-            chrome: visit.chrome(),
+            chrome,
             title: rendering.title,
             text: &rendering.text,
             code: matches!(error, PageError::NotFound).then_some(404),
             sign_in,
         },
     );
-    let headers = response.headers_mut();
     if let Some(wait) = rendering.retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
-    }
-    if visit.wants_part() {
-        // A part of a page has no room for this: the whole page comes anew, and shows how things are.
-        headers.insert(HX_REFRESH.clone(), HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, retry_after::header_value(wait));
     }
     response
 }

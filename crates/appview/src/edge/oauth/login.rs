@@ -3,6 +3,7 @@
 //! A link can show the form, filled in; only the form's button begins a sign-in, and only in the browser that showed it.
 
 use askama::Template;
+use atcr_server::client_address::client_key;
 use atcr_sessions::oauth::{BrowserBinding, FlowStart, OAuthFlowError};
 use atcr_web::cookies::Cookie;
 use atcr_web::csrf;
@@ -18,7 +19,6 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::edge::dialect::page::{PageError, rendering};
 use crate::edge::pages::visit::Visit;
-use crate::edge::rate_limit::client_key;
 use crate::state::AppState;
 use atcr_web::security_headers::allow_sign_in;
 
@@ -74,10 +74,7 @@ async fn begin(visit: &Visit, state: &AppState, form: &Form) -> Result<Response,
             Some((StatusCode::UNPROCESSABLE_ENTITY, error)),
         ));
     };
-    state
-        .limits
-        .sign_ins
-        .take(&client_key(visit.client.counted), state.clock.now())?;
+    state.limits.sign_ins.take(&client_key(visit.client.counted))?;
     // Kept if it is there: another tab may be on its way.
     let binding = Cookie::SignIn
         .read(&visit.site, visit.headers())

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use askama::Template;
 use atcr_auth::device::{Approval, Decision, PendingDevice, UserCode};
+use atcr_server::client_address::client_key;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::StatusCode;
@@ -15,7 +16,6 @@ use url::form_urlencoded;
 
 use super::visit::{SignedIn, Visit};
 use crate::edge::dialect::page::{PageError, sign_in_address};
-use crate::edge::rate_limit::client_key;
 use crate::state::AppState;
 use atcr_web::form::Form;
 use atcr_web::moment::Moment;
@@ -167,18 +167,18 @@ async fn find(
     signed_in: &SignedIn,
     code: &UserCode,
 ) -> Result<Option<PendingDevice>, PageError> {
-    let (limits, now) = (&state.limits, state.clock.now());
+    let limits = &state.limits;
     let (client, account) = (
         client_key(visit.client.counted),
         signed_in.session.did.to_string(),
     );
-    limits.code_guesses.check(&client, now)?;
-    limits.code_guesses_of_account.check(&account, now)?;
+    limits.code_guesses.check(&client)?;
+    limits.code_guesses_of_account.check(&account)?;
     let found = state.devices.waiting(code).await?;
     if found.is_none() {
         // Racing guesses may pass the check together; each still counts.
-        let _ = limits.code_guesses.take(&client, now);
-        let _ = limits.code_guesses_of_account.take(&account, now);
+        let _ = limits.code_guesses.take(&client);
+        let _ = limits.code_guesses_of_account.take(&account);
     }
     Ok(found)
 }

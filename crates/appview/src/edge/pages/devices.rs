@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
+use atcr_server::retry_after;
 use atcr_sessions::devices::ports::Device;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use serde::Serialize;
 use serde_json::json;
 
@@ -96,7 +98,8 @@ pub async fn revoke(visit: Visit, State(state): State<AppState>, Path(id): Path<
     outcome.await.unwrap_or_else(|error| refused(&error))
 }
 
-fn refused(error: &PageError) -> Response {
+/// The JSON of an error.
+pub fn refused(error: &PageError) -> Response {
     let name = match error {
         PageError::NotFound => "NotFound",
         PageError::SignInFirst => "AuthenticationRequired",
@@ -106,8 +109,14 @@ fn refused(error: &PageError) -> Response {
         PageError::SignIn(_) | PageError::Failed(_) => "InternalServerError",
     };
     let rendering = rendering(error);
-    json(
+    let mut response = json(
         rendering.status,
         &json!({ "error": name, "message": rendering.text }),
-    )
+    );
+    if let Some(wait) = rendering.retry_after {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, retry_after::header_value(wait));
+    }
+    response
 }

@@ -136,10 +136,16 @@ async fn dispatch(
     incoming: Incoming,
 ) -> Result<Response, EdgeError> {
     let life = token_life(&request);
-    let caller = state
+    let authenticated = state
         .authenticator
         .authenticate(&incoming.headers, life, incoming.client)
-        .await?;
+        .await;
+    // A request without good credentials counts as anonymous, whatever it is answered.
+    let principal = authenticated
+        .as_ref()
+        .map_or(&Principal::Anonymous, |caller| &caller.principal);
+    state.limits.registry_request(principal, &incoming.client)?;
+    let caller = authenticated?;
     if writes(&request)
         && let Some((did, device)) = caller.device_of_token()
     {

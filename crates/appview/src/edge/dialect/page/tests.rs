@@ -4,7 +4,7 @@ use atcr_sessions::SessionError;
 use atcr_sessions::oauth::OAuthFlowError as Flow;
 
 use super::{PageError, rendering, sentence};
-use crate::edge::rate_limit::Limited;
+use atcr_server::rate_limit::Limited;
 
 #[test]
 fn every_error_has_its_status() {
