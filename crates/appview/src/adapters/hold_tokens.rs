@@ -11,7 +11,7 @@ use atcr_registry::hold::ports::HoldTokens;
 use atcr_sessions::Sessions;
 use secrecy::SecretString;
 
-use super::pds_client::PdsClients;
+use super::pds_client::{PdsClients, seen};
 
 /// Service tokens from PDSes.
 #[derive(Debug)]
@@ -50,9 +50,8 @@ impl HoldTokens for PdsHoldTokens {
                     let hold = hold.clone();
                     async move {
                         let auth = credential.authorization.as_pds_auth();
-                        client
-                            .get_service_auth(auth, hold.as_str(), Some(UNIVERSAL_METHOD), None)
-                            .await
+                        let call = client.get_service_auth(auth, hold.as_str(), Some(UNIVERSAL_METHOD), None);
+                        seen("get_service_auth", &credential.pds, call).await
                     }
                 })
                 .await

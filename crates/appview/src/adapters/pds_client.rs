@@ -7,6 +7,7 @@ use atcr_atproto::egress::EgressClient;
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::pds::{PdsClient, PdsError};
 use atcr_auth::principal::Principal;
+use atcr_server::port_call::{Outcome, PortCall};
 use atcr_sessions::Sessions;
 use atcr_sessions::ports::PdsCredential;
 use url::Url;
@@ -77,4 +78,21 @@ impl PdsClients {
             Err(error) => Err(PdsFailure::call(credential.pds, error)),
         }
     }
+}
+
+/// Makes `call`, which is the `operation` of the PDS at `base`, and shows it to log and metrics. A PDS that refuses works.
+pub async fn seen<T>(
+    operation: &'static str,
+    base: &Url,
+    call: impl Future<Output = Result<T, PdsError>>,
+) -> Result<T, PdsError> {
+    // Boxed, since a call's state is large and would be part of each caller's several times over.
+    let call = Box::pin(call);
+    PortCall::new("pds", operation)
+        .peer(base.host_str().unwrap_or_default())
+        .run_with(call, |error| match error.as_xrpc() {
+            Some(refusal) if refusal.status.is_client_error() => Outcome::Refused,
+            _ => Outcome::Failed,
+        })
+        .await
 }

@@ -10,7 +10,7 @@ use atcr_sessions::SessionError;
 use atcr_sessions::ports::PdsCredential;
 use atcr_sessions::profile::{FoundProfile, ProfileStore};
 
-use super::pds_client::PdsClients;
+use super::pds_client::{PdsClients, seen};
 use super::pds_error::session_error;
 use super::pds_records::read;
 
@@ -32,8 +32,9 @@ impl PdsProfiles {
 impl ProfileStore for PdsProfiles {
     async fn find(&self, sailor: &ResolvedIdentity) -> Result<Option<FoundProfile>, SessionError> {
         let client = self.clients.of(sailor)?;
-        let entry = client
-            .get_record(&sailor.did, SailorProfileRecord::NSID, &RecordKey::literal_self())
+        let rkey = RecordKey::literal_self();
+        let call = client.get_record(&sailor.did, SailorProfileRecord::NSID, &rkey);
+        let entry = seen("get_record", client.base(), call)
             .await
             .map_err(|error| session_error(client.base(), error))?;
         let Some(entry) = entry else { return Ok(None) };
@@ -46,9 +47,9 @@ impl ProfileStore for PdsProfiles {
 
     async fn write(&self, credential: &PdsCredential, write: Write) -> Result<(), SessionError> {
         let auth = credential.authorization.as_pds_auth();
-        self.clients
-            .at(&credential.pds)
-            .apply_writes(auth, &credential.did, vec![write], None)
+        let client = self.clients.at(&credential.pds);
+        let call = client.apply_writes(auth, &credential.did, vec![write], None);
+        seen("apply_writes", &credential.pds, call)
             .await
             .map(|_| ())
             .map_err(|error| session_error(&credential.pds, error))

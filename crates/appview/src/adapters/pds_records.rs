@@ -22,7 +22,7 @@ use atcr_sessions::Sessions;
 use atcr_sessions::ports::Authorization;
 use bytes::Bytes;
 
-use super::pds_client::PdsClients;
+use super::pds_client::{PdsClients, seen};
 use super::pds_error::registry_error;
 
 /// Records in a page, the most a PDS gives.
@@ -58,8 +58,8 @@ impl PdsRecords {
         rkey: &RecordKey,
     ) -> Result<Option<R>, RegistryError> {
         let client = self.clients.of(owner)?;
-        let entry = client
-            .get_record(&owner.did, R::NSID, rkey)
+        let call = client.get_record(&owner.did, R::NSID, rkey);
+        let entry = seen("get_record", client.base(), call)
             .await
             .map_err(|error| registry_error(client.base(), error))?;
         Ok(entry
@@ -80,7 +80,8 @@ impl PdsRecords {
                 cursor,
                 reverse: false,
             };
-            let page = match client.list_records(&owner.did, R::NSID, page).await {
+            let call = client.list_records(&owner.did, R::NSID, page);
+            let page = match seen("list_records", client.base(), call).await {
                 Ok(page) => page,
                 Err(PdsError::TooLarge { .. }) => continue,
                 Err(error) => return Err(registry_error(client.base(), error)),
@@ -186,7 +187,8 @@ fn blob_type<'a>(authorization: &Authorization, media_type: &'a str) -> &'a str 
 impl AccountRecords for PdsRecords {
     async fn head(&self, owner: &ResolvedIdentity) -> Result<Option<CommitMeta>, RegistryError> {
         let client = self.clients.of(owner)?;
-        match client.get_latest_commit(&owner.did).await {
+        let call = client.get_latest_commit(&owner.did);
+        match seen("get_latest_commit", client.base(), call).await {
             Ok(head) => Ok(Some(head)),
             Err(error) if error.is_xrpc("RepoNotFound") => Ok(None),
             Err(error) => Err(registry_error(client.base(), error)),
@@ -248,7 +250,8 @@ impl AccountRecords for PdsRecords {
                 let (writes, swap) = (writes.clone(), expected.map(|head| head.cid));
                 async move {
                     let auth = credential.authorization.as_pds_auth();
-                    match client.apply_writes(auth, &credential.did, writes, swap).await {
+                    let call = client.apply_writes(auth, &credential.did, writes, swap);
+                    match seen("apply_writes", &credential.pds, call).await {
                         Ok(commit) => Ok(CommitOutcome::Committed(commit)),
                         Err(error) if error.is_xrpc("InvalidSwap") => Ok(CommitOutcome::Moved),
                         Err(error) => Err(error),
@@ -284,7 +287,8 @@ impl ManifestStore for PdsRecords {
         max: u64,
     ) -> Result<Option<Bytes>, RegistryError> {
         let client = self.clients.of(owner)?;
-        match client.get_blob(&owner.did, cid, max).await {
+        let call = client.get_blob(&owner.did, cid, max);
+        match seen("get_blob", client.base(), call).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.is_xrpc("BlobNotFound") || is_status(&error, 404) => Ok(None),
             // The reference PDS names no error when the bytes are gone from its store.
@@ -306,9 +310,9 @@ impl ManifestStore for PdsRecords {
                 let bytes = bytes.clone();
                 let media_type = blob_type(&credential.authorization, media_type).to_owned();
                 async move {
-                    client
-                        .upload_blob(credential.authorization.as_pds_auth(), bytes, &media_type)
-                        .await
+                    let auth = credential.authorization.as_pds_auth();
+                    let call = client.upload_blob(auth, bytes, &media_type);
+                    seen("upload_blob", &credential.pds, call).await
                 }
             })
             .await?)
@@ -330,8 +334,8 @@ impl AccountSettings for PdsRecords {
             limit: Some(PAGE),
             ..ListRecords::default()
         };
-        let page = client
-            .list_records(&owner.did, HoldLegacyRecord::NSID, page)
+        let call = client.list_records(&owner.did, HoldLegacyRecord::NSID, page);
+        let page = seen("list_records", client.base(), call)
             .await
             .map_err(|error| registry_error(client.base(), error))?;
         let mut records = page

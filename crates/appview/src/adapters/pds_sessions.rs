@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use super::pds_client::PdsClients;
+use super::pds_client::{PdsClients, seen};
 use super::pds_error::session_error;
 
 /// Sessions made by PDSes.
@@ -32,25 +32,27 @@ impl PdsSessions {
 #[async_trait]
 impl SessionServer for PdsSessions {
     async fn create(&self, pds: &Url, did: &Did, password: &SecretString) -> Result<PdsSession, NoSession> {
-        let answer = self.clients.at(pds).create_session(did.as_str(), password).await;
+        let client = self.clients.at(pds);
+        let answer = seen(
+            "create_session",
+            pds,
+            client.create_session(did.as_str(), password),
+        )
+        .await;
         session(pds, did, answer)
     }
 
     async fn refresh(&self, session: &PdsSession) -> Result<PdsSession, NoSession> {
-        let answer = self
-            .clients
-            .at(&session.pds)
-            .refresh_session(&session.refresh)
-            .await;
+        let client = self.clients.at(&session.pds);
+        let call = client.refresh_session(&session.refresh);
+        let answer = seen("refresh_session", &session.pds, call).await;
         self::session(&session.pds, &session.did, answer)
     }
 
     async fn end(&self, session: &PdsSession) {
-        let answer = self
-            .clients
-            .at(&session.pds)
-            .delete_session(&session.refresh)
-            .await;
+        let client = self.clients.at(&session.pds);
+        let call = client.delete_session(&session.refresh);
+        let answer = seen("delete_session", &session.pds, call).await;
         if let Err(error) = answer {
             tracing::info!(did = %session.did, %error, "a session could not be ended at its PDS");
         }

@@ -5,6 +5,7 @@ use std::net::{AddrParseError, IpAddr};
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_auth::device::{Approval, Decision, DeviceName, PendingDevice, UserCode};
+use atcr_server::port_call::PortCall;
 use atcr_sessions::SessionError;
 use atcr_sessions::devices::ports::{Device, DeviceStore, KnownDevice, NewSecret, SecretHash};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -136,66 +137,78 @@ fn columns(decision: &Decision) -> (&'static str, Option<&str>, Option<&str>) {
 #[async_trait]
 impl DeviceStore for SqliteDevices {
     async fn insert_pending(&self, code: &SecretHash, device: &PendingDevice) -> Result<bool, SessionError> {
-        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
-        sqlx::query("DELETE FROM pending_device WHERE expires_at <= ?")
+        let call = Box::pin(async {
+            let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+            sqlx::query("DELETE FROM pending_device WHERE expires_at <= ?")
+                .bind(device.created_at.timestamp())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            let inserted = sqlx::query(
+                "INSERT INTO pending_device \
+                 (device_code_hash, user_code, name, address, created_at, expires_at, interval_secs) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_code) DO NOTHING",
+            )
+            .bind(code.as_slice())
+            .bind(device.user_code.as_str())
+            .bind(device.name.as_str())
+            .bind(address_text(device.address))
             .bind(device.created_at.timestamp())
+            .bind(device.expires_at.timestamp())
+            .bind(device.interval.num_seconds())
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
-        let inserted = sqlx::query(
-            "INSERT INTO pending_device \
-             (device_code_hash, user_code, name, address, created_at, expires_at, interval_secs) \
-             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_code) DO NOTHING",
-        )
-        .bind(code.as_slice())
-        .bind(device.user_code.as_str())
-        .bind(device.name.as_str())
-        .bind(address_text(device.address))
-        .bind(device.created_at.timestamp())
-        .bind(device.expires_at.timestamp())
-        .bind(device.interval.num_seconds())
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(inserted.rows_affected() == 1)
+            transaction.commit().await.map_err(failed)?;
+            Ok(inserted.rows_affected() == 1)
+        });
+        PortCall::database("device_insert_pending").run(call).await
     }
 
     async fn find_pending(&self, code: &SecretHash) -> Result<Option<PendingDevice>, SessionError> {
-        let row: Option<PendingDeviceRow> = sqlx::query_as(
-            "SELECT user_code, name, address, decision, did, handle, created_at, expires_at, interval_secs, \
-             polled_at_ms FROM pending_device WHERE device_code_hash = ?",
-        )
-        .bind(code.as_slice())
-        .fetch_optional(self.database.readers())
-        .await
-        .map_err(failed)?;
-        row.map(PendingDevice::try_from).transpose()
+        let call = Box::pin(async {
+            let row: Option<PendingDeviceRow> = sqlx::query_as(
+                "SELECT user_code, name, address, decision, did, handle, created_at, expires_at, interval_secs, \
+                 polled_at_ms FROM pending_device WHERE device_code_hash = ?",
+            )
+            .bind(code.as_slice())
+            .fetch_optional(self.database.readers())
+            .await
+            .map_err(failed)?;
+            row.map(PendingDevice::try_from).transpose()
+        });
+        PortCall::database("device_find_pending").run(call).await
     }
 
     async fn find_by_user_code(&self, code: &UserCode) -> Result<Option<PendingDevice>, SessionError> {
-        let row: Option<PendingDeviceRow> = sqlx::query_as(
-            "SELECT user_code, name, address, decision, did, handle, created_at, expires_at, interval_secs, \
-             polled_at_ms FROM pending_device WHERE user_code = ?",
-        )
-        .bind(code.as_str())
-        .fetch_optional(self.database.readers())
-        .await
-        .map_err(failed)?;
-        row.map(PendingDevice::try_from).transpose()
+        let call = Box::pin(async {
+            let row: Option<PendingDeviceRow> = sqlx::query_as(
+                "SELECT user_code, name, address, decision, did, handle, created_at, expires_at, interval_secs, \
+                 polled_at_ms FROM pending_device WHERE user_code = ?",
+            )
+            .bind(code.as_str())
+            .fetch_optional(self.database.readers())
+            .await
+            .map_err(failed)?;
+            row.map(PendingDevice::try_from).transpose()
+        });
+        PortCall::database("device_find_by_user_code").run(call).await
     }
 
     async fn note_poll(&self, code: &SecretHash, device: &PendingDevice) -> Result<(), SessionError> {
-        sqlx::query(
-            "UPDATE pending_device SET interval_secs = ?, polled_at_ms = ? WHERE device_code_hash = ?",
-        )
-        .bind(device.interval.num_seconds())
-        .bind(device.polled_at.map(|at| at.timestamp_millis()))
-        .bind(code.as_slice())
-        .execute(self.database.writer())
-        .await
-        .map_err(failed)?;
-        Ok(())
+        let call = Box::pin(async {
+            sqlx::query(
+                "UPDATE pending_device SET interval_secs = ?, polled_at_ms = ? WHERE device_code_hash = ?",
+            )
+            .bind(device.interval.num_seconds())
+            .bind(device.polled_at.map(|at| at.timestamp_millis()))
+            .bind(code.as_slice())
+            .execute(self.database.writer())
+            .await
+            .map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("device_note_poll").run(call).await
     }
 
     async fn decide(
@@ -204,20 +217,23 @@ impl DeviceStore for SqliteDevices {
         decision: &Decision,
         now: DateTime<Utc>,
     ) -> Result<bool, SessionError> {
-        let (decision, did, handle) = columns(decision);
-        let updated = sqlx::query(
-            "UPDATE pending_device SET decision = ?, did = ?, handle = ? \
-             WHERE user_code = ? AND decision = 'pending' AND expires_at > ?",
-        )
-        .bind(decision)
-        .bind(did)
-        .bind(handle)
-        .bind(code.as_str())
-        .bind(now.timestamp())
-        .execute(self.database.writer())
-        .await
-        .map_err(failed)?;
-        Ok(updated.rows_affected() == 1)
+        let call = Box::pin(async {
+            let (decision, did, handle) = columns(decision);
+            let updated = sqlx::query(
+                "UPDATE pending_device SET decision = ?, did = ?, handle = ? \
+                 WHERE user_code = ? AND decision = 'pending' AND expires_at > ?",
+            )
+            .bind(decision)
+            .bind(did)
+            .bind(handle)
+            .bind(code.as_str())
+            .bind(now.timestamp())
+            .execute(self.database.writer())
+            .await
+            .map_err(failed)?;
+            Ok(updated.rows_affected() == 1)
+        });
+        PortCall::database("device_decide").run(call).await
     }
 
     async fn redeem(
@@ -227,64 +243,73 @@ impl DeviceStore for SqliteDevices {
         secret: &NewSecret,
         now: DateTime<Utc>,
     ) -> Result<bool, SessionError> {
-        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
-        let taken: Option<(String, String)> = sqlx::query_as(
-            "DELETE FROM pending_device \
-             WHERE device_code_hash = ? AND decision = 'approved' AND did = ? AND expires_at > ? \
-             RETURNING name, address",
-        )
-        .bind(code.as_slice())
-        .bind(approval.did.as_str())
-        .bind(now.timestamp())
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        let Some((name, address)) = taken else {
-            return Ok(false);
-        };
-        sqlx::query(
-            "INSERT INTO device (id, secret_hash, did, handle, name, address, created_at) \
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&secret.id)
-        .bind(secret.hash.as_slice())
-        .bind(approval.did.as_str())
-        .bind(&approval.handle)
-        .bind(name)
-        .bind(address)
-        .bind(now.timestamp())
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(true)
+        let call = Box::pin(async {
+            let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+            let taken: Option<(String, String)> = sqlx::query_as(
+                "DELETE FROM pending_device \
+                 WHERE device_code_hash = ? AND decision = 'approved' AND did = ? AND expires_at > ? \
+                 RETURNING name, address",
+            )
+            .bind(code.as_slice())
+            .bind(approval.did.as_str())
+            .bind(now.timestamp())
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            let Some((name, address)) = taken else {
+                return Ok(false);
+            };
+            sqlx::query(
+                "INSERT INTO device (id, secret_hash, did, handle, name, address, created_at) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+            )
+            .bind(&secret.id)
+            .bind(secret.hash.as_slice())
+            .bind(approval.did.as_str())
+            .bind(&approval.handle)
+            .bind(name)
+            .bind(address)
+            .bind(now.timestamp())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            transaction.commit().await.map_err(failed)?;
+            Ok(true)
+        });
+        PortCall::database("device_redeem").run(call).await
     }
 
     async fn find(&self, id: &str) -> Result<Option<KnownDevice>, SessionError> {
-        let row: Option<DeviceRow> = sqlx::query_as(
-            "SELECT id, secret_hash, did, name, address, created_at, last_used_at, last_address \
-             FROM device WHERE id = ?",
-        )
-        .bind(id)
-        .fetch_optional(self.database.readers())
-        .await
-        .map_err(failed)?;
-        row.map(KnownDevice::try_from).transpose()
+        let call = Box::pin(async {
+            let row: Option<DeviceRow> = sqlx::query_as(
+                "SELECT id, secret_hash, did, name, address, created_at, last_used_at, last_address \
+                 FROM device WHERE id = ?",
+            )
+            .bind(id)
+            .fetch_optional(self.database.readers())
+            .await
+            .map_err(failed)?;
+            row.map(KnownDevice::try_from).transpose()
+        });
+        PortCall::database("device_find").run(call).await
     }
 
     async fn list(&self, did: &Did) -> Result<Vec<Device>, SessionError> {
-        // Index device_by_did; as many rows as the account has devices.
-        let rows: Vec<DeviceRow> = sqlx::query_as(
-            "SELECT id, secret_hash, did, name, address, created_at, last_used_at, last_address \
-             FROM device WHERE did = ? ORDER BY created_at DESC, id",
-        )
-        .bind(did.as_str())
-        .fetch_all(self.database.readers())
-        .await
-        .map_err(failed)?;
-        rows.into_iter()
-            .map(|row| KnownDevice::try_from(row).map(|known| known.device))
-            .collect()
+        let call = Box::pin(async {
+            // Index device_by_did; as many rows as the account has devices.
+            let rows: Vec<DeviceRow> = sqlx::query_as(
+                "SELECT id, secret_hash, did, name, address, created_at, last_used_at, last_address \
+                 FROM device WHERE did = ? ORDER BY created_at DESC, id",
+            )
+            .bind(did.as_str())
+            .fetch_all(self.database.readers())
+            .await
+            .map_err(failed)?;
+            rows.into_iter()
+                .map(|row| KnownDevice::try_from(row).map(|known| known.device))
+                .collect()
+        });
+        PortCall::database("device_list").run(call).await
     }
 
     async fn note_use(
@@ -293,51 +318,63 @@ impl DeviceStore for SqliteDevices {
         address: Option<IpAddr>,
         now: DateTime<Utc>,
     ) -> Result<(), SessionError> {
-        sqlx::query("UPDATE device SET last_used_at = ?, last_address = ? WHERE id = ?")
-            .bind(now.timestamp())
-            .bind(address.map(|address| address.to_string()))
-            .bind(id)
-            .execute(self.database.writer())
-            .await
-            .map_err(failed)?;
-        Ok(())
+        let call = Box::pin(async {
+            sqlx::query("UPDATE device SET last_used_at = ?, last_address = ? WHERE id = ?")
+                .bind(now.timestamp())
+                .bind(address.map(|address| address.to_string()))
+                .bind(id)
+                .execute(self.database.writer())
+                .await
+                .map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("device_note_use").run(call).await
     }
 
     async fn delete(&self, did: &Did, id: &str) -> Result<bool, SessionError> {
-        let deleted = sqlx::query("DELETE FROM device WHERE did = ? AND id = ?")
-            .bind(did.as_str())
-            .bind(id)
-            .execute(self.database.writer())
-            .await
-            .map_err(failed)?;
-        Ok(deleted.rows_affected() == 1)
+        let call = Box::pin(async {
+            let deleted = sqlx::query("DELETE FROM device WHERE did = ? AND id = ?")
+                .bind(did.as_str())
+                .bind(id)
+                .execute(self.database.writer())
+                .await
+                .map_err(failed)?;
+            Ok(deleted.rows_affected() == 1)
+        });
+        PortCall::database("device_delete").run(call).await
     }
 
     async fn any(&self, did: &Did, now: DateTime<Utc>) -> Result<bool, SessionError> {
-        let found: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM device WHERE did = ?1 UNION ALL \
-             SELECT 1 FROM pending_device WHERE did = ?1 AND decision = 'approved' AND expires_at > ?2 LIMIT 1",
-        )
-        .bind(did.as_str())
-        .bind(now.timestamp())
-        .fetch_optional(self.database.readers())
-        .await.map_err(failed)?;
-        Ok(found.is_some())
+        let call = Box::pin(async {
+            let found: Option<i64> = sqlx::query_scalar(
+                "SELECT 1 FROM device WHERE did = ?1 UNION ALL \
+                 SELECT 1 FROM pending_device WHERE did = ?1 AND decision = 'approved' AND expires_at > ?2 LIMIT 1",
+            )
+            .bind(did.as_str())
+            .bind(now.timestamp())
+            .fetch_optional(self.database.readers())
+            .await.map_err(failed)?;
+            Ok(found.is_some())
+        });
+        PortCall::database("device_any").run(call).await
     }
 
     async fn delete_all(&self, did: &Did) -> Result<(), SessionError> {
-        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
-        for statement in [
-            "DELETE FROM device WHERE did = ?",
-            "DELETE FROM pending_device WHERE did = ?",
-        ] {
-            sqlx::query(statement)
-                .bind(did.as_str())
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
-        }
-        transaction.commit().await.map_err(failed)?;
-        Ok(())
+        let call = Box::pin(async {
+            let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+            for statement in [
+                "DELETE FROM device WHERE did = ?",
+                "DELETE FROM pending_device WHERE did = ?",
+            ] {
+                sqlx::query(statement)
+                    .bind(did.as_str())
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(failed)?;
+            }
+            transaction.commit().await.map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("device_delete_all").run(call).await
     }
 }

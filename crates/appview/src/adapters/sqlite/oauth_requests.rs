@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use atcr_auth::vault::Vault;
+use atcr_server::port_call::PortCall;
 use atcr_sessions::SessionError;
 use atcr_sessions::oauth::ports::{OAuthRequestStore, StateHash};
 use chrono::{DateTime, Utc};
@@ -39,38 +40,44 @@ impl OAuthRequestStore for SqliteOAuthRequests {
         expires_at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<(), SessionError> {
-        let sealed = self
-            .vault
-            .seal(&context(state), request)
-            .map_err(|error| SessionError::Internal {
-                what: error.to_string(),
-            })?;
-        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
-        sqlx::query("DELETE FROM oauth_request WHERE expires_at <= ?")
-            .bind(now.timestamp())
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        sqlx::query("INSERT INTO oauth_request (state_hash, sealed, expires_at) VALUES (?, ?, ?)")
-            .bind(state.as_slice())
-            .bind(sealed)
-            .bind(expires_at.timestamp())
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(())
+        let call = Box::pin(async {
+            let sealed =
+                self.vault
+                    .seal(&context(state), request)
+                    .map_err(|error| SessionError::Internal {
+                        what: error.to_string(),
+                    })?;
+            let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+            sqlx::query("DELETE FROM oauth_request WHERE expires_at <= ?")
+                .bind(now.timestamp())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            sqlx::query("INSERT INTO oauth_request (state_hash, sealed, expires_at) VALUES (?, ?, ?)")
+                .bind(state.as_slice())
+                .bind(sealed)
+                .bind(expires_at.timestamp())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            transaction.commit().await.map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("oauth_request_insert").run(call).await
     }
 
     async fn take(&self, state: &StateHash, now: DateTime<Utc>) -> Result<Option<Vec<u8>>, SessionError> {
-        let sealed: Option<Vec<u8>> = sqlx::query_scalar(
-            "DELETE FROM oauth_request WHERE state_hash = ? AND expires_at > ? RETURNING sealed",
-        )
-        .bind(state.as_slice())
-        .bind(now.timestamp())
-        .fetch_optional(self.database.writer())
-        .await
-        .map_err(failed)?;
-        Ok(sealed.and_then(|sealed| self.vault.open(&context(state), &sealed).ok()))
+        let call = Box::pin(async {
+            let sealed: Option<Vec<u8>> = sqlx::query_scalar(
+                "DELETE FROM oauth_request WHERE state_hash = ? AND expires_at > ? RETURNING sealed",
+            )
+            .bind(state.as_slice())
+            .bind(now.timestamp())
+            .fetch_optional(self.database.writer())
+            .await
+            .map_err(failed)?;
+            Ok(sealed.and_then(|sealed| self.vault.open(&context(state), &sealed).ok()))
+        });
+        PortCall::database("oauth_request_take").run(call).await
     }
 }

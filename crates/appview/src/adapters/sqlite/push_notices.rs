@@ -7,6 +7,7 @@ use atcr_atproto::syntax::Did;
 use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_registry::error::RegistryError;
 use atcr_registry::hold::notices::push_outbox::{NoticeId, NoticeOutbox, PendingNotice};
+use atcr_server::port_call::PortCall;
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
@@ -65,50 +66,56 @@ impl NoticeOutbox for SqlitePushNotices {
         notice: &NotifyManifestInput,
         pushed_at: DateTime<Utc>,
     ) -> Result<u64, RegistryError> {
-        let Principal::Sailor { did, auth_method } = principal else {
-            return Err(RegistryError::sign_in_required());
-        };
-        let auth_method = match auth_method {
-            AuthMethod::OAuth => "oauth",
-            AuthMethod::AppPassword => "app_password",
-        };
-        let json = serde_json::to_string(notice).map_err(|error| RegistryError::Internal {
-            what: error.to_string(),
-        })?;
-        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
-        sqlx::query(
-            "INSERT INTO push_notice (did, auth_method, hold_did, notice, pushed_at) VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(did.as_str())
-        .bind(auth_method)
-        .bind(hold.as_str())
-        .bind(json)
-        .bind(pushed_at.timestamp())
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        let crowded_out = sqlx::query(
-            "DELETE FROM push_notice WHERE did = ?1 AND id <= \
-             (SELECT id FROM push_notice WHERE did = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-        )
-        .bind(did.as_str())
-        .bind(PER_ACCOUNT)
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(crowded_out.rows_affected())
+        let call = Box::pin(async {
+            let Principal::Sailor { did, auth_method } = principal else {
+                return Err(RegistryError::sign_in_required());
+            };
+            let auth_method = match auth_method {
+                AuthMethod::OAuth => "oauth",
+                AuthMethod::AppPassword => "app_password",
+            };
+            let json = serde_json::to_string(notice).map_err(|error| RegistryError::Internal {
+                what: error.to_string(),
+            })?;
+            let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+            sqlx::query(
+                "INSERT INTO push_notice (did, auth_method, hold_did, notice, pushed_at) VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(did.as_str())
+            .bind(auth_method)
+            .bind(hold.as_str())
+            .bind(json)
+            .bind(pushed_at.timestamp())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            let crowded_out = sqlx::query(
+                "DELETE FROM push_notice WHERE did = ?1 AND id <= \
+                 (SELECT id FROM push_notice WHERE did = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            )
+            .bind(did.as_str())
+            .bind(PER_ACCOUNT)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            transaction.commit().await.map_err(failed)?;
+            Ok(crowded_out.rows_affected())
+        });
+        PortCall::database("push_notice_add").run(call).await
     }
 
     async fn holds(&self) -> Result<Vec<Did>, RegistryError> {
-        let holds: Vec<String> = sqlx::query_scalar("SELECT DISTINCT hold_did FROM push_notice")
-            .fetch_all(self.database.readers())
-            .await
-            .map_err(failed)?;
-        holds
-            .into_iter()
-            .map(|hold| hold.parse().map_err(|_| corrupt("hold_did")))
-            .collect()
+        let call = Box::pin(async {
+            let holds: Vec<String> = sqlx::query_scalar("SELECT DISTINCT hold_did FROM push_notice")
+                .fetch_all(self.database.readers())
+                .await
+                .map_err(failed)?;
+            holds
+                .into_iter()
+                .map(|hold| hold.parse().map_err(|_| corrupt("hold_did")))
+                .collect()
+        });
+        PortCall::database("push_notice_holds").run(call).await
     }
 
     async fn waiting(
@@ -117,43 +124,52 @@ impl NoticeOutbox for SqlitePushNotices {
         after: Option<NoticeId>,
         limit: u32,
     ) -> Result<Vec<PendingNotice>, RegistryError> {
-        let rows: Vec<NoticeRow> = sqlx::query_as(
-            "SELECT id, did, auth_method, notice FROM push_notice WHERE hold_did = ? AND id > ? ORDER BY id LIMIT ?",
-        )
-        .bind(hold.as_str())
-        .bind(after.map_or(0, |after| after.0))
-        .bind(limit)
-        .fetch_all(self.database.readers())
-        .await.map_err(failed)?;
-        rows.into_iter().map(PendingNotice::try_from).collect()
+        let call = Box::pin(async {
+            let rows: Vec<NoticeRow> = sqlx::query_as(
+                "SELECT id, did, auth_method, notice FROM push_notice WHERE hold_did = ? AND id > ? ORDER BY id LIMIT ?",
+            )
+            .bind(hold.as_str())
+            .bind(after.map_or(0, |after| after.0))
+            .bind(limit)
+            .fetch_all(self.database.readers())
+            .await.map_err(failed)?;
+            rows.into_iter().map(PendingNotice::try_from).collect()
+        });
+        PortCall::database("push_notice_waiting").run(call).await
     }
 
     async fn remove(&self, notices: &[NoticeId]) -> Result<(), RegistryError> {
-        if notices.is_empty() {
-            return Ok(());
-        }
-        let mut query = sqlx::QueryBuilder::new("DELETE FROM push_notice WHERE id IN (");
-        let mut ids = query.separated(", ");
-        for notice in notices {
-            ids.push_bind(notice.0);
-        }
-        query.push(")");
-        query
-            .build()
-            .execute(self.database.writer())
-            .await
-            .map_err(failed)?;
-        Ok(())
+        let call = Box::pin(async {
+            if notices.is_empty() {
+                return Ok(());
+            }
+            let mut query = sqlx::QueryBuilder::new("DELETE FROM push_notice WHERE id IN (");
+            let mut ids = query.separated(", ");
+            for notice in notices {
+                ids.push_bind(notice.0);
+            }
+            query.push(")");
+            query
+                .build()
+                .execute(self.database.writer())
+                .await
+                .map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("push_notice_remove").run(call).await
     }
 
     async fn remove_older(&self, hold: &Did, than: DateTime<Utc>) -> Result<u64, RegistryError> {
-        let removed = sqlx::query("DELETE FROM push_notice WHERE hold_did = ? AND pushed_at < ?")
-            .bind(hold.as_str())
-            .bind(than.timestamp())
-            .execute(self.database.writer())
-            .await
-            .map_err(failed)?;
-        Ok(removed.rows_affected())
+        let call = Box::pin(async {
+            let removed = sqlx::query("DELETE FROM push_notice WHERE hold_did = ? AND pushed_at < ?")
+                .bind(hold.as_str())
+                .bind(than.timestamp())
+                .execute(self.database.writer())
+                .await
+                .map_err(failed)?;
+            Ok(removed.rows_affected())
+        });
+        PortCall::database("push_notice_remove_older").run(call).await
     }
 }
 

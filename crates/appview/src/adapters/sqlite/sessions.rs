@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_auth::vault::Vault;
+use atcr_server::port_call::PortCall;
 use atcr_sessions::SessionError;
 use atcr_sessions::ports::{PdsSession, SessionStore};
 use atcr_sessions::refresh_token::{RefreshTokenStore, TokenHash};
@@ -48,62 +49,71 @@ fn context(did: &Did) -> Vec<u8> {
 #[async_trait]
 impl SessionStore for SqliteSessions {
     async fn find(&self, did: &Did) -> Result<Option<PdsSession>, SessionError> {
-        let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM pds_session WHERE did = ?")
-            .bind(did.as_str())
-            .fetch_optional(self.database.readers())
-            .await
-            .map_err(failed)?;
-        let Some(sealed) = sealed else { return Ok(None) };
-        let opened = match self.vault.open(&context(did), &sealed) {
-            Ok(plain) => serde_json::from_slice::<SealedSession>(&plain).ok(),
-            Err(error) => {
-                tracing::warn!(%did, %error, "a stored session is not usable; the user has to sign in again");
-                None
-            }
-        };
-        Ok(opened.map(|session| PdsSession {
-            did: did.clone(),
-            pds: session.pds,
-            access: SecretString::from(session.access),
-            refresh: SecretString::from(session.refresh),
-            access_expires_at: session.access_expires_at,
-        }))
+        let call = Box::pin(async {
+            let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM pds_session WHERE did = ?")
+                .bind(did.as_str())
+                .fetch_optional(self.database.readers())
+                .await
+                .map_err(failed)?;
+            let Some(sealed) = sealed else { return Ok(None) };
+            let opened = match self.vault.open(&context(did), &sealed) {
+                Ok(plain) => serde_json::from_slice::<SealedSession>(&plain).ok(),
+                Err(error) => {
+                    tracing::warn!(%did, %error, "a stored session is not usable; the user has to sign in again");
+                    None
+                }
+            };
+            Ok(opened.map(|session| PdsSession {
+                did: did.clone(),
+                pds: session.pds,
+                access: SecretString::from(session.access),
+                refresh: SecretString::from(session.refresh),
+                access_expires_at: session.access_expires_at,
+            }))
+        });
+        PortCall::database("pds_session_find").run(call).await
     }
 
     async fn save(&self, session: &PdsSession) -> Result<(), SessionError> {
-        let internal = |error: &dyn std::fmt::Display| SessionError::Internal {
-            what: error.to_string(),
-        };
-        let plain = serde_json::to_vec(&SealedSession {
-            pds: session.pds.clone(),
-            access: session.access.expose_secret().to_owned(),
-            refresh: session.refresh.expose_secret().to_owned(),
-            access_expires_at: session.access_expires_at,
-        })
-        .map_err(|error| internal(&error))?;
-        let sealed = self
-            .vault
-            .seal(&context(&session.did), &plain)
+        let call = Box::pin(async {
+            let internal = |error: &dyn std::fmt::Display| SessionError::Internal {
+                what: error.to_string(),
+            };
+            let plain = serde_json::to_vec(&SealedSession {
+                pds: session.pds.clone(),
+                access: session.access.expose_secret().to_owned(),
+                refresh: session.refresh.expose_secret().to_owned(),
+                access_expires_at: session.access_expires_at,
+            })
             .map_err(|error| internal(&error))?;
-        sqlx::query(
-            "INSERT INTO pds_session (did, sealed) VALUES (?, ?) \
-             ON CONFLICT (did) DO UPDATE SET sealed = excluded.sealed",
-        )
-        .bind(session.did.as_str())
-        .bind(sealed)
-        .execute(self.database.writer())
-        .await
-        .map_err(failed)?;
-        Ok(())
-    }
-
-    async fn delete(&self, did: &Did) -> Result<(), SessionError> {
-        sqlx::query("DELETE FROM pds_session WHERE did = ?")
-            .bind(did.as_str())
+            let sealed = self
+                .vault
+                .seal(&context(&session.did), &plain)
+                .map_err(|error| internal(&error))?;
+            sqlx::query(
+                "INSERT INTO pds_session (did, sealed) VALUES (?, ?) \
+                 ON CONFLICT (did) DO UPDATE SET sealed = excluded.sealed",
+            )
+            .bind(session.did.as_str())
+            .bind(sealed)
             .execute(self.database.writer())
             .await
             .map_err(failed)?;
-        Ok(())
+            Ok(())
+        });
+        PortCall::database("pds_session_save").run(call).await
+    }
+
+    async fn delete(&self, did: &Did) -> Result<(), SessionError> {
+        let call = Box::pin(async {
+            sqlx::query("DELETE FROM pds_session WHERE did = ?")
+                .bind(did.as_str())
+                .execute(self.database.writer())
+                .await
+                .map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("pds_session_delete").run(call).await
     }
 }
 
@@ -138,58 +148,67 @@ impl RefreshTokenStore for SqliteRefreshTokens {
         expires_at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<(), SessionError> {
-        let Principal::Sailor { did, auth_method } = principal else {
-            return Err(SessionError::Internal {
-                what: "a refresh token for an anonymous caller".to_owned(),
-            });
-        };
-        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
-        sqlx::query("DELETE FROM refresh_token WHERE expires_at <= ?")
-            .bind(now.timestamp())
+        let call = Box::pin(async {
+            let Principal::Sailor { did, auth_method } = principal else {
+                return Err(SessionError::Internal {
+                    what: "a refresh token for an anonymous caller".to_owned(),
+                });
+            };
+            let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+            sqlx::query("DELETE FROM refresh_token WHERE expires_at <= ?")
+                .bind(now.timestamp())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            sqlx::query(
+                "INSERT INTO refresh_token (token_hash, did, auth_method, expires_at) VALUES (?, ?, ?, ?)",
+            )
+            .bind(hash.as_slice())
+            .bind(did.as_str())
+            .bind(auth_method_text(*auth_method))
+            .bind(expires_at.timestamp())
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
-        sqlx::query(
-            "INSERT INTO refresh_token (token_hash, did, auth_method, expires_at) VALUES (?, ?, ?, ?)",
-        )
-        .bind(hash.as_slice())
-        .bind(did.as_str())
-        .bind(auth_method_text(*auth_method))
-        .bind(expires_at.timestamp())
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(())
+            transaction.commit().await.map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("refresh_token_insert").run(call).await
     }
 
     async fn find(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Principal>, SessionError> {
-        let row: Option<(String, String)> = sqlx::query_as(
-            "SELECT did, auth_method FROM refresh_token WHERE token_hash = ? AND expires_at > ?",
-        )
-        .bind(hash.as_slice())
-        .bind(now.timestamp())
-        .fetch_optional(self.database.readers())
-        .await
-        .map_err(failed)?;
-        let corrupt = |column: &str| SessionError::Internal {
-            what: format!("the database has a bad value in refresh_token.{column}"),
-        };
-        let Some((did, method)) = row else { return Ok(None) };
-        let auth_method = [AuthMethod::OAuth, AuthMethod::AppPassword]
-            .into_iter()
-            .find(|known| auth_method_text(*known) == method)
-            .ok_or_else(|| corrupt("auth_method"))?;
-        let did = did.parse().map_err(|_| corrupt("did"))?;
-        Ok(Some(Principal::Sailor { did, auth_method }))
+        let call = Box::pin(async {
+            let row: Option<(String, String)> = sqlx::query_as(
+                "SELECT did, auth_method FROM refresh_token WHERE token_hash = ? AND expires_at > ?",
+            )
+            .bind(hash.as_slice())
+            .bind(now.timestamp())
+            .fetch_optional(self.database.readers())
+            .await
+            .map_err(failed)?;
+            let corrupt = |column: &str| SessionError::Internal {
+                what: format!("the database has a bad value in refresh_token.{column}"),
+            };
+            let Some((did, method)) = row else { return Ok(None) };
+            let auth_method = [AuthMethod::OAuth, AuthMethod::AppPassword]
+                .into_iter()
+                .find(|known| auth_method_text(*known) == method)
+                .ok_or_else(|| corrupt("auth_method"))?;
+            let did = did.parse().map_err(|_| corrupt("did"))?;
+            Ok(Some(Principal::Sailor { did, auth_method }))
+        });
+        PortCall::database("refresh_token_find").run(call).await
     }
 
     async fn delete_all(&self, did: &Did) -> Result<(), SessionError> {
-        sqlx::query("DELETE FROM refresh_token WHERE did = ?")
-            .bind(did.as_str())
-            .execute(self.database.writer())
-            .await
-            .map_err(failed)?;
-        Ok(())
+        let call = Box::pin(async {
+            sqlx::query("DELETE FROM refresh_token WHERE did = ?")
+                .bind(did.as_str())
+                .execute(self.database.writer())
+                .await
+                .map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("refresh_token_delete_all").run(call).await
     }
 }

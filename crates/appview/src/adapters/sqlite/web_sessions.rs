@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
+use atcr_server::port_call::PortCall;
 use atcr_sessions::SessionError;
 use atcr_sessions::web_session::{TokenHash, WebSession, WebSessionStore};
 use chrono::{DateTime, Utc};
@@ -55,63 +56,78 @@ impl WebSessionStore for SqliteWebSessions {
         session: &WebSession,
         now: DateTime<Utc>,
     ) -> Result<(), SessionError> {
-        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
-        sqlx::query("DELETE FROM web_session WHERE expires_at <= ?")
-            .bind(now.timestamp())
+        let call = Box::pin(async {
+            let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+            sqlx::query("DELETE FROM web_session WHERE expires_at <= ?")
+                .bind(now.timestamp())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            sqlx::query(
+                "INSERT INTO web_session (token_hash, did, handle, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(hash.as_slice())
+            .bind(session.did.as_str())
+            .bind(&session.handle)
+            .bind(session.created_at.timestamp())
+            .bind(session.expires_at.timestamp())
             .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        sqlx::query(
-            "INSERT INTO web_session (token_hash, did, handle, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(hash.as_slice())
-        .bind(session.did.as_str())
-        .bind(&session.handle)
-        .bind(session.created_at.timestamp())
-        .bind(session.expires_at.timestamp())
-        .execute(&mut *transaction)
-        .await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(())
+            .await.map_err(failed)?;
+            transaction.commit().await.map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("web_session_insert").run(call).await
     }
 
     async fn find(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<WebSession>, SessionError> {
-        let row: Option<WebSessionRow> = sqlx::query_as(
-            "SELECT did, handle, created_at, expires_at FROM web_session WHERE token_hash = ? AND expires_at > ?",
-        )
-        .bind(hash.as_slice())
-        .bind(now.timestamp())
-        .fetch_optional(self.database.readers())
-        .await.map_err(failed)?;
-        row.map(WebSession::try_from).transpose()
+        let call = Box::pin(async {
+            let row: Option<WebSessionRow> = sqlx::query_as(
+                "SELECT did, handle, created_at, expires_at FROM web_session WHERE token_hash = ? AND expires_at > ?",
+            )
+            .bind(hash.as_slice())
+            .bind(now.timestamp())
+            .fetch_optional(self.database.readers())
+            .await.map_err(failed)?;
+            row.map(WebSession::try_from).transpose()
+        });
+        PortCall::database("web_session_find").run(call).await
     }
 
     async fn delete(&self, hash: &TokenHash) -> Result<(), SessionError> {
-        sqlx::query("DELETE FROM web_session WHERE token_hash = ?")
-            .bind(hash.as_slice())
-            .execute(self.database.writer())
-            .await
-            .map_err(failed)?;
-        Ok(())
+        let call = Box::pin(async {
+            sqlx::query("DELETE FROM web_session WHERE token_hash = ?")
+                .bind(hash.as_slice())
+                .execute(self.database.writer())
+                .await
+                .map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("web_session_delete").run(call).await
     }
 
     async fn delete_all(&self, did: &Did) -> Result<(), SessionError> {
-        sqlx::query("DELETE FROM web_session WHERE did = ?")
-            .bind(did.as_str())
-            .execute(self.database.writer())
-            .await
-            .map_err(failed)?;
-        Ok(())
+        let call = Box::pin(async {
+            sqlx::query("DELETE FROM web_session WHERE did = ?")
+                .bind(did.as_str())
+                .execute(self.database.writer())
+                .await
+                .map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("web_session_delete_all").run(call).await
     }
 
     async fn any(&self, did: &Did, now: DateTime<Utc>) -> Result<bool, SessionError> {
-        let found: Option<i64> =
-            sqlx::query_scalar("SELECT 1 FROM web_session WHERE did = ? AND expires_at > ? LIMIT 1")
-                .bind(did.as_str())
-                .bind(now.timestamp())
-                .fetch_optional(self.database.readers())
-                .await
-                .map_err(failed)?;
-        Ok(found.is_some())
+        let call = Box::pin(async {
+            let found: Option<i64> =
+                sqlx::query_scalar("SELECT 1 FROM web_session WHERE did = ? AND expires_at > ? LIMIT 1")
+                    .bind(did.as_str())
+                    .bind(now.timestamp())
+                    .fetch_optional(self.database.readers())
+                    .await
+                    .map_err(failed)?;
+            Ok(found.is_some())
+        });
+        PortCall::database("web_session_any").run(call).await
     }
 }
