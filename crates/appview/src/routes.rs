@@ -1,5 +1,6 @@
 //! Every route on one page.
 
+use atcr_server::request_log;
 use atcr_web::{assets, origin, security_headers};
 use axum::Router;
 use axum::middleware;
@@ -7,9 +8,7 @@ use axum::routing::{any, delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::edge::pages::{approve_device, devices, home, install, not_found, settings};
-use crate::edge::{
-    credential_helper, device, health, limits, oauth, registry, request_log, token, well_known,
-};
+use crate::edge::{credential_helper, device, health, limits, oauth, registry, token, well_known};
 use crate::state::AppState;
 
 /// The router of the main listener.

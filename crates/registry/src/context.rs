@@ -5,11 +5,9 @@ use std::sync::Arc;
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_oci::RepositoryName;
 
-/// One request's subject: whose repository, under which name, and the id that logs and answers carry.
+/// One request's subject: whose repository, and under which name.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
-    /// The id of the request, as in `X-Request-Id` and in every log line.
-    pub request_id: String,
     /// The repository as the client spelled it: `<identity>/<image>`.
     pub name: RepositoryName,
     /// The account that `name`'s first segment resolves to.

@@ -13,10 +13,9 @@ use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
-use serde_json::json;
 use tokio_util::io::ReaderStream;
 
-use super::response::json;
+use super::response::{json, json_error};
 use crate::state::AppState;
 
 /// What archives' names begin with; then come version, system and architecture: `docker-credential-atcr_0.1.0_Linux_x86_64.tar.gz`.
@@ -164,10 +163,7 @@ fn parse_name(name: &str) -> Option<(&str, &'static str, &'static str)> {
 pub async fn version(State(releases): State<Arc<Releases>>) -> Response {
     let Some(release) = releases.newest() else {
         let message = "this registry offers no release of the credential helper";
-        return json(
-            StatusCode::NOT_FOUND,
-            &json!({ "error": "NotFound", "message": message }),
-        );
+        return json_error(StatusCode::NOT_FOUND, "NotFound", message);
     };
     let mut response = json(StatusCode::OK, release);
     response
@@ -183,10 +179,7 @@ pub async fn file(State(releases): State<Arc<Releases>>, UrlPath(name): UrlPath<
         None => None,
     };
     let Some(file) = opened else {
-        return json(
-            StatusCode::NOT_FOUND,
-            &json!({ "error": "NotFound", "message": "there is no such file" }),
-        );
+        return json_error(StatusCode::NOT_FOUND, "NotFound", "there is no such file");
     };
     let length = file.metadata().await.map(|metadata| metadata.len());
     let content_type = if name == CHECKSUMS {

@@ -9,6 +9,7 @@ use atcr_auth::device::{DeviceCode, DeviceName, flow};
 use atcr_server::body;
 use atcr_server::client_address::client_key;
 use atcr_server::rate_limit::Limited;
+use atcr_server::request_log::RequestId;
 use atcr_server::retry_after;
 use atcr_sessions::SessionError;
 use atcr_sessions::devices::Polled;
@@ -165,6 +166,9 @@ pub fn too_many_requests(limited: Limited) -> Response {
 fn answer(outcome: Result<Response, DeviceError>) -> Response {
     let error = |status, error: &str, description: Option<&str>| {
         let mut body = json!({ "error": error });
+        if let Some(id) = RequestId::current() {
+            body["request_id"] = Value::from(id.as_str());
+        }
         if let Some(description) = description {
             body["error_description"] = Value::from(description);
         }

@@ -11,7 +11,6 @@ pub mod limits;
 pub mod oauth;
 pub mod pages;
 pub mod registry;
-pub mod request_log;
 pub mod response;
 pub mod token;
 pub mod well_known;

@@ -1,10 +1,12 @@
 //! Making answers.
 
+use atcr_server::request_log::RequestId;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
+use serde_json::json;
 
 /// An answer with a JSON body.
 #[must_use]
@@ -17,6 +19,16 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// An error as JSON: its name, a sentence, and the id of the request.
+#[must_use]
+pub fn json_error(status: StatusCode, name: &str, message: &str) -> Response {
+    let mut body = json!({ "error": name, "message": message });
+    if let Some(id) = RequestId::current() {
+        body["requestId"] = id.as_str().into();
+    }
+    json(status, &body)
 }
 
 /// An answer with the header set of the `oci` crate, and a body.

@@ -77,6 +77,41 @@ async fn every_answer_has_a_request_id_and_a_sane_one_is_taken_over() {
 }
 
 #[tokio::test]
+async fn every_error_body_names_the_request() {
+    let appview = TestAppView::start().await;
+    let ask = |method: Method, path: &str| {
+        let request = appview
+            .request(method, path)
+            .header("x-request-id", "id-of-this-1");
+        Answer::of(request)
+    };
+    for path in ["/v2/", "/v2/alice.test/app/nothing", "/auth/token?scope=x"] {
+        let answer = ask(Method::GET, path).await;
+        assert_eq!(
+            answer.json()["errors"][0]["detail"]["requestId"],
+            "id-of-this-1",
+            "{path}"
+        );
+    }
+    for path in [
+        "/api/devices",
+        "/nothing",
+        "/dist/nothing",
+        "/api/credential-helper/version",
+    ] {
+        let answer = ask(Method::GET, path).await;
+        assert_eq!(answer.json()["requestId"], "id-of-this-1", "{path}");
+    }
+    let device = ask(Method::POST, "/auth/device/token").await;
+    assert_eq!(device.json()["request_id"], "id-of-this-1");
+    let page = appview
+        .get("/nothing")
+        .header("accept", "text/html")
+        .header("x-request-id", "id-of-this-1");
+    assert!(Answer::of(page).await.text().contains("id-of-this-1"));
+}
+
+#[tokio::test]
 async fn unknown_paths_and_methods_speak_the_registrys_dialect() {
     let appview = TestAppView::start().await;
     Answer::of(appview.get("/v2/alice.test/app/nothing"))

@@ -26,7 +26,8 @@ fn redacted(appview: &TestAppView, text: &str) -> String {
         ("/static/", "/", "<hash>"),
         ("name=\"csrf_token\" value=\"", "\"", "<csrf>"),
         ("\"request_id\":\"", "\"", "<request>"),
-        ("(request ", ")", "<request>"),
+        ("\"requestId\":\"", "\"", "<request>"),
+        ("Request <code>", "</code>", "<request>"),
     ] {
         text = replaced(&text, before, until, name);
     }

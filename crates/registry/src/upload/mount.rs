@@ -90,7 +90,6 @@ impl Uploads {
         };
         let own = grant.principal().did() == Some(&owner.did);
         let source = RequestContext {
-            request_id: context.request_id.clone(),
             name: from.clone(),
             owner,
         };

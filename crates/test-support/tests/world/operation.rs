@@ -30,8 +30,8 @@ async fn both_servers_count_what_they_do() {
         .expect("a manifest");
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     for (port, counted) in [
-        (ports.appview, "atcr_appview_requests_total{"),
-        (ports.appview, "atcr_appview_request_duration_seconds_bucket{"),
+        (ports.appview, "atcr_http_requests_total{"),
+        (ports.appview, "atcr_http_request_duration_seconds_bucket{"),
         (ports.hold, "hold_blobs_stored_total 1"),
         (ports.hold, "hold_blob_bytes_stored_total 2"),
     ] {

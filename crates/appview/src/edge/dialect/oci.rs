@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use atcr_oci::{BearerChallenge, ErrorCode, ErrorResponse, header};
 use atcr_registry::error::RegistryError;
+use atcr_server::request_log::RequestId;
 use atcr_server::retry_after;
 use atcr_sessions::SessionError;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode};
+use serde_json::json;
 
 use crate::edge::error::EdgeError;
 use crate::edge::response::{json, text_header};
@@ -162,13 +164,19 @@ pub fn response(error: &EdgeError, challenge: Option<BearerChallenge>) -> Respon
         },
     };
     log(error, status, code);
-    let message = match status {
-        StatusCode::INTERNAL_SERVER_ERROR => {
-            "internal error; the log has more under this request's id".to_owned()
+    let request_id = RequestId::current();
+    let message = match (status, &request_id) {
+        (StatusCode::INTERNAL_SERVER_ERROR, Some(id)) => {
+            format!("internal error; the log of this registry has more under request {id}")
         }
+        (StatusCode::INTERNAL_SERVER_ERROR, None) => "internal error".to_owned(),
         _ => error.to_string(),
     };
-    let mut response = json(status, &ErrorResponse::new(code, message));
+    let body = match request_id {
+        Some(id) => ErrorResponse::with_detail(code, message, json!({ "requestId": id.as_str() })),
+        None => ErrorResponse::new(code, message),
+    };
+    let mut response = json(status, &body);
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED
         && let Some(mut challenge) = challenge

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use askama::Template;
 use atcr_server::rate_limit::Limited;
+use atcr_server::request_log::RequestId;
 use atcr_server::retry_after;
 use atcr_sessions::SessionError;
 use atcr_sessions::oauth::OAuthFlowError;
@@ -176,6 +177,8 @@ struct MessagePage<'a> {
     text: &'a str,
     code: Option<u16>,
     sign_in: Option<String>,
+    /// Under which the log has more.
+    request_id: Option<RequestId>,
 }
 
 /// The page that says why a visit did not lead to what was asked for. Logs it, once.
@@ -220,6 +223,7 @@ fn error_page(chrome: Chrome, error: &PageError) -> Response {
             text: &rendering.text,
             code: matches!(error, PageError::NotFound).then_some(404),
             sign_in,
+            request_id: RequestId::current(),
         },
     );
     if let Some(wait) = rendering.retry_after {
@@ -241,6 +245,7 @@ pub fn message(chrome: Chrome, title: &str, text: &str) -> Response {
             text,
             code: None,
             sign_in: None,
+            request_id: None,
         },
     )
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::visit::Visit;
 use crate::edge::dialect::page::{PageError, rendering};
-use crate::edge::response::{empty, json};
+use crate::edge::response::{empty, json, json_error};
 use crate::state::AppState;
 use atcr_web::form::Form;
 use atcr_web::moment::Moment;
@@ -109,10 +109,7 @@ pub fn refused(error: &PageError) -> Response {
         PageError::SignIn(_) | PageError::Failed(_) => "InternalServerError",
     };
     let rendering = rendering(error);
-    let mut response = json(
-        rendering.status,
-        &json!({ "error": name, "message": rendering.text }),
-    );
+    let mut response = json_error(rendering.status, name, &rendering.text);
     if let Some(wait) = rendering.retry_after {
         response
             .headers_mut()

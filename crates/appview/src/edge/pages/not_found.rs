@@ -3,11 +3,10 @@
 use axum::response::Response;
 use http::StatusCode;
 use http::header::ACCEPT;
-use serde_json::json;
 
 use super::visit::Visit;
 use crate::edge::dialect::page::{PageError, response};
-use crate::edge::response::json;
+use crate::edge::response::json_error;
 
 /// Every address that no route has.
 pub async fn serve(visit: Visit) -> Response {
@@ -19,8 +18,11 @@ pub async fn serve(visit: Visit) -> Response {
     if wants_page {
         return response(&visit, &PageError::NotFound);
     }
-    let body = json!({ "error": "NotFound", "message": "there is nothing at this address" });
-    json(StatusCode::NOT_FOUND, &body)
+    json_error(
+        StatusCode::NOT_FOUND,
+        "NotFound",
+        "there is nothing at this address",
+    )
 }
 
 /// `GET /robots.txt`: pages may be found; what leads through sign-ins need not.

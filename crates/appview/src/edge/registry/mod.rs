@@ -19,6 +19,7 @@ use atcr_oci::{AccessScope, BearerChallenge, RegistryRequest, RepositoryName, he
 use atcr_registry::access::{Action, Granted};
 use atcr_registry::context::RequestContext;
 use atcr_registry::error::RegistryError;
+use atcr_server::request_log::RoutePattern;
 use atcr_sessions::ClientAddress;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
@@ -28,7 +29,6 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use self::principal::{Caller, TokenLife};
 use crate::edge::dialect::oci;
 use crate::edge::error::EdgeError;
-use crate::edge::request_log::RequestId;
 use crate::edge::response::json;
 use crate::state::AppState;
 
@@ -94,11 +94,6 @@ pub async fn serve(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let request_id = parts
-        .extensions
-        .get::<RequestId>()
-        .map(|id| id.0.clone())
-        .unwrap_or_default();
     let parsed = RegistryRequest::parse(parts.method.as_str(), parts.uri.path(), parts.uri.query());
     let mut response = match parsed {
         Ok(request) => {
@@ -107,7 +102,6 @@ pub async fn serve(
                 body,
                 client: state.proxies.client(peer, &parts.headers),
                 headers: parts.headers,
-                request_id,
             };
             match dispatch(&state, request, incoming).await {
                 Ok(response) => response,
@@ -121,13 +115,36 @@ pub async fn serve(
         HeaderValue::from_static(header::API_VERSION),
     );
     response
+        .extensions_mut()
+        .insert(RoutePattern(pattern(parts.uri.path())));
+    response
+}
+
+/// The endpoint of `path`, for log and metrics: names are many, and the id of an upload session is the right to write to it.
+fn pattern(path: &str) -> &'static str {
+    if path.contains("/blobs/uploads/") {
+        "/v2/{name}/blobs/uploads/{session}"
+    } else if path.contains("/blobs/") {
+        "/v2/{name}/blobs/{digest}"
+    } else if path.contains("/manifests/") {
+        "/v2/{name}/manifests/{reference}"
+    } else if path.contains("/referrers/") {
+        "/v2/{name}/referrers/{digest}"
+    } else if path.ends_with("/tags/list") {
+        "/v2/{name}/tags/list"
+    } else if path == "/v2/_catalog" {
+        "/v2/_catalog"
+    } else if matches!(path, "/v2" | "/v2/") {
+        "/v2/"
+    } else {
+        "/v2/{*rest}"
+    }
 }
 
 struct Incoming {
     headers: HeaderMap,
     body: Body,
     client: ClientAddress,
-    request_id: String,
 }
 
 async fn dispatch(
@@ -161,11 +178,7 @@ async fn dispatch(
     })?;
     let Caller { principal, claims } = caller;
     let owner = resolve(state.identities.as_ref(), &name).await?;
-    let context = RequestContext {
-        request_id: incoming.request_id,
-        name,
-        owner,
-    };
+    let context = RequestContext { name, owner };
     let call = RegistryCall {
         request,
         principal,

@@ -136,11 +136,7 @@ impl BlobSide {
         let request = RegistryRequest::parse(ask.method, path, query).unwrap();
         let name = request.name().unwrap().clone();
         let owner = Accounts::identity(&AtIdentifier::from_image_segment(name.identity()).unwrap()).unwrap();
-        let context = RequestContext {
-            request_id: "test".to_owned(),
-            name,
-            owner,
-        };
+        let context = RequestContext { name, owner };
         let call = RegistryCall {
             request,
             principal,
