@@ -14,6 +14,7 @@ mod harness;
 mod hold_tokens;
 mod holds;
 mod hostile_accounts;
+mod impossible_expiry;
 mod limits;
 mod listings;
 mod manifests;

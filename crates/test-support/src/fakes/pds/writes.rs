@@ -57,6 +57,10 @@ pub(super) async fn procedure(
             Some(did) => axum::Json(Shared::new_session(&mut inner, &did)).into_response(),
             None => refuse(StatusCode::BAD_REQUEST, "ExpiredToken", "Token has been revoked"),
         },
+        "com.atproto.server.deleteSession" => match inner.refresh.remove(bearer(&headers)) {
+            Some(_) => StatusCode::OK.into_response(),
+            None => refuse(StatusCode::BAD_REQUEST, "ExpiredToken", "Token has been revoked"),
+        },
         "com.atproto.repo.applyWrites" => {
             let did = match inner.caller("POST", &shared.method_url(&method), &headers) {
                 Ok(did) if input["repo"] == did => did,
