@@ -17,7 +17,7 @@ use crate::registry_url::{RegistryUrl, ServerAddress};
 
 /// The version that is written.
 pub const FORMAT_VERSION: u64 = 2;
-/// How every device secret begins.
+/// How the device secrets of this project's appview begin. Other appviews may give out others.
 pub const DEVICE_SECRET_PREFIX: &str = "atcr_device_";
 
 /// All accounts.
@@ -37,7 +37,7 @@ pub struct RegistryAccounts {
     unknown_fields: Map<String, Value>,
 }
 
-/// Somebody who is signed in.
+/// An account that is signed in.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// What is handed out as user name: the handle, or what was given to `docker login`.
@@ -127,7 +127,7 @@ pub enum InvalidAccounts {
 }
 
 impl Account {
-    /// An account with its secret in the file.
+    /// An account with its secret in the file, of the kind that the secret has by its form.
     #[must_use]
     pub fn new(handle: &str, did: Option<String>, secret: SecretString) -> Self {
         Self {
@@ -141,6 +141,17 @@ impl Account {
             added_at: None,
             unknown_fields: Map::new(),
         }
+    }
+
+    /// An account whose secret is that of a device, whatever it looks like: registries differ in that.
+    #[must_use]
+    pub fn with_device(handle: &str, did: Option<String>, secret: SecretString) -> Self {
+        let mut account = Self::new(handle, did, SecretString::default());
+        account.secret = StoredSecret::Inline {
+            kind: SecretKind::Device,
+            secret,
+        };
+        account
     }
 
     /// The key under which it is kept.

@@ -30,15 +30,15 @@ pub struct Arguments {
 enum Command {
     /// Sign in to a registry
     Login(login::LoginArguments),
-    /// Sign out of a registry, there and here
+    /// Sign out of a registry and forget the account
     Logout(logout::LogoutArguments),
-    /// Show who is signed in where, and whether it still works
+    /// Show the accounts, and whether their sign-ins still work
     Status(status::StatusArguments),
-    /// Choose the account that is used when the image name does not say
+    /// Choose the account for images whose name does not say which
     Switch(switch::SwitchArguments),
     /// Make Docker ask this program for a registry's credentials
     ConfigureDocker(configure_docker::ConfigureDockerArguments),
-    /// Replace this program by its newest release
+    /// Replace this program with its newest release
     Update(update::UpdateArguments),
     /// Show the version
     Version(version::VersionArguments),
@@ -67,7 +67,7 @@ impl Command {
         matches!(self, Self::Get | Self::Store | Self::Erase | Self::List)
     }
 
-    /// Whether a script reads the answer, which nobody is asked for then.
+    /// Whether a script reads the answer; then the command asks nothing.
     const fn writes_json(&self) -> bool {
         match self {
             Self::Login(arguments) => arguments.json,

@@ -58,7 +58,7 @@ pub fn import(text: &str) -> Result<Accounts, InvalidDeviceFile> {
             .or(device.appview_url)
             .unwrap_or_else(|| crate::DEFAULT_REGISTRY.to_owned());
         let url: RegistryUrl = url.parse().map_err(|_| InvalidDeviceFile::Registry(url))?;
-        let account = Account::new(
+        let account = Account::with_device(
             &device.handle,
             device.did,
             SecretString::from(device.device_secret),

@@ -21,7 +21,7 @@ pub enum DeviceFlowError {
     /// The user said no.
     #[error("the sign-in was denied")]
     Denied,
-    /// Nobody decided in time.
+    /// The code expired before a decision.
     #[error("the code has expired")]
     Expired,
     /// The registry failed.
@@ -74,6 +74,6 @@ fn is_passing(error: &AppViewError) -> bool {
     match error {
         AppViewError::Unreachable { .. } | AppViewError::TooManyRequests { .. } => true,
         AppViewError::Refused { status, .. } => *status >= 500,
-        AppViewError::Garbage { .. } => false,
+        AppViewError::Garbage { .. } | AppViewError::CannotRevoke(_) => false,
     }
 }

@@ -22,15 +22,18 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ),
     (
         "ATCR_TOKEN_FILE",
-        "A file holding the same; it wins over `ATCR_TOKEN`",
+        "A file that holds the token; it takes precedence over `ATCR_TOKEN`",
     ),
     (
         "DOCKER_CONFIG",
         "The folder of Docker's `config.json` instead of `~/.docker`",
     ),
     ("BROWSER", "The program that opens the sign-in page on Linux"),
-    ("NO_COLOR", "Not empty: no colours"),
-    ("TERM", "`dumb`: no colours"),
+    (
+        "NO_COLOR",
+        "If it is set and not empty, the output has no colours",
+    ),
+    ("TERM", "If it is `dumb`, the output has no colours"),
     (
         "HTTPS_PROXY",
         "The proxy of `login`, `logout`, `status` and `update`; `ALL_PROXY`, `HTTP_PROXY` and `NO_PROXY` likewise",

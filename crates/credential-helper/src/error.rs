@@ -20,7 +20,7 @@ pub enum HelperError {
     /// The accounts could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The name of a registry that is none.
+    /// Not the name of a registry.
     #[error("`{}` is not a registry: {source}", crate::printer::plain(given))]
     Registry {
         /// What was given.
@@ -28,7 +28,7 @@ pub enum HelperError {
         /// Why not.
         source: InvalidServerUrl,
     },
-    /// A request of Docker's protocol that is none.
+    /// A request of Docker's protocol that is not valid.
     #[error(transparent)]
     Request(#[from] InvalidRequest),
     /// The registry failed.
@@ -46,11 +46,11 @@ pub enum HelperError {
     /// The update came to nothing.
     #[error(transparent)]
     Release(#[from] ReleaseError),
-    /// Nobody is signed in there.
-    #[error("nobody is signed in to {0}")]
+    /// No account is signed in there.
+    #[error("no account is signed in to {0}")]
     NotSignedIn(RegistryUrl),
-    /// Nobody is signed in anywhere.
-    #[error("nobody is signed in")]
+    /// No account is signed in anywhere.
+    #[error("no account is signed in")]
     NobodySignedIn,
     /// Several registries are known.
     #[error("there are accounts at several registries: {0}")]
@@ -74,8 +74,16 @@ pub enum HelperError {
     /// The registry gives out no helper.
     #[error("{0} does not offer releases of docker-credential-atcr")]
     NoRelease(RegistryUrl),
+    /// No key is known that could vouch for an update.
+    #[error("this build has no release key, so it cannot check who made an update; nothing was installed")]
+    NoReleaseKey {
+        /// The registry that was asked.
+        registry: RegistryUrl,
+        /// The key that the registry names.
+        named: Option<String>,
+    },
     /// A helper was called by hand.
-    #[error("`{0}` is called by Docker, which writes the registry to standard input")]
+    #[error("`{0}` is for Docker, which writes the registry to standard input")]
     NotForPeople(&'static str),
     /// The user said no.
     #[error("nothing was changed")]
@@ -112,7 +120,7 @@ impl HelperError {
                 ..
             }) => "update this program: docker-credential-atcr update".to_owned(),
             Self::Store(StoreError::Invalid { path, .. }) => format!(
-                "mend the file or move it away, then sign in again: mv {0} {0}.broken",
+                "repair the file, or move it away and sign in again: mv {0} {0}.broken",
                 path.display()
             ),
             Self::Store(StoreError::InvalidDeviceFile { path, .. }) => {
@@ -121,8 +129,8 @@ impl HelperError {
             Self::Registry {
                 source: InvalidServerUrl::PlainHttp,
                 ..
-            } => "name the host alone; it is spoken to over https".to_owned(),
-            Self::Registry { .. } => "name a registry as an image name begins, such as atcr.io".to_owned(),
+            } => "give only the host name; the program uses https".to_owned(),
+            Self::Registry { .. } => "give a registry as in an image name, such as atcr.io".to_owned(),
             Self::AppView(error) | Self::DeviceFlow(DeviceFlowError::AppView(error)) => appview_hint(error)?,
             Self::DeviceFlow(DeviceFlowError::Expired) => {
                 "run login again and approve within ten minutes".to_owned()
@@ -132,11 +140,11 @@ impl HelperError {
                 ..
             }) => return None,
             Self::DockerConfig(DockerConfigError::Edit { .. } | DockerConfigError::File(_)) => {
-                format!("by hand: put \"<host>\": \"{HELPER}\" into \"credHelpers\" of that file")
+                format!("to do it by hand, put \"<host>\": \"{HELPER}\" into \"credHelpers\" of that file")
             }
             Self::DockerConfig(DockerConfigError::Changed { .. }) => "run the command again".to_owned(),
             Self::Keyring(KeyringError::Missing) => {
-                "install one of docker-credential-helpers, or leave out --keyring".to_owned()
+                "install a keyring program from docker-credential-helpers, or leave out --keyring".to_owned()
             }
             Self::Keyring(KeyringError::Lost { .. }) => {
                 "sign in again: docker-credential-atcr login".to_owned()
@@ -147,15 +155,30 @@ impl HelperError {
             Self::NobodySignedIn => "sign in: docker-credential-atcr login".to_owned(),
             Self::WhichRegistry(_) => "name the registry".to_owned(),
             Self::WhichAccount { registry, .. } => {
-                format!("name one after {}", registry.authority())
+                format!(
+                    "give the account after the registry: {} <account>",
+                    registry.authority()
+                )
             }
             Self::Release(ReleaseError::File(_)) => {
-                "run it as the owner of the file, or install anew with install.sh".to_owned()
+                "run it as the owner of the file, or install again with install.sh".to_owned()
             }
             Self::NoRelease(_) => {
                 "name the registry you installed from: docker-credential-atcr update --registry <host>"
                     .to_owned()
             }
+            Self::NoReleaseKey {
+                registry,
+                named: Some(key),
+            } => format!(
+                "if the publisher names this key too: docker-credential-atcr update --registry {} --signing-key {}",
+                registry.authority(),
+                crate::printer::plain(key)
+            ),
+            Self::NoReleaseKey {
+                registry,
+                named: None,
+            } => format!("install the release by hand: curl -fsSL {registry}/install.sh | sh"),
             Self::NotForPeople(_) => "to sign in: docker-credential-atcr login".to_owned(),
             Self::EnvironmentToken { .. } => {
                 "set ATCR_REGISTRY, ATCR_USERNAME and ATCR_TOKEN or ATCR_TOKEN_FILE".to_owned()
@@ -170,9 +193,11 @@ fn appview_hint(error: &AppViewError) -> Option<String> {
     match error {
         AppViewError::Unreachable { .. } => Some("check the name and the network".to_owned()),
         AppViewError::Garbage { registry, .. } => {
-            Some(format!("is {} the registry's name?", registry.authority()))
+            Some(format!("check the registry's name: {}", registry.authority()))
         }
-        AppViewError::Refused { .. } | AppViewError::TooManyRequests { .. } => None,
+        AppViewError::Refused { .. }
+        | AppViewError::CannotRevoke(_)
+        | AppViewError::TooManyRequests { .. } => None,
     }
 }
 

@@ -54,7 +54,7 @@ pub enum KeyringError {
         message: String,
     },
     /// It lost the secret.
-    #[error("docker-credential-{program} does not have the secret any more")]
+    #[error("docker-credential-{program} no longer has the secret")]
     Lost {
         /// Which.
         program: String,

@@ -2,7 +2,7 @@
 //!
 //! Two faces. To Docker it is a credential helper: [`commands::get`], [`commands::store`], [`commands::erase`],
 //! [`commands::list`], without network, prompts or browser. To people it is a small tool that signs in by the device
-//! flow and keeps several accounts at several registries. It never sees a token of anybody's PDS: what it keeps is a
+//! flow and keeps several accounts at several registries. It never sees a token of a PDS: what it keeps is a
 //! device secret that the registry gave and the user can revoke.
 //!
 //! - [`registry_url`], [`protocol`], [`image_identity`]: grammar, no I/O

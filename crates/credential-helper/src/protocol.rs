@@ -1,7 +1,7 @@
 //! The protocol of Docker's credential helpers: what comes in on standard input, what goes out on standard output.
 //!
 //! A failed request puts its sentence on standard output and leaves with 1, as docker-credential-helpers do; callers
-//! compare [`NOT_FOUND`] letter by letter to tell "nobody is signed in" from a helper that broke.
+//! compare [`NOT_FOUND`] letter by letter to tell "no account is signed in" from a helper that broke.
 
 use std::io::{self, Read};
 
@@ -17,7 +17,7 @@ pub const NOT_FOUND: &str = "credentials not found in native keychain";
 /// Longest request in bytes.
 const MAX_REQUEST: u64 = 64 * 1024;
 
-/// A request that is none.
+/// A request that is not valid.
 #[derive(Debug, Error)]
 pub enum InvalidRequest {
     /// Standard input broke off.

@@ -45,7 +45,7 @@ pub struct RegistryUrl {
     port: Option<u16>,
 }
 
-/// A server URL that is none, or that is refused. The text itself is not repeated: it may carry control characters.
+/// A server URL that is not valid or not allowed. The text itself is not repeated: it may have control characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidServerUrl {
     /// Nothing was given. The sentence is that of docker-credential-helpers.

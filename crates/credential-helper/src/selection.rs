@@ -7,7 +7,7 @@ use crate::accounts::{Account, RegistryAccounts};
 pub enum Selection<'a> {
     /// This account.
     Account(&'a Account),
-    /// Nobody is signed in.
+    /// No account is signed in.
     NoAccount,
     /// The account that is meant was taken out of use by `docker logout`.
     SetAside(&'a Account),
@@ -18,7 +18,7 @@ pub enum Selection<'a> {
 /// Chooses for images of `identities`, most important first: the account that is called so; else the active one; else
 /// the only one.
 ///
-/// An identity nobody here is called by is no obstacle: people pull images of others. An account that is set aside is
+/// An identity that is none of the accounts is no obstacle: users pull images of other accounts. An account that is set aside is
 /// never handed out, and no other takes its place, lest a push goes out under the wrong name.
 #[must_use]
 pub fn select<'a>(registry: &'a RegistryAccounts, identities: &[String]) -> Selection<'a> {

@@ -57,6 +57,8 @@ struct Release {
     url: String,
     archive: PathBuf,
     // Dropped before the folder it works in.
+    /// The public half of the key that signed it.
+    key: String,
     _appview: Program,
 }
 
@@ -90,6 +92,7 @@ impl Release {
             let line = said.lines().find_map(|line| line.trim().strip_prefix(name));
             line.unwrap_or_else(|| panic!("no {name} in {said}")).to_owned()
         };
+        let signing_key = after("signing_key: ");
         let ports = Ports::free().expect("a port");
         let url = format!("http://127.0.0.1:{}", ports.appview);
         let config = json!({
@@ -102,7 +105,7 @@ impl Release {
             },
             "credential_helper": {
                 "release_dir": after("release_dir: "),
-                "signing_key": after("signing_key: "),
+                "signing_key": signing_key,
             },
         });
         let path = folder.path().join("appview.yaml");
@@ -130,6 +133,7 @@ impl Release {
             folder,
             url,
             archive,
+            key: signing_key,
             _appview: appview,
         }
     }
@@ -152,6 +156,7 @@ impl Release {
     fn update(&self, program: &Path) -> Ran {
         run(Command::new(program)
             .args(["update", "--registry", self.url.trim_start_matches("http://")])
+            .args(["--signing-key", &self.key])
             .env_clear()
             .env("HOME", self.folder.path()))
     }

@@ -3,6 +3,7 @@
 
 mod http;
 mod page;
+mod wire;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use ureq::{Agent, Body};
 use self::http::agent;
 use self::page::{is_did, is_handle};
 pub use self::page::{is_page, page_origin};
+use self::wire::{DeviceCodeRow, DeviceTokenRow, is_pending, message};
 
-use crate::accounts::DEVICE_SECRET_PREFIX;
 use crate::printer::plain;
 use crate::protocol;
 use crate::registry_url::RegistryUrl;
@@ -27,6 +28,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_mins(10);
 /// Longest answer to an API call, in bytes.
 const MAX_ANSWER: u64 = 256 * 1024;
+/// Longest device secret, in bytes.
+const MAX_SECRET: usize = 4096;
 /// Bounds of what a registry may say about time, in seconds (RFC 8628 §3.2 leaves them open).
 const MAX_INTERVAL_SECS: u64 = 60;
 const MAX_EXPIRY_SECS: u64 = 3600;
@@ -61,6 +64,9 @@ pub enum AppViewError {
         /// The reason.
         message: String,
     },
+    /// The registry ends devices on its settings page only.
+    #[error("{0} does not revoke devices for this program")]
+    CannotRevoke(RegistryUrl),
     /// Asked too often.
     #[error("{registry} asks to try again in {} s", retry_after.as_secs())]
     TooManyRequests {
@@ -74,7 +80,7 @@ pub enum AppViewError {
 /// A device flow that was begun.
 #[derive(Clone, Debug)]
 pub struct DeviceCode {
-    /// What is polled with; nobody sees it.
+    /// The secret that polls carry; it is not shown.
     pub device_code: SecretString,
     /// What the user compares or enters: `ABCD-1234`.
     pub user_code: String,
@@ -102,7 +108,7 @@ pub struct DeviceLogin {
 /// The answer to one poll.
 #[derive(Clone, Debug)]
 pub enum Poll {
-    /// Nobody decided yet.
+    /// The user has not decided.
     Pending,
     /// The same, and polls come too fast.
     SlowDown,
@@ -156,57 +162,6 @@ pub struct AppView {
     registry: RegistryUrl,
 }
 
-#[derive(Deserialize)]
-struct DeviceCodeRow {
-    device_code: String,
-    user_code: String,
-    verification_uri: String,
-    #[serde(default)]
-    verification_uri_complete: Option<String>,
-    #[serde(default = "default_expiry")]
-    expires_in: u64,
-    #[serde(default = "default_interval")]
-    interval: u64,
-}
-
-const fn default_expiry() -> u64 {
-    600
-}
-
-/// RFC 8628 §3.2: five seconds where nothing is said.
-const fn default_interval() -> u64 {
-    5
-}
-
-#[derive(Deserialize)]
-struct DeviceTokenRow {
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default, alias = "secret")]
-    device_secret: Option<String>,
-    #[serde(default)]
-    handle: Option<String>,
-    #[serde(default)]
-    did: Option<String>,
-}
-
-/// Both error dialects a registry speaks: OCI's `errors`, and `error` with a message.
-#[derive(Deserialize)]
-struct ErrorRow {
-    #[serde(default)]
-    errors: Vec<ErrorMessage>,
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default, alias = "error_description")]
-    message: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ErrorMessage {
-    #[serde(default)]
-    message: String,
-}
-
 impl AppView {
     /// A client of `registry`. Redirects are not followed: nothing here has a reason to go elsewhere with a secret.
     #[must_use]
@@ -238,11 +193,13 @@ impl AppView {
                     .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         };
         if !is_code(&row.user_code) {
-            return Err(garbage("its user code is not one"));
+            return Err(garbage("its user code is not valid"));
         }
         for uri in std::iter::once(&row.verification_uri).chain(&row.verification_uri_complete) {
             if !is_page(uri) {
-                return Err(garbage("its sign-in page is neither https nor on this machine"));
+                return Err(garbage(
+                    "its sign-in page is neither at an https address nor on this machine",
+                ));
             }
         }
         Ok(DeviceCode {
@@ -255,42 +212,51 @@ impl AppView {
         })
     }
 
-    /// Asks whether the user decided. Errors of the flow may come with status 200 or 400.
+    /// Asks whether the user has decided.
+    ///
+    /// The words of the flow (`authorization_pending` and the others) count with every status below 500: this project's appview
+    /// sends them with 400, as RFC 8628 has it, others with 200 or another status. 202, 204 and 428 mean "pending" by themselves.
     ///
     /// # Errors
     /// [`AppViewError`]
     pub fn poll_device_token(&self, device_code: &SecretString) -> Result<Poll, AppViewError> {
         let body = serde_json::json!({ "device_code": device_code.expose_secret() });
         let mut response = self.post("/auth/device/token", &body)?;
-        if !matches!(response.status(), StatusCode::OK | StatusCode::BAD_REQUEST) {
+        let status = response.status();
+        let says_when = response.headers().contains_key("retry-after");
+        if status.is_server_error() || (status == StatusCode::TOO_MANY_REQUESTS && says_when) {
             return Err(self.refusal(&mut response));
         }
-        let row: DeviceTokenRow = self.read_json(&mut response)?;
+        let bytes = self.read_bytes(&mut response)?;
+        let row: DeviceTokenRow = match serde_json::from_slice(&bytes) {
+            Ok(row) => row,
+            Err(error) if status == StatusCode::OK => return Err(self.not_json(&error)),
+            Err(_) => DeviceTokenRow::default(),
+        };
         match (row.error.as_deref(), row.device_secret, row.did) {
             (Some("authorization_pending"), ..) => Ok(Poll::Pending),
             (Some("slow_down"), ..) => Ok(Poll::SlowDown),
             (Some("access_denied"), ..) => Ok(Poll::Denied),
             (Some("expired_token"), ..) => Ok(Poll::Expired),
-            (Some(error), ..) => Err(AppViewError::Refused {
-                registry: self.registry.clone(),
-                status: 400,
-                message: error.to_owned(),
-            }),
-            (None, Some(secret), Some(did)) => self.approved(secret, row.handle, did),
-            (None, ..) => Err(self.garbage("neither an error nor a device secret")),
+            (None, Some(secret), Some(did)) if status.is_success() => self.approved(secret, row.handle, did),
+            (None, ..) if is_pending(status) => Ok(Poll::Pending),
+            (None, ..) if status == StatusCode::OK => {
+                Err(self.garbage("the answer has neither an error nor a device secret"))
+            }
+            _ => Err(self.refusal_of(&response, &bytes)),
         }
     }
 
     fn approved(&self, secret: String, handle: Option<String>, did: String) -> Result<Poll, AppViewError> {
-        if !secret.starts_with(DEVICE_SECRET_PREFIX) || !protocol::is_secret(&secret) {
-            return Err(self.garbage("the device secret is not one"));
+        if secret.len() > MAX_SECRET || !protocol::is_secret(&secret) {
+            return Err(self.garbage("the device secret is not valid"));
         }
         if !is_did(&did) {
-            return Err(self.garbage("the DID is not one"));
+            return Err(self.garbage("the DID is not valid"));
         }
         let handle = handle.filter(|handle| !handle.is_empty() && handle != "handle.invalid");
         if handle.as_deref().is_some_and(|handle| !is_handle(handle)) {
-            return Err(self.garbage("the handle is not one"));
+            return Err(self.garbage("the handle is not valid"));
         }
         Ok(Poll::Approved(DeviceLogin {
             secret: SecretString::from(secret),
@@ -302,14 +268,16 @@ impl AppView {
     /// Ends a device at the registry. A secret that is unknown there counts as ended.
     ///
     /// # Errors
-    /// [`AppViewError`]
+    /// [`AppViewError::CannotRevoke`] where the registry has no such call; else the other [`AppViewError`]s
     pub fn revoke_device(&self, secret: &SecretString) -> Result<(), AppViewError> {
         let body = serde_json::json!({ "device_secret": secret.expose_secret() });
         let mut response = self.post("/auth/device/revoke", &body)?;
-        if response.status().is_success() {
-            Ok(())
-        } else {
-            Err(self.refusal(&mut response))
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                Err(AppViewError::CannotRevoke(self.registry.clone()))
+            }
+            _ => Err(self.refusal(&mut response)),
         }
     }
 
@@ -334,7 +302,8 @@ impl AppView {
         match response.status() {
             StatusCode::OK => Ok(SignInState::Valid),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Ok(SignInState::Ended(self.message(&mut response)))
+                let body = self.read_bytes(&mut response).unwrap_or_default();
+                Ok(SignInState::Ended(message(&body)))
             }
             _ => Err(self.refusal(&mut response)),
         }
@@ -369,7 +338,7 @@ impl AppView {
             url.to_owned()
         };
         if !is_page(&url) {
-            return Err(self.garbage("the archive is neither at https nor on this machine"));
+            return Err(self.garbage("the archive is neither at an https address nor on this machine"));
         }
         let mut response = agent(&self.registry, DOWNLOAD_TIMEOUT, 5)
             .get(&url)
@@ -412,17 +381,25 @@ impl AppView {
         response: &mut Response<Body>,
     ) -> Result<T, AppViewError> {
         let bytes = self.read_bytes(response)?;
-        // serde_json says where and what kind, never which value: no secret gets into the sentence.
-        serde_json::from_slice(&bytes).map_err(|error| {
-            self.garbage(&format!(
-                "line {}, column {} of its answer",
-                error.line(),
-                error.column()
-            ))
-        })
+        serde_json::from_slice(&bytes).map_err(|error| self.not_json(&error))
+    }
+
+    /// serde_json says where and what kind, never which value: no secret gets into the sentence.
+    fn not_json(&self, error: &serde_json::Error) -> AppViewError {
+        self.garbage(&format!(
+            "its answer is not valid JSON (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
     }
 
     fn refusal(&self, response: &mut Response<Body>) -> AppViewError {
+        let bytes = self.read_bytes(response).unwrap_or_default();
+        self.refusal_of(response, &bytes)
+    }
+
+    /// A refusal whose body is `body`.
+    fn refusal_of(&self, response: &Response<Body>, body: &[u8]) -> AppViewError {
         let status = response.status();
         if status == StatusCode::TOO_MANY_REQUESTS {
             let retry_after = response
@@ -442,24 +419,8 @@ impl AppView {
         AppViewError::Refused {
             registry: self.registry.clone(),
             status: status.as_u16(),
-            message: self.message(response),
+            message: message(body),
         }
-    }
-
-    /// The sentence of an error's body, in whichever dialect.
-    fn message(&self, response: &mut Response<Body>) -> String {
-        let row = self
-            .read_bytes(response)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<ErrorRow>(&bytes).ok());
-        row.and_then(|row| {
-            let first = row.errors.into_iter().map(|error| error.message);
-            first
-                .chain(row.message)
-                .chain(row.error)
-                .find(|message| !message.is_empty())
-        })
-        .map_or_else(|| "no reason given".to_owned(), |message| plain(&message))
     }
 
     fn unreachable(&self, source: ureq::Error) -> AppViewError {

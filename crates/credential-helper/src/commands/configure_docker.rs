@@ -18,9 +18,9 @@ use crate::registry_url::RegistryUrl;
 /// Arguments of `configure-docker`.
 #[derive(Debug, Args)]
 pub struct ConfigureDockerArguments {
-    /// The registries; all that have accounts if left out, else atcr.io
+    /// The registries [default: all that have accounts, else atcr.io]
     registries: Vec<String>,
-    /// Undo it: what was there before comes back
+    /// Restore what was there before
     #[arg(long)]
     undo: bool,
     /// Show what would change, and change nothing
@@ -37,7 +37,7 @@ pub struct ConfigureDockerArguments {
     pub(crate) json: bool,
 }
 
-/// Changes Docker's configuration, showing the change first and asking where there is somebody to ask.
+/// Changes Docker's configuration, after it has shown the change, and asked if a person can answer.
 ///
 /// # Errors
 /// [`HelperError`]
@@ -58,7 +58,7 @@ pub fn configure_docker(
     };
     for host in &plan.not_ours {
         printer.warning(format_args!(
-            "{} has no entry of docker-credential-atcr for {host} any more; nothing to undo there",
+            "{} no longer has an entry of docker-credential-atcr for {host}, so there is nothing to undo",
             docker.path().display()
         ));
     }
@@ -81,7 +81,7 @@ pub fn configure_docker(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks where there is somebody to ask, and writes.
+/// Asks if a person can answer, and writes.
 fn write(
     context: &Context,
     arguments: &ConfigureDockerArguments,
@@ -100,6 +100,7 @@ fn write(
     docker.apply(plan)?;
     printer.done(format_args!("{} is written", docker.path().display()));
     if !arguments.undo {
+        printer.say(super::WHAT_IS_PUBLIC);
         check_path(context);
     }
     Ok(())

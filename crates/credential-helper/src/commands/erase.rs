@@ -21,7 +21,7 @@ enum Erased {
 /// - A sign-in by device is only *set aside*: `get` says not-found until `switch` or `login` brings it back. Docker's
 ///   protocol cannot tell "forget me" from "this was refused", and a refusal passes (the session at the PDS ended, the
 ///   registry was down), while a device that is thrown away costs its owner another trip through the browser. The same
-///   reason lets `gh auth git-credential erase` do nothing at all; but whoever says `docker logout` wants the next push
+///   reason lets `gh auth git-credential erase` do nothing at all; but a user who runs `docker logout` wants the next push
 ///   to fail, so doing nothing would be wrong here.
 ///
 /// Signing out at the registry too is [`super::logout`]'s. An account that is not active and that no image on the command
@@ -77,7 +77,7 @@ pub fn erase(context: &Context) -> Result<ExitCode, HelperError> {
     let others = if others == 0 {
         String::new()
     } else {
-        format!("; still signed in there: {others}")
+        format!("; accounts still signed in there: {others}")
     };
     match erased {
         Erased::Deleted(account) => {
@@ -88,7 +88,7 @@ pub fn erase(context: &Context) -> Result<ExitCode, HelperError> {
             ));
         }
         Erased::SetAside(account) => context.printer.say(format_args!(
-            "set {0} aside on {host}{others}; back: docker-credential-atcr switch {host} {0}; for good: docker-credential-atcr logout {host} {0}",
+            "{0} on {host} is set aside{others}; to use it again: docker-credential-atcr switch {host} {0}; to sign out: docker-credential-atcr logout {host} {0}",
             plain(&account.handle)
         )),
     }

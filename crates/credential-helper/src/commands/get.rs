@@ -17,7 +17,7 @@ use crate::selection::{Selection, select};
 /// [`protocol::NOT_FOUND`], and one line on standard error that says what to do.
 ///
 /// # Errors
-/// [`HelperError`] for a request that is none and for accounts that cannot be read.
+/// [`HelperError`] for a request that is not valid and for accounts that cannot be read.
 pub fn get(context: &Context) -> Result<ExitCode, HelperError> {
     let request = protocol::read_server(protocol_input("get")?)?;
     if let Some((username, secret)) = environment_credentials(context, &request.address)? {
@@ -74,7 +74,7 @@ fn answer(
 /// What the environment holds for exactly this registry; see [`crate::environment::VARIABLES`].
 ///
 /// # Errors
-/// [`HelperError::EnvironmentToken`] for half a credential: falling back to somebody's account would surprise.
+/// [`HelperError::EnvironmentToken`] for half a credential: falling back to a stored account would surprise.
 pub(super) fn environment_credentials(
     context: &Context,
     address: &ServerAddress,
@@ -101,7 +101,7 @@ pub(super) fn environment_credentials(
         .clone()
         .ok_or_else(|| incomplete("ATCR_USERNAME is not"))?;
     if !protocol::is_username(&username) {
-        return Err(incomplete("ATCR_USERNAME is not a user name"));
+        return Err(incomplete("ATCR_USERNAME is not a valid user name"));
     }
     let secret = match &environment.token_file {
         Some(path) => {

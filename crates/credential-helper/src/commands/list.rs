@@ -7,7 +7,7 @@ use super::Context;
 use crate::error::HelperError;
 use crate::selection::{Selection, select};
 
-/// Answers with a JSON object from registry, as image names write it, to user name. Registries where nobody would be
+/// Answers with a JSON object from registry, as image names write it, to user name. Registries for which no account would be
 /// handed out are left out.
 ///
 /// # Errors

@@ -27,12 +27,12 @@ const MAX_DEVICE_NAME: usize = 100;
 /// Arguments of `login`.
 #[derive(Debug, Args)]
 pub struct LoginArguments {
-    /// The registry, as image names begin; `ATCR_REGISTRY` or atcr.io if left out
+    /// The registry, as in image names [default: `ATCR_REGISTRY`, else atcr.io]
     registry: Option<String>,
-    /// Do not open a browser; open the address on any machine
+    /// Do not open a browser here; any machine's browser will do
     #[arg(long)]
     no_browser: bool,
-    /// What this device is called in the registry's settings; the host name if left out
+    /// The device's name in the registry's settings [default: the host name]
     #[arg(long, value_name = "NAME")]
     device_name: Option<String>,
     /// Keep the secret in the operating system's keyring, or in the one named
@@ -103,7 +103,7 @@ pub fn login(context: &Context, arguments: &LoginArguments) -> Result<ExitCode, 
     let address = ServerAddress::from(&registry);
     if get::environment_credentials(context, &address).is_ok_and(|found| found.is_some()) {
         printer.warning(format_args!(
-            "ATCR_TOKEN or ATCR_TOKEN_FILE is set for {host} and wins over this sign-in"
+            "ATCR_TOKEN or ATCR_TOKEN_FILE is set for {host} and takes precedence over this sign-in"
         ));
     }
     if docker.is_configured(&host) || arguments.no_configure_docker {
@@ -115,7 +115,7 @@ pub fn login(context: &Context, arguments: &LoginArguments) -> Result<ExitCode, 
         configure_docker::offer(context, &docker, &host)?;
     } else {
         printer.hint(format_args!(
-            "make Docker use it: docker-credential-atcr configure-docker {host}"
+            "to make Docker use this sign-in: docker-credential-atcr configure-docker {host}"
         ));
     }
     Ok(ExitCode::SUCCESS)
@@ -189,9 +189,8 @@ fn announce(
     printer.say(format_args!(
         "Approving lets this device push and pull on {host} as you, until you revoke it in the settings there."
     ));
-    printer.say(
-        "Approve only if the page shows this very code. A code that somebody sent you is theirs: deny it.",
-    );
+    printer.say("Approve only if the page shows this code. Deny a code that someone else sent you.");
+    printer.say(super::WHAT_IS_PUBLIC);
     printer.say("");
     let own_site = [
         Some(&code.verification_uri),
@@ -202,7 +201,7 @@ fn announce(
     .all(|uri| page_origin(uri).is_some_and(|origin| origin.is_same_site(registry)));
     if !own_site {
         printer.warning(format_args!(
-            "{host} sends you to another site to sign in; go on only if you know that site"
+            "{host} sends you to another site to sign in; continue only if you trust that site"
         ));
     }
     let wants_browser = !arguments.no_browser && printer.is_interactive();
@@ -260,7 +259,7 @@ fn keep(
     login: &DeviceLogin,
 ) -> Result<Account, HelperError> {
     let name = login.handle.clone().unwrap_or_else(|| login.did.clone());
-    let mut account = Account::new(&name, Some(login.did.clone()), login.secret.clone());
+    let mut account = Account::with_device(&name, Some(login.did.clone()), login.secret.clone());
     account.added_at = Some(clock::timestamp());
     // Read before anything is written: the new secret may take the place of the only copy in the keyring.
     let ending = device_to_end(context, registry, login, &name)?;
@@ -334,7 +333,7 @@ fn end_device(
     };
     if let Err(error) = revoked {
         context.printer.warning(format_args!(
-            "the device that this sign-in replaces could not be revoked ({error}); do it in the registry's settings"
+            "the device that this sign-in replaces could not be revoked ({error}); revoke it in the registry's settings"
         ));
     }
 }

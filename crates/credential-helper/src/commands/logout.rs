@@ -90,7 +90,7 @@ pub fn logout(context: &Context, arguments: &LogoutArguments) -> Result<ExitCode
                 .hint("the app password itself still works; delete it at your PDS if nothing else uses it"),
             Some(Ok(())) => {}
             Some(Err(error)) => {
-                printer.warning(format_args!("the registry was not told: {error}"));
+                printer.warning(format_args!("the device was not revoked: {error}"));
                 printer.hint(format_args!("revoke this device in the settings of {host}"));
             }
         }

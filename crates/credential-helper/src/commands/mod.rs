@@ -27,6 +27,10 @@ use crate::printer::Printer;
 use crate::prompt;
 use crate::registry_url::{RegistryUrl, ServerAddress};
 
+/// What a push makes public; it is said before the first one.
+pub(crate) const WHAT_IS_PUBLIC: &str =
+    "Manifests, tags and the hold's records are public: anyone can read them, even if the hold is private.";
+
 /// What a command works with.
 #[derive(Debug)]
 pub struct Context {
@@ -61,7 +65,7 @@ fn parse_registry(text: &str) -> Result<RegistryUrl, HelperError> {
     })
 }
 
-/// Standard input for a command of Docker's protocol. A terminal is refused: nobody would ever write to it.
+/// Standard input for a command of Docker's protocol. A terminal is refused: no request will come from it.
 fn protocol_input(command: &'static str) -> Result<std::io::StdinLock<'static>, HelperError> {
     let input = std::io::stdin();
     if input.is_terminal() {
@@ -102,7 +106,7 @@ fn reveal(
     }
 }
 
-/// Forgets a secret that lies outside the file. What cannot be forgotten is said, and stops nobody.
+/// Forgets a secret that lies outside the file. A failure is reported and stops nothing.
 fn forget(registry: &RegistryUrl, account: &Account, context: &Context) {
     if let StoredSecret::Keyring { program, .. } = &account.secret {
         let removed = Keyring::open(Some(program), &context.environment)

@@ -65,7 +65,7 @@ enum State {
     Unchecked,
 }
 
-/// Shows every account. Leaves with 1 when nobody is signed in or a sign-in no longer works, so that scripts can ask.
+/// Shows every account. Exits with 1 when no account is signed in or a sign-in no longer works, so that scripts can ask.
 ///
 /// # Errors
 /// [`HelperError`]
@@ -264,7 +264,7 @@ fn describe(registry: &RegistryView, account: &AccountView) -> String {
     let message = account.message.as_deref().unwrap_or_default();
     match account.state {
         State::Unchecked if account.set_aside => format!(
-            "set aside by docker logout; back: docker-credential-atcr switch {} {}",
+            "set aside by docker logout; to use it again: docker-credential-atcr switch {} {}",
             registry.host,
             plain(&account.handle)
         ),

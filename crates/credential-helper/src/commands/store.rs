@@ -15,7 +15,7 @@ use crate::protocol::{self, Credentials};
 ///
 /// With `--username` and an app password that is an account like any other, of the kind
 /// [`SecretKind::AppPassword`]. Without arguments Docker tries the account it got from `get` and hands it back here:
-/// a device secret that is known keeps its DID and its place in a keyring. An account of the same name is replaced.
+/// a device secret that is known, whatever it looks like, keeps its DID and its place in a keyring. An account of the same name is replaced.
 ///
 /// # Errors
 /// [`HelperError`]
@@ -29,8 +29,7 @@ pub fn store(context: &Context) -> Result<ExitCode, HelperError> {
         let registry = accounts.registry_mut(&url);
         let key = registry.find(&credentials.username).map(Account::key);
         let known = key.and_then(|key| registry.accounts.get_mut(&key));
-        if kind == SecretKind::Device
-            && let Some(known) = known
+        if let Some(known) = known
             && known.secret.kind() == SecretKind::Device
         {
             let is_same = match &known.secret {
@@ -60,7 +59,7 @@ pub fn store(context: &Context) -> Result<ExitCode, HelperError> {
         forget(&url, &previous, context);
         if previous.secret.kind() == SecretKind::Device && kind == SecretKind::AppPassword {
             context.printer.say(format_args!(
-                "the app password of {} takes the place of its sign-in by device on {}; revoke that in the registry's settings",
+                "the app password of {} replaces its device on {}; revoke the device in the registry's settings",
                 plain(&previous.handle),
                 url.authority()
             ));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::parse_registry;
 use crate::DEFAULT_REGISTRY;
-use crate::appview::{AppView, Archive, Release};
+use crate::appview::{AppView, Archive};
 use crate::error::HelperError;
 use crate::printer::Printer;
 use crate::release::archive::MAX_ARCHIVE;
@@ -22,7 +22,10 @@ pub struct UpdateArguments {
     /// The registry to update from
     #[arg(long, value_name = "REGISTRY", default_value = DEFAULT_REGISTRY)]
     registry: String,
-    /// Only say whether there is a newer release; leaves with 10 if there is
+    /// The P-256 did:key that signs the releases, for a build that has no key of its own
+    #[arg(long, value_name = "KEY")]
+    signing_key: Option<String>,
+    /// Only check for a newer release; exits with 10 if there is one
     #[arg(long)]
     check: bool,
     /// Write JSON
@@ -40,9 +43,9 @@ const NEWER_EXISTS: u8 = 10;
 ///
 /// # Security
 /// Programs are taken from the default registry, or from the one that is named here and now; not from whichever registry
-/// somebody is signed in to, which would make every registry a supplier of programs. The SHA-256 comes from the
-/// registry and so guards against the place that stores archives, as does a key that the registry names. Against the
-/// registry itself only a key guards that was built in ([`PINNED_KEY`]).
+/// the user is signed in to, which would make every registry a supplier of programs. The SHA-256 comes from the registry and
+/// guards only against the place that stores archives. A signature is always required, by the key that was built in
+/// ([`PINNED_KEY`]) or that the user gives; a key that the registry names guards against no one at the registry.
 pub fn update(printer: &Printer, arguments: &UpdateArguments) -> Result<ExitCode, HelperError> {
     let registry = parse_registry(&arguments.registry)?;
     let appview = AppView::new(&registry);
@@ -73,14 +76,19 @@ pub fn update(printer: &Printer, arguments: &UpdateArguments) -> Result<ExitCode
     }
     if arguments.check {
         report(false);
-        printer.say(format_args!("{version} is out; this is {current}"));
+        printer.say(format_args!("{version} is available; this is {current}"));
         printer.hint("docker-credential-atcr update");
         return Ok(ExitCode::from(NEWER_EXISTS));
     }
     let target = std::env::current_exe().map_err(HelperError::OwnFile)?;
     let archive = release::choose(&newest)?;
+    let key = required_key(PINNED_KEY, arguments.signing_key.as_deref())?;
+    let key = key.ok_or_else(|| HelperError::NoReleaseKey {
+        registry: registry.clone(),
+        named: newest.signing_key.clone(),
+    })?;
     printer.say(format_args!("Downloading {version}"));
-    let bytes = download(&appview, &newest, archive)?;
+    let bytes = download(&appview, archive, key)?;
     let program = release::unpack(&bytes)?;
     release::install(&program, &version.to_string(), &target)?;
     report(true);
@@ -91,16 +99,14 @@ pub fn update(printer: &Printer, arguments: &UpdateArguments) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// The archive, verified.
-fn download(appview: &AppView, newest: &Release, archive: &Archive) -> Result<Vec<u8>, HelperError> {
+/// The archive, with the SHA-256 that was announced and the signature of `key`.
+fn download(appview: &AppView, archive: &Archive, key: &str) -> Result<Vec<u8>, HelperError> {
     let missing = || ReleaseError::Archive("there is no such file".to_owned());
     let bytes = appview.download(&archive.url, MAX_ARCHIVE)?.ok_or_else(missing)?;
     release::verify_checksum(&bytes, &archive.sha256)?;
-    if let Some(key) = required_key(PINNED_KEY, newest.signing_key.as_deref()) {
-        let signature = appview
-            .download(&format!("{}.sig", archive.url), MAX_SIGNATURE)?
-            .ok_or(ReleaseError::Unsigned)?;
-        signature::verify(&bytes, &signature, key)?;
-    }
+    let signature = appview
+        .download(&format!("{}.sig", archive.url), MAX_SIGNATURE)?
+        .ok_or(ReleaseError::Unsigned)?;
+    signature::verify(&bytes, &signature, key)?;
     Ok(bytes)
 }

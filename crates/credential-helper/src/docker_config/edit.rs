@@ -160,7 +160,7 @@ pub fn set(text: Option<&str>, host: &str, helper: &str) -> Result<Edited, EditE
 /// was ours alone and can go.
 ///
 /// # Errors
-/// [`EditError`]; [`EditError::NoEntry`] if the entry does not name `helper`: somebody else's is not touched.
+/// [`EditError`]; [`EditError::NoEntry`] if the entry does not name `helper`: another program's entry is not touched.
 pub fn unset(
     text: &str,
     host: &str,

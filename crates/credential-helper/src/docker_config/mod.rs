@@ -42,8 +42,8 @@ pub enum DockerConfigError {
         #[source]
         source: EditError,
     },
-    /// Somebody else wrote it between reading and writing.
-    #[error("{} has just been changed by another program", path.display())]
+    /// Another program wrote it between reading and writing.
+    #[error("another program has just changed {}", path.display())]
     Changed {
         /// Which file.
         path: PathBuf,
@@ -130,7 +130,7 @@ impl DockerConfig {
         &self.path
     }
 
-    /// Whether the file names this helper for `host`. A file that cannot be read names nobody.
+    /// Whether the file names this helper for `host`. A file that cannot be read names no helper.
     #[must_use]
     pub fn is_configured(&self, host: &str) -> bool {
         let text = file::read_if_exists(&self.path).ok().flatten();

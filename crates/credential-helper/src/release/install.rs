@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::ReleaseError;
 use crate::file::{self, Access, FileError};
 
-/// Replaces `target` by `program`, after seeing that it runs and is of `version`. Atomic: whoever starts the program
+/// Replaces `target` by `program`, after seeing that it runs and is of `version`. Atomic: a start of the program
 /// meanwhile gets the old one or the new one.
 ///
 /// # Errors

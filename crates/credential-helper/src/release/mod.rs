@@ -16,14 +16,23 @@ pub use archive::unpack;
 pub use install::install;
 pub use version::Version;
 
-/// The key that signs releases, as `did:key`, where the build names one: then nothing unsigned is installed, whatever
-/// a registry says.
+/// The key that signs releases, as `did:key`, where the build names one. A build without one does not update itself unless
+/// its user names a key.
 pub const PINNED_KEY: Option<&str> = option_env!("ATCR_RELEASE_KEY");
 
-/// The key whose signature an archive needs: the one that was built in, else the one that the registry names, if any.
-#[must_use]
-pub fn required_key<'a>(pinned: Option<&'a str>, named: Option<&'a str>) -> Option<&'a str> {
-    pinned.or(named)
+/// The key whose signature an archive needs: the one that was built in, else the one that the user gives; `None` if there is
+/// neither. What a registry names does not count.
+///
+/// # Errors
+/// [`ReleaseError::OtherKey`] if both are there and differ.
+pub fn required_key<'a>(
+    pinned: Option<&'a str>,
+    given: Option<&'a str>,
+) -> Result<Option<&'a str>, ReleaseError> {
+    match (pinned, given) {
+        (Some(pinned), Some(given)) if pinned != given => Err(ReleaseError::OtherKey(pinned.to_owned())),
+        _ => Ok(pinned.or(given)),
+    }
 }
 
 /// A release that is not installed.
@@ -48,7 +57,10 @@ pub enum ReleaseError {
         /// What came.
         actual: String,
     },
-    /// A signature is required and there is none.
+    /// The user gives another key than the one that was built in.
+    #[error("this build takes only updates that are signed by {0}")]
+    OtherKey(String),
+    /// There is no signature.
     #[error("the archive is not signed; nothing was installed")]
     Unsigned,
     /// The signature is not one, or not of this archive.

@@ -94,7 +94,7 @@ fn a_file_of_accounts_is_for_its_owner_alone() {
     );
     assert_eq!(home.mode(".atcr"), 0o700);
     assert_eq!(home.mode(".atcr/config.json"), 0o600);
-    // Also when somebody had opened it to all.
+    // Also when it was open to all before.
     let file = std::fs::File::open(home.path(".atcr/config.json")).unwrap();
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .unwrap();

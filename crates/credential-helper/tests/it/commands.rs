@@ -87,7 +87,7 @@ fn a_registry_that_cannot_be_reached_is_not_a_sign_in_that_ended() {
 }
 
 #[test]
-fn status_of_nobody_fails() {
+fn status_without_an_account_fails() {
     insta::assert_snapshot!(Home::new().run(&["status"], ""));
 }
 

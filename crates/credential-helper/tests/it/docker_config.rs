@@ -164,7 +164,7 @@ fn several_registries_are_undone_in_any_order() {
 }
 
 #[test]
-fn an_entry_that_somebody_took_out_by_hand_holds_up_no_other() {
+fn an_entry_that_was_taken_out_by_hand_holds_up_no_other() {
     let home = Home::new();
     home.write(".docker/config.json", DOCKER);
     for host in ["atcr.io", "buoy.example", "localhost:5000"] {
@@ -200,7 +200,7 @@ fn undoing_all_after_the_last_entry_was_taken_out_by_hand_forgets_it() {
         assert!(
             first
                 .stderr
-                .contains("no entry of docker-credential-atcr for atcr.io"),
+                .contains("no longer has an entry of docker-credential-atcr for atcr.io"),
             "{first}"
         );
         let second = home.run(&["configure-docker", "--undo"], "");
@@ -256,7 +256,7 @@ fn docker_config_and_file_name_other_places() {
 }
 
 #[test]
-fn a_file_of_somebody_elses_program_is_not_undone() {
+fn an_entry_of_another_program_is_not_undone() {
     let home = Home::new();
     let text = "{\"credHelpers\":{\"atcr.io\":\"desktop\"}}";
     home.write(".docker/config.json", text);

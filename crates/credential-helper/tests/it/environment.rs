@@ -37,7 +37,7 @@ fn a_token_file_wins_over_a_token() {
 }
 
 #[test]
-fn half_a_credential_is_an_error_and_not_somebody_elses_account() {
+fn half_a_credential_is_an_error_and_not_a_stored_account() {
     let mut home = Home::with_config(&config("https://atcr.io", &[ALICE]));
     home.set("ATCR_REGISTRY", "atcr.io");
     home.set("ATCR_TOKEN", "ci-password");

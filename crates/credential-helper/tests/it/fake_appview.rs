@@ -11,6 +11,8 @@ use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use super::home::ALICE;
+
 /// An answer: status, body, further headers.
 #[derive(Clone)]
 pub(crate) struct Answer {
@@ -104,9 +106,30 @@ impl FakeAppView {
         appview
     }
 
-    pub(crate) fn on(&self, path: &str, answers: impl IntoIterator<Item = Answer>) {
+    /// A registry that speaks as the original appview does: the words of the device flow with status 200, a device secret without
+    /// a prefix, no call to end a device, no list of releases.
+    pub(crate) fn original(secret: &str) -> Self {
+        let word = |word: &str| Answer::json(200, json!({ "error": word }));
+        let appview = Self::with_polls([
+            word("authorization_pending"),
+            word("slow_down"),
+            approved(ALICE.0, ALICE.1, secret),
+        ]);
+        appview.off("/auth/device/revoke");
+        let token = json!({ "token": "t", "access_token": "t", "expires_in": 300, "issued_at": "2026-01-01T00:00:00Z" });
+        appview.on("/auth/token", [Answer::json(200, token)]);
+        appview
+    }
+
+    /// Takes the answers of a path away.
+    pub(crate) fn off(&self, path: &str) {
         let mut script = self.script.lock().expect("the script");
         script.answers.retain(|(known, _)| known != path);
+    }
+
+    pub(crate) fn on(&self, path: &str, answers: impl IntoIterator<Item = Answer>) {
+        self.off(path);
+        let mut script = self.script.lock().expect("the script");
         script
             .answers
             .push((path.to_owned(), answers.into_iter().collect()));

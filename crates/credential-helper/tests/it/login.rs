@@ -163,7 +163,7 @@ fn a_token_in_the_environment_that_hides_the_sign_in_is_warned_of() {
     home.set("ATCR_USERNAME", "ci.test");
     home.set("ATCR_TOKEN", "pw");
     let run = home.run(&["login", "--no-browser"], "");
-    assert!(run.stderr.contains("wins over this sign-in"), "{run}");
+    assert!(run.stderr.contains("takes precedence over this sign-in"), "{run}");
 }
 
 #[test]
@@ -212,7 +212,8 @@ fn garbage_is_refused_before_it_is_shown_or_kept() {
     }
     for answer in [
         approved(ALICE.0, "alice", "atcr_device_x"),
-        approved(ALICE.0, ALICE.1, "password"),
+        approved(ALICE.0, ALICE.1, ""),
+        approved(ALICE.0, ALICE.1, &"x".repeat(5000)),
         approved(ALICE.0, ALICE.1, "atcr_device_x\nHost: evil"),
         approved("alice\r\n.test", ALICE.1, "atcr_device_x"),
         approved("alice", ALICE.1, "atcr_device_x"),
@@ -293,6 +294,58 @@ fn a_registry_that_restarts_meanwhile_is_waited_for() {
     let down = || Answer::bytes(503, "");
     let (outcome, _) = poll([down(), down(), pending(), down(), alice()]);
     assert_eq!(outcome.unwrap(), ALICE.1);
+}
+
+#[test]
+fn pending_is_understood_with_whichever_status_a_registry_says_it() {
+    let word = |status| Answer::json(status, json!({"error": "authorization_pending"}));
+    let (outcome, _) = poll([
+        word(200),
+        word(202),
+        word(400),
+        word(401),
+        word(403),
+        word(404),
+        word(428),
+        word(429),
+        Answer::bytes(202, ""),
+        Answer::bytes(204, ""),
+        Answer::bytes(428, "precondition required"),
+        alice(),
+    ]);
+    assert_eq!(outcome.unwrap(), ALICE.1);
+}
+
+#[test]
+fn the_end_of_a_flow_is_understood_with_whichever_status_a_registry_says_it() {
+    for status in [200, 400, 401, 403, 410] {
+        let (outcome, _) = poll([Answer::json(status, json!({"error": "access_denied"}))]);
+        assert!(
+            matches!(outcome, Err(DeviceFlowError::Denied)),
+            "{status}: {outcome:?}"
+        );
+        let (outcome, _) = poll([Answer::json(status, json!({"error": "expired_token"}))]);
+        assert!(
+            matches!(outcome, Err(DeviceFlowError::Expired)),
+            "{status}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn an_account_in_an_answer_that_refuses_is_not_taken() {
+    let body = json!({"device_secret": "atcr_device_x", "handle": ALICE.0, "did": ALICE.1});
+    let (outcome, _) = poll([Answer::json(403, body)]);
+    assert!(
+        matches!(
+            outcome,
+            Err(DeviceFlowError::AppView(AppViewError::Refused {
+                status: 403,
+                ..
+            }))
+        ),
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod environment;
 mod fake_appview;
 mod home;
 mod login;
+mod original_appview;
 mod protocol;
 mod server_urls;
 mod terminal;

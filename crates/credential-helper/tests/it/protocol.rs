@@ -25,7 +25,7 @@ fn get_answers_with_one_line_of_json_and_nothing_else() {
 }
 
 #[test]
-fn nobody_signed_in_is_the_exact_sentence_of_docker_credential_helpers_and_one_line_of_advice() {
+fn without_an_account_the_answer_is_the_exact_sentence_of_docker_credential_helpers_and_one_line_of_advice() {
     let run = Home::new().run(&["get"], "atcr.io");
     assert_eq!((run.code, run.stdout.as_str()), (1, NOT_FOUND));
     assert_eq!(

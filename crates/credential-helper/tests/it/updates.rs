@@ -48,12 +48,25 @@ fn sha256(bytes: &[u8]) -> String {
         })
 }
 
+/// The key that signs, and its public half as did:key.
+fn key() -> (SigningKey, String) {
+    let key = SigningKey::from_slice(&[7; 32]).unwrap();
+    let mut multikey = vec![0x80, 0x24];
+    multikey.extend_from_slice(key.verifying_key().to_encoded_point(true).as_bytes());
+    let did = format!(
+        "did:key:{}",
+        multibase::encode(multibase::Base::Base58Btc, multikey)
+    );
+    (key, did)
+}
+
 struct Release {
     appview: FakeAppView,
     home: Home,
 }
 
 impl Release {
+    /// A release of `archive`, signed.
     fn new(archive: Vec<u8>, change: impl FnOnce(&mut Value)) -> Self {
         let appview = FakeAppView::start();
         let (os, arch) = platform();
@@ -66,15 +79,27 @@ impl Release {
             "signing_key": null,
         });
         change(&mut release);
+        let (key, _) = key();
+        let signature: p256::ecdsa::Signature = key.sign(&archive);
         appview.on("/api/credential-helper/version", [Answer::json(200, release)]);
         appview.on("/dist/helper.tar.gz", [Answer::bytes(200, archive)]);
+        appview.on(
+            "/dist/helper.tar.gz.sig",
+            [Answer::bytes(200, signature.to_der().as_bytes())],
+        );
         let home = Home::new();
         std::fs::create_dir_all(home.path("bin")).unwrap();
         std::fs::copy(HELPER, home.path("bin/docker-credential-atcr")).unwrap();
         Self { appview, home }
     }
 
+    /// An update by a user who names the key.
     fn update(&self, more: &[&str]) -> Run {
+        let (_, did) = key();
+        self.update_without_key(&[&["--signing-key", &did], more].concat())
+    }
+
+    fn update_without_key(&self, more: &[&str]) -> Run {
         let mut command = self.home.command(self.home.path("bin/docker-credential-atcr"));
         command
             .args(["update", "--registry", &self.appview.host()])
@@ -133,11 +158,36 @@ fn check_in_json_says_both_versions() {
 }
 
 #[test]
-fn a_key_that_was_built_in_counts_whatever_the_registry_names() {
-    assert_eq!(required_key(Some("built in"), Some("named")), Some("built in"));
-    assert_eq!(required_key(Some("built in"), None), Some("built in"));
-    assert_eq!(required_key(None, Some("named")), Some("named"));
-    assert_eq!(required_key(None, None), None);
+fn a_key_that_was_built_in_counts_and_another_that_is_given_is_refused() {
+    assert_eq!(required_key(Some("built in"), None).unwrap(), Some("built in"));
+    assert_eq!(
+        required_key(Some("built in"), Some("built in")).unwrap(),
+        Some("built in")
+    );
+    assert!(required_key(Some("built in"), Some("given")).is_err());
+    assert_eq!(required_key(None, Some("given")).unwrap(), Some("given"));
+    assert_eq!(required_key(None, None).unwrap(), None);
+}
+
+#[test]
+fn a_build_without_a_key_does_not_update_itself_and_says_how_to() {
+    let (_, did) = key();
+    let archive = || tar("docker-credential-atcr", NEW);
+    let named = Release::new(archive(), |release| release["signing_key"] = did.clone().into());
+    let run = named.update_without_key(&[]);
+    insta::assert_snapshot!(
+        "key_that_the_registry_names",
+        named.appview.redact(&run.to_string())
+    );
+    assert!(!named.is_replaced());
+    assert!(named.appview.asked_of("/dist/helper.tar.gz").is_empty());
+
+    let unnamed = Release::new(archive(), |_| ());
+    let run = unnamed.update_without_key(&[]);
+    insta::assert_snapshot!("no_key_at_all", unnamed.appview.redact(&run.to_string()));
+    assert!(!unnamed.is_replaced());
+    // What there is, is still said.
+    assert_eq!(unnamed.update_without_key(&["--check"]).code, 10);
 }
 
 #[test]
@@ -180,23 +230,14 @@ fn an_archive_that_does_not_hold_a_working_program_is_not_installed() {
 
 #[test]
 fn with_a_key_only_what_it_signed_is_installed() {
-    let key = SigningKey::from_slice(&[7; 32]).unwrap();
-    let mut multikey = vec![0x80, 0x24];
-    multikey.extend_from_slice(key.verifying_key().to_encoded_point(true).as_bytes());
-    let did = format!(
-        "did:key:{}",
-        multibase::encode(multibase::Base::Base58Btc, multikey)
-    );
+    let (key, _) = key();
     let archive = tar("docker-credential-atcr", NEW);
     let signature: p256::ecdsa::Signature = key.sign(&archive);
     let wrong: p256::ecdsa::Signature = key.sign(b"another archive");
-    let release = || {
-        Release::new(archive.clone(), |release| {
-            release["signing_key"] = did.clone().into();
-        })
-    };
+    let release = || Release::new(archive.clone(), |_| ());
 
     let unsigned = release();
+    unsigned.appview.off("/dist/helper.tar.gz.sig");
     insta::assert_snapshot!(unsigned.update(&[]));
     assert!(!unsigned.is_replaced());
 
@@ -210,11 +251,7 @@ fn with_a_key_only_what_it_signed_is_installed() {
     assert!(!forged.is_replaced());
 
     let base64 = base64::engine::general_purpose::STANDARD.encode(signature.to_der().as_bytes()) + "\n";
-    for good in [
-        signature.to_der().as_bytes().to_vec(),
-        signature.to_bytes().to_vec(),
-        base64.into_bytes(),
-    ] {
+    for good in [signature.to_bytes().to_vec(), base64.into_bytes()] {
         let signed = release();
         signed
             .appview
