@@ -2,10 +2,10 @@
 //! endpoints of PDSes and holds can be called by hand.
 //!
 //! - [`options`]: the command line
-//! - [`callback`]: the listener that the browser comes back to
+//! - [`callback`]: the listener to which the browser returns
 //! - [`print`]: what is printed
 //!
-//! The dance itself is [`atcr_auth::oauth`]'s, the same as the AppView's.
+//! The OAuth flow itself is in [`atcr_auth::oauth`], which the appview uses too.
 
 pub mod callback;
 pub mod options;
@@ -37,7 +37,7 @@ use self::print::{Prepared, Printed};
 /// How long a server may take for one answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Bytes of an answer that is only looked at for its nonce.
+/// Bytes that are read of an answer of which only the nonce counts.
 const MAX_PROBE_BYTES: usize = 1024 * 1024;
 
 /// Does what the command line says.
@@ -49,7 +49,7 @@ pub async fn run(options: Options) -> ExitCode {
             } else {
                 printed.to_text()
             };
-            // Nobody is left to tell when the output is closed.
+            // When the output is closed, the error has no reader.
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
@@ -60,7 +60,7 @@ pub async fn run(options: Options) -> ExitCode {
     }
 }
 
-/// Tells the person at the terminal; standard output is for what was asked for.
+/// Writes to standard error; standard output is for the result.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
@@ -100,14 +100,14 @@ async fn sign_in(options: &Options) -> anyhow::Result<Printed> {
     };
     let session = client.finish(&pending, answer).await?;
     let printed = use_session(options, &client, egress, &session).await;
-    // A session that is not printed is nobody's: it is given back.
+    // A session that is not printed is of no use: it is revoked.
     if printed.is_err() || options.service_token.is_some() {
         client.revoke(&session).await;
     }
     printed
 }
 
-/// Announces the sign-in: of the account that is named, else of whoever has one at the PDS that is.
+/// Announces the sign-in: of the named account, else of any account at the named PDS.
 async fn begin(
     options: &Options,
     client: &OAuthClient,
@@ -130,7 +130,7 @@ async fn begin(
     }
 }
 
-/// What was asked for, with a session that stands.
+/// The result, with a session that has begun.
 async fn use_session(
     options: &Options,
     client: &OAuthClient,
@@ -165,7 +165,7 @@ async fn prepare(
         .method
         .to_uppercase()
         .parse()
-        .context("--method is no HTTP method")?;
+        .context("--method is not an HTTP method")?;
     let url = match &options.url {
         Some(url) => url.clone(),
         None => session.pds.join("/xrpc/com.atproto.server.getSession")?,
@@ -177,7 +177,7 @@ async fn prepare(
         );
     }
     let prover = client.prover(&session.dpop_key);
-    // Only an answer tells the nonce. The probe is a request without effect, not the one that is asked for.
+    // Only an answer has the nonce. The probe is a request without effect, not the requested one.
     let probe = session.pds.join("/xrpc/com.atproto.server.getSession")?;
     let limits = Limits {
         max_bytes: MAX_PROBE_BYTES,

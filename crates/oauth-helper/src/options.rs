@@ -5,8 +5,8 @@ use url::Url;
 
 /// Signs in to a PDS by OAuth in the browser and prints what is needed to call endpoints by hand.
 ///
-/// The tokens it prints are credentials: whoever has them and the key can act as you. With --service-token the session is
-/// given back at once, and only a token for that one service, good for a minute, is printed.
+/// The tokens it prints are credentials: anyone who has them and the key can act as you. With --service-token the session is
+/// revoked at once, and only a token for that one service, good for a minute, is printed.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "oauth-helper", version)]
 pub struct Options {
@@ -14,7 +14,7 @@ pub struct Options {
     #[arg(long, required_unless_present = "pds")]
     pub handle: Option<String>,
 
-    /// The PDS to sign in at, for whoever has an account there; its document must name a PDS of the same authorization server
+    /// The PDS to sign in at, with any account there; its document must name a PDS of the same authorization server
     #[arg(long, value_name = "URL")]
     pub pds: Option<Url>,
 
@@ -22,7 +22,7 @@ pub struct Options {
     #[arg(long)]
     pub scopes: Option<String>,
 
-    /// Port on 127.0.0.1 that the browser comes back to; 0: any
+    /// Port on 127.0.0.1 to which the browser returns; 0 takes any free port
     #[arg(long, default_value_t = 0)]
     pub port: u16,
 
@@ -54,7 +54,7 @@ pub struct Options {
     #[arg(long)]
     pub handle_resolver_url: Option<Url>,
 
-    /// For development: servers may be on this machine, spoken to over plain HTTP
+    /// For development: allow servers on this machine, over plain HTTP
     #[arg(long)]
     pub local: bool,
 }

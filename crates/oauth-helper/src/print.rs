@@ -19,7 +19,7 @@ pub struct Prepared {
     pub dpop: String,
 }
 
-/// What came of the sign-in, ready to be printed.
+/// The outcome of a sign-in, ready to be printed.
 #[derive(Debug)]
 pub struct Printed {
     json: Value,
@@ -67,7 +67,7 @@ impl Printed {
             ("Scope", session.granted_scope.clone()),
             ("Access token", access.to_owned()),
             ("Refresh token", refresh.unwrap_or("none").to_owned()),
-            ("Expires", expires_at.unwrap_or_else(|| "not said".to_owned())),
+            ("Expires", expires_at.unwrap_or_else(|| "unknown".to_owned())),
             ("Key", session.dpop_key.thumbprint()),
             ("Authorization", authorization),
             ("DPoP", request.dpop),

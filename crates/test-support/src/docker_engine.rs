@@ -27,7 +27,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The engine that runs, else one started with its state in `folder`; `None` where neither can be had.
+    /// The engine that runs, else one started with its state in `folder`; `None` if there is neither.
     ///
     /// # Errors
     /// If `folder` cannot be written.

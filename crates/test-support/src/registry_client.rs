@@ -1,4 +1,4 @@
-//! A small client of the distribution API, for what the real clients cannot be made to do: cut a push in two, repeat a
+//! A small client of the distribution API, for what real clients do not do on request: cut a push in two, repeat a
 //! call, look at a header.
 
 use anyhow::{Context as _, Result, bail, ensure};

@@ -6,15 +6,17 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::network::{Ports, Program, S3Storage};
+use crate::tools::GoTool;
 
 /// How long the server may take to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Starts the `versitygw` at `binary` with its objects and its log in `folder`, on a free port, with one bucket.
+/// Starts the installed versitygw with its objects and its log in `folder`, on a free port, with one bucket.
 ///
 /// # Errors
-/// If it does not start.
-pub async fn start_versitygw(binary: &Path, folder: &Path) -> Result<(Program, S3Storage)> {
+/// If it is not installed, or does not start.
+pub async fn start_versitygw(folder: &Path) -> Result<(Program, S3Storage)> {
+    let binary = GoTool::VERSITYGW.installed()?;
     let storage = S3Storage {
         endpoint: format!("http://127.0.0.1:{}", Ports::free()?.hold),
         bucket: "atcr".to_owned(),

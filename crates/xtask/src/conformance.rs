@@ -5,17 +5,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use atcr_test_support::network::{NetworkFile, NetworkOptions, Ports};
-use atcr_test_support::tools::{Workspace, build_go_folder, require_commands, suites};
+use atcr_test_support::tools::{GoTool, Need, Workspace};
 use clap::Args;
 
 use crate::build::{self, BuildArguments};
 use crate::interrupt::{Interrupt, blocking};
 use crate::network::{fresh_state, with_network};
-use crate::progress::{Step, say};
-
-/// Where the suite lives when it is not beside the checkout, and the state it is taken at.
-const REPOSITORY: &str = "https://github.com/opencontainers/distribution-spec";
-const COMMIT: &str = "967efdc";
+use crate::progress::{Step, print};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConformanceArguments {
@@ -32,72 +28,33 @@ pub(crate) struct ConformanceArguments {
 /// Runs the suite; fails if any check fails.
 pub(crate) async fn conformance(arguments: ConformanceArguments, interrupt: &Interrupt) -> Result<()> {
     let workspace = Workspace::locate()?;
-    build::prepare(&workspace, &arguments.build, interrupt).await?;
-    let Some(source) = source(&workspace, interrupt).await? else {
-        bail!(
-            "the OCI conformance suite is not at hand: set ATCR_SUITES to a folder that has oci-conformance/, or allow `git clone {REPOSITORY}`"
-        );
-    };
+    let suite = [Need::Go(GoTool::CONFORMANCE)];
+    build::prepare(&workspace, &arguments.build, &suite, interrupt).await?;
     let results = workspace.root().join(&arguments.results);
-    run(&workspace, &source, &results, arguments.all, interrupt).await
+    run(&workspace, &results, arguments.all, interrupt).await
 }
 
-/// The suite's source: beside the checkout, else cloned into the cache; `None` if neither can be had.
-pub(crate) async fn source(workspace: &Workspace, interrupt: &Interrupt) -> Result<Option<PathBuf>> {
-    if let Some(folder) = suites(workspace).map(|suites| suites.join("oci-conformance"))
-        && folder.is_dir()
-    {
-        return Ok(Some(folder));
-    }
-    let clone = workspace.cache().join(format!("distribution-spec-{COMMIT}"));
-    let is_there = clone.join("conformance").is_dir() || {
-        let clone = clone.clone();
-        interrupt.or(blocking(move || clone_suite(&clone))).await?
-    };
-    Ok(is_there.then(|| clone.join("conformance")))
-}
-
-/// Whether the suite could be cloned to `folder`.
-fn clone_suite(folder: &Path) -> Result<bool> {
-    require_commands(&["git"], &mut |line| say(line))?;
-    say("cloning the OCI conformance suite");
-    let git = |arguments: &[&str]| -> Result<bool> {
-        let mut command = Command::new("git");
-        command.args(arguments).stdin(Stdio::null());
-        Ok(command.status().context("cannot start git")?.success())
-    };
-    let folder = folder.to_string_lossy();
-    Ok(git(&["clone", "--quiet", REPOSITORY, &folder])?
-        && git(&["-C", &folder, "checkout", "--quiet", COMMIT])?)
-}
-
-/// Runs the suite of `source` against a registry with fresh state; the reports go to `results`.
+/// Runs the suite, which is installed, against a registry with fresh state; the reports go to `results`.
 pub(crate) async fn run(
     workspace: &Workspace,
-    source: &Path,
     results: &Path,
     all: bool,
     interrupt: &Interrupt,
 ) -> Result<()> {
-    let build = {
-        let (workspace, source) = (workspace.clone(), source.to_owned());
-        blocking(move || build_go_folder(&workspace, &source, "oci-conformance", &mut |line| say(line)))
-    };
-    let binary = interrupt.or(build).await?;
     let state = fresh_state(&workspace.root().join(".atcr").join("conformance-network"))?;
     std::fs::create_dir_all(results)?;
     let mut options = NetworkOptions::new(state, Ports::free()?);
     // One of the switches pushes images of which parts are missing.
     options.allow_missing_content = all;
     let passed = with_network(workspace, options, interrupt, async |file| {
-        let mut suite = command(&binary, file, results, all)?;
+        let mut suite = command(&GoTool::CONFORMANCE.path(workspace), file, results, all)?;
         let step = Step::begin("OCI conformance suite");
         let status = blocking(move || suite.status().context("cannot start the suite")).await?;
         step.done();
         Ok(status.success())
     })
     .await?;
-    println!("{}", summary(results));
+    print(&summary(results));
     if !passed {
         bail!(
             "the conformance suite failed; see {}",

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::build::{self, BuildArguments};
-use crate::image::push_and_pull;
+use crate::image::{engine_needs, push_and_pull};
 use crate::interrupt::{Interrupt, blocking};
 use crate::network::{fresh_state, with_network};
-use crate::progress::say;
+use crate::progress::{print, say};
 use crate::up::StateArguments;
 
 #[derive(Clone, Debug, Args)]
@@ -40,7 +40,7 @@ pub(crate) async fn demo(arguments: DemoArguments, interrupt: &Interrupt) -> Res
         say(&format!("using the network that runs at {}", file.appview.url));
         return interrupt.or(walk(&file, &state)).await;
     }
-    build::prepare(&workspace, &arguments.build, interrupt).await?;
+    build::prepare(&workspace, &arguments.build, engine_needs(), interrupt).await?;
     let options = NetworkOptions::new(fresh_state(&state.join("demo-network"))?, Ports::free()?);
     with_network(&workspace, options, interrupt, async |file| {
         walk(file, &state).await
@@ -57,26 +57,29 @@ async fn walk(file: &NetworkFile, state: &Path) -> Result<()> {
     };
 
     let record = record_of(file, alice, "demo", &digests.pushed).await?;
-    println!("\n  {}", record.uri);
-    println!("  {:<10} {}", "pushed", digests.pushed);
-    println!("  {:<10} {}", "recorded", record.value.digest);
-    println!("  {:<10} {}", "pulled", digests.pulled);
+    print(format_args!("\n  {}", record.uri));
+    print(format_args!("  {:<10} {}", "pushed", digests.pushed));
+    print(format_args!("  {:<10} {}", "recorded", record.value.digest));
+    print(format_args!("  {:<10} {}", "pulled", digests.pulled));
     ensure!(
         digests.pushed == record.value.digest && digests.pushed == digests.pulled,
         "the manifest digests differ"
     );
 
-    println!(
+    print(format_args!(
         "\n  objects behind {} (named in the record → hashed from the store)",
         file.hold.did
-    );
+    ));
     let token = service_token(file, alice).await?;
     for blob in record.value.config.iter().chain(&record.value.layers) {
         let stored = hash_object(file, alice, &token, &blob.digest).await?;
-        println!("  {:>8} B  {}\n           →  {stored}", blob.size, blob.digest);
+        print(format_args!(
+            "  {:>8} B  {}\n           →  {stored}",
+            blob.size, blob.digest
+        ));
         ensure!(stored == blob.digest, "the object differs from its name");
     }
-    println!("\nEvery digest is equal.");
+    print("\nEvery digest is equal.");
     Ok(())
 }
 
@@ -101,7 +104,7 @@ struct Blob {
     size: u64,
 }
 
-/// The manifest's record, as the PDS hands it to anybody.
+/// The manifest's record, as the PDS hands it to anyone.
 async fn record_of(file: &NetworkFile, alice: &Account, repository: &str, digest: &str) -> Result<Record> {
     let hex = digest.trim_start_matches("sha256:");
     let answer = client()?

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use atcr_test_support::tools::{Workspace, find_command, require_commands};
+use atcr_test_support::tools::{Workspace, find_command, require_commands, watch_cargo};
 use clap::Args;
 use data_encoding::HEXLOWER;
 use flate2::Compression;
@@ -20,7 +20,7 @@ use p256::pkcs8::DecodePrivateKey as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::build;
-use crate::progress::{Step, say};
+use crate::progress::{Step, print, say};
 
 const PROGRAM: &str = "docker-credential-atcr";
 
@@ -38,7 +38,7 @@ pub(crate) struct DistArguments {
     /// A P-256 key in PEM that signs; programs that are built then take no update without its signature
     #[arg(long, value_name = "FILE")]
     signing_key: Option<PathBuf>,
-    /// Pack this program, which runs on this machine, and build none
+    /// Pack this program, which must run on this machine, and build nothing
     #[arg(long, value_name = "FILE", conflicts_with = "targets")]
     program: Option<PathBuf>,
 }
@@ -93,7 +93,7 @@ pub(crate) fn dist(arguments: &DistArguments) -> Result<()> {
 
     let default = workspace.root().join("target").join("dist");
     let out = arguments.out.clone().unwrap_or(default);
-    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     let mut checksums = Vec::new();
     for (platform, version, program) in &programs {
         let files = contents(&workspace, platform, program)?;
@@ -122,7 +122,7 @@ pub(crate) fn dist(arguments: &DistArguments) -> Result<()> {
     // Last: it names nothing that is not there.
     write(&out.join("checksums.txt"), checksums.concat().as_bytes())?;
     let out = fs::canonicalize(&out)?;
-    println!("{}", summary(&out, &checksums.concat(), key.as_ref()));
+    print(&summary(&out, &checksums.concat(), key.as_ref()));
     Ok(())
 }
 
@@ -182,9 +182,9 @@ fn compile(
     if let Some(key) = key {
         command.env("ATCR_RELEASE_KEY", &key.did);
     }
-    let output = command.output().context("cannot start cargo")?;
-    if !output.status.success() {
-        bail!("the build failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    let printed = watch_cargo(&mut command, &step.noter())?;
+    if !printed.success {
+        bail!("the build failed:\n{}", printed.lines.join("\n"));
     }
     step.done();
     let built = std::env::var_os("CARGO_TARGET_DIR")

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use atcr_test_support::docker_engine::Engine;
 use atcr_test_support::network::Account;
-use atcr_test_support::tools::require_commands;
+use atcr_test_support::tools::{Need, can_install_packages, require_commands};
 use sha2::{Digest as _, Sha256};
 
 use crate::progress::{Step, say};
@@ -15,6 +15,15 @@ use crate::progress::{Step, say};
 pub(crate) struct Digests {
     pub(crate) pushed: String,
     pub(crate) pulled: String,
+}
+
+/// A Docker engine, where one can be installed; elsewhere the image goes by skopeo.
+pub(crate) fn engine_needs() -> &'static [Need] {
+    if can_install_packages() {
+        &[Need::Commands(&["docker", "dockerd", "containerd", "runc"])]
+    } else {
+        &[]
+    }
 }
 
 /// Pushes an image to `registry` as `account`, forgets it, pulls it. `folder` is for the engine's state and the image.

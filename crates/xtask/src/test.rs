@@ -1,18 +1,17 @@
 //! `test`: every test, after installing what they need.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use atcr_test_support::tools::{
-    GoTool, Workspace, require_cargo_deny, require_commands, require_go_tool, suites,
-};
+use atcr_test_support::tools::{CargoTool, GoTool, Workspace, suites, watch_cargo};
 use clap::Args;
 
-use crate::build::{self, BuildArguments};
+use crate::build::{self, BuildArguments, announce, install};
 use crate::conformance;
 use crate::interrupt::{Interrupt, blocking};
-use crate::progress::{Step, say};
+use crate::progress::{Step, print};
+use crate::tools::TEST_NEEDS;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TestArguments {
@@ -30,94 +29,71 @@ pub(crate) struct TestArguments {
 /// Passes everything, in order of speed; the test runner's own summaries come last.
 pub(crate) async fn test(arguments: TestArguments, interrupt: &Interrupt) -> Result<()> {
     let workspace = Workspace::locate()?;
-    // The appview's build collects its pages' assets with npm.
-    interrupt
-        .or(blocking(|| {
-            require_commands(&["cc", "git", "tar", "npm"], &mut |line| say(line))
-        }))
-        .await?;
+    announce(&workspace, TEST_NEEDS, true);
+    interrupt.or(install(&workspace, TEST_NEEDS)).await?;
     if !arguments.no_lint {
         interrupt.or(lint(&workspace)).await?;
     }
-    build::prepare(&workspace, &BuildArguments::default(), interrupt).await?;
-    let clients = {
-        let workspace = workspace.clone();
-        interrupt
-            .or(blocking(move || Clients::require(&workspace)))
-            .await?
-    };
+    build::prepare(&workspace, &BuildArguments::default(), &[], interrupt).await?;
 
-    let mut incomplete = Vec::new();
-    if suites(&workspace).is_none() {
-        incomplete.push("the AT Protocol vectors (set ATCR_SUITES)");
-    }
+    let vectors = suites(&workspace);
     if !arguments.no_conformance && arguments.filter.is_empty() {
-        match conformance::source(&workspace, interrupt).await? {
-            Some(source) => {
-                // As it comes, and with every switch on.
-                for (folder, all) in [("conformance", false), ("conformance-all", true)] {
-                    let results = workspace.root().join(".atcr").join(folder);
-                    conformance::run(&workspace, &source, &results, all, interrupt).await?;
-                }
-            }
-            None => incomplete.push("the OCI conformance suite (set ATCR_SUITES, or allow git clone)"),
+        // As it comes, and with every switch on.
+        for (folder, all) in [("conformance", false), ("conformance-all", true)] {
+            let results = workspace.root().join(".atcr").join(folder);
+            conformance::run(&workspace, &results, all, interrupt).await?;
         }
     }
 
-    let mut command = build::cargo(&workspace);
-    command
-        .args(["test", "--locked", "--workspace", "--no-fail-fast"])
-        .args(&arguments.filter)
-        .env("ATCR_VERSITYGW", clients.versitygw)
-        .env("ATCR_CRANE", clients.crane)
-        .env("ATCR_ORAS", clients.oras)
-        // A snapshot that changed is a failure, not a file to look at later.
-        .env("INSTA_UPDATE", "no");
-    if let Some(folder) = suites(&workspace) {
-        command.env("ATCR_SUITES", folder);
-    }
-    let tests = blocking(move || command.status().context("cannot start cargo"));
-    if !interrupt.or(tests).await?.success() {
+    let tests = |more: &[&str]| {
+        let mut command = build::cargo(&workspace);
+        command
+            .args(["test", "--locked", "--workspace"])
+            .args(more)
+            .args(&arguments.filter)
+            .env("ATCR_VERSITYGW", GoTool::VERSITYGW.path(&workspace))
+            // A snapshot that changed is a failure, not a file to look at later.
+            .env("INSTA_UPDATE", "no");
+        if let Some(folder) = &vectors {
+            command.env("ATCR_SUITES", folder);
+        }
+        command
+    };
+    interrupt
+        .or(check("building the tests", tests(&["--no-run"])))
+        .await?;
+    let command = tests(&["--no-fail-fast"]);
+    if !interrupt.or(blocking(move || run_on(command))).await? {
         bail!("tests failed");
     }
-    if !incomplete.is_empty() {
-        println!("\nNot complete; skipped: {}", incomplete.join(", "));
+    if vectors.is_none() {
+        print("\nNot complete; skipped: the AT Protocol vectors (set ATCR_SUITES)");
     }
     Ok(())
 }
 
-/// The clients and servers of others that the tests find by a variable.
-struct Clients {
-    versitygw: PathBuf,
-    crane: PathBuf,
-    oras: PathBuf,
-}
-
-impl Clients {
-    /// Installs everything that the tests talk to.
-    fn require(workspace: &Workspace) -> Result<Self> {
-        require_commands(
-            &[
-                "docker",
-                "dockerd",
-                "containerd",
-                "runc",
-                "skopeo",
-                "podman",
-                "openssl",
-                "chromium",
-                "chromedriver",
-                "curl",
-            ],
-            &mut |line| say(line),
-        )?;
-        let go_tool = |tool| require_go_tool(workspace, tool, &mut |line| say(line));
-        Ok(Self {
-            versitygw: go_tool(GoTool::VERSITYGW)?,
-            crane: go_tool(GoTool::CRANE)?,
-            oras: go_tool(GoTool::ORAS)?,
-        })
+/// Runs `command`, whose output is ours, and says whether it succeeded. If the reader of our output is gone, the output is
+/// lost and the command goes on.
+fn run_on(mut command: Command) -> Result<bool> {
+    let mut output = std::io::stdout();
+    let cannot_start = || format!("cannot start {}", command.get_program().display());
+    if output.is_terminal() {
+        let context = cannot_start();
+        return Ok(command.status().context(context)?.success());
     }
+    let context = cannot_start();
+    let mut child = command.stdout(Stdio::piped()).spawn().context(context)?;
+    if let Some(mut pipe) = child.stdout.take() {
+        let mut buffer = [0; 8192];
+        loop {
+            let read = std::io::Read::read(&mut pipe, &mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            let _ = output.write_all(&buffer[..read]).and_then(|()| output.flush());
+        }
+    }
+    Ok(child.wait()?.success())
 }
 
 /// Formatting, lints, and what may be depended on (`.deny.toml`; known vulnerabilities are not looked up, for their list
@@ -129,18 +105,16 @@ async fn lint(workspace: &Workspace) -> Result<()> {
         command
     };
     check("formatting", cargo(&["fmt", "--all", "--check"])).await?;
-    let deny = {
-        let workspace = workspace.clone();
-        blocking(move || require_cargo_deny(&workspace, &mut |line| say(line))).await?
-    };
-    let mut command = Command::new(deny);
+    let mut command = Command::new(CargoTool::DENY.path(workspace));
     command
         .args(["check", "bans", "licenses", "sources"])
         .current_dir(workspace.root());
-    check("licences and sources of dependencies", command).await?;
+    check("licences, sources and duplicates of dependencies", command).await?;
+    let mut command = Command::new(CargoTool::SHEAR.path(workspace));
+    command.current_dir(workspace.root());
+    check("unused dependencies", command).await?;
     let clippy = [
         "clippy",
-        "--quiet",
         "--locked",
         "--workspace",
         "--all-targets",
@@ -154,16 +128,10 @@ async fn lint(workspace: &Workspace) -> Result<()> {
 /// Runs `command`; what it found is the error.
 async fn check(what: &str, mut command: Command) -> Result<()> {
     let step = Step::begin(what);
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = blocking(move || {
-        command
-            .output()
-            .with_context(|| format!("cannot start {program}"))
-    })
-    .await?;
-    if !output.status.success() {
-        let text = [output.stdout, output.stderr].concat();
-        bail!("{what}:\n{}", String::from_utf8_lossy(&text));
+    let note = step.noter();
+    let printed = blocking(move || watch_cargo(&mut command, &note)).await?;
+    if !printed.success {
+        bail!("{what}:\n{}", printed.lines.join("\n"));
     }
     step.done();
     Ok(())

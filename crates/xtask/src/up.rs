@@ -13,7 +13,7 @@ use clap::Args;
 use crate::build::{self, BuildArguments};
 use crate::interrupt::{Interrupt, Interrupted, blocking};
 use crate::network::{self, fresh_state};
-use crate::progress::Step;
+use crate::progress::{Step, print};
 use crate::s3_check;
 
 /// How often a foreground network is looked after.
@@ -67,7 +67,7 @@ pub(crate) struct UpArguments {
     /// The region's name
     #[arg(long, default_value = "us-east-1", value_name = "NAME")]
     s3_region: String,
-    /// Refuse pulls from people who are not of the crew
+    /// Refuse pulls by accounts that are not crew
     #[arg(long)]
     private: bool,
 }
@@ -112,7 +112,7 @@ pub(crate) async fn up(arguments: UpArguments, interrupt: &Interrupt) -> Result<
     if arguments.reset {
         fresh_state(&options.state)?;
     }
-    build::prepare(&workspace, &arguments.build, interrupt).await?;
+    build::prepare(&workspace, &arguments.build, &[], interrupt).await?;
     let network = match network::start(&workspace, options, interrupt).await {
         Err(error) if !error.is::<Interrupted>() && !arguments.reset => {
             bail!("{error:#}\nhint: `cargo xtask up --reset` starts without the state of earlier runs")
@@ -121,11 +121,11 @@ pub(crate) async fn up(arguments: UpArguments, interrupt: &Interrupt) -> Result<
     };
     print_lines(&workspace, network.file());
     if arguments.detach {
-        println!("\nRunning in the background; `cargo xtask down` stops it.");
+        print("\nRunning in the background; `cargo xtask down` stops it.");
         network.detach();
         return Ok(());
     }
-    println!("\nPress Ctrl-C to stop.");
+    print("\nPress Ctrl-C to stop.");
     watch(network, interrupt).await
 }
 
@@ -186,7 +186,7 @@ pub(crate) async fn down(arguments: &StateArguments) -> Result<()> {
         }
     }
     if !was_running {
-        println!("Nothing is running.");
+        print("Nothing is running.");
     }
     NetworkFile::remove(&state)
 }
@@ -195,7 +195,7 @@ pub(crate) async fn down(arguments: &StateArguments) -> Result<()> {
 pub(crate) async fn status(arguments: &StateArguments) -> Result<()> {
     let state = arguments.folder(&Workspace::locate()?);
     let Some(file) = NetworkFile::read(&state)? else {
-        println!("Nothing is running; `cargo xtask up` starts it.");
+        print("Nothing is running; `cargo xtask up` starts it.");
         return Ok(());
     };
     let client = reqwest::Client::builder()
@@ -211,7 +211,7 @@ pub(crate) async fn status(arguments: &StateArguments) -> Result<()> {
     let mut all = true;
     for (name, url, path, part) in parts {
         let pid = file.running(part, &state);
-        // Somebody else may have the port since.
+        // Another program may have taken the port since.
         let is_healthy = pid.is_some()
             && client
                 .get(format!("{url}{path}"))
@@ -220,9 +220,9 @@ pub(crate) async fn status(arguments: &StateArguments) -> Result<()> {
                 .is_ok_and(|answer| answer.status().is_success());
         all &= is_healthy;
         match pid {
-            Some(pid) if is_healthy => println!("{name:<14} running        {url}  (pid {pid})"),
-            Some(pid) => println!("{name:<14} not answering  {url}  (pid {pid})"),
-            None => println!("{name:<14} stopped"),
+            Some(pid) if is_healthy => print(format_args!("{name:<14} running        {url}  (pid {pid})")),
+            Some(pid) => print(format_args!("{name:<14} not answering  {url}  (pid {pid})")),
+            None => print(format_args!("{name:<14} stopped")),
         }
     }
     if !all {
@@ -233,26 +233,40 @@ pub(crate) async fn status(arguments: &StateArguments) -> Result<()> {
 
 fn print_lines(workspace: &Workspace, file: &NetworkFile) {
     let registry = file.appview.url.trim_start_matches("http://");
-    println!("\n  appview        {}", file.appview.url);
-    println!("  hold           {}  ({})", file.hold.url, file.hold.did);
-    println!("  PDS            {}", file.pds.url);
-    println!("  PLC directory  {}", file.plc.url);
+    print(format_args!("\n  appview        {}", file.appview.url));
+    print(format_args!(
+        "  hold           {}  ({})",
+        file.hold.url, file.hold.did
+    ));
+    print(format_args!("  PDS            {}", file.pds.url));
+    print(format_args!("  PLC directory  {}", file.plc.url));
     for account in &file.accounts {
-        println!("\n  {}  {}", account.handle, account.did);
-        println!(
+        print(format_args!("\n  {}  {}", account.handle, account.did));
+        print(format_args!(
             "    docker login {registry} -u {} -p {}",
             account.handle, account.app_password
-        );
-        println!("    docker push {registry}/{}/app:1", account.handle);
-        println!("    docker pull {registry}/{}/app:1", account.handle);
-        println!("    in a browser: password {}", account.password);
+        ));
+        print(format_args!(
+            "    docker push {registry}/{}/app:1",
+            account.handle
+        ));
+        print(format_args!(
+            "    docker pull {registry}/{}/app:1",
+            account.handle
+        ));
+        print(format_args!("    in a browser: password {}", account.password));
     }
-    println!(
-        "\n  Instead of docker login, sign in with the browser; Docker then finds the helper through PATH:"
+    print(
+        "\n  Instead of docker login, sign in with the browser; Docker then finds the helper through PATH:",
     );
-    println!("    export PATH=\"{}:$PATH\"", helper_folder(workspace).display());
-    println!("    docker-credential-atcr login {registry}");
-    println!("    docker-credential-atcr configure-docker {registry}");
+    print(format_args!(
+        "    export PATH=\"{}:$PATH\"",
+        helper_folder(workspace).display()
+    ));
+    print(format_args!("    docker-credential-atcr login {registry}"));
+    print(format_args!(
+        "    docker-credential-atcr configure-docker {registry}"
+    ));
 }
 
 /// The folder of the credential helper.

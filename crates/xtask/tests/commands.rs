@@ -94,7 +94,7 @@ impl Commands {
 impl Drop for Commands {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // The failed test's network is nobody's.
+            // No one else stops the network of a test that failed.
             let _ = self.command("down").output();
         }
     }
@@ -167,7 +167,7 @@ fn end(mut child: Child, lines: BufReader<ChildStdout>) -> Option<i32> {
     child.wait().expect("it ends").code()
 }
 
-/// The addresses on which somebody listens on `port`, as `/proc/net` writes them.
+/// The addresses on which a program listens on `port`, as `/proc/net` writes them.
 fn listeners(port: u16) -> Vec<String> {
     let suffix = format!(":{port:04X}");
     ["/proc/net/tcp", "/proc/net/tcp6"]
@@ -222,10 +222,7 @@ fn an_s3_server_that_is_not_there_is_one_line_before_anything_starts() {
 async fn a_real_s3_server_without_the_bucket_or_with_other_credentials_is_refused_before_anything_starts() {
     let commands = Commands::new();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let binary = std::env::var_os("ATCR_VERSITYGW").expect("ATCR_VERSITYGW is set; run `cargo xtask test`");
-    let (gateway, storage) = start_versitygw(Path::new(&binary), folder.path())
-        .await
-        .expect("versitygw starts");
+    let (gateway, storage) = start_versitygw(folder.path()).await.expect("versitygw starts");
     let up = |bucket: &str, secret: &str| {
         let mut command = commands.up();
         command
@@ -305,6 +302,23 @@ fn ctrl_c_stops_a_network_in_the_foreground() {
 }
 
 #[test]
+fn a_reader_that_stops_reading_ends_the_output_and_not_the_network() {
+    let commands = Commands::new();
+    let (mut child, mut lines) = start(&mut commands.up());
+    // As `cargo xtask up | head -1` does.
+    wait_for_line(&mut lines, "PLC directory and PDS");
+    drop(lines);
+    let status = wait_for("a network", || {
+        let status = run(&mut commands.command("status"));
+        status.status.success().then(|| text(&status))
+    });
+    assert_eq!(status.matches(" running ").count(), 4, "{status}");
+    send(&child, Signal::INT);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    commands.assert_nothing_is_left();
+}
+
+#[test]
 fn a_detached_private_network_runs_on_loopback_only_and_serves_the_demo_until_down() {
     let commands = Commands::new();
     succeed(commands.up().args(["--detach", "--private"]));
@@ -336,7 +350,7 @@ fn a_detached_private_network_runs_on_loopback_only_and_serves_the_demo_until_do
 }
 
 #[test]
-fn a_stale_network_json_is_nobodys_network_and_the_demo_starts_its_own() {
+fn the_demo_does_not_take_a_stale_network_json_for_a_network_and_starts_its_own() {
     let commands = Commands::new();
     // This test's own process is one that got the pid of a part since.
     let stale = serde_json::json!({

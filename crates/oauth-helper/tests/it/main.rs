@@ -212,7 +212,7 @@ async fn the_printed_headers_are_good_for_the_request_they_are_for() {
 }
 
 #[tokio::test]
-async fn a_sign_in_at_a_server_is_of_whoever_signs_in_there() {
+async fn a_sign_in_at_a_server_is_of_the_account_that_signs_in_there() {
     let (pds, did) = alice().await;
     let waiting = Waiting::begin(&pds, &["--pds", &pds.url(), "--json"]).await;
     assert!(!pds.announced(&waiting.page).unwrap().contains_key("login_hint"));

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use atcr_test_support::network::{HoldStorage, Network, NetworkOptions, Ports, Program, S3Storage};
 use atcr_test_support::registry_client::RegistryClient;
 use atcr_test_support::s3_server::start_versitygw;
-use atcr_test_support::tools::{GoTool, Workspace, require_go_tool};
+use atcr_test_support::tools::{GoTool, Need, Workspace};
 use clap::{Parser, ValueEnum};
 
 /// What to measure.
@@ -112,10 +112,10 @@ async fn pusher(network: &Network, name: &str) -> Result<RegistryClient> {
 
 /// versitygw with its objects below `folder`.
 async fn versitygw(workspace: &Workspace, folder: &Path) -> Result<(Program, S3Storage)> {
-    let binary = require_go_tool(workspace, GoTool::VERSITYGW, &mut |line| println!("{line}"))?;
+    Need::Go(GoTool::VERSITYGW).install(workspace, &|_| {})?;
     let folder = folder.join("s3");
     std::fs::create_dir_all(&folder)?;
-    start_versitygw(&binary, &folder).await
+    start_versitygw(&folder).await
 }
 
 /// The middle one of `values`.

@@ -1,4 +1,4 @@
-//! Everything this process started, whatever it was and whoever of its children started it.
+//! All processes that this one or its descendants started.
 
 use std::collections::HashSet;
 use std::io;

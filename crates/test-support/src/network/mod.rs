@@ -101,7 +101,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// The parts in the order they stop: nobody loses what he is still talking to.
+    /// The parts in the order they stop: no part loses a server that it still talks to.
     pub const STOPPING: [Self; 3] = [Self::AppView, Self::Hold, Self::AtProtocol];
 
     /// What a person calls it.

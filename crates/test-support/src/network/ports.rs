@@ -42,10 +42,10 @@ impl Default for Ports {
 }
 
 impl Ports {
-    /// Four ports that nobody listens on now, none of which this process was given before.
+    /// Four ports on which no program listens now. The same process is never given one of them twice.
     ///
     /// # Errors
-    /// If none can be had.
+    /// If no port is free.
     pub fn free() -> Result<Self> {
         Ok(Self {
             plc: free_port()?,
@@ -76,7 +76,7 @@ impl Ports {
     }
 }
 
-/// Whether somebody listens. Not found out by listening: a process that is forked meanwhile would keep the port for a moment.
+/// Whether a program listens. Not tested by listening: a process that is forked meanwhile would keep the port for a moment.
 fn is_taken(port: u16) -> bool {
     TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), ANSWER).is_ok()
 }

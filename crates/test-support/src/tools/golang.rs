@@ -4,11 +4,14 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use super::{Say, Workspace, find_command, require_commands, run};
+use super::debian::install_packages;
+use super::running::{run, run_noting};
+use super::{Note, Workspace, find_command};
 
 /// The oldest Go that builds the programs below: 1.25.
 const OLDEST_MINOR: u32 = 25;
@@ -16,13 +19,21 @@ const OLDEST_MINOR: u32 = 25;
 /// The Go that is fetched where there is none, or an older one.
 const FETCHED: &str = "1.26.8";
 
+/// The version of BuildKit's daemon and client.
+const BUILDKIT: &str = "v0.33.1";
+
 /// A Go program at a fixed version.
 #[derive(Clone, Copy, Debug)]
 pub struct GoTool {
     /// The command's name.
     pub name: &'static str,
     module: &'static str,
-    version: &'static str,
+    pub(super) version: &'static str,
+    /// Whether its `go.mod` has directives with which Go installs no program by name and version; then it is built as a
+    /// dependency of a module of ours.
+    as_dependency: bool,
+    /// About how long the build takes on two cores, with nothing downloaded before.
+    pub(super) estimate: Duration,
 }
 
 impl GoTool {
@@ -31,24 +42,84 @@ impl GoTool {
         name: "crane",
         module: "github.com/google/go-containerregistry/cmd/crane",
         version: "v0.22.1",
+        as_dependency: false,
+        estimate: Duration::from_mins(1),
     };
     /// The client of OCI artifacts.
     pub const ORAS: Self = Self {
         name: "oras",
         module: "oras.land/oras/cmd/oras",
         version: "v1.3.6",
+        as_dependency: false,
+        estimate: Duration::from_mins(1),
     };
     /// An S3 server over a folder.
     pub const VERSITYGW: Self = Self {
         name: "versitygw",
         module: "github.com/versity/versitygw/cmd/versitygw",
         version: "v1.8.0",
+        as_dependency: false,
+        estimate: Duration::from_mins(2),
     };
+    /// The conformance suite of the OCI distribution specification.
+    pub const CONFORMANCE: Self = Self {
+        name: "conformance",
+        module: "github.com/opencontainers/distribution-spec/conformance",
+        version: "v0.0.0-20260831232431-97274622c111",
+        as_dependency: false,
+        estimate: Duration::from_mins(1),
+    };
+
+    /// BuildKit's daemon.
+    pub const BUILDKITD: Self = Self {
+        name: "buildkitd",
+        module: "github.com/moby/buildkit/cmd/buildkitd",
+        version: BUILDKIT,
+        as_dependency: true,
+        estimate: Duration::from_mins(4),
+    };
+    /// BuildKit's client.
+    pub const BUILDCTL: Self = Self {
+        name: "buildctl",
+        module: "github.com/moby/buildkit/cmd/buildctl",
+        version: BUILDKIT,
+        as_dependency: true,
+        estimate: Duration::from_mins(1),
+    };
+
+    /// Where the program is once it is installed.
+    #[must_use]
+    pub fn path(self, workspace: &Workspace) -> PathBuf {
+        self.folder(workspace).join(self.name)
+    }
+
+    /// The installed program.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn installed(self) -> Result<PathBuf> {
+        let path = self.path(&Workspace::locate()?);
+        if !path.is_file() {
+            bail!(
+                "{} {} is not installed; run `cargo xtask tools`",
+                self.name,
+                self.version
+            );
+        }
+        Ok(path)
+    }
+
+    fn folder(self, workspace: &Workspace) -> PathBuf {
+        workspace
+            .cache()
+            .join("bin")
+            .join(format!("{}-{}", self.name, self.version))
+    }
 }
 
 /// A Go that is new enough: the system's, else one kept in the cache. Any older Go, such as Debian's, can fetch the
 /// toolchain as a module, whose checksum it compares with Go's public database.
-fn require_go(workspace: &Workspace, say: Say<'_>) -> Result<PathBuf> {
+fn require_go(workspace: &Workspace, note: Note<'_>) -> Result<PathBuf> {
     let fetched = workspace.cache().join(format!("go-{FETCHED}"));
     let binary = fetched.join("bin").join("go");
     if binary.is_file() {
@@ -59,11 +130,9 @@ fn require_go(workspace: &Workspace, say: Say<'_>) -> Result<PathBuf> {
     {
         return Ok(go);
     }
-    require_commands(&["go"], say)?;
+    install_packages(&["go"], note)?;
     let older = find_command("go").context("Go is not installed")?;
-    say(&format!(
-        "fetching Go {FETCHED} with the Go that is installed (once)"
-    ));
+    note(&format!("fetching Go {FETCHED} with the Go that is installed"));
     fetch_toolchain(&older, workspace.cache(), &fetched)?;
     Ok(binary)
 }
@@ -145,54 +214,71 @@ fn make_executable(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The path of `tool`, built first if the cache has it not at this version.
+/// Builds `tool` into the cache, if it is not there at this version.
 ///
 /// # Errors
 /// If Go can neither be found nor fetched, or the build fails.
-pub fn require_go_tool(workspace: &Workspace, tool: GoTool, say: Say<'_>) -> Result<PathBuf> {
-    let folder = workspace
-        .cache()
-        .join("bin")
-        .join(format!("{}-{}", tool.name, tool.version));
-    let binary = folder.join(tool.name);
-    if !binary.is_file() {
-        let go = require_go(workspace, say)?;
-        say(&format!("building {} {} (once)", tool.name, tool.version));
-        run(
-            Command::new(go)
-                .args(["install", &format!("{}@{}", tool.module, tool.version)])
-                .env("CGO_ENABLED", "0")
-                .env("GOBIN", &folder)
-                .env("GOFLAGS", "-mod=mod"),
-            &format!("go install {}", tool.name),
-        )?;
+pub(super) fn install_go_tool(workspace: &Workspace, tool: GoTool, note: Note<'_>) -> Result<()> {
+    if tool.path(workspace).is_file() {
+        return Ok(());
     }
-    Ok(binary)
+    let go = require_go(workspace, note)?;
+    let folder = tool.folder(workspace);
+    std::fs::create_dir_all(&folder)?;
+    let mut command = Command::new(go);
+    command
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=mod")
+        .env("GOWORK", "off");
+    if tool.as_dependency {
+        let module = workspace
+            .cache()
+            .join(format!("module-{}-{}", tool.name, tool.version));
+        std::fs::create_dir_all(&module)?;
+        let (path, _) = tool
+            .module
+            .split_once("/cmd/")
+            .context("a program is below cmd")?;
+        std::fs::write(
+            module.join("go.mod"),
+            format!("module installed\n\ngo 1.25\n\nrequire {path} {}\n", tool.version),
+        )?;
+        // Go writes into the file it is told to only when it is complete.
+        command
+            .args(["build", "-v", "-o"])
+            .arg(&folder)
+            .arg(tool.module)
+            .current_dir(module);
+    } else {
+        command
+            .args(["install", "-v", &format!("{}@{}", tool.module, tool.version)])
+            .env("GOBIN", &folder);
+    }
+    let mut compiled = 0;
+    run_noting(
+        &mut command,
+        &format!("building {}", tool.name),
+        note,
+        &mut |line| go_progress(line, &mut compiled),
+    )?;
+    Ok(())
 }
 
-/// Builds the Go program in `source` to the cache as `name`; Go itself knows when nothing changed.
-///
-/// # Errors
-/// If Go can neither be found nor fetched, or the build fails.
-pub fn build_go_folder(workspace: &Workspace, source: &Path, name: &str, say: Say<'_>) -> Result<PathBuf> {
-    let binary = workspace.cache().join("bin").join(name);
-    let go = require_go(workspace, say)?;
-    say(&format!("building {name}"));
-    run(
-        Command::new(go)
-            .args(["build", "-o"])
-            .arg(&binary)
-            .arg(".")
-            .current_dir(source)
-            .env("CGO_ENABLED", "0"),
-        &format!("go build {name}"),
-    )?;
-    Ok(binary)
+/// How far `go install -v` is: what it downloads, then how many packages it has compiled.
+fn go_progress(line: &str, compiled: &mut u32) -> Option<String> {
+    if let Some(module) = line.strip_prefix("go: downloading ") {
+        return Some(format!("downloading {module}"));
+    }
+    if line.starts_with("go: ") || line.contains(' ') {
+        return None;
+    }
+    *compiled += 1;
+    Some(format!("{compiled} Go packages compiled"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse_minor;
+    use super::{go_progress, parse_minor};
 
     #[test]
     fn the_version_of_go_is_read_from_what_it_says() {
@@ -200,5 +286,24 @@ mod tests {
         assert_eq!(parse_minor("go version go1.19 linux/amd64"), Some(19));
         assert_eq!(parse_minor("go version go1.27rc1 linux/arm64"), Some(27));
         assert_eq!(parse_minor("go version devel"), None);
+    }
+
+    #[test]
+    fn what_go_downloads_and_compiles_is_read_from_its_lines() {
+        let mut compiled = 0;
+        let mut progress = |line: &str| go_progress(line, &mut compiled);
+        assert_eq!(
+            progress("go: downloading github.com/a/b v1.0.0").as_deref(),
+            Some("downloading github.com/a/b v1.0.0")
+        );
+        assert_eq!(
+            progress("github.com/a/b").as_deref(),
+            Some("1 Go packages compiled")
+        );
+        assert_eq!(progress("# github.com/a/b"), None);
+        assert_eq!(
+            progress("github.com/a/b/c").as_deref(),
+            Some("2 Go packages compiled")
+        );
     }
 }

@@ -150,7 +150,7 @@ impl Drop for Browser {
         // Asked to end, the driver leaves the browser behind.
         let group = i32::try_from(self.driver.id()).ok().and_then(Pid::from_raw);
         if let Some(group) = group {
-            // Where nobody is left there is nobody to end.
+            // If no process is left, there is none to end.
             let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.driver.wait();

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use atcr_test_support::registry_client::{IMAGE_MANIFEST, digest, image_manifest};
+use atcr_test_support::tools::GoTool;
 
 use crate::{World, run, succeed, tool};
 
@@ -109,7 +110,7 @@ async fn podman_crane_and_oras_push_and_pull() {
 
     let home = world.folder("home");
     let crane = || {
-        let mut command = tool("ATCR_CRANE");
+        let mut command = tool(GoTool::CRANE);
         command.env("HOME", &home).env("DOCKER_CONFIG", &home);
         command
     };
@@ -153,7 +154,7 @@ async fn podman_crane_and_oras_push_and_pull() {
     );
 
     let oras = |folder: &Path| {
-        let mut command = tool("ATCR_ORAS");
+        let mut command = tool(GoTool::ORAS);
         command
             .env("HOME", &home)
             .env("DOCKER_CONFIG", &home)

@@ -70,7 +70,7 @@ async fn a_confidential_client_signs_people_in_behind_tls() {
 
     let arguments = [
         format!("--host-resolver-rules=MAP {HOST} 127.0.0.1"),
-        // Trusts this certificate, and no other that nobody has signed.
+        // Trusts this certificate, and no other unsigned one.
         format!(
             "--ignore-certificate-errors-spki-list={}",
             public_key_hash(certificates.path())

@@ -195,5 +195,5 @@ async fn podman_and_skopeo_ask_the_helper_that_their_own_auth_file_names() {
     succeed(helper.command().args(["logout", &registry, "--all", "--yes"]));
     let image = format!("{registry}/alice.test/podman:1");
     let refused = run(podman(&folder, &helper).args(["push", "--tls-verify=false", &image]));
-    assert!(!refused.success, "nobody is signed in: {}", refused.text);
+    assert!(!refused.success, "no account is signed in: {}", refused.text);
 }

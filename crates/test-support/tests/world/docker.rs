@@ -43,7 +43,7 @@ async fn docker_pushes_and_pulls_with_equal_digests_and_rights_hold() {
 
     let refused = engine
         .run(&["push", &image])
-        .expect_err("nobody pushes without signing in")
+        .expect_err("a push needs a sign-in")
         .to_string();
     assert!(
         refused.contains("denied") || refused.contains("unauthorized"),
@@ -86,7 +86,7 @@ async fn docker_pushes_and_pulls_with_equal_digests_and_rights_hold() {
         .expect("rmi");
     engine
         .run(&["pull", &image])
-        .expect("anybody pulls from a public hold");
+        .expect("a pull from a public hold needs no sign-in");
     assert_eq!(repo_digest(&engine, &image), pushed);
     engine.run(&["rmi", "--force", &image]).expect("rmi");
 
@@ -106,7 +106,7 @@ async fn docker_pushes_and_pulls_with_equal_digests_and_rights_hold() {
     world.network.start_appview().await.expect("the appview starts");
     let refused = engine
         .run(&["pull", &image])
-        .expect_err("nobody pulls from a private hold without signing in");
+        .expect_err("a pull from a private hold needs a sign-in");
     assert!(
         refused.to_string().contains("denied") || refused.to_string().contains("unauthorized"),
         "{refused}"

@@ -145,7 +145,7 @@ async fn kill_while_pushing(world: &mut World, kills: usize, layer: usize) -> Ac
     std::mem::take(&mut *acknowledged)
 }
 
-/// Pulls everything that was acknowledged, as anybody.
+/// Pulls everything that was acknowledged, without credentials.
 async fn pull_all(world: &World, acknowledged: &Acknowledged) {
     assert!(
         !acknowledged.images.is_empty(),
@@ -180,7 +180,7 @@ async fn no_acknowledged_image_is_lost_or_wrong_after_fifty_kills() {
     let acknowledged = kill_while_pushing(&mut world, 50, 150_000).await;
     pull_all(&world, &acknowledged).await;
 
-    // What the kills left of uploads, and what somebody just did not go on with, is gone once it has expired, and nothing else.
+    // What the kills left of uploads, and uploads that were not continued, is gone once it has expired, and nothing else.
     let mut client = RegistryClient::new(world.appview(), world.account("alice.test")).expect("a client");
     client.authorize(NAME, "pull,push").await.expect("a token");
     let begun = client.start_upload(NAME).await.expect("an upload");
@@ -225,10 +225,7 @@ async fn no_acknowledged_image_is_lost_or_wrong_after_fifty_kills() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_layer_is_lost_or_wrong_on_s3_after_kills_between_parts() {
     let folder = tempfile::tempdir().expect("a folder");
-    let binary = std::env::var_os("ATCR_VERSITYGW").expect("ATCR_VERSITYGW is set; run `cargo xtask test`");
-    let (gateway, storage) = start_versitygw(Path::new(&binary), folder.path())
-        .await
-        .expect("versitygw starts");
+    let (gateway, storage) = start_versitygw(folder.path()).await.expect("versitygw starts");
     let mut world = World::start_with(|options| options.storage = HoldStorage::S3(storage)).await;
     // Two parts each.
     let acknowledged = kill_while_pushing(&mut world, 12, 20_000_000).await;

@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+mod buildkit;
 mod clients;
 mod confidential;
 mod credential_helper;
@@ -25,7 +26,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use atcr_test_support::network::{Network, NetworkOptions, Ports};
-use atcr_test_support::tools::Workspace;
+use atcr_test_support::tools::{GoTool, Workspace};
 
 /// A network of its own for one story, and the folder of its state.
 struct World {
@@ -127,9 +128,7 @@ fn succeed(command: &mut Command) -> String {
     ran.text
 }
 
-/// A client that `cargo xtask test` built, by the variable that names it.
-fn tool(variable: &str) -> Command {
-    let path =
-        std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} is not set; run `cargo xtask test`"));
-    Command::new(path)
+/// A client that is installed.
+fn tool(tool: GoTool) -> Command {
+    Command::new(tool.installed().expect("the client"))
 }

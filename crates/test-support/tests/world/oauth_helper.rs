@@ -82,7 +82,7 @@ async fn a_developer_signs_in_by_account_or_by_server_and_calls_pds_and_hold_by_
     let (status, answer) = call(&url, &session["request"]["headers"]).await;
     assert_eq!((status, &answer["did"]), (200, &session["did"]), "{answer}");
 
-    // A fresh browser: nobody is signed in at the server.
+    // A fresh browser has no session at the server.
     let stranger = Browser::start(&world.folder("stranger"), &[]).await;
     let session = sign_in(&world, &stranger, &["--pds", &pds], false).await;
     assert_eq!(session["did"], did);

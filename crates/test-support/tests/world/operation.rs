@@ -42,11 +42,11 @@ async fn both_servers_count_what_they_do() {
             .expect("an answer");
         let text = answer.text().await.expect("text");
         assert!(text.contains(counted), "{counted} is not in\n{text}");
-        assert!(!text.contains("did:"), "a label names somebody:\n{text}");
+        assert!(!text.contains("did:"), "a label names an account:\n{text}");
     }
 }
 
-/// Returns when nobody listens at `url` any more.
+/// Returns when no program listens at `url` any more.
 async fn refuses(url: &str) {
     let address: SocketAddr = url
         .trim_start_matches("http://")

@@ -194,7 +194,7 @@ async fn two_people_approve_the_helper_and_docker_pushes_as_each_until_one_is_re
         );
     }
 
-    // The access tokens are no good any more: they are refreshed, and nobody has to sign in again.
+    // The access tokens are not valid any more: they are refreshed, and no new sign-in is needed.
     world
         .network
         .forget_access_tokens()
