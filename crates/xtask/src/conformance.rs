@@ -54,7 +54,7 @@ pub(crate) async fn run(
         Ok(status.success())
     })
     .await?;
-    print(&summary(results));
+    print(summary(results));
     if !passed {
         bail!(
             "the conformance suite failed; see {}",

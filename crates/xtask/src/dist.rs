@@ -122,7 +122,7 @@ pub(crate) fn dist(arguments: &DistArguments) -> Result<()> {
     // Last: it names nothing that is not there.
     write(&out.join("checksums.txt"), checksums.concat().as_bytes())?;
     let out = fs::canonicalize(&out)?;
-    print(&summary(&out, &checksums.concat(), key.as_ref()));
+    print(summary(&out, &checksums.concat(), key.as_ref()));
     Ok(())
 }
 

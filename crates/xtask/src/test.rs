@@ -110,8 +110,8 @@ async fn lint(workspace: &Workspace) -> Result<()> {
         .args(["check", "bans", "licenses", "sources"])
         .current_dir(workspace.root());
     check("licences, sources and duplicates of dependencies", command).await?;
-    let mut command = Command::new(CargoTool::SHEAR.path(workspace));
-    command.current_dir(workspace.root());
+    let mut command = Command::new(CargoTool::MACHETE.path(workspace));
+    command.arg("crates").current_dir(workspace.root());
     check("unused dependencies", command).await?;
     let clippy = [
         "clippy",

@@ -35,7 +35,7 @@ pub(crate) const TEST_NEEDS: &[Need] = &[
     Need::Go(GoTool::BUILDKITD),
     Need::Go(GoTool::BUILDCTL),
     Need::Cargo(CargoTool::DENY),
-    Need::Cargo(CargoTool::SHEAR),
+    Need::Cargo(CargoTool::MACHETE),
 ];
 
 /// Installs what the tests need, so that `cargo test` alone finds it.

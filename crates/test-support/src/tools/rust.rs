@@ -27,10 +27,10 @@ impl CargoTool {
         estimate: Duration::from_mins(4),
     };
     /// Finds dependencies that no code uses.
-    pub const SHEAR: Self = Self {
-        name: "cargo-shear",
-        version: "1.14.0",
-        estimate: Duration::from_mins(2),
+    pub const MACHETE: Self = Self {
+        name: "cargo-machete",
+        version: "0.9.2",
+        estimate: Duration::from_mins(1),
     };
 
     /// Where the program is once it is installed.
