@@ -1,11 +1,10 @@
 //! `atcr-hold serve`, `config init`, `config check`.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, load};
+use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, exit_code, load};
 use clap::{Parser, Subcommand};
 
 use crate::compose;
@@ -40,14 +39,7 @@ pub fn main() -> ExitCode {
         Command::Serve { config } => serve(config),
         Command::Config(command) => command.run::<HoldConfig>("server.public_url and registration.owner_did"),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The one place that speaks to the terminal: tracing may not be set up yet.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(outcome)
 }
 
 fn serve(file: Option<PathBuf>) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@
 //! | [`health`] | alive, ready |
 //! | [`supervise`], [`host_calls`] | background work that outlives its own failures; calls worth a try and not worth waiting for |
 //! | [`database`], [`private_files`] | the pools over a SQLite file; files for their owner only |
+//! | [`exit`] | how a program ends |
 //! | [`keyed_locks`] | locks by key |
 //! | [`body`], [`pieces`] | bodies read within a bound; bodies in pieces worth working on |
 //!
@@ -18,6 +19,7 @@ pub mod address_gate;
 pub mod body;
 pub mod client_address;
 pub mod database;
+pub mod exit;
 pub mod health;
 pub mod host_calls;
 pub mod keyed_locks;
@@ -34,6 +36,7 @@ pub mod stream_limits;
 pub mod supervise;
 pub mod telemetry;
 
+pub use exit::exit_code;
 pub use keyed_locks::KeyedLocks;
 pub use settings::{
     ConfigCommand, ConfigError, HumanDuration, LoadOptions, Loaded, Problem, Problems, Rate, Secret,

@@ -1,0 +1,71 @@
+//! How a server's program ends: an exit code, and on failure one line on standard error.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// The exit code of `outcome`. A failure is written to standard error, since logging may not be set up yet.
+#[must_use]
+pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // If standard error is gone too, no one reads this.
+            let _ = writeln!(std::io::stderr(), "error: {}", sentence(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The text of an error and of its causes. A cause that the text already has, because an error names its own, is left out.
+fn sentence(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::io;
+
+    use super::sentence;
+
+    /// An error that names its cause in its own text, and as its source.
+    #[derive(Debug)]
+    struct Named(io::Error);
+
+    impl fmt::Display for Named {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "key file signing.key: {}", self.0)
+        }
+    }
+
+    impl std::error::Error for Named {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_cause_that_an_error_names_itself_is_said_once() {
+        let error = anyhow::Error::new(Named(io::Error::from_raw_os_error(2))).context("cannot start");
+        assert_eq!(
+            sentence(error.as_ref()),
+            "cannot start: key file signing.key: No such file or directory (os error 2)"
+        );
+    }
+
+    #[test]
+    fn every_other_cause_is_said() {
+        let error = anyhow::anyhow!("refused").context("cannot connect");
+        assert_eq!(sentence(error.as_ref()), "cannot connect: refused");
+    }
+}
