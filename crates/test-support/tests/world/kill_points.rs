@@ -1,7 +1,6 @@
 //! `kill -9` at random points of pushes loses nothing that was acknowledged, and what the kills leave behind expires.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
