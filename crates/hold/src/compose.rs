@@ -14,7 +14,14 @@ use atcr_hold_pds::identity::{HoldIdentity, HoldIdentityError};
 use atcr_hold_pds::records::captain::{self, CaptainError, CaptainSettings};
 use atcr_hold_pds::{HoldRepo, RepoError, RepoOptions};
 use atcr_server::Shutdown;
-use atcr_server::serve::serve;
+use atcr_server::address_gate::Exempt;
+use atcr_server::client_address::TrustedProxies;
+use atcr_server::database::{Database, OpenError};
+use atcr_server::health::{self, Part, Readiness};
+use atcr_server::private_files::make_private_folder;
+use atcr_server::rate_limit::{Now, RateLimit};
+use atcr_server::serve::{serve, serve_within};
+use atcr_server::stream_limits::StreamLimits;
 use atcr_server::telemetry::{install_metrics, metrics_router};
 use axum::Router;
 use tokio::net::TcpListener;
@@ -22,17 +29,17 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::filesystem::{self, FilesystemStore};
+use crate::adapters::observed::{ObservedStore, ObservedUploads};
 use crate::adapters::s3::S3Store;
-use crate::adapters::sqlite::{Database, SqliteUploads};
+use crate::adapters::sqlite::{self, SqliteUploads};
 use crate::administration::Administration;
-use crate::blobs::{BlobOptions, BlobService, ObjectStore};
+use crate::blobs::{BlobOptions, BlobService, ObjectStore, SWEEP};
 use crate::crew::Enlistment;
-use crate::edge::auth::TokenVerifier;
-use crate::edge::health::{Part, Readiness};
+use crate::edge::auth::{CallerLimits, TokenVerifier};
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
-use crate::routes;
-use crate::settings::{HoldSettings, StorageSettings};
+use crate::routes::{self, Front};
+use crate::settings::{HoldSettings, Limits, StorageSettings};
 use crate::state::AppState;
 
 /// How often expired uploads are removed. The first sweep is at the start.
@@ -62,8 +69,8 @@ pub enum StartError {
     #[error("cannot open the repository")]
     Repo(#[source] RepoError),
     /// The table of uploads does not open.
-    #[error("cannot open the database")]
-    Database(#[source] sqlx::Error),
+    #[error(transparent)]
+    Database(#[from] OpenError),
     /// The object store does not open.
     #[error("cannot open the object store in {}", path.display())]
     Store {
@@ -85,6 +92,8 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// The network's identities.
     pub resolver: Arc<dyn IdentityResolver>,
+    /// The process's end.
+    pub shutdown: Shutdown,
 }
 
 /// A hold that is open but not serving.
@@ -96,6 +105,7 @@ pub struct Hold {
     database: Database,
     completions: TaskTracker,
     recorder: JoinHandle<()>,
+    readiness: Readiness,
 }
 
 impl Hold {
@@ -104,8 +114,16 @@ impl Hold {
     /// # Errors
     /// See [`StartError`]: each names what the operator has to look at.
     pub async fn open(settings: &HoldSettings, surroundings: Surroundings) -> Result<Self, StartError> {
-        let Surroundings { clock, resolver } = surroundings;
-        make_private_dir(&settings.data_dir)?;
+        let Surroundings {
+            clock,
+            resolver,
+            shutdown,
+        } = surroundings;
+        // Keys live in the data folder, so only its owner may look inside.
+        make_private_folder(&settings.data_dir).map_err(|source| StartError::DataDir {
+            path: settings.data_dir.clone(),
+            source,
+        })?;
         let signing_key = HoldIdentity::signing_key_file(&settings.key_path)?;
         let identity = Arc::new(HoldIdentity::did_web(&settings.public_url, signing_key)?);
         let did = identity.did().clone();
@@ -124,14 +142,14 @@ impl Hold {
         };
         let captain = captain::ensure(&repo, &captain_settings, clock.now_datetime()).await?;
 
-        let database = Database::open(&settings.data_dir.join(DATABASE_FILE))
-            .await
-            .map_err(StartError::Database)?;
+        let database = sqlite::open(&settings.data_dir.join(DATABASE_FILE)).await?;
         let (store, store_routes) = open_store(settings, &clock)?;
         let completions = TaskTracker::new();
         let blobs = BlobService::new(
-            store,
-            Arc::new(SqliteUploads::new(database.clone())),
+            Arc::new(ObservedStore::new(store)),
+            Arc::new(ObservedUploads::new(Arc::new(SqliteUploads::new(
+                database.clone(),
+            )))),
             clock.clone(),
             BlobOptions {
                 idle_limit: settings.upload_expiry,
@@ -140,6 +158,21 @@ impl Hold {
             },
         );
         let (notices, recorder) = ManifestNotices::start(repo.clone(), blobs.clone(), clock.clone());
+        let limits = caller_limits(&settings.limits, &clock);
+        let front = Front {
+            read_timeout: settings.read_timeout.get(),
+            proxies: Arc::new(TrustedProxies::new(settings.trusted_proxies.clone())),
+            anonymous: limits.anonymous.clone(),
+        };
+        let readiness = Readiness::new(
+            vec![
+                Box::new(DatabasePart(database.clone())),
+                Box::new(RepoPart(repo.clone())),
+                Box::new(StorePart(blobs.clone())),
+            ],
+            shutdown,
+            health::FRESH_FOR,
+        );
         let state = AppState {
             identity: identity.clone(),
             access: Access::new(repo.clone()),
@@ -148,19 +181,20 @@ impl Hold {
                 settings.trusted_appview.clone(),
                 resolver,
                 clock.clone(),
+                limits,
             ),
             blobs: GuardedBlobs::new(blobs.clone()),
             notices,
             administration: Administration::new(repo.clone()),
             enlistment: Enlistment::new(repo.clone(), clock),
-            readiness: Readiness::new(vec![
-                Box::new(DatabasePart(database.clone())),
-                Box::new(RepoPart(repo.clone())),
-                Box::new(StorePart(blobs.clone())),
-            ]),
+            exports: StreamLimits::new(
+                settings.limits.repo_exports,
+                settings.limits.repo_export_timeout.get(),
+            ),
+            readiness: readiness.clone(),
             repo: repo.clone(),
         };
-        let router = routes::router(state, store_routes, settings.read_timeout.get());
+        let router = routes::router(state, store_routes, front);
         tracing::info!(
             %did, captain = %captain.owner, public = captain.public, allow_all_crew = captain.allow_all_crew,
             "hold open"
@@ -172,7 +206,13 @@ impl Hold {
             database,
             completions,
             recorder,
+            readiness,
         })
+    }
+
+    /// The routes of the metrics listener that say which part does not work.
+    pub fn operator_routes(&self) -> Router {
+        health::operator_routes(self.readiness.clone())
     }
 
     /// The routes, to be served.
@@ -195,19 +235,9 @@ impl Hold {
     /// Removes expired uploads from now on, until the soft shutdown.
     pub fn start_sweeper(&self, shutdown: &Shutdown) {
         let blobs = self.blobs.clone();
-        let stop = shutdown.soft().clone();
-        shutdown.spawn(async move {
-            let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    _ = ticks.tick() => {}
-                }
-                if let Err(error) = blobs.sweep_expired().await {
-                    tracing::warn!(%error, "expired uploads could not be removed; the next sweep tries again");
-                }
-            }
+        SWEEP.every(SWEEP_INTERVAL, shutdown, move || {
+            let blobs = blobs.clone();
+            async move { blobs.sweep_expired().await.map(drop) }
         });
     }
 
@@ -221,6 +251,7 @@ impl Hold {
             database,
             completions,
             recorder,
+            readiness,
         } = self;
         completions.close();
         if tokio::time::timeout(patience, completions.wait()).await.is_err() {
@@ -230,7 +261,7 @@ impl Hold {
             );
         }
         // The recorder ends when the last handler that could hand it a notice is gone.
-        drop(router);
+        drop((router, readiness));
         if let Err(error) = recorder.await {
             tracing::error!(%error, "the recorder of manifests ended badly");
         }
@@ -263,13 +294,20 @@ pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("server.addr: cannot listen on {}", settings.listen))?;
-    let hold = Hold::open(&settings, Surroundings { clock, resolver }).await?;
+    let surroundings = Surroundings {
+        clock,
+        resolver,
+        shutdown: shutdown.clone(),
+    };
+    let hold = Hold::open(&settings, surroundings).await?;
     hold.start_sweeper(&shutdown);
     if let Some((listener, router)) = metrics {
+        let router = router.merge(hold.operator_routes());
         shutdown.spawn(serve(listener, router, shutdown.clone()));
     }
     tracing::info!(addr = %settings.listen, url = %settings.public_url, "listening");
-    serve(listener, hold.router(), shutdown.clone()).await;
+    let limits = settings.limits.listener.clone();
+    serve_within(listener, hold.router(), limits, shutdown.clone()).await;
 
     tracing::info!("stopping: finishing requests in flight");
     let deadline = Instant::now() + settings.shutdown_grace.get();
@@ -298,7 +336,7 @@ impl Part for DatabasePart {
     }
 
     async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(self.0.ping().await?)
+        Ok(self.0.check().await?)
     }
 }
 
@@ -331,6 +369,19 @@ impl Part for StorePart {
     }
 }
 
+fn caller_limits(limits: &Limits, clock: &Arc<dyn Clock>) -> CallerLimits {
+    let clock = clock.clone();
+    let now = Now::new(move || clock.now());
+    let anonymous = RateLimit::new("anonymous", limits.anonymous, now.clone());
+    CallerLimits {
+        anonymous: Arc::new(Front::anonymous_gate(
+            anonymous,
+            Exempt::new(limits.exempt.clone()),
+        )),
+        account: RateLimit::new("account", limits.account, now),
+    }
+}
+
 fn network_resolver(
     settings: &HoldSettings,
     clock: &Arc<dyn Clock>,
@@ -357,17 +408,4 @@ fn open_store(
         }
         StorageSettings::S3(options) => Ok((Arc::new(S3Store::new(options, clock.clone())), Router::new())),
     }
-}
-
-/// Keys live in the data folder, so only its owner may look inside.
-fn make_private_dir(path: &std::path::Path) -> Result<(), StartError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| StartError::DataDir {
-            path: path.to_owned(),
-            source,
-        })
 }

@@ -1,6 +1,8 @@
 //! The hold's settings as the operator writes them. What they mean is in [`crate::settings`].
 
-use atcr_server::{HumanDuration, Problems, Secret, Settings};
+use std::time::Duration;
+
+use atcr_server::{HumanDuration, Problems, Rate, Secret, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,8 @@ pub struct HoldConfig {
     pub log_format: LogFormatSetting,
     /// The web server, and what the hold is to the network.
     pub server: ServerSection,
+    /// How much clients may ask for.
+    pub limits: LimitsSection,
     /// Who owns the hold and who may join.
     pub registration: RegistrationSection,
     /// Where blobs are kept.
@@ -58,12 +62,40 @@ pub struct ServerSection {
     pub appview_did: String,
     /// Address of the metrics listener, for example "127.0.0.1:8081"; empty for none. Do not expose it.
     pub metrics_addr: String,
+    /// Addresses and networks of proxies in front of the hold, for example 10.0.0.0/8. Their X-Forwarded-For names the client that
+    /// limits count; without it all clients of a proxy count as one.
+    pub trusted_proxies: Vec<String>,
     /// For development on one machine: plain http and loopback addresses are allowed for the hosts of DIDs.
     pub test_mode: bool,
     /// The longest pause of a client in the middle of a request body.
     pub read_timeout: HumanDuration,
     /// How long requests in flight may take to finish when the process is asked to stop.
     pub shutdown_grace: HumanDuration,
+}
+
+/// How much clients may ask for. A rate is written 600/1m: so many at once, and as many again spread over the time; off is no limit.
+/// A client beyond it gets 429 and is told when to come back. An IPv6 /64 counts as one address.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LimitsSection {
+    /// Open connections. Further ones wait.
+    pub connections: u32,
+    /// Open connections of one address. Further ones are closed at once.
+    pub connections_per_address: u32,
+    /// How long a client may take to send the head of a request, and how long a connection may wait for its next request.
+    pub header_timeout: HumanDuration,
+    /// How long a client may take no byte of an answer before its connection is closed.
+    pub write_timeout: HumanDuration,
+    /// Requests of one address without a token, or with one that is no good. Uploads and downloads at signed URLs do not count.
+    pub anonymous: Rate,
+    /// Requests of one account.
+    pub account: Rate,
+    /// Repository exports (com.atproto.sync.getRepo) at once.
+    pub repo_exports: u32,
+    /// How long one repository export may take.
+    pub repo_export_timeout: HumanDuration,
+    /// Addresses and networks that the limits per address do not count, such as an AppView that sends the requests of many people.
+    pub exempt: Vec<String>,
 }
 
 /// Who owns the hold and who may join.
@@ -153,6 +185,7 @@ impl Default for HoldConfig {
             log_level: "info".to_owned(),
             log_format: LogFormatSetting::default(),
             server: ServerSection::default(),
+            limits: LimitsSection::default(),
             registration: RegistrationSection::default(),
             storage: StorageSection::default(),
             database: DatabaseSection::default(),
@@ -169,9 +202,26 @@ impl Default for ServerSection {
             successor: String::new(),
             appview_did: "did:web:atcr.io".to_owned(),
             metrics_addr: String::new(),
+            trusted_proxies: Vec::new(),
             test_mode: false,
             read_timeout: HumanDuration::from_secs(300),
             shutdown_grace: HumanDuration::from_secs(60),
+        }
+    }
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            connections_per_address: 512,
+            header_timeout: HumanDuration::from_secs(30),
+            write_timeout: HumanDuration::from_secs(60),
+            anonymous: Rate::new(3000, Duration::from_mins(1)),
+            account: Rate::new(12_000, Duration::from_mins(1)),
+            repo_exports: 8,
+            repo_export_timeout: HumanDuration::from_secs(600),
+            exempt: vec!["127.0.0.0/8".to_owned(), "::1".to_owned()],
         }
     }
 }

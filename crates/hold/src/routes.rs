@@ -1,7 +1,13 @@
 //! Every route on one page.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use atcr_server::address_gate::{self, AddressGate};
+use atcr_server::client_address::{self, TrustedProxies};
+use atcr_server::request_log::{self, X_REQUEST_ID};
+use atcr_server::{health, rate_limit};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, header};
@@ -19,22 +25,51 @@ use crate::edge::com_atproto_server::describe_server::describe_server;
 use crate::edge::com_atproto_sync::{
     get_blob, get_latest_commit, get_record as sync_get_record, get_repo, get_repo_status, list_repos,
 };
-use crate::edge::error::{EdgeError, panicked};
+use crate::edge::error::{EdgeError, limited, panicked};
+use crate::edge::health::xrpc_health;
 use crate::edge::io_atcr_hold::{
     abort_upload, complete_upload, get_part_upload_url, get_quota, initiate_upload, list_tiers,
     notify_manifest, request_crew,
 };
-use crate::edge::{health, observe, well_known};
+use crate::edge::well_known;
 use crate::state::AppState;
 
 /// The largest JSON input in bytes: what a manifest of 4 MiB can turn into in a notice, and then some.
 const MAX_JSON_BODY: usize = 5 * 1024 * 1024;
 
-/// The hold's routes. `store` are those of a store that serves its own URLs; a client may pause at most `read_timeout`
-/// inside a request body.
-pub fn router(state: AppState, store: Router, read_timeout: Duration) -> Router {
+/// What stands in front of the routes.
+#[derive(Clone, Debug)]
+pub struct Front {
+    /// The longest pause of a client inside a request body.
+    pub read_timeout: Duration,
+    /// The proxies in front of the hold.
+    pub proxies: Arc<TrustedProxies>,
+    /// Counts requests without a token.
+    pub anonymous: Arc<AddressGate>,
+}
+
+impl Front {
+    /// The gate that counts requests without a token by address, but for those that a load balancer or a browser sends by itself.
+    #[must_use]
+    pub fn anonymous_gate(limit: rate_limit::RateLimit<IpAddr>, exempt: address_gate::Exempt) -> AddressGate {
+        AddressGate {
+            limit,
+            exempt,
+            counts: |request| {
+                !request.headers().contains_key(header::AUTHORIZATION)
+                    && request.method() != Method::OPTIONS
+                    && !matches!(request.uri().path(), "/livez" | "/readyz")
+            },
+            refuse: limited,
+        }
+    }
+}
+
+/// The hold's routes. `store` are those of a store that serves its own URLs, whose requests are not counted: their signature was
+/// given to a caller who was.
+pub fn router(state: AppState, store: Router, front: Front) -> Router {
     let xrpc = Router::new()
-        .route("/_health", get(health::xrpc_health))
+        .route("/_health", get(xrpc_health))
         .method("com.atproto.identity.resolveHandle", get(resolve_handle))
         .method("com.atproto.repo.describeRepo", get(describe_repo::describe_repo))
         .method("com.atproto.repo.getRecord", get(get_record::get_record))
@@ -97,11 +132,19 @@ pub fn router(state: AppState, store: Router, read_timeout: Duration) -> Router 
         .route("/readyz", get(health::ready))
         .nest("/xrpc", xrpc)
         .with_state(state)
+        .layer(middleware::from_fn_with_state(
+            front.anonymous,
+            address_gate::layer,
+        ))
         .merge(store)
-        .layer(RequestBodyTimeoutLayer::new(read_timeout))
+        .layer(middleware::from_fn_with_state(
+            front.proxies,
+            client_address::layer,
+        ))
+        .layer(RequestBodyTimeoutLayer::new(front.read_timeout))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(cors())
-        .layer(middleware::from_fn(observe::observe))
+        .layer(middleware::from_fn(request_log::layer))
 }
 
 /// Any page may call the hold; none can make use of a visitor's rights, since there are no cookies.
@@ -127,8 +170,9 @@ fn cors() -> CorsLayer {
         .expose_headers([
             header::ETAG,
             header::CONTENT_RANGE,
+            header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
-            observe::X_REQUEST_ID,
+            X_REQUEST_ID,
         ])
 }
 

@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use atcr_atproto::syntax::Did;
+use atcr_server::client_address::Network;
+use atcr_server::serve::ServeLimits;
 use atcr_server::telemetry::{LogFormat, check_log_level, listen_addr};
-use atcr_server::{HumanDuration, Problems};
+use atcr_server::{HumanDuration, Problems, Rate};
 use chrono::TimeDelta;
 use secrecy::SecretString;
 use url::Url;
 
 use crate::adapters::s3::S3Options;
-use crate::config::{DidMethod, HoldConfig, LogFormatSetting, StorageDriver, StorageSection};
+use crate::config::{DidMethod, HoldConfig, LimitsSection, LogFormatSetting, StorageDriver, StorageSection};
 
 /// Longer than anybody waits for an upload, and short enough to count back from any date.
 const MAX_UPLOAD_EXPIRY: TimeDelta = TimeDelta::days(3650);
@@ -33,6 +35,10 @@ pub struct HoldSettings {
     pub successor: Option<Did>,
     /// The AppView whose content proofs are believed.
     pub trusted_appview: Option<Did>,
+    /// Proxies whose word about their clients counts.
+    pub trusted_proxies: Vec<Network>,
+    /// How much clients may ask for.
+    pub limits: Limits,
     /// Loopback and plain http are allowed.
     pub test_mode: bool,
     /// The longest pause inside a request body.
@@ -57,6 +63,23 @@ pub struct HoldSettings {
     pub plc_directory: Url,
     /// How log lines look.
     pub log_format: LogFormat,
+}
+
+/// How much clients may ask for.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// What the listener bears.
+    pub listener: ServeLimits,
+    /// Requests of one address without a good token.
+    pub anonymous: Rate,
+    /// Requests of one account.
+    pub account: Rate,
+    /// Repository exports at once.
+    pub repo_exports: usize,
+    /// How long one export may take.
+    pub repo_export_timeout: HumanDuration,
+    /// Clients that limits per address do not count.
+    pub exempt: Vec<Network>,
 }
 
 /// The store, every value parsed.
@@ -104,6 +127,12 @@ impl HoldSettings {
             "server.appview_did",
             optional_did(&config.server.appview_did),
         );
+        let trusted_proxies = noted(
+            problems,
+            "server.trusted_proxies",
+            Network::parse_all(&config.server.trusted_proxies),
+        );
+        let limits = limits(&config.limits, trusted_proxies.as_deref(), problems);
         let owner = noted(
             problems,
             "registration.owner_did",
@@ -161,6 +190,8 @@ impl HoldSettings {
             public: config.server.public,
             successor: successor?,
             trusted_appview: trusted_appview?,
+            trusted_proxies: trusted_proxies?,
+            limits: limits?,
             test_mode: config.server.test_mode,
             read_timeout: config.server.read_timeout,
             shutdown_grace: config.server.shutdown_grace,
@@ -228,6 +259,39 @@ fn storage(
         access_key: section.access_key.expose().to_owned(),
         secret_key: SecretString::from(section.secret_key.expose().to_owned()),
     })))
+}
+
+fn limits(section: &LimitsSection, proxies: Option<&[Network]>, problems: &mut Problems) -> Option<Limits> {
+    for (key, count) in [
+        ("limits.connections", section.connections),
+        ("limits.connections_per_address", section.connections_per_address),
+        ("limits.repo_exports", section.repo_exports),
+    ] {
+        problems.require(count > 0, key, "must be at least 1");
+    }
+    for (key, time) in [
+        ("limits.header_timeout", section.header_timeout),
+        ("limits.write_timeout", section.write_timeout),
+        ("limits.repo_export_timeout", section.repo_export_timeout),
+    ] {
+        problems.require(!time.get().is_zero(), key, "must be longer than nothing");
+    }
+    let exempt = noted(problems, "limits.exempt", Network::parse_all(&section.exempt))?;
+    Some(Limits {
+        listener: ServeLimits {
+            listener: "main",
+            connections: usize::try_from(section.connections).unwrap_or(usize::MAX),
+            connections_per_address: usize::try_from(section.connections_per_address).unwrap_or(usize::MAX),
+            unlimited_peers: [proxies.unwrap_or_default(), &exempt].concat(),
+            header_timeout: section.header_timeout.get(),
+            write_timeout: section.write_timeout.get(),
+        },
+        anonymous: section.anonymous,
+        account: section.account,
+        repo_exports: usize::try_from(section.repo_exports).unwrap_or(usize::MAX),
+        repo_export_timeout: section.repo_export_timeout,
+        exempt,
+    })
 }
 
 fn noted<T>(problems: &mut Problems, key: &str, outcome: Result<T, String>) -> Option<T> {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use atcr_hold_pds::HoldRepo;
 use atcr_hold_pds::access::Access;
 use atcr_hold_pds::identity::HoldIdentity;
+use atcr_server::health::Readiness;
+use atcr_server::stream_limits::StreamLimits;
 use axum::extract::FromRef;
 
 use crate::administration::Administration;
 use crate::crew::Enlistment;
 use crate::edge::auth::TokenVerifier;
-use crate::edge::health::Readiness;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
 
@@ -33,6 +34,8 @@ pub struct AppState {
     pub enlistment: Enlistment,
     /// Managing the crew.
     pub administration: Administration,
+    /// Exports of the repository under way.
+    pub exports: StreamLimits,
     /// Whether all of it works.
     pub readiness: Readiness,
 }
@@ -56,4 +59,5 @@ part!(blobs: GuardedBlobs);
 part!(notices: ManifestNotices);
 part!(enlistment: Enlistment);
 part!(administration: Administration);
+part!(exports: StreamLimits);
 part!(readiness: Readiness);

@@ -13,10 +13,11 @@ mod sweep;
 mod upload;
 mod verify;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use atcr_atproto::clock::Clock;
+use atcr_server::KeyedLocks;
+use atcr_server::supervise::Quarantine;
 use chrono::TimeDelta;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +29,8 @@ pub use self::ports::{
     ObjectStore, PartTag, PartUrl, PresignedUrl, StoreTraits, StoreUpload, Unfinished, UploadSession,
     UploadSessions,
 };
+use self::sweep::FailedUpload;
+pub(crate) use self::sweep::SWEEP;
 pub use self::sweep::Swept;
 pub use self::upload::{Completed, ContentProof, Initiated};
 
@@ -71,7 +74,9 @@ struct Shared {
     sessions: Arc<dyn UploadSessions>,
     clock: Arc<dyn Clock>,
     options: BlobOptions,
-    endings: Endings,
+    /// Uploads that are being completed or given up, so that a repetition waits for the first attempt's outcome.
+    endings: KeyedLocks<String>,
+    unsweepable: Quarantine<FailedUpload>,
 }
 
 impl BlobService {
@@ -89,7 +94,8 @@ impl BlobService {
                 sessions,
                 clock,
                 options,
-                endings: Endings::default(),
+                endings: KeyedLocks::default(),
+                unsweepable: sweep::quarantine(),
             }),
         }
     }
@@ -106,26 +112,5 @@ impl BlobService {
     /// `Store` when it does not.
     pub async fn ping(&self) -> Result<(), BlobError> {
         Ok(self.shared.store.ping().await?)
-    }
-}
-
-/// One lock per upload that is being completed or aborted, so that a repetition waits for the first attempt's outcome.
-#[derive(Debug, Default)]
-struct Endings(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
-
-impl Endings {
-    async fn lock(&self, upload_id: &str) -> tokio::sync::OwnedMutexGuard<()> {
-        let lock = {
-            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            locks.retain(|_, lock| lock.strong_count() > 0);
-            if let Some(lock) = locks.get(upload_id).and_then(Weak::upgrade) {
-                lock
-            } else {
-                let lock = Arc::default();
-                locks.insert(upload_id.to_owned(), Arc::downgrade(&lock));
-                lock
-            }
-        };
-        lock.lock_owned().await
     }
 }

@@ -1,5 +1,8 @@
-//! Removing what nobody finished.
+//! Removing uploads that were never finished.
 
+use std::fmt;
+
+use atcr_server::supervise::{Quarantine, Task};
 use chrono::{DateTime, Utc};
 
 use super::ports::StoreUpload;
@@ -9,6 +12,35 @@ use super::{BlobError, BlobService, Shared};
 const BATCH: u32 = 500;
 /// Leftovers of the store looked at in one sweep; the next sweep sees the rest.
 const MAX_LEFTOVERS: usize = 10_000;
+
+/// The task that sweeps, in logs and metrics.
+pub(crate) const SWEEP: Task = Task::new("sweep_uploads");
+
+/// Sweeps that fail with an upload before it is left alone for a day.
+const TRIES: u32 = 10;
+
+/// An upload that a sweep could not remove.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum FailedUpload {
+    /// By its session's name, which only its owner may know: the log has the beginning.
+    Session(String),
+    /// By the key of what is left of it in the store.
+    Leftover(String),
+}
+
+impl fmt::Display for FailedUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(id) => write!(f, "{id:.8}…"),
+            Self::Leftover(key) => f.write_str(key),
+        }
+    }
+}
+
+/// Uploads that sweeps keep failing with.
+pub(super) fn quarantine() -> Quarantine<FailedUpload> {
+    Quarantine::new(SWEEP, TRIES)
+}
 
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,16 +53,6 @@ pub struct Swept {
     pub leftovers: u64,
     /// What could not be removed this time.
     pub failed: u64,
-}
-
-impl Swept {
-    fn leave(&mut self, what: &str, error: &BlobError) {
-        tracing::warn!(
-            error = error as &dyn std::error::Error,
-            "{what} stays until the next sweep"
-        );
-        self.failed += 1;
-    }
 }
 
 /// How an idle upload ended.
@@ -68,10 +90,11 @@ impl Shared {
 }
 
 impl BlobService {
-    /// Removes uploads that nobody has touched for 24 hours, forgets the finished ones of that age, and removes what the
-    /// store holds without the hold knowing of it (a crash between the two), if it is as old.
+    /// Removes uploads that were idle for [`BlobOptions::idle_limit`](super::BlobOptions), forgets the finished ones of that age, and
+    /// removes what the store holds without the hold knowing of it (a crash between the two), if it is as old.
     ///
-    /// What cannot be removed is logged, counted and left for the next sweep; it does not keep the rest.
+    /// What cannot be removed is logged, counted and left for the next sweep, and does not keep the rest. After ten sweeps it is left
+    /// alone for a day.
     ///
     /// # Errors
     /// `Store`, `Sessions`: nothing could be listed.
@@ -85,11 +108,13 @@ impl BlobService {
             let Some(last) = idle.last() else { break };
             after = Some(last.clone());
             for upload in &idle {
-                match shared.sweep_session(&upload.id, before).await {
-                    Ok(Some(Ended::Removed)) => swept.uploads += 1,
-                    Ok(Some(Ended::Forgotten)) => swept.forgotten += 1,
-                    Ok(None) => {}
-                    Err(error) => swept.leave("an idle upload", &error),
+                let name = FailedUpload::Session(upload.id.clone());
+                let sweeping = shared.sweep_session(&upload.id, before);
+                match shared.unsweepable.attempt(&name, sweeping).await {
+                    Some(Ok(Some(Ended::Removed))) => swept.uploads += 1,
+                    Some(Ok(Some(Ended::Forgotten))) => swept.forgotten += 1,
+                    Some(Ok(None)) => {}
+                    Some(Err(_)) | None => swept.failed += 1,
                 }
             }
         }
@@ -97,9 +122,11 @@ impl BlobService {
             if leftover.since >= before {
                 continue;
             }
-            match shared.sweep_leftover(&leftover.upload).await {
-                Ok(removed) => swept.leftovers += u64::from(removed),
-                Err(error) => swept.leave("what is left of an upload", &error),
+            let name = FailedUpload::Leftover(leftover.upload.key.to_string());
+            let sweeping = shared.sweep_leftover(&leftover.upload);
+            match shared.unsweepable.attempt(&name, sweeping).await {
+                Some(Ok(removed)) => swept.leftovers += u64::from(removed),
+                Some(Err(_)) | None => swept.failed += 1,
             }
         }
         if swept != Swept::default() {

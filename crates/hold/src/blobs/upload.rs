@@ -10,6 +10,7 @@
 
 use atcr_atproto::syntax::Did;
 use atcr_oci::{Algorithm, Digest};
+use atcr_server::supervise::Task;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
@@ -20,6 +21,9 @@ use super::ports::{
 };
 use super::verify::actual_digest;
 use super::{BlobError, BlobService, ObjectKey, Shared};
+
+/// Joining, checking and publishing, in logs and metrics.
+const COMPLETION: Task = Task::new("complete_upload");
 
 /// The wire's limit, in bytes.
 const MAX_IDENTIFIER_LEN: usize = 128;
@@ -152,11 +156,12 @@ impl BlobService {
             .options
             .tasks
             .spawn(async move {
-                shared
-                    .complete(&owner, &upload_id, &digest, &parts, vouched)
-                    .await
+                let completing = shared.complete(&owner, &upload_id, &digest, &parts, vouched);
+                COMPLETION.catch(&digest, completing).await
             })
             .await
+            .ok()
+            .flatten()
             .unwrap_or(Err(BlobError::Interrupted))
     }
 

@@ -17,6 +17,9 @@ use atcr_atproto::identity::IdentityResolver;
 use atcr_atproto::syntax::Did;
 use atcr_auth::{AppViewTokenError, ServiceTokenError, verify_appview_token, verify_service_token};
 use atcr_hold_pds::access::{Access, BlobRead, BlobWrite, CrewAdmin, Granted};
+use atcr_server::address_gate::AddressGate;
+use atcr_server::client_address::ClientAddress;
+use atcr_server::rate_limit::{Limited, RateLimit};
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -35,6 +38,28 @@ pub enum AuthError {
     /// The service token is not accepted.
     #[error(transparent)]
     ServiceToken(#[from] ServiceTokenError),
+    /// The account, or the address that sends tokens that are no good, asks too often.
+    #[error(transparent)]
+    TooManyRequests(#[from] Limited),
+}
+
+/// How often callers may ask.
+#[derive(Clone, Debug)]
+pub struct CallerLimits {
+    /// Requests without a good token, by address. It stands in front of the routes too, for those without any token.
+    pub anonymous: Arc<AddressGate>,
+    /// Requests by account.
+    pub account: RateLimit<Did>,
+}
+
+impl CallerLimits {
+    /// Counts a request whose token is no good.
+    fn refused(&self, parts: &Parts) -> Result<(), Limited> {
+        match parts.extensions.get::<ClientAddress>() {
+            Some(client) => self.anonymous.admit(client),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Checks tokens against this hold's DID and the network's identities.
@@ -44,6 +69,7 @@ pub struct TokenVerifier {
     trusted_appview: Option<Did>,
     resolver: Arc<dyn IdentityResolver>,
     clock: Arc<dyn Clock>,
+    limits: CallerLimits,
 }
 
 impl fmt::Debug for TokenVerifier {
@@ -63,12 +89,14 @@ impl TokenVerifier {
         trusted_appview: Option<Did>,
         resolver: Arc<dyn IdentityResolver>,
         clock: Arc<dyn Clock>,
+        limits: CallerLimits,
     ) -> Self {
         Self {
             own_did,
             trusted_appview,
             resolver,
             clock,
+            limits,
         }
     }
 
@@ -78,7 +106,15 @@ impl TokenVerifier {
         // A nested router has taken `/xrpc` away, an outer one would not have.
         let nsid = parts.uri.path().rsplit('/').next().unwrap_or_default();
         let now = self.clock.now();
-        let verified = verify_service_token(token, &self.own_did, nsid, self.resolver.as_ref(), now).await?;
+        let verified =
+            match verify_service_token(token, &self.own_did, nsid, self.resolver.as_ref(), now).await {
+                Ok(verified) => verified,
+                Err(error) => {
+                    self.limits.refused(parts)?;
+                    return Err(error.into());
+                }
+            };
+        self.limits.account.take(&verified.did)?;
         Ok(verified.did)
     }
 

@@ -1,18 +1,24 @@
 //! The XRPC dialect: what went wrong inside becomes a status, an error name and a sentence, here and nowhere else.
 //!
 //! Expected refusals say what the caller can do. Failures of the hold itself say nothing but the request's id, under which
-//! the log has the whole story.
+//! the log has the whole story. Every body has that id.
 
 use std::error::Error;
+use std::time::Duration;
 
 use atcr_atproto::lexicon::{hold_crew, hold_upload, notify_manifest};
 use atcr_atproto::xrpc::XrpcErrorBody;
 use atcr_hold_pds::RepoError;
 use atcr_hold_pds::access::{AccessDenied, AccessError};
+use atcr_server::rate_limit::Limited;
+use atcr_server::request_log::RequestId;
+use atcr_server::retry_after;
+use atcr_server::supervise::panic_message;
 use axum::Json;
-use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
 use super::auth::AuthError;
 use crate::administration::AdministrationError;
@@ -89,6 +95,12 @@ pub enum EdgeError {
     /// The repository failed.
     #[error("the repository failed")]
     Repo(#[from] RepoError),
+    /// The client asks too often.
+    #[error(transparent)]
+    TooManyRequests(#[from] Limited),
+    /// As many repository exports as the hold does at once are under way.
+    #[error("too many repository exports are under way; try again in a minute")]
+    TooManyExports,
 }
 
 impl From<AccessError> for EdgeError {
@@ -109,6 +121,10 @@ const INTERNAL: &str = "InternalServerError";
 const UPSTREAM: &str = "UpstreamFailure";
 const STORE_FULL: &str = "NotEnoughResources";
 const UNAVAILABLE: &str = "ServiceUnavailable";
+/// What PDSes call it.
+const TOO_MANY: (StatusCode, &str) = (StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded");
+/// The wait that a client is asked for when all places for exports are taken.
+const EXPORT_WAIT: Duration = Duration::from_mins(1);
 
 impl EdgeError {
     /// The status and the error's name on the wire.
@@ -141,6 +157,7 @@ impl EdgeError {
             }
             Self::Join(JoinError::NothingToGrant) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
             Self::Administration(error) => administration(error),
+            Self::TooManyRequests(_) | Self::TooManyExports => TOO_MANY,
             Self::Repo(error)
             | Self::Notice(NoticeError::Repo(error))
             | Self::Join(JoinError::Repo(error)) => repo(error),
@@ -148,9 +165,23 @@ impl EdgeError {
     }
 }
 
+impl EdgeError {
+    /// How long the client is asked to wait.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyRequests(limited) | Self::Auth(AuthError::TooManyRequests(limited)) => {
+                Some(limited.retry_after)
+            }
+            Self::TooManyExports => Some(EXPORT_WAIT),
+            _ => None,
+        }
+    }
+}
+
 fn auth(error: &AuthError) -> (StatusCode, &'static str) {
     use atcr_auth::ServiceTokenError as Token;
     match error {
+        AuthError::TooManyRequests(_) => TOO_MANY,
         AuthError::HeaderMissing => (StatusCode::UNAUTHORIZED, hold_crew::error::AUTH_REQUIRED),
         AuthError::HeaderMalformed => (StatusCode::UNAUTHORIZED, INVALID_TOKEN),
         AuthError::ServiceToken(error) if error.is_transient() => (StatusCode::BAD_GATEWAY, UPSTREAM),
@@ -227,19 +258,28 @@ fn repo(error: &RepoError) -> (StatusCode, &'static str) {
     }
 }
 
-/// Marks an answer as a failure of the hold, whose body waits for the request's id.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ServerFault {
-    name: &'static str,
+/// The body of an error: XRPC's two members, and the id under which the log has the request.
+#[derive(Debug, Serialize)]
+pub(super) struct ErrorBody {
+    #[serde(flatten)]
+    xrpc: XrpcErrorBody,
+    #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
-/// The body of a failure: its name and the request's id.
-pub(super) fn server_fault_body(fault: ServerFault, request_id: &str) -> Json<XrpcErrorBody> {
-    Json(XrpcErrorBody {
-        error: fault.name.to_owned(),
-        message: Some(format!(
-            "the hold could not do this; its log says why under request id {request_id}"
-        )),
+/// A body that says `message`; without one, that the hold failed and its log says why.
+fn body(name: &str, message: Option<String>) -> Json<ErrorBody> {
+    let request_id = RequestId::current().map(|id| id.to_string());
+    let message = message.unwrap_or_else(|| match &request_id {
+        Some(id) => format!("the hold could not do this; its log says why under request id {id}"),
+        None => "the hold could not do this; its log says why".to_owned(),
+    });
+    Json(ErrorBody {
+        xrpc: XrpcErrorBody {
+            error: name.to_owned(),
+            message: Some(message),
+        },
+        request_id,
     })
 }
 
@@ -249,20 +289,16 @@ impl IntoResponse for EdgeError {
         let cause = chain(&self);
         if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
             tracing::error!(%status, error = name, cause, "request failed");
-            let mut response = status.into_response();
-            response.extensions_mut().insert(ServerFault { name });
-            return response;
+            return (status, body(name, None)).into_response();
         }
         tracing::debug!(%status, error = name, cause, "request refused");
-        let body = XrpcErrorBody {
-            error: name.to_owned(),
-            message: Some(self.to_string()),
-        };
-        let mut response = (status, Json(body)).into_response();
+        let mut response = (status, body(name, Some(self.to_string()))).into_response();
+        let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
-            response
-                .headers_mut()
-                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after() {
+            headers.insert(RETRY_AFTER, retry_after::header_value(wait));
         }
         response
     }
@@ -285,10 +321,14 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// The answer of a handler that panicked; what it panicked with is in the log.
-pub(crate) fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
-    let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    response.extensions_mut().insert(ServerFault { name: INTERNAL });
-    response
+pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    tracing::error!(panic = panic_message(panic.as_ref()), "a handler panicked");
+    (StatusCode::INTERNAL_SERVER_ERROR, body(INTERNAL, None)).into_response()
+}
+
+/// The refusal of a client that asks too often.
+pub(crate) fn limited(limited: Limited) -> Response {
+    EdgeError::TooManyRequests(limited).into_response()
 }
 
 #[cfg(test)]

@@ -9,5 +9,4 @@ pub mod error;
 pub mod extract;
 pub mod health;
 pub mod io_atcr_hold;
-pub mod observe;
 pub mod well_known;

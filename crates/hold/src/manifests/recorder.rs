@@ -13,9 +13,13 @@ use atcr_atproto::syntax::{AtUri, Did};
 use atcr_hold_pds::records::{layer, stats};
 use atcr_hold_pds::writer::limits::MAX_OPS;
 use atcr_hold_pds::{HoldRepo, RecordWrite, RepoError};
+use atcr_server::supervise::Task;
 use tokio::sync::{mpsc, oneshot};
 
 use super::notice::Notice;
+
+/// The task, in logs and metrics.
+const RECORDER: Task = Task::new("record_manifests");
 
 /// Notices looked at together at most.
 const BATCH: usize = 128;
@@ -75,14 +79,21 @@ impl Recorder {
             let mut plan = Plan::default();
             for entry in batch.drain(..) {
                 if !plan.has_room_for(&entry.notice) {
-                    self.commit(std::mem::take(&mut plan)).await;
+                    RECORDER
+                        .catch("commit", self.commit(std::mem::take(&mut plan)))
+                        .await;
                 }
-                match self.plan(&mut plan, entry.event, entry.notice).await {
-                    Ok(recorded) => plan.waiters.push((entry.answer, recorded)),
-                    Err(error) => answer(entry.answer, Err(error)),
+                // What a panic leaves in the plan are whole records of this notice, which a repetition finds.
+                let manifest = entry.notice.manifest.clone();
+                let planning = self.plan(&mut plan, entry.event, entry.notice);
+                match RECORDER.catch(manifest, planning).await {
+                    Some(Ok(recorded)) => plan.waiters.push((entry.answer, recorded)),
+                    Some(Err(error)) => answer(entry.answer, Err(error)),
+                    None => answer(entry.answer, Err(RepoError::Failed)),
                 }
             }
-            self.commit(plan).await;
+            // Callers whose commit panicked see their answer dropped, and are told to try again.
+            RECORDER.catch("commit", self.commit(plan)).await;
         }
     }
 

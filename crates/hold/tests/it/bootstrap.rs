@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atcr_atproto::clock::SystemClock;
 use atcr_hold::compose::{Hold, StartError, Surroundings};
 use atcr_hold::config::HoldConfig;
+use atcr_server::Shutdown;
 use serde_json::{Value, json};
 
 use crate::harness::identities::Identities;
@@ -113,6 +114,7 @@ async fn a_hold_without_an_owner_does_not_start() {
     let surroundings = Surroundings {
         clock: Arc::new(SystemClock),
         resolver: Arc::new(Identities::default()),
+        shutdown: Shutdown::new(),
     };
     let error = Hold::open(&settings(&config), surroundings)
         .await
@@ -127,6 +129,7 @@ async fn two_holds_do_not_share_a_folder() {
     let surroundings = Surroundings {
         clock: hold.clock.clone(),
         resolver: hold.identities.clone(),
+        shutdown: Shutdown::new(),
     };
     let error = Hold::open(&hold.settings, surroundings)
         .await

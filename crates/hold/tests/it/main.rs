@@ -14,6 +14,7 @@ mod configuration;
 mod content_proof;
 mod crew;
 mod harness;
+mod limits;
 mod manifests;
 mod object_store;
 mod repository;

@@ -1,6 +1,6 @@
 //! A blob's way in and out over XRPC, on the filesystem store.
 
-use atcr_hold::adapters::sqlite::Database;
+use atcr_hold::adapters::sqlite;
 use atcr_oci::{Algorithm, Digest};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -12,7 +12,7 @@ const COMPLETE: &str = "io.atcr.hold.completeUpload";
 #[tokio::test]
 async fn the_table_of_uploads_does_not_wait_for_the_disk() {
     let folder = tempfile::tempdir().expect("a folder");
-    let database = Database::open(&folder.path().join("hold.sqlite"))
+    let database = sqlite::open(&folder.path().join("hold.sqlite"))
         .await
         .expect("a database");
     let settings: (i64, String) =

@@ -64,6 +64,8 @@ pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &s
             "test_mode": true,
             "shutdown_grace": format!("{}s", SHUTDOWN_GRACE.as_secs()),
         },
+        // One account pushes as fast as it can when the servers are measured.
+        "limits": { "account": "off" },
         "registration": { "owner_did": owner, "allow_all_crew": options.allow_all_crew },
         "database": { "path": data, "plc_directory_url": file.plc.url },
         "storage": storage,

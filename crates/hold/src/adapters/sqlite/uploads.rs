@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
+use atcr_server::database::Database;
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::Database;
 use crate::blobs::{
     FinishedUpload, IdleUpload, ObjectKey, SessionsError, StoreUpload, UploadSession, UploadSessions,
 };

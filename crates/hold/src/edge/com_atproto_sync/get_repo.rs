@@ -5,6 +5,7 @@ use std::sync::Arc;
 use atcr_atproto::syntax::Tid;
 use atcr_hold_pds::HoldRepo;
 use atcr_hold_pds::identity::HoldIdentity;
+use atcr_server::stream_limits::StreamLimits;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -26,6 +27,7 @@ pub struct Input {
 pub async fn get_repo(
     State(identity): State<Arc<HoldIdentity>>,
     State(repo): State<HoldRepo>,
+    State(exports): State<StreamLimits>,
     XrpcQuery(input): XrpcQuery<Input>,
 ) -> Result<Response, EdgeError> {
     require_own(&identity, &input.did)?;
@@ -35,6 +37,7 @@ pub async fn get_repo(
             message: format!("since: {error}"),
         })?),
     };
-    let car = Body::from_stream(repo.export_car(since));
+    let slot = exports.admit().ok_or(EdgeError::TooManyExports)?;
+    let car = Body::from_stream(slot.bound(repo.export_car(since)));
     Ok(([(CONTENT_TYPE, CAR)], car).into_response())
 }

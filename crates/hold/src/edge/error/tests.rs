@@ -163,14 +163,25 @@ fn the_log_has_the_whole_chain_once() {
 }
 
 #[test]
-fn a_failure_says_nothing_but_its_name_and_the_request() {
-    let response = EdgeError::from(store_down()).into_response();
-    let fault = response.extensions().get::<ServerFault>().copied().unwrap();
-    let Json(body) = server_fault_body(fault, "abc-123");
-    assert_eq!(body.error, "InternalServerError");
-    let message = body.message.unwrap();
-    assert!(
-        message.contains("abc-123") && !message.contains("secret"),
-        "{message}"
-    );
+fn a_failure_says_nothing_but_its_name() {
+    let Json(body) = body("InternalServerError", None);
+    assert_eq!(body.xrpc.error, "InternalServerError");
+    let message = body.xrpc.message.unwrap();
+    assert!(!message.contains("secret"), "{message}");
+}
+
+#[test]
+fn a_client_that_must_wait_is_told_how_long() {
+    let wait = Limited {
+        retry_after: Duration::from_millis(1500),
+    };
+    for (error, seconds) in [
+        (EdgeError::TooManyRequests(wait), "2"),
+        (EdgeError::Auth(AuthError::TooManyRequests(wait)), "2"),
+        (EdgeError::TooManyExports, "60"),
+    ] {
+        let response = error.into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[RETRY_AFTER], seconds);
+    }
 }

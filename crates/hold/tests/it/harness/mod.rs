@@ -16,7 +16,7 @@ use atcr_hold::config::HoldConfig;
 use atcr_hold::settings::HoldSettings;
 use atcr_hold_pds::records::crew;
 use atcr_oci::{Algorithm, Digest};
-use atcr_server::serve::serve;
+use atcr_server::serve::serve_within;
 use atcr_server::{Problems, Shutdown};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
 use serde_json::{Value, json};
@@ -84,13 +84,19 @@ impl TestHold {
         listener: TcpListener,
     ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let shutdown = Shutdown::new();
         let surroundings = Surroundings {
             clock: clock.clone(),
             resolver: identities.clone(),
+            shutdown: shutdown.clone(),
         };
         let hold = Hold::open(&settings, surroundings).await.expect("the hold opens");
-        let shutdown = Shutdown::new();
-        shutdown.spawn(serve(listener, hold.router(), shutdown.clone()));
+        shutdown.spawn(serve_within(
+            listener,
+            hold.router(),
+            settings.limits.listener.clone(),
+            shutdown.clone(),
+        ));
         let http = Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())

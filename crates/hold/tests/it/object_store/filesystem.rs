@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use atcr_hold::adapters::filesystem::FilesystemStore;
 use atcr_hold::blobs::{BlobError, DownloadMethod, ObjectKey, PartTag, PartUrl, StoreError};
@@ -12,6 +13,7 @@ use http::{StatusCode, header};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::panicking_uploads::PanickingUploads;
 use super::world::{Backend, World, alice, noise, sha256};
 
 async fn world() -> World {
@@ -252,6 +254,25 @@ async fn what_cannot_be_swept_does_not_keep_the_rest() {
     // It is said again, and nothing is done twice.
     let again = world.service.sweep_expired().await.unwrap();
     assert_eq!((again.uploads, again.failed), (0, 1));
+}
+
+#[tokio::test]
+async fn d2_an_upload_that_makes_the_sweep_panic_does_not_keep_the_rest() {
+    let world = world().await;
+    let poisoned = world.initiate().await;
+    world.clock.shift(TimeDelta::minutes(1));
+    world.initiate().await;
+    world.clock.shift(TimeDelta::hours(25));
+    let uploads = Arc::new(PanickingUploads::new(world.uploads(), &poisoned.upload_id));
+    let service = world.service_over(uploads.clone());
+    let swept = service.sweep_expired().await.unwrap();
+    assert_eq!((swept.uploads, swept.failed), (1, 1));
+    // After some sweeps it is set aside, and not tried again.
+    for _ in 0..20 {
+        let swept = service.sweep_expired().await.unwrap();
+        assert_eq!((swept.uploads, swept.failed), (0, 1));
+    }
+    assert_eq!(uploads.panics(), 10);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! The suites use a store as the hold and the holder of its URLs do: through `BlobService`, and over HTTP.
 
 mod filesystem;
+mod panicking_uploads;
 mod s3;
 pub(crate) mod servers;
 mod suite;

@@ -9,12 +9,13 @@ use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::syntax::Did;
 use atcr_hold::adapters::filesystem::{self, FilesystemStore};
 use atcr_hold::adapters::s3::{S3Options, S3Store};
-use atcr_hold::adapters::sqlite::{Database, SqliteUploads};
+use atcr_hold::adapters::sqlite::{self, SqliteUploads};
 use atcr_hold::blobs::{
     BlobError, BlobOptions, BlobService, Completed, DownloadMethod, Initiated, ObjectKey, ObjectStore,
-    PartTag, PartUrl,
+    PartTag, PartUrl, UploadSessions,
 };
 use atcr_oci::{Algorithm, Digest};
+use atcr_server::database::Database;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{Method, StatusCode, header};
 use tempfile::TempDir;
@@ -257,6 +258,21 @@ impl World {
         request.send().await.expect("an answer").status()
     }
 
+    /// The table of uploads.
+    pub(crate) fn uploads(&self) -> SqliteUploads {
+        SqliteUploads::new(self.database.clone())
+    }
+
+    /// A service on the same store, over another table of uploads.
+    pub(crate) fn service_over(&self, uploads: Arc<dyn UploadSessions>) -> BlobService {
+        BlobService::new(
+            self.store.clone(),
+            uploads,
+            self.clock.clone(),
+            BlobOptions::default(),
+        )
+    }
+
     /// No test leaves an upload behind.
     pub(crate) async fn assert_nothing_unfinished(&self) {
         let unfinished = self.store.list_unfinished(100).await.expect("a listing");
@@ -270,7 +286,7 @@ fn service(store: &Arc<dyn ObjectStore>, database: &Database, clock: &Arc<Shifte
 }
 
 async fn open_database(folder: &Path) -> Database {
-    Database::open(&folder.join("hold.db")).await.expect("a database")
+    sqlite::open(&folder.join("hold.db")).await.expect("a database")
 }
 
 fn s3_options(endpoint: &str) -> S3Options {

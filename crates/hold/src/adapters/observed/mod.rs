@@ -1,0 +1,7 @@
+//! The ports of the blob service with a span, a metric and a line in the log around every call that leaves the process.
+
+mod store;
+mod uploads;
+
+pub use self::store::ObservedStore;
+pub use self::uploads::ObservedUploads;

@@ -1,0 +1,131 @@
+//! What a client may ask for before it is told to wait.
+
+use atcr_hold::config::HoldConfig;
+use atcr_server::Rate;
+use axum::body::Body;
+use axum::http::Request;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::harness::{Answer, Setup, TestHold};
+
+const TWO_A_MINUTE: &str = "2/1m";
+const DESCRIBE: &str = "com.atproto.server.describeServer";
+
+async fn limited(change: impl FnOnce(&mut HoldConfig)) -> TestHold {
+    TestHold::start_with(Setup::default(), |config| {
+        config.limits.exempt = Vec::new();
+        change(config);
+    })
+    .await
+}
+
+fn rate(text: &str) -> Rate {
+    text.parse().expect("a rate")
+}
+
+#[tokio::test]
+async fn d10_an_address_without_a_token_is_told_to_wait_after_too_many_requests() {
+    let hold = limited(|config| config.limits.anonymous = rate(TWO_A_MINUTE)).await;
+    for _ in 0..2 {
+        hold.query(DESCRIBE).await.ok();
+    }
+    let refused = hold
+        .get(&format!("/xrpc/{DESCRIBE}"))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["retry-after"], "30");
+    assert_eq!(refused.headers()["access-control-allow-origin"], "*");
+    let id = refused.headers()["x-request-id"]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    let body: Value = refused.json().await.expect("JSON");
+    assert_eq!(
+        (&body["error"], &body["requestId"]),
+        (&json!("RateLimitExceeded"), &json!(id))
+    );
+    // Load balancers ask as often as they like, and accounts have a limit of their own.
+    assert_eq!(Answer::of(hold.get("/livez")).await.status, 200);
+    assert_eq!(Answer::of(hold.get("/readyz")).await.status, 200);
+    hold.call("io.atcr.hold.requestCrew", Some(&hold.captain), &json!({}))
+        .await
+        .ok();
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn d10_tokens_that_are_no_good_count_as_no_token() {
+    let hold = limited(|config| config.limits.anonymous = rate(TWO_A_MINUTE)).await;
+    let request_crew = async || {
+        let request = hold.request(reqwest::Method::POST, "/xrpc/io.atcr.hold.requestCrew");
+        Answer::of(request.bearer_auth("not.a.token").json(&json!({})))
+            .await
+            .status
+            .as_u16()
+    };
+    assert_eq!(
+        [request_crew().await, request_crew().await, request_crew().await],
+        [401, 401, 429]
+    );
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn d10_an_account_is_told_to_wait_and_other_accounts_are_not() {
+    let hold = limited(|config| config.limits.account = rate(TWO_A_MINUTE)).await;
+    let other = hold.crew("other", &["blob:read", "blob:write"]).await;
+    let begin = async |account| {
+        let input = json!({ "digest": "uploads/temp-1" });
+        hold.call("io.atcr.hold.initiateUpload", Some(account), &input)
+            .await
+    };
+    begin(&hold.captain).await.ok();
+    begin(&hold.captain).await.ok();
+    assert_eq!(begin(&hold.captain).await.error(), (429, "RateLimitExceeded"));
+    begin(&other).await.ok();
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn d10_exports_beyond_the_places_for_them_are_refused_until_one_ends() {
+    let hold = limited(|config| config.limits.repo_exports = 1).await;
+    let export = async || {
+        let uri = format!("/xrpc/com.atproto.sync.getRepo?did={}", hold.did());
+        let request = Request::get(uri).body(Body::empty()).expect("a request");
+        hold.hold.router().oneshot(request).await.expect("an answer")
+    };
+    let first = export().await;
+    assert_eq!(first.status(), StatusCode::OK);
+    let second = export().await;
+    assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(second.headers()["retry-after"], "60");
+    drop(first);
+    assert_eq!(export().await.status(), StatusCode::OK);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn b6_an_address_has_so_many_connections_and_no_more() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let hold = limited(|config| config.limits.connections_per_address = 1).await;
+    let connect = async || {
+        let mut stream = tokio::net::TcpStream::connect(hold.settings.listen)
+            .await
+            .expect("a connection");
+        stream
+            .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .expect("a request");
+        stream
+    };
+    let mut answer = [0; 15];
+    let mut first = connect().await;
+    first.read_exact(&mut answer).await.expect("an answer");
+    assert!(connect().await.read_exact(&mut answer).await.is_err());
+    drop(first);
+    hold.stop().await;
+}
