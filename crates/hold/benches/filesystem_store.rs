@@ -23,7 +23,7 @@ use std::time::Instant;
 use atcr_atproto::clock::SystemClock;
 use atcr_atproto::syntax::Did;
 use atcr_hold::adapters::filesystem::{self, FilesystemStore};
-use atcr_hold::adapters::sqlite::{Database, SqliteUploads};
+use atcr_hold::adapters::sqlite::{self, SqliteUploads};
 use atcr_hold::blobs::{BlobOptions, BlobService, DownloadMethod, PartTag};
 use atcr_oci::{Algorithm, DigestHasher};
 
@@ -51,7 +51,7 @@ async fn serve(folder: &Path) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let clock = Arc::new(SystemClock);
     let store = FilesystemStore::open(&folder.join("objects"), url.parse().unwrap(), clock.clone()).unwrap();
-    let database = Database::open(&folder.join("hold.db")).await.unwrap();
+    let database = sqlite::open(&folder.join("hold.db")).await.unwrap();
     tokio::spawn(axum::serve(listener, filesystem::router(store.clone())).into_future());
     let sessions = Arc::new(SqliteUploads::new(database));
     let blobs = BlobService::new(Arc::new(store), sessions, clock, BlobOptions::default());

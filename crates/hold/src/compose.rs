@@ -181,8 +181,8 @@ impl Hold {
                 settings.trusted_appview.clone(),
                 resolver,
                 clock.clone(),
-                limits,
-            ),
+            )
+            .with_limits(limits),
             blobs: GuardedBlobs::new(blobs.clone()),
             notices,
             administration: Administration::new(repo.clone()),

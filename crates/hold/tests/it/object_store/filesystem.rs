@@ -264,7 +264,7 @@ async fn d2_an_upload_that_makes_the_sweep_panic_does_not_keep_the_rest() {
     world.initiate().await;
     world.clock.shift(TimeDelta::hours(25));
     let uploads = Arc::new(PanickingUploads::new(world.uploads(), &poisoned.upload_id));
-    let service = world.service_over(uploads.clone());
+    let service = world.service_with(uploads.clone());
     let swept = service.sweep_expired().await.unwrap();
     assert_eq!((swept.uploads, swept.failed), (1, 1));
     // After some sweeps it is set aside, and not tried again.

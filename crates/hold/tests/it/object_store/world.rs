@@ -264,7 +264,7 @@ impl World {
     }
 
     /// A service on the same store, over another table of uploads.
-    pub(crate) fn service_over(&self, uploads: Arc<dyn UploadSessions>) -> BlobService {
+    pub(crate) fn service_with(&self, uploads: Arc<dyn UploadSessions>) -> BlobService {
         BlobService::new(
             self.store.clone(),
             uploads,
