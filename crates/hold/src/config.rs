@@ -22,7 +22,8 @@ pub struct HoldConfig {
     pub log_format: LogFormatSetting,
     /// The web server, and what the hold is to the network.
     pub server: ServerSection,
-    /// How much clients may ask for.
+    /// How much clients may ask for. A rate is written 600/1m: so many at once, and as many again spread over the time; off is no
+    /// limit. A client beyond it gets 429 and is told when to come back. An IPv6 /64 counts as one address.
     pub limits: LimitsSection,
     /// Who owns the hold and who may join.
     pub registration: RegistrationSection,
@@ -73,8 +74,7 @@ pub struct ServerSection {
     pub shutdown_grace: HumanDuration,
 }
 
-/// How much clients may ask for. A rate is written 600/1m: so many at once, and as many again spread over the time; off is no limit.
-/// A client beyond it gets 429 and is told when to come back. An IPv6 /64 counts as one address.
+/// How much clients may ask for.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LimitsSection {
