@@ -30,7 +30,7 @@ pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 pub const MAX_REGISTRY_TOKEN_BYTES: usize = 64 * 1024;
 
 /// Longest life of a service token that is believed.
-pub const SERVICE_TOKEN_LIFE: TimeDelta = TimeDelta::hours(1);
+pub const SERVICE_TOKEN_LIFE: TimeDelta = TimeDelta::minutes(5);
 
 /// Longest reuse of one service token: 50 of the 60 seconds that a PDS gives by default.
 pub const SERVICE_TOKEN_REUSE: TimeDelta = TimeDelta::seconds(50);

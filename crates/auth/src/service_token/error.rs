@@ -29,7 +29,7 @@ pub enum ServiceTokenError {
     /// Its life has not begun.
     #[error("the service token is not valid yet")]
     NotYetValid,
-    /// It claims to live longer than an hour.
+    /// It claims to live longer than five minutes.
     #[error("the service token is valid for too long")]
     LivesTooLong,
     /// Meant for another method.

@@ -120,7 +120,7 @@ async fn life_is_limited_with_five_seconds_of_leeway() {
             .present_claims(&with(json!({"exp": now().timestamp() + exp})))
             .await
     };
-    for exp in [-4, 0, 1, 300, 3600, 3605] {
+    for exp in [-4, 0, 1, 300, 305] {
         present(exp).await.unwrap();
     }
     for exp in [-5, -6, -1000] {
@@ -129,7 +129,7 @@ async fn life_is_limited_with_five_seconds_of_leeway() {
             "{exp}"
         );
     }
-    for exp in [3606, 86_400, i64::from(i32::MAX)] {
+    for exp in [306, 3600, 86_400, i64::from(i32::MAX)] {
         assert!(
             matches!(present(exp).await, Err(ServiceTokenError::LivesTooLong)),
             "{exp}"
