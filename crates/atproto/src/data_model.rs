@@ -167,7 +167,11 @@ fn object_to_ipld(fields: &Map<String, Value>, depth: usize) -> Result<Ipld, Dat
 fn parse_link(text: &str) -> Result<Cid, DataModelError> {
     // Base32 only: one link has one spelling.
     let cid = text.parse::<Cid>().map_err(|_| DataModelError::InvalidLink)?;
-    if text.starts_with('b') && cid.version() == cid::Version::V1 {
+    let is_ours = cid.version() == cid::Version::V1
+        && matches!(cid.codec(), DAG_CBOR | RAW)
+        && cid.hash().code() == SHA2_256
+        && cid.hash().size() == 32;
+    if text.starts_with('b') && is_ours {
         Ok(cid)
     } else {
         Err(DataModelError::InvalidLink)

@@ -35,6 +35,8 @@ fn what_the_data_model_lacks_is_refused() {
     assert_eq!(error(&json!({"a": 1e300})), DataModelError::Float);
     assert_eq!(error(&json!({"a": u64::MAX})), DataModelError::IntegerRange);
     assert_eq!(error(&json!({"$link": CID, "x": 1})), DataModelError::InvalidLink);
+    let dag_json = cid_of(0x0129, b"{}").to_string();
+    assert_eq!(error(&json!({"$link": dag_json})), DataModelError::InvalidLink);
     assert_eq!(
         error(&json!({"$link": "QmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMnR"})),
         DataModelError::InvalidLink
