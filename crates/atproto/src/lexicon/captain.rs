@@ -14,9 +14,9 @@ use crate::syntax::{Datetime, Did};
 pub struct CaptainRecord {
     /// The captain.
     pub owner: Did,
-    /// Everybody may read blobs, without a token.
+    /// Blobs can be read without a token.
     pub public: bool,
-    /// Everybody who is signed in may register as crew.
+    /// Every account may register as crew.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub allow_all_crew: bool,
     /// The hold posts about pushes.

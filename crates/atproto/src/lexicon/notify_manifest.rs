@@ -1,6 +1,6 @@
 //! Input and output of `io.atcr.hold.notifyManifest`: the AppView tells a hold of a manifest pushed or pulled.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::lenient;
 use crate::syntax::{AtUri, Did};
@@ -25,8 +25,8 @@ pub struct NotifyManifestInput {
     /// The tag, if it was pushed by one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// [`PUSH`] or [`PULL`].
-    #[serde(default = "push")]
+    /// [`PUSH`] or [`PULL`]; absent, `null` or empty: [`PUSH`].
+    #[serde(default = "push", deserialize_with = "operation")]
     pub operation: String,
 }
 
@@ -34,7 +34,12 @@ fn push() -> String {
     PUSH.to_owned()
 }
 
-/// What a manifest names.
+fn operation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let stated = Option::<String>::deserialize(deserializer)?;
+    Ok(stated.filter(|text| !text.is_empty()).unwrap_or_else(push))
+}
+
+/// What a manifest names. Every member may be absent, here and in the parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ManifestInfo {
@@ -64,9 +69,11 @@ pub struct ManifestInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BlobInfo {
-    /// The digest.
+    /// The digest; empty when absent.
+    #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub digest: String,
-    /// Length in bytes.
+    /// Length in bytes; 0 when absent.
+    #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub size: u64,
 }
 
@@ -74,9 +81,11 @@ pub struct BlobInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerInfo {
-    /// The digest.
+    /// The digest; empty when absent.
+    #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub digest: String,
-    /// Length in bytes.
+    /// Length in bytes; 0 when absent.
+    #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub size: u64,
     /// The media type.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
@@ -87,9 +96,11 @@ pub struct LayerInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChildManifestInfo {
-    /// The digest.
+    /// The digest; empty when absent.
+    #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub digest: String,
-    /// Length in bytes.
+    /// Length in bytes; 0 when absent.
+    #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub size: u64,
     /// The media type.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
@@ -137,7 +148,7 @@ pub struct NotifyManifestOutput {
 pub mod error {
     /// The operation is neither push nor pull.
     pub const INVALID_OPERATION: &str = "InvalidOperation";
-    /// A push in the name of somebody else.
+    /// A push in the name of another account.
     pub const USER_MISMATCH: &str = "UserMismatch";
     /// The user's quota is used up.
     pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
