@@ -41,7 +41,7 @@ impl Access {
         Self { repo }
     }
 
-    /// The right to read of somebody unknown: there on a public hold, `None` on a private one.
+    /// The right to read of an unknown caller: there on a public hold, `None` on a private one.
     ///
     /// # Errors
     /// The repository's.
@@ -52,7 +52,7 @@ impl Access {
     /// The right of `did` to read.
     ///
     /// # Errors
-    /// [`AccessError::Denied`] on a private hold for whoever is neither captain nor crew; the repository's.
+    /// [`AccessError::Denied`] on a private hold for an account that is neither captain nor crew; the repository's.
     pub async fn read(&self, did: &Did) -> Result<Granted<BlobRead>, AccessError> {
         let public = self.is_public().await?;
         let membership = if public {

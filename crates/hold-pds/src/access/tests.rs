@@ -14,7 +14,7 @@ fn crew(words: &[&str]) -> Membership {
 
 #[test]
 fn the_matrix() {
-    // (member, reads a private hold, writes, administers the crew); anybody reads a public one.
+    // (member, reads a private hold, writes, administers the crew); a public one is read without a token.
     let rows = [
         (Membership::Stranger, false, false, false),
         (crew(&[]), false, false, false),

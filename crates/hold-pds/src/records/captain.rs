@@ -2,7 +2,9 @@
 
 use atcr_atproto::lexicon::captain::CaptainRecord;
 use atcr_atproto::lexicon::crew::CrewRecord;
+use atcr_atproto::lexicon::{Record as _, RecordError, nsid};
 use atcr_atproto::syntax::{Datetime, Did, RecordKey};
+use serde_json::{Map, Value};
 
 use super::crew;
 use crate::access::Permission;
@@ -13,19 +15,33 @@ use crate::writer::RecordWrite;
 /// The captain's own crew record says so.
 const OWNER_ROLE: &str = "owner";
 
+/// What the configuration says about an optional field of the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stated<T> {
+    /// Nothing: the record keeps what it has.
+    #[default]
+    Unsaid,
+    /// The record shall not have the field.
+    Removed,
+    /// The field's value.
+    This(T),
+}
+
 /// What the operator's configuration says of the hold.
 #[derive(Clone, Debug)]
 pub struct CaptainSettings {
     /// The captain. Needed when there is no captain record yet; later the record decides.
     pub owner: Option<Did>,
-    /// Anybody may read blobs.
+    /// Blobs can be read without signing in.
     pub public: bool,
-    /// Anybody who signs in may join.
+    /// Every account may join.
     pub allow_all_crew: bool,
     /// Where the blobs are, in words.
-    pub region: Option<String>,
+    pub region: Stated<String>,
+    /// The region of a record that has none, when `region` is [`Stated::Unsaid`].
+    pub first_region: Option<String>,
     /// The hold that replaces this one.
-    pub successor: Option<Did>,
+    pub successor: Stated<Did>,
 }
 
 /// Why the hold has no captain.
@@ -41,7 +57,8 @@ pub enum CaptainError {
 
 /// Makes the captain record say what `settings` say; at the first start also makes the captain a member of the crew.
 ///
-/// The owner of an existing record stays: a hold is not handed over by a changed setting.
+/// The owner of an existing record stays: a hold is not handed over by a changed setting. So do fields that the settings
+/// do not mention, those included that this version does not know.
 ///
 /// # Errors
 /// [`CaptainError::OwnerNeeded`] when there is no record and no owner is named; the repository's.
@@ -50,15 +67,22 @@ pub async fn ensure(
     settings: &CaptainSettings,
     now: Datetime,
 ) -> Result<CaptainRecord, CaptainError> {
-    let existing = repo.captain().await?;
-    let is_new = existing.is_none();
-    let mut captain = match &existing {
-        Some(captain) => captain.clone(),
+    let key = RecordKey::literal_self();
+    let stored = repo.get_record(nsid::HOLD_CAPTAIN, key.as_str()).await?;
+    let before = stored.map(|stored| stored.value);
+    let mut value = match &before {
+        Some(value) => value.clone(),
         None => {
             let owner = settings.owner.clone().ok_or(CaptainError::OwnerNeeded)?;
             CaptainRecord::new(owner, now.clone())
+                .to_value()
+                .map_err(RepoError::from)?
         }
     };
+    if let Value::Object(fields) = &mut value {
+        state(fields, settings);
+    }
+    let captain = read(&value)?;
     if settings
         .owner
         .as_ref()
@@ -66,23 +90,49 @@ pub async fn ensure(
     {
         tracing::warn!(
             captain = %captain.owner,
-            "registration.owner_did names somebody else than the captain; the captain record stands"
+            "registration.owner_did names another account than the captain record, which decides"
         );
     }
-    captain.public = settings.public;
-    captain.allow_all_crew = settings.allow_all_crew;
-    captain.region.clone_from(&settings.region);
-    captain.successor.clone_from(&settings.successor);
-
-    if existing.as_ref() == Some(&captain) {
+    if before.as_ref() == Some(&value) {
         return Ok(captain);
     }
-    let mut writes = vec![RecordWrite::put(RecordKey::literal_self(), &captain)?];
-    if is_new && repo.crew_by_member(&captain.owner).await?.is_none() {
+    let mut writes = vec![RecordWrite::Put {
+        collection: nsid::HOLD_CAPTAIN.parse().map_err(RepoError::from)?,
+        rkey: key,
+        value,
+    }];
+    if before.is_none() && repo.crew_by_member(&captain.owner).await?.is_none() {
         let permissions = Permission::ALL.map(Permission::as_str);
         let record = CrewRecord::new(captain.owner.clone(), OWNER_ROLE, permissions, now);
         writes.push(crew::write(&record)?);
     }
     repo.write(writes).await?;
     Ok(captain)
+}
+
+/// Puts what the settings say into the record's own fields, so that every other field stays as it was written.
+fn state(fields: &mut Map<String, Value>, settings: &CaptainSettings) {
+    fields.insert("public".to_owned(), settings.public.into());
+    fields.insert("allowAllCrew".to_owned(), settings.allow_all_crew.into());
+    set(fields, "region", &settings.region, String::as_str);
+    set(fields, "successor", &settings.successor, Did::as_str);
+    if let (Stated::Unsaid, Some(region)) = (&settings.region, &settings.first_region) {
+        fields.entry("region").or_insert_with(|| region.as_str().into());
+    }
+}
+
+fn set<T>(fields: &mut Map<String, Value>, name: &str, stated: &Stated<T>, text: impl Fn(&T) -> &str) {
+    match stated {
+        Stated::Unsaid => {}
+        Stated::Removed => {
+            fields.remove(name);
+        }
+        Stated::This(value) => {
+            fields.insert(name.to_owned(), text(value).into());
+        }
+    }
+}
+
+fn read(value: &Value) -> Result<CaptainRecord, RepoError> {
+    CaptainRecord::from_value(value.clone()).map_err(|error: RecordError| error.into())
 }

@@ -1,29 +1,90 @@
 //! Stats records: how often a repository was pushed to and pulled from this hold.
 
+use std::collections::HashMap;
+
 use atcr_atproto::lexicon::stats::{self, StatsRecord};
 use atcr_atproto::lexicon::{Record as _, nsid};
-use atcr_atproto::syntax::Did;
+use atcr_atproto::syntax::{Did, RecordKey};
 
 use crate::error::RepoError;
 use crate::repo::HoldRepo;
 use crate::writer::RecordWrite;
 
-/// The counts of `owner`'s `repository`, if anything was counted yet.
-///
-/// # Errors
-/// The repository's.
-pub async fn get(repo: &HoldRepo, owner: &Did, repository: &str) -> Result<Option<StatsRecord>, RepoError> {
-    let key = stats::rkey(owner, repository)?;
-    match repo.get_record(nsid::HOLD_STATS, key.as_str()).await? {
-        None => Ok(None),
-        Some(stored) => Ok(Some(StatsRecord::from_value(stored.value)?)),
+/// Records read at once while looking for [`StrangeKeys`].
+const PAGE: usize = 500;
+
+/// Where holds of another make put counts, by owner and repository: records under a key that this version would not
+/// choose. Such a record is gone on with, so that a repository has one.
+#[derive(Clone, Debug, Default)]
+pub struct StrangeKeys(HashMap<(Did, String), RecordKey>);
+
+impl StrangeKeys {
+    /// Looks through every stats record once. A malformed record is passed over.
+    ///
+    /// # Errors
+    /// The repository's.
+    pub async fn find(repo: &HoldRepo) -> Result<Self, RepoError> {
+        let mut strange = HashMap::new();
+        let mut cursor = None;
+        loop {
+            let page = repo
+                .list_records(nsid::HOLD_STATS, PAGE, cursor.as_deref(), true)
+                .await?;
+            for stored in page.records {
+                let Some(key) = stored.uri.rkey() else { continue };
+                let Ok(record) = StatsRecord::from_value(stored.value) else {
+                    continue;
+                };
+                if key != stats::rkey(&record.owner_did, &record.repository)? {
+                    strange.insert((record.owner_did, record.repository), key);
+                }
+            }
+            cursor = page.cursor;
+            if cursor.is_none() {
+                return Ok(Self(strange));
+            }
+        }
+    }
+
+    fn get(&self, owner: &Did, repository: &str) -> Option<&RecordKey> {
+        // Almost every hold has none, and then nothing is allocated for the look.
+        (!self.0.is_empty())
+            .then(|| self.0.get(&(owner.clone(), repository.to_owned())))
+            .flatten()
     }
 }
 
-/// The write that puts `record` under its own key.
+/// The counts of `owner`'s `repository` and their key; `None` if nothing was counted yet.
+///
+/// # Errors
+/// The repository's.
+pub async fn get(
+    repo: &HoldRepo,
+    strange: &StrangeKeys,
+    owner: &Did,
+    repository: &str,
+) -> Result<Option<(RecordKey, StatsRecord)>, RepoError> {
+    let own = stats::rkey(owner, repository)?;
+    for key in std::iter::once(&own).chain(strange.get(owner, repository)) {
+        if let Some(stored) = repo.get_record(nsid::HOLD_STATS, key.as_str()).await? {
+            return Ok(Some((key.clone(), StatsRecord::from_value(stored.value)?)));
+        }
+    }
+    Ok(None)
+}
+
+/// The key of counts that are new.
 ///
 /// # Errors
 /// None in practice.
-pub fn write(record: &StatsRecord) -> Result<RecordWrite, RepoError> {
-    RecordWrite::put(stats::rkey(&record.owner_did, &record.repository)?, record)
+pub fn new_key(record: &StatsRecord) -> Result<RecordKey, RepoError> {
+    Ok(stats::rkey(&record.owner_did, &record.repository)?)
+}
+
+/// The write that puts `record` under `key`.
+///
+/// # Errors
+/// None in practice.
+pub fn write(key: RecordKey, record: &StatsRecord) -> Result<RecordWrite, RepoError> {
+    RecordWrite::put(key, record)
 }

@@ -4,12 +4,16 @@ use atcr_atproto::clock::{Clock as _, SystemClock};
 use atcr_atproto::crypto::{Curve, SigningKey};
 use atcr_atproto::lexicon::crew::CrewRecord;
 use atcr_atproto::lexicon::layer::LayerRecord;
+use atcr_atproto::lexicon::nsid;
+use atcr_atproto::lexicon::stats::StatsRecord;
 use atcr_atproto::syntax::{AtUri, Did, RecordKey};
+use serde_json::json;
 use tempfile::TempDir;
 
-use super::captain::{self, CaptainError, CaptainSettings};
+use super::captain::{self, CaptainError, CaptainSettings, Stated};
 use super::crew::{self, Ensured};
 use super::layer;
+use super::stats::{self, StrangeKeys};
 use crate::repo::{HoldRepo, RepoOptions};
 use crate::writer::RecordWrite;
 
@@ -92,8 +96,9 @@ async fn the_captain_is_made_once_and_then_follows_the_settings() {
         owner: None,
         public: false,
         allow_all_crew: false,
-        region: None,
-        successor: None,
+        region: Stated::Unsaid,
+        first_region: None,
+        successor: Stated::Unsaid,
     };
     let now = SystemClock.now_datetime();
     let refused = captain::ensure(&repo, &settings, now.clone()).await;
@@ -105,11 +110,79 @@ async fn the_captain_is_made_once_and_then_follows_the_settings() {
     let owner = repo.crew_by_member(&did("captain")).await.unwrap().unwrap();
     assert_eq!(owner.record.role, "owner");
 
-    settings.owner = Some(did("somebody-else"));
+    settings.owner = Some(did("another"));
     captain::ensure(&repo, &settings, now.clone()).await.unwrap();
     assert_eq!(repo.latest_commit(), first, "nothing to write");
     settings.public = true;
     let captain = captain::ensure(&repo, &settings, now).await.unwrap();
     assert_eq!((captain.owner, captain.public), (did("captain"), true));
     assert!(repo.captain().await.unwrap().unwrap().public);
+}
+
+#[tokio::test]
+async fn the_captain_record_keeps_what_the_settings_do_not_mention() {
+    let (repo, _dir) = repo().await;
+    let key = RecordKey::literal_self();
+    let written = json!({
+        "$type": "io.atcr.hold.captain", "owner": did("captain"), "public": false, "allowAllCrew": false,
+        "enableBlueskyPosts": true, "deployedAt": "2026-01-01T00:00:00Z", "region": "eu-central",
+        "successor": "did:web:next.test", "provider": "a field of another version",
+    });
+    let write = RecordWrite::Put {
+        collection: nsid::HOLD_CAPTAIN.parse().unwrap(),
+        rkey: key.clone(),
+        value: written.clone(),
+    };
+    repo.write(vec![write]).await.unwrap();
+
+    let mut settings = CaptainSettings {
+        owner: None,
+        public: true,
+        allow_all_crew: false,
+        region: Stated::Unsaid,
+        first_region: Some("us-east-1".to_owned()),
+        successor: Stated::Unsaid,
+    };
+    let now = SystemClock.now_datetime();
+    captain::ensure(&repo, &settings, now.clone()).await.unwrap();
+    let stored = || async {
+        let stored = repo.get_record(nsid::HOLD_CAPTAIN, key.as_str()).await.unwrap();
+        stored.unwrap().value
+    };
+    let mut expected = written;
+    expected["public"] = json!(true);
+    assert_eq!(stored().await, expected);
+
+    settings.region = Stated::This("eu-north".to_owned());
+    settings.successor = Stated::Removed;
+    captain::ensure(&repo, &settings, now).await.unwrap();
+    expected["region"] = json!("eu-north");
+    expected.as_object_mut().unwrap().remove("successor");
+    assert_eq!(stored().await, expected);
+}
+
+#[tokio::test]
+async fn counts_under_another_key_are_found_and_gone_on_with() {
+    let (repo, _dir) = repo().await;
+    let now = SystemClock.now_datetime();
+    let mut theirs = StatsRecord::new(did("sailor"), "app", now.clone());
+    theirs.count_pull(now.clone());
+    let strange_key: RecordKey = "UPPERCASEKEY".parse().unwrap();
+    let ours = StatsRecord::new(did("sailor"), "other", now);
+    let own_key = stats::new_key(&ours).unwrap();
+    let writes = vec![
+        stats::write(strange_key.clone(), &theirs).unwrap(),
+        stats::write(own_key.clone(), &ours).unwrap(),
+    ];
+    repo.write(writes).await.unwrap();
+
+    let keys = StrangeKeys::find(&repo).await.unwrap();
+    let found = async |repository| {
+        stats::get(&repo, &keys, &did("sailor"), repository)
+            .await
+            .unwrap()
+    };
+    assert_eq!(found("app").await, Some((strange_key, theirs)));
+    assert_eq!(found("other").await, Some((own_key, ours)));
+    assert_eq!(found("third").await, None);
 }
