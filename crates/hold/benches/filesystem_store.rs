@@ -22,9 +22,10 @@ use std::time::Instant;
 
 use atcr_atproto::clock::SystemClock;
 use atcr_atproto::syntax::Did;
-use atcr_hold::adapters::filesystem::{self, FilesystemStore};
+use atcr_hold::adapters::filesystem::FilesystemStore;
 use atcr_hold::adapters::sqlite::{self, SqliteUploads};
 use atcr_hold::blobs::{BlobOptions, BlobService, DownloadMethod, PartTag};
+use atcr_hold::edge;
 use atcr_oci::{Algorithm, DigestHasher};
 
 const MIB: usize = 1024 * 1024;
@@ -52,7 +53,7 @@ async fn serve(folder: &Path) {
     let clock = Arc::new(SystemClock);
     let store = FilesystemStore::open(&folder.join("objects"), url.parse().unwrap(), clock.clone()).unwrap();
     let database = sqlite::open(&folder.join("hold.db")).await.unwrap();
-    tokio::spawn(axum::serve(listener, filesystem::router(store.clone())).into_future());
+    tokio::spawn(axum::serve(listener, edge::store::router(store.clone())).into_future());
     let sessions = Arc::new(SqliteUploads::new(database));
     let blobs = BlobService::new(Arc::new(store), sessions, clock, BlobOptions::default());
     let owner: Did = "did:plc:aliceaaaaaaaaaaaaaaaaaaa".parse().unwrap();

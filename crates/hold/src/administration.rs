@@ -1,7 +1,7 @@
-//! What whoever manages the crew may write into the hold's repository.
+//! What a crew administrator may write into the hold's repository.
 //!
-//! Crew records may be written, and anything but the captain record deleted. The captain record follows the configuration, and
-//! the hold alone writes the other collections.
+//! Crew records may be written and deleted, and what the hold does not keep itself may be deleted. The captain record follows
+//! the configuration; layer, stats and scan records are the hold's own: quotas and garbage collection rest on them.
 
 use atcr_atproto::lexicon::crew::{self, CrewRecord};
 use atcr_atproto::lexicon::{Record as _, RecordError, nsid};
@@ -10,6 +10,8 @@ use atcr_hold_pds::access::{CrewAdmin, Granted};
 use atcr_hold_pds::{HoldRepo, Precondition, RecordWrite, RepoError, WriteOutcome};
 use serde_json::Value;
 
+use crate::crew::CrewTurns;
+
 /// Bytes of a role or tier.
 const MAX_LABEL_LEN: usize = 32;
 /// Bytes of one permission.
@@ -17,10 +19,18 @@ const MAX_PERMISSION_LEN: usize = 64;
 /// Permissions of one member: room for words that later versions know.
 const MAX_PERMISSIONS: usize = 16;
 
+/// Collections that only the hold writes.
+const KEPT_BY_THE_HOLD: [&str; 4] = [
+    nsid::HOLD_CAPTAIN,
+    nsid::HOLD_LAYER,
+    nsid::HOLD_STATS,
+    nsid::HOLD_SCAN,
+];
+
 /// Why a record was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum AdministrationError {
-    /// Only crew records can be written, and the captain record cannot be deleted.
+    /// Only crew records can be written, and what the hold keeps cannot be deleted.
     #[error("records of {collection} are not managed by hand")]
     NotManaged {
         /// The collection.
@@ -100,13 +110,14 @@ impl Swap {
 #[derive(Clone, Debug)]
 pub struct Administration {
     repo: HoldRepo,
+    turns: CrewTurns,
 }
 
 impl Administration {
-    /// Over the hold's repository.
+    /// Over the hold's repository, taking `turns` with everything else that writes crew records.
     #[must_use]
-    pub fn new(repo: HoldRepo) -> Self {
-        Self { repo }
+    pub fn new(repo: HoldRepo, turns: CrewTurns) -> Self {
+        Self { repo, turns }
     }
 
     /// Writes a new crew record, under the member's own key unless `rkey` says otherwise.
@@ -126,6 +137,7 @@ impl Administration {
             Some(rkey) => rkey,
             None => crew::rkey(&record.member).map_err(RepoError::from)?,
         };
+        let _turn = self.turns.take().await;
         if let Some(existing) = self.repo.crew_by_member(&record.member).await? {
             return Err(AdministrationError::Exists { rkey: existing.rkey });
         }
@@ -150,6 +162,7 @@ impl Administration {
         swap: Swap,
     ) -> Result<WriteOutcome, AdministrationError> {
         let record = crew_record(collection, value)?;
+        let _turn = self.turns.take().await;
         match self.repo.crew_by_member(&record.member).await? {
             Some(existing) if existing.rkey != rkey => {
                 return Err(AdministrationError::Exists { rkey: existing.rkey });
@@ -164,7 +177,7 @@ impl Administration {
     /// Deletes a record; one that is not there is fine.
     ///
     /// # Errors
-    /// `NotManaged` for the captain record · `Swapped` · `Repo`.
+    /// `NotManaged` for the captain, layer, stats and scan records · `Swapped` · `Repo`.
     pub async fn delete(
         &self,
         _: &Granted<CrewAdmin>,
@@ -172,7 +185,7 @@ impl Administration {
         rkey: RecordKey,
         swap: Swap,
     ) -> Result<WriteOutcome, AdministrationError> {
-        if collection.as_str() == nsid::HOLD_CAPTAIN {
+        if KEPT_BY_THE_HOLD.contains(&collection.as_str()) {
             return Err(AdministrationError::NotManaged { collection });
         }
         let preconditions = swap.preconditions(&collection, &rkey);

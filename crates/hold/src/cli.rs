@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, exit_code, load};
 use clap::{Parser, Subcommand};
+use rustix::fs::Mode;
 
 use crate::compose;
 use crate::config::HoldConfig;
@@ -43,6 +44,8 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(file: Option<PathBuf>) -> anyhow::Result<()> {
+    // Whatever the process writes is for its own user: blobs, records, uploads and keys.
+    rustix::process::umask(Mode::from_bits_retain(0o077));
     let Loaded { config, warnings } = load::<HoldConfig>(&LoadOptions::from_process(file))?;
     let settings = HoldSettings::parse(&config, &mut Problems::default())
         .context("the configuration changed while it was read")?;

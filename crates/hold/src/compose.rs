@@ -28,14 +28,16 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::adapters::filesystem::{self, FilesystemStore};
+use crate::adapters::filesystem::FilesystemStore;
 use crate::adapters::observed::{ObservedStore, ObservedUploads};
+use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::s3::S3Store;
 use crate::adapters::sqlite::{self, SqliteUploads};
 use crate::administration::Administration;
 use crate::blobs::{BlobOptions, BlobService, ObjectStore, SWEEP};
-use crate::crew::Enlistment;
+use crate::crew::{CrewTurns, Enlistment};
 use crate::edge::auth::{CallerLimits, TokenVerifier};
+use crate::edge::store as store_routes;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
 use crate::routes::{self, Front};
@@ -94,6 +96,8 @@ pub struct Surroundings {
     pub resolver: Arc<dyn IdentityResolver>,
     /// The process's end.
     pub shutdown: Shutdown,
+    /// The client for hosts that callers name.
+    pub egress: EgressClient,
 }
 
 /// A hold that is open but not serving.
@@ -117,6 +121,7 @@ impl Hold {
         let Surroundings {
             clock,
             resolver,
+            egress,
             shutdown,
         } = surroundings;
         // Keys live in the data folder, so only its owner may look inside.
@@ -138,6 +143,7 @@ impl Hold {
             public: settings.public,
             allow_all_crew: settings.allow_all_crew,
             region: settings.region.clone(),
+            first_region: settings.first_region.clone(),
             successor: settings.successor.clone(),
         };
         let captain = captain::ensure(&repo, &captain_settings, clock.now_datetime()).await?;
@@ -157,7 +163,13 @@ impl Hold {
                 ..BlobOptions::default()
             },
         );
-        let (notices, recorder) = ManifestNotices::start(repo.clone(), blobs.clone(), clock.clone());
+        let (notices, recorder) = ManifestNotices::start(
+            repo.clone(),
+            blobs.clone(),
+            &settings.notice_limits,
+            clock.clone(),
+        );
+        let crew_turns = CrewTurns::default();
         let limits = caller_limits(&settings.limits, &clock);
         let front = Front {
             read_timeout: settings.read_timeout.get(),
@@ -179,14 +191,15 @@ impl Hold {
             tokens: TokenVerifier::new(
                 did.clone(),
                 settings.trusted_appview.clone(),
-                resolver,
+                resolver.clone(),
+                Arc::new(PdsSessions::new(egress, resolver)),
                 clock.clone(),
             )
             .with_limits(limits),
             blobs: GuardedBlobs::new(blobs.clone()),
             notices,
-            administration: Administration::new(repo.clone()),
-            enlistment: Enlistment::new(repo.clone(), clock),
+            administration: Administration::new(repo.clone(), crew_turns.clone()),
+            enlistment: Enlistment::new(repo.clone(), crew_turns, clock),
             exports: StreamLimits::new(
                 settings.limits.repo_exports,
                 settings.limits.repo_export_timeout.get(),
@@ -277,7 +290,8 @@ impl Hold {
 /// What kept it from starting, for the operator to read.
 pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let resolver = network_resolver(&settings, &clock)?;
+    let egress = EgressClient::new(EgressPolicy::of_server(settings.test_mode))?;
+    let resolver = network_resolver(&settings, egress.clone(), &clock)?;
     let shutdown = Shutdown::new();
     shutdown.on_signals().context("cannot watch for signals")?;
 
@@ -298,12 +312,21 @@ pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
         clock,
         resolver,
         shutdown: shutdown.clone(),
+        egress,
     };
     let hold = Hold::open(&settings, surroundings).await?;
     hold.start_sweeper(&shutdown);
     if let Some((listener, router)) = metrics {
         let router = router.merge(hold.operator_routes());
         shutdown.spawn(serve(listener, router, shutdown.clone()));
+    }
+    match &settings.trusted_appview {
+        Some(appview) => {
+            tracing::info!(%appview, "the AppView is trusted to vouch for the content of uploads")
+        }
+        None => tracing::info!(
+            "server.appview_did is not set: no AppView is trusted to vouch for the content of uploads"
+        ),
     }
     tracing::info!(addr = %settings.listen, url = %settings.public_url, "listening");
     let limits = settings.limits.listener.clone();
@@ -350,7 +373,8 @@ impl Part for RepoPart {
     }
 
     async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.0.captain().await?;
+        // No writes, but through the writer: a repository that takes no more writes says so.
+        self.0.write(Vec::new()).await?;
         Ok(())
     }
 }
@@ -384,9 +408,9 @@ fn caller_limits(limits: &Limits, clock: &Arc<dyn Clock>) -> CallerLimits {
 
 fn network_resolver(
     settings: &HoldSettings,
+    egress: EgressClient,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<dyn IdentityResolver>> {
-    let egress = EgressClient::new(EgressPolicy::of_server(settings.test_mode))?;
     let mut config = ResolverConfig::new(settings.plc_directory.clone());
     config.allow_loopback = settings.test_mode;
     Ok(Arc::new(Resolver::new(config, egress, clock.clone())?))
@@ -404,7 +428,7 @@ fn open_store(
                     source,
                 },
             )?;
-            Ok((Arc::new(store.clone()), filesystem::router(store)))
+            Ok((Arc::new(store.clone()), store_routes::router(store)))
         }
         StorageSettings::S3(options) => Ok((Arc::new(S3Store::new(options, clock.clone())), Router::new())),
     }

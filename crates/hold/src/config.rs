@@ -53,13 +53,13 @@ pub struct ServerSection {
     /// The URL under which clients reach the hold, scheme and host (and port) only. The hold's DID follows from it:
     /// https://hold.example.com is did:web:hold.example.com. Required.
     pub public_url: String,
-    /// Whether anybody may download blobs without signing in. Copied to the captain record at every start.
+    /// Whether blobs can be downloaded without signing in. Copied to the captain record at every start.
     pub public: bool,
     /// DID of the hold that replaces this one; AppViews send new pushes there. Copied to the captain record at every
-    /// start; empty for none.
+    /// start; empty leaves the record as it is, "none" removes it.
     pub successor: String,
-    /// DID of the AppView that is trusted to vouch for the content of uploads; empty for none. With none, or for others'
-    /// uploads, a hold on S3 reads each object once before it accepts it.
+    /// DID of the AppView that is trusted to vouch for the content of uploads, for example "did:web:registry.example.com".
+    /// Empty: none is trusted, and a hold on S3 reads each object once before it accepts it.
     pub appview_did: String,
     /// Address of the metrics listener, for example "127.0.0.1:8081"; empty for none. Do not expose it.
     pub metrics_addr: String,
@@ -96,6 +96,15 @@ pub struct LimitsSection {
     pub repo_export_timeout: HumanDuration,
     /// Addresses and networks that the limits per address do not count, such as an AppView that sends the requests of many people.
     pub exempt: Vec<String>,
+    /// Layers of one manifest. Must not be more than limits.layer_records_per_hour.
+    pub layers_per_manifest: u32,
+    /// Pushes and pulls of one account that are recorded in an hour; beyond that the answer is 429.
+    pub notices_per_hour: u32,
+    /// Layer records that the pushes of one account add in an hour.
+    pub layer_records_per_hour: u32,
+    /// Repositories that the hold begins to count in an hour because of pulls alone, for all accounts together. One account
+    /// adds a tenth of them at most.
+    pub new_repositories_per_hour: u32,
 }
 
 /// Who owns the hold and who may join.
@@ -104,10 +113,11 @@ pub struct LimitsSection {
 pub struct RegistrationSection {
     /// DID of the captain. Required at the first start; later the captain record decides.
     pub owner_did: String,
-    /// Whether anybody who signs in may register as crew, which allows pushing. Copied to the captain record at every
+    /// Whether every account may register as crew, which allows pushing. Copied to the captain record at every
     /// start.
     pub allow_all_crew: bool,
-    /// Where the blobs are, for people to read (at most 64 bytes). Empty: the bucket's region on S3, else nothing.
+    /// Where the blobs are, for people to read (at most 64 bytes). Empty leaves the captain record as it is, and a new one
+    /// gets the bucket's region on S3; "none" removes it.
     pub region: String,
 }
 
@@ -200,7 +210,7 @@ impl Default for ServerSection {
             public_url: String::new(),
             public: false,
             successor: String::new(),
-            appview_did: "did:web:atcr.io".to_owned(),
+            appview_did: String::new(),
             metrics_addr: String::new(),
             trusted_proxies: Vec::new(),
             test_mode: false,
@@ -222,6 +232,10 @@ impl Default for LimitsSection {
             repo_exports: 8,
             repo_export_timeout: HumanDuration::from_secs(600),
             exempt: vec!["127.0.0.0/8".to_owned(), "::1".to_owned()],
+            layers_per_manifest: 1024,
+            notices_per_hour: 10_000,
+            layer_records_per_hour: 20_000,
+            new_repositories_per_hour: 1000,
         }
     }
 }

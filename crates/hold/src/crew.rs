@@ -8,6 +8,7 @@ use atcr_atproto::syntax::Did;
 use atcr_hold_pds::access::{Permission, Permissions};
 use atcr_hold_pds::records::crew::{self, Ensured};
 use atcr_hold_pds::{HoldRepo, RepoError};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// The label of a member who did not ask for another.
 const DEFAULT_ROLE: &str = "member";
@@ -15,10 +16,22 @@ const DEFAULT_ROLE: &str = "member";
 /// The labels a member may choose. `owner` and `admin` would claim what the permissions do not give.
 const FREE_ROLES: [&str; 3] = [DEFAULT_ROLE, "read", "write"];
 
-/// What anybody may have for the asking.
+/// What every account may have for the asking.
 const FREE_PERMISSIONS: [Permission; 2] = [Permission::BlobRead, Permission::BlobWrite];
 
-/// Why somebody could not join.
+/// Makes those who write crew records wait for each other, so that what one finds about a member still holds when it writes.
+/// Clones share the turn.
+#[derive(Clone, Debug, Default)]
+pub struct CrewTurns(Arc<Mutex<()>>);
+
+impl CrewTurns {
+    /// Waits for the turn, which lasts as long as the guard.
+    pub async fn take(&self) -> OwnedMutexGuard<()> {
+        self.0.clone().lock_owned().await
+    }
+}
+
+/// Why an account could not join.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// The captain decides who joins.
@@ -36,26 +49,27 @@ pub enum JoinError {
 #[derive(Clone, Debug)]
 pub struct Enlistment {
     repo: HoldRepo,
+    turns: CrewTurns,
     clock: Arc<dyn Clock>,
 }
 
 impl Enlistment {
-    /// Over the hold's repository.
+    /// Over the hold's repository, taking `turns` with everything else that writes crew records.
     #[must_use]
-    pub fn new(repo: HoldRepo, clock: Arc<dyn Clock>) -> Self {
-        Self { repo, clock }
+    pub fn new(repo: HoldRepo, turns: CrewTurns, clock: Arc<dyn Clock>) -> Self {
+        Self { repo, turns, clock }
     }
 
-    /// Makes `member` crew, if the captain allows everybody, or `member` is the captain.
+    /// Makes `member` crew, if the captain takes every account, or `member` is the captain.
     ///
-    /// `permissions` are those asked for, `None` for the usual two; nobody gets `crew:admin` here. A member stays what they
-    /// are, whatever they ask for.
+    /// `permissions` are those asked for, `None` for the usual two; `crew:admin` is never granted here. The record of a
+    /// member is not changed, whatever they ask for.
     ///
     /// # Errors
     /// See [`JoinError`].
     ///
     /// # Security
-    /// Anybody with an account anywhere may call this: what it writes is bounded and grants what `allowAllCrew` means.
+    /// Every account of the network may call this: what it writes is bounded and grants what `allowAllCrew` means.
     pub async fn join(
         &self,
         member: &Did,
@@ -86,6 +100,7 @@ impl Enlistment {
             granted.to_words(),
             self.clock.now_datetime(),
         );
+        let _turn = self.turns.take().await;
         Ok(crew::ensure(&self.repo, &record).await?)
     }
 }

@@ -7,12 +7,14 @@
 //! | [`blobs`] | uploads and downloads; [`guarded_blobs`] asks for permission first |
 //! | [`manifests`] | layer and stats records of pushed and pulled manifests |
 //! | [`crew`], [`administration`] | joining the crew; managing it |
+//! | [`accounts`] | whose OAuth access token a caller presents |
 //! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
 //! | [`config`], [`settings`], [`cli`], [`compose`] | settings as written and as parsed, command line, wiring |
 //!
 //! Who may do what is decided in `atcr_hold_pds::access`, whose proofs the use cases ask for. One more XRPC method: a file
 //! under `edge/<namespace>/`, a line in [`routes`], a test over HTTP.
 
+pub mod accounts;
 pub mod adapters;
 pub mod administration;
 pub mod blobs;

@@ -1,5 +1,6 @@
-//! Every route on one page.
+//! Every route on one page, and who may enter it.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
+use crate::edge::auth::{DPOP, DPOP_NONCE};
 use crate::edge::com_atproto_identity::resolve_handle::resolve_handle;
 use crate::edge::com_atproto_repo::{
     create_record, delete_record, describe_repo, get_record, list_records, put_record,
@@ -34,8 +36,87 @@ use crate::edge::io_atcr_hold::{
 use crate::edge::well_known;
 use crate::state::AppState;
 
-/// The largest JSON input in bytes: what a manifest of 4 MiB can turn into in a notice, and then some.
-const MAX_JSON_BODY: usize = 5 * 1024 * 1024;
+/// The largest JSON input of most methods in bytes: the parts of the largest upload, and then some.
+const MAX_JSON_BODY: usize = 1024 * 1024;
+/// The largest notice in bytes: what a manifest of 4 MiB can turn into, and then some.
+const MAX_NOTICE: usize = 5 * 1024 * 1024;
+
+/// Who may call a method. The handlers' extractors decide; a test tries every caller at every door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Every caller, without a token: the hold's repository is public, whatever its blobs are.
+    Everyone,
+    /// `blob:read`; on a public hold every caller.
+    Reader,
+    /// Every account.
+    SignedIn,
+    /// `blob:write` to tell of a push, `blob:read` and a token to tell of a pull.
+    Notifier,
+    /// `blob:write`.
+    Writer,
+    /// `crew:admin`.
+    CrewAdmin,
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Everyone => "every caller",
+            Self::Reader => "readers",
+            Self::SignedIn => "every account",
+            Self::Notifier => "push: writers; pull: readers with a token",
+            Self::Writer => "writers",
+            Self::CrewAdmin => "crew administrators",
+        })
+    }
+}
+
+/// One XRPC method.
+struct XrpcMethod {
+    nsid: &'static str,
+    door: Door,
+    handler: MethodRouter<AppState>,
+}
+
+/// Every XRPC method served, with its door.
+pub fn doors() -> impl Iterator<Item = (&'static str, Door)> {
+    xrpc_methods()
+        .into_iter()
+        .map(|method| (method.nsid, method.door))
+}
+
+#[rustfmt::skip]
+fn xrpc_methods() -> Vec<XrpcMethod> {
+    use Door::{CrewAdmin, Everyone, Notifier, Reader, SignedIn, Writer};
+    let method = |nsid, door, handler| XrpcMethod { nsid, door, handler };
+    let get_blob = get(get_blob::get_blob).head(get_blob::head_blob);
+    let notify_manifest = post(notify_manifest::notify_manifest).layer(DefaultBodyLimit::max(MAX_NOTICE));
+    vec![
+        method("_health", Everyone, get(xrpc_health)),
+        method("com.atproto.identity.resolveHandle", Everyone, get(resolve_handle)),
+        method("com.atproto.repo.createRecord", CrewAdmin, post(create_record::create_record)),
+        method("com.atproto.repo.deleteRecord", CrewAdmin, post(delete_record::delete_record)),
+        method("com.atproto.repo.describeRepo", Everyone, get(describe_repo::describe_repo)),
+        method("com.atproto.repo.getRecord", Everyone, get(get_record::get_record)),
+        method("com.atproto.repo.listRecords", Everyone, get(list_records::list_records)),
+        method("com.atproto.repo.putRecord", CrewAdmin, post(put_record::put_record)),
+        method("com.atproto.server.describeServer", Everyone, get(describe_server)),
+        method("com.atproto.sync.getBlob", Reader, get_blob),
+        method("com.atproto.sync.getLatestCommit", Everyone, get(get_latest_commit::get_latest_commit)),
+        method("com.atproto.sync.getRecord", Everyone, get(sync_get_record::get_record)),
+        method("com.atproto.sync.getRepo", Everyone, get(get_repo::get_repo)),
+        method("com.atproto.sync.getRepoStatus", Everyone, get(get_repo_status::get_repo_status)),
+        method("com.atproto.sync.listRepos", Everyone, get(list_repos::list_repos)),
+        method("io.atcr.hold.abortUpload", Writer, post(abort_upload::abort_upload)),
+        method("io.atcr.hold.completeUpload", Writer, post(complete_upload::complete_upload)),
+        method("io.atcr.hold.getPartUploadUrl", Writer, post(get_part_upload_url::get_part_upload_url)),
+        method("io.atcr.hold.getQuota", Everyone, get(get_quota::get_quota)),
+        method("io.atcr.hold.initiateUpload", Writer, post(initiate_upload::initiate_upload)),
+        method("io.atcr.hold.listTiers", Everyone, get(list_tiers::list_tiers)),
+        method("io.atcr.hold.notifyManifest", Notifier, notify_manifest),
+        method("io.atcr.hold.requestCrew", SignedIn, post(request_crew::request_crew)),
+    ]
+}
 
 /// What stands in front of the routes.
 #[derive(Clone, Debug)]
@@ -68,68 +149,26 @@ impl Front {
 /// The hold's routes. `store` are those of a store that serves its own URLs, whose requests are not counted: their signature was
 /// given to a caller who was.
 pub fn router(state: AppState, store: Router, front: Front) -> Router {
-    let xrpc = Router::new()
-        .route("/_health", get(xrpc_health))
-        .method("com.atproto.identity.resolveHandle", get(resolve_handle))
-        .method("com.atproto.repo.describeRepo", get(describe_repo::describe_repo))
-        .method("com.atproto.repo.getRecord", get(get_record::get_record))
-        .method("com.atproto.repo.listRecords", get(list_records::list_records))
-        .method(
-            "com.atproto.repo.createRecord",
-            post(create_record::create_record),
-        )
-        .method("com.atproto.repo.putRecord", post(put_record::put_record))
-        .method(
-            "com.atproto.repo.deleteRecord",
-            post(delete_record::delete_record),
-        )
-        .method("com.atproto.server.describeServer", get(describe_server))
-        .method(
-            "com.atproto.sync.getBlob",
-            get(get_blob::get_blob).head(get_blob::head_blob),
-        )
-        .method(
-            "com.atproto.sync.getLatestCommit",
-            get(get_latest_commit::get_latest_commit),
-        )
-        .method("com.atproto.sync.getRecord", get(sync_get_record::get_record))
-        .method("com.atproto.sync.getRepo", get(get_repo::get_repo))
-        .method(
-            "com.atproto.sync.getRepoStatus",
-            get(get_repo_status::get_repo_status),
-        )
-        .method("com.atproto.sync.listRepos", get(list_repos::list_repos))
-        .method("io.atcr.hold.abortUpload", post(abort_upload::abort_upload))
-        .method(
-            "io.atcr.hold.completeUpload",
-            post(complete_upload::complete_upload),
-        )
-        .method(
-            "io.atcr.hold.getPartUploadUrl",
-            post(get_part_upload_url::get_part_upload_url),
-        )
-        .method("io.atcr.hold.getQuota", get(get_quota::get_quota))
-        .method(
-            "io.atcr.hold.initiateUpload",
-            post(initiate_upload::initiate_upload),
-        )
-        .method("io.atcr.hold.listTiers", get(list_tiers::list_tiers))
-        .method(
-            "io.atcr.hold.notifyManifest",
-            post(notify_manifest::notify_manifest),
-        )
-        .method("io.atcr.hold.requestCrew", post(request_crew::request_crew))
+    let xrpc = xrpc_methods()
+        .into_iter()
+        .fold(Router::new(), |router, method| {
+            router.route(&format!("/{}", method.nsid), method.handler)
+        })
         .fallback(async || EdgeError::MethodNotImplemented)
         .method_not_allowed_fallback(async || EdgeError::WrongVerb)
-        .layer(DefaultBodyLimit::max(MAX_JSON_BODY));
+        .layer(DefaultBodyLimit::max(MAX_JSON_BODY))
+        .layer(cors());
+    let well_known = Router::new()
+        .route("/did.json", get(well_known::did_document))
+        .route("/atproto-did", get(well_known::atproto_did))
+        .layer(cors());
 
     Router::new()
         .route("/", get(well_known::landing))
         .route("/robots.txt", get(well_known::robots_txt))
-        .route("/.well-known/did.json", get(well_known::did_document))
-        .route("/.well-known/atproto-did", get(well_known::atproto_did))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .nest("/.well-known", well_known)
         .nest("/xrpc", xrpc)
         .with_state(state)
         .layer(middleware::from_fn_with_state(
@@ -143,11 +182,11 @@ pub fn router(state: AppState, store: Router, front: Front) -> Router {
         ))
         .layer(RequestBodyTimeoutLayer::new(front.read_timeout))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(cors())
         .layer(middleware::from_fn(request_log::layer))
 }
 
-/// Any page may call the hold; none can make use of a visitor's rights, since there are no cookies.
+/// A page of any origin may call XRPC methods and read who the hold is: none of it is authorised by a cookie. Everything else
+/// is for the hold's own pages.
 fn cors() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
@@ -162,7 +201,7 @@ fn cors() -> CorsLayer {
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::RANGE,
-            HeaderName::from_static("dpop"),
+            DPOP,
             HeaderName::from_static("x-upload-id"),
             HeaderName::from_static("x-part-number"),
             HeaderName::from_static("x-atcr-content-proof"),
@@ -172,17 +211,7 @@ fn cors() -> CorsLayer {
             header::CONTENT_RANGE,
             header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
+            DPOP_NONCE,
             X_REQUEST_ID,
         ])
-}
-
-/// Routes by NSID.
-trait XrpcRoutes {
-    fn method(self, nsid: &str, handler: MethodRouter<AppState>) -> Self;
-}
-
-impl XrpcRoutes for Router<AppState> {
-    fn method(self, nsid: &str, handler: MethodRouter<AppState>) -> Self {
-        self.route(&format!("/{nsid}"), handler)
-    }
 }

@@ -1,9 +1,11 @@
 //! The hold's settings, every value of its configuration parsed.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use atcr_atproto::syntax::Did;
+use atcr_hold_pds::records::captain::Stated;
 use atcr_server::client_address::Network;
 use atcr_server::serve::ServeLimits;
 use atcr_server::telemetry::{LogFormat, check_log_level, listen_addr};
@@ -14,8 +16,12 @@ use url::Url;
 
 use crate::adapters::s3::S3Options;
 use crate::config::{DidMethod, HoldConfig, LimitsSection, LogFormatSetting, StorageDriver, StorageSection};
+use crate::manifests::NoticeLimits;
 
-/// Longer than anybody waits for an upload, and short enough to count back from any date.
+/// In `server.successor` and `registration.region`: the captain record shall not have the field.
+const NONE: &str = "none";
+
+/// Longer than an upload is ever waited for, and short enough to count back from any date.
 const MAX_UPLOAD_EXPIRY: TimeDelta = TimeDelta::days(3650);
 
 /// The settings, every value parsed.
@@ -32,7 +38,7 @@ pub struct HoldSettings {
     /// Anonymous reads.
     pub public: bool,
     /// The hold that replaces this one.
-    pub successor: Option<Did>,
+    pub successor: Stated<Did>,
     /// The AppView whose content proofs are believed.
     pub trusted_appview: Option<Did>,
     /// Proxies whose word about their clients counts.
@@ -47,10 +53,14 @@ pub struct HoldSettings {
     pub shutdown_grace: HumanDuration,
     /// The captain to create at the first start.
     pub owner: Option<Did>,
-    /// Anybody who signs in may join.
+    /// Every account may join.
     pub allow_all_crew: bool,
     /// What the captain record says about the place.
-    pub region: Option<String>,
+    pub region: Stated<String>,
+    /// The place of a captain record that has none.
+    pub first_region: Option<String>,
+    /// How much one account may have recorded.
+    pub notice_limits: NoticeLimits,
     /// The store.
     pub storage: StorageSettings,
     /// How long an unfinished upload may lie idle.
@@ -120,7 +130,7 @@ impl HoldSettings {
         let successor = noted(
             problems,
             "server.successor",
-            optional_did(&config.server.successor),
+            stated(&config.server.successor, parse_did),
         );
         let trusted_appview = noted(
             problems,
@@ -170,11 +180,16 @@ impl HoldSettings {
         );
         let data_dir = PathBuf::from(&config.database.path);
         let storage = storage(&config.storage, &data_dir, problems);
-        let region = match (config.registration.region.as_str(), &storage) {
-            ("", Some(StorageSettings::S3(s3))) => Some(s3.region.clone()),
-            ("", _) => None,
-            (text, _) => Some(text.to_owned()),
+        let region = noted(
+            problems,
+            "registration.region",
+            stated(&config.registration.region, |text| Ok(text.to_owned())),
+        );
+        let first_region = match &storage {
+            Some(StorageSettings::S3(s3)) => Some(s3.region.clone()),
+            _ => None,
         };
+        let notice_limits = notice_limits(&config.limits, problems);
         let key_path = match config.database.key_path.as_str() {
             "" => data_dir.join("signing.key"),
             path => PathBuf::from(path),
@@ -198,7 +213,9 @@ impl HoldSettings {
             upload_expiry: upload_expiry?,
             owner: owner?,
             allow_all_crew: config.registration.allow_all_crew,
-            region,
+            region: region?,
+            first_region,
+            notice_limits: notice_limits?,
             storage: storage?,
             data_dir,
             key_path,
@@ -308,9 +325,44 @@ fn optional_did(text: &str) -> Result<Option<Did>, String> {
     if text.is_empty() {
         return Ok(None);
     }
+    parse_did(text).map(Some)
+}
+
+fn parse_did(text: &str) -> Result<Did, String> {
     text.parse()
-        .map(Some)
         .map_err(|_| format!("{text:?} is no DID; write did:plc:… or did:web:…"))
+}
+
+fn stated<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Stated<T>, String> {
+    match text {
+        "" => Ok(Stated::Unsaid),
+        NONE => Ok(Stated::Removed),
+        text => parse(text).map(Stated::This),
+    }
+}
+
+fn notice_limits(section: &LimitsSection, problems: &mut Problems) -> Option<NoticeLimits> {
+    problems.require(
+        (1..=section.layer_records_per_hour).contains(&section.layers_per_manifest),
+        "limits.layers_per_manifest",
+        "must be at least 1 and at most limits.layer_records_per_hour",
+    );
+    let mut positive = |key: &str, value: u32| {
+        let value = NonZeroU32::new(value).ok_or_else(|| "must be at least 1".to_owned());
+        noted(problems, key, value)
+    };
+    let notices_per_hour = positive("limits.notices_per_hour", section.notices_per_hour);
+    let layer_records_per_hour = positive("limits.layer_records_per_hour", section.layer_records_per_hour);
+    let new_repositories_per_hour = positive(
+        "limits.new_repositories_per_hour",
+        section.new_repositories_per_hour,
+    );
+    Some(NoticeLimits {
+        layers_per_notice: section.layers_per_manifest,
+        notices_per_hour: notices_per_hour?,
+        layer_records_per_hour: layer_records_per_hour?,
+        new_repositories_per_hour: new_repositories_per_hour?,
+    })
 }
 
 fn base_url(text: &str) -> Result<Url, String> {

@@ -2,5 +2,6 @@
 
 pub mod filesystem;
 pub mod observed;
+pub mod pds_sessions;
 pub mod s3;
 pub mod sqlite;

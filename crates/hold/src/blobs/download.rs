@@ -15,7 +15,7 @@ impl BlobService {
         Ok(found.map(|(_, object)| BlobStat { size: object.size }))
     }
 
-    /// A signed URL to read the blob at, valid for 15 minutes and one method; `None` if the blob is not here.
+    /// A signed URL to read the blob at, valid for 5 minutes and one method; `None` if the blob is not here.
     ///
     /// # Errors
     /// `Store`: try again.
@@ -28,7 +28,7 @@ impl BlobService {
         let Some((key, _)) = shared.find(digest).await? else {
             return Ok(None);
         };
-        let expires_at = shared.clock.now() + shared.options.url_lifetime;
+        let expires_at = shared.clock.now() + shared.options.download_url_lifetime;
         Ok(Some(shared.store.download_url(&key, method, expires_at).await?))
     }
 }

@@ -12,7 +12,7 @@ pub enum BlobError {
     /// The identifier given at the start of an upload is empty, too long or not path-safe.
     #[error("the upload's identifier is empty, too long or has characters that are not allowed")]
     InvalidIdentifier,
-    /// No such upload, or somebody else's, or one that ended with another digest.
+    /// No such upload, or another account's, or one that ended with another digest.
     #[error("there is no such upload")]
     InvalidUploadId,
     /// Part numbers go from 1 to 10,000.

@@ -1,7 +1,7 @@
 //! Blobs: how they get into the store under their content address, and how they are found there.
 //!
-//! - [`BlobService`]: the use cases; `upload` (begin, parts, complete, abort), `download` (stat, URLs), `sweep` (what
-//!   nobody finished), `verify` (the bytes are what they are said to be)
+//! - [`BlobService`]: the use cases; `upload` (begin, parts, complete, abort), `download` (stat, URLs), `sweep` (what was
+//!   not finished), `verify` (the bytes are what they are said to be)
 //! - [`ObjectKey`]: where what lies
 //! - [`ObjectStore`], [`UploadSessions`]: the ports
 
@@ -33,12 +33,16 @@ use self::sweep::FailedUpload;
 pub(crate) use self::sweep::SWEEP;
 pub use self::sweep::Swept;
 pub use self::upload::{Completed, ContentProof, Initiated};
+use self::verify::Verifier;
 
 /// Settings of the blob service.
 #[derive(Clone, Debug)]
 pub struct BlobOptions {
-    /// How long part and download URLs are valid.
-    pub url_lifetime: TimeDelta,
+    /// How long the URL of a part is valid: a client may wait its turn to send it.
+    pub part_url_lifetime: TimeDelta,
+    /// How long a download may be begun by its URL. So long a former member of the crew can still read a blob whose URL they
+    /// have.
+    pub download_url_lifetime: TimeDelta,
     /// How long an upload may lie idle before it is swept; finished ones are remembered as long.
     pub idle_limit: TimeDelta,
     /// Counts completions, which go on when their caller leaves; wait for it before the process ends.
@@ -48,7 +52,8 @@ pub struct BlobOptions {
 impl Default for BlobOptions {
     fn default() -> Self {
         Self {
-            url_lifetime: TimeDelta::minutes(15),
+            part_url_lifetime: TimeDelta::minutes(15),
+            download_url_lifetime: TimeDelta::minutes(5),
             idle_limit: TimeDelta::hours(24),
             tasks: TaskTracker::new(),
         }
@@ -77,6 +82,7 @@ struct Shared {
     /// Uploads that are being completed or given up, so that a repetition waits for the first attempt's outcome.
     endings: KeyedLocks<String>,
     unsweepable: Quarantine<FailedUpload>,
+    verifier: Verifier,
 }
 
 impl BlobService {
@@ -96,6 +102,7 @@ impl BlobService {
                 options,
                 endings: KeyedLocks::default(),
                 unsweepable: sweep::quarantine(),
+                verifier: Verifier::default(),
             }),
         }
     }

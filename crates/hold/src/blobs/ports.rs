@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::pin::Pin;
 
 use async_trait::async_trait;
@@ -28,13 +29,13 @@ pub struct StoreTraits {
     pub min_part_size: u64,
     /// The largest size of a part, in bytes; `None` without a limit.
     pub max_part_size: Option<u64>,
-    /// The store hashes what it stores, so that nobody has to vouch for it.
+    /// The store hashes what it stores, so that no proof of content is needed.
     pub hashes: bool,
     /// A part may be of unknown length and any size, and parts must arrive in order: 1, 2, 3, ….
     pub streaming: bool,
 }
 
-/// Where and how to send one part. Whoever has it may send the part: it is never logged.
+/// Where and how to send one part. It is a credential, and never logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PartUrl {
     /// The address, signed.
@@ -53,7 +54,7 @@ impl fmt::Debug for PartUrl {
     }
 }
 
-/// A signed address to read one object at. Whoever has it may read: it is never logged.
+/// A signed address to read one object at. It is a credential, and never logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PresignedUrl {
     /// The address, signed for one method.
@@ -108,7 +109,7 @@ pub struct StoreUpload {
     pub id: String,
 }
 
-/// The joined bytes of an upload, not yet visible to anybody.
+/// The joined bytes of an upload, not visible yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assembled {
     /// Length in bytes.
@@ -138,7 +139,7 @@ pub struct ObjectStat {
 /// The bytes of an object, in pieces of at most a few hundred KiB.
 pub type ObjectBytes = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
 
-/// A session that nobody has used for a while.
+/// A session that was not used for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdleUpload {
     /// Its name.
@@ -179,11 +180,16 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// - `Unavailable`, `Full`
     async fn assemble(&self, upload: &StoreUpload, parts: &[PartTag]) -> Result<Assembled, StoreError>;
 
-    /// Reads back what was assembled.
+    /// Reads back the bytes in `range` of what was assembled; `range` is not empty and ends within it.
     ///
     /// # Errors
-    /// `UnknownUpload`, `Unavailable`, also within the stream.
-    async fn read_assembled(&self, upload: &StoreUpload) -> Result<ObjectBytes, StoreError>;
+    /// `UnknownUpload`, also when the bytes are no longer those that were assembled; `Unavailable`, also within the stream.
+    async fn read_assembled(
+        &self,
+        upload: &StoreUpload,
+        assembled: &Assembled,
+        range: Range<u64>,
+    ) -> Result<ObjectBytes, StoreError>;
 
     /// Moves what was assembled to `key`, durably and in one step for readers; an object that is already there is kept.
     ///

@@ -19,14 +19,13 @@ use uuid::Uuid;
 use super::ports::{
     FinishedUpload, MAX_PART_NUMBER, PartTag, PartUrl, StoreTraits, StoreUpload, UploadSession,
 };
-use super::verify::actual_digest;
 use super::{BlobError, BlobService, ObjectKey, Shared};
 
 /// Joining, checking and publishing, in logs and metrics.
 const COMPLETION: Task = Task::new("complete_upload");
 
-/// The wire's limit, in bytes.
-const MAX_IDENTIFIER_LEN: usize = 128;
+/// In bytes. The lexicon says 128, which a sha512 digest is longer than.
+const MAX_IDENTIFIER_LEN: usize = 256;
 /// Each part asks for a URL; noting every one of them would be a write per part.
 const TOUCH_INTERVAL: TimeDelta = TimeDelta::minutes(10);
 
@@ -60,7 +59,7 @@ impl BlobService {
     /// `sha512:` in front announces that algorithm. `size` is a hint.
     ///
     /// # Errors
-    /// - `InvalidIdentifier`: empty, longer than 128 bytes, or not path-safe
+    /// - `InvalidIdentifier`: empty, longer than 256 bytes, or not path-safe
     /// - `Store`, `Sessions`: try again
     ///
     /// # Security
@@ -89,7 +88,7 @@ impl BlobService {
             last_used_at: shared.clock.now(),
             finished: None,
         };
-        // Nobody knows of the upload in the store until the row is written: if that fails, the sweep removes it.
+        // Only the store knows of the upload until the row is written: if that fails, the sweep removes it.
         shared.sessions.insert(&session).await?;
         tracing::debug!(did = %owner, identifier, ?size, object.key = %key, "upload begun");
         Ok(Initiated {
@@ -103,7 +102,7 @@ impl BlobService {
     ///
     /// # Errors
     /// - `InvalidPartNumber`: not 1 … 10,000
-    /// - `InvalidUploadId`: unknown, somebody else's, or finished
+    /// - `InvalidUploadId`: unknown, another account's, or finished
     /// - `Store`, `Sessions`: try again
     pub async fn part_url(
         &self,
@@ -133,7 +132,7 @@ impl BlobService {
     /// and never written again.
     ///
     /// # Errors
-    /// - `InvalidUploadId`: unknown, somebody else's, or finished with another digest
+    /// - `InvalidUploadId`: unknown, another account's, or finished with another digest
     /// - `MissingParts`: none, out of order, or not those that were sent; the upload stays
     /// - `DigestMismatch`: the bytes are something else; the upload is gone
     /// - `Store`, `Sessions`, `Interrupted`: try again
@@ -168,7 +167,7 @@ impl BlobService {
     /// Gives the upload up and removes its bytes.
     ///
     /// # Errors
-    /// - `InvalidUploadId`: unknown, somebody else's, or finished
+    /// - `InvalidUploadId`: unknown, another account's, or finished
     /// - `Store`, `Sessions`: try again
     pub async fn abort(&self, owner: &Did, upload_id: &str) -> Result<(), BlobError> {
         let shared = &*self.shared;
@@ -241,7 +240,10 @@ impl Shared {
         let is_vouched_for =
             !self.store.traits().hashes && vouched.is_some_and(|proof| proof.size == assembled.size);
         if !is_vouched_for {
-            let actual = actual_digest(&*self.store, upload, &assembled, digest.algorithm()).await?;
+            let actual = self
+                .verifier
+                .actual_digest(&*self.store, upload, &assembled, digest.algorithm())
+                .await?;
             if actual != *digest {
                 return Err(BlobError::DigestMismatch {
                     claimed: digest.clone(),
@@ -263,7 +265,7 @@ impl Shared {
     }
 
     async fn sign_part(&self, upload: &StoreUpload, part_number: u32) -> Result<PartUrl, BlobError> {
-        let expires_at = self.clock.now() + self.options.url_lifetime;
+        let expires_at = self.clock.now() + self.options.part_url_lifetime;
         Ok(self.store.part_url(upload, part_number, expires_at).await?)
     }
 

@@ -2,12 +2,14 @@
 //!
 //! | Extractor | Token | Gives |
 //! |---|---|---|
-//! | [`SignedIn`] | required | a DID |
-//! | [`Reader`] | required unless the hold is public | [`Granted<BlobRead>`] |
-//! | [`Writer`] | required | [`Granted<BlobWrite>`] |
-//! | [`CrewAdministrator`] | required | [`Granted<CrewAdmin>`] |
+//! | [`SignedIn`] | service token | a DID |
+//! | [`SignedInDirectly`] | service token, or the account's own access token with DPoP | a DID |
+//! | [`Reader`] | service token, unless the hold is public | [`Granted<BlobRead>`] |
+//! | [`Writer`] | service token | [`Granted<BlobWrite>`] |
+//! | [`CrewAdministrator`] | service token made for the very method, or access token with DPoP | [`Granted<CrewAdmin>`] |
 //!
-//! On a public hold a token presented for reading is not even looked at: it could change nothing.
+//! A service token that names `com.atproto.repo.getRecord`, or no method, is one that an AppView was given to move blobs: it
+//! does not administer. On a public hold a token presented for reading is not even looked at: it could change nothing.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,16 +17,25 @@ use std::sync::Arc;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::identity::IdentityResolver;
 use atcr_atproto::syntax::Did;
-use atcr_auth::{AppViewTokenError, ServiceTokenError, verify_appview_token, verify_service_token};
+use atcr_auth::{
+    AppViewTokenError, ServiceTokenError, VerifiedServiceToken, verify_appview_token, verify_service_token,
+};
 use atcr_hold_pds::access::{Access, BlobRead, BlobWrite, CrewAdmin, Granted};
 use atcr_server::address_gate::AddressGate;
 use atcr_server::client_address::ClientAddress;
 use atcr_server::rate_limit::{Limited, RateLimit};
 use axum::extract::{FromRef, FromRequestParts};
+use axum::http::HeaderName;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use super::error::EdgeError;
+use crate::accounts::{AccountSessions, SessionError};
+
+/// Carries the proof beside an access token.
+pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
+/// Carries the nonce that a proof has to have.
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Why a caller is not known.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +43,23 @@ pub enum AuthError {
     /// There is no `Authorization` header.
     #[error("authentication is required: send a service token in the Authorization header")]
     HeaderMissing,
-    /// The header is not `Bearer <token>`.
+    /// The header is not `Bearer <token>`, or not `DPoP <token>` beside a proof where that is taken.
     #[error("the Authorization header must be of the form \"Bearer <token>\"")]
     HeaderMalformed,
+    /// The method wants a service token of its own.
+    #[error(
+        "this method takes a service token made for it only: ask getServiceAuth for one with lxm={method}"
+    )]
+    MethodNotNamed {
+        /// The method called.
+        method: String,
+    },
     /// The service token is not accepted.
     #[error(transparent)]
     ServiceToken(#[from] ServiceTokenError),
+    /// The access token is not accepted.
+    #[error(transparent)]
+    Session(#[from] SessionError),
     /// The account, or the address that sends tokens that are no good, asks too often.
     #[error(transparent)]
     TooManyRequests(#[from] Limited),
@@ -68,6 +90,7 @@ pub struct TokenVerifier {
     own_did: Did,
     trusted_appview: Option<Did>,
     resolver: Arc<dyn IdentityResolver>,
+    sessions: Arc<dyn AccountSessions>,
     clock: Arc<dyn Clock>,
     limits: Option<CallerLimits>,
 }
@@ -88,12 +111,14 @@ impl TokenVerifier {
         own_did: Did,
         trusted_appview: Option<Did>,
         resolver: Arc<dyn IdentityResolver>,
+        sessions: Arc<dyn AccountSessions>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             own_did,
             trusted_appview,
             resolver,
+            sessions,
             clock,
             limits: None,
         }
@@ -108,24 +133,59 @@ impl TokenVerifier {
 
     /// The account behind the service token in `parts`, for the method that its path names.
     async fn signed_in(&self, parts: &Parts) -> Result<Did, AuthError> {
-        let token = bearer(parts)?;
-        // A nested router has taken `/xrpc` away, an outer one would not have.
-        let nsid = parts.uri.path().rsplit('/').next().unwrap_or_default();
-        let now = self.clock.now();
-        let verified =
-            match verify_service_token(token, &self.own_did, nsid, self.resolver.as_ref(), now).await {
-                Ok(verified) => verified,
-                Err(error) => {
-                    if let Some(limits) = &self.limits {
-                        limits.refused(parts)?;
-                    }
-                    return Err(error.into());
+        let caller = match credential(parts)? {
+            Credential::ServiceToken(token) => self.verify(token, parts).await.map(|token| token.did),
+            Credential::AccessToken { .. } => Err(AuthError::HeaderMalformed),
+        };
+        self.counted(parts, caller)
+    }
+
+    /// As [`signed_in`](Self::signed_in), or the account behind an access token.
+    async fn signed_in_directly(&self, parts: &Parts) -> Result<Did, AuthError> {
+        let caller = match credential(parts)? {
+            Credential::ServiceToken(token) => self.verify(token, parts).await.map(|token| token.did),
+            Credential::AccessToken { token, proof } => self.ask_pds(token, proof).await,
+        };
+        self.counted(parts, caller)
+    }
+
+    /// The account behind a service token that names the method called, or behind an access token.
+    async fn signed_in_for_this(&self, parts: &Parts) -> Result<Did, AuthError> {
+        let caller = match credential(parts)? {
+            Credential::ServiceToken(token) => self.verify(token, parts).await.and_then(|token| {
+                let method = called_method(parts);
+                if token.lxm.as_deref() == Some(method) {
+                    Ok(token.did)
+                } else {
+                    Err(AuthError::MethodNotNamed {
+                        method: method.to_owned(),
+                    })
                 }
-            };
+            }),
+            Credential::AccessToken { token, proof } => self.ask_pds(token, proof).await,
+        };
+        self.counted(parts, caller)
+    }
+
+    async fn verify(&self, token: &str, parts: &Parts) -> Result<VerifiedServiceToken, AuthError> {
+        let now = self.clock.now();
+        let method = called_method(parts);
+        Ok(verify_service_token(token, &self.own_did, method, self.resolver.as_ref(), now).await?)
+    }
+
+    async fn ask_pds(&self, token: &str, proof: &str) -> Result<Did, AuthError> {
+        Ok(self.sessions.account_of(token, proof).await?)
+    }
+
+    /// Counts the request for the account, or for the address if its credential is no good.
+    fn counted(&self, parts: &Parts, caller: Result<Did, AuthError>) -> Result<Did, AuthError> {
         if let Some(limits) = &self.limits {
-            limits.account.take(&verified.did)?;
+            match &caller {
+                Ok(did) => limits.account.take(did)?,
+                Err(_) => limits.refused(parts)?,
+            }
         }
-        Ok(verified.did)
+        caller
     }
 
     /// Whether the trusted AppView states, in `token`, that the bytes of the upload `upload_id` of `sailor` hash to
@@ -165,21 +225,37 @@ impl TokenVerifier {
     }
 }
 
-fn bearer(parts: &Parts) -> Result<&str, AuthError> {
+/// A nested router has taken `/xrpc` away, an outer one would not have.
+fn called_method(parts: &Parts) -> &str {
+    parts.uri.path().rsplit('/').next().unwrap_or_default()
+}
+
+/// What a caller presents.
+enum Credential<'a> {
+    ServiceToken(&'a str),
+    AccessToken { token: &'a str, proof: &'a str },
+}
+
+fn credential(parts: &Parts) -> Result<Credential<'_>, AuthError> {
     let header = parts.headers.get(AUTHORIZATION).ok_or(AuthError::HeaderMissing)?;
     let (scheme, token) = header
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
+        .map(|(scheme, token)| (scheme, token.trim()))
+        .filter(|(_, token)| !token.is_empty())
         .ok_or(AuthError::HeaderMalformed)?;
-    if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() {
-        Ok(token.trim())
-    } else {
-        Err(AuthError::HeaderMalformed)
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Credential::ServiceToken(token));
+    }
+    let proof = parts.headers.get(DPOP).and_then(|proof| proof.to_str().ok());
+    match proof {
+        Some(proof) if scheme.eq_ignore_ascii_case("dpop") => Ok(Credential::AccessToken { token, proof }),
+        _ => Err(AuthError::HeaderMalformed),
     }
 }
 
-/// Somebody with a valid service token.
+/// A caller with a valid service token.
 #[derive(Debug)]
 pub struct SignedIn(pub Did);
 
@@ -195,7 +271,25 @@ where
     }
 }
 
-/// Somebody who may read blobs; anonymous on a public hold.
+/// A caller with a valid service token, or with an access token and a DPoP proof.
+#[derive(Debug)]
+pub struct SignedInDirectly(pub Did);
+
+impl<S> FromRequestParts<S> for SignedInDirectly
+where
+    S: Send + Sync,
+    TokenVerifier: FromRef<S>,
+{
+    type Rejection = EdgeError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(
+            TokenVerifier::from_ref(state).signed_in_directly(parts).await?,
+        ))
+    }
+}
+
+/// A caller who may read blobs; anonymous on a public hold.
 #[derive(Debug)]
 pub struct Reader(pub Granted<BlobRead>);
 
@@ -217,7 +311,7 @@ where
     }
 }
 
-/// Somebody who may upload blobs.
+/// A caller who may upload blobs.
 #[derive(Debug)]
 pub struct Writer(pub Granted<BlobWrite>);
 
@@ -235,7 +329,7 @@ where
     }
 }
 
-/// Somebody who may manage the crew.
+/// A caller who may manage the crew.
 #[derive(Debug)]
 pub struct CrewAdministrator(pub Granted<CrewAdmin>);
 
@@ -248,7 +342,7 @@ where
     type Rejection = EdgeError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let did = TokenVerifier::from_ref(state).signed_in(parts).await?;
+        let did = TokenVerifier::from_ref(state).signed_in_for_this(parts).await?;
         Ok(Self(Access::from_ref(state).crew_admin(&did).await?))
     }
 }

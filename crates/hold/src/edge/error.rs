@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use atcr_atproto::identity::IdentityError;
 use atcr_atproto::lexicon::{hold_crew, hold_upload, notify_manifest};
 use atcr_atproto::xrpc::XrpcErrorBody;
 use atcr_hold_pds::RepoError;
@@ -16,11 +17,13 @@ use atcr_server::retry_after;
 use atcr_server::supervise::panic_message;
 use axum::Json;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::auth::AuthError;
+use super::auth::{AuthError, DPOP_NONCE};
+use crate::accounts::SessionError;
+use crate::adapters::filesystem::{PartError, SignedUrlError};
 use crate::administration::AdministrationError;
 use crate::blobs::{BlobError, SessionsError, StoreError};
 use crate::crew::JoinError;
@@ -86,12 +89,15 @@ pub enum EdgeError {
     /// A manifest's notice was not recorded.
     #[error(transparent)]
     Notice(#[from] NoticeError),
-    /// Somebody could not join.
+    /// An account could not join.
     #[error(transparent)]
     Join(#[from] JoinError),
     /// A record could not be written by hand.
     #[error(transparent)]
     Administration(#[from] AdministrationError),
+    /// A signed URL was not served.
+    #[error(transparent)]
+    SignedUrl(#[from] SignedUrlError),
     /// The repository failed.
     #[error("the repository failed")]
     Repo(#[from] RepoError),
@@ -120,6 +126,8 @@ const INVALID_REQUEST: &str = "InvalidRequest";
 const INTERNAL: &str = "InternalServerError";
 const UPSTREAM: &str = "UpstreamFailure";
 const STORE_FULL: &str = "NotEnoughResources";
+/// As PDSes spell it: 401 for a proof without the nonce that comes with the answer.
+const USE_DPOP_NONCE: &str = "use_dpop_nonce";
 const UNAVAILABLE: &str = "ServiceUnavailable";
 /// What PDSes call it.
 const TOO_MANY: (StatusCode, &str) = (StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded");
@@ -151,6 +159,7 @@ impl EdgeError {
             Self::Notice(NoticeError::UserMismatch) => {
                 (StatusCode::FORBIDDEN, notify_manifest::error::USER_MISMATCH)
             }
+            Self::Notice(NoticeError::TooOften(_)) => TOO_MANY,
             Self::Notice(NoticeError::Stopped) => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Join(JoinError::RegistrationDisabled) => {
                 (StatusCode::FORBIDDEN, hold_crew::error::REGISTRATION_DISABLED)
@@ -158,9 +167,9 @@ impl EdgeError {
             Self::Join(JoinError::NothingToGrant) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
             Self::Administration(error) => administration(error),
             Self::TooManyRequests(_) | Self::TooManyExports => TOO_MANY,
-            Self::Repo(error)
-            | Self::Notice(NoticeError::Repo(error))
-            | Self::Join(JoinError::Repo(error)) => repo(error),
+            Self::SignedUrl(error) => signed_url(error),
+            Self::Notice(NoticeError::Repo(error)) => written(error),
+            Self::Repo(error) | Self::Join(JoinError::Repo(error)) => repo(error),
         }
     }
 }
@@ -172,6 +181,7 @@ impl EdgeError {
             Self::TooManyRequests(limited) | Self::Auth(AuthError::TooManyRequests(limited)) => {
                 Some(limited.retry_after)
             }
+            Self::Notice(NoticeError::TooOften(too_often)) => Some(too_often.retry_after),
             Self::TooManyExports => Some(EXPORT_WAIT),
             _ => None,
         }
@@ -183,7 +193,19 @@ fn auth(error: &AuthError) -> (StatusCode, &'static str) {
     match error {
         AuthError::TooManyRequests(_) => TOO_MANY,
         AuthError::HeaderMissing => (StatusCode::UNAUTHORIZED, hold_crew::error::AUTH_REQUIRED),
-        AuthError::HeaderMalformed => (StatusCode::UNAUTHORIZED, INVALID_TOKEN),
+        AuthError::HeaderMalformed
+        | AuthError::MethodNotNamed { .. }
+        | AuthError::Session(SessionError::WrongProof | SessionError::Refused) => {
+            (StatusCode::UNAUTHORIZED, INVALID_TOKEN)
+        }
+        AuthError::Session(SessionError::NonceNeeded { .. }) => (StatusCode::UNAUTHORIZED, USE_DPOP_NONCE),
+        AuthError::Session(SessionError::Unavailable(_)) => (StatusCode::BAD_GATEWAY, UPSTREAM),
+        AuthError::Session(SessionError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+        // One answer for a host that must not be asked and one that does not answer: which it is, is not the caller's to find out.
+        AuthError::ServiceToken(Token::UnresolvedIssuer {
+            source: IdentityError::Refused { .. },
+            ..
+        }) => (StatusCode::BAD_GATEWAY, UPSTREAM),
         AuthError::ServiceToken(error) if error.is_transient() => (StatusCode::BAD_GATEWAY, UPSTREAM),
         AuthError::ServiceToken(Token::Expired) => (StatusCode::UNAUTHORIZED, EXPIRED_TOKEN),
         AuthError::ServiceToken(
@@ -223,6 +245,32 @@ fn blob(error: &BlobError, failed: &'static str) -> (StatusCode, &'static str) {
     }
 }
 
+fn signed_url(error: &SignedUrlError) -> (StatusCode, &'static str) {
+    match error {
+        SignedUrlError::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
+        SignedUrlError::NotFound => (StatusCode::NOT_FOUND, hold_upload::error::BLOB_NOT_FOUND),
+        SignedUrlError::BadPartNumber | SignedUrlError::Part(PartError::OutOfOrder { .. }) => {
+            (StatusCode::BAD_REQUEST, hold_upload::error::INVALID_PART_NUMBER)
+        }
+        SignedUrlError::Part(PartError::Sealed | PartError::Superseded) => {
+            (StatusCode::CONFLICT, hold_upload::error::UPLOAD_FAILED)
+        }
+        SignedUrlError::Part(PartError::Body(_)) => {
+            (StatusCode::BAD_REQUEST, hold_upload::error::UPLOAD_FAILED)
+        }
+        SignedUrlError::Part(PartError::Store(StoreError::UnknownUpload)) => {
+            (StatusCode::NOT_FOUND, hold_upload::error::INVALID_UPLOAD_ID)
+        }
+        SignedUrlError::Part(PartError::Store(StoreError::Full(_))) => {
+            (StatusCode::INSUFFICIENT_STORAGE, STORE_FULL)
+        }
+        SignedUrlError::Part(PartError::Store(
+            StoreError::PartMismatch { .. } | StoreError::PartTooSmall | StoreError::Unavailable { .. },
+        ))
+        | SignedUrlError::Disk(_) => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
+    }
+}
+
 fn administration(error: &AdministrationError) -> (StatusCode, &'static str) {
     match error {
         AdministrationError::NotManaged { .. }
@@ -230,14 +278,32 @@ fn administration(error: &AdministrationError) -> (StatusCode, &'static str) {
         | AdministrationError::TooLong { .. } => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
         AdministrationError::Exists { .. } => (StatusCode::CONFLICT, "RecordExists"),
         AdministrationError::Swapped => (StatusCode::CONFLICT, "InvalidSwap"),
-        AdministrationError::Repo(error) => repo(error),
+        AdministrationError::Repo(error) => written(error),
+    }
+}
+
+/// Of a write whose values came from the caller.
+fn written(error: &RepoError) -> (StatusCode, &'static str) {
+    match error {
+        RepoError::InvalidRecord(_)
+        | RepoError::OtherType { .. }
+        | RepoError::RecordShape(_)
+        | RepoError::Syntax(_)
+        | RepoError::RecordTooLarge { .. }
+        | RepoError::TooManyWrites { .. }
+        | RepoError::DuplicatePath { .. } => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+        RepoError::RecordExists { .. } => (StatusCode::CONFLICT, "RecordExists"),
+        RepoError::CommitSwapped { .. } | RepoError::RecordSwapped { .. } => {
+            (StatusCode::CONFLICT, "InvalidSwap")
+        }
+        error => repo(error),
     }
 }
 
 fn repo(error: &RepoError) -> (StatusCode, &'static str) {
     match error {
         RepoError::Closed => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
-        // Nothing a caller sends reaches the repository unchecked, so that each of these is a fault of ours.
+        // Where nothing of the caller's is written, each of these is a fault of ours.
         RepoError::Locked { .. }
         | RepoError::OtherDid { .. }
         | RepoError::Disk { .. }
@@ -295,13 +361,26 @@ impl IntoResponse for EdgeError {
         let mut response = (status, body(name, Some(self.to_string()))).into_response();
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            challenge(&self, headers);
         }
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, retry_after::header_value(wait));
         }
         response
     }
+}
+
+/// Says how to come back.
+fn challenge(error: &EdgeError, headers: &mut HeaderMap) {
+    if let EdgeError::Auth(AuthError::Session(SessionError::NonceNeeded { nonce })) = error
+        && let Ok(nonce) = HeaderValue::from_str(nonce)
+    {
+        headers.insert(DPOP_NONCE, nonce);
+        let again = HeaderValue::from_static("DPoP error=\"use_dpop_nonce\"");
+        headers.insert(WWW_AUTHENTICATE, again);
+        return;
+    }
+    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
 }
 
 /// The error and its causes on one line, for the log.

@@ -9,4 +9,5 @@ pub mod error;
 pub mod extract;
 pub mod health;
 pub mod io_atcr_hold;
+pub mod store;
 pub mod well_known;

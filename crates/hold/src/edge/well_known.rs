@@ -22,13 +22,16 @@ pub async fn robots_txt() -> &'static str {
     "User-agent: *\nAllow: /$\nDisallow: /\n"
 }
 
-/// `GET /`: what this is, for somebody who comes by with a browser.
+/// `GET /`: what this is, for a visitor with a browser.
 pub async fn landing(State(identity): State<Arc<HoldIdentity>>) -> String {
     format!(
         "This is an ATCR hold: it stores the layers of container images.\n\n\
          DID:       {did}\n\
          Document:  {endpoint}/.well-known/did.json\n\
-         XRPC:      {endpoint}/xrpc/com.atproto.repo.describeRepo?repo={did}\n",
+         XRPC:      {endpoint}/xrpc/com.atproto.repo.describeRepo?repo={did}\n\n\
+         A private hold protects the layers only. Everything else is public: image names, tags and manifests, which are\n\
+         in the repositories of their owners, and this hold's own records: its crew, which account pushed which layer\n\
+         digests, and how often an image is pulled.\n",
         did = identity.did(),
         endpoint = identity.endpoint(),
     )

@@ -1,34 +1,42 @@
 //! What the hold remembers of manifests: which layers they keep, and how often they are pushed and pulled.
 //!
 //! - [`Notice`]: what an AppView says of one manifest, checked
+//! - [`NoticeLimits`]: how much one account may have written down
 //! - [`ManifestNotices`]: takes notices; one task behind it writes them down, many in one commit when many come at once
 
+mod limits;
 mod notice;
 mod recorder;
 
-use atcr_hold_pds::access::{BlobRead, BlobWrite, Granted};
-use atcr_hold_pds::{HoldRepo, RepoError};
 use std::sync::Arc;
 
 use atcr_atproto::clock::Clock;
+use atcr_atproto::syntax::Did;
+use atcr_hold_pds::access::{BlobWrite, Granted};
+use atcr_hold_pds::{HoldRepo, RepoError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::blobs::BlobService;
 
-pub use notice::{InvalidNotice, Notice};
+use limits::Budgets;
+pub use limits::{NoticeLimits, TooOften};
+pub use notice::{Child, InvalidNotice, Notice};
 pub use recorder::Recorded;
-use recorder::{Entry, Event, Recorder};
+use recorder::{Counts, Entry, Event, Recorder};
 
 /// Notices waiting to be written; beyond that, callers wait to hand theirs in.
 const MAILBOX: usize = 256;
 
 /// Why a notice was not written down.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum NoticeError {
-    /// A push in the name of somebody else.
+    /// A push in the name of another account.
     #[error("the token is not that of the manifest's owner")]
     UserMismatch,
+    /// The account has had its share of this hour.
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
     /// The repository failed.
     #[error("the notice could not be recorded")]
     Repo(#[from] RepoError),
@@ -42,23 +50,48 @@ pub enum NoticeError {
 pub struct ManifestNotices {
     mailbox: mpsc::Sender<Entry>,
     blobs: BlobService,
+    counts: Counts,
+    budgets: Arc<Budgets>,
+    max_layers: u32,
 }
 
 impl ManifestNotices {
-    /// Starts the recorder of `repo`, for layers in `blobs`; the handle ends once every clone is dropped and every notice taken is written.
+    /// Starts the recorder of `repo`, for layers in `blobs`; the handle ends once every clone is dropped and every notice taken
+    /// is written.
     #[must_use]
-    pub fn start(repo: HoldRepo, blobs: BlobService, clock: Arc<dyn Clock>) -> (Self, JoinHandle<()>) {
+    pub fn start(
+        repo: HoldRepo,
+        blobs: BlobService,
+        limits: &NoticeLimits,
+        clock: Arc<dyn Clock>,
+    ) -> (Self, JoinHandle<()>) {
         let (mailbox, entries) = mpsc::channel(MAILBOX);
-        let recorder = tokio::spawn(Recorder::new(repo, clock).run(entries));
-        (Self { mailbox, blobs }, recorder)
+        let counts = Counts::new(repo.clone());
+        let budgets = Arc::new(Budgets::new(limits));
+        let recorder = Recorder::new(repo, counts.clone(), budgets.clone(), clock);
+        let recorder = tokio::spawn(recorder.run(entries));
+        let notices = Self {
+            mailbox,
+            blobs,
+            counts,
+            budgets,
+            max_layers: limits.layers_per_notice,
+        };
+        (notices, recorder)
     }
 
-    /// Writes down a push: a record for each layer that the manifest does not have one for yet, and the count. Layers that are here
-    /// count with their real size, whatever the notice says.
+    /// Layers of one notice at most.
+    #[must_use]
+    pub fn max_layers(&self) -> u32 {
+        self.max_layers
+    }
+
+    /// Writes down a push: a record for each layer that is in the store and has none for this manifest yet, with the size that
+    /// the store says, and the count.
     ///
     /// # Errors
-    /// [`NoticeError::UserMismatch`] when the manifest belongs to somebody else; [`NoticeError::Repo`]: try again, what was
-    /// written already is not written twice.
+    /// [`NoticeError::UserMismatch`] when the manifest belongs to another account; [`NoticeError::TooOften`] beyond the
+    /// account's limits; [`NoticeError::Repo`]: try again, what was written already is not written twice.
     ///
     /// # Cancel safety
     /// A notice that was taken is written even if its caller leaves.
@@ -70,18 +103,27 @@ impl ManifestNotices {
         if notice.owner != *grant.subject() {
             return Err(NoticeError::UserMismatch);
         }
+        self.budgets.notice(grant.subject())?;
         notice.weigh(&self.blobs).await;
         self.hand_in(Event::Push, notice).await
     }
 
-    /// Counts a pull, if the manifest was ever pushed here.
+    /// Counts a pull by `reader`, whose right to read was checked. A repository without any record here is counted as well, since
+    /// its records may have been lost, unless the store has none of the blobs that the notice names.
     ///
     /// # Errors
-    /// [`NoticeError::Repo`].
+    /// [`NoticeError::TooOften`] beyond the account's limits; [`NoticeError::Repo`].
     ///
     /// # Security
-    /// Whoever may read may count, so nothing is written about repositories that this hold does not know.
-    pub async fn pulled(&self, _: &Granted<BlobRead>, notice: Notice) -> Result<Recorded, NoticeError> {
+    /// Every reader may count, so new repositories are limited per account and in all: beyond that nothing is written.
+    pub async fn pulled(&self, reader: &Did, notice: Notice) -> Result<Recorded, NoticeError> {
+        self.budgets.notice(reader)?;
+        let is_counted = self.counts.has_records_of(&notice).await?
+            || (notice.may_be_kept_in(&self.blobs).await && self.budgets.pulled_repository(reader));
+        if !is_counted {
+            tracing::debug!(did = %reader, manifest = %notice.manifest, "a pull is not counted");
+            return Ok(Recorded::default());
+        }
         self.hand_in(Event::Pull, notice).await
     }
 
@@ -93,6 +135,6 @@ impl ManifestNotices {
             answer,
         };
         self.mailbox.send(entry).await.map_err(|_| NoticeError::Stopped)?;
-        Ok(answered.await.map_err(|_| NoticeError::Stopped)??)
+        answered.await.map_err(|_| NoticeError::Stopped)?
     }
 }

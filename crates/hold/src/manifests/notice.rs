@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use atcr_atproto::lexicon::manifest::{UNTYPED, short_media_type};
-use atcr_atproto::lexicon::notify_manifest::{LayerInfo, NotifyManifestInput};
+use atcr_atproto::lexicon::notify_manifest::{
+    ChildManifestInfo, LayerInfo, ManifestInfo, NotifyManifestInput, PlatformInfo,
+};
 use atcr_atproto::lexicon::{manifest, nsid};
 use atcr_atproto::syntax::{AtUri, Did};
 use atcr_oci::Digest;
@@ -14,11 +16,20 @@ use crate::blobs::BlobService;
 /// Bytes of a repository's name.
 const MAX_REPOSITORY_LEN: usize = 256;
 
-/// Layers of one manifest; real images stay below 130, artifacts have been seen with some hundred.
-const MAX_LAYERS: usize = 4096;
+/// Bytes of a tag.
+const MAX_TAG_LEN: usize = 128;
+
+/// Children of one index.
+const MAX_CHILDREN: usize = 4096;
+
+/// Bytes of a child's operating system or architecture.
+const MAX_PLATFORM_LEN: usize = 64;
 
 /// Layers looked for in the store at once.
 const LOOKS_AT_ONCE: usize = 16;
+
+/// Blobs looked for to find out whether a manifest that was pulled is kept here.
+const BLOBS_TRIED: usize = 8;
 
 /// A notice that cannot be believed. The text says which part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +46,17 @@ pub(super) struct Layer {
     pub(super) media_type: String,
 }
 
+/// One child of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// The child's digest.
+    pub digest: Digest,
+    /// Its media type, if it was said.
+    pub media_type: Option<String>,
+    /// What it runs on, if it was said.
+    pub platform: Option<PlatformInfo>,
+}
+
 /// What an AppView says of one manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -42,56 +64,83 @@ pub struct Notice {
     pub(super) repository: String,
     pub(super) manifest: AtUri,
     pub(super) layers: Vec<Layer>,
+    config: Option<Digest>,
+    media_type: Option<String>,
+    tag: Option<String>,
+    children: Vec<Child>,
 }
 
 impl Notice {
-    /// Checks `input`, except for its operation. The configuration and an index's children keep nothing: the first has no
-    /// tracking record, the others are manifests of their own.
+    /// Checks `input`, except for its operation. The configuration and an index's children get no records: the first has no
+    /// tracking record, the others are manifests of their own. A layer or child without a digest is passed over.
     ///
     /// # Errors
-    /// [`InvalidNotice`] when a digest, size or name does not fit into a record, or there are too many layers. A media type that
-    /// does not fit is shortened.
-    pub fn parse(input: NotifyManifestInput) -> Result<Self, InvalidNotice> {
-        let invalid = |what: String| InvalidNotice { what };
+    /// [`InvalidNotice`] when a digest, size or name does not fit into a record, or there are more than `max_layers` layers.
+    /// A media type that does not fit is shortened.
+    pub fn parse(input: NotifyManifestInput, max_layers: u32) -> Result<Self, InvalidNotice> {
         if input.repository.is_empty() || input.repository.len() > MAX_REPOSITORY_LEN {
-            return Err(invalid("repository must have 1 to 256 bytes".to_owned()));
+            return Err(invalid("repository must have 1 to 256 bytes"));
         }
         let digest: Digest = input
             .manifest_digest
             .parse()
-            .map_err(|_| invalid("manifestDigest is not a digest".to_owned()))?;
+            .map_err(|_| invalid("manifestDigest is not a digest"))?;
         let manifest = manifest::rkey(digest.as_str())
             .and_then(|rkey| AtUri::record(&input.user_did, nsid::MANIFEST, &rkey))
             .map_err(|error| invalid(format!("manifestDigest: {error}")))?;
-        if input.manifest.layers.len() > MAX_LAYERS {
-            return Err(invalid(format!(
-                "manifest.layers has more than {MAX_LAYERS} entries"
-            )));
+        let tag = input.tag.filter(|tag| !tag.is_empty());
+        if tag.as_ref().is_some_and(|tag| tag.len() > MAX_TAG_LEN) {
+            return Err(invalid("tag must have at most 128 bytes"));
         }
-        let layers = input
-            .manifest
-            .layers
-            .into_iter()
-            .enumerate()
-            .map(|(index, layer)| {
-                parse_layer(layer).map_err(|what| invalid(format!("manifest.layers[{index}].{what}")))
-            })
-            .collect::<Result<_, _>>()?;
+        let ManifestInfo {
+            media_type,
+            config,
+            layers,
+            manifests,
+        } = input.manifest;
         Ok(Self {
             owner: input.user_did,
             repository: input.repository,
             manifest,
-            layers,
+            layers: each("layers", layers, max_layers as usize, parse_layer)?,
+            config: match config {
+                Some(config) => {
+                    digest_of(&config.digest).map_err(|what| invalid(format!("manifest.config.{what}")))?
+                }
+                None => None,
+            },
+            media_type: media_type.as_deref().and_then(stated_type),
+            tag,
+            children: each("manifests", manifests, MAX_CHILDREN, parse_child)?,
         })
     }
 
-    /// Gives every layer the size of its object in place of the one that was claimed. A layer that is not in the store, or cannot be
-    /// looked for now, keeps the claim: without its record nothing would keep the blob.
+    /// The media type of the manifest, if it was said.
+    #[must_use]
+    pub fn media_type(&self) -> Option<&str> {
+        self.media_type.as_deref()
+    }
+
+    /// The tag that the manifest was pushed by, if any.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The children of an index.
+    #[must_use]
+    pub fn children(&self) -> &[Child] {
+        &self.children
+    }
+
+    /// Gives every layer the size of its object in place of the one that was claimed, and drops the layers that the store does
+    /// not have: they keep nothing. A layer that cannot be looked for now keeps the claim, since without its record nothing
+    /// would keep the blob.
     pub(super) async fn weigh(&mut self, blobs: &BlobService) {
         let distinct: HashSet<Digest> = self.layers.iter().map(|layer| layer.digest.clone()).collect();
-        let sizes: HashMap<Digest, u64> = stream::iter(distinct)
+        let found: HashMap<Digest, Option<u64>> = stream::iter(distinct)
             .map(async |digest: Digest| match blobs.stat(&digest).await {
-                Ok(found) => found.map(|found| (digest, found.size)),
+                Ok(found) => Some((digest, found.map(|found| found.size))),
                 Err(error) => {
                     tracing::warn!(%digest, %error, "a layer is recorded with the size that was claimed");
                     None
@@ -101,28 +150,98 @@ impl Notice {
             .filter_map(std::future::ready)
             .collect()
             .await;
-        for layer in &mut self.layers {
-            if let Some(size) = sizes.get(&layer.digest) {
+        let before = self.layers.len();
+        self.layers.retain_mut(|layer| match found.get(&layer.digest) {
+            None => true,
+            Some(Some(size)) => {
                 layer.size = *size;
+                true
+            }
+            Some(None) => false,
+        });
+        let dropped = before - self.layers.len();
+        if dropped > 0 {
+            tracing::info!(manifest = %self.manifest, dropped, "layers that the store does not have are not recorded");
+        }
+    }
+
+    /// Whether the store may have the manifest's content: false when the notice names blobs and none of the first few is there.
+    /// An index names none.
+    pub(super) async fn may_be_kept_in(&self, blobs: &BlobService) -> bool {
+        let named = self
+            .config
+            .iter()
+            .chain(self.layers.iter().map(|layer| &layer.digest));
+        let mut names_any = false;
+        for digest in named.take(BLOBS_TRIED) {
+            names_any = true;
+            match blobs.stat(digest).await {
+                Ok(Some(_)) => return true,
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%digest, %error, "a pull is not counted: the store could not be asked");
+                    return false;
+                }
             }
         }
+        !names_any
     }
 }
 
-fn parse_layer(layer: LayerInfo) -> Result<Layer, &'static str> {
-    let digest = layer.digest.parse().map_err(|_| "digest is not a digest")?;
+fn invalid(what: impl Into<String>) -> InvalidNotice {
+    InvalidNotice { what: what.into() }
+}
+
+/// Parses a list of at most `max` entries; `None` of an entry leaves it out.
+fn each<T, P>(
+    name: &str,
+    entries: Vec<T>,
+    max: usize,
+    parse: impl Fn(T) -> Result<Option<P>, &'static str>,
+) -> Result<Vec<P>, InvalidNotice> {
+    if entries.len() > max {
+        return Err(invalid(format!("manifest.{name} has more than {max} entries")));
+    }
+    let parsed = entries.into_iter().enumerate().map(|(index, entry)| {
+        parse(entry).map_err(|what| invalid(format!("manifest.{name}[{index}].{what}")))
+    });
+    // Entries that are left out are `Ok(None)`.
+    parsed.filter_map(Result::transpose).collect()
+}
+
+fn parse_layer(layer: LayerInfo) -> Result<Option<Layer>, &'static str> {
     // Records have signed integers.
     if i64::try_from(layer.size).is_err() {
         return Err("size is too large");
     }
-    let media_type = if layer.media_type.is_empty() {
-        UNTYPED
-    } else {
-        short_media_type(&layer.media_type)
-    };
-    Ok(Layer {
+    Ok(digest_of(&layer.digest)?.map(|digest| Layer {
         digest,
         size: layer.size,
-        media_type: media_type.to_owned(),
-    })
+        media_type: stated_type(&layer.media_type).unwrap_or_else(|| UNTYPED.to_owned()),
+    }))
+}
+
+fn parse_child(child: ChildManifestInfo) -> Result<Option<Child>, &'static str> {
+    let is_long = |platform: &PlatformInfo| {
+        platform.os.len() > MAX_PLATFORM_LEN || platform.architecture.len() > MAX_PLATFORM_LEN
+    };
+    if child.platform.as_ref().is_some_and(is_long) {
+        return Err("platform is too long");
+    }
+    Ok(digest_of(&child.digest)?.map(|digest| Child {
+        digest,
+        media_type: stated_type(&child.media_type),
+        platform: child.platform,
+    }))
+}
+
+fn digest_of(text: &str) -> Result<Option<Digest>, &'static str> {
+    match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| "digest is not a digest"),
+    }
+}
+
+fn stated_type(media_type: &str) -> Option<String> {
+    (!media_type.is_empty()).then(|| short_media_type(media_type).to_owned())
 }

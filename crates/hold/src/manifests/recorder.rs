@@ -1,7 +1,7 @@
 //! The one task that writes layer and stats records.
 //!
 //! It takes what waits in its mailbox and writes it in one commit, so that counting a hundred pulls of one image costs one
-//! write of one record. Being alone, it can read counts and write them back without anybody in between.
+//! write of one record. Being alone, it can read counts and write them back with no other write in between.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,13 +9,16 @@ use std::sync::Arc;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::lexicon::layer::LayerRecord;
 use atcr_atproto::lexicon::stats::StatsRecord;
-use atcr_atproto::syntax::{AtUri, Did};
+use atcr_atproto::syntax::{AtUri, Did, RecordKey};
+use atcr_hold_pds::records::stats::StrangeKeys;
 use atcr_hold_pds::records::{layer, stats};
 use atcr_hold_pds::writer::limits::MAX_OPS;
 use atcr_hold_pds::{HoldRepo, RecordWrite, RepoError};
 use atcr_server::supervise::Task;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 
+use super::NoticeError;
+use super::limits::Budgets;
 use super::notice::Notice;
 
 /// The task, in logs and metrics.
@@ -39,7 +42,7 @@ pub(super) enum Event {
 pub(super) struct Entry {
     pub(super) event: Event,
     pub(super) notice: Notice,
-    pub(super) answer: oneshot::Sender<Result<Recorded, RepoError>>,
+    pub(super) answer: oneshot::Sender<Result<Recorded, NoticeError>>,
 }
 
 /// What was written for a notice.
@@ -51,25 +54,63 @@ pub struct Recorded {
     pub stats_updated: bool,
 }
 
-type Waiter = (oneshot::Sender<Result<Recorded, RepoError>>, Recorded);
+type Waiter = (oneshot::Sender<Result<Recorded, NoticeError>>, Recorded);
 
 /// The next commit, as far as it is known.
 #[derive(Default)]
 struct Plan {
     layers: Vec<LayerRecord>,
     manifests: HashSet<AtUri>,
-    stats: HashMap<(Did, String), StatsRecord>,
+    stats: HashMap<(Did, String), (RecordKey, StatsRecord)>,
     waiters: Vec<Waiter>,
+}
+
+/// Finds the counts of a repository, under whatever key they are.
+#[derive(Clone, Debug)]
+pub(super) struct Counts {
+    repo: HoldRepo,
+    /// Looked for at the first notice. Nothing adds to them later: the recorder alone writes counts, under its own keys.
+    strange: Arc<OnceCell<StrangeKeys>>,
+}
+
+impl Counts {
+    pub(super) fn new(repo: HoldRepo) -> Self {
+        Self {
+            repo,
+            strange: Arc::default(),
+        }
+    }
+
+    async fn get(&self, notice: &Notice) -> Result<Option<(RecordKey, StatsRecord)>, RepoError> {
+        let strange = self
+            .strange
+            .get_or_try_init(|| StrangeKeys::find(&self.repo))
+            .await?;
+        stats::get(&self.repo, strange, &notice.owner, &notice.repository).await
+    }
+
+    /// Whether a push or a pull was recorded of the repository, or a push of the manifest.
+    pub(super) async fn has_records_of(&self, notice: &Notice) -> Result<bool, RepoError> {
+        Ok(self.get(notice).await?.is_some()
+            || !self.repo.layers_of_manifest(&notice.manifest).await?.is_empty())
+    }
 }
 
 pub(super) struct Recorder {
     repo: HoldRepo,
+    counts: Counts,
+    budgets: Arc<Budgets>,
     clock: Arc<dyn Clock>,
 }
 
 impl Recorder {
-    pub(super) fn new(repo: HoldRepo, clock: Arc<dyn Clock>) -> Self {
-        Self { repo, clock }
+    pub(super) fn new(repo: HoldRepo, counts: Counts, budgets: Arc<Budgets>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            repo,
+            counts,
+            budgets,
+            clock,
+        }
     }
 
     /// Runs until every sender is gone and the mailbox is empty.
@@ -97,7 +138,7 @@ impl Recorder {
         }
     }
 
-    async fn plan(&self, plan: &mut Plan, event: Event, notice: Notice) -> Result<Recorded, RepoError> {
+    async fn plan(&self, plan: &mut Plan, event: Event, notice: Notice) -> Result<Recorded, NoticeError> {
         match event {
             Event::Push => {
                 plan.manifests.insert(notice.manifest.clone());
@@ -109,13 +150,10 @@ impl Recorder {
                 })
             }
             Event::Pull => {
-                let is_known = self.is_known(plan, &notice).await?;
-                if is_known {
-                    self.plan_count(plan, &notice, StatsRecord::count_pull).await?;
-                }
+                self.plan_count(plan, &notice, StatsRecord::count_pull).await?;
                 Ok(Recorded {
                     layers_created: 0,
-                    stats_updated: is_known,
+                    stats_updated: true,
                 })
             }
         }
@@ -123,7 +161,7 @@ impl Recorder {
 
     /// Plans the layer records that are missing. More than one commit can take are written at once, all but the last lot:
     /// if that fails half-way, a repeated notice finds the lots that were written.
-    async fn plan_layers(&self, plan: &mut Plan, notice: &Notice) -> Result<usize, RepoError> {
+    async fn plan_layers(&self, plan: &mut Plan, notice: &Notice) -> Result<usize, NoticeError> {
         let now = self.clock.now_datetime();
         let wanted = notice
             .layers
@@ -141,6 +179,7 @@ impl Recorder {
             .collect();
         let mut missing = layer::missing(&self.repo, &notice.manifest, wanted).await?;
         let created = missing.len();
+        self.budgets.layer_records(&notice.owner, created)?;
         while missing.len() > LAYERS_PER_COMMIT {
             let rest = missing.split_off(LAYERS_PER_COMMIT);
             self.repo.write(creates(&missing)?).await?;
@@ -158,25 +197,20 @@ impl Recorder {
     ) -> Result<(), RepoError> {
         let now = self.clock.now_datetime();
         let key = (notice.owner.clone(), notice.repository.clone());
-        if let Some(record) = plan.stats.get_mut(&key) {
+        if let Some((_, record)) = plan.stats.get_mut(&key) {
             count(record, now);
             return Ok(());
         }
-        let mut record = stats::get(&self.repo, &notice.owner, &notice.repository)
-            .await?
-            .unwrap_or_else(|| StatsRecord::new(notice.owner.clone(), &notice.repository, now.clone()));
+        let (rkey, mut record) = match self.counts.get(notice).await? {
+            Some(found) => found,
+            None => {
+                let record = StatsRecord::new(notice.owner.clone(), &notice.repository, now.clone());
+                (stats::new_key(&record)?, record)
+            }
+        };
         count(&mut record, now);
-        plan.stats.insert(key, record);
+        plan.stats.insert(key, (rkey, record));
         Ok(())
-    }
-
-    async fn is_known(&self, plan: &Plan, notice: &Notice) -> Result<bool, RepoError> {
-        let key = (notice.owner.clone(), notice.repository.clone());
-        Ok(plan.stats.contains_key(&key)
-            || stats::get(&self.repo, &notice.owner, &notice.repository)
-                .await?
-                .is_some()
-            || !self.repo.layers_of_manifest(&notice.manifest).await?.is_empty())
     }
 
     async fn commit(&self, plan: Plan) {
@@ -189,7 +223,10 @@ impl Recorder {
             tracing::error!(%error, notices = plan.waiters.len(), "manifest notices could not be recorded");
         }
         for (waiter, recorded) in plan.waiters {
-            answer(waiter, outcome.clone().map(|()| recorded));
+            answer(
+                waiter,
+                outcome.clone().map(|()| recorded).map_err(NoticeError::Repo),
+            );
         }
     }
 }
@@ -205,8 +242,8 @@ impl Plan {
 
     fn writes(&self) -> Result<Vec<RecordWrite>, RepoError> {
         let mut writes = creates(&self.layers)?;
-        for record in self.stats.values() {
-            writes.push(stats::write(record)?);
+        for (rkey, record) in self.stats.values() {
+            writes.push(stats::write(rkey.clone(), record)?);
         }
         Ok(writes)
     }
@@ -219,7 +256,7 @@ fn creates(layers: &[LayerRecord]) -> Result<Vec<RecordWrite>, RepoError> {
         .collect()
 }
 
-/// Whoever does not wait any more needs no answer.
-fn answer(waiter: oneshot::Sender<Result<Recorded, RepoError>>, outcome: Result<Recorded, RepoError>) {
+/// A caller that does not wait any more needs no answer.
+fn answer(waiter: oneshot::Sender<Result<Recorded, NoticeError>>, outcome: Result<Recorded, NoticeError>) {
     let _ = waiter.send(outcome);
 }

@@ -1,8 +1,9 @@
-//! Who may do what: every kind of caller at every door, on a public and a private hold, with real tokens over HTTP.
+//! Who may do what: every kind of caller at every method that is served, on a public and a private hold, with real tokens over HTTP.
 
 use atcr_atproto::crypto::Curve;
+use atcr_hold::routes::{Door, doors};
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::identities::Account;
 use crate::harness::{Answer, Setup, TestHold};
@@ -90,7 +91,7 @@ fn assert_refused(answer: &Answer, expected: (u16, &str, String), door: &str, ca
 }
 
 #[tokio::test]
-async fn everybody_may_do_what_the_matrix_says_and_nothing_else() {
+async fn every_caller_may_do_what_the_matrix_says_and_nothing_else() {
     for public in [true, false] {
         let hold = TestHold::start(Setup {
             public,
@@ -100,8 +101,7 @@ async fn everybody_may_do_what_the_matrix_says_and_nothing_else() {
         let digest = hold.put_blob(&hold.captain, b"a layer").await;
         for row in rows(&hold).await {
             read(&hold, &row, public, digest.as_str()).await;
-            write(&hold, &row).await;
-            administer(&hold, &row).await;
+            every_door(&hold, &row, public).await;
         }
         hold.stop().await;
     }
@@ -143,78 +143,148 @@ async fn read(hold: &TestHold, row: &Row, public: bool, digest: &str) {
     }
 }
 
-async fn write(hold: &TestHold, row: &Row) {
+/// An input that a caller who may enter is answered with the status beside it. Every method has one, or the test fails.
+fn input(hold: &TestHold, row: &Row, nsid: &str) -> (Value, u16) {
     let did = row
         .account
         .as_ref()
-        .map_or("did:web:nobody.test", |account| account.did.as_str());
-    // (method, input, what somebody with the permission is answered)
-    let doors = [
-        (
-            "io.atcr.hold.initiateUpload",
-            json!({ "digest": "uploads/temp-2" }),
+        .map_or("did:web:absent.test", |account| account.did.as_str());
+    let repo = hold.did();
+    let zero = format!("sha256:{:064}", 0);
+    let crew = json!({ "repo": repo, "collection": "io.atcr.hold.crew", "rkey": "newcomer" });
+    let record = |member: &str| {
+        json!({
+            "repo": repo, "collection": "io.atcr.hold.crew", "rkey": member,
+            "record": {
+                "member": format!("did:web:{member}.test"), "role": "read", "permissions": [READ],
+                "addedAt": "2026-11-01T00:00:00.000Z",
+            },
+        })
+    };
+    match nsid {
+        "_health"
+        | "com.atproto.server.describeServer"
+        | "com.atproto.sync.listRepos"
+        | "io.atcr.hold.listTiers" => (json!({}), 200),
+        "com.atproto.identity.resolveHandle" => (json!({ "handle": "elsewhere.test" }), 404),
+        // Deleted again before the next caller comes.
+        "com.atproto.repo.createRecord" => (record("newcomer"), 200),
+        "com.atproto.repo.putRecord" => (record("changed"), 200),
+        "com.atproto.repo.deleteRecord" => (crew, 200),
+        "com.atproto.repo.describeRepo" => (json!({ "repo": repo }), 200),
+        "com.atproto.repo.getRecord" => (
+            json!({ "repo": repo, "collection": "io.atcr.hold.captain", "rkey": "self" }),
             200,
         ),
-        (
-            "io.atcr.hold.getPartUploadUrl",
-            json!({ "uploadId": "unknown", "partNumber": 1 }),
-            404,
-        ),
-        (
-            "io.atcr.hold.completeUpload",
-            json!({ "uploadId": "unknown", "digest": format!("sha256:{:064}", 0), "parts": [{ "partNumber": 1, "etag": "x" }] }),
-            404,
-        ),
-        ("io.atcr.hold.abortUpload", json!({ "uploadId": "unknown" }), 404),
-        (
-            "io.atcr.hold.notifyManifest",
-            json!({
-                "repository": "app", "userDid": did, "operation": "push", "manifest": {},
-                "manifestDigest": format!("sha256:{:064}", 0),
-            }),
+        "com.atproto.repo.listRecords" => (json!({ "repo": repo, "collection": "io.atcr.hold.crew" }), 200),
+        "com.atproto.sync.getBlob" => (json!({ "did": did, "cid": zero }), 404),
+        "com.atproto.sync.getRecord" => (
+            json!({ "did": repo, "collection": "io.atcr.hold.captain", "rkey": "self" }),
             200,
         ),
-    ];
-    for (nsid, input, allowed) in doors {
-        let answer = hold.call(nsid, row.account.as_ref(), &input).await;
-        if row.writes {
-            assert_eq!(
-                answer.status.as_u16(),
-                allowed,
-                "{} at {nsid}: {answer:?}",
-                row.caller
-            );
-        } else {
-            assert_refused(&answer, refusal(row, WRITE, WRITE), nsid, &row.caller);
+        "com.atproto.sync.getLatestCommit"
+        | "com.atproto.sync.getRepo"
+        | "com.atproto.sync.getRepoStatus" => (json!({ "did": repo }), 200),
+        "io.atcr.hold.abortUpload" => (json!({ "uploadId": "unknown" }), 404),
+        "io.atcr.hold.completeUpload" => (
+            json!({ "uploadId": "unknown", "digest": zero, "parts": [{ "partNumber": 1, "etag": "x" }] }),
+            404,
+        ),
+        "io.atcr.hold.getPartUploadUrl" => (json!({ "uploadId": "unknown", "partNumber": 1 }), 404),
+        "io.atcr.hold.getQuota" => (json!({ "userDid": did }), 200),
+        "io.atcr.hold.initiateUpload" => (json!({ "digest": "uploads/temp-2" }), 200),
+        "io.atcr.hold.notifyManifest" => (
+            json!({ "repository": "app", "userDid": did, "manifest": {}, "manifestDigest": zero }),
+            200,
+        ),
+        // A closed hold takes no new crew, and says so to every account alike.
+        "io.atcr.hold.requestCrew" => (json!({}), if row.is_member { 200 } else { 403 }),
+        other => panic!("{other} has no row in the access matrix"),
+    }
+}
+
+async fn ask(hold: &TestHold, row: &Row, nsid: &str, input: &Value) -> Answer {
+    let is_procedure = matches!(
+        nsid,
+        "com.atproto.repo.createRecord" | "com.atproto.repo.putRecord" | "com.atproto.repo.deleteRecord"
+    ) || (nsid.starts_with("io.atcr.hold.")
+        && !["getQuota", "listTiers"].iter().any(|name| nsid.ends_with(name)));
+    if is_procedure {
+        return hold.call(nsid, row.account.as_ref(), input).await;
+    }
+    let query: Vec<(&str, &str)> = input
+        .as_object()
+        .expect("parameters")
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str().expect("text")))
+        .collect();
+    let mut request = hold.get(&format!("/xrpc/{nsid}")).query(&query);
+    if let Some(account) = &row.account {
+        request = request.bearer_auth(hold.token(account));
+    }
+    Answer::of(request).await
+}
+
+/// Every caller at every method that the hold serves.
+async fn every_door(hold: &TestHold, row: &Row, public: bool) {
+    for (nsid, door) in doors() {
+        let (input, success) = input(hold, row, nsid);
+        let asked = match door {
+            Door::Notifier => vec![
+                (with_operation(&input, "push"), Door::Writer, success),
+                (with_operation(&input, "pull"), Door::Reader, success),
+            ],
+            door => vec![(input, door, success)],
+        };
+        for (input, door, success) in asked {
+            let answer = ask(hold, row, nsid, &input).await;
+            let caller = format!("{} (public: {public})", row.caller);
+            let needs_account = nsid == "io.atcr.hold.notifyManifest";
+            let (may, action, required) = match door {
+                Door::Everyone => (true, "", ""),
+                Door::SignedIn => (row.account.is_some(), "", ""),
+                Door::Reader => (
+                    (public || row.reads_private) && (row.account.is_some() || !needs_account),
+                    READ,
+                    "blob:read or blob:write",
+                ),
+                Door::Writer => (row.writes, WRITE, WRITE),
+                Door::CrewAdmin => (row.administers, ADMIN, ADMIN),
+                Door::Notifier => unreachable!("split above"),
+            };
+            if may {
+                assert_eq!(answer.status.as_u16(), success, "{caller} at {nsid}: {answer:?}");
+            } else {
+                assert_refused(&answer, refusal(row, action, required), nsid, &caller);
+            }
         }
     }
 }
 
-async fn administer(hold: &TestHold, row: &Row) {
-    let member = "did:web:newcomer.test";
-    let record = json!({
-        "member": member, "role": "read", "permissions": [READ], "addedAt": "2026-11-01T00:00:00.000Z",
-    });
-    let base = json!({ "repo": hold.did(), "collection": "io.atcr.hold.crew", "rkey": "newcomer" });
-    for (nsid, with_record) in [
-        ("com.atproto.repo.createRecord", true),
-        ("com.atproto.repo.putRecord", true),
-        ("com.atproto.repo.deleteRecord", false),
-    ] {
-        let mut input = base.clone();
-        if with_record {
-            input["record"] = record.clone();
-        }
-        let answer = hold.call(nsid, row.account.as_ref(), &input).await;
-        if row.administers {
-            assert_eq!(
-                answer.status,
-                StatusCode::OK,
-                "{} at {nsid}: {answer:?}",
-                row.caller
-            );
-        } else {
-            assert_refused(&answer, refusal(row, ADMIN, ADMIN), nsid, &row.caller);
-        }
+fn with_operation(input: &Value, operation: &str) -> Value {
+    let mut input = input.clone();
+    input["operation"] = json!(operation);
+    input
+}
+
+#[test]
+fn the_manual_names_every_method_with_its_door() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/hold.md");
+    let manual = std::fs::read_to_string(path).expect("docs/hold.md");
+    let rows: Vec<String> = doors()
+        .map(|(nsid, door)| format!("| `{nsid}` | {door} |"))
+        .collect();
+    for row in &rows {
+        assert!(manual.contains(row.as_str()), "docs/hold.md lacks the row {row}");
     }
+    let written = manual.lines().filter(|line| {
+        line.starts_with("| `io.atcr.")
+            || line.starts_with("| `com.atproto.")
+            || line.starts_with("| `_health")
+    });
+    assert_eq!(
+        written.count(),
+        rows.len(),
+        "docs/hold.md names a method that is not served"
+    );
 }

@@ -1,6 +1,7 @@
 //! Crew records managed by hand.
 
 use atcr_atproto::crypto::Curve;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::harness::identities::Account;
@@ -111,6 +112,18 @@ async fn the_captain_record_and_the_holds_own_bookkeeping_are_out_of_reach() {
             "createRecord",
             json!({ "collection": "io.atcr.hold.layer", "record": {} }),
         ),
+        (
+            "deleteRecord",
+            json!({ "collection": "io.atcr.hold.layer", "rkey": "3lcaaaaaaaa22" }),
+        ),
+        (
+            "deleteRecord",
+            json!({ "collection": "io.atcr.hold.stats", "rkey": "x" }),
+        ),
+        (
+            "deleteRecord",
+            json!({ "collection": "io.atcr.hold.scan", "rkey": "x" }),
+        ),
         ("createRecord", json!({ "record": { "member": "nobody" } })),
         (
             "createRecord",
@@ -133,5 +146,48 @@ async fn the_captain_record_and_the_holds_own_bookkeeping_are_out_of_reach() {
         let answer = write(&hold, method, input.clone()).await;
         assert_eq!(answer.error(), (400, "InvalidRequest"), "{method} {input}");
     }
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn of_many_who_make_the_same_account_crew_at_once_one_succeeds() {
+    let hold = TestHold::start(Setup {
+        allow_all_crew: true,
+        ..Setup::default()
+    })
+    .await;
+    let sailor = hold.identities.account("sailor", Curve::K256);
+    let writes = (0..8).map(|index| {
+        let input = json!({ "record": member(&sailor, &["blob:read"]), "rkey": format!("key{index}") });
+        let method = if index % 2 == 0 {
+            "createRecord"
+        } else {
+            "putRecord"
+        };
+        let hold = &hold;
+        async move { write(hold, method, input).await }
+    });
+    let input = json!({});
+    let joining = hold.call("io.atcr.hold.requestCrew", Some(&sailor), &input);
+    let (answers, joined) = futures_util::future::join(join_all(writes), joining).await;
+    assert!(joined.status.is_success(), "{joined:?}");
+    let written = answers.iter().filter(|answer| answer.status == 200).count();
+    let refused = answers
+        .iter()
+        .filter(|answer| answer.error() == (409, "RecordExists"))
+        .count();
+    assert_eq!(written + refused, 8, "{answers:?}");
+    let crew = hold
+        .hold
+        .repo()
+        .crew_page(100, None)
+        .await
+        .expect("readable")
+        .members;
+    let records = crew
+        .iter()
+        .filter(|found| found.record.member == sailor.did)
+        .count();
+    assert_eq!(records, 1);
     hold.stop().await;
 }

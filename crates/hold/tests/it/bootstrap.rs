@@ -1,16 +1,20 @@
 //! The first start, and the later ones.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use atcr_atproto::clock::SystemClock;
 use atcr_hold::compose::{Hold, StartError, Surroundings};
 use atcr_hold::config::HoldConfig;
+use atcr_hold_pds::records::captain::Stated;
 use atcr_server::Shutdown;
 use serde_json::{Value, json};
 
 use crate::harness::identities::Identities;
-use crate::harness::{Setup, TestHold, settings};
+use crate::harness::{Setup, TestHold, egress, settings};
 
 async fn captain(hold: &TestHold) -> Value {
     let record = hold
@@ -85,8 +89,8 @@ async fn a_restart_changes_the_captain_record_only_where_the_settings_changed() 
         .restart(|settings| {
             settings.public = true;
             settings.allow_all_crew = true;
-            settings.region = Some("harbour".to_owned());
-            settings.successor = Some("did:web:next.test".parse().expect("a DID"));
+            settings.region = Stated::This("harbour".to_owned());
+            settings.successor = Stated::This("did:web:next.test".parse().expect("a DID"));
             // Another owner in the settings is no mutiny.
             settings.owner = Some("did:web:pirate.test".parse().expect("a DID"));
         })
@@ -115,6 +119,7 @@ async fn a_hold_without_an_owner_does_not_start() {
         clock: Arc::new(SystemClock),
         resolver: Arc::new(Identities::default()),
         shutdown: Shutdown::new(),
+        egress: egress(),
     };
     let error = Hold::open(&settings(&config), surroundings)
         .await
@@ -130,10 +135,78 @@ async fn two_holds_do_not_share_a_folder() {
         clock: hold.clock.clone(),
         resolver: hold.identities.clone(),
         shutdown: Shutdown::new(),
+        egress: egress(),
     };
     let error = Hold::open(&hold.settings, surroundings)
         .await
         .expect_err("locked");
     assert!(matches!(error, StartError::Repo(_)), "{error}");
     hold.stop().await;
+}
+
+#[test]
+fn everything_that_the_process_writes_is_for_its_user_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    // The operator made the folder, as a container's volume is made.
+    std::fs::create_dir(&data).expect("made");
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).expect("set");
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port");
+    let mut serving = Command::new(env!("CARGO_BIN_EXE_atcr-hold"))
+        .arg("serve")
+        .env_clear()
+        .env("HOLD_SERVER_ADDR", port.to_string())
+        .env("HOLD_SERVER_PUBLIC_URL", format!("http://{port}"))
+        .env("HOLD_SERVER_TEST_MODE", "True")
+        .env("HOLD_REGISTRATION_OWNER_DID", "did:web:captain.test")
+        .env("HOLD_DATABASE_PATH", &data)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let output = serving.stderr.take().expect("piped");
+    let mut said = Vec::new();
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        let listens = line.contains("listening");
+        said.push(line);
+        if listens {
+            break;
+        }
+    }
+    let files = walk(&data);
+    serving.kill().expect("it runs");
+    serving.wait().expect("it ends");
+
+    assert!(
+        said.iter().any(|line| line.contains("no AppView is trusted")),
+        "{said:?}"
+    );
+    let names = |name: &str| files.iter().any(|(path, _)| path.ends_with(name));
+    for name in [
+        "hold.sqlite",
+        "signing.key",
+        "objects",
+        "objects/url-signing.key",
+        "repo",
+    ] {
+        assert!(names(name), "{name} in {files:?}");
+    }
+    for (path, mode) in files {
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    }
+}
+
+fn walk(folder: &Path) -> Vec<(PathBuf, u32)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let metadata = entry.metadata().expect("its metadata");
+        found.push((entry.path(), metadata.permissions().mode()));
+        if metadata.is_dir() {
+            found.extend(walk(&entry.path()));
+        }
+    }
+    found
 }

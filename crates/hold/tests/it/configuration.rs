@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use atcr_hold::config::HoldConfig;
 use atcr_hold::settings::StorageSettings;
+use atcr_hold_pds::records::captain::Stated;
 use atcr_server::commented_yaml;
 use atcr_server::{LoadOptions, load};
 
@@ -92,12 +93,63 @@ fn a_bucket_makes_it_s3_and_aws_names_are_read() {
         ("AWS_SECRET_ACCESS_KEY", "hush"),
     ];
     let parsed = settings(&loaded(yaml, &env).expect("valid"));
-    assert_eq!(parsed.region.as_deref(), Some("eu-north-1"));
+    assert_eq!(parsed.region, Stated::Unsaid);
+    assert_eq!(parsed.first_region.as_deref(), Some("eu-north-1"));
     let StorageSettings::S3(s3) = parsed.storage else {
         panic!("a bucket was named");
     };
     assert_eq!((s3.bucket.as_str(), s3.path_style), ("layers", true));
     assert!(!format!("{s3:?}").contains("hush"));
+}
+
+#[test]
+fn no_appview_is_trusted_unless_one_is_named() {
+    let yaml = "server:\n  public_url: https://hold.example.com\n";
+    assert_eq!(settings(&loaded(yaml, &[]).expect("valid")).trusted_appview, None);
+    let named = [("HOLD_SERVER_APPVIEW_DID", "did:web:registry.example.com")];
+    let trusted = settings(&loaded(yaml, &named).expect("valid")).trusted_appview;
+    assert_eq!(trusted.expect("named").as_str(), "did:web:registry.example.com");
+}
+
+#[test]
+fn an_optional_field_of_the_captain_record_is_left_set_or_removed() {
+    let yaml = "server:\n  public_url: https://hold.example.com\n";
+    let successor =
+        |text: &str| settings(&loaded(yaml, &[("HOLD_SERVER_SUCCESSOR", text)]).expect("valid")).successor;
+    assert_eq!(successor(""), Stated::Unsaid);
+    assert_eq!(successor("none"), Stated::Removed);
+    let next = "did:web:next.example.com";
+    assert_eq!(successor(next), Stated::This(next.parse().expect("a DID")));
+}
+
+#[test]
+fn limits_that_cannot_be_kept_are_named() {
+    let problems = loaded(
+        "server:\n  public_url: https://hold.example.com\nlimits:\n  notices_per_hour: 0\n  layers_per_manifest: 30\n  \
+         layer_records_per_hour: 20\n  new_repositories_per_hour: 0\n",
+        &[],
+    )
+    .expect_err("all wrong");
+    for key in [
+        "limits.notices_per_hour",
+        "limits.layers_per_manifest",
+        "limits.new_repositories_per_hour",
+    ] {
+        assert!(problems.contains(key), "{key} in:\n{problems}");
+    }
+}
+
+#[test]
+fn switches_are_read_in_every_spelling_that_go_programs_take() {
+    let yaml = "server:\n  public_url: https://hold.example.com\n";
+    let public = |text: &str| loaded(yaml, &[("HOLD_PUBLIC", text)]).map(|config| config.server.public);
+    for text in ["1", "t", "T", "true", "TRUE", "True", "yes"] {
+        assert_eq!(public(text), Ok(true), "{text}");
+    }
+    for text in ["0", "f", "F", "false", "FALSE", "False", "no"] {
+        assert_eq!(public(text), Ok(false), "{text}");
+    }
+    assert!(public("maybe").is_err());
 }
 
 #[test]

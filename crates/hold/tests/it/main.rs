@@ -8,6 +8,7 @@
 )]
 
 mod access_matrix;
+mod access_tokens;
 mod administration;
 mod bootstrap;
 mod configuration;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use atcr_atproto::crypto::Curve;
 use atcr_auth::{AppViewTokenSigner, ContentProof};
+use atcr_hold::adapters::pds_sessions::PdsSessions;
 use atcr_hold::edge::auth::TokenVerifier;
 use serde_json::json;
 
-use crate::harness::{Answer, Setup, TestHold};
+use crate::harness::{Answer, Setup, TestHold, egress};
 
 const INITIATE: &str = "/xrpc/io.atcr.hold.initiateUpload";
 
@@ -26,7 +27,7 @@ async fn bad_headers(hold: &TestHold) -> Vec<(String, &'static str)> {
         ("DPoP abc".to_owned(), "InvalidToken"),
         (bearer("not.a.token".to_owned()), "InvalidToken"),
         (bearer(captain.sign(&claims(-120, -60))), "ExpiredToken"),
-        (bearer(captain.sign(&claims(0, 7200))), "InvalidToken"),
+        (bearer(captain.sign(&claims(0, 330))), "InvalidToken"),
         (bearer(captain.token(&other_hold, None, now)), "InvalidToken"),
         (
             bearer(captain.token(hold.did(), Some("com.atproto.repo.uploadBlob"), now)),
@@ -91,6 +92,67 @@ async fn one_token_serves_many_calls_and_a_refusal_asks_for_bearer() {
 }
 
 #[tokio::test]
+async fn a_token_may_live_five_minutes_and_no_longer() {
+    let hold = TestHold::start(Setup::default()).await;
+    let now = hold.clock.now().timestamp();
+    for (life, accepted) in [(290, true), (330, false), (3600, false)] {
+        let claims = json!({ "iss": hold.captain.did, "aud": hold.did(), "exp": now + life });
+        let request = hold
+            .request(reqwest::Method::POST, INITIATE)
+            .bearer_auth(hold.captain.sign(&claims));
+        let answer = Answer::of(request.json(&json!({ "digest": "a" }))).await;
+        assert_eq!(answer.status.is_success(), accepted, "{life} s: {answer:?}");
+    }
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn to_administer_a_token_has_to_be_made_for_the_method() {
+    let hold = TestHold::start(Setup::default()).await;
+    let input = json!({ "repo": hold.did(), "collection": "io.atcr.hold.crew", "rkey": "x" });
+    let delete = "com.atproto.repo.deleteRecord";
+    let with = async |lxm: Option<&str>| {
+        let token = hold.captain.token(hold.did(), lxm, hold.clock.now());
+        let request = hold.request(reqwest::Method::POST, &format!("/xrpc/{delete}"));
+        Answer::of(request.bearer_auth(token).json(&input)).await
+    };
+    for lxm in [
+        None,
+        Some("com.atproto.repo.getRecord"),
+        Some("com.atproto.repo.putRecord"),
+    ] {
+        let answer = with(lxm).await;
+        assert_eq!(answer.error(), (401, "InvalidToken"), "{lxm:?}");
+    }
+    assert!(with(None).await.message().contains(delete));
+    with(Some(delete)).await.ok();
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_for_another_hold_of_the_same_account_is_refused_at_every_door() {
+    let hold = TestHold::start(Setup::default()).await;
+    let other: atcr_atproto::syntax::Did = "did:web:other.test".parse().expect("a DID");
+    for (nsid, input) in [
+        ("io.atcr.hold.initiateUpload", json!({ "digest": "a" })),
+        ("io.atcr.hold.requestCrew", json!({})),
+        (
+            "com.atproto.repo.deleteRecord",
+            json!({ "repo": hold.did(), "collection": "io.atcr.hold.crew", "rkey": "x" }),
+        ),
+    ] {
+        let request = |audience| {
+            let token = hold.captain.token(audience, Some(nsid), hold.clock.now());
+            let request = hold.request(reqwest::Method::POST, &format!("/xrpc/{nsid}"));
+            Answer::of(request.bearer_auth(token).json(&input))
+        };
+        assert_eq!(request(&other).await.error(), (401, "InvalidToken"), "{nsid}");
+        request(hold.did()).await.ok();
+    }
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn a_new_key_counts_once_its_document_has_it() {
     let hold = TestHold::start(Setup::default()).await;
     let rotated = hold.captain.rotated();
@@ -121,6 +183,7 @@ async fn only_the_trusted_appview_vouches_and_only_for_the_upload_it_names() {
             hold.did().clone(),
             trusted,
             Arc::clone(&hold.identities) as _,
+            Arc::new(PdsSessions::new(egress(), Arc::clone(&hold.identities) as _)),
             Arc::clone(&hold.clock),
         )
     };

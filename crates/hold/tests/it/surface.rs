@@ -19,7 +19,12 @@ async fn the_hold_says_who_it_is() {
     let text = Answer::of(hold.get("/.well-known/atproto-did")).await.ok();
     assert_eq!(text, Value::String(did.to_string()));
     let landing = Answer::of(hold.get("/")).await.ok();
-    assert!(landing.as_str().is_some_and(|text| text.contains(did.as_str())));
+    let landing = landing.as_str().expect("text");
+    assert!(landing.contains(did.as_str()));
+    assert!(
+        landing.contains("manifests") && landing.contains("public"),
+        "what a private hold shows: {landing}"
+    );
     assert_eq!(Answer::of(hold.get("/robots.txt")).await.status, 200);
     hold.stop().await;
 }
@@ -110,6 +115,32 @@ async fn a_page_of_any_origin_may_call() {
         for header in ["authorization", "dpop", "x-upload-id", "x-part-number"] {
             assert!(allowed.contains(header), "{header} in {allowed}");
         }
+    }
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_reads_nothing_but_xrpc_and_who_the_hold_is() {
+    let hold = TestHold::start(Setup::default()).await;
+    let digest = hold.put_blob(&hold.captain, b"bytes").await;
+    let blob = format!("com.atproto.sync.getBlob?cid={digest}&method=GET");
+    let request = hold.get(&format!("/xrpc/{blob}"));
+    let url = Answer::of(request.bearer_auth(hold.token(&hold.captain)))
+        .await
+        .ok();
+    let url: reqwest::Url = url["url"].as_str().expect("a URL").parse().expect("a URL");
+    let stored = &url[url::Position::BeforePath..];
+    for path in ["/", "/livez", "/readyz", "/robots.txt", "/nowhere", stored] {
+        let answer = hold
+            .get(path)
+            .header("origin", "https://example.com")
+            .send()
+            .await
+            .expect("an answer");
+        assert!(
+            !answer.headers().contains_key("access-control-allow-origin"),
+            "{path}"
+        );
     }
     hold.stop().await;
 }

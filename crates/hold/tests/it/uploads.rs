@@ -142,6 +142,17 @@ async fn an_upload_is_its_beginners_alone() {
 }
 
 #[tokio::test]
+async fn an_upload_may_be_named_by_a_sha512_digest() {
+    let hold = TestHold::start(Setup::default()).await;
+    let identifier = format!("sha512:{}", "ab".repeat(64));
+    let input = json!({ "digest": identifier });
+    hold.call("io.atcr.hold.initiateUpload", Some(&hold.captain), &input)
+        .await
+        .ok();
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn malformed_input_is_named() {
     let hold = TestHold::start(Setup {
         public: true,

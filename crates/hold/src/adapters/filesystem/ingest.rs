@@ -1,23 +1,24 @@
-//! One part from a request's body to its place in the upload's file.
+//! One part from a stream to its place in the upload's file.
 //!
 //! Frames are gathered into a piece while the piece before it is hashed on one blocking thread and written on another: two
 //! pieces per upload, whatever its size.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use atcr_oci::DigestHasher;
 use atcr_server::pieces::{Gather, Piece};
-use axum::body::Body;
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::failed;
 use super::upload::{Claim, Held, PartRefusal, Uploads};
-use crate::blobs::StoreError;
+use crate::blobs::{Source, StoreError};
 
 /// Bytes handed to blocking threads at once.
 const PIECE_BYTES: usize = 512 * 1024;
@@ -25,15 +26,25 @@ const ACTION: &str = "write a part";
 
 /// Why a part was not stored. The upload stands where it stood before the part.
 #[derive(Debug, Error)]
-pub(super) enum PartError {
+pub enum PartError {
+    /// It is not this part's turn.
     #[error("part {sent} is not the next one; send part {expected}")]
-    OutOfOrder { sent: u32, expected: usize },
+    OutOfOrder {
+        /// The part that came.
+        sent: u32,
+        /// The part whose turn it is.
+        expected: usize,
+    },
+    /// The upload takes no more parts.
     #[error("the upload is being completed")]
     Sealed,
+    /// A later request sends the part.
     #[error("the same part is being sent again, or the upload has ended")]
     Superseded,
+    /// The sender did not finish.
     #[error("the body broke off")]
-    Body(#[source] axum::Error),
+    Body(#[source] Source),
+    /// The disk failed, or there is no such upload.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -42,12 +53,13 @@ pub(super) enum PartError {
 ///
 /// # Cancel safety
 /// Dropped at any point, the upload stands where it stood before the part; what was written of it is overwritten later.
-pub(super) async fn receive(
+pub(super) async fn receive<E: Into<Source>>(
     uploads: &Uploads,
     upload: Uuid,
     part_number: u32,
-    mut body: Body,
+    body: impl Stream<Item = Result<Bytes, E>> + Send,
 ) -> Result<String, PartError> {
+    let mut body = pin!(body);
     let claim = uploads.claim(upload, part_number);
     let held = tokio::select! {
         biased;
@@ -71,24 +83,16 @@ pub(super) async fn receive(
         .await
 }
 
-async fn next_data(body: &mut Body, claim: &Claim) -> Result<Option<bytes::Bytes>, PartError> {
-    loop {
-        let frame = tokio::select! {
-            biased;
-            () = claim.superseded() => return Err(PartError::Superseded),
-            frame = body.frame() => frame,
-        };
-        match frame {
-            None => return Ok(None),
-            Some(Err(error)) => return Err(PartError::Body(error)),
-            // Trailers say nothing about the content.
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
-        }
-    }
+async fn next_data<E: Into<Source>>(
+    body: &mut Pin<&mut (impl Stream<Item = Result<Bytes, E>> + Send)>,
+    claim: &Claim,
+) -> Result<Option<Bytes>, PartError> {
+    let data = tokio::select! {
+        biased;
+        () = claim.superseded() => return Err(PartError::Superseded),
+        data = body.next() => data,
+    };
+    data.transpose().map_err(|error| PartError::Body(error.into()))
 }
 
 /// The writer, or its work on a piece under way.

@@ -1,4 +1,4 @@
-//! The embedded object store: a folder, with the same layout as a bucket, and the routes that its URLs lead to.
+//! The embedded object store: a folder, with the same layout as a bucket, whose URLs the hold itself serves.
 //!
 //! ```text
 //! <root>/docker/registry/v2/blobs/…/data                 published objects, named by their key
@@ -10,19 +10,20 @@
 //! written twice. Nothing is asked of an upload's file before `assemble`, so a power failure may damage a running upload; the
 //! hash states of an earlier boot are therefore not believed, and the file is read back instead.
 //!
-//! - `routes`: what the URLs answer · `signed_url`: their signatures · `read`: file → body
+//! - `served`: what the URLs give · `signed_url`: their signatures · `read`: file → stream
 //! - `upload`: one upload's state · `parts_log`: its file of parts · `ingest`: body → file · `durable`: fsync
 
 mod durable;
 mod ingest;
 mod parts_log;
 mod read;
-mod routes;
+mod served;
 mod signed_url;
 mod upload;
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,8 +34,11 @@ use chrono::{DateTime, Utc};
 use url::Url;
 use uuid::Uuid;
 
-pub use self::routes::router;
+pub use self::ingest::PartError;
+pub use self::served::{OpenObject, SignedUrlError};
+pub use self::signed_url::UrlSignature;
 use self::signed_url::UrlSigner;
+pub(crate) use self::signed_url::{BLOBS, PARTS};
 use self::upload::{Ending, Uploads};
 use crate::blobs::{
     Assembled, DownloadMethod, ObjectBytes, ObjectKey, ObjectStat, ObjectStore, PartTag, PartUrl,
@@ -57,15 +61,15 @@ struct Shared {
     signer: UrlSigner,
     clock: Arc<dyn Clock>,
     uploads: Uploads,
-    /// Between the look for an existing object and the rename nobody else may publish.
+    /// Between the look for an existing object and the rename nothing else is published.
     publishing: Mutex<()>,
     /// Locked for as long as the store is open.
     _lock: File,
 }
 
 impl FilesystemStore {
-    /// Opens the store in the folder `root`, made when missing. Its URLs begin with `public_url`, under which [`router`] must
-    /// be reachable.
+    /// Opens the store in the folder `root`, made when missing. Its URLs begin with `public_url`, where the hold's
+    /// routes must be reachable.
     ///
     /// # Errors
     /// `root` cannot be written, another process has it open, or its key file is damaged or readable by others.
@@ -125,7 +129,7 @@ impl Shared {
                 std::fs::rename(from, &target)?;
             }
         }
-        // Also when it was there: whoever put it there may not have come this far yet.
+        // Also when it was there: the request that put it there may not have come this far yet.
         durable::sync_dirs(parent, &self.root)
     }
 }
@@ -172,18 +176,19 @@ impl ObjectStore for FilesystemStore {
         self.shared.uploads.assemble(uuid, parts).await
     }
 
-    async fn read_assembled(&self, upload: &StoreUpload) -> Result<ObjectBytes, StoreError> {
+    async fn read_assembled(
+        &self,
+        upload: &StoreUpload,
+        _assembled: &Assembled,
+        range: Range<u64>,
+    ) -> Result<ObjectBytes, StoreError> {
         let action = "read an upload back";
         let uuid = upload_uuid(&upload.key)?;
-        let (file, len) = self
-            .blocking(action, move |shared| {
-                let file = File::open(shared.uploads.data_path(uuid))?;
-                let len = file.metadata()?.len();
-                Ok((file, len))
-            })
+        let file = self
+            .blocking(action, move |shared| File::open(shared.uploads.data_path(uuid)))
             .await?;
         Ok(Box::pin(futures_util::TryStreamExt::map_err(
-            read::stream(Arc::new(file), 0..len),
+            read::stream(Arc::new(file), range),
             move |error| failed(action, error),
         )))
     }

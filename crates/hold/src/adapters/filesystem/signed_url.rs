@@ -5,6 +5,7 @@
 //! <public url>/store/blobs/<object key>?exp=…&sig=…
 //! ```
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -22,8 +23,8 @@ use uuid::Uuid;
 use super::durable;
 use crate::blobs::{DownloadMethod, ObjectKey};
 
-pub(super) const PARTS: &str = "/store/parts/";
-pub(super) const BLOBS: &str = "/store/blobs/";
+pub(crate) const PARTS: &str = "/store/parts/";
+pub(crate) const BLOBS: &str = "/store/blobs/";
 
 /// As long as the digest: more adds nothing.
 const KEY_LEN: usize = 32;
@@ -36,11 +37,19 @@ pub(super) struct UrlSigner {
     public_url: Url,
 }
 
-/// The query of a signed URL.
+/// The query of a signed URL: a credential, which is never printed.
 #[derive(Deserialize)]
-pub(super) struct Signature {
+pub struct UrlSignature {
     exp: i64,
     sig: String,
+}
+
+impl fmt::Debug for UrlSignature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UrlSignature")
+            .field("exp", &self.exp)
+            .finish_non_exhaustive()
+    }
 }
 
 impl UrlSigner {
@@ -85,7 +94,13 @@ impl UrlSigner {
 
     /// Whether `signature` allows `method` on `path` (as signed: without escapes) at `now`. Takes the same time whatever is
     /// wrong with the signature.
-    pub(super) fn allows(&self, method: &str, path: &str, signature: &Signature, now: DateTime<Utc>) -> bool {
+    pub(super) fn allows(
+        &self,
+        method: &str,
+        path: &str,
+        signature: &UrlSignature,
+        now: DateTime<Utc>,
+    ) -> bool {
         let Ok(tag) = URL_SAFE_NO_PAD.decode(&signature.sig) else {
             return false;
         };
@@ -145,7 +160,7 @@ mod tests {
         UrlSigner::load_or_create(&folder.join("key"), url).unwrap()
     }
 
-    fn signature(url: &Url) -> Signature {
+    fn signature(url: &Url) -> UrlSignature {
         let value = |name: &str| {
             url.query_pairs()
                 .find(|(key, _)| key == name)
@@ -153,7 +168,7 @@ mod tests {
                 .1
                 .into_owned()
         };
-        Signature {
+        UrlSignature {
             exp: value("exp").parse().unwrap(),
             sig: value("sig"),
         }

@@ -1,4 +1,4 @@
-//! The state of running uploads. Whoever changes one holds its lock, and whoever holds the lock may take it along onto a
+//! The state of running uploads. A change is made under the upload's lock, and the lock may be taken along onto a
 //! blocking thread: work that outlives its request still excludes others.
 
 use std::collections::HashMap;
@@ -235,7 +235,7 @@ impl Uploads {
 }
 
 impl Slot {
-    /// Whether somebody uses it, or it knows what the disk does not: that the upload is sealed.
+    /// Whether it is in use, or knows what the disk does not: that the upload is sealed.
     fn is_needed(self: &Arc<Self>) -> bool {
         if Arc::strong_count(self) > 1 {
             return true;
@@ -276,7 +276,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Resolves when somebody sends the same part again, or ends the upload.
+    /// Resolves when the same part is sent again, or the upload ends.
     pub(super) async fn superseded(&self) {
         self.superseded.cancelled().await;
     }

@@ -1,5 +1,6 @@
 //! The object store, observed.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,9 +69,14 @@ impl ObjectStore for ObservedStore {
         call.run_with(self.0.assemble(upload, parts), outcome).await
     }
 
-    async fn read_assembled(&self, upload: &StoreUpload) -> Result<ObjectBytes, StoreError> {
+    async fn read_assembled(
+        &self,
+        upload: &StoreUpload,
+        assembled: &Assembled,
+        range: Range<u64>,
+    ) -> Result<ObjectBytes, StoreError> {
         call("read_assembled")
-            .run_with(self.0.read_assembled(upload), outcome)
+            .run_with(self.0.read_assembled(upload, assembled, range), outcome)
             .await
     }
 

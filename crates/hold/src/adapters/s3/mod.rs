@@ -12,12 +12,14 @@ mod listing;
 mod multipart;
 mod presign;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
 use atcr_oci::Algorithm;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use chrono::{DateTime, Utc};
 use futures_util::stream;
 use url::Url;
@@ -35,7 +37,7 @@ const GIB: u64 = 1024 * MIB;
 /// Sizes, in bytes, at which the way of copying changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyLimits {
-    /// The largest object that is copied by one request; S3 allows 5 GiB.
+    /// The largest object that is copied by one request; S3 allows 5 GiB, and copies many parts at once much sooner.
     pub whole: u64,
     /// What is copied at once of a larger one; more if it would be over 10,000 parts.
     pub part: u64,
@@ -44,8 +46,8 @@ pub struct CopyLimits {
 impl Default for CopyLimits {
     fn default() -> Self {
         Self {
-            whole: 5 * GIB,
-            part: GIB,
+            whole: GIB,
+            part: 256 * MIB,
         }
     }
 }
@@ -146,7 +148,7 @@ impl ObjectStore for S3Store {
     async fn assemble(&self, upload: &StoreUpload, parts: &[PartTag]) -> Result<Assembled, StoreError> {
         let completed = self.complete_multipart_upload(upload, parts).await;
         // Asked even after a failure: an earlier attempt may have joined the parts, and services differ in what they then
-        // answer to another one. Nobody else ever writes to this key.
+        // answer to another one. Nothing else ever writes to this key.
         match (self.head(&upload.key).await?, completed) {
             (Some((size, version)), _) => Ok(Assembled {
                 size,
@@ -158,18 +160,27 @@ impl ObjectStore for S3Store {
         }
     }
 
-    async fn read_assembled(&self, upload: &StoreUpload) -> Result<ObjectBytes, StoreError> {
+    async fn read_assembled(
+        &self,
+        upload: &StoreUpload,
+        assembled: &Assembled,
+        range: Range<u64>,
+    ) -> Result<ObjectBytes, StoreError> {
         let action = "read an upload back";
         let sent = self
             .client
             .get_object()
             .bucket(&*self.bucket)
             .key(upload.key.as_str())
+            .range(format!("bytes={}-{}", range.start, range.end - 1))
+            .set_if_match(assembled.version.clone())
             .send()
             .await;
         let object = match sent {
             Ok(object) => object,
-            Err(error) if is_absent(&error) => return Err(StoreError::UnknownUpload),
+            Err(error) if is_absent(&error) || error.code() == Some("PreconditionFailed") => {
+                return Err(StoreError::UnknownUpload);
+            }
             Err(error) => return Err(unavailable(action, error)),
         };
         Ok(Box::pin(stream::try_unfold(

@@ -11,10 +11,10 @@ use super::client::patient;
 use super::error::{is_absent, unavailable};
 use crate::blobs::{Assembled, MAX_PART_NUMBER, ObjectKey, PartTag, StoreError, StoreUpload};
 
-/// The bytes are anybody's: no browser shall make a page of them.
+/// The bytes can be anything: no browser shall make a page of them.
 const CONTENT_TYPE: &str = "application/octet-stream";
 /// Ranges that the service copies at once.
-const COPIES_AT_ONCE: usize = 4;
+const COPIES_AT_ONCE: usize = 16;
 
 impl S3Store {
     pub(super) async fn create_multipart_upload(&self, key: &ObjectKey) -> Result<String, StoreError> {

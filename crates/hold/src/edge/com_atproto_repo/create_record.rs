@@ -26,7 +26,7 @@ pub struct Input {
     swap_commit: Option<String>,
 }
 
-/// Makes somebody crew.
+/// Makes an account crew.
 pub async fn create_record(
     State(identity): State<Arc<HoldIdentity>>,
     State(administration): State<Administration>,

@@ -28,7 +28,7 @@ pub struct Input {
     swap_commit: Option<String>,
 }
 
-/// Changes what a member may do, or makes somebody a member.
+/// Changes what a member may do, or makes an account a member.
 pub async fn put_record(
     State(identity): State<Arc<HoldIdentity>>,
     State(administration): State<Administration>,

@@ -17,7 +17,7 @@ pub struct Output {
     invite_code_required: bool,
 }
 
-/// The hold's DID; nobody can make an account here.
+/// The hold's DID; no accounts can be made here.
 pub async fn describe_server(State(identity): State<Arc<HoldIdentity>>) -> Json<Output> {
     Json(Output {
         did: identity.did().clone(),

@@ -21,7 +21,7 @@ pub struct Output {
     rev: Tid,
 }
 
-/// The repository is active as long as somebody answers.
+/// The repository is active as long as the hold answers.
 pub async fn get_repo_status(
     State(identity): State<Arc<HoldIdentity>>,
     State(repo): State<HoldRepo>,

@@ -1,11 +1,14 @@
 use std::io;
+use std::time::Duration;
 
+use atcr_atproto::egress::EgressError;
 use atcr_atproto::identity::IdentityError;
 use atcr_auth::ServiceTokenError;
 use atcr_hold_pds::access::{Action as _, BlobWrite, DenialReason};
 use atcr_oci::{Algorithm, Digest};
 
 use super::*;
+use crate::manifests::TooOften;
 
 fn broken_disk() -> Box<dyn Error + Send + Sync> {
     Box::new(io::Error::other("/var/lib/secret is gone"))
@@ -28,6 +31,10 @@ fn mismatch() -> BlobError {
 fn unresolved(source: IdentityError) -> EdgeError {
     let did = "did:plc:7iza6de2dwap2sbkpav7c6c6".parse().unwrap();
     AuthError::ServiceToken(ServiceTokenError::UnresolvedIssuer { did, source }).into()
+}
+
+fn session(error: SessionError) -> EdgeError {
+    AuthError::from(error).into()
 }
 
 /// Every kind of error, and what the wire says.
@@ -70,6 +77,33 @@ fn each_error_has_its_status_and_name() {
             502,
             "UpstreamFailure",
         ),
+        // As the row above: whether a host exists on a private network is not told.
+        (
+            unresolved(IdentityError::Refused {
+                subject: did.to_string(),
+                source: EgressError::AddressRefused {
+                    host: "internal.test".to_owned(),
+                },
+            }),
+            502,
+            "UpstreamFailure",
+        ),
+        (
+            AuthError::MethodNotNamed {
+                method: String::new(),
+            }
+            .into(),
+            401,
+            "InvalidToken",
+        ),
+        (session(SessionError::WrongProof), 401, "InvalidToken"),
+        (session(SessionError::Refused), 401, "InvalidToken"),
+        (
+            session(SessionError::Unavailable(broken_disk())),
+            502,
+            "UpstreamFailure",
+        ),
+        (session(SessionError::Busy), 503, "ServiceUnavailable"),
         (denied.into(), 403, "Forbidden"),
         (EdgeError::RepoNotFound, 404, "RepoNotFound"),
         (EdgeError::RecordNotFound, 404, "RecordNotFound"),
@@ -141,6 +175,41 @@ fn each_error_has_its_status_and_name() {
         ),
         (
             AdministrationError::Repo(RepoError::Failed).into(),
+            500,
+            "InternalServerError",
+        ),
+        (
+            AdministrationError::Repo(RepoError::RecordTooLarge { size: 2, limit: 1 }).into(),
+            400,
+            "InvalidRequest",
+        ),
+        (
+            NoticeError::Repo(RepoError::DuplicatePath { path: String::new() }).into(),
+            400,
+            "InvalidRequest",
+        ),
+        (
+            NoticeError::TooOften(TooOften {
+                retry_after: Duration::ZERO,
+            })
+            .into(),
+            429,
+            "RateLimitExceeded",
+        ),
+        (SignedUrlError::Forbidden.into(), 403, "Forbidden"),
+        (SignedUrlError::NotFound.into(), 404, "BlobNotFound"),
+        (
+            SignedUrlError::Part(PartError::Superseded).into(),
+            409,
+            "UploadFailed",
+        ),
+        (
+            SignedUrlError::Part(PartError::Store(StoreError::Full(broken_disk()))).into(),
+            507,
+            "NotEnoughResources",
+        ),
+        (
+            SignedUrlError::Disk(io::Error::other("gone")).into(),
             500,
             "InternalServerError",
         ),

@@ -20,7 +20,8 @@ pub async fn notify_manifest(
     match input.operation.as_str() {
         PUSH => {
             let grant = access.write(&did).await?;
-            let recorded = notices.pushed(&grant, Notice::parse(input)?).await?;
+            let notice = Notice::parse(input, notices.max_layers())?;
+            let recorded = notices.pushed(&grant, notice).await?;
             Ok(Json(NotifyManifestOutput {
                 success: true,
                 operation: PUSH.to_owned(),
@@ -31,8 +32,9 @@ pub async fn notify_manifest(
             }))
         }
         PULL => {
-            let grant = access.read(&did).await?;
-            let recorded = notices.pulled(&grant, Notice::parse(input)?).await?;
+            access.read(&did).await?;
+            let notice = Notice::parse(input, notices.max_layers())?;
+            let recorded = notices.pulled(&did, notice).await?;
             Ok(Json(NotifyManifestOutput {
                 success: true,
                 operation: PULL.to_owned(),

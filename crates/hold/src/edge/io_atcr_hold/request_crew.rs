@@ -7,14 +7,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use crate::crew::Enlistment;
-use crate::edge::auth::SignedIn;
+use crate::edge::auth::SignedInDirectly;
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcJson;
 
-/// Makes the caller crew, if the hold takes everybody: 201 for a new member, 200 for one who is there already.
+/// Makes the caller crew, if the hold takes every account: 201 for a new member, 200 for one that is there already.
 pub async fn request_crew(
     State(enlistment): State<Enlistment>,
-    SignedIn(did): SignedIn,
+    SignedInDirectly(did): SignedInDirectly,
     XrpcJson(input): XrpcJson<RequestCrewInput>,
 ) -> Result<(StatusCode, Json<RequestCrewOutput>), EdgeError> {
     let joined = enlistment

@@ -80,8 +80,13 @@ impl Identities {
 
     /// Puts the account's key into its document.
     pub(crate) fn publish(&self, account: &Account) {
+        self.publish_at(account, None);
+    }
+
+    /// Puts the account's key and its PDS into its document.
+    pub(crate) fn publish_at(&self, account: &Account, pds: Option<&str>) {
         let did = &account.did;
-        let document = json!({
+        let mut document = json!({
             "id": did,
             "verificationMethod": [{
                 "id": format!("{did}#atproto"),
@@ -90,6 +95,11 @@ impl Identities {
                 "publicKeyMultibase": account.key.public_key().to_multikey(),
             }],
         });
+        if let Some(pds) = pds {
+            document["service"] = json!([{
+                "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": pds,
+            }]);
+        }
         let bytes = serde_json::to_vec(&document).expect("JSON");
         let document = DidDocument::parse(did, &bytes).expect("a document");
         self.documents

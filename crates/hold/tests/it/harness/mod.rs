@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::crypto::Curve;
+use atcr_atproto::egress::{EgressClient, EgressPolicy};
 use atcr_atproto::lexicon::crew::CrewRecord;
 use atcr_atproto::syntax::Did;
+use atcr_hold::blobs::ObjectKey;
 use atcr_hold::compose::{Hold, Surroundings};
 use atcr_hold::config::HoldConfig;
-use atcr_hold::settings::HoldSettings;
+use atcr_hold::settings::{HoldSettings, StorageSettings};
 use atcr_hold_pds::records::crew;
 use atcr_oci::{Algorithm, Digest};
 use atcr_server::serve::serve_within;
@@ -89,6 +91,7 @@ impl TestHold {
             clock: clock.clone(),
             resolver: identities.clone(),
             shutdown: shutdown.clone(),
+            egress: egress(),
         };
         let hold = Hold::open(&settings, surroundings).await.expect("the hold opens");
         shutdown.spawn(serve_within(
@@ -165,6 +168,11 @@ impl TestHold {
         account
     }
 
+    /// A service token for this hold as an account asks for it to call `nsid`: the methods that administer take no other.
+    pub(crate) fn token_for(&self, account: &Account, nsid: &str) -> String {
+        account.token(self.did(), Some(nsid), self.clock.now())
+    }
+
     /// A service token for this hold, of the kind the AppView's scopes ask for.
     pub(crate) fn token(&self, account: &Account) -> String {
         account.token(self.did(), Some("com.atproto.repo.getRecord"), self.clock.now())
@@ -179,19 +187,34 @@ impl TestHold {
         self.request(Method::GET, path)
     }
 
-    /// A procedure, called by `caller` or by nobody.
+    /// A procedure, called by `caller` or anonymously: records are written with a token made for the method, everything else
+    /// with the AppView's kind.
     pub(crate) async fn call(&self, nsid: &str, caller: Option<&Account>, input: &Value) -> Answer {
         let mut request = self.request(Method::POST, &format!("/xrpc/{nsid}")).json(input);
         if let Some(account) = caller {
-            request = request.bearer_auth(self.token(account));
+            let token = if nsid.starts_with("com.atproto.repo.") {
+                self.token_for(account, nsid)
+            } else {
+                self.token(account)
+            };
+            request = request.bearer_auth(token);
         }
         Answer::of(request).await
     }
 
-    /// A query that anybody may ask.
+    /// A query, asked anonymously.
     pub(crate) async fn query(&self, nsid_and_parameters: &str) -> Answer {
         Answer::of(self.get(&format!("/xrpc/{nsid_and_parameters}"))).await
     }
+}
+
+/// A client that reaches hosts on this machine.
+pub(crate) fn egress() -> EgressClient {
+    EgressClient::new(EgressPolicy {
+        allow_loopback: true,
+        ..EgressPolicy::default()
+    })
+    .expect("a client")
 }
 
 /// Settings out of a configuration that must be right.
@@ -265,6 +288,19 @@ impl TestHold {
         let response = self.http.get(url).send().await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         response.bytes().await.expect("a body").to_vec()
+    }
+
+    /// Puts blobs into the store without uploading them.
+    pub(crate) fn place_blobs(&self, blobs: &[&str]) {
+        let StorageSettings::Filesystem { path } = &self.settings.storage else {
+            panic!("the test's store is a folder");
+        };
+        for blob in blobs {
+            let digest = Digest::of(Algorithm::Sha256, blob.as_bytes());
+            let file = path.join(ObjectKey::blob(&digest).as_str());
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+            std::fs::write(file, blob).expect("written");
+        }
     }
 
     /// Uploads a blob as `caller`; its digest.

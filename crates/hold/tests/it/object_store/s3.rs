@@ -47,7 +47,7 @@ async fn what_is_too_large_for_one_copy_is_copied_in_parts() {
 async fn an_appviews_word_spares_the_reading() {
     for backend in backends() {
         let world = World::start(backend).await;
-        // Not what the bytes are, so that it shows: nobody has read them.
+        // Not what the bytes are, so that it shows: they were not read.
         let vouched_for = sha256(b"something else");
         let upload = world.initiate().await;
         let tag = world.send(&upload, 1, b"bytes").await;

@@ -1,4 +1,4 @@
-//! A blob service over one of the stores, and the HTTP client of whoever was given its URLs.
+//! A blob service over one of the stores, and the HTTP client that was given its URLs.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::syntax::Did;
-use atcr_hold::adapters::filesystem::{self, FilesystemStore};
+use atcr_hold::adapters::filesystem::FilesystemStore;
 use atcr_hold::adapters::s3::{S3Options, S3Store};
 use atcr_hold::adapters::sqlite::{self, SqliteUploads};
 use atcr_hold::blobs::{
     BlobError, BlobOptions, BlobService, Completed, DownloadMethod, Initiated, ObjectKey, ObjectStore,
     PartTag, PartUrl, UploadSessions,
 };
+use atcr_hold::edge;
 use atcr_oci::{Algorithm, Digest};
 use atcr_server::database::Database;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -101,7 +102,7 @@ impl World {
             Backend::Filesystem => {
                 let store = FilesystemStore::open(&root.join(BUCKET), self.url(), self.clock.clone())
                     .expect("a filesystem store");
-                (Arc::new(store.clone()), Some(filesystem::router(store)))
+                (Arc::new(store.clone()), Some(edge::store::router(store)))
             }
             Backend::S3s => (Arc::new(self.s3_store(|_| {})), Some(s3s_router(&root))),
             Backend::Versitygw(_) => (Arc::new(self.s3_store(|_| {})), None),
