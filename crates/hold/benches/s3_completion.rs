@@ -1,11 +1,15 @@
 //! How long `completeUpload` of a large layer takes on S3 when no AppView vouches for it, step by step.
 //!
 //! ```text
-//! cargo bench -p atcr-hold --bench s3_completion -- <versitygw> [GiB] [folder]
+//! cargo bench -p atcr-hold --bench s3_completion -- <versitygw> [GiB] [sent|sparse] [folder]
 //! ```
-//! versitygw runs over the folder, which needs room for three times the layer: the parts, the joined object, and the copy at
-//! the content address. The layer goes in by presigned URLs in parts of 64 MiB. The steps are those of the blob service: the
-//! server joins the parts; the hold reads the object back and hashes it; the server copies it to its content address.
+//! The steps are those of the blob service: the server joins the parts; the hold reads the object back and hashes it; the server
+//! copies it to its content address.
+//!
+//! - `sent`: the layer goes in by presigned URLs in parts of 64 MiB, and every step is taken. The folder needs room for three
+//!   times the layer: the parts, the joined object, and the copy.
+//! - `sparse`: the joined object is a file without blocks, so that only what the hold adds is measured, without a disk: reading
+//!   back and hashing.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -43,16 +47,17 @@ async fn main() {
         return;
     };
     let gib: usize = arguments.next().map_or(1, |text| text.parse().unwrap());
+    let is_sparse = arguments.next().as_deref() == Some("sparse");
     let folder = arguments.next().unwrap_or_else(|| "target/bench-s3".to_owned());
     let folder = PathBuf::from(folder);
     std::fs::create_dir_all(folder.join("store").join(BUCKET)).unwrap();
     let server = Server::start(Path::new(&versitygw), &folder.join("store")).await;
-    measure(gib, &server.url, &folder).await;
+    measure(gib, is_sparse, &server.url, &folder).await;
     drop(server);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-async fn measure(gib: usize, url: &str, folder: &Path) {
+async fn measure(gib: usize, is_sparse: bool, url: &str, folder: &Path) {
     let clock = Arc::new(SystemClock);
     let options = S3Options {
         bucket: BUCKET.to_owned(),
@@ -66,6 +71,10 @@ async fn measure(gib: usize, url: &str, folder: &Path) {
     let store = Timed {
         store: S3Store::new(&options, clock.clone()),
         started: Instant::now(),
+        sparse: is_sparse.then(|| Sparse {
+            bucket: folder.join("store").join(BUCKET),
+            size: (gib * 1024 * 1024 * 1024) as u64,
+        }),
     };
     let database = sqlite::open(&folder.join("hold.sqlite")).await.unwrap();
     let sessions = Arc::new(SqliteUploads::new(database));
@@ -76,8 +85,15 @@ async fn measure(gib: usize, url: &str, folder: &Path) {
     let upload = blobs.initiate(&owner, "uploads/temp-1", None).await.unwrap();
     let mut hasher = DigestHasher::new(Algorithm::Sha256);
     let mut tags = Vec::new();
+    let zeros = vec![0; PART];
     let begun = Instant::now();
     for part_number in 1..=u32::try_from(gib * 1024 * 1024 * 1024 / PART).unwrap() {
+        if is_sparse {
+            hasher.update(&zeros);
+            let etag = String::new();
+            tags.push(PartTag { part_number, etag });
+            continue;
+        }
         let part = blobs
             .part_url(&owner, &upload.upload_id, part_number)
             .await
@@ -92,7 +108,10 @@ async fn measure(gib: usize, url: &str, folder: &Path) {
         });
     }
     let digest = hasher.finish();
-    println!("{gib} GiB sent in {:.1} s", begun.elapsed().as_secs_f64());
+    println!(
+        "{gib} GiB sent and hashed by the client in {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
     let begun = Instant::now();
     let completed = blobs
         .complete(&owner, &upload.upload_id, &digest, &tags, None)
@@ -123,6 +142,27 @@ fn noise(seed: u32) -> Vec<u8> {
 struct Timed {
     store: S3Store,
     started: Instant,
+    sparse: Option<Sparse>,
+}
+
+/// Files without blocks in place of joined objects.
+#[derive(Debug)]
+struct Sparse {
+    bucket: PathBuf,
+    size: u64,
+}
+
+impl Sparse {
+    fn assemble(&self, key: &ObjectKey) -> Assembled {
+        let path = self.bucket.join(key.as_str());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().set_len(self.size).unwrap();
+        Assembled {
+            size: self.size,
+            digest: None,
+            version: None,
+        }
+    }
 }
 
 impl Timed {
@@ -151,6 +191,9 @@ impl ObjectStore for Timed {
     }
 
     async fn assemble(&self, upload: &StoreUpload, parts: &[PartTag]) -> Result<Assembled, StoreError> {
+        if let Some(sparse) = &self.sparse {
+            return Ok(sparse.assemble(&upload.key));
+        }
         let begun = self.at();
         let outcome = self.store.assemble(upload, parts).await;
         println!("  the server joined the parts in {:.1} s", self.at() - begun);
@@ -177,6 +220,9 @@ impl ObjectStore for Timed {
     ) -> Result<(), StoreError> {
         let begun = self.at();
         println!("  it was read back and hashed at {begun:.1} s");
+        if self.sparse.is_some() {
+            return Ok(());
+        }
         let outcome = self.store.publish(upload, assembled, key).await;
         println!(
             "  the server copied it to its address in {:.1} s",

@@ -81,7 +81,9 @@ async fn refusals_have_the_form_of_xrpc() {
     };
     let rubbish = Answer::of(post(b"{not json".to_vec())).await;
     assert_eq!(rubbish.error(), (400, "InvalidRequest"));
-    let huge = Answer::of(post(vec![b' '; 6 * 1024 * 1024])).await;
+    let deep = Answer::of(post([b"{\"digest\":".as_slice(), &[b'['; 500_000]].concat())).await;
+    assert_eq!(deep.error(), (400, "InvalidRequest"));
+    let huge = Answer::of(post(vec![b' '; 2 * 1024 * 1024])).await;
     assert_eq!(huge.error(), (413, "PayloadTooLarge"));
     // Nothing is read of a stranger's body.
     let request = hold
