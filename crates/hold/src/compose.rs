@@ -320,13 +320,12 @@ pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
         let router = router.merge(hold.operator_routes());
         shutdown.spawn(serve(listener, router, shutdown.clone()));
     }
-    match &settings.trusted_appview {
-        Some(appview) => {
-            tracing::info!(%appview, "the AppView is trusted to vouch for the content of uploads")
-        }
-        None => tracing::info!(
+    if let Some(appview) = &settings.trusted_appview {
+        tracing::info!(%appview, "the AppView is trusted to vouch for the content of uploads");
+    } else {
+        tracing::info!(
             "server.appview_did is not set: no AppView is trusted to vouch for the content of uploads"
-        ),
+        );
     }
     tracing::info!(addr = %settings.listen, url = %settings.public_url, "listening");
     let limits = settings.limits.listener.clone();
