@@ -130,7 +130,7 @@ impl Recorder {
                 match RECORDER.catch(manifest, planning).await {
                     Some(Ok(recorded)) => plan.waiters.push((entry.answer, recorded)),
                     Some(Err(error)) => answer(entry.answer, Err(error)),
-                    None => answer(entry.answer, Err(RepoError::Failed)),
+                    None => answer(entry.answer, Err(RepoError::Failed.into())),
                 }
             }
             // Callers whose commit panicked see their answer dropped, and are told to try again.
