@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::lenient;
 use crate::bounds::{
-    MAX_HEADER_BYTES, MAX_PART_SIZE_LIMIT, MAX_TARGET_HEADERS, MAX_UPLOAD_ID_BYTES, MAX_URL_BYTES,
-    MIN_PART_SIZE_LIMIT,
+    MAX_HEADER_BYTES, MAX_PART_NUMBER, MAX_PART_SIZE_LIMIT, MAX_TARGET_HEADERS, MAX_UPLOAD_ID_BYTES,
+    MAX_URL_BYTES, MIN_PART_SIZE_LIMIT,
 };
 
 /// The header of `completeUpload` in which an AppView vouches for the bytes: a token of its own that names the upload,
@@ -228,8 +228,17 @@ pub struct CompleteUploadInput {
     pub upload_id: String,
     /// The digest of all its bytes.
     pub digest: String,
-    /// The parts, in order.
+    /// The parts, in order; at most [`MAX_PART_NUMBER`].
+    #[serde(deserialize_with = "numbered_parts")]
     pub parts: Vec<UploadedPart>,
+}
+
+fn numbered_parts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UploadedPart>, D::Error> {
+    let parts = Vec::<UploadedPart>::deserialize(deserializer)?;
+    if parts.len() > MAX_PART_NUMBER as usize {
+        return Err(D::Error::custom("more parts than there are numbers"));
+    }
+    Ok(parts)
 }
 
 /// One part of a [`CompleteUploadInput`].
@@ -360,6 +369,17 @@ mod tests {
         ] {
             assert!(initiated(store.clone()).is_err(), "{store}");
         }
+    }
+
+    #[test]
+    fn an_upload_has_no_more_parts_than_there_are_numbers() {
+        let complete = |parts: usize| {
+            let part = json!({ "partNumber": 1, "etag": "x" });
+            let input = json!({ "uploadId": "up-1", "digest": "sha256:", "parts": vec![part; parts] });
+            serde_json::from_value::<CompleteUploadInput>(input)
+        };
+        assert!(complete(10_000).is_ok());
+        assert!(complete(10_001).is_err());
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::{BlobRef, Record, lenient, nsid, record_key};
 use crate::syntax::{AtUri, Datetime, Did, RecordKey, SyntaxError, Uri};
@@ -272,16 +271,6 @@ impl ManifestRecord {
             annotations: BTreeMap::new(),
             manifest_blob: None,
         }
-    }
-
-    /// This record with `hold` as the place of its blobs; `endpoint` is the hold's URL if it is known.
-    #[must_use]
-    pub fn at_hold(mut self, hold: Did, endpoint: Option<&Url>) -> Self {
-        self.hold_did = Some(hold);
-        self.hold_endpoint = endpoint
-            .filter(|url| matches!(url.scheme(), "http" | "https"))
-            .map(|url| url.origin().ascii_serialization());
-        self
     }
 
     /// This record without what its lexicon does not take; all of it is in the manifest's bytes.

@@ -159,6 +159,27 @@ fn a_manifest_of_an_old_writer_names_its_hold_by_url() {
 }
 
 #[test]
+fn a_hold_with_a_port_has_one_spelling_whatever_the_record_says() {
+    for hold in [
+        json!({"holdDid": "did:web:172.28.0.3:8080"}),
+        json!({"holdDid": "did:web:172.28.0.3%3a8080"}),
+        json!({"holdDid": "did:web:172.28.0.3%3A8080", "holdEndpoint": "http://elsewhere.example.com"}),
+        json!({"holdEndpoint": "http://172.28.0.3:8080"}),
+        json!({"holdEndpoint": "did:web:172.28.0.3:8080"}),
+    ] {
+        let mut record = json!({
+            "$type": "io.atcr.manifest", "repository": "app", "digest": format!("sha256:{HEX}"),
+            "mediaType": "application/json", "schemaVersion": 2, "createdAt": AT,
+        });
+        for (name, value) in hold.as_object().unwrap() {
+            record[name] = value.clone();
+        }
+        let named = read::<ManifestRecord>(record).hold().unwrap();
+        assert_eq!(named.as_str(), "did:web:172.28.0.3%3A8080", "{hold}");
+    }
+}
+
+#[test]
 fn a_profile_with_a_hold_url_reads_as_one_with_its_did() {
     let old = json!({"$type": "io.atcr.sailor.profile", "createdAt": AT, "defaultHold": "https://hold.example.com/"});
     assert!(has_legacy_hold(&old));
