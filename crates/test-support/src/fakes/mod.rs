@@ -2,10 +2,8 @@
 
 pub mod authorization_server;
 pub mod hold;
-pub mod hold_store;
 pub mod pds;
 
 pub use authorization_server::Misbehaviour;
-pub use hold::HoldOffice;
-pub use hold_store::{FakeHold, Fault, StoreKind};
+pub use hold::{FakeHold, Fault, HeadAnswer, HoldOffice, Spelling, StoreKind, UrlAnswer};
 pub use pds::{FakePds, Filler, PageGate, PdsFault, Snapshot};

@@ -1,10 +1,11 @@
 //! What a fake hold is besides its store: an identity, a captain, crew, and somebody who is told of manifests.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -29,6 +30,8 @@ struct Inner {
     refusals: usize,
     refused: usize,
     is_silent: bool,
+    quota: Option<Value>,
+    quota_asked: Vec<String>,
 }
 
 impl HoldOffice {
@@ -67,6 +70,17 @@ impl HoldOffice {
     /// Notices are not answered any more.
     pub fn fall_silent(&self) {
         self.lock().is_silent = true;
+    }
+
+    /// What `getQuota` answers of every user, besides the DID; until it is set the method fails with 500.
+    pub fn set_quota(&self, quota: Value) {
+        self.lock().quota = Some(quota);
+    }
+
+    /// The users whose quota was asked for.
+    #[must_use]
+    pub fn quota_asked(&self) -> Vec<String> {
+        self.lock().quota_asked.clone()
     }
 
     /// Waits until so many notices in all were answered with 502.
@@ -120,11 +134,12 @@ impl HoldOffice {
 }
 
 /// The routes of the office.
-pub fn router(office: Arc<HoldOffice>) -> Router {
+pub(super) fn router(office: Arc<HoldOffice>) -> Router {
     Router::new()
         .route("/.well-known/did.json", get(did_json))
         .route("/xrpc/com.atproto.repo.getRecord", get(captain))
         .route("/xrpc/io.atcr.hold.requestCrew", post(request_crew))
+        .route("/xrpc/io.atcr.hold.getQuota", get(get_quota))
         .route("/xrpc/io.atcr.hold.notifyManifest", post(notify_manifest))
         .with_state(office)
 }
@@ -161,6 +176,20 @@ async fn request_crew(State(office): State<Arc<HoldOffice>>, headers: HeaderMap)
         .unwrap_or_default();
     office.lock().crew.push(token.to_owned());
     (StatusCode::CREATED, axum::Json(json!({ "status": "created" }))).into_response()
+}
+
+async fn get_quota(
+    State(office): State<Arc<HoldOffice>>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let user = query.get("userDid").cloned().unwrap_or_default();
+    let mut inner = office.lock();
+    inner.quota_asked.push(user.clone());
+    let Some(mut quota) = inner.quota.clone() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    quota["userDid"] = json!(user);
+    axum::Json(quota).into_response()
 }
 
 async fn notify_manifest(State(office): State<Arc<HoldOffice>>, headers: HeaderMap, body: Bytes) -> Response {

@@ -3,27 +3,29 @@
 //! It speaks what the AppView's blob side speaks to a hold: the upload methods, `getBlob`, and signed URLs for parts and blobs. It
 //! checks what a real store would refuse: parts out of order or too small, unknown lengths, tokens on signed URLs.
 
+mod methods;
+mod office;
+mod spelling;
+mod store;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LOCATION, RANGE, TRANSFER_ENCODING,
-};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get, post, put};
-use futures_util::StreamExt as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest as _, Sha256, Sha512};
 use tokio::sync::Notify;
 
-use super::hold::{self, HoldOffice};
+pub use self::office::HoldOffice;
+pub use self::spelling::{HeadAnswer, Spelling, UrlAnswer};
 
 /// What is behind the hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +72,9 @@ struct Upload {
 struct Inner {
     kind: StoreKind,
     private: bool,
-    redirects_head: bool,
+    spelling: Spelling,
     members: Option<HashSet<String>>,
+    office: Arc<HoldOffice>,
     refused_tokens: HashSet<String>,
     uploads: HashMap<String, Upload>,
     blobs: HashMap<String, Bytes>,
@@ -100,11 +103,14 @@ impl FakeHold {
     /// Starts a public hold whose every caller with a token may write.
     pub async fn start(kind: StoreKind) -> anyhow::Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let office = Arc::new(HoldOffice::new(did_of(address), base(address)));
         let inner = Inner {
             kind,
             private: false,
-            redirects_head: false,
+            spelling: Spelling::ours(),
             members: None,
+            office: Arc::clone(&office),
             refused_tokens: HashSet::new(),
             uploads: HashMap::new(),
             blobs: HashMap::new(),
@@ -115,12 +121,11 @@ impl FakeHold {
             unanswered: Vec::new(),
             next_id: 1,
         };
-        let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             inner: Mutex::new(inner),
             called: Notify::new(),
             address,
-            office: Arc::new(HoldOffice::new(did_of(address), base(address))),
+            office,
         });
         let mut hold = Self { shared, server: None };
         hold.serve(listener.into_std()?)?;
@@ -177,14 +182,14 @@ impl FakeHold {
         self.inner().private = private;
     }
 
-    /// Only tokens that begin with one of these have any rights.
+    /// Only tokens that begin with one of these have any rights, and those with which crew was asked for.
     pub fn set_members(&self, prefixes: &[&str]) {
         self.inner().members = Some(prefixes.iter().map(|prefix| (*prefix).to_owned()).collect());
     }
 
-    /// A plain HEAD of a blob is answered with a redirect to the store.
-    pub fn redirect_head(&self) {
-        self.inner().redirects_head = true;
+    /// Answers like this from now on.
+    pub fn spell(&self, spelling: Spelling) {
+        self.inner().spelling = spelling;
     }
 
     /// Answers 401 to this token from now on.
@@ -335,6 +340,11 @@ impl Inner {
             return Ok(());
         }
         match token {
+            None if !write && self.spelling.forbids_strangers => Err(Box::new(error(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                "access denied for blob:read: user is not a crew member (required: blob:read or blob:write)",
+            ))),
             None => Err(Box::new(error(
                 StatusCode::UNAUTHORIZED,
                 "AuthRequired",
@@ -349,7 +359,8 @@ impl Inner {
                 let known = |members: &HashSet<String>| {
                     members.iter().any(|member| token.starts_with(member.as_str()))
                 };
-                if self.members.as_ref().is_none_or(known) {
+                let is_crew = || self.office.crew().iter().any(|crew| crew.ends_with(token));
+                if self.members.as_ref().is_none_or(known) || is_crew() {
                     Ok(())
                 } else {
                     Err(Box::new(error(
@@ -372,16 +383,10 @@ fn base(address: SocketAddr) -> String {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    let office = hold::router(Arc::clone(&shared.office));
+    let office = office::router(Arc::clone(&shared.office));
     let silence = from_fn_with_state(Arc::clone(&shared), silence);
-    Router::new()
-        .route("/xrpc/io.atcr.hold.initiateUpload", post(initiate))
-        .route("/xrpc/io.atcr.hold.getPartUploadUrl", post(part_url))
-        .route("/xrpc/io.atcr.hold.completeUpload", post(complete))
-        .route("/xrpc/io.atcr.hold.abortUpload", post(abort))
-        .route("/xrpc/com.atproto.sync.getBlob", get(get_blob))
-        .route("/store/parts/{upload}/{number}", put(put_part))
-        .route("/store/blobs/{digest}", any(store_blob))
+    methods::router()
+        .merge(store::router())
         .with_state(shared)
         .merge(office)
         .layer(silence)
@@ -394,273 +399,6 @@ async fn silence(State(shared): State<Arc<Shared>>, request: Request, next: Next
         return std::future::pending().await;
     }
     next.run(request).await
-}
-
-async fn initiate(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let input: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let size = input["size"]
-        .as_u64()
-        .map(|size| format!(" size={size}"))
-        .unwrap_or_default();
-    let mut inner = shared.note(format!("initiateUpload{size}"));
-    if let Err(refusal) = inner.authorise(&headers, true) {
-        return *refusal;
-    }
-    let id = format!("upload-{}", inner.next_id);
-    inner.next_id += 1;
-    inner.uploads.insert(id.clone(), Upload::default());
-    let part = json!({
-        "partNumber": 1, "url": shared.url(&format!("/store/parts/{id}/1?sig=secret")), "method": "PUT", "headers": {}
-    });
-    axum::Json(match inner.kind {
-        StoreKind::Silent => json!({ "uploadId": id }),
-        StoreKind::Streaming => json!({
-            "uploadId": id, "part": part, "store": { "minPartSize": 0, "hashes": true, "streaming": true }
-        }),
-        StoreKind::Parts { min } => json!({
-            "uploadId": id, "part": part, "store": { "minPartSize": min, "hashes": false, "streaming": false }
-        }),
-    })
-    .into_response()
-}
-
-async fn part_url(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let input: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let (id, number) = (
-        input["uploadId"].as_str().unwrap_or_default(),
-        &input["partNumber"],
-    );
-    let inner = shared.note(format!("getPartUploadUrl {number}"));
-    if let Err(refusal) = inner.authorise(&headers, true) {
-        return *refusal;
-    }
-    if !inner.uploads.contains_key(id) {
-        return error(StatusCode::NOT_FOUND, "InvalidUploadId", "no such upload");
-    }
-    let url = shared.url(&format!("/store/parts/{id}/{number}?sig=secret"));
-    axum::Json(json!({ "url": url, "method": "PUT", "headers": { "x-store": "please" } })).into_response()
-}
-
-async fn put_part(
-    State(shared): State<Arc<Shared>>,
-    Path((id, number)): Path<(String, u32)>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let (fault, kind) = {
-        let mut inner = shared.note(format!("part {number}"));
-        if headers.contains_key(AUTHORIZATION) {
-            inner.violations.push(format!("part {number} came with a token"));
-        }
-        let fault = inner.take_fault(|fault| match fault {
-            Fault::PartStatus { number: at, .. } | Fault::PartBreaks { number: at } => *at == number,
-            _ => false,
-        });
-        (fault, inner.kind)
-    };
-    if kind != StoreKind::Streaming && headers.contains_key(TRANSFER_ENCODING) {
-        shared
-            .lock()
-            .violations
-            .push(format!("part {number} came without its length"));
-        return StatusCode::LENGTH_REQUIRED.into_response();
-    }
-    let mut stream = body.into_data_stream();
-    let mut bytes = Vec::new();
-    if let Some(Fault::PartBreaks { .. }) = fault {
-        let _ = stream.next().await;
-        break_connection();
-    }
-    while let Some(piece) = stream.next().await {
-        match piece {
-            Ok(piece) => bytes.extend_from_slice(&piece),
-            Err(_) => {
-                drop(shared.note(format!("part {number} broken")));
-                return StatusCode::BAD_REQUEST.into_response();
-            }
-        }
-    }
-    if let Some(Fault::PartStatus { status, .. }) = fault {
-        return StatusCode::from_u16(status)
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            .into_response();
-    }
-    let mut inner = shared.note(format!("part {number} stored {}", bytes.len()));
-    let Some(upload) = inner.uploads.get_mut(&id) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let last = upload.parts.keys().next_back().copied().unwrap_or(0);
-    if kind == StoreKind::Streaming && (number < last || number > last + 1) {
-        inner
-            .violations
-            .push(format!("part {number} came after part {last}"));
-        return StatusCode::CONFLICT.into_response();
-    }
-    let etag = hex(&Sha256::digest(&bytes))[..32].to_owned();
-    upload.parts.insert(number, (etag.clone(), bytes.into()));
-    (StatusCode::OK, [(ETAG, format!("\"{etag}\""))]).into_response()
-}
-
-async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let input: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let id = input["uploadId"].as_str().unwrap_or_default().to_owned();
-    let digest = input["digest"].as_str().unwrap_or_default().to_owned();
-    let proved = if headers.contains_key("x-atcr-content-proof") {
-        " proof"
-    } else {
-        ""
-    };
-    let mut inner = shared.note(format!("completeUpload{proved}"));
-    if let Err(refusal) = inner.authorise(&headers, true) {
-        return *refusal;
-    }
-    let fault = inner.take_fault(|fault| matches!(fault, Fault::CompletionLost | Fault::CompletionStatus(_)));
-    if let Some(Fault::CompletionStatus(status)) = fault {
-        return StatusCode::from_u16(status)
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            .into_response();
-    }
-    let Some(upload) = inner.uploads.get(&id) else {
-        return error(StatusCode::NOT_FOUND, "InvalidUploadId", "no such upload");
-    };
-    let named: Vec<(u64, &str)> = input["parts"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|part| {
-            (
-                part["partNumber"].as_u64().unwrap_or(0),
-                part["etag"].as_str().unwrap_or_default(),
-            )
-        })
-        .collect();
-    let stored: Vec<(u64, &str)> = upload
-        .parts
-        .iter()
-        .map(|(number, (etag, _))| (u64::from(*number), etag.as_str()))
-        .collect();
-    if named.is_empty() || named != stored {
-        return error(
-            StatusCode::BAD_REQUEST,
-            "MissingParts",
-            "the parts named are not the parts sent",
-        );
-    }
-    let min = match inner.kind {
-        StoreKind::Streaming => 0,
-        StoreKind::Parts { min } => min,
-        StoreKind::Silent => 5 * 1024 * 1024,
-    };
-    let sizes: Vec<u64> = upload
-        .parts
-        .values()
-        .map(|(_, bytes)| bytes.len() as u64)
-        .collect();
-    if sizes[..sizes.len() - 1].iter().any(|size| *size < min) {
-        inner.violations.push(format!("parts of {sizes:?} bytes"));
-        return error(StatusCode::BAD_REQUEST, "CompletionFailed", "EntityTooSmall");
-    }
-    let bytes = upload
-        .parts
-        .values()
-        .map(|(_, bytes)| bytes.as_ref())
-        .collect::<Vec<&[u8]>>()
-        .concat();
-    inner.uploads.remove(&id);
-    // A silent hold believes what it is told.
-    if inner.kind != StoreKind::Silent && digest_like(&digest, &bytes) != digest {
-        return error(StatusCode::BAD_REQUEST, "InvalidDigest", "other content");
-    }
-    inner.blobs.insert(digest.clone(), bytes.into());
-    drop(inner);
-    if fault == Some(Fault::CompletionLost) {
-        break_connection();
-    }
-    axum::Json(json!({ "status": "completed", "digest": digest })).into_response()
-}
-
-async fn abort(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let input: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let mut inner = shared.note("abortUpload");
-    if let Err(refusal) = inner.authorise(&headers, true) {
-        return *refusal;
-    }
-    match inner
-        .uploads
-        .remove(input["uploadId"].as_str().unwrap_or_default())
-    {
-        Some(_) => axum::Json(json!({ "status": "aborted" })).into_response(),
-        None => error(StatusCode::NOT_FOUND, "InvalidUploadId", "no such upload"),
-    }
-}
-
-async fn get_blob(
-    State(shared): State<Arc<Shared>>,
-    Query(query): Query<HashMap<String, String>>,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    let digest = query.get("cid").cloned().unwrap_or_default();
-    let wanted = query
-        .get("method")
-        .map_or_else(|| method.to_string(), |method| format!("method={method}"));
-    let inner = shared.note(format!("getBlob {wanted}"));
-    if let Err(refusal) = inner.authorise(&headers, false) {
-        return *refusal;
-    }
-    let Some(bytes) = inner.blobs.get(&digest) else {
-        return error(StatusCode::NOT_FOUND, "BlobNotFound", "no such blob");
-    };
-    let url = shared.url(&format!("/store/blobs/{digest}?sig=secret"));
-    if query.contains_key("method") {
-        return axum::Json(json!({ "url": url })).into_response();
-    }
-    if method == Method::HEAD && !inner.redirects_head {
-        return (StatusCode::OK, [(CONTENT_LENGTH, bytes.len().to_string())]).into_response();
-    }
-    (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, url)]).into_response()
-}
-
-async fn store_blob(
-    State(shared): State<Arc<Shared>>,
-    Path(digest): Path<String>,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    let mut inner = shared.note(format!("blob {method}"));
-    if headers.contains_key(AUTHORIZATION) {
-        inner
-            .violations
-            .push("a blob was asked for with a token".to_owned());
-    }
-    let Some(bytes) = inner.blobs.get(&digest).cloned() else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    if method == Method::HEAD {
-        return (StatusCode::OK, [(CONTENT_LENGTH, bytes.len().to_string())]).into_response();
-    }
-    let range = headers
-        .get(RANGE)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-'));
-    let Some((first, last)) = range else {
-        return bytes.into_response();
-    };
-    let (first, last) = (
-        first.parse().unwrap_or(0),
-        last.parse().unwrap_or(bytes.len() - 1),
-    );
-    if first >= bytes.len() {
-        let range = format!("bytes */{}", bytes.len());
-        return (StatusCode::RANGE_NOT_SATISFIABLE, [(CONTENT_RANGE, range)]).into_response();
-    }
-    let last = last.min(bytes.len() - 1);
-    let range = format!("bytes {first}-{last}/{}", bytes.len());
-    (
-        StatusCode::PARTIAL_CONTENT,
-        [(CONTENT_RANGE, range)],
-        bytes.slice(first..=last),
-    )
-        .into_response()
 }
 
 fn error(status: StatusCode, name: &str, message: &str) -> Response {
