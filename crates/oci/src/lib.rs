@@ -62,7 +62,7 @@ pub use manifest::{
     MAX_DESCRIPTORS, MAX_JSON_DEPTH, MAX_JSON_VALUES, MAX_MANIFEST_BYTES, Manifest, ManifestKind,
 };
 pub use media_range::{Accept, MediaRange};
-pub use media_type::MediaType;
+pub use media_type::{ContentKind, MediaType};
 pub use pagination::{Page, next_link, parse_next_link};
 pub use platform::Platform;
 pub use reference::Reference;

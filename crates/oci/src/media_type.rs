@@ -89,6 +89,12 @@ impl MediaType {
         self.same_type(&Self::OCI_IMAGE_INDEX) || self.same_type(&Self::DOCKER_MANIFEST_LIST)
     }
 
+    /// What content of this type is to a registry, as far as its name says.
+    #[must_use]
+    pub fn content_kind(&self) -> ContentKind {
+        ContentKind::of(self.as_str())
+    }
+
     /// Whether a layer of this type need not be pushed (foreign or non-distributable layers, fetched from their `urls`).
     #[must_use]
     pub fn is_nondistributable(&self) -> bool {
@@ -96,6 +102,55 @@ impl MediaType {
             || self
                 .essence()
                 .starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar")
+    }
+}
+
+/// What content is to a registry: something that it parses and serves under `/manifests/`, or bytes under `/blobs/`.
+///
+/// An index names manifests as a rule. Some clients make one whose children are layers and a config, as BuildKit does for its cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ContentKind {
+    /// A manifest or an index.
+    Manifest,
+    /// A layer, a config, or other bytes.
+    Blob,
+    /// The name does not tell.
+    Unknown,
+}
+
+/// What the names of types of blobs begin with.
+const BLOB_TYPES: &[&str] = &[
+    "application/vnd.oci.image.layer.",
+    "application/vnd.oci.image.config.",
+    "application/vnd.oci.empty.",
+    "application/vnd.docker.image.rootfs.",
+    "application/vnd.docker.container.image.",
+    "application/vnd.buildkit.cacheconfig.",
+];
+
+impl ContentKind {
+    /// The kind that the media type `text` names.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let essence = text
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        let manifests = [
+            MediaType::OCI_IMAGE_MANIFEST,
+            MediaType::OCI_IMAGE_INDEX,
+            MediaType::DOCKER_MANIFEST,
+            MediaType::DOCKER_MANIFEST_LIST,
+        ];
+        if manifests.iter().any(|known| known.as_str() == essence) {
+            Self::Manifest
+        } else if BLOB_TYPES.iter().any(|known| essence.starts_with(known)) {
+            Self::Blob
+        } else {
+            Self::Unknown
+        }
     }
 }
 
