@@ -51,13 +51,14 @@ use crate::adapters::pds_client::PdsClients;
 use crate::adapters::pds_profiles::PdsProfiles;
 use crate::adapters::pds_records::PdsRecords;
 use crate::adapters::pds_sessions::PdsSessions;
-use crate::adapters::spool::FileSpool;
+use crate::adapters::spool::{FileSpool, SpoolLimits};
 use crate::adapters::sqlite::Databases;
 use crate::adapters::sqlite::account_index::SqliteAccountIndex;
 use crate::adapters::sqlite::devices::SqliteDevices;
 use crate::adapters::sqlite::oauth_requests::SqliteOAuthRequests;
 use crate::adapters::sqlite::oauth_sessions::SqliteOAuthSessions;
 use crate::adapters::sqlite::push_notices::SqlitePushNotices;
+use crate::adapters::sqlite::revisions::SqliteRevisions;
 use crate::adapters::sqlite::sessions::{SqliteRefreshTokens, SqliteSessions};
 use crate::adapters::sqlite::uploads::SqliteUploads;
 use crate::adapters::sqlite::web_sessions::SqliteWebSessions;
@@ -189,6 +190,8 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     let accounts = Arc::new(Accounts::new(
         Arc::clone(&records) as _,
         Arc::clone(&index),
+        Arc::new(SqliteRevisions::new(scratch.clone())),
+        Arc::clone(&clock),
         listing_limits(config, &clock),
         shutdown.clone(),
     ));
@@ -242,9 +245,15 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         tokens: Arc::clone(&tokens),
         gateway: Arc::clone(&hold_blobs) as _,
         proxied_user_agents: config.registry.proxied_user_agents.clone(),
+        proxied_at_once: config.registry.proxied_at_once,
+        patience: hold_timeout,
     }));
     let spool_path = config.spool_path();
-    let spool = FileSpool::open(&spool_path)
+    let spool_limits = SpoolLimits {
+        account_bytes: config.registry.spool_bytes_per_account,
+        total_bytes: config.registry.spool_bytes,
+    };
+    let spool = FileSpool::open(&spool_path, spool_limits)
         .with_context(|| format!("cannot use the folder {}", spool_path.display()))?;
     let uploads = Arc::new(Uploads::new(UploadParts {
         directory: Arc::clone(&directory),
@@ -257,10 +266,11 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         identities: Arc::clone(&identities),
         clock: Arc::clone(&clock),
         body_idle: config.registry.upload_idle_timeout.get(),
+        sessions_per_account: config.registry.uploads_per_account,
     }));
     uploads.start_sweeping(&shutdown);
 
-    let sender = NoticeSender::new(gateway, tokens, resolver);
+    let sender = NoticeSender::new(Arc::clone(&gateway), tokens, resolver);
     let push_notices = PushNotices::new(
         sender.clone(),
         Arc::new(SqlitePushNotices::new(database)),
@@ -275,6 +285,7 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
             holds: directory,
             blobs: Arc::clone(&blobs) as _,
             notices: Notices::new(sender, push_notices, shutdown.clone()),
+            gateway,
             clock: Arc::clone(&clock),
         },
         Arc::clone(&accounts),
@@ -329,6 +340,7 @@ fn listing_limits(config: &AppViewConfig, clock: &Arc<dyn Clock>) -> ListingLimi
     let bounds = ListingBounds {
         records: config.registry.listed_records,
         bytes: config.registry.listed_bytes,
+        page_time: config.upstream.pds_timeout.get(),
     };
     ListingLimits::new(bounds, Arc::clone(clock))
 }

@@ -120,6 +120,15 @@ pub struct RegistrySection {
     /// registry redirects, and the clients that are known to fail are old or use the name of a library (Open Policy Agent once sent
     /// containerd/1.7).
     pub proxied_user_agents: Vec<String>,
+    /// Blobs that go through this server at once, for those clients and for signed-in ones that ask for it.
+    pub proxied_at_once: usize,
+    /// Unfinished uploads of one account. An upload ends a day after its last byte.
+    pub uploads_per_account: u32,
+    /// Bytes of one account's uploads on this server's disk, where they wait for a store that takes parts. One upload needs up to four
+    /// parts: 64 MiB for a layer of up to 23 GiB, 14 GiB for the largest blob there can be.
+    pub spool_bytes_per_account: u64,
+    /// Bytes of such uploads of all accounts together.
+    pub spool_bytes: u64,
     /// Longest pause of a client in the middle of an upload, and of a hold's store in the middle of a blob.
     pub upload_idle_timeout: HumanDuration,
 }
@@ -222,6 +231,10 @@ impl Default for RegistrySection {
             listed_records: 100_000,
             listed_bytes: 128 * 1024 * 1024,
             proxied_user_agents: Vec::new(),
+            proxied_at_once: 64,
+            uploads_per_account: 1_000,
+            spool_bytes_per_account: 16 * 1024 * 1024 * 1024,
+            spool_bytes: 64 * 1024 * 1024 * 1024,
             upload_idle_timeout: HumanDuration::from_secs(60),
         }
     }
@@ -335,6 +348,15 @@ impl Settings for AppViewConfig {
             ("registry.listed_bytes", self.registry.listed_bytes),
             ("upstream.requests_per_host", self.upstream.requests_per_host),
             ("upstream.answer_memory_bytes", self.upstream.answer_memory_bytes),
+            (
+                "registry.uploads_per_account",
+                self.registry.uploads_per_account.into(),
+            ),
+            (
+                "registry.spool_bytes_per_account",
+                self.registry.spool_bytes_per_account,
+            ),
+            ("registry.spool_bytes", self.registry.spool_bytes),
         ] {
             problems.require(bound > 0, key, "must be greater than zero");
         }

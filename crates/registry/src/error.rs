@@ -74,6 +74,19 @@ pub enum RegistryError {
         /// The account.
         did: Did,
     },
+    /// The account's PDS serves an older state of it than it has served before.
+    #[error(
+        "refused: the PDS of {did} serves revision {rev}, which is older than the {newest} that it served before; a new write to \
+         the account, a push for example, mends this if it was restored from a backup"
+    )]
+    RolledBack {
+        /// The account.
+        did: Did,
+        /// The revision that it serves.
+        rev: String,
+        /// The newest that was seen.
+        newest: String,
+    },
     /// This server's own limit was reached.
     #[error("too many requests; try again in {} s", retry_after.as_secs())]
     TooManyRequests {
@@ -178,6 +191,34 @@ pub enum RegistryError {
     UploadInvalid {
         /// Why.
         reason: String,
+    },
+    /// The account has more unfinished uploads than it may have.
+    #[error(
+        "the account has {most} unfinished uploads; finish or cancel some, or wait until they expire, and try again in {} s",
+        retry_after.as_secs()
+    )]
+    TooManyUploads {
+        /// How many it may have.
+        most: u32,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// The account's unfinished uploads take all the room here that one account may have.
+    #[error(
+        "the account's unfinished uploads take {limit} bytes here, which is all it may have; finish or cancel some and try again in {} s",
+        retry_after.as_secs()
+    )]
+    SpoolQuota {
+        /// Bytes that an account may have.
+        limit: u64,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// The unfinished uploads of all accounts take all the room there is.
+    #[error("there is no room for more uploads now; try again in {} s", retry_after.as_secs())]
+    SpoolFull {
+        /// How long to wait.
+        retry_after: Duration,
     },
     /// Another request is writing to this session.
     #[error("another request is writing to this upload")]

@@ -28,7 +28,8 @@ CREATE TABLE manifest (
     subject       TEXT,             -- the digest of the manifest it is about
     hold_did      TEXT,
     artifact_type TEXT,             -- NULL: the record does not say, ask manifest_detail or the bytes
-    annotations   TEXT    NOT NULL, -- JSON object of strings, complete where artifact_type is not NULL
+    annotations   TEXT    NOT NULL, -- JSON object of strings, complete where artifact_type is not NULL and they are kept
+    annotations_kept INTEGER NOT NULL DEFAULT 1, -- 0: they are too long, ask the bytes
     UNIQUE (listing, rkey)
 ) STRICT;
 
@@ -56,13 +57,14 @@ CREATE TABLE manifest_child (
 
 CREATE INDEX manifest_child_by_manifest ON manifest_child (manifest);
 
--- What the bytes of a manifest say beyond its record. It follows from the digest, so it never changes.
+-- What the bytes of a manifest say beyond its record. It follows from the digest, so it never changes; only the newest rows stay.
 CREATE TABLE manifest_detail (
-    digest        TEXT    NOT NULL PRIMARY KEY,
+    id            INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, -- in order of arrival: the lowest go first
+    digest        TEXT    NOT NULL UNIQUE,
     size_bytes    INTEGER NOT NULL,
     artifact_type TEXT,
-    annotations   TEXT    NOT NULL
-) STRICT, WITHOUT ROWID;
+    annotations   TEXT                                        -- JSON object of strings; NULL: too long to be kept
+) STRICT;
 
 CREATE TABLE tag (
     listing    INTEGER NOT NULL,
@@ -76,6 +78,13 @@ CREATE TABLE tag (
 
 CREATE INDEX tag_by_name ON tag (listing, repository, tag);
 CREATE INDEX tag_by_digest ON tag (listing, digest);
+
+-- The newest revision that was seen of each account: a PDS that serves an older one has gone back.
+CREATE TABLE account_revision (
+    id  INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, -- in the order in which accounts moved: the lowest go first
+    did TEXT    NOT NULL UNIQUE,
+    rev TEXT    NOT NULL
+) STRICT;
 
 -- Blob uploads between two requests. Clients return to them after a token has expired and after a restart of this server.
 CREATE TABLE upload_session (
@@ -99,6 +108,7 @@ CREATE TABLE upload_session (
 ) STRICT;
 
 CREATE INDEX upload_session_by_expiry ON upload_session (expires_at);
+CREATE INDEX upload_session_by_account ON upload_session (did);
 
 -- The parts that the store has acknowledged, numbered from 1 without gaps.
 CREATE TABLE upload_part (

@@ -5,14 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atcr_atproto::egress::{EgressClient, EgressError, Limits};
 use atcr_atproto::lexicon::captain::CaptainRecord;
-use atcr_atproto::lexicon::hold_crew::RequestCrewInput;
+use atcr_atproto::lexicon::hold_crew::{GetQuotaOutput, RequestCrewInput};
 use atcr_atproto::lexicon::notify_manifest::{self, NotifyManifestInput};
 use atcr_atproto::lexicon::{Record as _, nsid};
 use atcr_atproto::pds::{PdsClient, PdsError};
-use atcr_atproto::syntax::RecordKey;
+use atcr_atproto::syntax::{Did, RecordKey};
 use atcr_atproto::xrpc::XrpcError;
 use atcr_registry::error::RegistryError;
-use atcr_registry::hold::ports::{HoldGateway, HoldRef};
+use atcr_registry::hold::ports::{HoldGateway, HoldRef, Quota};
 use http::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -114,6 +114,39 @@ impl HoldGateway for XrpcHolds {
     ) -> Result<(), RegistryError> {
         self.procedure(hold, nsid::HOLD_NOTIFY_MANIFEST, token, notice)
             .await
+    }
+
+    async fn find_quota(&self, hold: &HoldRef, user: &Did) -> Result<Quota, RegistryError> {
+        let mut url = hold.endpoint.clone();
+        url.set_path(&format!("/xrpc/{}", nsid::HOLD_GET_QUOTA));
+        url.query_pairs_mut().append_pair("userDid", user.as_str());
+        let request = self
+            .egress
+            .request(Method::GET, &url)
+            .map_err(|error| unreachable(hold, &error))?;
+        let limits = Limits {
+            max_bytes: MAX_ANSWER,
+            timeout: self.timeout,
+        };
+        let answer = self
+            .egress
+            .send_capped(request, limits)
+            .await
+            .map_err(|error| unreachable(hold, &error))?;
+        if !answer.status.is_success() {
+            let error = XrpcError::from_response(answer.status, &answer.bytes);
+            return Err(refused(hold, &error));
+        }
+        let quota: GetQuotaOutput =
+            serde_json::from_slice(&answer.bytes).map_err(|error| RegistryError::HoldFailed {
+                hold: hold.did.clone(),
+                status: answer.status.as_u16(),
+                reason: format!("its answer is no quota: {error}"),
+            })?;
+        Ok(Quota {
+            used_bytes: quota.total_size,
+            limit_bytes: quota.limit,
+        })
     }
 }
 

@@ -12,4 +12,5 @@ pub mod pds_profiles;
 pub mod pds_records;
 pub mod pds_sessions;
 pub mod spool;
+mod spool_usage;
 pub mod sqlite;

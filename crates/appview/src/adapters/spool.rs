@@ -11,14 +11,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use atcr_atproto::syntax::Did;
 use atcr_oci::UploadSessionId;
 use atcr_registry::blob::ports::PartBody;
-use atcr_registry::upload::ports::{Spool, SpoolWriter};
+use atcr_registry::upload::ports::{Spool, SpoolError, SpoolWriter};
 use atcr_server::pieces::Piece;
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+
+pub use super::spool_usage::SpoolLimits;
+use super::spool_usage::SpoolUsage;
 
 /// Bytes read from a part at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -34,6 +38,7 @@ const PRIVATE_FILE: u32 = 0o600;
 pub struct FileSpool {
     directory: PathBuf,
     writers: Arc<Writers>,
+    usage: SpoolUsage,
 }
 
 /// The files that are being written to. A request that is dropped may leave one last write on a blocking thread; the next writer
@@ -88,16 +93,26 @@ struct OpenFile {
 }
 
 impl FileSpool {
-    /// Uses `directory`, which is created when it is missing. Only the user of this process can read what is in it, whatever the
-    /// umask is.
-    pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
+    /// Uses `directory`, which is created when it is missing, for as many bytes as `limits` say. What is in it counts. Only the user of
+    /// this process can read what is in it, whatever the umask is.
+    pub fn open(directory: impl Into<PathBuf>, limits: SpoolLimits) -> io::Result<Self> {
         let directory = directory.into();
         make_private_folder(&directory)?;
         std::fs::set_permissions(&directory, Permissions::from_mode(PRIVATE_FOLDER))?;
-        Ok(Self {
+        let spool = Self {
             directory,
             writers: Arc::default(),
-        })
+            usage: SpoolUsage::new(limits),
+        };
+        for session in read_sessions(&spool.directory)? {
+            for file in std::fs::read_dir(spool.session_directory(&session))? {
+                let file = file?;
+                if let Some(part) = file.file_name().to_str().and_then(|name| name.parse().ok()) {
+                    spool.usage.set(&session, part, file.metadata()?.len());
+                }
+            }
+        }
+        Ok(spool)
     }
 
     fn session_directory(&self, session: &UploadSessionId) -> PathBuf {
@@ -113,6 +128,7 @@ impl FileSpool {
 impl Spool for FileSpool {
     async fn append_to(
         &self,
+        owner: &Did,
         session: &UploadSessionId,
         part: u32,
         keep: u64,
@@ -135,9 +151,14 @@ impl Spool for FileSpool {
             Ok(OpenFile { file, _claim: claim })
         })
         .await?;
+        self.usage.own(session, owner);
+        self.usage.set(session, part, keep);
         Ok(Box::new(FileWriter {
             file: Some(file),
             writing: None,
+            usage: self.usage.clone(),
+            session: session.clone(),
+            part,
         }))
     }
 
@@ -168,28 +189,21 @@ impl Spool for FileSpool {
     async fn discard_part(&self, session: &UploadSessionId, part: u32) -> io::Result<()> {
         // Claimed like a writer: a removal that outlives its request must not hit the file of the next one.
         let claim = self.writers.claim(self.part_file(session, part)).await;
-        blocking(move || absent_is_fine(std::fs::remove_file(&claim.path))).await
+        blocking(move || absent_is_fine(std::fs::remove_file(&claim.path))).await?;
+        self.usage.remove_part(session, part);
+        Ok(())
     }
 
     async fn discard(&self, session: &UploadSessionId) -> io::Result<()> {
         let path = self.session_directory(session);
-        blocking(move || absent_is_fine(std::fs::remove_dir_all(path))).await
+        blocking(move || absent_is_fine(std::fs::remove_dir_all(path))).await?;
+        self.usage.remove(session);
+        Ok(())
     }
 
     async fn sessions(&self) -> io::Result<Vec<UploadSessionId>> {
         let directory = self.directory.clone();
-        blocking(move || {
-            let mut sessions = Vec::new();
-            for entry in std::fs::read_dir(directory)? {
-                let name = entry?.file_name();
-                sessions.extend(
-                    name.to_str()
-                        .and_then(|name| name.parse::<UploadSessionId>().ok()),
-                );
-            }
-            Ok(sessions)
-        })
-        .await
+        blocking(move || read_sessions(&directory)).await
     }
 }
 
@@ -200,10 +214,25 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
+fn read_sessions(directory: &Path) -> io::Result<Vec<UploadSessionId>> {
+    let mut sessions = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        sessions.extend(
+            name.to_str()
+                .and_then(|name| name.parse::<UploadSessionId>().ok()),
+        );
+    }
+    Ok(sessions)
+}
+
 /// Writes on a blocking thread while the caller fetches the next bytes; at most one write is under way.
 struct FileWriter {
     file: Option<OpenFile>,
     writing: Option<JoinHandle<io::Result<OpenFile>>>,
+    usage: SpoolUsage,
+    session: UploadSessionId,
+    part: u32,
 }
 
 impl FileWriter {
@@ -217,8 +246,9 @@ impl FileWriter {
 
 #[async_trait]
 impl SpoolWriter for FileWriter {
-    async fn append(&mut self, piece: Piece) -> io::Result<()> {
+    async fn append(&mut self, piece: Piece) -> Result<(), SpoolError> {
         self.settle().await?;
+        self.usage.grow(&self.session, self.part, piece.len() as u64)?;
         let mut open = self
             .file
             .take()
@@ -267,6 +297,15 @@ mod tests {
 
     use super::*;
 
+    const ROOMY: SpoolLimits = SpoolLimits {
+        account_bytes: u64::MAX,
+        total_bytes: u64::MAX,
+    };
+
+    fn alice() -> Did {
+        "did:web:alice.example".parse().unwrap()
+    }
+
     async fn contents(spool: &FileSpool, session: &UploadSessionId, part: u32, len: u64) -> Vec<u8> {
         let body = spool.read(session, part, len).await.unwrap();
         assert_eq!(body.len, Some(len));
@@ -277,8 +316,8 @@ mod tests {
     async fn appended_bytes_survive_reopening_and_what_follows_the_kept_ones_is_cut_off() {
         let directory = tempfile::tempdir().unwrap();
         let session = UploadSessionId::random();
-        let spool = FileSpool::open(directory.path().join("spool")).unwrap();
-        let mut writer = spool.append_to(&session, 1, 0).await.unwrap();
+        let spool = FileSpool::open(directory.path().join("spool"), ROOMY).unwrap();
+        let mut writer = spool.append_to(&alice(), &session, 1, 0).await.unwrap();
         writer.append(Bytes::from_static(b"kept, ").into()).await.unwrap();
         writer
             .append(Bytes::from_static(b"dropped").into())
@@ -286,8 +325,8 @@ mod tests {
             .unwrap();
         writer.flush().await.unwrap();
 
-        let spool = FileSpool::open(directory.path().join("spool")).unwrap();
-        let mut writer = spool.append_to(&session, 1, 6).await.unwrap();
+        let spool = FileSpool::open(directory.path().join("spool"), ROOMY).unwrap();
+        let mut writer = spool.append_to(&alice(), &session, 1, 6).await.unwrap();
         writer.append(Bytes::from_static(b"added").into()).await.unwrap();
         writer.flush().await.unwrap();
         assert_eq!(contents(&spool, &session, 1, 11).await, b"kept, added");
@@ -302,8 +341,8 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
         let session = UploadSessionId::random();
-        let spool = FileSpool::open(&folder).unwrap();
-        let mut writer = spool.append_to(&session, 1, 0).await.unwrap();
+        let spool = FileSpool::open(&folder, ROOMY).unwrap();
+        let mut writer = spool.append_to(&alice(), &session, 1, 0).await.unwrap();
         writer
             .append(Bytes::from_static(b"private").into())
             .await
@@ -320,8 +359,8 @@ mod tests {
     async fn fewer_bytes_than_promised_are_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let session = UploadSessionId::random();
-        let spool = FileSpool::open(directory.path()).unwrap();
-        let missing = spool.append_to(&session, 1, 6).await.err().unwrap();
+        let spool = FileSpool::open(directory.path(), ROOMY).unwrap();
+        let missing = spool.append_to(&alice(), &session, 1, 6).await.err().unwrap();
         assert_eq!(missing.kind(), io::ErrorKind::UnexpectedEof);
         assert!(spool.read(&session, 1, 1).await.is_err());
     }
@@ -330,8 +369,8 @@ mod tests {
     async fn sessions_are_listed_until_they_are_discarded() {
         let directory = tempfile::tempdir().unwrap();
         let session = UploadSessionId::random();
-        let spool = FileSpool::open(directory.path()).unwrap();
-        spool.append_to(&session, 1, 0).await.unwrap();
+        let spool = FileSpool::open(directory.path(), ROOMY).unwrap();
+        spool.append_to(&alice(), &session, 1, 0).await.unwrap();
         assert_eq!(spool.sessions().await.unwrap(), vec![session.clone()]);
         spool.discard_part(&session, 1).await.unwrap();
         spool.discard_part(&session, 1).await.unwrap();

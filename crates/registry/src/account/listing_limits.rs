@@ -10,15 +10,21 @@ use std::time::Duration;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::RegistryError;
 
-/// Listings for readers at once: each holds a page in memory.
-const READERS: usize = 3;
+/// Listings for readers at once. What their pages take in memory is bounded where they are read.
+const READERS: usize = 12;
 
 /// Listings for writers at once, apart from those for readers so that these cannot keep anybody from pushing.
-const WRITERS: usize = 2;
+const WRITERS: usize = 8;
+
+/// Listings from one PDS at once, for readers and for writers each, so that a slow one leaves room for others.
+const FROM_ONE_PDS: usize = 2;
+
+/// PDSes remembered for that.
+const PDSES: u64 = 10_000;
 
 /// How long a caller waits for a listing to begin before he is told to come again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +51,8 @@ pub struct ListingBounds {
     pub records: u64,
     /// Bytes of one account's records.
     pub bytes: u64,
+    /// How long one page may take, with the manifests that are read for it.
+    pub page_time: Duration,
 }
 
 /// Who a listing is for.
@@ -56,12 +64,44 @@ pub enum ListingFor {
     Writer,
 }
 
+/// The right to run a listing; it ends when it is dropped.
+pub struct ListingPermit {
+    _from_pds: OwnedSemaphorePermit,
+    _in_all: OwnedSemaphorePermit,
+}
+
+/// Listings of one purpose.
+struct Lane {
+    in_all: Arc<Semaphore>,
+    by_pds: moka::sync::Cache<String, Arc<Semaphore>>,
+}
+
+impl Lane {
+    fn new(in_all: usize) -> Self {
+        Self {
+            in_all: Arc::new(Semaphore::new(in_all)),
+            by_pds: moka::sync::Cache::new(PDSES),
+        }
+    }
+
+    /// `None` when a semaphore was closed, which none ever is.
+    async fn enter(&self, pds: &str) -> Option<ListingPermit> {
+        let new = || Arc::new(Semaphore::new(FROM_ONE_PDS));
+        let from_pds = self.by_pds.get_with_by_ref(pds, new);
+        // In this order: a listing that waits for its own PDS is in the way of no other.
+        Some(ListingPermit {
+            _from_pds: from_pds.acquire_owned().await.ok()?,
+            _in_all: Arc::clone(&self.in_all).acquire_owned().await.ok()?,
+        })
+    }
+}
+
 /// The limits of listing.
 pub struct ListingLimits {
     bounds: ListingBounds,
     clock: Arc<dyn Clock>,
-    readers: Semaphore,
-    writers: Semaphore,
+    readers: Lane,
+    writers: Lane,
     /// When each account's pages so far are paid for.
     paid: moka::sync::Cache<Did, DateTime<Utc>>,
 }
@@ -73,10 +113,16 @@ impl ListingLimits {
         Self {
             bounds,
             clock,
-            readers: Semaphore::new(READERS),
-            writers: Semaphore::new(WRITERS),
+            readers: Lane::new(READERS),
+            writers: Lane::new(WRITERS),
             paid: moka::sync::Cache::new(ACCOUNTS),
         }
+    }
+
+    /// How long one page may take.
+    #[must_use]
+    pub fn page_time(&self) -> Duration {
+        self.bounds.page_time
     }
 
     /// How long `did` may not be listed yet; `None` when it may.
@@ -86,19 +132,18 @@ impl ListingLimits {
         (ahead - BURST).to_std().ok().filter(|pause| !pause.is_zero())
     }
 
-    /// Waits for the right to run a listing; it ends when the permit is dropped.
+    /// Waits for the right to list an account of the server `pds`.
     ///
     /// # Errors
     /// [`RegistryError::TooManyRequests`] when others have run for too long.
-    pub async fn permit(&self, purpose: ListingFor) -> Result<SemaphorePermit<'_>, RegistryError> {
-        let semaphore = match purpose {
+    pub async fn permit(&self, purpose: ListingFor, pds: &str) -> Result<ListingPermit, RegistryError> {
+        let lane = match purpose {
             ListingFor::Reader => &self.readers,
             ListingFor::Writer => &self.writers,
         };
-        match tokio::time::timeout(PATIENCE, semaphore.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            // The semaphore is never closed.
-            Ok(Err(_)) | Err(_) => Err(RegistryError::TooManyRequests {
+        match tokio::time::timeout(PATIENCE, lane.enter(pds)).await {
+            Ok(Some(permit)) => Ok(permit),
+            Ok(None) | Err(_) => Err(RegistryError::TooManyRequests {
                 retry_after: PATIENCE,
             }),
         }

@@ -12,10 +12,13 @@ pub mod catalog;
 pub mod coverage;
 pub mod listing_limits;
 pub mod ports;
+mod revisions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use atcr_atproto::clock::Clock;
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::pds::{CommitMeta, Write};
 use atcr_atproto::syntax::Did;
@@ -29,8 +32,9 @@ use crate::account::coverage::Coverage;
 use crate::account::listing_limits::{ListingFor, ListingLimits};
 use crate::account::ports::AccountRecords;
 use crate::account::ports::{
-    AccountChange, AccountIndex, CommitOutcome, ListedAs, ListingId, ListingPosition,
+    AccountChange, AccountIndex, CommitOutcome, ListedAs, ListingId, ListingPosition, RevisionStore,
 };
+use crate::account::revisions::Revisions;
 use crate::error::RegistryError;
 use atcr_server::KeyedLocks;
 
@@ -41,11 +45,20 @@ const CONDITIONAL_ATTEMPTS: usize = 4;
 /// Times an account is listed anew because it changed during the listing, before the listing is used as it is.
 const LISTING_ATTEMPTS: usize = 3;
 
+/// How long a writer waits for an account to be listed that need not be.
+const QUICK: Duration = Duration::from_secs(5);
+
+/// How long an account that was not listed that quickly is not listed for such a writer.
+const REMEMBER_SLOW: Duration = Duration::from_mins(10);
+
+/// How long an account whose PDS has not gone back is not asked about again for a pull.
+const STEADY: Duration = Duration::from_secs(10);
+
 /// Accounts whose newest commit is remembered.
 const KNOWN_HEADS: u64 = 10_000;
 
 /// Writes to make in one commit, and what they mean for the index and the caches.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plan {
     /// The writes; none means that nothing is to be done.
     pub writes: Vec<Write>,
@@ -55,6 +68,31 @@ pub struct Plan {
     pub removed: Vec<Digest>,
     /// Tags that no longer point where they did.
     pub moved: Vec<Tag>,
+    /// Every manifest record that is written names what its manifest does; see [`Plan::fit`].
+    pub names_content: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            writes: Vec::new(),
+            change: AccountChange::default(),
+            removed: Vec::new(),
+            moved: Vec::new(),
+            names_content: true,
+        }
+    }
+}
+
+/// How well an account has to be known before something is written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// As it is indexed.
+    Any,
+    /// As it is now, if that can be had without delay; a write that goes by less is right all the same.
+    IfQuick,
+    /// As it is now.
+    Required,
 }
 
 /// Says what to write, given what the account has when it is asked.
@@ -110,6 +148,11 @@ pub struct Accounts {
     beginning: Arc<tokio::sync::Mutex<()>>,
     sweeping: Arc<tokio::sync::Mutex<()>>,
     heads: moka::sync::Cache<Did, CommitMeta>,
+    revisions: Revisions,
+    /// Accounts whose PDS did not go back a moment ago.
+    steady: moka::sync::Cache<Did, ()>,
+    /// Accounts that could not be listed quickly for a writer.
+    slow: moka::sync::Cache<Did, ()>,
 }
 
 impl Accounts {
@@ -118,6 +161,8 @@ impl Accounts {
     pub fn new(
         store: Arc<dyn AccountRecords>,
         index: Arc<dyn AccountIndex>,
+        revisions: Arc<dyn RevisionStore>,
+        clock: Arc<dyn Clock>,
         limits: ListingLimits,
         tasks: Shutdown,
     ) -> Self {
@@ -132,6 +177,15 @@ impl Accounts {
             beginning: Arc::default(),
             sweeping: Arc::default(),
             heads: moka::sync::Cache::new(KNOWN_HEADS),
+            revisions: Revisions::new(revisions, clock),
+            steady: moka::sync::Cache::builder()
+                .max_capacity(KNOWN_HEADS)
+                .time_to_live(STEADY)
+                .build(),
+            slow: moka::sync::Cache::builder()
+                .max_capacity(KNOWN_HEADS)
+                .time_to_live(REMEMBER_SLOW)
+                .build(),
         }
     }
 
@@ -158,7 +212,7 @@ impl Accounts {
     /// [`RegistryError::TooManyRequests`] when the account may not be listed now and never was, or too many others are being
     /// listed; the PDS's, the database's.
     pub async fn ensure_synced(&self, owner: &ResolvedIdentity) -> Result<Coverage, RegistryError> {
-        let Some(head) = self.store.head(owner).await? else {
+        let Some(head) = self.head(owner).await? else {
             return Ok(Coverage::Whole);
         };
         if let Some(coverage) = self.coverage_at(&owner.did, &head).await? {
@@ -174,12 +228,62 @@ impl Accounts {
                 None => Err(RegistryError::TooManyRequests { retry_after }),
             };
         }
-        let _permit = self.limits.permit(ListingFor::Reader).await?;
+        let _permit = self.limits.permit(ListingFor::Reader, &pds_host(owner)).await?;
         let (_, coverage) = self.list(owner, head, None).await?;
         Ok(coverage)
     }
 
-    /// The same for a writer, who holds the account's `lane`. He lists for himself: a listing that is under way waits for the lane
+    /// The account's newest commit; `None` when its PDS has no repository for it.
+    ///
+    /// # Errors
+    /// [`RegistryError::RolledBack`] when it is older than one that was seen before; the PDS's, the database's.
+    async fn head(&self, owner: &ResolvedIdentity) -> Result<Option<CommitMeta>, RegistryError> {
+        let newest = self.revisions.newest(&owner.did).await?;
+        let head = self.store.head(owner).await?;
+        if let Some(head) = &head {
+            self.revisions
+                .check(&owner.did, &head.rev, newest.as_ref())
+                .await?;
+            self.steady.insert(owner.did.clone(), ());
+        }
+        Ok(head)
+    }
+
+    /// The same for the account's owner, whose next write makes it newer than anything that was seen. One that has to be planned by
+    /// what the account has is refused all the same.
+    async fn head_for_write(
+        &self,
+        owner: &ResolvedIdentity,
+        freshness: Freshness,
+    ) -> Result<Option<CommitMeta>, RegistryError> {
+        match self.head(owner).await {
+            Err(RegistryError::RolledBack { .. }) if freshness != Freshness::Required => {
+                self.store.head(owner).await
+            }
+            head => head,
+        }
+    }
+
+    /// Checks that the account's PDS has not gone back to an older state than it served before. What keeps this from being found out is
+    /// no reason to refuse.
+    ///
+    /// # Errors
+    /// [`RegistryError::RolledBack`].
+    pub async fn require_steady(&self, owner: &ResolvedIdentity) -> Result<(), RegistryError> {
+        if self.steady.contains_key(&owner.did) {
+            return Ok(());
+        }
+        match self.head(owner).await {
+            Ok(_) => Ok(()),
+            Err(error @ RegistryError::RolledBack { .. }) => Err(error),
+            Err(error) => {
+                tracing::debug!(did = %owner.did, %error, "whether a PDS has gone back is not known");
+                Ok(())
+            }
+        }
+    }
+
+    /// [`Accounts::ensure_synced`] for a writer, who holds the account's `lane`. He lists for himself: a listing that is under way waits for the lane
     /// at its end. He is not made to wait for the allowance either, since one who writes has to know what is there.
     async fn sync_for_write(
         &self,
@@ -190,8 +294,33 @@ impl Accounts {
         if self.coverage_at(&owner.did, &head).await?.is_some() {
             return Ok(head);
         }
-        let _permit = self.limits.permit(ListingFor::Writer).await?;
+        let _permit = self.limits.permit(ListingFor::Writer, &pds_host(owner)).await?;
         self.list(owner, head, Some(lane)).await.map(|(head, _)| head)
+    }
+
+    /// The same for a writer who can do without. An account that took too long, or could not be listed, is left alone for a while.
+    async fn sync_if_quick(
+        &self,
+        owner: &ResolvedIdentity,
+        head: CommitMeta,
+        lane: &OwnedMutexGuard<()>,
+    ) -> Result<CommitMeta, RegistryError> {
+        let did = &owner.did;
+        if self.slow.contains_key(did) {
+            return Ok(head);
+        }
+        let synced = self.sync_for_write(owner, head.clone(), lane);
+        let reason = match tokio::time::timeout(QUICK, synced).await {
+            Ok(Ok(head)) => return Ok(head),
+            Ok(Err(error @ (RegistryError::Database(_) | RegistryError::RolledBack { .. }))) => {
+                return Err(error);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        tracing::info!(%did, reason, "an account is written to without being listed first");
+        self.slow.insert(did.clone(), ());
+        Ok(head)
     }
 
     /// Lists the account until the listing is of one revision, and publishes it. Returns the commit it is of and what it covers.
@@ -258,9 +387,11 @@ impl Accounts {
         let mut is_whole = true;
         let mut position = Some(ListingPosition::default());
         while let Some(at) = position {
-            let page = self.store.list_page(owner, &at).await;
+            let page = tokio::time::timeout(self.limits.page_time(), self.store.list_page(owner, &at)).await;
             meter.charge();
-            let page = page?;
+            let page = page.map_err(|_| RegistryError::PdsTimeout {
+                host: pds_host(owner),
+            })??;
             meter.count(page.manifests.len() + page.tags.len(), page.size_bytes);
             is_whole &= !page.is_cut;
             if !self.index.stage(listing, &page).await? {
@@ -343,7 +474,7 @@ impl Accounts {
     /// Returns the plan that was carried out, its writes taken out.
     ///
     /// Writers to one account queue here. `plan` reads what it needs and says what to write; it is asked again if somebody
-    /// else wrote meanwhile. With `synced` the index is of the account's newest commit when it is asked, and complete if
+    /// else wrote meanwhile. `freshness` says whether the index is of the account's newest commit when it is asked; it is complete if
     /// [`Accounts::is_whole`].
     ///
     /// # Errors
@@ -357,7 +488,7 @@ impl Accounts {
         &self,
         principal: &Principal,
         owner: &ResolvedIdentity,
-        synced: bool,
+        freshness: Freshness,
         plan: Planner<'_>,
     ) -> Result<Plan, RegistryError> {
         let did = &owner.did;
@@ -366,11 +497,12 @@ impl Accounts {
         for attempt in 1.. {
             let head = match known.take() {
                 Some(head) => Some(head),
-                None => self.store.head(owner).await?,
+                None => self.head_for_write(owner, freshness).await?,
             };
-            let head = match head {
-                Some(head) if synced => Some(self.sync_for_write(owner, head, &lane).await?),
-                head => head,
+            let head = match (head, freshness) {
+                (Some(head), Freshness::Required) => Some(self.sync_for_write(owner, head, &lane).await?),
+                (Some(head), Freshness::IfQuick) => Some(self.sync_if_quick(owner, head, &lane).await?),
+                (head, _) => head,
             };
             let mut planned = plan().await?;
             let writes = std::mem::take(&mut planned.writes);
@@ -397,6 +529,9 @@ impl Accounts {
                         from: from.to_owned(),
                         to: commit.rev.as_str().to_owned(),
                     });
+                    if let Err(error) = self.revisions.remember(did, &commit.rev).await {
+                        tracing::error!(%did, error = &error as &dyn std::error::Error, "a revision is not remembered");
+                    }
                     self.heads.insert(did.clone(), commit);
                     return Ok(planned);
                 }
@@ -404,6 +539,12 @@ impl Accounts {
         }
         Ok(Plan::default())
     }
+}
+
+/// The server that has the account, as its document names it.
+fn pds_host(owner: &ResolvedIdentity) -> String {
+    let host = owner.pds.as_ref().map(|pds| pds.authority().to_owned());
+    host.unwrap_or_default()
 }
 
 /// Somebody else removed a listing that was under way.

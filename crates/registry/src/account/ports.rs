@@ -1,6 +1,6 @@
 //! What the registry needs of accounts from outside: their repositories at their PDSes, and an index of these.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use atcr_atproto::identity::ResolvedIdentity;
@@ -8,7 +8,7 @@ use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::lexicon::sailor_profile::SailorProfileRecord;
 use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::pds::{CommitMeta, Write};
-use atcr_atproto::syntax::{Cid, Did, RecordKey};
+use atcr_atproto::syntax::{Cid, Did, RecordKey, Tid};
 use atcr_auth::principal::Principal;
 use atcr_oci::Digest;
 
@@ -110,6 +110,16 @@ pub trait AccountSettings: Send + Sync {
     async fn find_legacy_hold(&self, owner: &ResolvedIdentity) -> Result<Option<Did>, RegistryError>;
 }
 
+/// Remembers the newest revision that was seen of each account, over restarts.
+#[async_trait]
+pub trait RevisionStore: Send + Sync {
+    /// The newest revision of `did`; `None` when none is remembered.
+    async fn newest(&self, did: &Did) -> Result<Option<Tid>, RegistryError>;
+
+    /// Remembers `rev`, unless a newer one is.
+    async fn remember(&self, did: &Did, rev: &Tid) -> Result<(), RegistryError>;
+}
+
 /// A manifest of an account as the index knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexedManifest {
@@ -154,8 +164,8 @@ pub struct Referrer {
 pub struct ManifestDetails {
     /// Its artifact type, the config's media type where it names none.
     pub artifact_type: Option<String>,
-    /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
+    /// Its annotations; `None` when they are too long to be kept, and have to be read from the bytes.
+    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 /// A change that this server made to an account, to be made to the index as well.
@@ -266,16 +276,18 @@ pub trait AccountIndex: Send + Sync {
         digest: &Digest,
     ) -> Result<Option<Digest>, RegistryError>;
 
-    /// At most `limit` manifests of the repository whose subject is `subject`, in order of digest.
+    /// At most `limit` manifests of the repository whose subject is `subject` and whose digests come after `after`, in order of digest.
     async fn referrers(
         &self,
         did: &Did,
         repository: &str,
         subject: &Digest,
+        after: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<Referrer>, RegistryError>;
 
-    /// Keeps what a manifest's bytes say; good for every account, since it follows from the digest.
+    /// Keeps what a manifest's bytes say, for a while; good for every account, since it follows from the digest. Long annotations are
+    /// not kept.
     async fn keep_details(
         &self,
         digest: &Digest,
@@ -301,4 +313,12 @@ pub trait AccountIndex: Send + Sync {
         repository: &str,
         blob: &Digest,
     ) -> Result<Vec<Did>, RegistryError>;
+
+    /// Which of `blobs` are named by a manifest of the account whose blobs are at `hold`.
+    async fn blobs_at(
+        &self,
+        did: &Did,
+        hold: &Did,
+        blobs: &[Digest],
+    ) -> Result<BTreeSet<Digest>, RegistryError>;
 }

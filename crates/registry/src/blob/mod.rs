@@ -5,6 +5,7 @@
 
 pub mod ports;
 mod recently_seen;
+mod search;
 mod verifying_stream;
 
 use std::future::Future;
@@ -15,18 +16,24 @@ use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_oci::Digest;
+use secrecy::SecretString;
+use tokio::sync::Semaphore;
 
 use crate::access::{Granted, Pull, Push};
 use crate::blob::ports::BlobPresence;
-use crate::blob::ports::{BlobDownload, BlobGateway, DownloadExtent, HoldError, SignedUrl};
+use crate::blob::ports::{BlobDownload, BlobGateway, HoldError, SignedUrl};
 use crate::blob::recently_seen::KnownBlobs;
-use crate::blob::verifying_stream::verified;
+use crate::blob::search::{HOLDS_FOR_ANYBODY, HOLDS_FOR_SAILORS, Search};
+use crate::blob::verifying_stream::{verified, while_held};
 use crate::error::RegistryError;
 use crate::hold::credentials::{CallError, HoldAccess};
 use crate::hold::ports::{HoldDirectory, HoldRef, HoldTokens};
 
 /// How long a signed URL is handed out again. Holds sign for 15 minutes, so at least 13 are left to the client.
 const REUSE_URL: Duration = Duration::from_mins(2);
+
+/// When a client that found no place to get a blob through this server is to try again.
+const PROXY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Signed URLs remembered at once; some 900 bytes each.
 const REMEMBERED_URLS: u64 = 10_000;
@@ -44,6 +51,10 @@ pub struct BlobParts {
     pub gateway: Arc<dyn BlobGateway>,
     /// Beginnings of `User-Agent` values of clients that cannot follow a redirect: they get the bytes from here.
     pub proxied_user_agents: Vec<String>,
+    /// Blobs that go through this server at once, for all those clients together.
+    pub proxied_at_once: usize,
+    /// How long all the holds that may have a blob are given to say so.
+    pub patience: Duration,
 }
 
 /// The blob use cases.
@@ -54,6 +65,8 @@ pub struct Blobs {
     known: KnownBlobs,
     urls: moka::sync::Cache<UrlKey, (HoldRef, SignedUrl)>,
     proxied_user_agents: Vec<String>,
+    proxies: Arc<Semaphore>,
+    patience: Duration,
 }
 
 impl Blobs {
@@ -70,6 +83,8 @@ impl Blobs {
             known: KnownBlobs::default(),
             urls: urls.build(),
             proxied_user_agents: parts.proxied_user_agents,
+            proxies: Arc::new(Semaphore::new(parts.proxied_at_once)),
+            patience: parts.patience,
         }
     }
 
@@ -132,25 +147,24 @@ impl Blobs {
         Ok(self.locate(grant, digest).await?.1)
     }
 
-    /// The bytes of a blob, for clients that cannot follow a redirect. `range` is a `Range` header, passed on as it is. A whole
-    /// blob is hashed on the way and ends in an error if it is not what the digest names.
+    /// The whole of a blob, for clients that cannot follow a redirect. It is hashed on the way and ends in an error if it is not what
+    /// the digest names, which is why no part of a blob can be had like this.
     ///
     /// # Errors
-    /// As [`Blobs::size`].
-    pub async fn open(
-        &self,
-        grant: &Granted<Pull>,
-        digest: &Digest,
-        range: Option<&str>,
-    ) -> Result<BlobDownload, RegistryError> {
+    /// As [`Blobs::size`]; `TooManyRequests` when too many others get theirs like this.
+    pub async fn open(&self, grant: &Granted<Pull>, digest: &Digest) -> Result<BlobDownload, RegistryError> {
+        let permit = Arc::clone(&self.proxies).try_acquire_owned();
+        let permit = permit.map_err(|_| RegistryError::TooManyRequests {
+            retry_after: PROXY_AGAIN_AFTER,
+        })?;
         let (mut hold, url) = self.locate(grant, digest).await?;
-        let opened = match self.gateway.open(&url, range).await {
+        let opened = match self.gateway.open(&url).await {
             // The remembered URL may have run out or lead to bytes that were moved.
             Err(HoldError::UrlRefused | HoldError::BlobNotFound) => {
                 self.urls.invalidate(&url_key(grant, digest));
                 let (other, url) = self.locate(grant, digest).await?;
                 hold = other;
-                self.gateway.open(&url, range).await
+                self.gateway.open(&url).await
             }
             opened => opened,
         };
@@ -160,9 +174,7 @@ impl Blobs {
             },
             other => other.at(&hold),
         })?;
-        if download.extent == DownloadExtent::Whole {
-            download.bytes = verified(download.bytes, digest.clone());
-        }
+        download.bytes = while_held(permit, verified(download.bytes, digest.clone()));
         Ok(download)
     }
 
@@ -182,7 +194,6 @@ impl Blobs {
             return Ok(Some(size));
         }
         let asked = self
-            .access
             .read(principal, hold, |token| async move {
                 self.gateway.stat(hold, owner, digest, token.as_ref()).await
             })
@@ -212,7 +223,6 @@ impl Blobs {
         let found = self
             .first_of(grant, digest, |hold| async move {
                 let asked = self
-                    .access
                     .read(grant.principal(), &hold, |token| {
                         let hold = &hold;
                         async move {
@@ -229,9 +239,24 @@ impl Blobs {
         Ok(found)
     }
 
-    /// Asks the candidate holds in order, and the hold of pushes only when none of those that are known has the blob: it may be
-    /// down without anybody's missing it. When none has the blob the gravest refusal is the answer: "you may not" says more than
-    /// "it cannot be reached", and that more than "not here".
+    /// Reads from `hold`. A signed-in reader whom it refuses is first made crew, where the hold takes everybody.
+    async fn read<T, F, Fut>(&self, principal: &Principal, hold: &HoldRef, call: F) -> Result<T, CallError>
+    where
+        F: Fn(Option<SecretString>) -> Fut,
+        Fut: Future<Output = Result<T, HoldError>>,
+    {
+        match self.access.read(principal, hold, &call).await {
+            Err(CallError::Hold(HoldError::Forbidden { .. }))
+                if self.directory.admit(principal, hold).await =>
+            {
+                self.access.read(principal, hold, &call).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Asks the candidate holds, and the hold of pushes only when none of those that are known has the blob: nobody has to notice that
+    /// it is down. When no hold has the blob, the gravest refusal is the answer.
     async fn first_of<T, F, Fut>(
         &self,
         grant: &Granted<Pull>,
@@ -242,41 +267,36 @@ impl Blobs {
         F: Fn(HoldRef) -> Fut,
         Fut: Future<Output = Result<Option<T>, RegistryError>>,
     {
-        let ask = async |hold: HoldRef| {
+        let (directory, ask) = (&self.directory, &ask);
+        let ask = |did: Did| async move {
+            let hold = directory.resolve(&did).await?;
             let found = ask(hold.clone()).await?;
-            Ok::<_, RegistryError>(found.map(|found| (hold, found)))
+            Ok(found.map(|found| (hold, found)))
         };
-        let mut gravest = RegistryError::BlobUnknown {
+        let mut known = directory.for_blob(grant.context(), digest).await?;
+        known.truncate(match grant.principal() {
+            Principal::Anonymous => HOLDS_FOR_ANYBODY,
+            Principal::Sailor { .. } => HOLDS_FOR_SAILORS,
+        });
+        let not_found = RegistryError::BlobUnknown {
             digest: digest.clone(),
         };
-        let mut weigh = |error| {
-            if gravity(&error) > gravity(&gravest) {
-                gravest = error;
-            }
-        };
-        let known = self.directory.for_blob(grant.context(), digest).await?;
-        for did in &known {
-            let found = match self.directory.resolve(did).await {
-                Ok(hold) => ask(hold).await,
-                Err(error) => Err(error),
-            };
-            match found {
-                Ok(Some(found)) => return Ok(found),
-                Ok(None) => {}
-                Err(error) => weigh(error),
-            }
+        let mut search = Search::new(self.patience, not_found);
+        if let Some(found) = search.first(known.clone(), ask).await {
+            return Ok(found);
         }
-        let found = match self.directory.of_pushes(grant.context()).await {
-            Ok(Some(hold)) if !known.contains(&hold.did) => ask(hold).await,
-            Ok(_) => Ok(None),
-            Err(error) => Err(error),
-        };
-        match found {
-            Ok(Some(found)) => return Ok(found),
-            Ok(None) => {}
-            Err(error) => weigh(error),
+        let of_pushes = directory.of_pushes(grant.context()).await;
+        let of_pushes = of_pushes.unwrap_or_else(|error| {
+            search.weigh(error);
+            None
+        });
+        let others = of_pushes
+            .map(|hold| hold.did)
+            .filter(|hold| !known.contains(hold));
+        match search.first(others.into_iter().collect(), ask).await {
+            Some(found) => Ok(found),
+            None => Err(search.into_error()),
         }
-        Err(gravest)
     }
 }
 
@@ -314,14 +334,5 @@ fn absent_is_none<T>(asked: Result<Option<T>, CallError>) -> Result<Option<T>, C
     match asked {
         Err(CallError::Hold(HoldError::BlobNotFound)) => Ok(None),
         other => other,
-    }
-}
-
-fn gravity(error: &RegistryError) -> u8 {
-    match error {
-        RegistryError::BlobUnknown { .. } => 0,
-        RegistryError::HoldForbidden { .. } => 2,
-        RegistryError::HoldUnauthorized { .. } | RegistryError::Unauthenticated { .. } => 3,
-        _ => 1,
     }
 }

@@ -142,23 +142,10 @@ pub struct UploadedPart {
 
 /// The bytes of a blob as a store sends them.
 pub struct BlobDownload {
-    /// Which bytes are coming.
-    pub extent: DownloadExtent,
     /// How many bytes are coming, when the store says so.
     pub len: Option<u64>,
     /// The bytes. Dropping the stream ends the transfer.
     pub bytes: ByteStream,
-}
-
-/// How a store answered a request for bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DownloadExtent {
-    /// The whole blob.
-    Whole,
-    /// A range; the text is its `Content-Range`.
-    Range(String),
-    /// The range lies outside of the blob; the text is the `Content-Range`, when there was one.
-    Unsatisfiable(Option<String>),
 }
 
 /// Why a hold, or the store behind it, did not do what it was asked.
@@ -319,8 +306,8 @@ pub trait BlobGateway: Send + Sync {
         token: Option<&SecretString>,
     ) -> Result<Option<SignedUrl>, HoldError>;
 
-    /// Opens `url` for reading; `range` is a `Range` header to pass on verbatim.
-    async fn open(&self, url: &SignedUrl, range: Option<&str>) -> Result<BlobDownload, HoldError>;
+    /// Opens `url` for reading the whole blob.
+    async fn open(&self, url: &SignedUrl) -> Result<BlobDownload, HoldError>;
 
     /// Begins an upload under a temporary identifier. `size` is the blob's length in bytes, when it is known already.
     async fn begin_upload(

@@ -35,6 +35,17 @@ pub(super) fn verified(bytes: ByteStream, digest: Digest) -> ByteStream {
     }))
 }
 
+/// Passes `bytes` on and lets go of `permit` at their end, or when nobody reads them any more.
+pub(super) fn while_held<P: Send + 'static>(permit: P, bytes: ByteStream) -> ByteStream {
+    Box::pin(stream::unfold(
+        (bytes, permit),
+        |(mut bytes, permit)| async move {
+            let piece = bytes.next().await?;
+            Some((piece, (bytes, permit)))
+        },
+    ))
+}
+
 struct Checking {
     bytes: ByteStream,
     hasher: DigestHasher,

@@ -66,7 +66,7 @@ impl HoldAccess {
     }
 
     /// Reads from `hold`. Most holds are public and their readers need no token, which spares a trip to the user's PDS; a hold
-    /// that answers 401 is asked again with one.
+    /// that refuses a caller without a token, with 401 or as original holds may do with 403, is asked again with one.
     ///
     /// # Errors
     /// [`HoldError::Unauthorized`] for an anonymous caller whom the hold does not serve; else what [`HoldAccess::as_user`] says.
@@ -82,7 +82,9 @@ impl HoldAccess {
     {
         if self.private.get(&hold.did).is_none() {
             match call(None).await {
-                Err(HoldError::Unauthorized) => self.private.insert(hold.did.clone(), ()),
+                Err(HoldError::Unauthorized | HoldError::Forbidden { .. }) => {
+                    self.private.insert(hold.did.clone(), ());
+                }
                 outcome => return Ok(outcome?),
             }
         }

@@ -107,6 +107,15 @@ pub struct HoldDiscoveryPorts {
     pub resolver: HoldResolver,
 }
 
+/// What came of making a caller crew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Membership {
+    /// The hold took them, or says that it had before.
+    New,
+    /// The hold was not asked, or refused.
+    Unchanged,
+}
+
 /// The directory of holds.
 pub struct HoldDiscovery {
     ports: HoldDiscoveryPorts,
@@ -233,20 +242,23 @@ impl HoldDiscovery {
         principal: &Principal,
         hold: &HoldRef,
         patience: &mut Patience,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Membership, RegistryError> {
         let Some(did) = principal.did() else {
-            return Ok(());
+            return Ok(Membership::Unchanged);
         };
         let key = (hold.did.clone(), did.clone());
         if self.crew.contains_key(&key) || self.refused.contains_key(&key) {
-            return Ok(());
+            return Ok(Membership::Unchanged);
         }
         match self.captain(hold, patience).await? {
             Some(captain) if captain.allow_all_crew && captain.owner != *did => {}
-            _ => return Ok(()),
+            _ => return Ok(Membership::Unchanged),
         }
         match self.request_crew(principal, hold, patience).await {
-            Ok(()) => self.crew.insert(key, ()),
+            Ok(()) => {
+                self.crew.insert(key, ());
+                return Ok(Membership::New);
+            }
             Err(error) if is_down(&error) => {
                 self.note_failure(hold, &error);
                 return Err(error);
@@ -256,7 +268,7 @@ impl HoldDiscovery {
                 self.refused.insert(key, ());
             }
         }
-        Ok(())
+        Ok(Membership::Unchanged)
     }
 
     /// Asks `hold` to take `principal` as crew; once more with another token if it does not take the first. Only the hold's own
@@ -347,6 +359,17 @@ impl HoldDirectory for HoldDiscovery {
         let mut patience = Patience { left: self.timeout };
         self.chosen(&context.owner, &mut patience).await
     }
+
+    async fn admit(&self, principal: &Principal, hold: &HoldRef) -> bool {
+        let mut patience = Patience { left: self.timeout };
+        match self.ensure_crew(principal, hold, &mut patience).await {
+            Ok(membership) => membership == Membership::New,
+            Err(error) => {
+                tracing::info!(hold.did = %hold.did, %error, "a hold was not asked to take a reader as crew");
+                false
+            }
+        }
+    }
 }
 
 impl HoldDiscovery {
@@ -355,7 +378,7 @@ impl HoldDiscovery {
         let mut patience = Patience { left: self.timeout };
         let joined = async {
             match self.chosen(sailor, &mut patience).await? {
-                Some(hold) => self.ensure_crew(principal, &hold, &mut patience).await,
+                Some(hold) => self.ensure_crew(principal, &hold, &mut patience).await.map(drop),
                 None => Ok(()),
             }
         };

@@ -4,3 +4,4 @@ pub mod credentials;
 pub mod discovery;
 pub mod notices;
 pub mod ports;
+pub(crate) mod quota;

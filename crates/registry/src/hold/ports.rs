@@ -12,6 +12,7 @@ use url::Url;
 use crate::access::{Granted, Push};
 use crate::context::RequestContext;
 use crate::error::RegistryError;
+pub use crate::hold::quota::Quota;
 
 /// A hold and where it answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +55,10 @@ pub trait HoldDirectory: Send + Sync {
     /// # Errors
     /// Those of [`HoldDirectory::for_push`].
     async fn of_pushes(&self, context: &RequestContext) -> Result<Option<HoldRef>, RegistryError>;
+
+    /// Asks a hold that takes everybody as crew to take `principal`, whom it has just refused. True when it has become worth asking the
+    /// hold again; at most once in some minutes for each caller.
+    async fn admit(&self, principal: &Principal, hold: &HoldRef) -> bool;
 }
 
 /// Tokens that let this server act at a hold for a caller.
@@ -89,4 +94,7 @@ pub trait HoldGateway: Send + Sync {
         token: &SecretString,
         notice: &NotifyManifestInput,
     ) -> Result<(), RegistryError>;
+
+    /// What `user` has at the hold and may have.
+    async fn find_quota(&self, hold: &HoldRef, user: &Did) -> Result<Quota, RegistryError>;
 }

@@ -5,8 +5,8 @@ use atcr_oci::{Digest, Reference, Tag};
 use futures_util::FutureExt as _;
 
 use crate::access::{Delete, Granted};
-use crate::account::Plan;
 use crate::account::coverage::Coverage;
+use crate::account::{Freshness, Plan};
 use crate::context::RequestContext;
 use crate::error::RegistryError;
 use crate::manifest::Manifests;
@@ -43,7 +43,7 @@ impl Manifests {
             self.cache.forget(context, reference.digest(), reference.tag());
             let deleted = self
                 .accounts
-                .write(grant.principal(), &context.owner, true, &|| {
+                .write(grant.principal(), &context.owner, Freshness::Required, &|| {
                     self.plan_delete(context, reference).boxed()
                 })
                 .await;

@@ -5,10 +5,12 @@ mod delete;
 pub mod ports;
 pub mod pull;
 pub mod push;
+pub mod pushed_content;
 pub mod record;
 pub mod record_keys;
 mod record_size;
 mod referrers;
+mod tag_records;
 pub mod tags;
 
 use std::sync::Arc;
@@ -19,7 +21,8 @@ use crate::account::Accounts;
 use crate::account::ports::AccountSettings;
 use crate::blob::ports::BlobPresence;
 use crate::hold::notices::Notices;
-use crate::hold::ports::HoldDirectory;
+use crate::hold::ports::{HoldDirectory, HoldGateway};
+use crate::hold::quota::Quotas;
 use crate::manifest::cache::ManifestCache;
 use crate::manifest::ports::ManifestStore;
 
@@ -38,6 +41,8 @@ pub struct ManifestPorts {
     pub blobs: Arc<dyn BlobPresence>,
     /// What holds are told.
     pub notices: Notices,
+    /// Where holds are asked how much a user may store.
+    pub gateway: Arc<dyn HoldGateway>,
     /// The time of records.
     pub clock: Arc<dyn Clock>,
 }
@@ -59,6 +64,7 @@ pub struct Manifests {
     holds: Arc<dyn HoldDirectory>,
     blobs: Arc<dyn BlobPresence>,
     notices: Notices,
+    quotas: Quotas,
     clock: Arc<dyn Clock>,
     cache: ManifestCache,
     settings: ManifestSettings,
@@ -74,6 +80,7 @@ impl Manifests {
             holds,
             blobs,
             notices,
+            gateway,
             clock,
         } = ports;
         let cache = ManifestCache::new(settings.cache_bytes);
@@ -84,6 +91,7 @@ impl Manifests {
             holds,
             blobs,
             notices,
+            quotas: Quotas::new(gateway),
             clock,
             cache,
             settings,

@@ -89,7 +89,12 @@ impl Manifests {
         let (owner, repository) = (&context.owner, context.repository());
         let resolve = async {
             let rkey = tag::rkey(repository, tag.as_str()).map_err(internal)?;
-            if let Some(record) = self.store.find_tag(owner, &rkey).await?
+            // What a tag points at is the one thing that an older state changes.
+            let (record, ()) = tokio::try_join!(
+                self.store.find_tag(owner, &rkey),
+                self.accounts.require_steady(owner),
+            )?;
+            if let Some(record) = record
                 && record.repository == repository
                 && record.tag == tag.as_str()
                 && let Some(digest) = record.digest().and_then(|text| text.parse().ok())
@@ -146,10 +151,11 @@ impl Manifests {
             blob,
             hold: record.hold(),
         };
-        self.accounts
-            .index()
-            .note(&owner.did, &Located { rkey, record })
-            .await?;
+        let located = Located { rkey, record };
+        if let Err(error) = self.accounts.index().note(&owner.did, &located).await {
+            // The manifest itself is there; its blobs are looked for in the hold of pushes.
+            tracing::error!(did = %owner.did, %digest, error = &error as &dyn std::error::Error, "the index missed a pull");
+        }
         Ok(Some(presence))
     }
 

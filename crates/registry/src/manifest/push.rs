@@ -1,32 +1,31 @@
 //! Writing a manifest: checked, its bytes as a blob and its record and tags in one commit at the owner's PDS.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use atcr_atproto::lexicon::manifest::ManifestRecord;
-use atcr_atproto::lexicon::tag::{self, TagRecord};
+use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::lexicon::{BlobRef, Record};
 use atcr_atproto::pds::Write;
 use atcr_atproto::syntax::RecordKey;
-use atcr_oci::{Algorithm, Descriptor, Digest, Manifest, ManifestError, Reference, Tag};
+use atcr_oci::{Algorithm, Digest, Manifest, ManifestError, Reference, Tag};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::OnceCell;
 
 use crate::access::{Granted, Push};
-use crate::account::Plan;
 use crate::account::ports::Located;
+use crate::account::{Freshness, Plan};
 use crate::context::RequestContext;
 use crate::error::RegistryError;
 use crate::hold::ports::HoldRef;
 use crate::manifest::pull::internal;
+use crate::manifest::pushed_content::{BlobChildren, blob_children};
 use crate::manifest::record;
 use crate::manifest::record_keys::{self, ManifestKeys};
 use crate::manifest::record_size::restates;
+use crate::manifest::tag_records::TagMoves;
 use crate::manifest::{MANIFEST_LIMIT, Manifests};
-
-/// Look-ups of a manifest's blobs and children under way at once.
-const CHECKS_AT_ONCE: usize = 8;
 
 /// Tags written in one commit where each may take a manifest away: four writes a tag, and some bytes, are less than a PDS takes.
 const MOVES_AT_ONCE: usize = 40;
@@ -51,6 +50,8 @@ pub struct PushedManifest {
     pub digest: Digest,
     /// The manifest it is about, whether that exists or not.
     pub subject: Option<Digest>,
+    /// What the pusher has to know although the push is done.
+    pub warning: Option<String>,
 }
 
 /// A push on its way, with everything that was found out before it is written.
@@ -62,8 +63,9 @@ struct Planned<'a> {
     hold: HoldRef,
     keys: ManifestKeys,
     blob: OnceCell<BlobRef>,
-    /// Manifests that lose a tag to this push and are to go if it was their last.
-    untag: bool,
+    /// Children of an index that are blobs.
+    blob_children: BlobChildren,
+    moves: TagMoves,
 }
 
 impl Manifests {
@@ -114,13 +116,17 @@ impl Manifests {
         let keys = ManifestKeys::new(&digest, context.repository()).map_err(internal)?;
         let mut planned = Planned {
             grant,
+            blob_children: blob_children(&manifest),
             manifest,
             digest,
             tags,
             hold,
             keys,
             blob: OnceCell::new(),
-            untag: false,
+            moves: TagMoves {
+                freshness: Freshness::Any,
+                untag: false,
+            },
         };
         // The upload does not wait for the checks: a blob that no record names goes by itself.
         let upload = async {
@@ -129,32 +135,43 @@ impl Manifests {
                 None => self.upload(&planned).await.map(drop),
             }
         };
-        let (untag, (), ()) = tokio::try_join!(
-            self.has_to_untag(context, &planned.digest, &planned.tags),
+        let (moves, blob_children, (), ()) = tokio::try_join!(
+            self.tag_moves(context, &planned.digest, &planned.tags),
             self.check_content(grant, &planned.manifest, &planned.hold),
+            self.quotas
+                .check(&self.accounts, context, &planned.hold, &planned.manifest),
             upload,
         )?;
-        planned.untag = untag;
-        self.write(&planned).await?;
+        (planned.moves, planned.blob_children) = (moves, blob_children);
+        let names_content = self.write(&planned).await?;
         let Planned {
             manifest,
             digest,
             tags,
             hold,
+            blob_children,
             ..
         } = planned;
+        let warning = (!names_content).then(|| {
+            tracing::warn!(did = %context.owner.did, %digest, "a manifest record is too long to name its content");
+            "the manifest is too large for its record to name its content: a hold that goes by records alone may remove its blobs"
+                .to_owned()
+        });
+        let told = record::notice(&manifest, &blob_children);
         self.notices
-            .pushed(grant, &hold, &digest, &manifest, tags.first())
+            .pushed(grant, &hold, &digest, told, tags.first())
             .await;
         Ok(PushedManifest {
             digest,
             subject: manifest.subject().map(|subject| subject.digest.clone()),
+            warning,
         })
     }
 
-    async fn write(&self, planned: &Planned<'_>) -> Result<(), RegistryError> {
+    /// Writes everything. Returns whether the record, if one was written, names the manifest's content.
+    async fn write(&self, planned: &Planned<'_>) -> Result<bool, RegistryError> {
         let tags: Vec<&Tag> = planned.tags.iter().collect();
-        let together = if planned.untag {
+        let together = if planned.moves.untag {
             MOVES_AT_ONCE
         } else {
             tags.len().max(1)
@@ -162,33 +179,38 @@ impl Manifests {
         let mut lots = tags.chunks(together);
         // Without a tag there is one lot all the same: the manifest.
         let mut lot = lots.next().unwrap_or_default();
+        let mut names_content = true;
         loop {
-            self.commit(planned, &lot.iter().copied().cloned().collect())
-                .await?;
+            let tags = lot.iter().copied().cloned().collect();
+            names_content &= self.commit(planned, &tags).await?;
             match lots.next() {
                 Some(next) => lot = next,
-                None => return Ok(()),
+                None => return Ok(names_content),
             }
         }
     }
 
     /// Writes the manifest, unless it is there, and `tags`.
-    async fn commit(&self, planned: &Planned<'_>, tags: &BTreeSet<Tag>) -> Result<(), RegistryError> {
+    async fn commit(&self, planned: &Planned<'_>, tags: &BTreeSet<Tag>) -> Result<bool, RegistryError> {
         let context = planned.grant.context();
         let forget = || self.cache.forget(context, Some(&planned.digest), tags);
         forget();
         let written = self
             .accounts
-            .write(planned.grant.principal(), &context.owner, planned.untag, &|| {
-                self.plan_push(planned, tags).boxed()
-            })
+            .write(
+                planned.grant.principal(),
+                &context.owner,
+                planned.moves.freshness,
+                &|| self.plan_push(planned, tags).boxed(),
+            )
             .await;
         // Also after an error: the commit may have been made and only its answer lost.
         forget();
-        self.cache.forget(context, &written?.removed, []);
+        let written = written?;
+        self.cache.forget(context, &written.removed, []);
         self.cache
             .keep_bytes(planned.digest.clone(), planned.manifest.bytes().clone());
-        Ok(())
+        Ok(written.names_content)
     }
 
     async fn upload(&self, planned: &Planned<'_>) -> Result<BlobRef, RegistryError> {
@@ -214,7 +236,7 @@ impl Manifests {
         let (shared, own, tags) = tokio::try_join!(
             self.store.find_manifest(owner, &planned.keys.shared),
             self.store.find_manifest(owner, &planned.keys.own),
-            try_join_all(moved.iter().map(|tag| self.tag_place(context, tag))),
+            try_join_all(moved.iter().map(|tag| self.tag_places(context, tag))),
         )?;
         let mut plan = Plan::default();
 
@@ -233,7 +255,8 @@ impl Manifests {
             repository,
             &planned.digest,
             &planned.manifest,
-            &planned.hold.did,
+            &planned.blob_children,
+            &planned.hold,
             blob,
             created_at,
         );
@@ -245,7 +268,7 @@ impl Manifests {
             plan.delete_manifest(surplus);
         }
 
-        for (tag, (rkey, exists)) in moved.iter().zip(tags) {
+        for (tag, places) in moved.iter().zip(tags) {
             let record = TagRecord::new(
                 &owner.did,
                 repository,
@@ -254,57 +277,16 @@ impl Manifests {
                 now.clone(),
             )
             .map_err(internal)?;
-            plan.put_tag(rkey, record, exists)?;
+            for place in places {
+                plan.put_tag(place.rkey, record.clone(), place.exists)?;
+            }
         }
-        if planned.untag {
+        if planned.moves.untag {
             self.plan_untagging(context, &planned.digest, &planned.manifest, moved, &mut plan)
                 .await?;
         }
         plan.fit()?;
         Ok(plan)
-    }
-
-    /// The key of a tag's record, and whether a record is there.
-    async fn tag_place(
-        &self,
-        context: &RequestContext,
-        tag: &Tag,
-    ) -> Result<(RecordKey, bool), RegistryError> {
-        let (owner, repository) = (&context.owner, context.repository());
-        let rkey = tag::rkey(repository, tag.as_str()).map_err(internal)?;
-        match self.store.find_tag(owner, &rkey).await? {
-            None => Ok((rkey, false)),
-            Some(record) if record.repository == repository && record.tag == tag.as_str() => Ok((rkey, true)),
-            // `a_b` + `c` and `a` + `b_c` have one key; whoever comes second takes another.
-            Some(_) => {
-                let rkey = tag::rkey_beside(repository, tag.as_str()).map_err(internal)?;
-                let exists = self.store.find_tag(owner, &rkey).await?.is_some();
-                Ok((rkey, exists))
-            }
-        }
-    }
-
-    /// Whether a tag moves away from another manifest in an account that wants untagged ones removed.
-    async fn has_to_untag(
-        &self,
-        context: &RequestContext,
-        digest: &Digest,
-        tags: &BTreeSet<Tag>,
-    ) -> Result<bool, RegistryError> {
-        let owner = &context.owner;
-        let moves = |tag| async move {
-            let rkey = tag::rkey(context.repository(), Tag::as_str(tag)).map_err(internal)?;
-            let record = self.store.find_tag(owner, &rkey).await?;
-            let previous = record.and_then(|record| record.digest());
-            Ok::<bool, RegistryError>(previous.is_some_and(|previous| previous != digest.to_string()))
-        };
-        if !try_join_all(tags.iter().map(moves)).await?.contains(&true) {
-            return Ok(false);
-        }
-        let profile = self.owners.find_profile(owner).await?;
-        Ok(profile
-            .and_then(|profile| profile.auto_remove_untagged)
-            .unwrap_or_default())
     }
 
     /// Adds the removal of manifests that lose their last tag to this push. Where the index is not complete, all of them stay.
@@ -338,60 +320,6 @@ impl Manifests {
                 continue;
             }
             self.plan_removal(context, &previous, plan).await?;
-        }
-        Ok(())
-    }
-
-    /// Checks that everything `manifest` names was pushed first, and that its blobs are as long as it says.
-    async fn check_content(
-        &self,
-        grant: &Granted<Push>,
-        manifest: &Manifest,
-        hold: &HoldRef,
-    ) -> Result<(), RegistryError> {
-        if self.settings.allow_missing_content {
-            return Ok(());
-        }
-        let context = grant.context();
-        let needed = || manifest.blobs().filter(|blob| !is_elsewhere(blob));
-        let blobs: BTreeSet<Digest> = needed().map(|blob| blob.digest.clone()).collect();
-        let blobs = stream::iter(blobs).map(async |digest: Digest| {
-            let size = self.blobs.find_blob(grant.principal(), hold, &digest).await?;
-            Ok::<_, RegistryError>((digest, size))
-        });
-        let children: BTreeSet<Digest> = manifest
-            .manifests()
-            .iter()
-            .filter(|child| !is_elsewhere(child))
-            .map(|child| child.digest.clone())
-            .collect();
-        let children = stream::iter(children).map(async |digest: Digest| {
-            let (did, repository) = (&context.owner.did, context.repository());
-            let locate = self.locate(context, &digest, false);
-            let found = self.cache.presence(did, repository, &digest, locate).await?;
-            Ok::<_, RegistryError>(found.is_none().then_some(digest))
-        });
-        let (sizes, children): (BTreeMap<_, _>, Vec<_>) = tokio::try_join!(
-            blobs.buffered(CHECKS_AT_ONCE).try_collect(),
-            children.buffered(CHECKS_AT_ONCE).try_collect(),
-        )?;
-        let missing: Vec<Digest> = sizes
-            .iter()
-            .filter(|(_, size)| size.is_none())
-            .map(|(digest, _)| digest.clone())
-            .chain(children.into_iter().flatten())
-            .collect();
-        if !missing.is_empty() {
-            return Err(RegistryError::ManifestBlobUnknown { missing });
-        }
-        for blob in needed() {
-            if let Some(Some(size)) = sizes.get(&blob.digest)
-                && *size != blob.size
-            {
-                return Err(RegistryError::ManifestInvalid {
-                    reason: format!("{} has {size} bytes and not {}", blob.digest, blob.size),
-                });
-            }
         }
         Ok(())
     }
@@ -445,11 +373,6 @@ impl Plan {
         });
         self.change.deleted_tags.push(rkey);
     }
-}
-
-/// Whether the content is fetched from URLs and need not be in any registry (foreign and non-distributable layers).
-fn is_elsewhere(descriptor: &Descriptor) -> bool {
-    !descriptor.urls.is_empty() || descriptor.media_type.is_nondistributable()
 }
 
 fn put<R: Record>(rkey: &RecordKey, record: &R, exists: bool) -> Result<Write, RegistryError> {

@@ -8,9 +8,12 @@ use atcr_atproto::lexicon::manifest::{
 use atcr_atproto::lexicon::notify_manifest::{
     BlobInfo, ChildManifestInfo, LayerInfo, ManifestInfo, PlatformInfo,
 };
-use atcr_atproto::syntax::{Datetime, Did};
+use atcr_atproto::syntax::Datetime;
 use atcr_oci::{Descriptor, Digest, Manifest, Platform};
 use bytes::Bytes;
+
+use crate::hold::ports::HoldRef;
+use crate::manifest::pushed_content::{BlobChildren, blob_children};
 
 /// Longest operating system and architecture in bytes that a notice holds.
 const MAX_NOTICE_PLATFORM_LEN: usize = 64;
@@ -26,7 +29,8 @@ pub fn record(
     repository: &str,
     digest: &Digest,
     manifest: &Manifest,
-    hold: &Did,
+    blob_children: &BlobChildren,
+    hold: &HoldRef,
     blob: BlobRef,
     created_at: Datetime,
 ) -> ManifestRecord {
@@ -36,8 +40,9 @@ pub fn record(
         manifest.media_type().to_string(),
         created_at,
     );
-    record.hold_did = Some(hold.clone());
-    restate_content(&mut record, manifest);
+    record.hold_did = Some(hold.did.clone());
+    record.hold_endpoint = Some(endpoint(hold));
+    restate_content(&mut record, manifest, blob_children);
     record.subject = manifest.subject().map(blob_reference);
     record.artifact_type = manifest.artifact_type();
     record.annotations = manifest.annotations().clone();
@@ -67,28 +72,42 @@ pub fn complete(record: &mut ManifestRecord, bytes: &Bytes) {
         .find_map(|kind| Manifest::parse(bytes.clone(), kind).ok());
     if let Some(manifest) = parsed {
         record.media_type = manifest.media_type().to_string();
-        restate_content(record, &manifest);
+        restate_content(record, &manifest, &blob_children(&manifest));
     }
 }
 
-fn restate_content(record: &mut ManifestRecord, manifest: &Manifest) {
+/// The hold's base URL, as readers older than `holdDid` look for it.
+fn endpoint(hold: &HoldRef) -> String {
+    hold.endpoint.as_str().trim_end_matches('/').to_owned()
+}
+
+/// Children of an index that are blobs stand among the layers as well: what looks for blobs in records looks there.
+fn restate_content(record: &mut ManifestRecord, manifest: &Manifest, blob_children: &BlobChildren) {
     record.config = manifest.config().map(blob_reference);
-    record.layers = manifest.layers().iter().map(blob_reference).collect();
+    record.layers = blobs(manifest, blob_children).map(blob_reference).collect();
     record.manifests = manifest.manifests().iter().map(manifest_reference).collect();
+}
+
+/// The layers of an image, or the children of an index that are blobs.
+fn blobs<'a>(
+    manifest: &'a Manifest,
+    blob_children: &'a BlobChildren,
+) -> impl Iterator<Item = &'a Descriptor> {
+    let children = manifest.manifests().iter();
+    let children = children.filter(|child| blob_children.contains(&child.digest));
+    manifest.layers().iter().chain(children)
 }
 
 /// What a hold is told of `manifest`. What its lexicon does not take is shortened or left out, as in the record.
 #[must_use]
-pub fn notice(manifest: &Manifest) -> ManifestInfo {
+pub fn notice(manifest: &Manifest, blob_children: &BlobChildren) -> ManifestInfo {
     ManifestInfo {
         media_type: Some(short_media_type(manifest.media_type().as_str()).to_owned()),
         config: manifest.config().map(|config| BlobInfo {
             digest: config.digest.to_string(),
             size: config.size,
         }),
-        layers: manifest
-            .layers()
-            .iter()
+        layers: blobs(manifest, blob_children)
             .map(|layer| LayerInfo {
                 digest: layer.digest.to_string(),
                 size: layer.size,
@@ -98,6 +117,7 @@ pub fn notice(manifest: &Manifest) -> ManifestInfo {
         manifests: manifest
             .manifests()
             .iter()
+            .filter(|child| !blob_children.contains(&child.digest))
             .map(|child| ChildManifestInfo {
                 digest: child.digest.to_string(),
                 size: child.size,

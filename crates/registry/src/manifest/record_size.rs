@@ -6,12 +6,14 @@
 //! 1. the manifest's own annotations, and the artifact type, so that a reader knows to look for both in the bytes
 //! 2. the annotations of what it names
 //! 3. other places and platforms of what it names
-//! 4. layers and children altogether
+//! 4. the media types of layers and children, of which only digest and length are left
+//! 5. layers and children altogether, which the pusher is told: a reader that goes by records, such as a hold's garbage collection,
+//!    no longer sees what the manifest keeps alive
 //!
 //! The index learns of layers and children all the same: from the manifest at hand, or from the bytes when such a record is read.
 
 use atcr_atproto::lexicon::Record as _;
-use atcr_atproto::lexicon::manifest::ManifestRecord;
+use atcr_atproto::lexicon::manifest::{ManifestRecord, UNTYPED};
 use atcr_atproto::pds::{MAX_REQUEST_BYTES, Write};
 use atcr_atproto::syntax::RecordKey;
 
@@ -22,14 +24,15 @@ use crate::manifest::pull::internal;
 /// Bytes for the writes of one request. What is beside them, the account's DID above all, takes less than the rest.
 const WRITES_BYTES: usize = MAX_REQUEST_BYTES - 4 * 1024;
 
-const CUTS: [fn(&mut ManifestRecord); 4] = [
+const CUTS: [fn(&mut ManifestRecord); 5] = [
     own_annotations,
     annotations_of_content,
     details_of_content,
+    types_of_content,
     content,
 ];
 
-/// The cuts that a record gets in the index as well. The last is not among them: what a manifest names has to be found there.
+/// The cuts that a record gets in the index as well. The others are not among them: what a manifest names has to be found there.
 const CUTS_IN_INDEX: usize = 3;
 
 /// A manifest record that is to be written.
@@ -63,6 +66,7 @@ impl Plan {
             }
             sizes[largest.write] = write.request_bytes();
         }
+        self.names_content = candidates.iter().all(|candidate| candidate.cuts < CUTS.len());
         for candidate in candidates.iter().filter(|candidate| candidate.cuts > 0) {
             let indexed = &mut self.change.manifests[candidate.change].record;
             *indexed = cut(indexed, candidate.cuts.min(CUTS_IN_INDEX));
@@ -144,6 +148,17 @@ fn details_of_content(record: &mut ManifestRecord) {
         .manifests
         .iter_mut()
         .for_each(|child| child.platform = None);
+}
+
+fn types_of_content(record: &mut ManifestRecord) {
+    let types = record
+        .layers
+        .iter_mut()
+        .map(|layer| &mut layer.media_type)
+        .chain(record.manifests.iter_mut().map(|child| &mut child.media_type));
+    for media_type in types.filter(|media_type| media_type.len() > UNTYPED.len()) {
+        UNTYPED.clone_into(media_type);
+    }
 }
 
 fn content(record: &mut ManifestRecord) {

@@ -1,31 +1,81 @@
 //! Listing the manifests that name another one as their subject.
+//!
+//! Strangers decide how many such manifests an account has, how long they are and what they say, so an answer is made in a stream: some
+//! rows at a time, some bytes of manifests at a time, until it is as long as it may be or has cost as much as it may.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use atcr_oci::{Descriptor, Digest, ImageIndex, Manifest, MediaType};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::Semaphore;
 
 use crate::access::{Granted, Pull};
 use crate::account::coverage::Coverage;
 use crate::account::ports::{ManifestDetails, Referrer};
 use crate::context::RequestContext;
 use crate::error::RegistryError;
-use crate::manifest::Manifests;
-use crate::manifest::cache::Presence;
 use crate::manifest::tags::Listed;
+use crate::manifest::{MANIFEST_LIMIT, Manifests};
 
-/// Manifests fetched at once for their artifact type and annotations.
+/// Manifests read at once for their artifact type and annotations.
 const FETCHES_AT_ONCE: usize = 8;
 
-/// Most manifests in a list of referrers, and most bytes of their annotations: what the specification asks of manifests, of which
-/// the list is one.
+/// Bytes of manifests that are held at once for one answer: several short ones, or one of the longest.
+const HELD_BYTES: u64 = MANIFEST_LIMIT;
+
+/// Bytes of manifests read for one answer. What they say is kept, so the next answer goes on from there.
+const FETCHED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Rows looked at together.
+const ROWS: usize = 64;
+
+/// Most manifests that one answer looks at, whether they are wanted or not: what a manifest may name.
 const REFERRERS: usize = 4_096;
-const ANNOTATION_BYTES: usize = 4 * 1024 * 1024;
+
+/// Longest answer in bytes: what the specification asks of manifests, of which the list is one.
+const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Semaphores count in these.
+const KIB: u64 = 1024;
+
+/// What came of one entry.
+enum Entry {
+    /// It belongs into the answer.
+    Listed(Box<Descriptor>),
+    /// It is of another artifact type, or cannot be described.
+    LeftOut,
+    /// To describe it would cost more than one answer may.
+    TooCostly,
+}
+
+/// What reading manifests may still cost one answer.
+struct Fetches {
+    held: Semaphore,
+    fetched: AtomicU64,
+}
+
+/// One listing: where it is for and which entries are wanted.
+struct Wanted<'a> {
+    context: &'a RequestContext,
+    artifact_type: Option<&'a str>,
+    fetches: Fetches,
+}
+
+impl Wanted<'_> {
+    fn is_wanted(&self, artifact_type: Option<&str>) -> bool {
+        self.artifact_type
+            .is_none_or(|kind| artifact_type.unwrap_or_default() == kind)
+    }
+}
 
 impl Manifests {
     /// The index of everything in the repository whose subject is `subject`, which need not exist, of one artifact type if one is
     /// given.
     ///
     /// Records of other writers do not say their artifact type; the manifest's bytes are read for it once. A manifest whose
-    /// bytes are gone or damaged is left out. A list that would be larger than a manifest may be is cut, which its coverage says.
+    /// bytes are gone or damaged is left out. A list that would be larger than a manifest may be, or cost too much, is cut, which its
+    /// coverage says.
     ///
     /// # Errors
     /// The PDS's.
@@ -40,31 +90,55 @@ impl Manifests {
     ) -> Result<Listed<ImageIndex>, RegistryError> {
         let context = grant.context();
         let mut coverage = self.accounts.ensure_synced(&context.owner).await?;
-        let mut referrers = self
-            .accounts
-            .index()
-            .referrers(&context.owner.did, context.repository(), subject, REFERRERS + 1)
-            .await?;
-        if referrers.len() > REFERRERS {
-            referrers.truncate(REFERRERS);
-            coverage = Coverage::Partial;
-        }
-        let mut described = stream::iter(referrers)
-            .map(|referrer| self.describe(context, referrer))
-            .buffered(FETCHES_AT_ONCE);
-        let (mut manifests, mut bytes) = (Vec::new(), 0);
-        while let Some(found) = described.try_next().await? {
-            let Some(found) = found.filter(|found| {
-                artifact_type.is_none_or(|kind| found.artifact_type.as_deref().unwrap_or_default() == kind)
-            }) else {
-                continue;
-            };
-            bytes += annotation_bytes(&found);
-            if bytes > ANNOTATION_BYTES {
+        let wanted = Wanted {
+            context,
+            artifact_type,
+            fetches: Fetches {
+                held: Semaphore::new(usize::try_from(HELD_BYTES / KIB).unwrap_or(usize::MAX)),
+                fetched: AtomicU64::new(0),
+            },
+        };
+        let (mut manifests, mut bytes, mut seen) = (Vec::new(), 0, 0);
+        let mut after = None;
+        'answer: loop {
+            let page = self
+                .accounts
+                .index()
+                .referrers(
+                    &context.owner.did,
+                    context.repository(),
+                    subject,
+                    after.as_ref(),
+                    ROWS,
+                )
+                .await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.digest.clone());
+            seen += page.len();
+            let mut entries = stream::iter(page)
+                .map(|referrer| self.describe(&wanted, referrer))
+                .buffered(FETCHES_AT_ONCE);
+            while let Some(entry) = entries.next().await {
+                match entry? {
+                    Entry::Listed(descriptor) => {
+                        bytes += json_len(&descriptor);
+                        if bytes > ANSWER_BYTES {
+                            coverage = Coverage::Partial;
+                            break 'answer;
+                        }
+                        manifests.push(*descriptor);
+                    }
+                    Entry::LeftOut => {}
+                    Entry::TooCostly => {
+                        coverage = Coverage::Partial;
+                        break 'answer;
+                    }
+                }
+            }
+            if seen >= REFERRERS {
                 coverage = Coverage::Partial;
                 break;
             }
-            manifests.push(found);
         }
         Ok(Listed {
             body: ImageIndex::new(manifests),
@@ -73,54 +147,88 @@ impl Manifests {
         })
     }
 
-    async fn describe(
+    async fn describe(&self, wanted: &Wanted<'_>, referrer: Referrer) -> Result<Entry, RegistryError> {
+        let Ok(media_type) = referrer.media_type.parse::<MediaType>() else {
+            return Ok(Entry::LeftOut);
+        };
+        let is_known = referrer.details.is_some();
+        if let (Some(size), Some(details)) = (referrer.size, referrer.details) {
+            if !wanted.is_wanted(details.artifact_type.as_deref()) {
+                return Ok(Entry::LeftOut);
+            }
+            if let Some(annotations) = details.annotations {
+                return Ok(Entry::Listed(Box::new(Descriptor {
+                    annotations,
+                    artifact_type: details.artifact_type,
+                    ..Descriptor::new(media_type, referrer.digest, size)
+                })));
+            }
+        }
+        let Some(cid) = referrer.blob else {
+            return Ok(Entry::LeftOut);
+        };
+        let cost = referrer.size.unwrap_or(MANIFEST_LIMIT).clamp(KIB, MANIFEST_LIMIT);
+        if wanted.fetches.fetched.fetch_add(cost, Ordering::Relaxed) >= FETCHED_BYTES {
+            return Ok(Entry::TooCostly);
+        }
+        let units = u32::try_from(cost.div_ceil(KIB)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        let _held = wanted.fetches.held.acquire_many(units).await;
+        let bytes = match self.cache.find_bytes(&referrer.digest) {
+            Some(bytes) => Some(bytes),
+            None => {
+                self.read_referrer(wanted.context, &referrer.digest, &cid, cost)
+                    .await?
+            }
+        };
+        let parsed = bytes.and_then(|bytes| Manifest::parse(bytes, Some(media_type.as_str())).ok());
+        let Some(manifest) = parsed else {
+            return Ok(Entry::LeftOut);
+        };
+        let artifact_type = manifest.artifact_type();
+        if !is_known {
+            let details = ManifestDetails {
+                artifact_type: artifact_type.clone(),
+                annotations: Some(manifest.annotations().clone()),
+            };
+            let index = self.accounts.index();
+            index
+                .keep_details(&referrer.digest, manifest.size(), &details)
+                .await?;
+        }
+        if !wanted.is_wanted(artifact_type.as_deref()) {
+            return Ok(Entry::LeftOut);
+        }
+        Ok(Entry::Listed(Box::new(
+            manifest.referrer_descriptor(referrer.digest),
+        )))
+    }
+
+    /// The bytes of a manifest, which are not put into the cache: a list of long ones would leave nothing else there. `None` when they
+    /// are gone, damaged or longer than `max` bytes.
+    async fn read_referrer(
         &self,
         context: &RequestContext,
-        referrer: Referrer,
-    ) -> Result<Option<Descriptor>, RegistryError> {
-        let Ok(media_type) = referrer.media_type.parse::<MediaType>() else {
-            return Ok(None);
+        digest: &Digest,
+        cid: &atcr_atproto::syntax::Cid,
+        max: u64,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        let damaged = |what: &str| {
+            tracing::warn!(did = %context.owner.did, %digest, what, "a referrer is left out");
+            Ok(None)
         };
-        if let (Some(size), Some(details)) = (referrer.size, referrer.details) {
-            return Ok(Some(Descriptor {
-                annotations: details.annotations,
-                artifact_type: details.artifact_type,
-                ..Descriptor::new(media_type, referrer.digest, size)
-            }));
+        match self.store.read_blob(&context.owner, cid, max).await {
+            Ok(Some(bytes)) if Digest::of(digest.algorithm(), &bytes) == *digest => Ok(Some(bytes)),
+            Ok(Some(_)) => damaged("the PDS gave other bytes than the digest names"),
+            Ok(None) => Ok(None),
+            Err(RegistryError::Corrupt { what }) => damaged(&what),
+            Err(error @ RegistryError::PdsFailed { .. }) => damaged(&error.to_string()),
+            Err(error) => Err(error),
         }
-        let Some(blob) = referrer.blob else {
-            return Ok(None);
-        };
-        let presence = Presence {
-            media_type: referrer.media_type,
-            blob,
-            hold: None,
-        };
-        let bytes = match self.read(context, &referrer.digest, &presence).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(None),
-            Err(RegistryError::Corrupt { what }) => {
-                tracing::warn!(did = %context.owner.did, what, "a referrer is left out");
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        let Ok(manifest) = Manifest::parse(bytes, Some(media_type.as_str())) else {
-            return Ok(None);
-        };
-        let details = ManifestDetails {
-            artifact_type: manifest.artifact_type(),
-            annotations: manifest.annotations().clone(),
-        };
-        self.accounts
-            .index()
-            .keep_details(&referrer.digest, manifest.size(), &details)
-            .await?;
-        Ok(Some(manifest.referrer_descriptor(referrer.digest)))
     }
 }
 
-fn annotation_bytes(descriptor: &Descriptor) -> usize {
-    let pairs = descriptor.annotations.iter();
-    pairs.map(|(name, value)| name.len() + value.len()).sum()
+/// Length of a descriptor in the answer.
+fn json_len(descriptor: &Descriptor) -> usize {
+    serde_json::to_vec(descriptor).map_or(ANSWER_BYTES, |json| json.len() + 1)
 }

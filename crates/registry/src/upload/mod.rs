@@ -52,6 +52,9 @@ pub use crate::upload::sweep::Swept;
 const REMEMBERED_STORES: u64 = 10_000;
 const REMEMBER_STORE: Duration = Duration::from_hours(1);
 
+/// When a client whose account has too many unfinished uploads is to try again.
+const FEWER_UPLOADS_AFTER: Duration = Duration::from_mins(1);
+
 /// Bytes of a refused body that are still read, so that the client gets to see why: a connection closed on somebody who is
 /// sending often takes the answer with it.
 const DRAIN_BYTES: u64 = 1024 * 1024;
@@ -78,6 +81,8 @@ pub struct UploadParts {
     pub clock: Arc<dyn Clock>,
     /// How long a client may send nothing in the middle of a body.
     pub body_idle: Duration,
+    /// Unfinished sessions that one account may have.
+    pub sessions_per_account: u32,
 }
 
 /// The bytes of one request.
@@ -120,6 +125,7 @@ pub struct Uploads {
     pub(super) identities: Arc<dyn IdentityResolver>,
     clock: Arc<dyn Clock>,
     body_idle: Duration,
+    sessions_per_account: u32,
     guards: SessionGuards,
     stores: moka::sync::Cache<Did, StoreTraits>,
     finished: FinishedSessions,
@@ -143,6 +149,7 @@ impl Uploads {
             identities: parts.identities,
             clock: parts.clock,
             body_idle: parts.body_idle,
+            sessions_per_account: parts.sessions_per_account,
             guards: SessionGuards::default(),
             stores: stores
                 .max_capacity(REMEMBERED_STORES)
@@ -159,7 +166,7 @@ impl Uploads {
     /// small blobs.
     ///
     /// # Errors
-    /// Those of [`HoldDirectory::for_push`].
+    /// Those of [`HoldDirectory::for_push`]; `TooManyUploads` when the account has as many unfinished ones as it may have.
     ///
     /// # Spec
     /// distribution-spec v1.1, end-4a.
@@ -169,7 +176,13 @@ impl Uploads {
         algorithm: Option<Algorithm>,
     ) -> Result<UploadProgress, RegistryError> {
         let session = self.new_session(grant, algorithm).await?;
-        self.sessions.insert(&session).await?;
+        let most = self.sessions_per_account;
+        if !self.sessions.insert(&session, most).await? {
+            return Err(RegistryError::TooManyUploads {
+                most,
+                retry_after: FEWER_UPLOADS_AFTER,
+            });
+        }
         Ok(UploadProgress {
             session: session.id,
             offset: 0,
@@ -208,6 +221,7 @@ impl Uploads {
     /// - `UploadBusy`: another request is at it.
     /// - `ChunkOutOfOrder`: the body's range does not begin at the session's offset.
     /// - `SizeInvalid`: the body is not as long as it said.
+    /// - `SpoolQuota`, `SpoolFull`: there is no room for bytes that are not in a part yet.
     /// - `BodyInterrupted`, and the hold's errors: the session stands where it stood before.
     ///
     /// # Cancel safety
@@ -296,8 +310,9 @@ impl Uploads {
     /// # Spec
     /// distribution-spec v1.1, end-14.
     pub async fn cancel(&self, grant: &Granted<Push>, id: &UploadSessionId) -> Result<(), RegistryError> {
-        let session = self.require(grant, id).await?;
+        // Claimed first: a request that ends in between would leave a session that is read too early.
         let _guard = self.claim(id)?;
+        let session = self.require(grant, id).await?;
         self.discard(&session).await;
         Ok(())
     }

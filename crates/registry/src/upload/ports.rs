@@ -2,6 +2,7 @@
 //! somebody who vouches for content.
 
 use std::io;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
@@ -17,8 +18,8 @@ use crate::upload::session::{RemoteUpload, UploadSession};
 /// Keeps upload sessions over restarts.
 #[async_trait]
 pub trait UploadSessions: Send + Sync {
-    /// Stores a new session.
-    async fn insert(&self, session: &UploadSession) -> Result<(), RegistryError>;
+    /// Stores a new session, unless its account has `most` already: then the answer is `false`.
+    async fn insert(&self, session: &UploadSession, most: u32) -> Result<bool, RegistryError>;
 
     /// The session of this name, expired or not.
     async fn get(&self, id: &UploadSessionId) -> Result<Option<UploadSession>, RegistryError>;
@@ -44,10 +45,12 @@ pub trait UploadSessions: Send + Sync {
 /// loses nothing; they are not forced to disk, see [`UploadSession::tail_is_intact`].
 #[async_trait]
 pub trait Spool: Send + Sync {
-    /// Opens the bytes of part `part` for appending after the first `keep` bytes; whatever follows them is cut off. Fails with
+    /// Opens the bytes of part `part` for appending after the first `keep` bytes; whatever follows them is cut off. What is appended
+    /// counts for the account `owner`. Fails with
     /// [`io::ErrorKind::UnexpectedEof`] when there are fewer.
     async fn append_to(
         &self,
+        owner: &Did,
         session: &UploadSessionId,
         part: u32,
         keep: u64,
@@ -66,11 +69,46 @@ pub trait Spool: Send + Sync {
     async fn sessions(&self) -> io::Result<Vec<UploadSessionId>>;
 }
 
+/// Why bytes are not spooled.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The account has as much in the spool as it may have.
+    #[error("the account has {limit} bytes in the spool")]
+    AccountFull {
+        /// How much that is, in bytes.
+        limit: u64,
+    },
+    /// All accounts together have as much in the spool as they may have.
+    #[error("the spool is full")]
+    Full,
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+}
+
+/// When a client whose bytes found no room is to try again.
+const ROOM_AFTER: Duration = Duration::from_secs(30);
+
+impl From<SpoolError> for RegistryError {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::AccountFull { limit } => Self::SpoolQuota {
+                limit,
+                retry_after: ROOM_AFTER,
+            },
+            SpoolError::Full => Self::SpoolFull {
+                retry_after: ROOM_AFTER,
+            },
+            SpoolError::Disk(error) => error.into(),
+        }
+    }
+}
+
 /// Appends to one part of the spool.
 #[async_trait]
 pub trait SpoolWriter: Send {
     /// Appends `piece`. May return before it is written: an error then comes out of the next call.
-    async fn append(&mut self, piece: Piece) -> io::Result<()>;
+    async fn append(&mut self, piece: Piece) -> Result<(), SpoolError>;
 
     /// Returns once everything appended can be read.
     async fn flush(&mut self) -> io::Result<()>;

@@ -360,7 +360,7 @@ impl Filling {
             none => none.insert(
                 uploads
                     .spool
-                    .append_to(&session.id, self.number, self.len)
+                    .append_to(&session.did, &session.id, self.number, self.len)
                     .await?,
             ),
         };

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`xrpc`] | the hold, with the user's service token |
 //! | [`store`] | the store behind it, by signed URL and without any token |
+//! | [`size`] | the hold, about what it has |
 //! | [`outgoing`] | a part's bytes as a request body, watched for progress |
 //! | [`errors`] | what their answers mean |
 //!
@@ -11,6 +12,7 @@
 
 mod errors;
 mod outgoing;
+mod size;
 mod store;
 mod xrpc;
 
@@ -24,6 +26,7 @@ use atcr_atproto::lexicon::hold_upload::{
     UploadedPart as WirePart,
 };
 use atcr_atproto::lexicon::nsid;
+use atcr_atproto::store_target::{PartTarget as CheckedTarget, StoreUrl, TargetError};
 use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
 use atcr_registry::blob::ports::{
@@ -31,7 +34,7 @@ use atcr_registry::blob::ports::{
     UploadedPart,
 };
 use atcr_registry::hold::ports::HoldRef;
-use http::Method;
+use moka::sync::Cache;
 use secrecy::SecretString;
 use url::Url;
 
@@ -62,13 +65,30 @@ const COMPLETION_RATE: u64 = 20 * 1024 * 1024;
 pub struct HoldBlobs {
     egress: EgressClient,
     timeouts: HoldTimeouts,
+    /// Holds whose answer to a plain HEAD says nothing of the blob.
+    sizes_by_url: Cache<Did, ()>,
+    /// Whether a hold looks for a blob before it signs a URL for it.
+    looks_first: Cache<Did, bool>,
 }
+
+/// How long the ways of a hold are remembered, and of how many holds.
+const REMEMBER_WAYS: Duration = Duration::from_hours(1);
+const REMEMBERED_WAYS: u64 = 10_000;
 
 impl HoldBlobs {
     /// Reaches holds through `egress`.
     #[must_use]
     pub fn new(egress: EgressClient, timeouts: HoldTimeouts) -> Self {
-        Self { egress, timeouts }
+        fn cache<V: Clone + Send + Sync + 'static>() -> Cache<Did, V> {
+            let cache = Cache::builder().max_capacity(REMEMBERED_WAYS);
+            cache.time_to_live(REMEMBER_WAYS).build()
+        }
+        Self {
+            egress,
+            timeouts,
+            sizes_by_url: cache(),
+            looks_first: cache(),
+        }
     }
 }
 
@@ -81,7 +101,7 @@ impl BlobGateway for HoldBlobs {
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<Option<u64>, HoldError> {
-        absent_is_none(self.head_blob(hold, owner, digest, token).await)
+        absent_is_none(self.size_of(hold, owner, digest, token).await)
     }
 
     async fn download_url(
@@ -94,8 +114,8 @@ impl BlobGateway for HoldBlobs {
         absent_is_none(self.blob_url(hold, owner, digest, token).await)
     }
 
-    async fn open(&self, url: &SignedUrl, range: Option<&str>) -> Result<BlobDownload, HoldError> {
-        self.open_url(url, range).await
+    async fn open(&self, url: &SignedUrl) -> Result<BlobDownload, HoldError> {
+        self.open_url(url).await
     }
 
     async fn begin_upload(
@@ -121,7 +141,7 @@ impl BlobGateway for HoldBlobs {
         let announced = begun.store.is_some();
         let traits = begun.store_traits();
         let first_part = match begun.part {
-            Some(part) if part.part_number == 1 => Some(part_target(part.target)?),
+            Some(part) if part.part_number == 1 => Some(self.target(hold, &part.target)?),
             _ => None,
         };
         Ok(BegunUpload {
@@ -157,7 +177,7 @@ impl BlobGateway for HoldBlobs {
                 self.timeouts.call,
             )
             .await?;
-        part_target(output)
+        self.target(hold, &output)
     }
 
     async fn send_part(&self, target: &PartTarget, body: PartBody) -> Result<String, HoldError> {
@@ -213,31 +233,35 @@ fn absent_is_none<T>(found: Result<T, HoldError>) -> Result<Option<T>, HoldError
     }
 }
 
-fn part_target(output: GetPartUploadUrlOutput) -> Result<PartTarget, HoldError> {
-    let url = signed_url(&output.url)?;
-    // A hold has no say in what else this server does in its name.
-    if !matches!(output.method.as_str(), "PUT" | "POST") {
-        return Err(HoldError::Malformed {
-            what: "a usable method for the part",
-        });
+impl HoldBlobs {
+    /// A part's target as the hold named it, checked: the hold has no say in what else this server does in its name.
+    fn target(&self, hold: &HoldRef, output: &GetPartUploadUrlOutput) -> Result<PartTarget, HoldError> {
+        let target = CheckedTarget::from_wire(output, &hold.endpoint, &self.egress).map_err(|error| {
+            tracing::info!(hold.did = %hold.did, %error, "a hold named a target for a part that is not used");
+            HoldError::Malformed {
+                what: "a usable target for the part",
+            }
+        })?;
+        let headers = target.headers.iter();
+        Ok(PartTarget {
+            url: SignedUrl::new(target.url.into_url()),
+            method: target.method.to_string(),
+            headers: headers
+                .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+                .collect(),
+        })
     }
-    Ok(PartTarget {
-        url,
-        method: output.method,
-        headers: output.headers.into_iter().collect(),
-    })
+
+    /// A URL that the hold named, checked: a client that is sent there is sent nowhere that this server would not go.
+    fn signed_url(&self, output: &BlobUrlOutput) -> Result<SignedUrl, HoldError> {
+        let url = StoreUrl::from_wire(output, &self.egress).map_err(|error| unusable_url(&error))?;
+        Ok(SignedUrl::new(url.into_url()))
+    }
 }
 
-fn blob_url(output: &BlobUrlOutput) -> Result<SignedUrl, HoldError> {
-    signed_url(&output.url)
-}
-
-fn signed_url(text: &str) -> Result<SignedUrl, HoldError> {
-    let url = Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"));
-    url.map(SignedUrl::new)
-        .ok_or(HoldError::Malformed { what: "a usable URL" })
+fn unusable_url(error: &TargetError) -> HoldError {
+    tracing::info!(%error, "a hold named a URL that is not used");
+    HoldError::Malformed { what: "a usable URL" }
 }
 
 /// The URL of one of the hold's methods.
@@ -250,8 +274,4 @@ fn method_url(hold: &HoldRef, nsid: &str) -> Result<Url, HoldError> {
         .pop_if_empty()
         .extend(["xrpc", nsid]);
     Ok(url)
-}
-
-fn http_method(name: &str) -> Method {
-    if name == "POST" { Method::POST } else { Method::PUT }
 }

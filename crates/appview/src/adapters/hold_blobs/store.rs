@@ -4,18 +4,16 @@
 use std::io;
 use std::time::Duration;
 
-use atcr_registry::blob::ports::{
-    BlobDownload, ByteStream, DownloadExtent, HoldError, PartBody, PartTarget, SignedUrl,
-};
+use atcr_registry::blob::ports::{BlobDownload, ByteStream, HoldError, PartBody, PartTarget, SignedUrl};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, RANGE};
+use http::header::{CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use reqwest::Response;
 
+use super::HoldBlobs;
 use super::errors::{self, About};
 use super::outgoing::Outgoing;
-use super::{HoldBlobs, http_method};
 
 /// How much of an answer to a part is read, so that the connection can be used again.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -24,9 +22,12 @@ impl HoldBlobs {
     /// Sends a part and reads its entity tag.
     pub(super) async fn put_part(&self, target: &PartTarget, body: PartBody) -> Result<String, HoldError> {
         let headers = part_headers(&target.headers)?;
+        let method = Method::from_bytes(target.method.as_bytes()).map_err(|_| HoldError::Malformed {
+            what: "a usable method for the part",
+        })?;
         let (body, progress) = Outgoing::new(body);
         let request = self
-            .request(http_method(&target.method), target.url.expose(), None)?
+            .request(method, target.url.expose(), None)?
             .headers(headers)
             .body(reqwest::Body::wrap(body));
         let sent = tokio::select! {
@@ -56,46 +57,16 @@ impl HoldBlobs {
     }
 
     /// Opens a blob for reading.
-    pub(super) async fn open_url(
-        &self,
-        url: &SignedUrl,
-        range: Option<&str>,
-    ) -> Result<BlobDownload, HoldError> {
-        let mut request = self.request(Method::GET, url.expose(), None)?;
-        if let Some(range) = range {
-            request = request.header(RANGE, range);
-        }
-        let response = tokio::time::timeout(self.timeouts.call, request.send())
-            .await
-            .map_err(|_| HoldError::TimedOut)?
-            .map_err(transport)?;
+    pub(super) async fn open_url(&self, url: &SignedUrl) -> Result<BlobDownload, HoldError> {
+        let response = self.begin(self.request(Method::GET, url.expose(), None)?).await?;
         let headers = response.headers();
-        let text = |name: HeaderName| {
-            headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned)
-        };
-        let len = text(CONTENT_LENGTH).and_then(|len| len.parse().ok());
-        let extent = match response.status() {
-            StatusCode::OK => DownloadExtent::Whole,
-            StatusCode::PARTIAL_CONTENT => {
-                DownloadExtent::Range(text(CONTENT_RANGE).ok_or(HoldError::Malformed {
-                    what: "a Content-Range",
-                })?)
-            }
-            StatusCode::RANGE_NOT_SATISFIABLE => {
-                let extent = DownloadExtent::Unsatisfiable(text(CONTENT_RANGE));
-                return Ok(BlobDownload {
-                    extent,
-                    len: Some(0),
-                    bytes: Box::pin(stream::empty()),
-                });
-            }
-            status => return Err(errors::store(About::Blob, status, headers)),
-        };
+        if response.status() != StatusCode::OK {
+            return Err(errors::store(About::Blob, response.status(), headers));
+        }
+        let len = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
         Ok(BlobDownload {
-            extent,
             len,
             bytes: watched(response.bytes_stream(), self.timeouts.idle),
         })
@@ -130,16 +101,8 @@ fn watched(bytes: impl Stream<Item = reqwest::Result<Bytes>> + Send + 'static, i
     }))
 }
 
-/// The headers that the hold wants with a part. Those that decide where and how the request goes, and for whom, are not its business.
+/// The headers that the hold wants with a part, which were checked when it named them.
 fn part_headers(wanted: &[(String, String)]) -> Result<HeaderMap, HoldError> {
-    const OURS: [&str; 6] = [
-        "authorization",
-        "connection",
-        "content-length",
-        "cookie",
-        "host",
-        "transfer-encoding",
-    ];
     let unusable = HoldError::Malformed {
         what: "usable headers for the part",
     };
@@ -148,13 +111,11 @@ fn part_headers(wanted: &[(String, String)]) -> Result<HeaderMap, HoldError> {
         let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else {
             return Err(unusable);
         };
-        if !OURS.contains(&name.as_str()) {
-            headers.append(name, value);
-        }
+        headers.append(name, value);
     }
     Ok(headers)
 }
 
-fn transport(error: reqwest::Error) -> HoldError {
+pub(super) fn transport(error: reqwest::Error) -> HoldError {
     errors::transport(&atcr_atproto::egress::EgressError::from_transport(error))
 }

@@ -7,11 +7,12 @@ use atcr_atproto::lexicon::hold_upload::{
     BlobUrlOutput, CONTENT_PROOF_HEADER, CompleteUploadInput, CompleteUploadOutput,
 };
 use atcr_atproto::lexicon::nsid;
+use atcr_atproto::store_target::StoreUrl;
 use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
 use atcr_registry::blob::ports::{HoldError, SignedUrl};
 use atcr_registry::hold::ports::HoldRef;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -19,7 +20,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::errors::{self, About};
-use super::{HoldBlobs, blob_url, method_url};
+use super::{HoldBlobs, method_url, unusable_url};
 
 impl HoldBlobs {
     /// Calls a procedure with the user's token.
@@ -51,8 +52,8 @@ impl HoldBlobs {
         read(About::Upload, &self.ask(request, timeout).await?)
     }
 
-    /// Where a blob can be read.
-    pub(super) async fn blob_url(
+    /// Where a blob can be read, said by a hold that may not have looked whether it is there.
+    pub(super) async fn unchecked_url(
         &self,
         hold: &HoldRef,
         owner: &Did,
@@ -66,42 +67,38 @@ impl HoldBlobs {
             .await?;
         if answer.status.is_redirection() {
             // Older holds redirect whether or not a method is named.
-            return redirect_target(&url, &answer.headers).map(SignedUrl::new);
+            return self.redirect_target(&url, &answer.headers).map(SignedUrl::new);
         }
-        blob_url(&read::<BlobUrlOutput>(About::Blob, &answer)?)
+        self.signed_url(&read::<BlobUrlOutput>(About::Blob, &answer)?)
     }
 
-    /// The size of a blob in bytes. A redirect to the store is followed, once and without the token.
-    pub(super) async fn head_blob(
+    /// Where a blob can be read.
+    pub(super) async fn blob_url(
         &self,
         hold: &HoldRef,
         owner: &Did,
         digest: &Digest,
         token: Option<&SecretString>,
-    ) -> Result<u64, HoldError> {
-        let url = get_blob_url(hold, owner, digest)?;
-        let answer = self
-            .ask(self.request(Method::HEAD, &url, token)?, self.timeouts.call)
-            .await?;
-        if answer.status.is_redirection() {
-            let target = redirect_target(&url, &answer.headers)?;
-            let answer = self
-                .ask(self.request(Method::HEAD, &target, None)?, self.timeouts.call)
-                .await?;
-            if answer.status != StatusCode::OK {
-                return Err(errors::store(About::Blob, answer.status, &answer.headers));
+    ) -> Result<SignedUrl, HoldError> {
+        match self.unchecked_url(hold, owner, digest, token).await {
+            Ok(signed) => self.checked(hold, owner, signed, token).await,
+            Err(HoldError::BlobNotFound) => {
+                self.looks_first.insert(hold.did.clone(), true);
+                Err(HoldError::BlobNotFound)
             }
-            return content_length(&answer.headers);
+            Err(error) => Err(error),
         }
-        if answer.status != StatusCode::OK {
-            return Err(errors::xrpc(
-                About::Blob,
-                answer.status,
-                &answer.headers,
-                &answer.bytes,
-            ));
-        }
-        content_length(&answer.headers)
+    }
+
+    /// Where a redirect of `from` leads, checked.
+    pub(super) fn redirect_target(&self, from: &Url, headers: &HeaderMap) -> Result<Url, HoldError> {
+        let location = headers
+            .get(header::LOCATION)
+            .and_then(|value| value.to_str().ok());
+        let location = location.ok_or(HoldError::Malformed { what: "a Location" })?;
+        let target =
+            StoreUrl::redirect(from, location, &self.egress).map_err(|error| unusable_url(&error))?;
+        Ok(target.into_url())
     }
 
     fn post(
@@ -132,7 +129,11 @@ impl HoldBlobs {
         })
     }
 
-    async fn ask(&self, request: RequestBuilder, timeout: Duration) -> Result<CappedBody, HoldError> {
+    pub(super) async fn ask(
+        &self,
+        request: RequestBuilder,
+        timeout: Duration,
+    ) -> Result<CappedBody, HoldError> {
         let limits = Limits {
             max_bytes: DEFAULT_BODY_CAP,
             timeout,
@@ -144,7 +145,7 @@ impl HoldBlobs {
     }
 }
 
-fn get_blob_url(hold: &HoldRef, owner: &Did, digest: &Digest) -> Result<Url, HoldError> {
+pub(super) fn get_blob_url(hold: &HoldRef, owner: &Did, digest: &Digest) -> Result<Url, HoldError> {
     let mut url = method_url(hold, nsid::SYNC_GET_BLOB)?;
     url.query_pairs_mut()
         .append_pair("did", owner.as_str())
@@ -159,26 +160,6 @@ fn read<O: DeserializeOwned>(about: About, answer: &CappedBody) -> Result<O, Hol
     serde_json::from_slice(&answer.bytes).map_err(|_| HoldError::Malformed {
         what: "what its method promises",
     })
-}
-
-fn content_length(headers: &HeaderMap) -> Result<u64, HoldError> {
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    length.ok_or(HoldError::Malformed {
-        what: "a Content-Length",
-    })
-}
-
-fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, HoldError> {
-    let location = headers
-        .get(header::LOCATION)
-        .and_then(|value| from.join(value.to_str().ok()?).ok());
-    location
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .ok_or(HoldError::Malformed {
-            what: "a usable Location",
-        })
 }
 
 fn secret_value(text: &str) -> Result<HeaderValue, HoldError> {

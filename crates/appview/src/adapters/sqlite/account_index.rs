@@ -6,6 +6,8 @@
 //!
 //! What is read is the account's published listing; `listings` has how one is made and replaced.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::syntax::Did;
@@ -17,7 +19,7 @@ use atcr_registry::account::ports::{
 use atcr_registry::error::RegistryError;
 use sqlx::FromRow;
 
-use super::account_rows::{json, put_manifest, write_change};
+use super::account_rows::{KEPT_ANNOTATION_BYTES, json, put_manifest, write_change};
 use super::listings::published;
 use super::{Database, SqliteError, failed};
 
@@ -29,7 +31,13 @@ macro_rules! listing {
 }
 
 /// Holds that are named for one blob: each is asked in turn.
-const HOLDS: usize = 16;
+const HOLDS: usize = 8;
+
+/// Manifests whose bytes were read for what their records do not say, at most: 128 MiB with the longest annotations.
+const KEPT_DETAILS: u32 = 16_384;
+
+/// Digests looked up by one statement.
+const DIGESTS_AT_ONCE: usize = 100;
 
 /// What a descriptor takes of a record, in bytes: a digest and its frame.
 const DESCRIPTOR_BYTES: usize = 100;
@@ -38,13 +46,26 @@ const DESCRIPTOR_BYTES: usize = 100;
 #[derive(Clone, Debug)]
 pub struct SqliteAccountIndex {
     pub(super) database: Database,
+    kept_details: u32,
 }
 
 impl SqliteAccountIndex {
     /// Keeps the index in `database`.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database }
+        Self {
+            database,
+            kept_details: KEPT_DETAILS,
+        }
+    }
+
+    /// The same that keeps what the bytes of `most` manifests say.
+    #[must_use]
+    pub fn keeping_details(self, most: u32) -> Self {
+        Self {
+            kept_details: most,
+            ..self
+        }
     }
 
     async fn strings(
@@ -78,6 +99,7 @@ struct ReferrerRow {
     blob_cid: Option<String>,
     artifact_type: Option<String>,
     annotations: String,
+    annotations_kept: bool,
     detail_size_bytes: Option<i64>,
     detail_artifact_type: Option<String>,
     detail_annotations: Option<String>,
@@ -120,14 +142,17 @@ impl TryFrom<ReferrerRow> for Referrer {
     fn try_from(row: ReferrerRow) -> Result<Self, RegistryError> {
         let annotations =
             |json: &str| serde_json::from_str(json).map_err(|_| corrupt("manifest", "annotations"));
-        let details = match (row.artifact_type, row.detail_annotations) {
+        let details = match (row.artifact_type, row.detail_size_bytes) {
             (Some(kind), _) => Some(ManifestDetails {
                 artifact_type: Some(kind),
-                annotations: annotations(&row.annotations)?,
+                annotations: row
+                    .annotations_kept
+                    .then(|| annotations(&row.annotations))
+                    .transpose()?,
             }),
-            (None, Some(json)) => Some(ManifestDetails {
+            (None, Some(_)) => Some(ManifestDetails {
                 artifact_type: row.detail_artifact_type,
-                annotations: annotations(&json)?,
+                annotations: row.detail_annotations.as_deref().map(annotations).transpose()?,
             }),
             (None, None) => None,
         };
@@ -344,23 +369,25 @@ impl AccountIndex for SqliteAccountIndex {
         did: &Did,
         repository: &str,
         subject: &Digest,
+        after: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<Referrer>, RegistryError> {
         let found: Vec<ReferrerRow> = sqlx::query_as(concat!(
             "SELECT manifest.rkey, manifest.digest, manifest.media_type, manifest.size_bytes, manifest.blob_cid, \
-                    manifest.artifact_type, manifest.annotations, \
+                    manifest.artifact_type, manifest.annotations, manifest.annotations_kept, \
                     manifest_detail.size_bytes AS detail_size_bytes, \
                     manifest_detail.artifact_type AS detail_artifact_type, \
                     manifest_detail.annotations AS detail_annotations \
              FROM manifest LEFT JOIN manifest_detail ON manifest_detail.digest = manifest.digest \
              WHERE manifest.listing = ",
             listing!(),
-            " AND manifest.repository = ?2 AND manifest.subject = ?3 \
-             GROUP BY manifest.digest ORDER BY manifest.digest LIMIT ?4"
+            " AND manifest.repository = ?2 AND manifest.subject = ?3 AND manifest.digest > ?4 \
+             GROUP BY manifest.digest ORDER BY manifest.digest LIMIT ?5"
         ))
         .bind(did.as_str())
         .bind(repository)
         .bind(subject.as_str())
+        .bind(after.map(Digest::as_str).unwrap_or_default())
         .bind(rows(limit))
         .fetch_all(self.database.readers())
         .await.map_err(failed)?;
@@ -373,6 +400,8 @@ impl AccountIndex for SqliteAccountIndex {
         size: u64,
         details: &ManifestDetails,
     ) -> Result<(), RegistryError> {
+        let annotations = details.annotations.as_ref().map(json);
+        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
         sqlx::query(
             "INSERT INTO manifest_detail (digest, size_bytes, artifact_type, annotations) VALUES (?, ?, ?, ?) \
              ON CONFLICT (digest) DO NOTHING",
@@ -380,9 +409,17 @@ impl AccountIndex for SqliteAccountIndex {
         .bind(digest.as_str())
         .bind(i64::try_from(size).unwrap_or(i64::MAX))
         .bind(details.artifact_type.as_deref())
-        .bind(json(&details.annotations))
-        .execute(self.database.writer())
-        .await.map_err(failed)?;
+        .bind(annotations.filter(|annotations| annotations.len() <= KEPT_ANNOTATION_BYTES))
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        // The ids are in order of arrival: this is a range at the beginning of the table, mostly an empty one.
+        sqlx::query("DELETE FROM manifest_detail WHERE id <= (SELECT max(id) FROM manifest_detail) - ?")
+            .bind(self.kept_details)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(())
     }
 
@@ -453,6 +490,37 @@ impl AccountIndex for SqliteAccountIndex {
             )
             .await?;
         Ok(holds.into_iter().filter_map(|hold| hold.parse().ok()).collect())
+    }
+
+    async fn blobs_at(
+        &self,
+        did: &Did,
+        hold: &Did,
+        blobs: &[Digest],
+    ) -> Result<BTreeSet<Digest>, RegistryError> {
+        let mut named = BTreeSet::new();
+        for blobs in blobs.chunks(DIGESTS_AT_ONCE) {
+            let mut query = sqlx::QueryBuilder::new(
+                "SELECT DISTINCT manifest_blob.digest FROM manifest_blob \
+                 JOIN manifest ON manifest.id = manifest_blob.manifest \
+                 WHERE manifest_blob.listing = (SELECT id FROM listing WHERE state = 'published' AND did = ",
+            );
+            query.push_bind(did.as_str());
+            query.push(") AND manifest.hold_did = ").push_bind(hold.as_str());
+            query.push(" AND manifest_blob.digest IN (");
+            let mut digests = query.separated(", ");
+            for blob in blobs {
+                digests.push_bind(blob.as_str());
+            }
+            query.push(")");
+            let found: Vec<String> = query
+                .build_query_scalar()
+                .fetch_all(self.database.readers())
+                .await
+                .map_err(failed)?;
+            named.extend(found.into_iter().filter_map(|digest| digest.parse().ok()));
+        }
+        Ok(named)
     }
 }
 

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::syntax::{Datetime, RecordKey};
-use atcr_oci::{Digest, MAX_DESCRIPTORS, Tag};
+use atcr_oci::{ContentKind, Digest, MAX_DESCRIPTORS, Tag};
 use atcr_registry::account::ports::{AccountChange, Located};
 use sqlx::SqliteConnection;
 
 /// Longest name of a repository, in bytes: that of a whole image name.
 const MAX_REPOSITORY_LEN: usize = 255;
+
+/// Longest annotations of a manifest that are kept, in bytes of JSON. Longer ones are read from the manifest when they are asked for.
+pub(super) const KEPT_ANNOTATION_BYTES: usize = 8 * 1024;
 
 /// Makes `change` to the rows of `listing`.
 pub(super) async fn write_change(
@@ -51,9 +54,11 @@ pub(super) async fn put_manifest(
         return Ok(0);
     }
     let blob = record.manifest_blob.as_ref();
+    let annotations = Some(json(&record.annotations)).filter(|json| json.len() <= KEPT_ANNOTATION_BYTES);
     let id: i64 = sqlx::query_scalar(
         "INSERT INTO manifest (listing, rkey, repository, digest, media_type, size_bytes, blob_cid, subject, hold_did, \
-                               artifact_type, annotations) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                               artifact_type, annotations, annotations_kept) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
     )
     .bind(listing)
     .bind(rkey)
@@ -65,15 +70,23 @@ pub(super) async fn put_manifest(
     .bind(record.subject.as_ref().map(|subject| &subject.digest))
     .bind(record.hold().map(String::from))
     .bind(&record.artifact_type)
-    .bind(json(&record.annotations))
+    .bind(annotations.as_deref().unwrap_or("{}"))
+    .bind(annotations.is_some())
     .fetch_one(&mut *connection)
     .await?;
     let mut rows = 1;
+    // A child that is no manifest, or perhaps none, is a blob of the hold; one that is no blob, or perhaps none, is a manifest.
+    let children = |not: ContentKind| {
+        let children = record.manifests.iter();
+        let children = children.filter(move |child| ContentKind::of(&child.media_type) != not);
+        children.map(|child| &child.digest)
+    };
     let blobs = record
         .config
         .iter()
         .chain(&record.layers)
-        .map(|blob| &blob.digest);
+        .map(|blob| &blob.digest)
+        .chain(children(ContentKind::Manifest));
     for digest in blobs.filter(|digest| is_digest(digest)).take(MAX_DESCRIPTORS) {
         sqlx::query("INSERT OR IGNORE INTO manifest_blob (listing, digest, manifest) VALUES (?, ?, ?)")
             .bind(listing)
@@ -83,7 +96,7 @@ pub(super) async fn put_manifest(
             .await?;
         rows += 1;
     }
-    let children = record.manifests.iter().map(|child| &child.digest);
+    let children = children(ContentKind::Blob);
     for digest in children.filter(|digest| is_digest(digest)).take(MAX_DESCRIPTORS) {
         sqlx::query("INSERT OR IGNORE INTO manifest_child (listing, digest, manifest) VALUES (?, ?, ?)")
             .bind(listing)

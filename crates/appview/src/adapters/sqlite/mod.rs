@@ -16,6 +16,7 @@ mod listings;
 pub mod oauth_requests;
 pub mod oauth_sessions;
 pub mod push_notices;
+pub mod revisions;
 pub mod sessions;
 pub mod uploads;
 pub mod web_sessions;

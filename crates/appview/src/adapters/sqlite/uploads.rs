@@ -152,10 +152,12 @@ impl TryFrom<PartRow> for UploadedPart {
 
 #[async_trait]
 impl UploadSessions for SqliteUploads {
-    async fn insert(&self, session: &UploadSession) -> Result<(), RegistryError> {
-        sqlx::query(
+    async fn insert(&self, session: &UploadSession, most: u32) -> Result<bool, RegistryError> {
+        let inserted = sqlx::query(
             "INSERT INTO upload_session (id, did, auth_method, repository, hold_did, hold_endpoint, hash_state, \
-             tail_hash_state, written_by, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             tail_hash_state, written_by, expires_at) \
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 \
+             WHERE (SELECT count(*) FROM upload_session WHERE did = ?2) < ?11",
         )
         .bind(session.id.as_str())
         .bind(session.did.as_str())
@@ -167,9 +169,10 @@ impl UploadSessions for SqliteUploads {
         .bind(session.tail_hash.save())
         .bind(session.written_by)
         .bind(session.expires_at.timestamp())
+        .bind(most)
         .execute(self.database.writer())
         .await.map_err(failed)?;
-        Ok(())
+        Ok(inserted.rows_affected() > 0)
     }
 
     async fn get(&self, id: &UploadSessionId) -> Result<Option<UploadSession>, RegistryError> {

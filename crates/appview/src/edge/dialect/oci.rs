@@ -54,7 +54,14 @@ pub fn rendering(error: &RegistryError) -> Rendering {
         Error::Denied { .. } | Error::NoHold | Error::QuotaExceeded { .. } | Error::HoldForbidden { .. } => {
             plain(StatusCode::FORBIDDEN, Code::Denied)
         }
+        Error::SpoolFull { retry_after } => Rendering {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: Code::Unavailable,
+            retry_after: Some(*retry_after),
+        },
         Error::TooManyRequests { retry_after }
+        | Error::TooManyUploads { retry_after, .. }
+        | Error::SpoolQuota { retry_after, .. }
         | Error::PdsRateLimited { retry_after, .. }
         | Error::HoldRateLimited { retry_after, .. } => Rendering {
             status: StatusCode::TOO_MANY_REQUESTS,
@@ -99,7 +106,9 @@ pub fn rendering(error: &RegistryError) -> Rendering {
         Error::PdsFailed { status, .. } if *status == 503 => {
             plain(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
         }
-        Error::PdsFailed { .. } => plain(StatusCode::BAD_GATEWAY, Code::Unavailable),
+        Error::PdsFailed { .. } | Error::RolledBack { .. } => {
+            plain(StatusCode::BAD_GATEWAY, Code::Unavailable)
+        }
 
         Error::Database(_) | Error::Disk(_) | Error::Internal { .. } => {
             plain(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown)

@@ -12,7 +12,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use super::RegistryCall;
-use crate::edge::response::{empty, with_headers};
+use crate::edge::response::{empty, warning_header, with_headers};
 use crate::state::AppState;
 
 /// Answers a manifest request.
@@ -96,5 +96,9 @@ async fn put(
         pushed.subject.as_ref(),
         &tags,
     );
-    Ok(empty(StatusCode::CREATED, headers))
+    let mut response = empty(StatusCode::CREATED, headers);
+    if let Some(warning) = &pushed.warning {
+        warning_header(response.headers_mut(), warning);
+    }
+    Ok(response)
 }

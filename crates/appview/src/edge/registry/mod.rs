@@ -24,6 +24,7 @@ use atcr_sessions::ClientAddress;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
+use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use self::principal::{Caller, TokenLife};
@@ -87,6 +88,9 @@ impl TokenRealm {
     }
 }
 
+/// What browsers may do with an answer: a manifest has the media type that its pusher chose, `text/html` for example.
+const NOT_A_PAGE: &str = "default-src 'none'; sandbox";
+
 /// Answers every request under `/v2/`.
 pub async fn serve(
     State(state): State<AppState>,
@@ -110,10 +114,13 @@ pub async fn serve(
         }
         Err(error) => oci::response(&error.into(), None),
     };
-    response.headers_mut().insert(
+    let headers = response.headers_mut();
+    headers.insert(
         header::DOCKER_DISTRIBUTION_API_VERSION,
         HeaderValue::from_static(header::API_VERSION),
     );
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(NOT_A_PAGE));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
         .extensions_mut()
         .insert(RoutePattern(pattern(parts.uri.path())));

@@ -111,6 +111,7 @@ fn upload_body(headers: &HeaderMap, body: Body) -> Result<UploadBody, RegistryEr
     Ok(UploadBody { len, range, bytes })
 }
 
+/// The value of header `name`; `shown` is how an error spells it.
 fn text<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,

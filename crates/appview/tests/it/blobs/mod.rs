@@ -1,7 +1,9 @@
 //! Blobs and uploads over a real database, a real spool and a fake hold, driven through the handlers.
 
 mod clean_up;
+mod limits;
 mod mounts;
+mod original_hold;
 mod over_http;
 mod pulls;
 mod sessions;
@@ -13,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_appview::adapters::hold_blobs::{HoldBlobs, HoldTimeouts};
-use atcr_appview::adapters::spool::FileSpool;
+use atcr_appview::adapters::spool::{FileSpool, SpoolLimits};
 use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::uploads::SqliteUploads;
 use atcr_appview::edge::registry::{RegistryCall, blobs, uploads};
@@ -56,16 +58,42 @@ pub(crate) struct BlobSide {
     pub(crate) data: TempDir,
     database: Database,
     timeouts: HoldTimeouts,
-    body_idle: Duration,
+    limits: Limits,
+}
+
+/// What an operator may set.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// How long a client may be silent.
+    pub(crate) body_idle: Duration,
+    /// Unfinished uploads of one account.
+    pub(crate) sessions: u32,
+    /// Bytes in the spool.
+    pub(crate) spool: SpoolLimits,
+    /// Blobs that go through at once.
+    pub(crate) proxied: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_idle: Duration::from_secs(30),
+            sessions: 1_000,
+            spool: SpoolLimits {
+                account_bytes: u64::MAX,
+                total_bytes: u64::MAX,
+            },
+            proxied: 8,
+        }
+    }
 }
 
 impl BlobSide {
     pub(crate) async fn start(kind: StoreKind) -> Self {
-        Self::start_with(kind, Duration::from_secs(30)).await
+        Self::start_with(kind, Limits::default()).await
     }
 
-    /// `body_idle` is how long a client may be silent.
-    pub(crate) async fn start_with(kind: StoreKind, body_idle: Duration) -> Self {
+    pub(crate) async fn start_with(kind: StoreKind, limits: Limits) -> Self {
         let hold = FakeHold::start(kind).await.unwrap();
         let data = tempfile::tempdir().unwrap();
         let database = Database::open_scratch(&data.path().join("appview.db"))
@@ -80,7 +108,7 @@ impl BlobSide {
             call: Duration::from_secs(20),
             idle: Duration::from_secs(20),
         };
-        let (blobs, uploads) = assemble(&data, &database, &directory, &clock, &tokens, timeouts, body_idle);
+        let (blobs, uploads) = assemble(&data, &database, &directory, &clock, &tokens, timeouts, limits);
         Self {
             hold,
             clock,
@@ -91,7 +119,7 @@ impl BlobSide {
             data,
             database,
             timeouts,
-            body_idle,
+            limits,
         }
     }
 
@@ -108,7 +136,7 @@ impl BlobSide {
             &self.clock,
             &self.tokens,
             self.timeouts,
-            self.body_idle,
+            self.limits,
         );
         (self.blobs, self.uploads) = (blobs, uploads);
     }
@@ -231,7 +259,7 @@ fn assemble(
     clock: &Arc<ManualClock>,
     tokens: &Arc<CountedTokens>,
     timeouts: HoldTimeouts,
-    body_idle: Duration,
+    limits: Limits,
 ) -> (Arc<Blobs>, Arc<Uploads>) {
     let egress = EgressClient::new(EgressPolicy::of_server(true)).unwrap();
     let gateway = Arc::new(HoldBlobs::new(egress, timeouts));
@@ -240,18 +268,21 @@ fn assemble(
         tokens: Arc::clone(tokens) as _,
         gateway: Arc::clone(&gateway) as _,
         proxied_user_agents: vec!["old-client/".to_owned()],
+        proxied_at_once: limits.proxied,
+        patience: timeouts.call,
     }));
     let uploads = Arc::new(Uploads::new(UploadParts {
         directory: Arc::clone(directory) as _,
         tokens: Arc::clone(tokens) as _,
         gateway,
         sessions: Arc::new(SqliteUploads::new(database.clone())),
-        spool: Arc::new(FileSpool::open(data.path().join("spool")).unwrap()),
+        spool: Arc::new(FileSpool::open(data.path().join("spool"), limits.spool).unwrap()),
         proofs: Arc::new(PlainProofs),
         blobs: Arc::clone(&blobs),
         identities: Arc::new(Accounts),
         clock: Arc::clone(clock) as _,
-        body_idle,
+        body_idle: limits.body_idle,
+        sessions_per_account: limits.sessions,
     }));
     (blobs, uploads)
 }
@@ -478,6 +509,10 @@ impl HoldDirectory for FixedDirectory {
 
     async fn of_pushes(&self, _context: &RequestContext) -> Result<Option<HoldRef>, RegistryError> {
         Ok(None)
+    }
+
+    async fn admit(&self, _principal: &Principal, _hold: &HoldRef) -> bool {
+        false
     }
 }
 

@@ -398,7 +398,14 @@ async fn a_request_that_is_dropped_leaves_the_session_where_it_was_and_no_half_p
 #[tokio::test]
 async fn a_silent_client_is_given_up() {
     for kind in KINDS {
-        let side = BlobSide::start_with(kind, Duration::from_millis(50)).await;
+        let side = BlobSide::start_with(
+            kind,
+            super::Limits {
+                body_idle: Duration::from_millis(50),
+                ..super::Limits::default()
+            },
+        )
+        .await;
         let location = side.begin().await;
         let (sender, ask) = Ask::patch(&location).streamed();
         sender.try_send(Ok(noise(1000))).unwrap();

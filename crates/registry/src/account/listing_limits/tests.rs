@@ -7,6 +7,7 @@ fn limits() -> (ListingLimits, Arc<ManualClock>, Did) {
     let bounds = ListingBounds {
         records: 1_000,
         bytes: 1_000_000,
+        page_time: Duration::from_secs(15),
     };
     let did = "did:plc:aliceaaaaaaaaaaaaaaaaaaa".parse().unwrap();
     (ListingLimits::new(bounds, Arc::clone(&clock) as _), clock, did)
@@ -74,14 +75,35 @@ fn a_listing_ends_after_enough_records_or_bytes_or_time() {
 async fn readers_wait_for_one_another_but_writers_do_not_wait_for_readers() {
     let (limits, ..) = limits();
     let mut permits = Vec::new();
-    for _ in 0..READERS {
-        permits.push(limits.permit(ListingFor::Reader).await.unwrap());
+    for n in 0..READERS {
+        let pds = format!("{n}.example");
+        permits.push(limits.permit(ListingFor::Reader, &pds).await.unwrap());
     }
     assert!(matches!(
-        limits.permit(ListingFor::Reader).await,
+        limits.permit(ListingFor::Reader, "one.more.example").await,
         Err(RegistryError::TooManyRequests { .. })
     ));
-    drop(limits.permit(ListingFor::Writer).await.unwrap());
+    drop(limits.permit(ListingFor::Writer, "0.example").await.unwrap());
     permits.pop();
-    drop(limits.permit(ListingFor::Reader).await.unwrap());
+    drop(
+        limits
+            .permit(ListingFor::Reader, "one.more.example")
+            .await
+            .unwrap(),
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_pds_takes_no_more_than_its_share_and_those_that_wait_for_it_are_in_nobodys_way() {
+    let (limits, ..) = limits();
+    let slow = || limits.permit(ListingFor::Reader, "slow.example");
+    let mut permits = Vec::new();
+    for _ in 0..FROM_ONE_PDS {
+        permits.push(slow().await.unwrap());
+    }
+    let waiting = futures_util::future::join_all((0..READERS).map(|_| slow()));
+    let other = limits.permit(ListingFor::Reader, "other.example");
+    let (waited, other) = tokio::join!(waiting, other);
+    assert!(other.is_ok());
+    assert!(waited.iter().all(Result::is_err));
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use atcr_atproto::lexicon::notify_manifest::{ManifestInfo, NotifyManifestInput, PULL, PUSH};
 use atcr_atproto::syntax::Did;
-use atcr_oci::{Digest, Manifest, Tag};
+use atcr_oci::{Digest, Tag};
 use atcr_server::Shutdown;
 use atcr_server::supervise::Task;
 use tokio::sync::Semaphore;
@@ -22,7 +22,6 @@ use crate::context::RequestContext;
 use crate::hold::notices::push_outbox::PushNotices;
 use crate::hold::notices::sender::NoticeSender;
 use crate::hold::ports::HoldRef;
-use crate::manifest::record;
 
 /// The telling of pulls, in logs and metrics.
 const PULLS: Task = Task::new("send_pull_notices");
@@ -65,16 +64,16 @@ impl Notices {
         }
     }
 
-    /// Has `hold` told that `manifest` was pushed, so that it records its layers. When this returns, it will be told.
+    /// Has `hold` told that the manifest `digest` was pushed, so that it records its layers. When this returns, it will be told.
     pub async fn pushed(
         &self,
         grant: &Granted<Push>,
         hold: &HoldRef,
         digest: &Digest,
-        manifest: &Manifest,
+        manifest: ManifestInfo,
         tag: Option<&Tag>,
     ) {
-        let notice = input(grant.context(), PUSH, digest, tag, record::notice(manifest));
+        let notice = input(grant.context(), PUSH, digest, tag, manifest);
         self.pushes.add(grant.principal(), &hold.did, notice).await;
     }
 

@@ -26,9 +26,16 @@ use tokio::time::Instant;
 use crate::error::RegistryError;
 use crate::hold::notices::sender::NoticeSender;
 
-/// Notices on their way at once, to all holds and to one.
-const AT_ONCE: usize = 64;
+/// Notices on their way at once to holds that answered the last one, to all of them and to one.
+const AT_ONCE: usize = 48;
 const PER_HOLD: usize = 4;
+
+/// Notices on their way at once to holds that did not, or that are new: anybody can name holds that take a notice and say nothing. One
+/// such hold gets one notice at a time.
+const TRIALS_AT_ONCE: usize = 16;
+
+/// Holds remembered to have answered.
+const ANSWERING: u64 = 10_000;
 
 /// The task, in logs and metrics.
 const SENDING: Task = Task::new("send_push_notices");
@@ -139,6 +146,9 @@ struct Inner {
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
     slots: Semaphore,
+    trials: Semaphore,
+    /// The holds that answered the last notice.
+    answering: moka::sync::Cache<Did, ()>,
     /// The holds whose task runs, and what tells it of a new notice.
     running: Mutex<HashMap<Did, Arc<Notify>>>,
     /// Notices whose sending panics.
@@ -185,6 +195,8 @@ impl PushNotices {
             clock,
             shutdown,
             slots: Semaphore::new(AT_ONCE),
+            trials: Semaphore::new(TRIALS_AT_ONCE),
+            answering: moka::sync::Cache::new(ANSWERING),
             running: Mutex::default(),
             poisoned: Quarantine::new(SENDING, TRIES),
         }))
@@ -325,9 +337,14 @@ impl Inner {
             let (ready, waiting): (Vec<_>, Vec<_>) =
                 batch.into_iter().partition(|notice| is_ready(&notice.id));
             left.extend(waiting.into_iter().map(|notice| notice.id));
+            let at_once = if self.answering.contains_key(hold) {
+                PER_HOLD
+            } else {
+                1
+            };
             let mut sent = stream::iter(ready)
                 .map(async |notice| (notice.id, self.try_to_send(hold, &notice).await))
-                .buffer_unordered(PER_HOLD);
+                .buffer_unordered(at_once);
             let mut done = Vec::new();
             let mut is_failing = false;
             while let Some((id, sent)) = sent.next().await {
@@ -377,14 +394,25 @@ impl Inner {
     }
 
     async fn send(&self, hold: &Did, pending: &PendingNotice) -> Sent {
-        let Ok(_slot) = self.slots.acquire().await else {
+        let slots = if self.answering.contains_key(hold) {
+            &self.slots
+        } else {
+            &self.trials
+        };
+        let Ok(_slot) = slots.acquire().await else {
             return Sent::NotYet;
         };
         let error = match self.sender.send(&pending.principal, hold, &pending.notice).await {
-            Ok(()) => return Sent::Told,
+            Ok(()) => {
+                self.answering.insert(hold.clone(), ());
+                return Sent::Told;
+            }
             Err(error) => error,
         };
         let sent = verdict(&error);
+        if let Sent::HoldFails(_) = sent {
+            self.answering.invalidate(hold);
+        }
         let (digest, did) = (&pending.notice.manifest_digest, pending.principal.did());
         match sent {
             Sent::Refused => {

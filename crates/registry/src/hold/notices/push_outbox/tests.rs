@@ -207,6 +207,16 @@ impl crate::hold::ports::HoldGateway for Outside {
         self.changed.notify_one();
         Ok(())
     }
+
+    async fn find_quota(
+        &self,
+        hold: &crate::hold::ports::HoldRef,
+        _: &Did,
+    ) -> Result<crate::hold::ports::Quota, RegistryError> {
+        Err(RegistryError::HoldTimeout {
+            hold: hold.did.clone(),
+        })
+    }
 }
 
 #[async_trait]
