@@ -13,7 +13,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::cast_precision_loss,
     reason = "a measurement that fails may say so any way it likes"
 )]
 

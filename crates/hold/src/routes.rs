@@ -149,6 +149,8 @@ impl Front {
 /// The hold's routes. `store` are those of a store that serves its own URLs, whose requests are not counted: their signature was
 /// given to a caller who was.
 pub fn router(state: AppState, store: Router, front: Front) -> Router {
+    // Inside CORS, so that a page of another origin can read the refusal.
+    let counted = middleware::from_fn_with_state(front.anonymous, address_gate::layer);
     let xrpc = xrpc_methods()
         .into_iter()
         .fold(Router::new(), |router, method| {
@@ -157,10 +159,12 @@ pub fn router(state: AppState, store: Router, front: Front) -> Router {
         .fallback(async || EdgeError::MethodNotImplemented)
         .method_not_allowed_fallback(async || EdgeError::WrongVerb)
         .layer(DefaultBodyLimit::max(MAX_JSON_BODY))
+        .layer(counted.clone())
         .layer(cors());
     let well_known = Router::new()
         .route("/did.json", get(well_known::did_document))
         .route("/atproto-did", get(well_known::atproto_did))
+        .layer(counted.clone())
         .layer(cors());
 
     Router::new()
@@ -168,13 +172,10 @@ pub fn router(state: AppState, store: Router, front: Front) -> Router {
         .route("/robots.txt", get(well_known::robots_txt))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .layer(counted)
         .nest("/.well-known", well_known)
         .nest("/xrpc", xrpc)
         .with_state(state)
-        .layer(middleware::from_fn_with_state(
-            front.anonymous,
-            address_gate::layer,
-        ))
         .merge(store)
         .layer(middleware::from_fn_with_state(
             front.proxies,
