@@ -10,8 +10,9 @@ use std::process::{Command, Stdio};
 use atcr_test_support::network::Ports;
 use tempfile::TempDir;
 
-/// Waits until the file `gate` is beside the script.
-const WAIT: &str = "while [ ! -e \"$(dirname \"$0\")/gate\" ]; do sleep 0.05; done\n";
+/// Waits until the file `gate` is beside the script, and half a minute at most: a test that does not open it is to fail.
+const WAIT: &str =
+    "n=0; while [ ! -e \"$(dirname \"$0\")/gate\" ] && [ $n -lt 600 ]; do sleep 0.05; n=$((n+1)); done\n";
 
 /// Does not end by itself.
 const FOR_EVER: &str = "while true; do sleep 0.05; done\n";
