@@ -30,7 +30,7 @@ pub struct Options {
     #[arg(long, visible_alias = "aud", value_name = "DID")]
     pub service_token: Option<String>,
 
-    /// The method that the service token is for [default: com.atproto.repo.getRecord, which holds take for all of theirs]
+    /// The method that the service token is for [default: com.atproto.repo.getRecord, with which holds give and take blobs]
     #[arg(long, requires = "service_token", value_name = "NSID")]
     pub lxm: Option<String>,
 
