@@ -19,7 +19,7 @@ pub enum RepoError {
         /// The repository's folder.
         dir: PathBuf,
     },
-    /// The folder holds the repository of somebody else.
+    /// The folder holds another account's repository.
     #[error("the repository is that of {found}, not of {expected}")]
     OtherDid {
         /// Whose it should be.
@@ -27,7 +27,7 @@ pub enum RepoError {
         /// Whose it is.
         found: String,
     },
-    /// The disk refused. For a write: nothing of it was stored, unless the repository became [`Failed`](Self::Failed).
+    /// The disk refused. For a write: nothing of it was stored.
     #[error("{action} {}: {source}", path.display())]
     Disk {
         /// What was being done: `read`, `append to`, ….
@@ -38,21 +38,42 @@ pub enum RepoError {
         #[source]
         source: Arc<std::io::Error>,
     },
-    /// The index refused. A write that ends in this one may have been stored all the same.
+    /// The index refused.
     #[error("the repository's index: {0}")]
     Index(#[source] Arc<sqlx::Error>),
-    /// The index cannot be brought to this version's schema.
-    #[error("the repository's index cannot be migrated: {0}")]
-    Migration(#[source] Arc<sqlx::migrate::MigrateError>),
     /// What is stored is not what was written. Retrying cannot help.
     #[error("the repository is damaged: {what}")]
     Corrupt {
         /// What is wrong, and where.
         what: String,
     },
-    /// A sync failed, so nobody knows what is on the disk: no writes until the repository is opened again.
-    #[error("the repository takes no more writes, because an earlier one could not be synced to the disk")]
-    Failed,
+    /// A part of the repository's folder is missing. Nothing becomes new on its own.
+    #[error(
+        "the repository in {} is not complete: {missing} is missing. Restore the folder from a backup, or empty it to begin \
+         a new repository",
+        folder.display()
+    )]
+    Incomplete {
+        /// The repository's folder.
+        folder: PathBuf,
+        /// The file.
+        missing: String,
+    },
+    /// The newest commit was signed by another key.
+    #[error("another key signed the repository; restore the signing key that belongs to it")]
+    OtherKey,
+    /// The clock is behind the newest commit: a revision made now would be one that no relay takes.
+    #[error("the clock is {seconds} seconds behind the newest commit; set the clock")]
+    ClockBehind {
+        /// How far.
+        seconds: u64,
+    },
+    /// The disk refused at a moment that leaves open what is on it: the write may have happened, or not.
+    #[error("the write may have been stored or not")]
+    PerhapsWritten(#[source] Arc<RepoError>),
+    /// A subscriber has not read events before they were dropped.
+    #[error("the events asked for are not kept any more")]
+    TooSlow,
     /// The repository was closed.
     #[error("the repository is closed")]
     Closed,
@@ -114,12 +135,6 @@ pub enum RepoError {
 impl From<sqlx::Error> for RepoError {
     fn from(error: sqlx::Error) -> Self {
         Self::Index(Arc::new(error))
-    }
-}
-
-impl From<sqlx::migrate::MigrateError> for RepoError {
-    fn from(error: sqlx::migrate::MigrateError) -> Self {
-        Self::Migration(Arc::new(error))
     }
 }
 

@@ -14,6 +14,7 @@ pub struct CommitInfo {
 /// The newest commit, and what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
+    /// Its event.
     pub(crate) seq: u64,
     pub(crate) commit: Cid,
     pub(crate) rev: Tid,
@@ -27,4 +28,15 @@ impl Head {
             rev: self.rev.clone(),
         }
     }
+}
+
+/// A revision as a number, in the same order.
+pub(crate) fn rev_number(rev: &Tid) -> u64 {
+    (rev.micros() << 10) | u64::from(rev.clock_id())
+}
+
+/// The revision of a number.
+pub(crate) fn rev_of(number: u64) -> Tid {
+    let clock_id = u16::try_from(number & u64::from(Tid::MAX_CLOCK_ID)).unwrap_or(0);
+    Tid::from_parts(number >> 10, clock_id)
 }

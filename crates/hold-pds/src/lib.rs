@@ -1,36 +1,57 @@
 //! The embedded PDS of a hold: one AT Protocol repository, on the hold's own disk. No HTTP.
 //!
-//! - [`repo`]: [`HoldRepo`], the only door: writes, reads, exports, proofs, and the questions a hold asks of its records.
-//! - [`writer`]: what a write is. One task makes all commits, several callers' writes in each.
-//! - [`sequencer`]: the commits as events with a growing `seq`, for a firehose.
+//! Public, from the top:
+//! - [`repo`]: [`HoldRepo`], the only door: writes, reads, exports, proofs, events, and the questions a hold asks of its
+//!   records.
+//! - [`writer`]: what a write is.
 //! - [`identity`]: DID, name, key and DID document.
 //! - [`records`]: what the hold writes of its own accord, typed.
 //! - [`access`]: who may do what, as proofs.
 //!
+//! Inside, from the top; each part knows those below it:
+//! - `engine`: what a commit is, and how it gets on the disk. Synchronous.
+//! - `index`: a SQLite file with the hold's own questions. The engine does not need it.
+//! - `snapshot`, `blocks`, `log`: the files; how a block is found in them.
+//! - `disk`: the file port.
+//!
 //! # On disk
-//! `blocks.log` holds every commit with its blocks, appended and synced before a write is acknowledged: it is the
-//! repository. `index.sqlite` finds blocks, records and events in it and may be deleted: opening rebuilds it. `lock` keeps
-//! a second process out. Replaced tree nodes and deleted records stay in the log until it is compacted, which does not
-//! exist yet; they are not served.
+//! The folder is the repository: `manifest` names the newest snapshot (`<rev>.car`, what an export gives, with `<rev>.tbl`
+//! to find blocks in it) and the segments of the log (`<number>.seg`). An entry of the log is an event, in the bytes that
+//! subscribers get; it is synced before the write is acknowledged. State is the snapshot and the log after it. Snapshots
+//! are written as the log grows, and segments are dropped when a snapshot covers them and their retention is over.
+//! `index.sqlite` and `*.tbl` may be deleted: opening makes them anew. `lock` keeps a second process out. `*.aside` is what
+//! a crash left at the end of the log. See docs/decisions/0003.
 //!
 //! # Adding a collection the hold asks questions of
-//! A migration with its table, a file in `store/` that keeps the table in step with the records, a method in
-//! `repo/holdings.rs`.
+//! A table in `index/schema.sql`, its name in `index::INDEXED`, code in `index/holdings.rs` that keeps the table in step with
+//! the records, a method in `repo/holdings.rs`; then count up `index::SCHEMA`.
 
+mod blocks;
+mod disk;
+mod engine;
 mod error;
 mod head;
-mod store;
+mod index;
+mod legacy;
+mod lock;
+mod log;
+mod offload;
+mod snapshot;
 
 pub mod access;
 pub mod identity;
 pub mod records;
 pub mod repo;
-pub mod sequencer;
 pub mod writer;
 
+#[cfg(test)]
+mod simulation;
+
+pub use atcr_repo::firehose::{AccountEvent, CommitEvent, IdentityEvent, Message, RecordOp, SyncEvent};
 pub use error::RepoError;
 pub use head::CommitInfo;
-pub use repo::{CrewMember, CrewPage, HoldRepo, RecordPage, RepoOptions, StoredRecord};
-pub use sequencer::{CommitEvent, RecordOp};
-pub use store::hold_index::Usage;
+pub use index::holdings::Usage;
+pub use repo::{
+    CrewMember, CrewPage, Event, EventCursor, EventStart, HoldRepo, RecordPage, RepoOptions, StoredRecord,
+};
 pub use writer::{Precondition, RecordRef, RecordWrite, WriteOutcome};

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::egress::{EgressClient, EgressPolicy};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
+use atcr_atproto::syntax::Handle;
 use atcr_hold_pds::access::Access;
 use atcr_hold_pds::identity::{HoldIdentity, HoldIdentityError};
 use atcr_hold_pds::records::captain::{self, CaptainError, CaptainSettings};
@@ -67,6 +68,15 @@ pub enum StartError {
     /// There is no identity to be had.
     #[error(transparent)]
     Identity(#[from] HoldIdentityError),
+    /// Signing key, repository and database belong together, and one of them is gone.
+    #[error(
+        "{} is missing, and the hold is not new: restore it from a backup, or empty the data folder to begin a new hold",
+        path.display()
+    )]
+    Incomplete {
+        /// What is missing.
+        path: std::path::PathBuf,
+    },
     /// The repository does not open.
     #[error("cannot open the repository")]
     Repo(#[source] RepoError),
@@ -129,12 +139,18 @@ impl Hold {
             path: settings.data_dir.clone(),
             source,
         })?;
+        let repo_dir = settings.data_dir.join(REPO_DIR);
+        check_complete(settings, &repo_dir)?;
         let signing_key = HoldIdentity::signing_key_file(&settings.key_path)?;
         let identity = Arc::new(HoldIdentity::did_web(&settings.public_url, signing_key)?);
         let did = identity.did().clone();
 
-        let repo_dir = settings.data_dir.join(REPO_DIR);
-        let options = RepoOptions::new(repo_dir, did.clone(), identity.signing_key().clone());
+        let mut options = RepoOptions::new(repo_dir, did.clone(), identity.signing_key().clone());
+        options.handle = identity
+            .handle()
+            .parse::<Handle>()
+            .ok()
+            .map(|handle| handle.to_string());
         let repo = HoldRepo::open(options, clock.clone())
             .await
             .map_err(StartError::Repo)?;
@@ -372,7 +388,10 @@ impl Part for RepoPart {
     }
 
     async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        // No writes, but through the writer: a repository that takes no more writes says so.
+        if !self.0.is_writable() {
+            return Err("the last write to the disk failed".into());
+        }
+        // No writes, but through the writer: it may have ended.
         self.0.write(Vec::new()).await?;
         Ok(())
     }
@@ -431,4 +450,18 @@ fn open_store(
         }
         StorageSettings::S3(options) => Ok((Arc::new(S3Store::new(options, clock.clone())), Router::new())),
     }
+}
+
+/// Nothing that is missing becomes new beside what is left: another key would be another identity, and an empty repository
+/// another history.
+fn check_complete(settings: &HoldSettings, repo_dir: &std::path::Path) -> Result<(), StartError> {
+    let is_new_repo = std::fs::read_dir(repo_dir).map_or(true, |mut entries| entries.next().is_none());
+    let path = if !is_new_repo && !settings.key_path.exists() {
+        settings.key_path.clone()
+    } else if is_new_repo && settings.data_dir.join(DATABASE_FILE).exists() {
+        repo_dir.to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(StartError::Incomplete { path })
 }

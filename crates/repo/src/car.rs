@@ -47,6 +47,13 @@ pub fn of_blocks<'a>(root: Cid, blocks: impl IntoIterator<Item = (&'a Cid, &'a [
     out.into()
 }
 
+/// How many bytes the header takes that `bytes` begin with; `None` if there is none. What it says is not looked at.
+#[must_use]
+pub fn header_len(bytes: &[u8]) -> Option<usize> {
+    let (length, prefix) = read_varint(bytes)?;
+    prefix.checked_add(length).filter(|end| *end <= bytes.len())
+}
+
 /// One block of a CAR, and where its content lies in the bytes that were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {

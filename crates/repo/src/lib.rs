@@ -3,6 +3,7 @@
 //! - [`mst`]: the Merkle search tree: look-up, edits, ranges, differences, inversion, proofs
 //! - [`commit`]: the signed commit object
 //! - [`car`]: CAR version 1, read and written
+//! - [`firehose`]: messages of `subscribeRepos`
 //! - [`Block`]: some bytes and their CID
 //!
 //! # Spec
@@ -13,6 +14,7 @@ mod error;
 
 pub mod car;
 pub mod commit;
+pub mod firehose;
 pub mod mst;
 
 pub use block::Block;

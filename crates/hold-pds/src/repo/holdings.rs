@@ -7,7 +7,7 @@ use atcr_atproto::syntax::{AtUri, Did, RecordKey};
 
 use super::HoldRepo;
 use crate::error::RepoError;
-use crate::store::hold_index::Usage;
+use crate::index::holdings::Usage;
 
 /// A crew record and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl HoldRepo {
     /// # Errors
     /// The disk's or the index's.
     pub async fn layers_of_manifest(&self, manifest: &AtUri) -> Result<Vec<RecordKey>, RepoError> {
-        self.inner.store.index.layers_of_manifest(manifest).await
+        self.inner.index.layers_of_manifest(manifest).await
     }
 
     /// Keys of the layer records of a user, in order: at most `limit`, after the key `after` when there is one.
@@ -47,7 +47,6 @@ impl HoldRepo {
         after: Option<&str>,
     ) -> Result<Vec<RecordKey>, RepoError> {
         self.inner
-            .store
             .index
             .layers_of_user(user, limit, after.unwrap_or_default())
             .await
@@ -60,7 +59,7 @@ impl HoldRepo {
     /// # Errors
     /// The disk's or the index's.
     pub async fn usage_of(&self, user: &Did) -> Result<Usage, RepoError> {
-        self.inner.store.index.usage_of(user).await
+        self.inner.index.usage_of(user).await
     }
 
     /// Those of `digests` of which the user has no layer record yet, each once, in the order given: what a push adds to
@@ -69,7 +68,7 @@ impl HoldRepo {
     /// # Errors
     /// The disk's or the index's.
     pub async fn unseen_layers(&self, user: &Did, digests: &[String]) -> Result<Vec<String>, RepoError> {
-        self.inner.store.index.unseen_layers(user, digests).await
+        self.inner.index.unseen_layers(user, digests).await
     }
 
     /// The crew record of a member, found by what it says and not by its key. Of several, the one under the key that this
@@ -78,7 +77,7 @@ impl HoldRepo {
     /// # Errors
     /// The disk's or the index's.
     pub async fn crew_by_member(&self, member: &Did) -> Result<Option<CrewMember>, RepoError> {
-        let Some(rkey) = self.inner.store.index.crew_key(member).await? else {
+        let Some(rkey) = self.inner.index.crew_key(member).await? else {
             return Ok(None);
         };
         let Some(stored) = self.get_record(nsid::HOLD_CREW, rkey.as_str()).await? else {

@@ -1,37 +1,39 @@
 //! [`HoldRepo`]: the repository as everybody else sees it.
 
+mod events;
 mod export;
 mod holdings;
 mod open;
 mod options;
 mod records;
+mod task;
 mod verify;
-mod walk;
 
-use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use atcr_atproto::clock::{Clock, TidClock};
 use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::syntax::{Cid, Did, Tid};
+use atcr_repo::Block;
 use bytes::Bytes;
 use futures_util::stream::Stream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+pub use events::{Event, EventCursor, EventStart};
 pub use holdings::{CrewMember, CrewPage};
 pub use options::RepoOptions;
 pub use records::{RecordPage, StoredRecord};
 
+use crate::blocks::View;
 use crate::error::RepoError;
 use crate::head::CommitInfo;
-use crate::sequencer::CommitEvent;
-use crate::store::lock::Lock;
-use crate::store::{Pins, Store, tree_error};
-use crate::writer::{Call, Message, Precondition, RecordWrite, WriteOutcome, prepare};
-use atcr_repo::car;
-use atcr_repo::mst::{Node, NodeSource, Tree, proof};
-use atcr_repo::{Block, DataError};
+use crate::index::Index;
+use crate::offload::blocking;
+use crate::writer::prepare::prepare;
+use crate::writer::{Precondition, RecordWrite, WriteOutcome};
+use task::Message;
 
 /// The repository. Cheap to clone; all clones are the same repository.
 ///
@@ -46,31 +48,36 @@ struct Inner {
     did: Did,
     public_key: PublicKey,
     tids: Arc<TidClock>,
-    store: Arc<Store>,
-    pins: Pins,
+    index: Index,
+    /// The last write to the disk worked.
+    healthy: Arc<AtomicBool>,
+    view: watch::Receiver<Arc<View>>,
     seq: watch::Receiver<u64>,
     mailbox: mpsc::Sender<Message>,
     /// `None` once closed.
-    running: Mutex<Option<(JoinHandle<()>, Lock)>>,
+    running: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl HoldRepo {
-    /// Opens the repository, or makes one with an empty signed commit. Needs a tokio runtime, on which the writer runs.
+    /// Opens the repository, or makes one in a folder that is empty or missing. Needs a tokio runtime, on which the writer
+    /// runs.
     ///
-    /// What a crash left at the end of the log is mended first; an index that is missing or damaged is made anew, which
-    /// reads the whole log.
+    /// What a crash left at the end of the log is mended first; an index that is missing, damaged or of another version is
+    /// made anew from the records. The log of a version before this one is converted.
     ///
     /// # Errors
     /// - [`RepoError::Locked`]: another process has it open
-    /// - [`RepoError::OtherDid`]: the folder holds somebody else's
+    /// - [`RepoError::OtherDid`], [`RepoError::OtherKey`]: it is another account's, or another key signed it
+    /// - [`RepoError::Incomplete`]: a part is missing; nothing was changed
     /// - [`RepoError::Corrupt`]: damage that no crash explains; nothing was changed
+    /// - [`RepoError::ClockBehind`]: only when the repository has to be signed anew
     /// - the disk's or the index's
     pub async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<Self, RepoError> {
         open::open(options, clock).await
     }
 
-    /// Finishes the writes under way, closes the files and lets other processes in. Later calls, on any clone, fail with
-    /// [`RepoError::Closed`] or as the index does; a second call returns at once.
+    /// Finishes the writes under way, closes the files and lets other processes in. Later writes, on any clone, fail with
+    /// [`RepoError::Closed`]; a second call returns at once.
     pub async fn close(&self) {
         let running = self
             .inner
@@ -78,7 +85,7 @@ impl HoldRepo {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let Some((writer, lock)) = running else {
+        let Some(writer) = running else {
             return;
         };
         // Fails if the writer has ended already.
@@ -86,14 +93,17 @@ impl HoldRepo {
         if writer.await.is_err() {
             tracing::error!(did = %self.inner.did, "the repository's writer ended before its time");
         }
-        self.inner.store.index.close().await;
-        drop(lock);
+        self.inner.index.close().await;
     }
 
     /// Whose repository it is.
     #[must_use]
     pub fn did(&self) -> &Did {
         &self.inner.did
+    }
+
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.inner.view.borrow())
     }
 
     /// Does `writes` in one commit, all or none: on the disk when this returns. Other callers' writes may be in the same
@@ -112,10 +122,10 @@ impl HoldRepo {
     /// - [`RepoError::RecordExists`], [`RepoError::CommitSwapped`], [`RepoError::RecordSwapped`]: look again
     /// - [`RepoError::InvalidRecord`], [`RepoError::OtherType`], [`RepoError::RecordTooLarge`],
     ///   [`RepoError::TooManyWrites`], [`RepoError::DuplicatePath`]: the call is wrong
-    /// - [`RepoError::Failed`], [`RepoError::Closed`]: open the repository again
+    /// - [`RepoError::Disk`], [`RepoError::ClockBehind`]: the operator has to do something
+    /// - [`RepoError::Closed`]: open the repository again
     ///
-    /// Perhaps written:
-    /// - [`RepoError::Disk`] when appending or syncing failed, [`RepoError::Index`]: look, or open the repository again
+    /// Perhaps written: [`RepoError::PerhapsWritten`].
     ///
     /// # Cancel safety
     /// Once the call waits in the mailbox, dropping the future does not take it back.
@@ -126,19 +136,25 @@ impl HoldRepo {
     ) -> Result<WriteOutcome, RepoError> {
         let prepared = prepare(&self.inner.did, &self.inner.tids, writes, preconditions)?;
         let (reply, answer) = oneshot::channel();
-        let call = Message::Write(Call { prepared, reply });
         self.inner
             .mailbox
-            .send(call)
+            .send(Message::Write { prepared, reply })
             .await
             .map_err(|_| RepoError::Closed)?;
         answer.await.map_err(|_| RepoError::Closed)?
     }
 
+    /// Whether writes are possible, as far as the last one tells. A repository that could not write tries again with the
+    /// next write.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.inner.healthy.load(Ordering::Relaxed) && !self.inner.mailbox.is_closed()
+    }
+
     /// The newest commit.
     #[must_use]
     pub fn latest_commit(&self) -> CommitInfo {
-        self.inner.pins.head().info()
+        self.view().head.info()
     }
 
     /// The repository as CAR, in pieces of some 64 KiB; with `since`, only the blocks that are newer than that revision.
@@ -150,67 +166,46 @@ impl HoldRepo {
         &self,
         since: Option<Tid>,
     ) -> impl Stream<Item = Result<Bytes, RepoError>> + Send + 'static {
-        export::export(Arc::clone(&self.inner.store), self.inner.pins.pin(), since)
+        export::export((*self.view()).clone(), since)
     }
 
-    /// A CAR that proves that the record exists, or that it does not: commit, tree nodes on the way, record.
+    /// Writes a snapshot now, and lets go of what it makes needless. Happens by itself as the log grows.
     ///
     /// # Errors
-    /// The disk's or the index's.
+    /// The disk's; the repository is as before then.
+    pub async fn write_snapshot(&self) -> Result<(), RepoError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner
+            .mailbox
+            .send(Message::Snapshot(reply))
+            .await
+            .map_err(|_| RepoError::Closed)?;
+        answer.await.map_err(|_| RepoError::Closed)?
+    }
+
+    /// A CAR that proves what the record is, or that there is none: the newest commit, the tree nodes on the way to the
+    /// record or to where it would be, the record.
+    ///
+    /// # Errors
+    /// The disk's.
     ///
     /// # Spec
     /// `com.atproto.sync.getRecord`.
     pub async fn record_proof(&self, collection: &str, rkey: &str) -> Result<Bytes, RepoError> {
-        let store = &self.inner.store;
-        let pin = self.inner.pins.pin();
+        let view = self.view();
         let path = format!("{collection}/{rkey}");
-        let mut nodes = PathNodes::default();
-        let (mut cids, record) = loop {
-            let found = Tree::open(&nodes, pin.head().data)
-                .and_then(|tree| Ok((proof::path(&tree, &nodes, &path)?, tree.get(&nodes, &path)?)));
-            match found {
-                Ok(found) => break found,
-                Err(DataError::Missing(cid)) => nodes.0.insert(cid, store.node(cid).await?),
-                Err(error) => return Err(tree_error(&error)),
-            };
-        };
-        if cids.is_empty() {
-            // The tree without keys.
-            cids.push(pin.head().data);
-        }
-        cids.insert(0, pin.head().commit);
-        cids.extend(record);
-        let mut blocks = Vec::with_capacity(cids.len());
-        for cid in cids {
-            blocks.push((cid, store.block(cid).await?));
-        }
-        Ok(car::of_blocks(
-            pin.head().commit,
-            blocks.iter().map(|(cid, bytes)| (cid, &**bytes)),
-        ))
+        blocking(move || view.proof(&path)).await
     }
 
-    /// Those of the named blocks that the repository has now, in no particular order. What was replaced or deleted is
-    /// not among them.
+    /// Those of the named blocks that the repository has now, in the order of their names here. What was
+    /// replaced or deleted is not among them. All are in memory at once: the caller bounds their number.
     ///
     /// # Errors
-    /// The disk's or the index's.
+    /// The disk's.
     pub async fn get_blocks(&self, cids: &[Cid]) -> Result<Vec<Block>, RepoError> {
-        let locations = self.inner.store.index.locate_all(cids, true).await?;
-        self.inner.store.log.read_blocks(locations).await
-    }
-
-    /// At most `limit` events after `seq`, in order. The first event is 1; there are no gaps.
-    ///
-    /// # Errors
-    /// The disk's or the index's.
-    pub async fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<CommitEvent>, RepoError> {
-        let rows = self.inner.store.index.events_after(seq, limit).await?;
-        let mut events = Vec::with_capacity(rows.len());
-        for row in rows {
-            events.push(self.inner.store.log.read_event(row).await?);
-        }
-        Ok(events)
+        let view = self.view();
+        let cids = cids.to_vec();
+        blocking(move || view.live_blocks(&cids)).await
     }
 
     /// The newest `seq`, and a wake-up when there is a newer one.
@@ -219,31 +214,24 @@ impl HoldRepo {
         self.inner.seq.clone()
     }
 
-    /// Walks the whole repository: signature, tree shape, every block present and equal to its name, every record in the
-    /// index and nothing else there. Takes as long as an export; writes may go on.
+    /// Walks the whole repository: signature, tree shape, every block present and equal to its name, every record that
+    /// should be in the index there and no other. Takes as long as an export; writes may go on.
     ///
     /// # Errors
     /// [`RepoError::Corrupt`] says what is wrong first; the disk's or the index's.
     pub async fn verify(&self) -> Result<(), RepoError> {
-        let inner = &self.inner;
-        verify::verify(
-            Arc::clone(&inner.store),
-            inner.pins.pin(),
-            &inner.did,
-            &inner.public_key,
-        )
-        .await
-    }
-}
-
-/// The nodes of one look-up.
-#[derive(Default)]
-struct PathNodes(HashMap<Cid, Arc<Node>>);
-
-impl NodeSource for PathNodes {
-    type Error = DataError;
-
-    fn node(&self, cid: &Cid) -> Result<Arc<Node>, DataError> {
-        self.0.get(cid).cloned().ok_or(DataError::Missing(*cid))
+        let view = (*self.view()).clone();
+        let seq = view.last.0;
+        let (did, key) = (self.inner.did.clone(), self.inner.public_key.clone());
+        let expected = blocking(move || verify::verify(view, &did, &key)).await?;
+        let (found, as_of) = self.inner.index.row_count().await?;
+        // Events that change no row do not move the index.
+        let is_comparable = as_of <= seq && *self.inner.seq.borrow() == seq;
+        if is_comparable && found != expected {
+            return Err(RepoError::corrupt(format!(
+                "the index has {found} records and should have {expected}"
+            )));
+        }
+        Ok(())
     }
 }

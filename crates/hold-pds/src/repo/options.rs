@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use atcr_atproto::crypto::SigningKey;
 use atcr_atproto::syntax::Did;
 
+use crate::log::LogLimits;
+
 /// Where the repository is and whose it is.
 #[derive(Clone, Debug)]
 pub struct RepoOptions {
@@ -12,10 +14,16 @@ pub struct RepoOptions {
     pub dir: PathBuf,
     /// Whose repository it is.
     pub did: Did,
-    /// Signs commits. A repository that another key signed gets a new commit by this one when it is opened.
+    /// The handle that `#identity` events name, if there is one.
+    pub handle: Option<String>,
+    /// Signs commits.
     pub signing_key: SigningKey,
+    /// What to do with a repository that another key signed: refuse it, or sign it anew, which tells followers that the
+    /// identity has changed.
+    pub accept_new_key: bool,
     /// Bytes of tree nodes kept in memory.
     pub node_cache_bytes: usize,
+    pub(crate) limits: LogLimits,
 }
 
 impl RepoOptions {
@@ -28,8 +36,33 @@ impl RepoOptions {
         Self {
             dir: dir.into(),
             did,
+            handle: None,
             signing_key,
+            accept_new_key: false,
             node_cache_bytes: Self::DEFAULT_NODE_CACHE_BYTES,
+            limits: LogLimits::DEFAULT,
         }
+    }
+
+    /// The bytes of one segment of the log. Its files grow by a thirty-second of it at a time.
+    #[must_use]
+    pub fn with_segment_bytes(mut self, bytes: u32) -> Self {
+        self.limits.segment_bytes = bytes;
+        self.limits.prefill_bytes = bytes / 32;
+        self
+    }
+
+    /// How long events are kept for subscribers that were away.
+    #[must_use]
+    pub fn with_retention(mut self, retention: std::time::Duration) -> Self {
+        self.limits.retention_micros = u64::try_from(retention.as_micros()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// The bytes of the log after which a new snapshot is written, at the earliest.
+    #[must_use]
+    pub fn with_snapshot_after(mut self, bytes: u64) -> Self {
+        self.limits.snapshot_after_bytes = bytes;
+        self
     }
 }

@@ -1,12 +1,14 @@
 //! Reading records.
 
-use atcr_atproto::syntax::{AtUri, Cid};
+use atcr_atproto::data_model::ipld_to_json;
+use atcr_atproto::syntax::{AtUri, Cid, Did};
+use atcr_repo::mst::range;
 use serde_json::Value;
 
 use super::HoldRepo;
+use crate::blocks::View;
 use crate::error::RepoError;
-use crate::store::hold_index::decode_record;
-use crate::store::record_index::RecordRow;
+use crate::offload::blocking;
 
 /// Pages are no longer, whatever was asked for.
 const MAX_PAGE: usize = 1000;
@@ -35,16 +37,15 @@ impl HoldRepo {
     /// One record.
     ///
     /// # Errors
-    /// The disk's or the index's.
+    /// The disk's.
     pub async fn get_record(&self, collection: &str, rkey: &str) -> Result<Option<StoredRecord>, RepoError> {
-        let Some(location) = self.inner.store.index.record(collection, rkey).await? else {
-            return Ok(None);
-        };
-        let row = RecordRow {
-            rkey: rkey.to_owned(),
-            location,
-        };
-        Ok(self.read_records(collection, vec![row]).await?.pop())
+        let (view, did) = (self.view(), self.inner.did.clone());
+        let path = format!("{collection}/{rkey}");
+        blocking(move || match view.record(&path)? {
+            None => Ok(None),
+            Some(cid) => read_record(&view, &did, &path, cid).map(Some),
+        })
+        .await
     }
 
     /// A page of at most `limit` records (no more than 1000), from after `cursor`, which is the last key of the page
@@ -52,7 +53,7 @@ impl HoldRepo {
     /// when `reverse`.
     ///
     /// # Errors
-    /// The disk's or the index's.
+    /// The disk's.
     pub async fn list_records(
         &self,
         collection: &str,
@@ -61,44 +62,70 @@ impl HoldRepo {
         reverse: bool,
     ) -> Result<RecordPage, RepoError> {
         let limit = limit.clamp(1, MAX_PAGE);
-        let mut rows = self
-            .inner
-            .store
-            .index
-            .records(collection, limit + 1, cursor, !reverse)
-            .await?;
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        let cursor = rows.last().filter(|_| has_more).map(|row| row.rkey.clone());
-        Ok(RecordPage {
-            records: self.read_records(collection, rows).await?,
-            cursor,
+        let (view, did) = (self.view(), self.inner.did.clone());
+        let prefix = format!("{collection}/");
+        let start = match cursor {
+            Some(cursor) => format!("{prefix}{cursor}"),
+            None if reverse => prefix.clone(),
+            // `0` comes right after `/`.
+            None => format!("{collection}0"),
+        };
+        blocking(move || {
+            let tree = view.tree()?;
+            let list = if reverse {
+                range::ascending::<View>
+            } else {
+                range::descending::<View>
+            };
+            let mut keys = list(&tree, &*view, &start, Some(&prefix), limit + 1)?;
+            let has_more = keys.len() > limit;
+            keys.truncate(limit);
+            let last = keys.last().filter(|_| has_more);
+            let cursor = last.and_then(|(path, _)| Some(path.strip_prefix(&prefix)?.to_owned()));
+            let records = keys
+                .iter()
+                .map(|(path, cid)| read_record(&view, &did, path, *cid));
+            Ok(RecordPage {
+                records: records.collect::<Result<_, _>>()?,
+                cursor,
+            })
         })
+        .await
     }
 
     /// The collections that have records, in order.
     ///
     /// # Errors
-    /// The disk's or the index's.
+    /// The disk's.
     pub async fn collections(&self) -> Result<Vec<String>, RepoError> {
-        self.inner.store.index.collections().await
+        let view = self.view();
+        blocking(move || {
+            let tree = view.tree()?;
+            let mut collections = Vec::new();
+            let mut after = String::new();
+            while let Some((path, _)) = range::next_after(&tree, &*view, &after)? {
+                let (collection, _) = path.split_once('/').unwrap_or((&path, ""));
+                collections.push(collection.to_owned());
+                // `0` comes right after `/`.
+                after = format!("{collection}0");
+            }
+            Ok(collections)
+        })
+        .await
     }
+}
 
-    async fn read_records(
-        &self,
-        collection: &str,
-        rows: Vec<RecordRow>,
-    ) -> Result<Vec<StoredRecord>, RepoError> {
-        let locations = rows.iter().map(|row| row.location).collect();
-        let blocks = self.inner.store.log.read_blocks(locations).await?;
-        let mut records = Vec::with_capacity(rows.len());
-        for (row, block) in rows.into_iter().zip(blocks) {
-            records.push(StoredRecord {
-                uri: format!("at://{}/{collection}/{}", self.inner.did, row.rkey).parse()?,
-                cid: block.cid,
-                value: decode_record(&block.bytes)?,
-            });
-        }
-        Ok(records)
-    }
+fn read_record(view: &View, did: &Did, path: &str, cid: Cid) -> Result<StoredRecord, RepoError> {
+    Ok(StoredRecord {
+        uri: format!("at://{did}/{path}").parse()?,
+        cid,
+        value: decode_record(&view.block(&cid)?)?,
+    })
+}
+
+/// A record's JSON, from its DAG-CBOR.
+pub(super) fn decode_record(content: &[u8]) -> Result<Value, RepoError> {
+    let value = serde_ipld_dagcbor::from_slice(content)
+        .map_err(|_| RepoError::corrupt("a record is not DAG-CBOR"))?;
+    ipld_to_json(&value).map_err(|error| RepoError::corrupt(format!("a record: {error}")))
 }

@@ -6,6 +6,7 @@ use atcr_atproto::lexicon::layer::LayerRecord;
 use atcr_atproto::lexicon::nsid;
 use atcr_atproto::syntax::{AtUri, Datetime, Did, RecordKey};
 use atcr_hold_pds::{HoldRepo, RecordWrite, Usage};
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::repository::{open, rkey, scratch};
@@ -214,6 +215,31 @@ async fn members_are_found_by_what_their_record_says() {
     }
     members.sort();
     assert_eq!(members, [alice(), bob()]);
+}
+
+#[tokio::test]
+async fn a_record_that_several_commits_of_one_batch_change_counts_as_the_last_says() {
+    let dir = scratch();
+    let repo = open(dir.path()).await;
+    let key = |name: &str| -> RecordKey { name.parse().unwrap() };
+    let put = |name: &str, digest: &str, size| {
+        vec![RecordWrite::put(key(name), &layer(&alice(), "m1", digest, size)).unwrap()]
+    };
+    let delete = |name: &str| vec![RecordWrite::delete::<LayerRecord>(key(name)).unwrap()];
+    let calls = [
+        put("a", "sha256:aa", 1),
+        put("a", "sha256:bb", 10),
+        put("b", "sha256:cc", 100),
+        delete("b"),
+        put("c", "sha256:dd", 1000),
+        delete("c"),
+        put("c", "sha256:ee", 10_000),
+    ];
+    for outcome in join_all(calls.map(|writes| repo.write(writes))).await {
+        outcome.unwrap();
+    }
+    repo.verify().await.unwrap();
+    assert_eq!(repo.usage_of(&alice()).await.unwrap(), usage(2, 10_010));
 }
 
 #[tokio::test]

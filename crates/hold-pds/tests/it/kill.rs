@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use atcr_atproto::syntax::Cid;
 use atcr_hold_pds::HoldRepo;
 
-use crate::repository::{COLLECTION, delete, open, put};
+use crate::consumer::Consumer;
+use crate::repository::{COLLECTION, delete, open, put, signing_key};
 
 /// Names the folder to the process that is to be killed.
 const FOLDER: &str = "ATCR_TEST_KILL_FOLDER";
@@ -27,6 +28,7 @@ enum Acknowledged {
 async fn nothing_acknowledged_is_missing_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = BTreeMap::new();
+    let mut follower = Consumer::default();
     for run in 0..KILLS {
         let mut child = spawn(dir.path(), run);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -45,6 +47,9 @@ async fn nothing_acknowledged_is_missing_after_a_kill() {
 
         let repo = open(dir.path()).await;
         repo.verify().await.unwrap();
+        for event in repo.events_after(follower.seq, usize::MAX).await.unwrap() {
+            follower.take(&event.frame, &signing_key().public_key()).unwrap();
+        }
         for (key, expected) in &acknowledged {
             let found = repo.get_record(COLLECTION, key).await.unwrap();
             let found = found.map_or(Acknowledged::Deleted, |record| Acknowledged::Put(record.cid));

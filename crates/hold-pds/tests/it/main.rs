@@ -4,6 +4,7 @@
 
 #[path = "../../../repo/tests/it/car_reader.rs"]
 mod car_reader;
+mod consumer;
 mod crash;
 mod exports;
 mod holdings;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use atcr_atproto::clock::Clock;
 use atcr_atproto::crypto::{Curve, SigningKey};
 use atcr_atproto::syntax::{Did, Nsid, RecordKey};
-use atcr_hold_pds::{CommitEvent, HoldRepo, RecordWrite, RepoError, RepoOptions};
+use atcr_hold_pds::{CommitEvent, HoldRepo, Message, RecordWrite, RepoError, RepoOptions};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -50,7 +50,7 @@ pub(crate) fn signing_key() -> SigningKey {
 }
 
 pub(crate) fn options(dir: &Path) -> RepoOptions {
-    RepoOptions::new(dir.join("repo"), did(), signing_key())
+    RepoOptions::new(dir.join("repo"), did(), signing_key()).with_segment_bytes(1024 * 1024)
 }
 
 pub(crate) async fn try_open(dir: &Path) -> Result<HoldRepo, RepoError> {
@@ -116,6 +116,15 @@ pub(crate) async fn texts(repo: &HoldRepo) -> Vec<(String, String)> {
     }
 }
 
+/// The commits among the events.
 pub(crate) async fn events(repo: &HoldRepo) -> Vec<CommitEvent> {
-    repo.events_after(0, 100_000).await.unwrap()
+    let events = repo.events_after(0, 100_000).await.unwrap();
+    let commit = |message| match message {
+        Message::Commit(event) => Some(event),
+        _ => None,
+    };
+    events
+        .into_iter()
+        .filter_map(|event| commit(event.decode().unwrap()))
+        .collect()
 }

@@ -3,7 +3,7 @@
 use atcr_atproto::crypto::{Curve, SigningKey};
 use atcr_atproto::data_model::{DAG_CBOR, cid_of, record_to_ipld};
 use atcr_hold_pds::writer::limits::{MAX_COMMIT_CAR_BYTES, MAX_OPS};
-use atcr_hold_pds::{HoldRepo, Precondition, RecordWrite, RepoError};
+use atcr_hold_pds::{HoldRepo, Message, Precondition, RecordWrite, RepoError};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -319,17 +319,17 @@ async fn what_is_not_a_record_is_refused() {
 }
 
 #[tokio::test]
-async fn revisions_grow_when_the_clock_goes_back() {
+async fn revisions_and_seqs_grow_when_the_clock_goes_back_a_little() {
     let dir = scratch();
     let mut revs = Vec::new();
-    for day in [5_i64, 2, -3] {
+    for start in [100_i64, 40, 70] {
         let clock = TestClock::new();
-        clock.add_seconds(day * 86_400);
+        clock.add_seconds(start);
         let repo = HoldRepo::open(options(dir.path()), clock.clone()).await.unwrap();
         for number in 0..3 {
-            clock.add_seconds(-3600);
+            clock.add_seconds(-10);
             revs.push(
-                repo.write(vec![put("a", &format!("{day} {number}"))])
+                repo.write(vec![put("a", &format!("{start} {number}"))])
                     .await
                     .unwrap()
                     .commit
@@ -337,9 +337,28 @@ async fn revisions_grow_when_the_clock_goes_back() {
             );
         }
         repo.verify().await.unwrap();
+        let seqs: Vec<u64> = events(&repo).await.iter().map(|event| event.seq).collect();
+        assert!(seqs.is_sorted() && seqs[0] >= 1_800_000_000_000_000);
         repo.close().await;
     }
     assert!(revs.windows(2).all(|pair| pair[0] < pair[1]), "{revs:?}");
+}
+
+#[tokio::test]
+async fn a_clock_far_behind_the_newest_commit_is_refused_until_it_is_set() {
+    let dir = scratch();
+    let clock = TestClock::new();
+    clock.add_seconds(86_400);
+    let repo = HoldRepo::open(options(dir.path()), clock.clone()).await.unwrap();
+    repo.write(vec![put("a", "1")]).await.unwrap();
+    clock.add_seconds(-3600);
+    assert!(matches!(
+        repo.write(vec![put("a", "2")]).await,
+        Err(RepoError::ClockBehind { seconds: 3600 })
+    ));
+    assert_eq!(texts(&repo).await, [("a".to_owned(), "1".to_owned())]);
+    clock.add_seconds(3600);
+    repo.write(vec![put("a", "2")]).await.unwrap();
 }
 
 #[tokio::test]
@@ -412,18 +431,30 @@ async fn writes_that_wait_when_it_is_closed_are_still_done() {
 }
 
 #[tokio::test]
-async fn another_key_signs_the_repository_anew() {
+async fn another_key_is_refused_unless_it_is_meant_and_then_followers_are_told() {
     let dir = scratch();
     let repo = open(dir.path()).await;
     repo.write(vec![put("a", "x")]).await.unwrap();
-    let old = repo.latest_commit();
+    let (old, seq) = (repo.latest_commit(), *repo.watch_seq().borrow());
     repo.close().await;
 
     let mut options = options(dir.path());
     options.signing_key = SigningKey::generate(Curve::K256);
+    let refused = HoldRepo::open(options.clone(), TestClock::new()).await;
+    assert!(matches!(refused, Err(RepoError::OtherKey)));
+
+    options.accept_new_key = true;
     let repo = HoldRepo::open(options, TestClock::new()).await.unwrap();
     assert!(repo.latest_commit().rev > old.rev);
     repo.verify().await.unwrap();
     assert_eq!(texts(&repo).await.len(), 1);
-    assert!(events(&repo).await.last().unwrap().ops.is_empty());
+    let announced = repo.events_after(seq, 10).await.unwrap();
+    let announced: Vec<Message> = announced.iter().map(|event| event.decode().unwrap()).collect();
+    let [Message::Identity(_), Message::Commit(commit), Message::Sync(sync)] = &announced[..] else {
+        panic!("{announced:?}");
+    };
+    assert_eq!(commit.since.as_ref(), Some(&old.rev));
+    assert_eq!((&sync.rev, commit.ops.len()), (&commit.rev, 0));
+    // Relays look for the root of the tree in every commit.
+    assert_eq!(crate::car_reader::read(&commit.blocks).order.len(), 2);
 }

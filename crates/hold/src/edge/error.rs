@@ -302,15 +302,19 @@ fn written(error: &RepoError) -> (StatusCode, &'static str) {
 
 fn repo(error: &RepoError) -> (StatusCode, &'static str) {
     match error {
-        RepoError::Closed => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+        // Nothing was written: the same call may work later.
+        RepoError::Closed | RepoError::Disk { .. } | RepoError::ClockBehind { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
+        }
         // Where nothing of the caller's is written, each of these is a fault of ours.
         RepoError::Locked { .. }
         | RepoError::OtherDid { .. }
-        | RepoError::Disk { .. }
+        | RepoError::OtherKey
+        | RepoError::Incomplete { .. }
         | RepoError::Index(_)
-        | RepoError::Migration(_)
         | RepoError::Corrupt { .. }
-        | RepoError::Failed
+        | RepoError::PerhapsWritten(_)
+        | RepoError::TooSlow
         | RepoError::InvalidRecord(_)
         | RepoError::OtherType { .. }
         | RepoError::RecordShape(_)

@@ -130,7 +130,10 @@ impl Recorder {
                 match RECORDER.catch(manifest, planning).await {
                     Some(Ok(recorded)) => plan.waiters.push((entry.answer, recorded)),
                     Some(Err(error)) => answer(entry.answer, Err(error)),
-                    None => answer(entry.answer, Err(RepoError::Failed.into())),
+                    None => {
+                        let what = "planning a notice ended in a panic".to_owned();
+                        answer(entry.answer, Err(RepoError::Corrupt { what }.into()));
+                    }
                 }
             }
             // Callers whose commit panicked see their answer dropped, and are told to try again.

@@ -4,6 +4,7 @@
 
 mod atrium;
 mod car_reader;
+mod firehose;
 mod mst_model;
 mod mst_vectors;
 mod suites;

@@ -149,7 +149,7 @@ fn each_error_has_its_status_and_name() {
         (NoticeError::UserMismatch.into(), 403, "UserMismatch"),
         (NoticeError::Stopped.into(), 503, "ServiceUnavailable"),
         (
-            NoticeError::Repo(RepoError::Failed).into(),
+            NoticeError::Repo(RepoError::OtherKey).into(),
             500,
             "InternalServerError",
         ),
@@ -174,7 +174,7 @@ fn each_error_has_its_status_and_name() {
             "RecordExists",
         ),
         (
-            AdministrationError::Repo(RepoError::Failed).into(),
+            AdministrationError::Repo(RepoError::OtherKey).into(),
             500,
             "InternalServerError",
         ),
@@ -214,7 +214,7 @@ fn each_error_has_its_status_and_name() {
             "InternalServerError",
         ),
         (RepoError::Closed.into(), 503, "ServiceUnavailable"),
-        (RepoError::Failed.into(), 500, "InternalServerError"),
+        (RepoError::OtherKey.into(), 500, "InternalServerError"),
     ];
     for (error, status, name) in rows {
         let (found_status, found_name) = error.wire();

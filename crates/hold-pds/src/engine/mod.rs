@@ -1,0 +1,269 @@
+//! The repository's engine: the log, the snapshot and the tree. No runtime, no index: each call blocks on the disk.
+//!
+//! - [`open`]: opening, and the first events of a new repository
+//! - [`batch`]: several callers' writes in as few commits as the limits allow
+//! - [`commit_builder`]: from an edited tree to a signed commit
+//! - [`workspace`]: the tree nodes of one batch
+
+mod batch;
+mod commit_builder;
+mod open;
+mod workspace;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use atcr_atproto::clock::{Clock, TidClock};
+use atcr_atproto::crypto::SigningKey;
+use atcr_atproto::syntax::Did;
+
+pub(crate) use batch::{Answer, Call};
+pub(crate) use commit_builder::CommitBuilder;
+
+use crate::blocks::{Blocks, Recent, View};
+use crate::disk::Disk;
+use crate::error::RepoError;
+use crate::index::RecordChange;
+use crate::log::{AppendError, Log, LogLimits, PendingEntry};
+use crate::snapshot::{Snapshot, SnapshotJob, car_name, table_name};
+use batch::Batch;
+
+/// Bytes of the log after which a batch is synced, however many calls still wait.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// How far the newest revision may be ahead of the clock. Relays refuse five minutes.
+const MAX_AHEAD_MICROS: u64 = 120 * 1_000_000;
+
+/// What the engine needs to know.
+#[derive(Debug)]
+pub(crate) struct EngineOptions {
+    pub(crate) did: Did,
+    /// What `#identity` events say.
+    pub(crate) handle: Option<String>,
+    pub(crate) signing_key: SigningKey,
+    pub(crate) accept_new_key: bool,
+    pub(crate) node_cache_bytes: usize,
+    pub(crate) limits: LogLimits,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tids: Arc<TidClock>,
+}
+
+/// The engine. Whoever has it writes the repository; readers have [`View`]s.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    log: Log,
+    builder: CommitBuilder,
+    view: View,
+}
+
+/// What came of a batch.
+#[derive(Debug)]
+pub(crate) struct BatchOutcome<T> {
+    /// What each call comes to, once `changes` are in the index.
+    pub(crate) answers: Vec<(T, Answer)>,
+    /// Records that changed, in order.
+    pub(crate) changes: Vec<RecordChange>,
+}
+
+impl Engine {
+    /// The repository as of the newest commit.
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Whether the last write to the disk worked.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.log.is_healthy()
+    }
+
+    /// Makes sure that the next write has a file that works.
+    pub(crate) fn heal(&mut self) -> Result<(), RepoError> {
+        let result = self.log.heal();
+        self.refresh();
+        result
+    }
+
+    /// Makes commits of the calls at the front of `queue`, as many as one sync should carry, and waits until they are on
+    /// the disk.
+    pub(crate) fn write_batch<T>(&mut self, queue: &mut VecDeque<Call<T>>) -> BatchOutcome<T> {
+        if let Err(error) = self.check_clock() {
+            let refuse = |call: Call<T>| (call.ticket, Err(error.clone()));
+            return BatchOutcome {
+                answers: queue.drain(..).map(refuse).collect(),
+                changes: Vec::new(),
+            };
+        }
+        let mut batch = Batch::new(&self.builder, self.view.clone());
+        while !queue.is_empty() && batch.len() < MAX_BATCH_BYTES {
+            batch.add_commit(queue);
+        }
+        let batch = batch.finish();
+        let mut answers = batch.refused;
+        let mut changes = batch.changes;
+        let stored = self.store(&batch.entries, batch.head);
+        match stored {
+            Ok(()) => {
+                batch.workspace.keep(&self.view.nodes);
+                answers.extend(
+                    batch
+                        .waiting
+                        .into_iter()
+                        .map(|(ticket, outcome)| (ticket, Ok(outcome))),
+                );
+            }
+            Err(error) => {
+                changes.clear();
+                let failed = batch.waiting.into_iter();
+                answers.extend(failed.map(|(ticket, _)| (ticket, Err(error.clone()))));
+            }
+        }
+        BatchOutcome { answers, changes }
+    }
+
+    /// Appends entries that lead to `head`, and makes them visible.
+    fn store(&mut self, entries: &[PendingEntry], head: crate::head::Head) -> Result<(), RepoError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let frames = self.log.append(entries).map_err(|error| match error {
+            AppendError::NotWritten(error) => error,
+            AppendError::Unknown(error) => RepoError::PerhapsWritten(Arc::new(error)),
+        })?;
+        for (entry, frame) in entries.iter().zip(&frames) {
+            if let Some(aux) = &entry.aux {
+                self.view.blocks.recent.apply(*frame, aux);
+            }
+        }
+        self.view.head = head;
+        self.refresh();
+        Ok(())
+    }
+
+    /// Takes over what the log says of itself.
+    fn refresh(&mut self) {
+        self.view.segments = Arc::clone(self.log.segments());
+        self.view.end = self.log.end();
+        self.view.last = self.log.last();
+        self.view.dropped_seq = self.log.manifest().dropped_seq;
+    }
+
+    /// A clock far behind the newest commit would make revisions that no relay takes.
+    fn check_clock(&self) -> Result<(), RepoError> {
+        let (now, head) = (self.builder.now_micros(), self.view.head.rev.micros());
+        if head > now.saturating_add(MAX_AHEAD_MICROS) {
+            return Err(RepoError::ClockBehind {
+                seconds: (head - now) / 1_000_000,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the log has grown so much that a snapshot is due.
+    pub(crate) fn wants_snapshot(&self) -> bool {
+        let from = self.log.manifest().replay_from();
+        let mut since: u64 = 0;
+        for segment in self
+            .view
+            .segments
+            .iter()
+            .filter(|segment| segment.number >= from.segment)
+        {
+            let end = segment.closed.map_or(self.view.end.offset, |closed| closed.end);
+            let start = if segment.number == from.segment {
+                from.offset
+            } else {
+                0
+            };
+            since += u64::from(end.saturating_sub(start));
+        }
+        let live = self
+            .log
+            .manifest()
+            .snapshot
+            .as_ref()
+            .map_or(0, |snapshot| snapshot.car_bytes);
+        self.view.blocks.frozen.is_none() && since >= self.log.limits().snapshot_after_bytes.max(live)
+    }
+
+    /// Begins a snapshot of the repository as it is now. `None` while one is under way, or if there is one of this state.
+    pub(crate) fn begin_snapshot(&mut self, stop: Arc<AtomicBool>) -> Option<SnapshotJob> {
+        let newest = self.log.manifest().snapshot.as_ref();
+        let is_taken = newest.is_some_and(|snapshot| snapshot.rev == self.view.head.rev.as_str());
+        if self.view.blocks.frozen.is_some() || is_taken {
+            return None;
+        }
+        let job = SnapshotJob {
+            disk: Arc::clone(self.log.disk()),
+            view: self.view.clone(),
+            stop,
+        };
+        self.view.blocks = Arc::new(Blocks {
+            snapshot: self.view.blocks.snapshot.clone(),
+            frozen: Some(Arc::clone(&self.view.blocks.recent)),
+            recent: Arc::default(),
+        });
+        Some(job)
+    }
+
+    /// Ends what [`begin_snapshot`](Self::begin_snapshot) began: the snapshot becomes part of the repository, and what it
+    /// makes needless goes. Without one, all is as before.
+    pub(crate) fn finish_snapshot(&mut self, snapshot: Option<Snapshot>) -> Result<(), RepoError> {
+        let blocks = &self.view.blocks;
+        let old = blocks.snapshot.clone();
+        let given_up = |blocks: &Blocks| Blocks {
+            snapshot: blocks.snapshot.clone(),
+            frozen: None,
+            recent: match &blocks.frozen {
+                Some(frozen) => Arc::new(frozen.joined_with(&blocks.recent)),
+                None => Arc::clone(&blocks.recent),
+            },
+        };
+        let published = match &snapshot {
+            None => Ok(()),
+            Some(snapshot) => {
+                let info = snapshot.info.clone();
+                self.log
+                    .update_manifest(|manifest| manifest.snapshot = Some(info))
+            }
+        };
+        let new = match (snapshot, &published) {
+            (Some(snapshot), Ok(())) => Blocks {
+                snapshot: Some(Arc::new(snapshot)),
+                frozen: None,
+                recent: Arc::clone(&blocks.recent),
+            },
+            _ => given_up(blocks),
+        };
+        let is_new = new.snapshot.as_ref().map(|new| &new.info.rev) != old.as_ref().map(|old| &old.info.rev);
+        self.view.blocks = Arc::new(new);
+        published?;
+        if let Some(old) = old.filter(|_| is_new) {
+            for name in [car_name(&old.info.rev), table_name(&old.info.rev)] {
+                // What stays is removed at the next start.
+                if let Err(error) = self.log.disk().remove(&name) {
+                    tracing::warn!(%error, name, "an old snapshot could not be removed");
+                }
+            }
+        }
+        self.drop_old()
+    }
+
+    /// Lets go of events that are older than the retention, as far as a snapshot covers them.
+    pub(crate) fn drop_old(&mut self) -> Result<(), RepoError> {
+        let result = self.log.drop_old(self.builder.now_micros());
+        self.refresh();
+        result
+    }
+}
+
+/// A generation without blocks.
+fn no_blocks(snapshot: Option<Arc<Snapshot>>) -> Blocks {
+    Blocks {
+        snapshot,
+        frozen: None,
+        recent: Arc::new(Recent::default()),
+    }
+}
+
+/// Where the engine's files are.
+pub(crate) type SharedDisk = Arc<dyn Disk>;

@@ -1,0 +1,33 @@
+//! One process at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use crate::disk::failed_at;
+use crate::error::RepoError;
+
+const FILE: &str = "lock";
+
+/// Held as long as the value lives; the system lets go of it when the process dies, however it dies.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of the repository in `dir`, without waiting.
+    pub(crate) fn take(dir: &Path) -> Result<Self, RepoError> {
+        let path = dir.join(FILE);
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&path);
+        let file = file.map_err(|error| failed_at("open", &path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(RepoError::Locked { dir: dir.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(failed_at("lock", &path, error)),
+        }
+    }
+}

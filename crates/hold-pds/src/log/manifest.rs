@@ -1,0 +1,142 @@
+//! Which files are the repository. Replaced by renaming, so that there is always a whole one; without it a lost newest
+//! file would go unnoticed.
+
+use serde::{Deserialize, Serialize};
+
+use super::{LogId, Position};
+use crate::disk::{self, Disk};
+use crate::error::RepoError;
+
+/// The manifest's name.
+pub(crate) const FILE: &str = "manifest";
+/// The version of everything in the folder.
+const FORMAT: u32 = 2;
+
+/// One segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentInfo {
+    pub(crate) number: u32,
+    /// All its events are newer.
+    pub(crate) after_seq: u64,
+    /// `None` for the one that is written.
+    pub(crate) closed: Option<Closed>,
+}
+
+/// How a segment ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Closed {
+    /// Bytes behind this one are not of the log, whatever they look like.
+    pub(crate) end: u32,
+    /// The newest event at that time.
+    pub(crate) last_seq: u64,
+    /// Its time, in microseconds since 1970.
+    pub(crate) last_time: u64,
+}
+
+/// The newest snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SnapshotInfo {
+    /// The revision, which names its files.
+    pub(crate) rev: String,
+    pub(crate) commit: String,
+    pub(crate) data: String,
+    /// The newest event at that time.
+    pub(crate) seq: u64,
+    /// Its time, in microseconds since 1970.
+    pub(crate) time: u64,
+    /// The log goes on from here.
+    pub(crate) position: u64,
+    /// Bytes of the CAR.
+    pub(crate) car_bytes: u64,
+}
+
+/// The manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    format: u32,
+    pub(crate) did: String,
+    pub(crate) log_id: LogId,
+    /// In the order of their numbers; the last one is open.
+    pub(crate) segments: Vec<SegmentInfo>,
+    pub(crate) snapshot: Option<SnapshotInfo>,
+    /// The newest event that is not kept any more; 0 if all are.
+    pub(crate) dropped_seq: u64,
+}
+
+impl Manifest {
+    pub(crate) fn new(did: &str, log_id: LogId, after_seq: u64, snapshot: Option<SnapshotInfo>) -> Self {
+        Self {
+            format: FORMAT,
+            did: did.to_owned(),
+            log_id,
+            segments: vec![SegmentInfo {
+                number: 1,
+                after_seq,
+                closed: None,
+            }],
+            snapshot,
+            dropped_seq: after_seq,
+        }
+    }
+
+    /// The manifest of a folder; `None` if it has none.
+    pub(crate) fn read(disk: &dyn Disk) -> Result<Option<Self>, RepoError> {
+        let failed = |error| disk::failed(disk, "read", FILE, error);
+        let Some(file) = disk.open(FILE).map_err(failed)? else {
+            return Ok(None);
+        };
+        let size = usize::try_from(file.size().map_err(failed)?).unwrap_or(usize::MAX);
+        // A segment takes some 150 bytes here and 32 MiB in the folder.
+        if size > 64 * 1024 * 1024 {
+            return Err(RepoError::corrupt("the manifest is too large"));
+        }
+        let bytes = disk::read(&*file, 0, size).map_err(failed)?;
+        let parse = || {
+            let (crc, json) = bytes.split_at_checked(9)?;
+            let expected = format!("{:08x}\n", crc32fast::hash(json));
+            (crc == expected.as_bytes()).then_some(())?;
+            serde_json::from_slice::<Self>(json).ok()
+        };
+        let manifest = parse().ok_or_else(|| {
+            RepoError::corrupt(format!(
+                "{} does not match its checksum; restore the folder from a backup",
+                disk.folder().join(FILE).display()
+            ))
+        })?;
+        if manifest.format != FORMAT {
+            return Err(RepoError::corrupt(format!(
+                "the folder has format {}; this version reads format {FORMAT}",
+                manifest.format
+            )));
+        }
+        let last = manifest.segments.len().saturating_sub(1);
+        let in_order = manifest.segments.is_sorted_by_key(|segment| segment.number);
+        let one_open = manifest
+            .segments
+            .iter()
+            .enumerate()
+            .all(|(index, segment)| segment.closed.is_none() == (index == last));
+        if manifest.segments.is_empty() || !in_order || !one_open {
+            return Err(RepoError::corrupt("the manifest's segments are out of order"));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Makes this the folder's manifest. After an error either one may be on the disk.
+    pub(crate) fn publish(&self, disk: &dyn Disk) -> Result<(), RepoError> {
+        let json = serde_json::to_vec_pretty(self)
+            .map_err(|error| RepoError::corrupt(format!("the manifest does not encode: {error}")))?;
+        let mut bytes = format!("{:08x}\n", crc32fast::hash(&json)).into_bytes();
+        bytes.extend(json);
+        disk::replace(disk, FILE, &bytes).map(|_| ())
+    }
+
+    /// Where the log goes on from the snapshot.
+    pub(crate) fn replay_from(&self) -> Position {
+        match (&self.snapshot, self.segments.first()) {
+            (Some(snapshot), _) => Position::from_u64(snapshot.position),
+            (None, Some(first)) => super::segment::start(first.number),
+            (None, None) => Position::default(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Events, in order.
+
+use atcr_repo::firehose::Message;
+use bytes::Bytes;
+
+use super::HoldRepo;
+use crate::blocks::View;
+use crate::error::RepoError;
+use crate::log::Position;
+use crate::offload::blocking;
+
+/// Bytes of one page; one event is returned even if it is longer.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Greater than that of every event before it; there are gaps.
+    pub seq: u64,
+    /// The message that subscribers get.
+    pub frame: Bytes,
+}
+
+impl Event {
+    /// What the message says.
+    ///
+    /// # Errors
+    /// [`RepoError::Corrupt`] for an event that an older version wrote in another form.
+    pub fn decode(&self) -> Result<Message, RepoError> {
+        Ok(Message::decode(&self.frame)?)
+    }
+}
+
+/// A place in the events that moves on: all that a subscriber costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventCursor {
+    position: Position,
+    /// Events up to this one were seen.
+    seq: u64,
+}
+
+impl EventCursor {
+    /// The newest event that was read with this cursor.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
+/// Where a subscriber begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventStart {
+    /// With the event after the one that was asked for.
+    At(EventCursor),
+    /// With the oldest event that is kept: some in between are not kept any more.
+    Outdated(EventCursor),
+    /// The event that was asked for is newer than all there are.
+    Future,
+}
+
+impl HoldRepo {
+    /// Where to begin for the events after `seq`; `None` for those from now on. 0 is the oldest there is.
+    #[must_use]
+    pub fn event_cursor(&self, seq: Option<u64>) -> EventStart {
+        let view = self.view();
+        let Some(seq) = seq else {
+            return EventStart::At(EventCursor {
+                position: view.end,
+                seq: view.last.0,
+            });
+        };
+        if seq > view.last.0 {
+            return EventStart::Future;
+        }
+        let cursor = EventCursor {
+            position: view.seek(seq),
+            seq,
+        };
+        if seq > 0 && seq < view.dropped_seq {
+            EventStart::Outdated(cursor)
+        } else {
+            EventStart::At(cursor)
+        }
+    }
+
+    /// The next events, some 1 MiB of them, and where to go on. Empty at the end: wait for
+    /// [`watch_seq`](Self::watch_seq) to move.
+    ///
+    /// # Errors
+    /// [`RepoError::TooSlow`] if events that were not read yet are not kept any more; [`RepoError::Corrupt`] for damage;
+    /// the disk's.
+    pub async fn next_events(&self, cursor: EventCursor) -> Result<(Vec<Event>, EventCursor), RepoError> {
+        let view = self.view();
+        blocking(move || read(&view, cursor, usize::MAX)).await
+    }
+
+    /// At most `limit` events after `seq`, in order.
+    ///
+    /// # Errors
+    /// As [`next_events`](Self::next_events).
+    pub async fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<Event>, RepoError> {
+        let view = self.view();
+        blocking(move || {
+            let mut cursor = EventCursor {
+                position: view.seek(seq),
+                seq: seq.max(view.dropped_seq),
+            };
+            let mut events = Vec::new();
+            while events.len() < limit {
+                let (page, next) = read(&view, cursor, limit - events.len())?;
+                if page.is_empty() {
+                    break;
+                }
+                events.extend(page);
+                cursor = next;
+            }
+            Ok(events)
+        })
+        .await
+    }
+}
+
+fn read(view: &View, cursor: EventCursor, limit: usize) -> Result<(Vec<Event>, EventCursor), RepoError> {
+    let oldest = view.segments.first().map_or(0, |segment| segment.number);
+    if cursor.position.segment < oldest && cursor.seq < view.dropped_seq {
+        return Err(RepoError::TooSlow);
+    }
+    let mut reader = view.reader(cursor.position);
+    let mut events = Vec::new();
+    let (mut bytes, mut seq) = (0, cursor.seq);
+    while bytes < PAGE_BYTES
+        && events.len() < limit
+        && let Some(entry) = reader.next_entry()?
+    {
+        if entry.header.seq <= cursor.seq {
+            continue;
+        }
+        let frame = entry.header.frame(entry.bytes).map_err(|damage| {
+            RepoError::corrupt(format!(
+                "the log is damaged in {}: {}",
+                entry.header.position, damage.0
+            ))
+        })?;
+        seq = entry.header.seq;
+        bytes += frame.len();
+        events.push(Event {
+            seq,
+            frame: Bytes::copy_from_slice(frame),
+        });
+    }
+    Ok((
+        events,
+        EventCursor {
+            position: reader.position(),
+            seq,
+        },
+    ))
+}

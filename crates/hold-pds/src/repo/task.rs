@@ -1,0 +1,288 @@
+//! The task that writes. It takes whatever waits in the mailbox, has the engine make commits of it, brings the index up to
+//! them, and only then answers. While it waits for the disk the next batch gathers. Snapshots are written beside it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::blocks::View;
+use crate::engine::{Answer, BatchOutcome, Call, Engine};
+use crate::error::RepoError;
+use crate::index::{Index, state_of};
+use crate::lock::Lock;
+use crate::offload::blocking;
+use crate::snapshot::Snapshot;
+use crate::writer::prepare::PreparedCall;
+
+/// Calls that wait; more callers wait for a place.
+pub(super) const MAILBOX: usize = 256;
+
+/// How long after a failed write the disk is tried again.
+const HEAL_AFTER: Duration = Duration::from_secs(5);
+
+/// What the mailbox takes.
+#[derive(Debug)]
+pub(super) enum Message {
+    Write {
+        prepared: PreparedCall,
+        reply: oneshot::Sender<Answer>,
+    },
+    /// Write a snapshot, whether or not it is due.
+    Snapshot(oneshot::Sender<Result<(), RepoError>>),
+    /// Take no more; what waits is still done.
+    Close,
+}
+
+/// What others see of the writer.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) view: watch::Sender<Arc<View>>,
+    pub(super) seq: watch::Sender<u64>,
+    pub(super) healthy: Arc<AtomicBool>,
+}
+
+type Ticket = oneshot::Sender<Answer>;
+type Waiter = oneshot::Sender<Result<(), RepoError>>;
+
+/// A snapshot that is being written.
+struct Running {
+    work: JoinHandle<Result<Option<Snapshot>, RepoError>>,
+    waiters: Vec<Waiter>,
+}
+
+/// The task. Ends when it is told to, when no caller is left, or with the engine, if that panics.
+pub(super) struct WriterTask {
+    engine: Option<Engine>,
+    index: Index,
+    /// The last batch is not in the index.
+    is_index_behind: bool,
+    published: Published,
+    snapshot: Option<Running>,
+    stop: Arc<AtomicBool>,
+    _lock: Lock,
+}
+
+impl WriterTask {
+    pub(super) fn new(engine: Engine, index: Index, published: Published, lock: Lock) -> Self {
+        Self {
+            engine: Some(engine),
+            index,
+            is_index_behind: false,
+            published,
+            snapshot: None,
+            stop: Arc::default(),
+            _lock: lock,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<Message>) {
+        let mut queue = VecDeque::new();
+        loop {
+            let is_healthy = self.published.healthy.load(Ordering::Relaxed);
+            let message = tokio::select! {
+                message = mailbox.recv() => message,
+                result = ended(&mut self.snapshot) => {
+                    self.finish_snapshot(result).await;
+                    continue;
+                }
+                () = tokio::time::sleep(HEAL_AFTER), if !is_healthy => {
+                    self.heal().await;
+                    continue;
+                }
+            };
+            let Some(message) = message else {
+                break;
+            };
+            let mut next = Some(message);
+            while let Some(message) = next {
+                match message {
+                    Message::Write { prepared, reply } => queue.push_back(Call {
+                        prepared,
+                        ticket: reply,
+                    }),
+                    Message::Snapshot(waiter) => self.start_snapshot(Some(waiter)),
+                    Message::Close => mailbox.close(),
+                }
+                next = if queue.len() < MAILBOX {
+                    mailbox.try_recv().ok()
+                } else {
+                    None
+                };
+            }
+            while !queue.is_empty() {
+                self.write_batch(&mut queue).await;
+            }
+        }
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(running) = self.snapshot.take() {
+            // What it has made so far is removed at the next start.
+            let _ = running.work.await;
+        }
+    }
+
+    /// Without a write that works the process is not ready, and gets no writes.
+    async fn heal(&mut self) {
+        let Some(mut engine) = self.engine.take() else {
+            return;
+        };
+        let healed = blocking(move || {
+            let result = engine.heal();
+            Ok((engine, result))
+        })
+        .await;
+        if let Ok((engine, result)) = healed {
+            match result {
+                Ok(()) => tracing::info!("the repository can be written again"),
+                Err(error) => tracing::error!(%error, "the repository still cannot be written"),
+            }
+            self.published
+                .healthy
+                .store(engine.is_healthy(), Ordering::Relaxed);
+            self.engine = Some(engine);
+        }
+    }
+
+    async fn write_batch(&mut self, queue: &mut VecDeque<Call<Ticket>>) {
+        let Some(mut engine) = self.engine.take() else {
+            for call in queue.drain(..) {
+                answer(call.ticket, Err(RepoError::Closed));
+            }
+            return;
+        };
+        let mut calls = std::mem::take(queue);
+        let worked = blocking(move || {
+            let outcome = engine.write_batch(&mut calls);
+            Ok((engine, calls, outcome))
+        })
+        .await;
+        let BatchOutcome { answers, changes } = match worked {
+            Ok((engine, calls, outcome)) => {
+                *queue = calls;
+                self.published
+                    .healthy
+                    .store(engine.is_healthy(), Ordering::Relaxed);
+                self.engine = Some(engine);
+                outcome
+            }
+            Err(error) => {
+                self.published.healthy.store(false, Ordering::Relaxed);
+                tracing::error!(%error, "the repository's engine ended; the process must be started again");
+                return;
+            }
+        };
+        let view = self.engine.as_ref().map(|engine| engine.view().clone());
+        if let Some(view) = view {
+            self.bring_index_up(&view, &changes).await;
+            self.publish(view);
+        }
+        for (ticket, outcome) in answers {
+            answer(ticket, outcome);
+        }
+        if self.engine.as_ref().is_some_and(Engine::wants_snapshot) {
+            self.start_snapshot(None);
+        }
+    }
+
+    /// A write that is in the log is never refused for the index's sake; the next batch tries again.
+    async fn bring_index_up(&mut self, view: &View, changes: &[crate::index::RecordChange]) {
+        let result = if self.is_index_behind {
+            self.index.follow(view).await
+        } else if changes.is_empty() {
+            Ok(())
+        } else {
+            self.index.apply(changes, state_of(view)).await
+        };
+        if let Err(error) = &result {
+            tracing::error!(%error, "the index lacks commits; it is brought up to them with the next write");
+        }
+        self.is_index_behind = result.is_err();
+    }
+
+    fn publish(&self, view: View) {
+        let seq = view.last.0;
+        self.published.view.send_replace(Arc::new(view));
+        if *self.published.seq.borrow() != seq {
+            self.published.seq.send_replace(seq);
+        }
+    }
+
+    fn start_snapshot(&mut self, waiter: Option<Waiter>) {
+        if let Some(running) = &mut self.snapshot {
+            running.waiters.extend(waiter);
+            return;
+        }
+        let stop = Arc::clone(&self.stop);
+        let job = self
+            .engine
+            .as_mut()
+            .and_then(|engine| engine.begin_snapshot(stop));
+        let Some(job) = job else {
+            if let Some(waiter) = waiter {
+                let _ = waiter.send(Ok(()));
+            }
+            return;
+        };
+        self.publish_engine();
+        self.snapshot = Some(Running {
+            work: tokio::task::spawn_blocking(move || job.run()),
+            waiters: waiter.into_iter().collect(),
+        });
+    }
+
+    async fn finish_snapshot(&mut self, result: Result<Option<Snapshot>, RepoError>) {
+        let waiters = self
+            .snapshot
+            .take()
+            .map(|running| running.waiters)
+            .unwrap_or_default();
+        let Some(mut engine) = self.engine.take() else {
+            return;
+        };
+        let (snapshot, error) = match result {
+            Ok(snapshot) => (snapshot, None),
+            Err(error) => (None, Some(error)),
+        };
+        let finished = blocking(move || {
+            let finished = engine.finish_snapshot(snapshot);
+            Ok((engine, finished))
+        })
+        .await;
+        let result = match finished {
+            Ok((engine, finished)) => {
+                self.engine = Some(engine);
+                error.map_or(finished, Err)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &result {
+            tracing::error!(%error, "no snapshot could be written; the log grows until one can");
+        }
+        self.publish_engine();
+        for waiter in waiters {
+            let _ = waiter.send(result.clone());
+        }
+    }
+
+    fn publish_engine(&self) {
+        if let Some(engine) = &self.engine {
+            self.publish(engine.view().clone());
+        }
+    }
+}
+
+/// Waits for the end of a snapshot; for ever, if none is written.
+async fn ended(snapshot: &mut Option<Running>) -> Result<Option<Snapshot>, RepoError> {
+    match snapshot {
+        Some(running) => (&mut running.work).await.unwrap_or(Err(RepoError::Closed)),
+        None => std::future::pending().await,
+    }
+}
+
+fn answer(ticket: Ticket, result: Answer) {
+    // The caller may have gone; its writes stand.
+    let _ = ticket.send(result);
+}
