@@ -11,7 +11,14 @@ const FILE: &str = "lock";
 /// Held as long as the value lives; the system lets go of it when the process dies, however it dies.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough while a child that was forked a moment ago still has it.
+        let _ = self.file.unlock();
+    }
 }
 
 impl Lock {
@@ -25,7 +32,7 @@ impl Lock {
             .open(&path);
         let file = file.map_err(|error| failed_at("open", &path, error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(RepoError::Locked { dir: dir.to_owned() }),
             Err(TryLockError::Error(error)) => Err(failed_at("lock", &path, error)),
         }

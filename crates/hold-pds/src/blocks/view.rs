@@ -60,11 +60,11 @@ impl View {
 
     /// The content of a block.
     pub(crate) fn block(&self, cid: &Cid) -> Result<Bytes, RepoError> {
-        self.read(cid, &self.locate(cid)?)
+        Self::read(cid, &self.locate(cid)?)
     }
 
     /// The content of a block whose place is known, compared with its name.
-    pub(crate) fn read(&self, cid: &Cid, place: &Located) -> Result<Bytes, RepoError> {
+    pub(crate) fn read(cid: &Cid, place: &Located) -> Result<Bytes, RepoError> {
         let (file, name) = match &place.source {
             Source::Snapshot(snapshot) => (&snapshot.car, snapshot.car_name()),
             Source::Segment(segment) => (&segment.file, segment::name(segment.number)),

@@ -96,7 +96,7 @@ impl Walk {
         }
         let bytes = match (&place.source, &mut self.car) {
             (Source::Snapshot(_), Some(car)) => car.read(place.offset, place.length, cid)?,
-            _ => self.view.read(cid, &place)?,
+            _ => View::read(cid, &place)?,
         };
         Ok(Some((bytes, place.rev)))
     }

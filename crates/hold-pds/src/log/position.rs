@@ -19,10 +19,11 @@ impl Position {
     }
 
     pub(crate) fn from_u64(value: u64) -> Self {
-        let [a, b, c, d, e, f, g, h] = value.to_be_bytes();
+        // Both halves fit.
+        let half = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         Self {
-            segment: u32::from_be_bytes([a, b, c, d]),
-            offset: u32::from_be_bytes([e, f, g, h]),
+            segment: half(value >> 32),
+            offset: half(value & u64::from(u32::MAX)),
         }
     }
 }

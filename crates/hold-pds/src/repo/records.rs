@@ -77,7 +77,7 @@ impl HoldRepo {
             } else {
                 range::descending::<View>
             };
-            let mut keys = list(&tree, &*view, &start, Some(&prefix), limit + 1)?;
+            let mut keys = list(&tree, &view, &start, Some(&prefix), limit + 1)?;
             let has_more = keys.len() > limit;
             keys.truncate(limit);
             let last = keys.last().filter(|_| has_more);

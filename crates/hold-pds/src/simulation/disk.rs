@@ -106,7 +106,7 @@ impl SimDisk {
             apply(&mut state.names_on_disk, change);
         }
         state.unsynced.clear();
-        state.names = state.names_on_disk.clone();
+        state.names.clone_from(&state.names_on_disk);
         state.fault = None;
         state.stopped = false;
         state.life += 1;

@@ -138,25 +138,17 @@ impl History {
             16 => self.check_all(),
             17 if self.random.random_bool(0.5) => {
                 let healed = self.engine.as_mut().map_or(Ok(()), Engine::heal);
-                self.expect_fault(healed)
+                expect_fault(healed)
             }
             17 => {
                 let dropped = self.engine.as_mut().map_or(Ok(()), Engine::drop_old);
-                self.expect_fault(dropped)
+                expect_fault(dropped)
             }
             _ => {
                 // The process ends, the machine does not.
                 self.engine = None;
                 Ok(())
             }
-        }
-    }
-
-    /// Only what was planned to go wrong may.
-    fn expect_fault(&self, result: Result<(), RepoError>) -> Result<(), String> {
-        match result {
-            Err(error @ (RepoError::Corrupt { .. } | RepoError::Incomplete { .. })) => Err(error.to_string()),
-            _ => Ok(()),
         }
     }
 
@@ -331,7 +323,7 @@ impl History {
         let snapshot = match job.run() {
             Ok(snapshot) => snapshot,
             Err(error) => {
-                self.expect_fault(Err(error))?;
+                expect_fault(Err(error))?;
                 None
             }
         };
@@ -340,7 +332,7 @@ impl History {
             self.plan_fault();
         }
         let finished = self.engine.as_mut().unwrap().finish_snapshot(snapshot);
-        self.expect_fault(finished)
+        expect_fault(finished)
     }
 
     /// Every block is there, the tree is the one that these records make, and what is gone is not served.
@@ -379,6 +371,14 @@ impl History {
             return Err(format!("the folder has {bytes} bytes: {:?}", self.disk.sizes()));
         }
         Ok(())
+    }
+}
+
+/// Only what was planned to go wrong may.
+fn expect_fault(result: Result<(), RepoError>) -> Result<(), String> {
+    match result {
+        Err(error @ (RepoError::Corrupt { .. } | RepoError::Incomplete { .. })) => Err(error.to_string()),
+        _ => Ok(()),
     }
 }
 

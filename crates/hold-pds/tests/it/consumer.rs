@@ -43,7 +43,7 @@ impl Consumer {
             Message::Commit(event) => self.take_commit(&event, key),
             Message::Sync(event) => {
                 let blocks = blocks(&event.blocks)?;
-                let (commit, _) = self.commit(&blocks, event.rev.as_str(), key)?;
+                let (commit, _) = signed_commit(&blocks, event.rev.as_str(), key)?;
                 match &self.head {
                     Some((rev, data)) if *rev == event.rev && *data == commit.data => Ok(()),
                     head => Err(format!("a sync to {} at {head:?}", event.rev)),
@@ -55,7 +55,7 @@ impl Consumer {
 
     fn take_commit(&mut self, event: &CommitEvent, key: &PublicKey) -> Result<(), String> {
         let blocks = blocks(&event.blocks)?;
-        let (commit, cid) = self.commit(&blocks, event.rev.as_str(), key)?;
+        let (commit, cid) = signed_commit(&blocks, event.rev.as_str(), key)?;
         if cid != event.commit || !blocks.contains_key(&commit.data) {
             return Err("a commit without its commit or root".to_owned());
         }
@@ -99,22 +99,21 @@ impl Consumer {
         self.commits += 1;
         Ok(())
     }
+}
 
-    fn commit(
-        &self,
-        blocks: &HashMap<Cid, Vec<u8>>,
-        rev: &str,
-        key: &PublicKey,
-    ) -> Result<(Commit, Cid), String> {
-        let found = blocks
-            .iter()
-            .find_map(|(cid, bytes)| Some((Commit::decode(bytes).ok()?, *cid)));
-        let (commit, cid) = found.ok_or("no commit is sent")?;
-        if commit.rev != rev || !commit.is_signed_by(key) {
-            return Err("the commit is not signed, or another one".to_owned());
-        }
-        Ok((commit, cid))
+fn signed_commit(
+    blocks: &HashMap<Cid, Vec<u8>>,
+    rev: &str,
+    key: &PublicKey,
+) -> Result<(Commit, Cid), String> {
+    let found = blocks
+        .iter()
+        .find_map(|(cid, bytes)| Some((Commit::decode(bytes).ok()?, *cid)));
+    let (commit, cid) = found.ok_or("no commit is sent")?;
+    if commit.rev != rev || !commit.is_signed_by(key) {
+        return Err("the commit is not signed, or another one".to_owned());
     }
+    Ok((commit, cid))
 }
 
 fn blocks(bytes: &[u8]) -> Result<HashMap<Cid, Vec<u8>>, String> {

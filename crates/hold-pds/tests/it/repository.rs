@@ -120,7 +120,7 @@ pub(crate) async fn texts(repo: &HoldRepo) -> Vec<(String, String)> {
 pub(crate) async fn events(repo: &HoldRepo) -> Vec<CommitEvent> {
     let events = repo.events_after(0, 100_000).await.unwrap();
     let commit = |message| match message {
-        Message::Commit(event) => Some(event),
+        Message::Commit(event) => Some(*event),
         _ => None,
     };
     events

@@ -109,7 +109,7 @@ pub struct SyncEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A commit.
-    Commit(CommitEvent),
+    Commit(Box<CommitEvent>),
     /// A change of identity.
     Identity(IdentityEvent),
     /// A change of status.

@@ -229,7 +229,7 @@ impl Message {
     pub fn decode(frame: &[u8]) -> Result<Self, DataError> {
         let malformed = |_| DataError::Malformed("a name in a message");
         if let Some(wire) = body::<WireCommit>(frame, "#commit")? {
-            return Ok(Self::Commit(CommitEvent {
+            return Ok(Self::Commit(Box::new(CommitEvent {
                 seq: wire.seq,
                 repo: wire.repo.parse().map_err(malformed)?,
                 time: wire.time.parse().map_err(malformed)?,
@@ -251,7 +251,7 @@ impl Message {
                     })
                     .collect(),
                 blocks: wire.blocks.into(),
-            }));
+            })));
         }
         if let Some(wire) = body::<WireIdentity>(frame, "#identity")? {
             return Ok(Self::Identity(IdentityEvent {

@@ -66,8 +66,8 @@ fn parts(frame: &[u8]) -> (Ipld, Ipld) {
 #[test]
 fn every_message_is_canonical_and_is_read_back() {
     let messages = [
-        Message::Commit(commit(1 << 50, Some((1 << 50) - 1))),
-        Message::Commit(commit(24, None)),
+        Message::Commit(Box::new(commit(1 << 50, Some((1 << 50) - 1)))),
+        Message::Commit(Box::new(commit(24, None))),
         Message::Identity(IdentityEvent {
             seq: 5,
             did: did(),

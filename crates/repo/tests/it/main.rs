@@ -1,6 +1,11 @@
 //! Repository data against other people's vectors, models and implementations.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
 
 mod atrium;
 mod car_reader;
