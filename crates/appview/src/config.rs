@@ -261,7 +261,7 @@ impl Default for UpstreamSection {
             pds_timeout: HumanDuration::from_secs(15),
             hold_timeout: HumanDuration::from_secs(30),
             requests_per_host: 128,
-            answer_memory_bytes: 64 * 1024 * 1024,
+            answer_memory_bytes: 48 * 1024 * 1024,
         }
     }
 }

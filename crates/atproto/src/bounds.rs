@@ -29,9 +29,9 @@ use crate::egress::HostLimit;
 
 // Memory.
 
-/// Bytes that all answers being read or worked on may take together, 64 MiB: some hundreds of usual manifests, or three of the
+/// Bytes that all answers being read or worked on may take together, 48 MiB: some hundreds of usual manifests, or two of the
 /// longest pages.
-pub const BODY_BUDGET_BYTES: usize = 64 * 1024 * 1024;
+pub const BODY_BUDGET_BYTES: usize = 48 * 1024 * 1024;
 
 /// Bytes of an answer that are read without a part of the budget, 8 KiB: about what its connection costs anyway.
 pub const FREE_ANSWER_BYTES: usize = 8 * 1024;

@@ -114,6 +114,10 @@ impl Running {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_listed(&self, did: &Did) -> bool {
+        self.lock().values().any(|(listed, _)| listed == did)
+    }
+
     fn note(&self, did: &Did, write: impl Fn() -> OwnWrite) {
         for (listed, writes) in self.lock().values_mut() {
             if listed == did {
@@ -298,7 +302,8 @@ impl Accounts {
         self.list(owner, head, Some(lane)).await.map(|(head, _)| head)
     }
 
-    /// The same for a writer who can do without. An account that took too long, or could not be listed, is left alone for a while.
+    /// The same for a writer who can do without. An account that is being listed, or took too long, or could not be listed, is left alone
+    /// for a while.
     async fn sync_if_quick(
         &self,
         owner: &ResolvedIdentity,
@@ -306,7 +311,7 @@ impl Accounts {
         lane: &OwnedMutexGuard<()>,
     ) -> Result<CommitMeta, RegistryError> {
         let did = &owner.did;
-        if self.slow.contains_key(did) {
+        if self.slow.contains_key(did) || self.running.is_listed(did) {
             return Ok(head);
         }
         let synced = self.sync_for_write(owner, head.clone(), lane);
@@ -493,7 +498,8 @@ impl Accounts {
     ) -> Result<Plan, RegistryError> {
         let did = &owner.did;
         let lane = self.lanes.lock(did).await;
-        let mut known = self.heads.get(did);
+        // A plan that goes by the index has to notice what other writers did.
+        let mut known = self.heads.get(did).filter(|_| freshness != Freshness::Required);
         for attempt in 1.. {
             let head = match known.take() {
                 Some(head) => Some(head),

@@ -112,9 +112,8 @@ mod tests {
     fn search() -> Search {
         Search::new(
             Duration::from_secs(30),
-            RegistryError::ManifestUnknown {
-                name: "name".to_owned(),
-                reference: "reference".to_owned(),
+            RegistryError::BlobUnknown {
+                digest: atcr_oci::Digest::of(atcr_oci::Algorithm::Sha256, b"nobody has this"),
             },
         )
     }

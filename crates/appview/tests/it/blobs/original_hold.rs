@@ -111,7 +111,7 @@ async fn a_client_is_sent_nowhere_that_this_server_would_not_go() {
         "ftp://store.example/blob",
         "javascript:alert(1)",
         "https://user:secret@store.example/blob",
-        "not a URL",
+        "https://[no host",
     ] {
         for url in [UrlAnswer::Json, UrlAnswer::Redirect] {
             let side = spelled(Spelling {
