@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use atcr_server::telemetry::{LogFormat, init_logging, install_metrics, listen_addr, metrics_router};
-use atcr_server::{ConfigCommand, LoadOptions, Loaded, Shutdown, load, serve};
+use atcr_server::{ConfigCommand, LoadOptions, Loaded, Shutdown, health, load, serve};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 
@@ -63,16 +63,20 @@ async fn serve_until_stopped(loaded: Loaded<AppViewConfig>) -> anyhow::Result<()
     }
     let shutdown = Shutdown::new();
     shutdown.on_signals().context("cannot listen for signals")?;
+    let mut metrics = None;
     if !config.server.metrics_addr.is_empty() {
-        let metrics = install_metrics().map_err(anyhow::Error::msg)?;
+        let handle = install_metrics().map_err(anyhow::Error::msg)?;
         let addr = listen_addr(&config.server.metrics_addr).map_err(anyhow::Error::msg)?;
-        let listener = bind(addr, "server.metrics_addr").await?;
-        shutdown.spawn(serve::serve(listener, metrics_router(metrics), shutdown.clone()));
+        metrics = Some((bind(addr, "server.metrics_addr").await?, metrics_router(handle)));
     }
     let addr = config.listen_addr().map_err(anyhow::Error::msg)?;
     let grace = config.server.shutdown_grace.get();
     let listener = bind(addr, "server.addr").await?;
     let app = compose::compose(&config, compose::Outside::real(), shutdown.clone()).await?;
+    if let Some((listener, router)) = metrics {
+        let router = router.merge(health::operator_routes(app.readiness.clone()));
+        shutdown.spawn(serve::serve(listener, router, shutdown.clone()));
+    }
     tracing::info!(%addr, base_url = %app.base_url, did = %app.did, "serving");
     serve::serve(listener, app.router, shutdown.clone()).await;
     let finished = shutdown.drain(grace).await;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::crypto::{Curve, SigningKey};
 use atcr_atproto::egress::{ByteBudget, EgressClient, EgressPolicy, HostLimit};
@@ -28,6 +29,7 @@ use atcr_registry::manifest::{ManifestPorts, ManifestSettings, Manifests};
 use atcr_registry::upload::{UploadParts, Uploads};
 use atcr_server::Shutdown;
 use atcr_server::address_gate::Exempt;
+use atcr_server::health::{self, Part, Readiness};
 use atcr_sessions::Sessions;
 use atcr_sessions::app_password::AppPasswords;
 use atcr_sessions::devices::{DeviceParts, Devices};
@@ -98,6 +100,8 @@ pub struct App {
     pub router: Router,
     /// The caller closes it when it stops serving.
     pub database: Databases,
+    /// Whether it can work.
+    pub readiness: Readiness,
     /// Where clients reach this server.
     pub base_url: Url,
     /// This server's DID.
@@ -294,6 +298,12 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
             cache_bytes: config.registry.manifest_cache_bytes,
         },
     );
+    // PDSes and holds are many and not ours: they do not count.
+    let readiness = Readiness::new(
+        vec![Box::new(DatabasesPart(databases.clone()))],
+        shutdown,
+        health::FRESH_FOR,
+    );
     let exempt = Exempt::new(config.exempt_networks().map_err(Error::msg)?);
     let realm = base_url.join("/auth/token").context("server.base_url")?;
     let verifier = RegistryTokenVerifier::new(registry_key.clone(), &service);
@@ -323,17 +333,31 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         identities,
         did_document: Arc::new(did_document(&signer, &base_url)),
         clock,
-        database: databases.clone(),
-        shutdown,
+        readiness: readiness.clone(),
     };
     let sign_in = Arc::clone(&state.sign_in);
     Ok(App {
         router: router(state),
         sign_in,
         database: databases,
+        readiness,
         base_url,
         did,
     })
+}
+
+#[derive(Debug)]
+struct DatabasesPart(Databases);
+
+#[async_trait]
+impl Part for DatabasesPart {
+    fn name(&self) -> &'static str {
+        "database"
+    }
+
+    async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.check().await?)
+    }
 }
 
 fn listing_limits(config: &AppViewConfig, clock: &Arc<dyn Clock>) -> ListingLimits {

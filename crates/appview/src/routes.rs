@@ -1,6 +1,6 @@
 //! Every route on one page.
 
-use atcr_server::request_log;
+use atcr_server::{health, request_log};
 use atcr_web::{assets, origin, security_headers};
 use axum::Router;
 use axum::middleware;
@@ -8,7 +8,7 @@ use axum::routing::{any, delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::edge::pages::{approve_device, devices, home, install, not_found, settings};
-use crate::edge::{credential_helper, device, health, limits, oauth, registry, token, well_known};
+use crate::edge::{credential_helper, device, limits, oauth, registry, token, well_known};
 use crate::state::AppState;
 
 /// The router of the main listener.
@@ -45,8 +45,8 @@ pub fn router(state: AppState) -> Router {
         .route("/client-metadata.json", get(oauth::client_metadata::metadata))
         .route("/oauth-jwks.json", get(oauth::client_metadata::jwks))
         // Operators.
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
         .fallback(not_found::serve)
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn_with_state(

@@ -10,7 +10,7 @@ use atcr_registry::account::catalog::Catalog;
 use atcr_registry::blob::Blobs;
 use atcr_registry::manifest::Manifests;
 use atcr_registry::upload::Uploads;
-use atcr_server::Shutdown;
+use atcr_server::health::Readiness;
 use atcr_sessions::Sessions;
 use atcr_sessions::devices::Devices;
 use atcr_sessions::oauth::SignInFlow;
@@ -21,7 +21,6 @@ use atcr_web::site::Site;
 use axum::extract::FromRef;
 use serde_json::Value;
 
-use crate::adapters::sqlite::Databases;
 use crate::edge::client_ip::TrustedProxies;
 use crate::edge::credential_helper::Releases;
 use crate::edge::limits::Limits;
@@ -76,14 +75,18 @@ pub struct AppState {
     pub did_document: Arc<Value>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// For readiness.
-    pub database: Databases,
-    /// For readiness.
-    pub shutdown: Shutdown,
+    /// Whether this server can work.
+    pub readiness: Readiness,
 }
 
 impl FromRef<AppState> for Arc<Site> {
     fn from_ref(state: &AppState) -> Self {
         Arc::clone(&state.site)
+    }
+}
+
+impl FromRef<AppState> for Readiness {
+    fn from_ref(state: &AppState) -> Self {
+        state.readiness.clone()
     }
 }

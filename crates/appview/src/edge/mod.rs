@@ -6,7 +6,6 @@ pub mod credentials;
 pub mod device;
 pub mod dialect;
 pub mod error;
-pub mod health;
 pub mod limits;
 pub mod oauth;
 pub mod pages;

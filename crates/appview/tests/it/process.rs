@@ -64,6 +64,21 @@ async fn health_is_told_without_credentials() {
 }
 
 #[tokio::test]
+async fn d11_probes_do_not_take_the_databases_lock_each_time() {
+    use sqlx::ConnectOptions as _;
+    let appview = TestAppView::start().await;
+    Answer::of(appview.get("/readyz")).await.assert_status(200);
+    // The answer is good for some seconds: it stays, although no write would go through now.
+    let file = appview.data().join("data/ui.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    let mut writer = options.connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+    for _ in 0..3 {
+        Answer::of(appview.get("/readyz")).await.assert_status(200);
+    }
+}
+
+#[tokio::test]
 async fn every_answer_has_a_request_id_and_a_sane_one_is_taken_over() {
     let appview = TestAppView::start().await;
     let own = Answer::of(appview.get("/livez")).await;
