@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use atcr_server::telemetry::{LogFormat, init_logging, install_metrics, listen_addr, metrics_router};
-use atcr_server::{ConfigCommand, LoadOptions, Loaded, Shutdown, health, load, serve};
+use atcr_server::telemetry::{init_logging, install_metrics, metrics_router};
+use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, Shutdown, health, load, serve};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 
 use crate::compose;
 use crate::config::AppViewConfig;
+use crate::settings::AppViewSettings;
 
 /// The ATCR AppView: a container registry over the AT Protocol.
 #[derive(Debug, Parser)]
@@ -50,12 +51,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
 
 async fn serve_until_stopped(loaded: Loaded<AppViewConfig>) -> anyhow::Result<()> {
     let Loaded { config, warnings } = loaded;
-    let format = if config.log_format == "json" {
-        LogFormat::Json
-    } else {
-        LogFormat::Text
-    };
-    init_logging(&config.log_level, format)
+    let settings = AppViewSettings::parse(&config, &mut Problems::default())
+        .context("the configuration changed while it was read")?;
+    init_logging(&config.log_level, settings.log_format)
         .map_err(anyhow::Error::msg)
         .context("log_level")?;
     for warning in warnings {
@@ -64,15 +62,13 @@ async fn serve_until_stopped(loaded: Loaded<AppViewConfig>) -> anyhow::Result<()
     let shutdown = Shutdown::new();
     shutdown.on_signals().context("cannot listen for signals")?;
     let mut metrics = None;
-    if !config.server.metrics_addr.is_empty() {
+    if let Some(addr) = settings.metrics_listen {
         let handle = install_metrics().map_err(anyhow::Error::msg)?;
-        let addr = listen_addr(&config.server.metrics_addr).map_err(anyhow::Error::msg)?;
         metrics = Some((bind(addr, "server.metrics_addr").await?, metrics_router(handle)));
     }
-    let addr = config.listen_addr().map_err(anyhow::Error::msg)?;
-    let grace = config.server.shutdown_grace.get();
+    let (addr, grace) = (settings.listen, settings.shutdown_grace.get());
     let listener = bind(addr, "server.addr").await?;
-    let app = compose::compose(&config, compose::Outside::real(), shutdown.clone()).await?;
+    let app = compose::compose(&settings, compose::Outside::real(), shutdown.clone()).await?;
     if let Some((listener, router)) = metrics {
         let router = router.merge(health::operator_routes(app.readiness.clone()));
         shutdown.spawn(serve::serve(listener, router, shutdown.clone()));

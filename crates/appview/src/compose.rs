@@ -14,6 +14,7 @@ use atcr_auth::oauth::{Branding, OAuthClient, OAuthClientParts, Registration, Sc
 use atcr_auth::registry_token::{RegistryKey, RegistryTokenIssuer, RegistryTokenVerifier};
 use atcr_auth::service_token::ServiceTokenCache;
 use atcr_auth::vault::Vault;
+use atcr_registry::access::Permissions;
 use atcr_registry::access::scopes::Scopes;
 use atcr_registry::account::Accounts;
 use atcr_registry::account::catalog::Catalog;
@@ -46,13 +47,13 @@ use url::Url;
 
 use crate::adapters::content_proofs::SignedContentProofs;
 use crate::adapters::crew::CrewOfPushes;
-use crate::adapters::hold_blobs::{HoldBlobs, HoldTimeouts};
-use crate::adapters::hold_gateway::XrpcHolds;
-use crate::adapters::hold_tokens::PdsHoldTokens;
+use crate::adapters::hold::tokens::PdsHoldTokens;
+use crate::adapters::hold::{HoldClient, HoldTimeouts};
 use crate::adapters::pds_client::PdsClients;
 use crate::adapters::pds_profiles::PdsProfiles;
 use crate::adapters::pds_records::PdsRecords;
 use crate::adapters::pds_sessions::PdsSessions;
+use crate::adapters::signed_in_devices::DevicesHere;
 use crate::adapters::spool::{FileSpool, SpoolLimits};
 use crate::adapters::sqlite::Databases;
 use crate::adapters::sqlite::account_index::SqliteAccountIndex;
@@ -64,14 +65,14 @@ use crate::adapters::sqlite::revisions::SqliteRevisions;
 use crate::adapters::sqlite::sessions::{SqliteRefreshTokens, SqliteSessions};
 use crate::adapters::sqlite::uploads::SqliteUploads;
 use crate::adapters::sqlite::web_sessions::SqliteWebSessions;
-use crate::config::AppViewConfig;
 use crate::edge::credential_helper::Releases;
 use crate::edge::limits::Limits;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
-use crate::edge::registry::TokenRealm;
 use crate::edge::registry::principal::Authenticator;
+use crate::edge::registry::{RegistryParts, TokenRealm};
 use crate::edge::well_known::did_document;
 use crate::routes::router;
+use crate::settings::AppViewSettings;
 use crate::state::AppState;
 
 /// Where browsers come back to after a sign-in at their account's server.
@@ -114,31 +115,37 @@ pub struct App {
 ///
 /// # Errors
 /// What cannot be opened, with its path, or set up.
-pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdown) -> anyhow::Result<App> {
+pub async fn compose(
+    settings: &AppViewSettings,
+    outside: Outside,
+    shutdown: Shutdown,
+) -> anyhow::Result<App> {
     use anyhow::{Context as _, Error};
     let clock = outside.clock;
-    let base_url = config.base_url().map_err(Error::msg)?;
-    let did = config.did().map_err(Error::msg)?;
-    let service = config.service_name().map_err(Error::msg)?;
-    let default_hold = config.default_hold().map_err(Error::msg)?;
+    let (base_url, did, service) = (
+        settings.base_url.clone(),
+        settings.did.clone(),
+        settings.service.clone(),
+    );
+    let (default_hold, paths) = (settings.default_hold.clone(), &settings.paths);
 
-    make_private_folder(&config.server.data_dir)
-        .with_context(|| format!("cannot make the folder {}", config.server.data_dir.display()))?;
-    let databases = Databases::open(&config.database_path()).await?;
+    make_private_folder(&paths.data)
+        .with_context(|| format!("cannot make the folder {}", paths.data.display()))?;
+    let databases = Databases::open(&paths.database).await?;
     let (database, scratch) = (databases.durable.clone(), databases.scratch.clone());
-    let registry_key = RegistryKey::load_or_create(&config.registry_key_path())?;
-    let appview_key = SigningKey::load_or_create(&config.appview_key_path(), Curve::P256)?;
-    let vault = Arc::new(Vault::load_or_create(&config.vault_key_path())?);
+    let registry_key = RegistryKey::load_or_create(&paths.registry_key)?;
+    let appview_key = SigningKey::load_or_create(&paths.appview_key, Curve::P256)?;
+    let vault = Arc::new(Vault::load_or_create(&paths.vault_key)?);
     let signer = Arc::new(AppViewTokenSigner::new(appview_key, did.clone())?);
 
-    let egress = EgressClient::new(EgressPolicy::of_server(config.server.test_mode))?
-        .with_host_limit(HostLimit::of(config.upstream.requests_per_host))
+    let egress = EgressClient::new(EgressPolicy::of_server(settings.test_mode))?
+        .with_host_limit(HostLimit::of(settings.upstream.requests_per_host))
         .with_budget(ByteBudget::new(
-            usize::try_from(config.upstream.answer_memory_bytes).unwrap_or(usize::MAX),
+            usize::try_from(settings.upstream.answer_memory_bytes).unwrap_or(usize::MAX),
         ));
-    let identities = resolver(config, &egress, &clock)?;
-    let clients = PdsClients::new(egress.clone(), config.upstream.pds_timeout.get());
-    let hold_timeout = config.upstream.hold_timeout.get();
+    let identities = identity_resolver(settings, &egress, &clock)?;
+    let clients = PdsClients::new(egress.clone(), settings.upstream.pds_timeout.get());
+    let hold_timeout = settings.upstream.hold_timeout.get();
 
     let profiles = Arc::new(Profiles::new(
         Arc::new(PdsProfiles::new(clients.clone())),
@@ -155,11 +162,11 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         Arc::clone(&clock),
     ));
     let oauth = Arc::new(OAuthClient::new(OAuthClientParts {
-        registration: registration(config, &base_url)?,
+        registration: registration(settings)?,
         egress: egress.clone(),
         identities: Arc::clone(&identities),
         clock: Arc::clone(&clock),
-        timeout: config.upstream.pds_timeout.get(),
+        timeout: settings.upstream.pds_timeout.get(),
     }));
     let oauth_sessions = OAuthSessions::new(
         Arc::clone(&oauth),
@@ -189,14 +196,21 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
 
     let records = Arc::new(PdsRecords::new(clients.clone(), sessions.clone()));
     let tokens: Arc<dyn HoldTokens> = Arc::new(PdsHoldTokens::new(clients, sessions.clone(), service_tokens));
-    let gateway: Arc<dyn HoldGateway> = Arc::new(XrpcHolds::new(egress.clone(), hold_timeout));
+    let holds = Arc::new(HoldClient::new(
+        egress,
+        HoldTimeouts {
+            call: hold_timeout,
+            idle: settings.registry.upload_idle_timeout.get(),
+        },
+    ));
+    let gateway: Arc<dyn HoldGateway> = Arc::clone(&holds) as _;
     let index: Arc<dyn AccountIndex> = Arc::new(SqliteAccountIndex::new(scratch.clone()));
     let accounts = Arc::new(Accounts::new(
         Arc::clone(&records) as _,
         Arc::clone(&index),
         Arc::new(SqliteRevisions::new(scratch.clone())),
         Arc::clone(&clock),
-        listing_limits(config, &clock),
+        listing_limits(settings, &clock),
         shutdown.clone(),
     ));
     let resolver = HoldResolver::new(Arc::clone(&identities));
@@ -237,40 +251,33 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
     });
     sign_out.start_sweeping(&shutdown);
 
-    let hold_blobs = Arc::new(HoldBlobs::new(
-        egress,
-        HoldTimeouts {
-            call: hold_timeout,
-            idle: config.registry.upload_idle_timeout.get(),
-        },
-    ));
     let blobs = Arc::new(Blobs::new(BlobParts {
         directory: Arc::clone(&directory),
         tokens: Arc::clone(&tokens),
-        gateway: Arc::clone(&hold_blobs) as _,
-        proxied_user_agents: config.registry.proxied_user_agents.clone(),
-        proxied_at_once: config.registry.proxied_at_once,
+        gateway: Arc::clone(&holds) as _,
+        proxied_user_agents: settings.registry.proxied_user_agents.clone(),
+        proxied_at_once: settings.registry.proxied_at_once,
         patience: hold_timeout,
     }));
-    let spool_path = config.spool_path();
+    let spool_path = paths.spool.clone();
     let spool_limits = SpoolLimits {
-        account_bytes: config.registry.spool_bytes_per_account,
-        total_bytes: config.registry.spool_bytes,
+        account_bytes: settings.registry.spool_bytes_per_account,
+        total_bytes: settings.registry.spool_bytes,
     };
     let spool = FileSpool::open(&spool_path, spool_limits)
         .with_context(|| format!("cannot use the folder {}", spool_path.display()))?;
     let uploads = Arc::new(Uploads::new(UploadParts {
         directory: Arc::clone(&directory),
         tokens: Arc::clone(&tokens),
-        gateway: hold_blobs,
+        gateway: holds,
         sessions: Arc::new(SqliteUploads::new(scratch)),
         spool: Arc::new(spool),
         proofs: Arc::new(SignedContentProofs::new(Arc::clone(&signer), Arc::clone(&clock))),
         blobs: Arc::clone(&blobs),
         identities: Arc::clone(&identities),
         clock: Arc::clone(&clock),
-        body_idle: config.registry.upload_idle_timeout.get(),
-        sessions_per_account: config.registry.uploads_per_account,
+        body_idle: settings.registry.upload_idle_timeout.get(),
+        sessions_per_account: settings.registry.uploads_per_account,
     }));
     uploads.start_sweeping(&shutdown);
 
@@ -294,8 +301,8 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         },
         Arc::clone(&accounts),
         ManifestSettings {
-            allow_missing_content: config.registry.allow_missing_content,
-            cache_bytes: config.registry.manifest_cache_bytes,
+            allow_missing_content: settings.registry.allow_missing_content,
+            cache_bytes: settings.registry.manifest_cache_bytes,
         },
     );
     // PDSes and holds are many and not ours: they do not count.
@@ -304,33 +311,45 @@ pub async fn compose(config: &AppViewConfig, outside: Outside, shutdown: Shutdow
         shutdown,
         health::FRESH_FOR,
     );
-    let exempt = Exempt::new(config.exempt_networks().map_err(Error::msg)?);
+    let limits = Arc::new(Limits::new(
+        &settings.limits,
+        Exempt::new(settings.exempt.clone()),
+        Arc::clone(&clock),
+    ));
     let realm = base_url.join("/auth/token").context("server.base_url")?;
     let verifier = RegistryTokenVerifier::new(registry_key.clone(), &service);
+    let realm = Arc::new(TokenRealm {
+        realm: realm.into(),
+        service: service.clone(),
+    });
+    let proxies = Arc::clone(&settings.proxies);
     let state = AppState {
-        blobs,
-        uploads,
-        manifests: Arc::new(manifests),
-        catalog: Arc::new(Catalog::new(accounts, Arc::clone(&identities))),
+        registry: RegistryParts {
+            blobs,
+            uploads,
+            manifests: Arc::new(manifests),
+            catalog: Arc::new(Catalog::new(accounts, Arc::clone(&identities))),
+            permissions: Permissions::new(Arc::new(DevicesHere(Arc::clone(&devices)))),
+            authenticator: Arc::new(Authenticator::new(verifier, sessions.clone(), Arc::clone(&clock))),
+            realm: Arc::clone(&realm),
+            proxies: Arc::clone(&proxies),
+            identities: Arc::clone(&identities),
+            limits: Arc::clone(&limits),
+        },
         refresh_tokens,
-        scopes: Scopes::new(Arc::clone(&identities)),
-        issuer: Arc::new(RegistryTokenIssuer::new(registry_key, service.clone())),
-        authenticator: Arc::new(Authenticator::new(verifier, sessions.clone(), Arc::clone(&clock))),
+        scopes: Scopes::new(identities),
+        issuer: Arc::new(RegistryTokenIssuer::new(registry_key, service)),
         sessions,
         sign_out,
         sign_in,
         browsers,
         devices,
-        limits: Arc::new(Limits::new(&config.limits, exempt, Arc::clone(&clock))),
-        site: Arc::new(site(config, &base_url)?),
-        releases: Arc::new(releases(config, &base_url).map_err(Error::msg)?),
+        limits,
+        site: Arc::new(site(settings)?),
+        releases: Arc::new(releases(settings).map_err(Error::msg)?),
         oauth_documents: Arc::new(OAuthDocuments::new(oauth.registration())?),
-        realm: Arc::new(TokenRealm {
-            realm: realm.into(),
-            service,
-        }),
-        proxies: Arc::new(config.trusted_proxies().map_err(Error::msg)?),
-        identities,
+        realm,
+        proxies,
         did_document: Arc::new(did_document(&signer, &base_url)),
         clock,
         readiness: readiness.clone(),
@@ -360,83 +379,76 @@ impl Part for DatabasesPart {
     }
 }
 
-fn listing_limits(config: &AppViewConfig, clock: &Arc<dyn Clock>) -> ListingLimits {
+fn listing_limits(settings: &AppViewSettings, clock: &Arc<dyn Clock>) -> ListingLimits {
     let bounds = ListingBounds {
-        records: config.registry.listed_records,
-        bytes: config.registry.listed_bytes,
-        page_time: config.upstream.pds_timeout.get(),
+        records: settings.registry.listed_records,
+        bytes: settings.registry.listed_bytes,
+        page_time: settings.upstream.pds_timeout.get(),
     };
     ListingLimits::new(bounds, Arc::clone(clock))
 }
 
-fn resolver(
-    config: &AppViewConfig,
+fn identity_resolver(
+    settings: &AppViewSettings,
     egress: &EgressClient,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<dyn IdentityResolver>> {
-    let mut settings = ResolverConfig::new(Url::parse(&config.server.plc_directory_url)?);
-    if !config.server.handle_resolver_url.is_empty() {
-        settings.handle_resolver = Some(Url::parse(&config.server.handle_resolver_url)?);
-    }
-    settings.allow_loopback = config.server.test_mode;
+    let mut resolver = ResolverConfig::new(settings.plc_directory.clone());
+    resolver.handle_resolver.clone_from(&settings.handle_resolver);
+    resolver.allow_loopback = settings.test_mode;
     Ok(Arc::new(Resolver::new(
-        settings,
+        resolver,
         egress.clone(),
         Arc::clone(clock),
     )?))
 }
 
 /// What pages know of this server.
-fn site(config: &AppViewConfig, base_url: &Url) -> anyhow::Result<Site> {
+fn site(settings: &AppViewSettings) -> anyhow::Result<Site> {
+    let base_url = &settings.base_url;
     let origin = if Registration::is_public(base_url) {
         Url::parse(&Registration::loopback_redirect(base_url.port(), "/"))?
     } else {
         base_url.clone()
     };
-    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     Ok(Site {
-        name: config.server.client_name.clone(),
+        name: settings.branding.name.clone(),
         base_url: base_url.clone(),
         origin,
-        terms_url: some(&config.oauth.terms_url),
-        privacy_url: some(&config.oauth.privacy_url),
-        is_development: config.server.test_mode,
+        terms_url: settings.branding.terms_url.clone(),
+        privacy_url: settings.branding.privacy_url.clone(),
+        is_development: settings.test_mode,
     })
 }
 
 /// The release of the credential helper that is offered, if any.
-fn releases(config: &AppViewConfig, base_url: &Url) -> Result<Releases, String> {
-    let section = &config.credential_helper;
-    if section.release_dir.as_os_str().is_empty() {
+fn releases(settings: &AppViewSettings) -> Result<Releases, String> {
+    let Some(release) = &settings.credential_helper else {
         return Ok(Releases::default());
-    }
-    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let elsewhere =
-        some(&section.download_base_url).map(|url| if url.ends_with('/') { url } else { url + "/" });
+    };
     Releases::load(
-        &section.release_dir,
-        &format!("{}/dist/", base_url.as_str().trim_end_matches('/')),
-        elsewhere.as_deref(),
-        some(&section.signing_key),
+        &release.folder,
+        &format!("{}/dist/", settings.base_url.as_str().trim_end_matches('/')),
+        release.download_base_url.as_deref(),
+        release.signing_key.clone(),
     )
     .map_err(|reason| format!("credential_helper.release_dir: {reason}"))
 }
 
 /// Who this server is to authorization servers.
-fn registration(config: &AppViewConfig, base_url: &Url) -> anyhow::Result<Registration> {
-    let permission_set = config.permission_set().map_err(anyhow::Error::msg)?;
-    let scopes = ScopePlan::registry(permission_set.as_ref().map(Nsid::as_str));
+fn registration(settings: &AppViewSettings) -> anyhow::Result<Registration> {
+    let base_url = &settings.base_url;
+    let scopes = ScopePlan::registry(settings.permission_set.as_ref().map(Nsid::as_str));
     if Registration::is_public(base_url) {
         let redirect = Registration::loopback_redirect(base_url.port(), CALLBACK_PATH);
         return Ok(Registration::public(redirect, scopes));
     }
-    let key = SigningKey::load_or_create(&config.oauth_key_path(), Curve::P256)?;
-    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let key = SigningKey::load_or_create(&settings.paths.oauth_key, Curve::P256)?;
     let branding = Branding {
-        name: some(&config.server.client_name),
-        logo_uri: some(&config.oauth.logo_url),
-        tos_uri: some(&config.oauth.terms_url),
-        policy_uri: some(&config.oauth.privacy_url),
+        name: Some(settings.branding.name.clone()).filter(|name| !name.is_empty()),
+        logo_uri: settings.branding.logo_url.clone(),
+        tos_uri: settings.branding.terms_url.clone(),
+        policy_uri: settings.branding.privacy_url.clone(),
     };
     // Sign-ins fail on a clock that is off before anything else does: the time is in the log beside the key.
     tracing::info!(

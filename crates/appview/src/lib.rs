@@ -13,4 +13,5 @@ pub mod compose;
 pub mod config;
 pub mod edge;
 pub mod routes;
+pub mod settings;
 pub mod state;

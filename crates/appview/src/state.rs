@@ -3,13 +3,8 @@
 use std::sync::Arc;
 
 use atcr_atproto::clock::Clock;
-use atcr_atproto::identity::IdentityResolver;
 use atcr_auth::registry_token::RegistryTokenIssuer;
 use atcr_registry::access::scopes::Scopes;
-use atcr_registry::account::catalog::Catalog;
-use atcr_registry::blob::Blobs;
-use atcr_registry::manifest::Manifests;
-use atcr_registry::upload::Uploads;
 use atcr_server::health::Readiness;
 use atcr_sessions::Sessions;
 use atcr_sessions::devices::Devices;
@@ -25,20 +20,13 @@ use crate::edge::client_ip::TrustedProxies;
 use crate::edge::credential_helper::Releases;
 use crate::edge::limits::Limits;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
-use crate::edge::registry::TokenRealm;
-use crate::edge::registry::principal::Authenticator;
+use crate::edge::registry::{RegistryParts, TokenRealm};
 
 /// The use cases and settings that handlers reach; cloned per request, so every part is shared.
 #[derive(Clone)]
 pub struct AppState {
-    /// Reading blobs.
-    pub blobs: Arc<Blobs>,
-    /// Writing blobs.
-    pub uploads: Arc<Uploads>,
-    /// Manifests, tags, referrers.
-    pub manifests: Arc<Manifests>,
-    /// Listing repositories.
-    pub catalog: Arc<Catalog>,
+    /// What requests under `/v2/` work with.
+    pub registry: RegistryParts,
     /// Signing in.
     pub sessions: Sessions,
     /// Signing in through the account's own server.
@@ -63,14 +51,10 @@ pub struct AppState {
     pub scopes: Scopes,
     /// Makes registry tokens.
     pub issuer: Arc<RegistryTokenIssuer>,
-    /// Finds out who sends a request.
-    pub authenticator: Arc<Authenticator>,
     /// Where tokens are had.
     pub realm: Arc<TokenRealm>,
     /// The proxies in front of this server.
     pub proxies: Arc<TrustedProxies>,
-    /// Whose repository a name is.
-    pub identities: Arc<dyn IdentityResolver>,
     /// This server's own DID document.
     pub did_document: Arc<Value>,
     /// The time.
@@ -88,5 +72,11 @@ impl FromRef<AppState> for Arc<Site> {
 impl FromRef<AppState> for Readiness {
     fn from_ref(state: &AppState) -> Self {
         state.readiness.clone()
+    }
+}
+
+impl FromRef<AppState> for RegistryParts {
+    fn from_ref(state: &AppState) -> Self {
+        state.registry.clone()
     }
 }

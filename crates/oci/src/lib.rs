@@ -67,7 +67,9 @@ pub use pagination::{Page, next_link, parse_next_link};
 pub use platform::Platform;
 pub use reference::Reference;
 pub use repository_name::RepositoryName;
-pub use request::{MAX_EXTRA_TAGS, Mount, RegistryRequest};
+pub use request::{
+    BlobRequest, MAX_EXTRA_TAGS, ManifestRequest, Mount, RegistryRequest, RepositoryRequest, UploadRequest,
+};
 pub use response::{CatalogBody, TagList};
 pub use tag::Tag;
 pub use upload_session_id::UploadSessionId;

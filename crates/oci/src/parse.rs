@@ -17,7 +17,9 @@ use crate::path::{
 };
 use crate::reference::Reference;
 use crate::repository_name::RepositoryName;
-use crate::request::{MAX_EXTRA_TAGS, Mount, RegistryRequest};
+use crate::request::{
+    BlobRequest, MAX_EXTRA_TAGS, ManifestRequest, Mount, RegistryRequest, RepositoryRequest, UploadRequest,
+};
 use crate::tag::Tag;
 
 /// Longest `last` in bytes: no name in a list is longer.
@@ -34,150 +36,112 @@ impl RegistryRequest {
     /// [`RequestError`], which knows status and code. The name is checked before the method and both before the rest.
     pub fn parse(method: &str, path: &str, query: Option<&str>) -> Result<Self, RequestError> {
         let query = Query(query.unwrap_or_default());
-        match Endpoint::find(path)? {
-            Endpoint::Ping => Self::parse_list(method, || Ok(Self::Ping)),
-            Endpoint::Catalog => Self::parse_list(method, || Ok(Self::Catalog { page: query.page()? })),
-            Endpoint::Manifest { name, reference } => Self::parse_manifest(method, name, &reference, query),
-            Endpoint::Blob { name, digest } => Self::parse_blob(method, name, &digest),
-            Endpoint::Uploads { name } => Self::parse_upload_start(method, name, query),
-            Endpoint::Upload { name, session } => Self::parse_upload(method, name, &session, query),
-            Endpoint::Tags { name } => Self::parse_list(method, || {
-                Ok(Self::Tags {
-                    name,
-                    page: query.page()?,
-                })
-            }),
-            Endpoint::Referrers { name, digest } => Self::parse_list(method, || {
-                let digest = parse_digest(&digest)?;
-                Ok(Self::Referrers {
-                    name,
-                    digest,
-                    artifact_type: query.artifact_type()?,
-                })
-            }),
-        }
-    }
-
-    fn parse_list(
-        method: &str,
-        read: impl FnOnce() -> Result<Self, RequestError>,
-    ) -> Result<Self, RequestError> {
-        match method {
-            "GET" | "HEAD" => read(),
-            _ => Err(RequestError::MethodNotAllowed { allow: "GET, HEAD" }),
-        }
-    }
-
-    fn parse_manifest(
-        method: &str,
-        name: RepositoryName,
-        reference: &str,
-        query: Query<'_>,
-    ) -> Result<Self, RequestError> {
-        let reference = || {
-            reference.parse::<Reference>().map_err(|error| match error {
-                InvalidReference::Digest(error) => RequestError::Digest(error),
-                InvalidReference::Tag(error) if method == "PUT" => RequestError::Tag(error),
-                InvalidReference::Tag(error) => RequestError::TagUnknown(error),
-            })
-        };
-        match method {
-            "GET" => Ok(Self::ManifestGet {
-                name,
-                reference: reference()?,
-            }),
-            "HEAD" => Ok(Self::ManifestHead {
-                name,
-                reference: reference()?,
-            }),
-            "PUT" => Ok(Self::ManifestPut {
-                name,
-                reference: reference()?,
-                tags: query.tags()?,
-            }),
-            "DELETE" => Ok(Self::ManifestDelete {
-                name,
-                reference: reference()?,
-            }),
-            _ => Err(RequestError::MethodNotAllowed {
-                allow: "GET, HEAD, PUT, DELETE",
-            }),
-        }
-    }
-
-    fn parse_blob(method: &str, name: RepositoryName, digest: &str) -> Result<Self, RequestError> {
-        match method {
-            "GET" => Ok(Self::BlobGet {
-                name,
-                digest: parse_digest(digest)?,
-            }),
-            "HEAD" => Ok(Self::BlobHead {
-                name,
-                digest: parse_digest(digest)?,
-            }),
-            "DELETE" => Ok(Self::BlobDelete {
-                name,
-                digest: parse_digest(digest)?,
-            }),
-            _ => Err(RequestError::MethodNotAllowed {
-                allow: "GET, HEAD, DELETE",
-            }),
-        }
-    }
-
-    fn parse_upload_start(
-        method: &str,
-        name: RepositoryName,
-        query: Query<'_>,
-    ) -> Result<Self, RequestError> {
-        if method != "POST" {
-            return Err(RequestError::MethodNotAllowed { allow: "POST" });
-        }
-        let digest_algorithm = query
-            .one(DIGEST_ALGORITHM)?
-            .map(|text| text.parse().map_err(|_| RequestError::AlgorithmUnsupported))
-            .transpose()?;
-        Ok(Self::UploadStart {
-            name,
-            mount: query.mount()?,
-            digest: query.digest(DIGEST)?,
-            digest_algorithm,
-        })
-    }
-
-    fn parse_upload(
-        method: &str,
-        name: RepositoryName,
-        session: &str,
-        query: Query<'_>,
-    ) -> Result<Self, RequestError> {
-        let session = || session.parse().map_err(|_| RequestError::UploadUnknown);
-        match method {
-            "GET" | "HEAD" => Ok(Self::UploadStatus {
-                name,
-                session: session()?,
-            }),
-            "PATCH" => Ok(Self::UploadPatch {
-                name,
-                session: session()?,
-            }),
-            "PUT" => {
-                let session = session()?;
-                let digest = query.digest(DIGEST)?.ok_or(RequestError::DigestMissing)?;
-                Ok(Self::UploadComplete {
-                    name,
-                    session,
-                    digest,
-                })
+        let (name, request) = match Endpoint::find(path)? {
+            Endpoint::Ping => return list(method, || Ok(Self::Ping)),
+            Endpoint::Catalog => return list(method, || Ok(Self::Catalog { page: query.page()? })),
+            Endpoint::Manifest { name, reference } => (name, manifest(method, &reference, query)?.into()),
+            Endpoint::Blob { name, digest } => (name, blob(method, &digest)?.into()),
+            Endpoint::Uploads { name } => (name, upload_start(method, query)?.into()),
+            Endpoint::Upload { name, session } => (name, upload(method, &session, query)?.into()),
+            Endpoint::Tags { name } => {
+                let tags = list(method, || Ok(RepositoryRequest::Tags { page: query.page()? }))?;
+                (name, tags)
             }
-            "DELETE" => Ok(Self::UploadCancel {
-                name,
-                session: session()?,
-            }),
-            _ => Err(RequestError::MethodNotAllowed {
-                allow: "GET, HEAD, PATCH, PUT, DELETE",
-            }),
+            Endpoint::Referrers { name, digest } => {
+                let referrers = list(method, || {
+                    Ok(RepositoryRequest::Referrers {
+                        digest: parse_digest(&digest)?,
+                        artifact_type: query.artifact_type()?,
+                    })
+                })?;
+                (name, referrers)
+            }
+        };
+        Ok(Self::Repository { name, request })
+    }
+}
+
+fn list<T>(method: &str, read: impl FnOnce() -> Result<T, RequestError>) -> Result<T, RequestError> {
+    match method {
+        "GET" | "HEAD" => read(),
+        _ => Err(RequestError::MethodNotAllowed { allow: "GET, HEAD" }),
+    }
+}
+
+fn manifest(method: &str, reference: &str, query: Query<'_>) -> Result<ManifestRequest, RequestError> {
+    let reference = || {
+        reference.parse::<Reference>().map_err(|error| match error {
+            InvalidReference::Digest(error) => RequestError::Digest(error),
+            InvalidReference::Tag(error) if method == "PUT" => RequestError::Tag(error),
+            InvalidReference::Tag(error) => RequestError::TagUnknown(error),
+        })
+    };
+    match method {
+        "GET" => Ok(ManifestRequest::Get {
+            reference: reference()?,
+        }),
+        "HEAD" => Ok(ManifestRequest::Head {
+            reference: reference()?,
+        }),
+        "PUT" => Ok(ManifestRequest::Put {
+            reference: reference()?,
+            tags: query.tags()?,
+        }),
+        "DELETE" => Ok(ManifestRequest::Delete {
+            reference: reference()?,
+        }),
+        _ => Err(RequestError::MethodNotAllowed {
+            allow: "GET, HEAD, PUT, DELETE",
+        }),
+    }
+}
+
+fn blob(method: &str, digest: &str) -> Result<BlobRequest, RequestError> {
+    match method {
+        "GET" => Ok(BlobRequest::Get {
+            digest: parse_digest(digest)?,
+        }),
+        "HEAD" => Ok(BlobRequest::Head {
+            digest: parse_digest(digest)?,
+        }),
+        "DELETE" => Ok(BlobRequest::Delete {
+            digest: parse_digest(digest)?,
+        }),
+        _ => Err(RequestError::MethodNotAllowed {
+            allow: "GET, HEAD, DELETE",
+        }),
+    }
+}
+
+fn upload_start(method: &str, query: Query<'_>) -> Result<UploadRequest, RequestError> {
+    if method != "POST" {
+        return Err(RequestError::MethodNotAllowed { allow: "POST" });
+    }
+    let digest_algorithm = query
+        .one(DIGEST_ALGORITHM)?
+        .map(|text| text.parse().map_err(|_| RequestError::AlgorithmUnsupported))
+        .transpose()?;
+    Ok(UploadRequest::Start {
+        mount: query.mount()?,
+        digest: query.digest(DIGEST)?,
+        digest_algorithm,
+    })
+}
+
+fn upload(method: &str, session: &str, query: Query<'_>) -> Result<UploadRequest, RequestError> {
+    let session = || session.parse().map_err(|_| RequestError::UploadUnknown);
+    match method {
+        "GET" | "HEAD" => Ok(UploadRequest::Status { session: session()? }),
+        "PATCH" => Ok(UploadRequest::Patch { session: session()? }),
+        "PUT" => {
+            let session = session()?;
+            let digest = query.digest(DIGEST)?.ok_or(RequestError::DigestMissing)?;
+            Ok(UploadRequest::Complete { session, digest })
         }
+        "DELETE" => Ok(UploadRequest::Cancel { session: session()? }),
+        _ => Err(RequestError::MethodNotAllowed {
+            allow: "GET, HEAD, PATCH, PUT, DELETE",
+        }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! One variant per endpoint: what a request asks for, once path and query are known to be valid.
+//! What a request asks for, once path and query are known to be valid: one variant per endpoint, grouped by what it is about.
 
 use crate::digest::{Algorithm, Digest};
 use crate::pagination::Page;
@@ -24,61 +24,90 @@ pub enum RegistryRequest {
         /// Which part of the list.
         page: Page,
     },
-    /// `GET /v2/<name>/manifests/<reference>`, end-3.
-    ManifestGet {
+    /// Everything under `/v2/<name>/`.
+    Repository {
         /// The repository.
         name: RepositoryName,
+        /// What is asked of it.
+        request: RepositoryRequest,
+    },
+}
+
+/// A request about one repository.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RepositoryRequest {
+    /// `/v2/<name>/manifests/<reference>`.
+    Manifest(ManifestRequest),
+    /// `/v2/<name>/blobs/<digest>`.
+    Blob(BlobRequest),
+    /// `/v2/<name>/blobs/uploads/` and below.
+    Upload(UploadRequest),
+    /// `GET /v2/<name>/tags/list`, end-8.
+    Tags {
+        /// Which part of the list.
+        page: Page,
+    },
+    /// `GET /v2/<name>/referrers/<digest>[?artifactType=…]`, end-12.
+    Referrers {
+        /// The subject; need not exist.
+        digest: Digest,
+        /// Only referrers with exactly this artifact type; `Some("")` asks for those without one.
+        artifact_type: Option<String>,
+    },
+}
+
+/// A request about one manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ManifestRequest {
+    /// `GET`, end-3.
+    Get {
         /// Which manifest.
         reference: Reference,
     },
-    /// `HEAD /v2/<name>/manifests/<reference>`, end-3.
-    ManifestHead {
-        /// The repository.
-        name: RepositoryName,
+    /// `HEAD`, end-3.
+    Head {
         /// Which manifest.
         reference: Reference,
     },
-    /// `PUT /v2/<name>/manifests/<reference>[?tag=…]`, end-7a and end-7b.
-    ManifestPut {
-        /// The repository.
-        name: RepositoryName,
+    /// `PUT …[?tag=…]`, end-7a and end-7b.
+    Put {
         /// The tag to give it, or the digest it must have.
         reference: Reference,
         /// Tags to give it besides; each once. The spec defines them for a push by digest, here they go with both.
         tags: Vec<Tag>,
     },
-    /// `DELETE /v2/<name>/manifests/<reference>`, end-9.
-    ManifestDelete {
-        /// The repository.
-        name: RepositoryName,
+    /// `DELETE`, end-9.
+    Delete {
         /// By tag: the tag only; by digest: the manifest.
         reference: Reference,
     },
-    /// `GET /v2/<name>/blobs/<digest>`, end-2.
-    BlobGet {
-        /// The repository.
-        name: RepositoryName,
+}
+
+/// A request about one blob.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BlobRequest {
+    /// `GET`, end-2.
+    Get {
         /// Which blob.
         digest: Digest,
     },
-    /// `HEAD /v2/<name>/blobs/<digest>`, end-2.
-    BlobHead {
-        /// The repository.
-        name: RepositoryName,
+    /// `HEAD`, end-2.
+    Head {
         /// Which blob.
         digest: Digest,
     },
-    /// `DELETE /v2/<name>/blobs/<digest>`, end-10.
-    BlobDelete {
-        /// The repository.
-        name: RepositoryName,
+    /// `DELETE`, end-10.
+    Delete {
         /// Which blob.
         digest: Digest,
     },
-    /// `POST /v2/<name>/blobs/uploads/`, end-4a, end-4b, end-4c and end-11.
-    UploadStart {
-        /// The repository.
-        name: RepositoryName,
+}
+
+/// A request about an upload: the first starts one, the others go to its location.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum UploadRequest {
+    /// `POST`, end-4a, end-4b, end-4c and end-11.
+    Start {
         /// A blob to take from another repository instead of uploading it; if that cannot be done, an upload starts.
         mount: Option<Mount>,
         /// The digest of the body, which is the whole blob.
@@ -86,51 +115,27 @@ pub enum RegistryRequest {
         /// The algorithm that the digest at the end will have.
         digest_algorithm: Option<Algorithm>,
     },
-    /// `PATCH <location>`: a chunk, end-5.
-    UploadPatch {
-        /// The repository.
-        name: RepositoryName,
+    /// `PATCH`: a chunk, end-5.
+    Patch {
         /// The session.
         session: UploadSessionId,
     },
-    /// `PUT <location>?digest=<digest>`: perhaps a last chunk, then the end, end-6.
-    UploadComplete {
-        /// The repository.
-        name: RepositoryName,
+    /// `PUT …?digest=<digest>`: perhaps a last chunk, then the end, end-6.
+    Complete {
         /// The session.
         session: UploadSessionId,
         /// What the whole must hash to.
         digest: Digest,
     },
-    /// `GET <location>`: how much was received, end-13.
-    UploadStatus {
-        /// The repository.
-        name: RepositoryName,
+    /// `GET`: how much was received, end-13.
+    Status {
         /// The session.
         session: UploadSessionId,
     },
-    /// `DELETE <location>`: give it up, end-14.
-    UploadCancel {
-        /// The repository.
-        name: RepositoryName,
+    /// `DELETE`: give it up, end-14.
+    Cancel {
         /// The session.
         session: UploadSessionId,
-    },
-    /// `GET /v2/<name>/tags/list`, end-8.
-    Tags {
-        /// The repository.
-        name: RepositoryName,
-        /// Which part of the list.
-        page: Page,
-    },
-    /// `GET /v2/<name>/referrers/<digest>[?artifactType=…]`, end-12.
-    Referrers {
-        /// The repository.
-        name: RepositoryName,
-        /// The subject; need not exist.
-        digest: Digest,
-        /// Only referrers with exactly this artifact type; `Some("")` asks for those without one.
-        artifact_type: Option<String>,
     },
 }
 
@@ -149,41 +154,48 @@ impl RegistryRequest {
     pub fn name(&self) -> Option<&RepositoryName> {
         match self {
             Self::Ping | Self::Catalog { .. } => None,
-            Self::ManifestGet { name, .. }
-            | Self::ManifestHead { name, .. }
-            | Self::ManifestPut { name, .. }
-            | Self::ManifestDelete { name, .. }
-            | Self::BlobGet { name, .. }
-            | Self::BlobHead { name, .. }
-            | Self::BlobDelete { name, .. }
-            | Self::UploadStart { name, .. }
-            | Self::UploadPatch { name, .. }
-            | Self::UploadComplete { name, .. }
-            | Self::UploadStatus { name, .. }
-            | Self::UploadCancel { name, .. }
-            | Self::Tags { name, .. }
-            | Self::Referrers { name, .. } => Some(name),
+            Self::Repository { name, .. } => Some(name),
         }
     }
+}
 
-    /// The actions a token needs on [`name`](Self::name): what a challenge asks for. Empty for ping and catalog.
+impl RepositoryRequest {
+    /// The same as a request to the registry, about `name`.
+    #[must_use]
+    pub fn to(self, name: RepositoryName) -> RegistryRequest {
+        RegistryRequest::Repository { name, request: self }
+    }
+
+    /// The actions a token needs on the repository: what a challenge asks for.
     #[must_use]
     pub fn actions(&self) -> &'static [&'static str] {
         match self {
-            Self::Ping | Self::Catalog { .. } => &[],
-            Self::ManifestGet { .. }
-            | Self::ManifestHead { .. }
-            | Self::BlobGet { .. }
-            | Self::BlobHead { .. }
+            Self::Manifest(ManifestRequest::Get { .. } | ManifestRequest::Head { .. })
+            | Self::Blob(BlobRequest::Get { .. } | BlobRequest::Head { .. })
             | Self::Tags { .. }
             | Self::Referrers { .. } => &["pull"],
-            Self::ManifestPut { .. }
-            | Self::UploadStart { .. }
-            | Self::UploadPatch { .. }
-            | Self::UploadComplete { .. }
-            | Self::UploadStatus { .. }
-            | Self::UploadCancel { .. } => &["pull", "push"],
-            Self::ManifestDelete { .. } | Self::BlobDelete { .. } => &["delete"],
+            Self::Manifest(ManifestRequest::Put { .. }) | Self::Upload(_) => &["pull", "push"],
+            Self::Manifest(ManifestRequest::Delete { .. }) | Self::Blob(BlobRequest::Delete { .. }) => {
+                &["delete"]
+            }
         }
+    }
+}
+
+impl From<ManifestRequest> for RepositoryRequest {
+    fn from(request: ManifestRequest) -> Self {
+        Self::Manifest(request)
+    }
+}
+
+impl From<BlobRequest> for RepositoryRequest {
+    fn from(request: BlobRequest) -> Self {
+        Self::Blob(request)
+    }
+}
+
+impl From<UploadRequest> for RepositoryRequest {
+    fn from(request: UploadRequest) -> Self {
+        Self::Upload(request)
     }
 }

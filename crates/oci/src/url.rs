@@ -9,7 +9,7 @@ use crate::path::{
 };
 use crate::reference::Reference;
 use crate::repository_name::RepositoryName;
-use crate::request::RegistryRequest;
+use crate::request::{BlobRequest, ManifestRequest, RegistryRequest, RepositoryRequest, UploadRequest};
 use crate::upload_session_id::UploadSessionId;
 
 /// Everything but RFC 3986's unreserved characters.
@@ -83,18 +83,8 @@ impl RegistryRequest {
     #[must_use]
     pub fn method(&self) -> &'static str {
         match self {
-            Self::Ping
-            | Self::Catalog { .. }
-            | Self::ManifestGet { .. }
-            | Self::BlobGet { .. }
-            | Self::UploadStatus { .. }
-            | Self::Tags { .. }
-            | Self::Referrers { .. } => "GET",
-            Self::ManifestHead { .. } | Self::BlobHead { .. } => "HEAD",
-            Self::ManifestPut { .. } | Self::UploadComplete { .. } => "PUT",
-            Self::ManifestDelete { .. } | Self::BlobDelete { .. } | Self::UploadCancel { .. } => "DELETE",
-            Self::UploadStart { .. } => "POST",
-            Self::UploadPatch { .. } => "PATCH",
+            Self::Ping | Self::Catalog { .. } => "GET",
+            Self::Repository { request, .. } => request.method(),
         }
     }
 
@@ -108,24 +98,77 @@ impl RegistryRequest {
                 page.append_to(&mut query);
                 catalog_path()
             }
-            Self::ManifestPut {
-                name,
-                reference,
-                tags,
-            } => {
-                for tag in tags {
-                    query.push(TAG, tag.as_str());
-                }
-                manifest_path(name, reference)
+            Self::Repository { name, request } => request.path(name, &mut query),
+        };
+        path.push_str(&query.0);
+        path
+    }
+}
+
+impl RepositoryRequest {
+    fn method(&self) -> &'static str {
+        match self {
+            Self::Manifest(ManifestRequest::Get { .. })
+            | Self::Blob(BlobRequest::Get { .. })
+            | Self::Upload(UploadRequest::Status { .. })
+            | Self::Tags { .. }
+            | Self::Referrers { .. } => "GET",
+            Self::Manifest(ManifestRequest::Head { .. }) | Self::Blob(BlobRequest::Head { .. }) => "HEAD",
+            Self::Manifest(ManifestRequest::Put { .. }) | Self::Upload(UploadRequest::Complete { .. }) => {
+                "PUT"
             }
-            Self::ManifestGet { name, reference }
-            | Self::ManifestHead { name, reference }
-            | Self::ManifestDelete { name, reference } => manifest_path(name, reference),
-            Self::BlobGet { name, digest }
-            | Self::BlobHead { name, digest }
-            | Self::BlobDelete { name, digest } => blob_path(name, digest),
-            Self::UploadStart {
-                name,
+            Self::Manifest(ManifestRequest::Delete { .. })
+            | Self::Blob(BlobRequest::Delete { .. })
+            | Self::Upload(UploadRequest::Cancel { .. }) => "DELETE",
+            Self::Upload(UploadRequest::Start { .. }) => "POST",
+            Self::Upload(UploadRequest::Patch { .. }) => "PATCH",
+        }
+    }
+
+    /// The path about `name`; parameters go to `query`.
+    fn path(&self, name: &RepositoryName, query: &mut QueryBuilder) -> String {
+        match self {
+            Self::Manifest(request) => request.path(name, query),
+            Self::Blob(
+                BlobRequest::Get { digest } | BlobRequest::Head { digest } | BlobRequest::Delete { digest },
+            ) => blob_path(name, digest),
+            Self::Upload(request) => request.path(name, query),
+            Self::Tags { page } => {
+                page.append_to(query);
+                tags_path(name)
+            }
+            Self::Referrers {
+                digest,
+                artifact_type,
+            } => {
+                if let Some(artifact_type) = artifact_type {
+                    query.push(ARTIFACT_TYPE, artifact_type);
+                }
+                referrers_path(name, digest)
+            }
+        }
+    }
+}
+
+impl ManifestRequest {
+    fn path(&self, name: &RepositoryName, query: &mut QueryBuilder) -> String {
+        let (Self::Get { reference }
+        | Self::Head { reference }
+        | Self::Put { reference, .. }
+        | Self::Delete { reference }) = self;
+        if let Self::Put { tags, .. } = self {
+            for tag in tags {
+                query.push(TAG, tag.as_str());
+            }
+        }
+        manifest_path(name, reference)
+    }
+}
+
+impl UploadRequest {
+    fn path(&self, name: &RepositoryName, query: &mut QueryBuilder) -> String {
+        match self {
+            Self::Start {
                 mount,
                 digest,
                 digest_algorithm,
@@ -144,33 +187,13 @@ impl RegistryRequest {
                 }
                 upload_start_path(name)
             }
-            Self::UploadComplete {
-                name,
-                session,
-                digest,
-            } => {
+            Self::Complete { session, digest } => {
                 query.push(DIGEST, digest.as_str());
                 upload_path(name, session)
             }
-            Self::UploadPatch { name, session }
-            | Self::UploadStatus { name, session }
-            | Self::UploadCancel { name, session } => upload_path(name, session),
-            Self::Tags { name, page } => {
-                page.append_to(&mut query);
-                tags_path(name)
+            Self::Patch { session } | Self::Status { session } | Self::Cancel { session } => {
+                upload_path(name, session)
             }
-            Self::Referrers {
-                name,
-                digest,
-                artifact_type,
-            } => {
-                if let Some(artifact_type) = artifact_type {
-                    query.push(ARTIFACT_TYPE, artifact_type);
-                }
-                referrers_path(name, digest)
-            }
-        };
-        path.push_str(&query.0);
-        path
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Every way a registry request can fail, in the registry's own words; `edge/dialect/oci.rs` alone knows the statuses.
+//! Every way a use case of the registry can fail, in its own words; the edge alone knows statuses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,6 @@ pub type Source = Arc<dyn std::error::Error + Send + Sync>;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RegistryError {
     // --- The request itself -----------------------------------------------------------------------------------
-    /// The URL, query or a header is not of the registry's grammar.
-    #[error(transparent)]
-    Request(#[from] atcr_oci::RequestError),
-    /// A header has a value that cannot be used.
-    #[error("the {header} header is not usable: {reason}")]
-    HeaderInvalid {
-        /// The header's name.
-        header: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A parameter of a token request has a value that cannot be used.
-    #[error("the parameter {parameter} is not usable: {reason}")]
-    ParameterInvalid {
-        /// The parameter's name.
-        parameter: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// The body ended or broke before it was complete.
     #[error("the request body broke off: {source}")]
     BodyInterrupted {
@@ -41,11 +22,15 @@ pub enum RegistryError {
     },
 
     // --- Who asks ---------------------------------------------------------------------------------------------
-    /// No credentials, or none that are good for this; the answer carries the challenge.
+    /// Nobody may do this without signing in.
+    #[error("authentication required")]
+    SignInRequired,
+    /// The caller's token was not issued for this; another one may be.
+    #[error("the token does not cover this request")]
+    NotCovered,
+    /// What the caller signed in with is not, or no longer, good.
     #[error("{reason}")]
-    Unauthenticated {
-        /// The token error of the challenge: `None` for a first request, `invalid_token` or `insufficient_scope`.
-        challenge_error: Option<&'static str>,
+    SignedOut {
         /// The sentence for people.
         reason: String,
     },
@@ -293,14 +278,20 @@ pub enum RegistryError {
         /// What it said.
         reason: String,
     },
-    /// The hold answered with an error that is neither of these.
-    #[error("hold {hold} answered {status}: {reason}")]
+    /// The hold answered that it will not do it, for none of these reasons; asking again will not help.
+    #[error("hold {hold} refused the request: {reason}")]
+    HoldRefused {
+        /// The hold.
+        hold: Did,
+        /// Its answer, shortened.
+        reason: String,
+    },
+    /// The hold or its store failed, and may do it another time.
+    #[error("hold {hold} failed: {reason}")]
     HoldFailed {
         /// The hold.
         hold: Did,
-        /// Its HTTP status.
-        status: u16,
-        /// Its message, shortened.
+        /// Its answer, shortened.
         reason: String,
     },
 
@@ -344,13 +335,19 @@ pub enum RegistryError {
         /// What it said.
         reason: String,
     },
+    /// The PDS says that it cannot serve for the moment.
+    #[error("the PDS {host} cannot answer now: {reason}")]
+    PdsUnavailable {
+        /// Its host.
+        host: String,
+        /// Its message, shortened.
+        reason: String,
+    },
     /// The PDS answered with an error that is none of these.
-    #[error("the PDS {host} answered {status} {error}: {reason}")]
+    #[error("the PDS {host} answered {error}: {reason}")]
     PdsFailed {
         /// Its host.
         host: String,
-        /// Its HTTP status.
-        status: u16,
         /// The XRPC error name.
         error: String,
         /// Its message, shortened.
@@ -385,38 +382,17 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// An invariant of this program does not hold: `what`.
+    #[must_use]
+    pub fn internal(what: impl Into<String>) -> Self {
+        Self::Internal { what: what.into() }
+    }
+
     /// A session made with an app password is over.
     #[must_use]
     pub fn session_ended() -> Self {
         Self::SessionEnded {
             sentence: "the session with the PDS has ended; sign in again with docker login".to_owned(),
-        }
-    }
-
-    /// No credentials came with the request.
-    #[must_use]
-    pub fn sign_in_required() -> Self {
-        Self::Unauthenticated {
-            challenge_error: None,
-            reason: "authentication required".to_owned(),
-        }
-    }
-
-    /// The token is good, but not for this.
-    #[must_use]
-    pub fn insufficient_scope() -> Self {
-        Self::Unauthenticated {
-            challenge_error: Some("insufficient_scope"),
-            reason: "the token does not cover this request".to_owned(),
-        }
-    }
-
-    /// The token is not (or no longer) good.
-    #[must_use]
-    pub fn invalid_token(reason: impl Into<String>) -> Self {
-        Self::Unauthenticated {
-            challenge_error: Some("invalid_token"),
-            reason: reason.into(),
         }
     }
 }

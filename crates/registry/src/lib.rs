@@ -15,7 +15,7 @@ pub mod hold;
 pub mod manifest;
 pub mod upload;
 
-pub use access::{Delete, Granted, Pull, Push};
+pub use access::{Caller, Delete, Granted, Permissions, Pull, Push};
 pub use context::RequestContext;
 pub use error::RegistryError;
 pub use manifest::pull::ServedManifest;

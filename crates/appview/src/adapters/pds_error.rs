@@ -71,10 +71,10 @@ pub fn is_token_refused(error: &PdsError) -> bool {
 }
 
 /// What it means to the registry that a caller's session cannot be used.
-fn no_session(error: SessionError) -> RegistryError {
+pub(super) fn no_session(error: SessionError) -> RegistryError {
     match error {
-        SessionError::SignInRequired => RegistryError::sign_in_required(),
-        SessionError::Rejected { reason } => RegistryError::invalid_token(reason),
+        SessionError::SignInRequired => RegistryError::SignInRequired,
+        SessionError::Rejected { reason } => RegistryError::SignedOut { reason },
         SessionError::TooManyAttempts { retry_after } => RegistryError::TooManyRequests { retry_after },
         SessionError::Ended { sentence } => RegistryError::SessionEnded { sentence },
         SessionError::IdentityUnavailable { name, reason, source } => {
@@ -88,18 +88,8 @@ fn no_session(error: SessionError) -> RegistryError {
         SessionError::PdsRateLimited { host, retry_after } => {
             RegistryError::PdsRateLimited { host, retry_after }
         }
-        SessionError::PdsUnavailable { host, reason } => RegistryError::PdsFailed {
-            host,
-            status: 503,
-            error: "Unavailable".to_owned(),
-            reason,
-        },
-        SessionError::PdsFailed { host, error, reason } => RegistryError::PdsFailed {
-            host,
-            status: 400,
-            error,
-            reason,
-        },
+        SessionError::PdsUnavailable { host, reason } => RegistryError::PdsUnavailable { host, reason },
+        SessionError::PdsFailed { host, error, reason } => RegistryError::PdsFailed { host, error, reason },
         SessionError::Database(source) => RegistryError::Database(source),
         SessionError::Internal { what } => RegistryError::Internal { what },
     }
@@ -133,10 +123,11 @@ pub fn registry_error(base: &Url, error: PdsError) -> RegistryError {
                     .any(|name| error.is(name));
             if too_large {
                 RegistryError::PdsTooLarge { host, reason }
+            } else if error.status == StatusCode::SERVICE_UNAVAILABLE {
+                RegistryError::PdsUnavailable { host, reason }
             } else {
                 RegistryError::PdsFailed {
                     host,
-                    status: error.status.as_u16(),
                     error: error.error,
                     reason,
                 }

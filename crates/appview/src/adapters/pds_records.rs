@@ -140,7 +140,12 @@ impl PdsRecords {
                         .iter_mut()
                         .for_each(|child| child.annotations.clear());
                 }
-                Ok(None) | Err(RegistryError::Corrupt { .. } | RegistryError::PdsFailed { .. }) => {
+                Ok(None)
+                | Err(
+                    RegistryError::Corrupt { .. }
+                    | RegistryError::PdsFailed { .. }
+                    | RegistryError::PdsUnavailable { .. },
+                ) => {
                     tracing::info!(
                         did = %owner.did,
                         rkey = manifest.rkey.as_str(),

@@ -1,11 +1,12 @@
 //! The `Authorization` header, taken apart.
 
-use atcr_registry::error::RegistryError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use secrecy::SecretString;
+
+use super::error::EdgeError;
 
 /// What a request brought to prove who sends it.
 #[derive(Debug)]
@@ -27,13 +28,13 @@ impl Credentials {
     /// Reads the header.
     ///
     /// # Errors
-    /// [`RegistryError::Unauthenticated`] for a header that is neither Bearer nor Basic, or not of their form.
+    /// [`EdgeError::InvalidToken`] for a header that is neither Bearer nor Basic, or not of their form.
     ///
     /// # Spec
     /// RFC 6750 §2.1, RFC 7617 §2.
-    pub fn read(headers: &HeaderMap) -> Result<Self, RegistryError> {
+    pub fn read(headers: &HeaderMap) -> Result<Self, EdgeError> {
         let malformed =
-            || RegistryError::invalid_token("the Authorization header is not of the form Bearer or Basic");
+            || EdgeError::invalid_token("the Authorization header is not of the form Bearer or Basic");
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let Some(value) = values.next() else {
             return Ok(Self::None);

@@ -149,29 +149,32 @@ async fn signed_in(
     match asked.grant_type.as_deref() {
         Some("password") => match (&asked.username, &asked.password) {
             (Some(username), Some(password)) => sign_in(username.clone(), password.clone()).await,
-            _ => Err(invalid("username", "grant_type=password needs username and password").into()),
+            _ => Err(invalid(
+                "username",
+                "grant_type=password needs username and password",
+            )),
         },
         Some("refresh_token") => match &asked.refresh_token {
             Some(token) => Ok(state.refresh_tokens.redeem(token).await?.into()),
-            None => Err(invalid("refresh_token", "grant_type=refresh_token needs it").into()),
+            None => Err(invalid("refresh_token", "grant_type=refresh_token needs it")),
         },
-        Some(_) => Err(invalid("grant_type", "use password or refresh_token").into()),
+        Some(_) => Err(invalid("grant_type", "use password or refresh_token")),
         None => match Credentials::read(headers)? {
             Credentials::None => Ok(Principal::Anonymous.into()),
             Credentials::Basic { username, password } => sign_in(username, password).await,
-            Credentials::Bearer(_) => {
-                Err(RegistryError::invalid_token("send a user name and an app password, not a token").into())
-            }
+            Credentials::Bearer(_) => Err(EdgeError::invalid_token(
+                "send a user name and an app password, not a token",
+            )),
         },
     }
 }
 
-async fn read_form(headers: &HeaderMap, body: Body) -> Result<TokenRequest, RegistryError> {
+async fn read_form(headers: &HeaderMap, body: Body) -> Result<TokenRequest, EdgeError> {
     let bytes = body::read(headers, body, MAX_FORM)
         .await
         .map_err(|error| match error {
             BodyError::TooLarge => invalid("body", "the form is too long"),
-            BodyError::Interrupted(source) => RegistryError::BodyInterrupted { source },
+            BodyError::Interrupted(source) => RegistryError::BodyInterrupted { source }.into(),
         })?;
     let form = read_pairs(&bytes);
     if form.grant_type.is_none() {
@@ -202,9 +205,6 @@ fn read_pairs(text: &[u8]) -> TokenRequest {
     request
 }
 
-fn invalid(parameter: &'static str, reason: &str) -> RegistryError {
-    RegistryError::ParameterInvalid {
-        parameter,
-        reason: reason.to_owned(),
-    }
+fn invalid(parameter: &'static str, reason: &str) -> EdgeError {
+    EdgeError::parameter(parameter, reason)
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use atcr_appview::compose::{Outside, compose};
 use atcr_appview::config::AppViewConfig;
+use atcr_appview::settings::AppViewSettings;
 use atcr_atproto::clock::{Clock, ManualClock};
 use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_auth::registry_token::{AccessEntry, RegistryKey, RegistryTokenIssuer};
 use atcr_oci::{Algorithm, Descriptor, Digest, ImageIndex, ImageManifest, Manifest, MediaType};
-use atcr_server::{HumanDuration, Shutdown, serve};
+use atcr_server::{HumanDuration, Problems, Shutdown, serve};
 use atcr_sessions::oauth::SignInFlow;
 use atcr_test_support::fakes::{FakeHold, FakePds, StoreKind};
 use http::{Method, StatusCode};
@@ -91,7 +92,9 @@ impl TestAppView {
             clock: Arc::clone(&self.clock) as _,
         };
         let shutdown = self.shutdown.clone();
-        let app = compose(&self.config, outside, shutdown.clone()).await.unwrap();
+        let app = compose(&settings(&self.config), outside, shutdown.clone())
+            .await
+            .unwrap();
         self.sign_in = Some(app.sign_in);
         self.serving = Some(tokio::spawn(async move {
             serve::serve(listener, app.router, shutdown.clone()).await;
@@ -136,7 +139,9 @@ impl TestAppView {
         };
         let mut config = self.config.clone();
         config.server.base_url.clone_from(&self.url);
-        let app = compose(&config, outside, shutdown.clone()).await.unwrap();
+        let app = compose(&settings(&config), outside, shutdown.clone())
+            .await
+            .unwrap();
         SecondAppView {
             sign_in: app.sign_in,
             shutdown,
@@ -145,8 +150,8 @@ impl TestAppView {
 
     /// A registry token of somebody who signed in through OAuth.
     pub(crate) fn oauth_sailor(&self, did: &str, repositories: &[&str]) -> Sailor<'_> {
-        let key = RegistryKey::load_or_create(&self.config.registry_key_path()).unwrap();
-        let issuer = RegistryTokenIssuer::new(key, self.config.service_name().unwrap());
+        let key = RegistryKey::load_or_create(&settings(&self.config).paths.registry_key).unwrap();
+        let issuer = RegistryTokenIssuer::new(key, settings(&self.config).service);
         let principal = Principal::Sailor {
             did: did.parse().unwrap(),
             auth_method: AuthMethod::OAuth,
@@ -394,4 +399,9 @@ impl Sailor<'_> {
             .body(manifest.bytes().clone());
         Answer::of(request).await
     }
+}
+
+/// The settings of `config`, which is a good one.
+pub(crate) fn settings(config: &AppViewConfig) -> AppViewSettings {
+    AppViewSettings::parse(config, &mut Problems::default()).unwrap()
 }

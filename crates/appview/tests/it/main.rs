@@ -13,6 +13,7 @@ mod databases;
 mod deletes;
 mod device_flow;
 mod harness;
+mod hold_client;
 mod hold_tokens;
 mod holds;
 mod hostile_accounts;

@@ -8,7 +8,7 @@ use atcr_atproto::identity::DidDocument;
 use atcr_server::{LoadOptions, commented_yaml, load};
 use http::Method;
 
-use crate::harness::{Answer, TestAppView};
+use crate::harness::{Answer, TestAppView, settings};
 
 #[tokio::test]
 async fn the_appview_has_a_did_document_with_its_key() {
@@ -170,15 +170,10 @@ fn the_example_file_is_valid_and_says_what_the_defaults_say() {
     };
     let loaded = load::<AppViewConfig>(&options).unwrap();
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
-    assert_eq!(
-        loaded.config.base_url().unwrap().as_str(),
-        "http://127.0.0.1:5000/"
-    );
-    assert_eq!(loaded.config.did().unwrap().as_str(), "did:web:127.0.0.1%3A5000");
-    assert_eq!(
-        loaded.config.database_path(),
-        PathBuf::from("/var/lib/atcr/ui.db")
-    );
+    let settings = settings(&loaded.config);
+    assert_eq!(settings.base_url.as_str(), "http://127.0.0.1:5000/");
+    assert_eq!(settings.did.as_str(), "did:web:127.0.0.1%3A5000");
+    assert_eq!(settings.paths.database, PathBuf::from("/var/lib/atcr/ui.db"));
 }
 
 #[test]
@@ -225,7 +220,7 @@ fn a_hold_did_with_a_plain_port_is_understood() {
     let mut config = AppViewConfig::default();
     config.server.default_hold_did = "did:web:localhost:8080".to_owned();
     assert_eq!(
-        config.default_hold().unwrap().unwrap().as_str(),
+        settings(&config).default_hold.unwrap().as_str(),
         "did:web:localhost%3A8080"
     );
 }

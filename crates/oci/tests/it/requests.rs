@@ -1,8 +1,9 @@
 //! Parsing and building are two sides of one grammar.
 
 use atcr_oci::{
-    Algorithm, Digest, Page, RegistryRequest, RepositoryName, UploadSessionId, next_link, parse_next_link,
-    tags_path, upload_path, upload_start_path,
+    Algorithm, BlobRequest, Digest, ManifestRequest, Page, RegistryRequest, RepositoryName,
+    RepositoryRequest, UploadRequest, UploadSessionId, next_link, parse_next_link, tags_path, upload_path,
+    upload_start_path,
 };
 use proptest::prelude::*;
 
@@ -45,8 +46,20 @@ proptest! {
         let link = next_link(&tags_path(&name), tag.as_str(), n);
         let target = parse_next_link(&link).expect("our own link");
         let page = Page::after(tag.as_str(), n);
-        prop_assert_eq!(parse("GET", target), Ok(RegistryRequest::Tags { name, page }));
+        prop_assert_eq!(parse("GET", target), Ok(RepositoryRequest::Tags { page }.to(name)));
     }
+}
+
+/// What a request asks of its repository.
+fn about(method: &str, url: &str) -> RepositoryRequest {
+    match parse(method, url) {
+        Ok(RegistryRequest::Repository { request, .. }) => request,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+fn get_blob(name: RepositoryName, digest: Digest) -> RegistryRequest {
+    RepositoryRequest::from(BlobRequest::Get { digest }).to(name)
 }
 
 fn name() -> RepositoryName {
@@ -65,13 +78,13 @@ fn a_repository_may_be_called_like_a_part_of_the_url() {
     let digest = Digest::of(Algorithm::Sha256, b"x");
     let path = format!("/v2/alice.test/blobs/uploads/blobs/{digest}");
     let name = RepositoryName::new("alice.test", "blobs/uploads").expect("a name");
-    assert_eq!(parse("GET", &path), Ok(RegistryRequest::BlobGet { name, digest }));
+    assert_eq!(parse("GET", &path), Ok(get_blob(name, digest)));
 
     let name = RepositoryName::new("alice.test", "tags").expect("a name");
-    let request = RegistryRequest::Tags {
-        name,
+    let request = RepositoryRequest::Tags {
         page: Page::default(),
-    };
+    }
+    .to(name);
     assert_eq!(parse("GET", "/v2/alice.test/tags/tags/list"), Ok(request));
 }
 
@@ -79,10 +92,10 @@ fn a_repository_may_be_called_like_a_part_of_the_url() {
 fn a_digest_may_arrive_percent_encoded() {
     let digest = Digest::of(Algorithm::Sha256, b"x");
     let encoded = digest.to_string().replace(':', "%3A");
-    let expected = RegistryRequest::BlobHead {
-        name: name(),
+    let expected = RepositoryRequest::from(BlobRequest::Head {
         digest: digest.clone(),
-    };
+    })
+    .to(name());
     assert_eq!(
         parse("HEAD", &format!("/v2/alice.test/app/blobs/{encoded}")),
         Ok(expected)
@@ -90,22 +103,18 @@ fn a_digest_may_arrive_percent_encoded() {
 
     let session = UploadSessionId::from_bytes(&[7; 32]);
     let url = format!("{}?digest={encoded}", upload_path(&name(), &session));
-    let expected = RegistryRequest::UploadComplete {
-        name: name(),
-        session,
-        digest,
-    };
+    let expected = RepositoryRequest::from(UploadRequest::Complete { session, digest }).to(name());
     assert_eq!(parse("PUT", &url), Ok(expected));
 }
 
 #[test]
 fn an_upload_starts_with_or_without_the_last_slash_and_foreign_parameters() {
-    let start = RegistryRequest::UploadStart {
-        name: name(),
+    let start = RepositoryRequest::from(UploadRequest::Start {
         mount: None,
         digest: None,
         digest_algorithm: None,
-    };
+    })
+    .to(name());
     assert_eq!(parse("POST", &upload_start_path(&name())), Ok(start.clone()));
     assert_eq!(
         parse("POST", "/v2/alice.test/app/blobs/uploads"),
@@ -119,12 +128,11 @@ fn an_upload_starts_with_or_without_the_last_slash_and_foreign_parameters() {
 
 #[test]
 fn an_upload_is_told_its_algorithm() {
-    let request = parse(
+    let request = about(
         "POST",
         "/v2/alice.test/app/blobs/uploads/?digest-algorithm=sha512",
-    )
-    .expect("a request");
-    let RegistryRequest::UploadStart { digest_algorithm, .. } = request else {
+    );
+    let RepositoryRequest::Upload(UploadRequest::Start { digest_algorithm, .. }) = request else {
         panic!("{request:?}")
     };
     assert_eq!(digest_algorithm, Some(Algorithm::Sha512));
@@ -134,17 +142,20 @@ fn an_upload_is_told_its_algorithm() {
 fn mounting_from_a_name_of_another_registry_becomes_an_upload() {
     let digest = Digest::of(Algorithm::Sha256, b"x");
     let url = format!("/v2/alice.test/app/blobs/uploads/?mount={digest}&from=library");
-    let request = parse("POST", &url).expect("a request");
+    let request = about("POST", &url);
     assert!(
-        matches!(request, RegistryRequest::UploadStart { mount: None, .. }),
+        matches!(
+            request,
+            RepositoryRequest::Upload(UploadRequest::Start { mount: None, .. })
+        ),
         "{request:?}"
     );
 
     let url = format!("/v2/alice.test/app/blobs/uploads/?mount={digest}");
-    let request = parse("POST", &url).expect("a request");
-    let RegistryRequest::UploadStart {
+    let request = about("POST", &url);
+    let RepositoryRequest::Upload(UploadRequest::Start {
         mount: Some(mount), ..
-    } = request
+    }) = request
     else {
         panic!("{request:?}")
     };
@@ -155,8 +166,8 @@ fn mounting_from_a_name_of_another_registry_becomes_an_upload() {
 fn a_manifest_takes_several_tags_at_once() {
     let digest = Digest::of(Algorithm::Sha256, b"x");
     let url = format!("/v2/alice.test/app/manifests/{digest}?tag=1.2.3&tag=1.2&tag=1.2&tag=latest");
-    let request = parse("PUT", &url).expect("a request");
-    let RegistryRequest::ManifestPut { tags, .. } = request else {
+    let request = about("PUT", &url);
+    let RepositoryRequest::Manifest(ManifestRequest::Put { tags, .. }) = request else {
         panic!("{request:?}")
     };
     let tags: Vec<&str> = tags.iter().map(|tag| tag.as_str()).collect();
@@ -171,8 +182,8 @@ fn an_artifact_type_keeps_its_plus_sign_escaped_or_not() {
         "application%2Fvnd.example.v1%2Bjson",
     ] {
         let url = format!("/v2/alice.test/app/referrers/{digest}?artifactType={spelling}");
-        let request = parse("GET", &url).expect("a request");
-        let RegistryRequest::Referrers { artifact_type, .. } = request else {
+        let request = about("GET", &url);
+        let RepositoryRequest::Referrers { artifact_type, .. } = request else {
             panic!("{request:?}")
         };
         assert_eq!(artifact_type.as_deref(), Some("application/vnd.example.v1+json"));
@@ -216,8 +227,8 @@ fn the_next_link_is_found_among_others() {
 
 #[test]
 fn every_request_knows_its_repository_and_the_actions_it_needs() {
-    let actions = |method, url: &str| parse(method, url).expect("a request").actions();
-    assert!(actions("GET", "/v2/").is_empty());
+    let actions = |method, url: &str| about(method, url).actions();
+    assert_eq!(parse("GET", "/v2/").expect("a request").name(), None);
     assert_eq!(actions("GET", "/v2/alice.test/app/manifests/latest"), ["pull"]);
     assert_eq!(
         actions("PUT", "/v2/alice.test/app/manifests/latest"),

@@ -1,7 +1,8 @@
 //! Valid values of every kind, for the property tests.
 
 use atcr_oci::{
-    Algorithm, Digest, Mount, Page, Reference, RegistryRequest, RepositoryName, Tag, UploadSessionId,
+    Algorithm, BlobRequest, Digest, ManifestRequest, Mount, Page, Reference, RegistryRequest, RepositoryName,
+    RepositoryRequest, Tag, UploadRequest, UploadSessionId,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -63,49 +64,57 @@ fn tags() -> impl Strategy<Value = Vec<Tag>> {
 }
 
 pub(crate) fn request() -> impl Strategy<Value = RegistryRequest> {
-    use RegistryRequest as R;
-    let name = repository_name;
-    prop_oneof![
-        Just(R::Ping),
-        page().prop_map(|page| R::Catalog { page }),
-        (name(), reference()).prop_map(|(name, reference)| R::ManifestGet { name, reference }),
-        (name(), reference()).prop_map(|(name, reference)| R::ManifestHead { name, reference }),
-        (name(), reference(), tags()).prop_map(|(name, reference, tags)| R::ManifestPut {
-            name,
-            reference,
-            tags
-        }),
-        (name(), reference()).prop_map(|(name, reference)| R::ManifestDelete { name, reference }),
-        (name(), digest()).prop_map(|(name, digest)| R::BlobGet { name, digest }),
-        (name(), digest()).prop_map(|(name, digest)| R::BlobHead { name, digest }),
-        (name(), digest()).prop_map(|(name, digest)| R::BlobDelete { name, digest }),
-        (
-            name(),
-            option::of(mount()),
-            option::of(digest()),
-            option::of(algorithm())
-        )
-            .prop_map(|(name, mount, digest, digest_algorithm)| R::UploadStart {
-                name,
-                mount,
-                digest,
-                digest_algorithm
-            }),
-        (name(), session()).prop_map(|(name, session)| R::UploadPatch { name, session }),
-        (name(), session(), digest()).prop_map(|(name, session, digest)| R::UploadComplete {
-            name,
-            session,
-            digest
-        }),
-        (name(), session()).prop_map(|(name, session)| R::UploadStatus { name, session }),
-        (name(), session()).prop_map(|(name, session)| R::UploadCancel { name, session }),
-        (name(), page()).prop_map(|(name, page)| R::Tags { name, page }),
-        (name(), digest(), option::of(query_text(0..40))).prop_map(|(name, digest, artifact_type)| {
-            R::Referrers {
-                name,
+    let about_repository = prop_oneof![
+        manifest_request().prop_map(RepositoryRequest::from),
+        blob_request().prop_map(RepositoryRequest::from),
+        upload_request().prop_map(RepositoryRequest::from),
+        page().prop_map(|page| RepositoryRequest::Tags { page }),
+        (digest(), option::of(query_text(0..40))).prop_map(|(digest, artifact_type)| {
+            RepositoryRequest::Referrers {
                 digest,
                 artifact_type,
             }
         }),
+    ];
+    prop_oneof![
+        1 => Just(RegistryRequest::Ping),
+        1 => page().prop_map(|page| RegistryRequest::Catalog { page }),
+        14 => (repository_name(), about_repository).prop_map(|(name, request)| request.to(name)),
+    ]
+}
+
+fn manifest_request() -> impl Strategy<Value = ManifestRequest> {
+    use ManifestRequest as R;
+    prop_oneof![
+        reference().prop_map(|reference| R::Get { reference }),
+        reference().prop_map(|reference| R::Head { reference }),
+        (reference(), tags()).prop_map(|(reference, tags)| R::Put { reference, tags }),
+        reference().prop_map(|reference| R::Delete { reference }),
+    ]
+}
+
+fn blob_request() -> impl Strategy<Value = BlobRequest> {
+    use BlobRequest as R;
+    prop_oneof![
+        digest().prop_map(|digest| R::Get { digest }),
+        digest().prop_map(|digest| R::Head { digest }),
+        digest().prop_map(|digest| R::Delete { digest }),
+    ]
+}
+
+fn upload_request() -> impl Strategy<Value = UploadRequest> {
+    use UploadRequest as R;
+    prop_oneof![
+        (option::of(mount()), option::of(digest()), option::of(algorithm())).prop_map(
+            |(mount, digest, digest_algorithm)| R::Start {
+                mount,
+                digest,
+                digest_algorithm
+            }
+        ),
+        session().prop_map(|session| R::Patch { session }),
+        (session(), digest()).prop_map(|(session, digest)| R::Complete { session, digest }),
+        session().prop_map(|session| R::Status { session }),
+        session().prop_map(|session| R::Cancel { session }),
     ]
 }

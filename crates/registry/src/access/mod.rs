@@ -1,14 +1,44 @@
-//! Permission as a value: a use case that writes takes a [`Granted`], and only this module makes one.
+//! Permission as a value: a use case takes a [`Granted`], and only [`Permissions`] makes one.
 
 pub mod scopes;
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_auth::registry_token::RegistryClaims;
 
 use crate::context::RequestContext;
 use crate::error::RegistryError;
+
+/// Who sends a request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The account, or nobody.
+    pub principal: Principal,
+    /// The registry token's claims; `None` when the caller signed in on the request itself.
+    pub claims: Option<RegistryClaims>,
+}
+
+impl Caller {
+    /// The account and the device that the token was given to. A device that signed in on the request itself was looked up for it.
+    fn device_of_token(&self) -> Option<(&Did, &str)> {
+        let device = self.claims.as_ref()?.device.as_deref()?;
+        Some((self.principal.did()?, device))
+    }
+}
+
+/// Which devices are signed in.
+#[async_trait]
+pub trait SignedInDevices: Send + Sync {
+    /// Checks that the device `id` of `did` is still signed in: what it was given lives longer than that.
+    ///
+    /// # Errors
+    /// [`RegistryError::SignedOut`] if it is not; the database's.
+    async fn require(&self, did: &Did, id: &str) -> Result<(), RegistryError>;
+}
 
 mod sealed {
     pub trait Sealed {}
@@ -18,8 +48,8 @@ mod sealed {
 pub trait Action: sealed::Sealed {
     /// The action's name in an access scope.
     const NAME: &'static str;
-    /// Whether only the repository's owner may do it.
-    const OWNER_ONLY: bool;
+    /// Whether it changes something: then only the repository's owner may do it, and a device that was signed out may not.
+    const WRITES: bool;
 }
 
 /// Reading manifests, tags and blobs.
@@ -35,11 +65,11 @@ pub enum Push {}
 pub enum Delete {}
 
 macro_rules! action {
-    ($type:ty, $name:literal, $owner_only:literal) => {
+    ($type:ty, $name:literal, $writes:literal) => {
         impl sealed::Sealed for $type {}
         impl Action for $type {
             const NAME: &'static str = $name;
-            const OWNER_ONLY: bool = $owner_only;
+            const WRITES: bool = $writes;
         }
     };
 }
@@ -47,6 +77,80 @@ macro_rules! action {
 action!(Pull, "pull", false);
 action!(Push, "push", true);
 action!(Delete, "delete", true);
+
+/// Decides what callers may do.
+#[derive(Clone)]
+pub struct Permissions {
+    devices: Arc<dyn SignedInDevices>,
+}
+
+impl Permissions {
+    /// Asks `devices` whether the device behind a token is still signed in.
+    #[must_use]
+    pub fn new(devices: Arc<dyn SignedInDevices>) -> Self {
+        Self { devices }
+    }
+
+    /// Checks that `caller` may do `A` on the repository of `context`.
+    ///
+    /// A token's `access` entries name the repository as the token was asked for it, so they are compared with the name as the
+    /// client spelled it. Ownership is checked against the resolved account even when the token allows the action: a handle may
+    /// have moved since it was issued. A caller without a token signed in on the request itself (Basic).
+    ///
+    /// # Errors
+    /// - [`RegistryError::NotCovered`]: the token does not cover the action, and a fresh token may.
+    /// - [`RegistryError::SignedOut`]: the device that the token was given to is no longer signed in.
+    /// - [`RegistryError::Denied`]: the principal may not do it whatever the token says.
+    pub async fn grant<A: Action>(
+        &self,
+        caller: &Caller,
+        context: &RequestContext,
+    ) -> Result<Granted<A>, RegistryError> {
+        let granted = Granted::check(caller, context)?;
+        if A::WRITES
+            && let Some((did, device)) = caller.device_of_token()
+        {
+            self.devices.require(did, device).await?;
+        }
+        Ok(granted)
+    }
+
+    /// Checks that `caller` may list repositories: the token must have been asked for `registry:catalog:*`.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotCovered`] when it was not.
+    pub fn grant_catalog(&self, caller: &Caller) -> Result<GrantedCatalog, RegistryError> {
+        let covers = |claims: &RegistryClaims| {
+            claims
+                .access
+                .iter()
+                .any(|entry| entry.resource_type == "registry" && entry.name == "catalog")
+        };
+        if caller.claims.as_ref().is_none_or(covers) {
+            Ok(GrantedCatalog(caller.principal.clone()))
+        } else {
+            Err(RegistryError::NotCovered)
+        }
+    }
+}
+
+impl std::fmt::Debug for Permissions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permissions").finish_non_exhaustive()
+    }
+}
+
+/// Proof that listing repositories was checked for the principal.
+#[derive(Debug)]
+pub struct GrantedCatalog(Principal);
+
+impl GrantedCatalog {
+    /// Who was granted it.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.0
+    }
+}
 
 /// Proof that `A` on the context's repository was checked for the principal.
 #[derive(Debug)]
@@ -67,29 +171,16 @@ impl<A: Action> Clone for Granted<A> {
 }
 
 impl<A: Action> Granted<A> {
-    /// Checks that `principal` may do `A` on the repository of `context`.
-    ///
-    /// `claims` are those of the registry token; `None` when the caller signed in on the request itself (Basic), where
-    /// the principal alone decides. A token's `access` entries name the repository as the token was asked for it, so
-    /// they are compared with the name as the client spelled it. Ownership is checked against the resolved account
-    /// even when the token allows the action: a handle may have moved since it was issued.
-    ///
-    /// # Errors
-    /// - [`RegistryError::Unauthenticated`]: the token does not cover the action; a fresh token may.
-    /// - [`RegistryError::Denied`]: the principal may not do it whatever the token says.
-    pub fn check(
-        principal: &Principal,
-        claims: Option<&RegistryClaims>,
-        context: &RequestContext,
-    ) -> Result<Self, RegistryError> {
-        if let Some(claims) = claims
+    /// What the caller's token and account say, without a look at the device.
+    fn check(caller: &Caller, context: &RequestContext) -> Result<Self, RegistryError> {
+        if let Some(claims) = &caller.claims
             && !claims.allows(context.name.as_str(), A::NAME)
         {
-            return Err(RegistryError::insufficient_scope());
+            return Err(RegistryError::NotCovered);
         }
-        if A::OWNER_ONLY {
-            match principal {
-                Principal::Anonymous => return Err(RegistryError::sign_in_required()),
+        if A::WRITES {
+            match &caller.principal {
+                Principal::Anonymous => return Err(RegistryError::SignInRequired),
                 Principal::Sailor { did, .. } if *did == context.owner.did => {}
                 Principal::Sailor { .. } => {
                     return Err(RegistryError::Denied {
@@ -99,7 +190,7 @@ impl<A: Action> Granted<A> {
             }
         }
         Ok(Self {
-            principal: principal.clone(),
+            principal: caller.principal.clone(),
             context: context.clone(),
             _action: PhantomData,
         })
@@ -119,7 +210,7 @@ impl<A: Action> Granted<A> {
 }
 
 impl Granted<Push> {
-    /// A push includes reading what is there (a mount's source, the blob just written).
+    /// A push includes reading what is there.
     #[must_use]
     pub fn as_pull(&self) -> Granted<Pull> {
         Granted {
@@ -127,5 +218,20 @@ impl Granted<Push> {
             context: self.context.clone(),
             _action: PhantomData,
         }
+    }
+}
+
+impl Granted<Pull> {
+    /// Reading from `source`, for a mount by `caller`: the account's own repositories need no word in the token.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotCovered`] when it is another account's repository that the token does not cover.
+    pub fn of_mount_source(caller: &Caller, source: &RequestContext) -> Result<Self, RegistryError> {
+        let is_own = caller.principal.did() == Some(&source.owner.did);
+        let caller = Caller {
+            principal: caller.principal.clone(),
+            claims: caller.claims.clone().filter(|_| !is_own),
+        };
+        Self::check(&caller, source)
     }
 }

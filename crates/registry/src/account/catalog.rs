@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use atcr_atproto::identity::{IdentityResolver, ResolvedIdentity};
-use atcr_auth::principal::Principal;
 use atcr_oci::{CatalogBody, Page};
 
+use crate::access::GrantedCatalog;
 use crate::account::Accounts;
 use crate::account::coverage::Coverage;
 use crate::error::RegistryError;
@@ -34,7 +34,7 @@ impl Catalog {
     /// The caller's identity or PDS not answering.
     pub async fn list(
         &self,
-        principal: &Principal,
+        grant: &GrantedCatalog,
         page: &Page,
     ) -> Result<Listed<CatalogBody>, RegistryError> {
         let empty = Listed {
@@ -44,7 +44,7 @@ impl Catalog {
             next: None,
             coverage: Coverage::Whole,
         };
-        let Some(did) = principal.did() else {
+        let Some(did) = grant.principal().did() else {
             return Ok(empty);
         };
         let owner =

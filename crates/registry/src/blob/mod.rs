@@ -21,12 +21,13 @@ use tokio::sync::Semaphore;
 
 use crate::access::{Granted, Pull, Push};
 use crate::blob::ports::BlobPresence;
-use crate::blob::ports::{BlobDownload, BlobGateway, HoldError, SignedUrl};
+use crate::blob::ports::{BlobDownload, BlobGateway, SignedUrl};
 use crate::blob::recently_seen::KnownBlobs;
 use crate::blob::search::{HOLDS_FOR_ANYBODY, HOLDS_FOR_SAILORS, Search};
 use crate::blob::verifying_stream::{verified, while_held};
 use crate::error::RegistryError;
 use crate::hold::credentials::{CallError, HoldAccess};
+use crate::hold::error::HoldError;
 use crate::hold::ports::{HoldDirectory, HoldRef, HoldTokens};
 
 /// How long a signed URL is handed out again. Holds sign for 15 minutes, so at least 13 are left to the client.

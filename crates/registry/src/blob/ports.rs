@@ -5,7 +5,6 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
@@ -17,6 +16,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::error::RegistryError;
+use crate::hold::error::HoldError;
 use crate::hold::ports::HoldRef;
 
 /// Bytes that arrive piece by piece. An `Err` ends the stream and means that the bytes are *not* complete.
@@ -147,125 +147,6 @@ pub struct BlobDownload {
     /// The bytes. Dropping the stream ends the transfer.
     pub bytes: ByteStream,
 }
-
-/// Why a hold, or the store behind it, did not do what it was asked.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum HoldError {
-    /// No token, or one that the hold does not accept.
-    #[error("the hold wants a valid service token")]
-    Unauthorized,
-    /// The caller is known and not allowed; the text is the hold's.
-    #[error("the hold refused: {message}")]
-    Forbidden {
-        /// The hold's sentence.
-        message: String,
-    },
-    /// The store does not take the signed URL (any more).
-    #[error("the store refuses the signed URL")]
-    UrlRefused,
-    /// The hold takes no more from this user; the text is the hold's.
-    #[error("the quota is used up: {message}")]
-    QuotaExceeded {
-        /// The hold's sentence.
-        message: String,
-    },
-    /// The hold has no such blob.
-    #[error("the hold has no such blob")]
-    BlobNotFound,
-    /// The hold does not know the upload (any more).
-    #[error("the hold does not know the upload")]
-    UploadNotFound,
-    /// The hold found that the bytes hash to something else.
-    #[error("the hold found other content than the digest names")]
-    DigestRefused,
-    /// The hold asks for patience.
-    #[error("the hold is busy")]
-    Busy {
-        /// When to come again.
-        retry_after: Option<Duration>,
-    },
-    /// Any other answer that is not success.
-    #[error("the hold answered {status}: {message}")]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// The hold's error name or sentence, cut to a sane length.
-        message: String,
-    },
-    /// No connection, or it broke.
-    #[error("the hold cannot be reached: {reason}")]
-    Unreachable {
-        /// What went wrong, without addresses that carry secrets.
-        reason: String,
-    },
-    /// No answer, or no progress, within the configured time.
-    #[error("the hold did not answer in time")]
-    TimedOut,
-    /// An answer that does not say what it should.
-    #[error("the hold's answer lacks {what}")]
-    Malformed {
-        /// What is missing or wrong in it.
-        what: &'static str,
-    },
-    /// The bytes given to be sent ended early: the sender's fault, not the hold's.
-    #[error("the bytes to send ended early")]
-    BodyBroken,
-}
-
-impl HoldError {
-    /// Whether the same request may succeed when it is simply sent again.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } | Self::TimedOut | Self::Busy { .. } => true,
-            Self::Refused { status, .. } => *status >= 500,
-            _ => false,
-        }
-    }
-
-    /// The registry's words for it; `hold` is the one that was asked.
-    #[must_use]
-    pub fn at(self, hold: &HoldRef) -> RegistryError {
-        let failed = |status, reason: String| RegistryError::HoldFailed {
-            hold: hold.did.clone(),
-            status,
-            reason,
-        };
-        let hold = hold.did.clone();
-        match self {
-            Self::Unauthorized => RegistryError::HoldUnauthorized {
-                hold,
-                reason: "it serves members only, or did not accept the service token".to_owned(),
-            },
-            Self::Forbidden { message } => RegistryError::HoldForbidden {
-                hold,
-                reason: message,
-            },
-            Self::UrlRefused => failed(403, "its store refuses the signed URL".to_owned()),
-            Self::QuotaExceeded { message } => RegistryError::QuotaExceeded {
-                hold,
-                reason: message,
-            },
-            Self::BlobNotFound => failed(404, "no such blob".to_owned()),
-            Self::UploadNotFound => failed(404, "no such upload".to_owned()),
-            Self::DigestRefused => failed(400, "the content is not what the digest names".to_owned()),
-            Self::Busy { retry_after } => RegistryError::HoldRateLimited {
-                hold,
-                retry_after: retry_after.unwrap_or(DEFAULT_RETRY_AFTER),
-            },
-            Self::Refused { status, message } => failed(status, message),
-            Self::Unreachable { reason } => RegistryError::HoldUnreachable { hold, reason },
-            Self::TimedOut => RegistryError::HoldTimeout { hold },
-            Self::Malformed { what } => failed(502, format!("its answer lacks {what}")),
-            Self::BodyBroken => RegistryError::Internal {
-                what: "the bytes of a part ended early".to_owned(),
-            },
-        }
-    }
-}
-
-/// What a busy hold is given when it does not say how long.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Whether a hold has a blob; the manifest push asks before it writes the record.
 #[async_trait]

@@ -91,7 +91,9 @@ fn gravity(error: &RegistryError) -> u8 {
     match error {
         RegistryError::BlobUnknown { .. } => 0,
         RegistryError::HoldForbidden { .. } => 2,
-        RegistryError::HoldUnauthorized { .. } | RegistryError::Unauthenticated { .. } => 3,
+        RegistryError::HoldUnauthorized { .. }
+        | RegistryError::SignInRequired
+        | RegistryError::SignedOut { .. } => 3,
         _ => 1,
     }
 }

@@ -8,8 +8,8 @@ use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use secrecy::SecretString;
 
-use crate::blob::ports::HoldError;
 use crate::error::RegistryError;
+use crate::hold::error::HoldError;
 use crate::hold::ports::{HoldRef, HoldTokens};
 
 /// Why a call to a hold failed.
@@ -121,7 +121,7 @@ impl HoldAccess {
             .token_for(principal, &hold.did)
             .await
             .map_err(CallError::Token)?;
-        token.ok_or_else(|| CallError::Token(RegistryError::sign_in_required()))
+        token.ok_or_else(|| CallError::Token(RegistryError::SignInRequired))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +23,8 @@ use crate::account::ports::AccountIndex;
 use crate::account::ports::AccountSettings;
 use crate::context::RequestContext;
 use crate::error::RegistryError;
+use crate::hold::credentials::HoldAccess;
+use crate::hold::error::HoldError;
 use crate::hold::ports::{HoldDirectory, HoldGateway, HoldRef, HoldTokens};
 
 /// How long an account's choice of hold is believed.
@@ -119,6 +121,7 @@ enum Membership {
 /// The directory of holds.
 pub struct HoldDiscovery {
     ports: HoldDiscoveryPorts,
+    access: HoldAccess,
     default_hold: Option<Did>,
     timeout: Duration,
     choices: Cache<Did, Option<Did>>,
@@ -141,6 +144,7 @@ impl HoldDiscovery {
             Cache::builder().max_capacity(CAPACITY).time_to_live(ttl).build()
         }
         Self {
+            access: HoldAccess::new(Arc::clone(&ports.tokens)),
             ports,
             default_hold,
             timeout,
@@ -173,7 +177,7 @@ impl HoldDiscovery {
     }
 
     /// The hold `did`, or what replaced it.
-    async fn current(&self, did: Did, patience: &mut Patience) -> Result<HoldRef, RegistryError> {
+    async fn current(&self, did: Did, patience: &Patience) -> Result<HoldRef, RegistryError> {
         let mut seen = HashSet::from([did.clone()]);
         let mut hold = patience.wait(&did, self.ports.resolver.resolve(&did)).await?;
         while seen.len() <= MAX_SUCCESSORS {
@@ -202,15 +206,17 @@ impl HoldDiscovery {
     async fn captain(
         &self,
         hold: &HoldRef,
-        patience: &mut Patience,
+        patience: &Patience,
     ) -> Result<Option<Arc<CaptainRecord>>, RegistryError> {
         let asked = match (self.failures.get(&hold.did), self.captains.get(&hold.did)) {
             (Some(error), _) => Err(error),
             (None, Some(captain)) => return Ok(captain),
             (None, None) => {
-                let asked = patience
-                    .wait(&hold.did, self.ports.gateway.find_captain(hold))
-                    .await;
+                let asked = async {
+                    let found = self.ports.gateway.find_captain(hold).await;
+                    found.map_err(|error| error.at(hold))
+                };
+                let asked = patience.wait(&hold.did, asked).await;
                 asked.inspect_err(|error| self.note_failure(hold, error))
             }
         };
@@ -241,7 +247,7 @@ impl HoldDiscovery {
         &self,
         principal: &Principal,
         hold: &HoldRef,
-        patience: &mut Patience,
+        patience: &Patience,
     ) -> Result<Membership, RegistryError> {
         let Some(did) = principal.did() else {
             return Ok(Membership::Unchanged);
@@ -277,28 +283,21 @@ impl HoldDiscovery {
         &self,
         principal: &Principal,
         hold: &HoldRef,
-        patience: &mut Patience,
+        patience: &Patience,
     ) -> Result<(), RegistryError> {
-        let (tokens, gateway) = (&self.ports.tokens, &self.ports.gateway);
-        let Some(token) = tokens.token_for(principal, &hold.did).await? else {
-            return Ok(());
-        };
-        match patience.wait(&hold.did, gateway.request_crew(hold, &token)).await {
-            Err(RegistryError::HoldUnauthorized { .. }) => {
-                tokens.invalidate(principal, &hold.did).await;
-                let Some(token) = tokens.token_for(principal, &hold.did).await? else {
-                    return Ok(());
-                };
-                patience.wait(&hold.did, gateway.request_crew(hold, &token)).await
-            }
-            outcome => outcome,
-        }
+        self.access
+            .as_user(principal, hold, |token| {
+                let asked = async move { self.ports.gateway.request_crew(hold, &token).await };
+                patience.within(asked, || HoldError::TimedOut)
+            })
+            .await
+            .map_err(|error| error.at(hold))
     }
 
     async fn chosen(
         &self,
         owner: &ResolvedIdentity,
-        patience: &mut Patience,
+        patience: &Patience,
     ) -> Result<Option<HoldRef>, RegistryError> {
         match self.choice(owner).await? {
             Some(choice) => self.current(choice, patience).await.map(Some),
@@ -309,20 +308,43 @@ impl HoldDiscovery {
 
 /// What is left of the time that holds may take for one answer, whichever of them and however often they are asked for it.
 struct Patience {
-    left: Duration,
+    left: Mutex<Duration>,
 }
 
 impl Patience {
-    /// The answer of `hold`, or that it did not come while there was time.
+    fn new(left: Duration) -> Self {
+        Self {
+            left: Mutex::new(left),
+        }
+    }
+
+    /// What `asked` brings about `hold`, or that it did not come while there was time.
     async fn wait<T>(
-        &mut self,
+        &self,
         hold: &Did,
         asked: impl Future<Output = Result<T, RegistryError>>,
     ) -> Result<T, RegistryError> {
+        self.within(asked, || RegistryError::HoldTimeout { hold: hold.clone() })
+            .await
+    }
+
+    /// What `asked` brings, or else `late` when it did not come while there was time.
+    async fn within<T, E>(
+        &self,
+        asked: impl Future<Output = Result<T, E>>,
+        late: impl FnOnce() -> E,
+    ) -> Result<T, E> {
         let began = Instant::now();
-        let answer = tokio::time::timeout(self.left, asked).await;
-        self.left = self.left.saturating_sub(began.elapsed());
-        answer.unwrap_or_else(|_| Err(RegistryError::HoldTimeout { hold: hold.clone() }))
+        let left = *self.left();
+        let answer = tokio::time::timeout(left, asked).await;
+        let mut left = self.left();
+        *left = left.saturating_sub(began.elapsed());
+        drop(left);
+        answer.unwrap_or_else(|_| Err(late()))
+    }
+
+    fn left(&self) -> MutexGuard<'_, Duration> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -337,12 +359,12 @@ fn is_down(error: &RegistryError) -> bool {
 #[async_trait]
 impl HoldDirectory for HoldDiscovery {
     async fn for_push(&self, grant: &Granted<Push>) -> Result<HoldRef, RegistryError> {
-        let mut patience = Patience { left: self.timeout };
+        let patience = Patience::new(self.timeout);
         let hold = self
-            .chosen(&grant.context().owner, &mut patience)
+            .chosen(&grant.context().owner, &patience)
             .await?
             .ok_or(RegistryError::NoHold)?;
-        self.ensure_crew(grant.principal(), &hold, &mut patience).await?;
+        self.ensure_crew(grant.principal(), &hold, &patience).await?;
         Ok(hold)
     }
 
@@ -356,13 +378,13 @@ impl HoldDirectory for HoldDiscovery {
     }
 
     async fn of_pushes(&self, context: &RequestContext) -> Result<Option<HoldRef>, RegistryError> {
-        let mut patience = Patience { left: self.timeout };
-        self.chosen(&context.owner, &mut patience).await
+        let patience = Patience::new(self.timeout);
+        self.chosen(&context.owner, &patience).await
     }
 
     async fn admit(&self, principal: &Principal, hold: &HoldRef) -> bool {
-        let mut patience = Patience { left: self.timeout };
-        match self.ensure_crew(principal, hold, &mut patience).await {
+        let patience = Patience::new(self.timeout);
+        match self.ensure_crew(principal, hold, &patience).await {
             Ok(membership) => membership == Membership::New,
             Err(error) => {
                 tracing::info!(hold.did = %hold.did, %error, "a hold was not asked to take a reader as crew");
@@ -375,10 +397,10 @@ impl HoldDirectory for HoldDiscovery {
 impl HoldDiscovery {
     /// Asks the hold that `sailor`'s pushes go to, if it takes anybody. Failing is no matter: the push asks again.
     pub async fn join(&self, principal: &Principal, sailor: &ResolvedIdentity) {
-        let mut patience = Patience { left: self.timeout };
+        let patience = Patience::new(self.timeout);
         let joined = async {
-            match self.chosen(sailor, &mut patience).await? {
-                Some(hold) => self.ensure_crew(principal, &hold, &mut patience).await.map(drop),
+            match self.chosen(sailor, &patience).await? {
+                Some(hold) => self.ensure_crew(principal, &hold, &patience).await.map(drop),
                 None => Ok(()),
             }
         };
@@ -407,9 +429,7 @@ mod tests {
             "did:web:silent.example".parse().unwrap(),
         );
         let began = Instant::now();
-        let mut patience = Patience {
-            left: Duration::from_secs(30),
-        };
+        let patience = Patience::new(Duration::from_secs(30));
         let slow = async {
             tokio::time::sleep(Duration::from_secs(20)).await;
             Ok(1)

@@ -2,6 +2,7 @@
 
 pub mod credentials;
 pub mod discovery;
+pub mod error;
 pub mod notices;
 pub mod ports;
 pub(crate) mod quota;

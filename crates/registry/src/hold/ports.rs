@@ -12,6 +12,7 @@ use url::Url;
 use crate::access::{Granted, Push};
 use crate::context::RequestContext;
 use crate::error::RegistryError;
+use crate::hold::error::HoldError;
 pub use crate::hold::quota::Quota;
 
 /// A hold and where it answers.
@@ -82,10 +83,10 @@ pub trait HoldTokens: Send + Sync {
 #[async_trait]
 pub trait HoldGateway: Send + Sync {
     /// The hold's captain record; `None` when it has none that can be read.
-    async fn find_captain(&self, hold: &HoldRef) -> Result<Option<CaptainRecord>, RegistryError>;
+    async fn find_captain(&self, hold: &HoldRef) -> Result<Option<CaptainRecord>, HoldError>;
 
     /// Asks the hold to make the token's bearer a member. Being one already is success.
-    async fn request_crew(&self, hold: &HoldRef, token: &SecretString) -> Result<(), RegistryError>;
+    async fn request_crew(&self, hold: &HoldRef, token: &SecretString) -> Result<(), HoldError>;
 
     /// Tells the hold that a manifest was pushed or pulled.
     async fn notify_manifest(
@@ -93,8 +94,8 @@ pub trait HoldGateway: Send + Sync {
         hold: &HoldRef,
         token: &SecretString,
         notice: &NotifyManifestInput,
-    ) -> Result<(), RegistryError>;
+    ) -> Result<(), HoldError>;
 
     /// What `user` has at the hold and may have.
-    async fn find_quota(&self, hold: &HoldRef, user: &Did) -> Result<Quota, RegistryError>;
+    async fn find_quota(&self, hold: &HoldRef, user: &Did) -> Result<Quota, HoldError>;
 }

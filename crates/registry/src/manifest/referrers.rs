@@ -222,7 +222,9 @@ impl Manifests {
             Ok(Some(_)) => damaged("the PDS gave other bytes than the digest names"),
             Ok(None) => Ok(None),
             Err(RegistryError::Corrupt { what }) => damaged(&what),
-            Err(error @ RegistryError::PdsFailed { .. }) => damaged(&error.to_string()),
+            Err(error @ (RegistryError::PdsFailed { .. } | RegistryError::PdsUnavailable { .. })) => {
+                damaged(&error.to_string())
+            }
             Err(error) => Err(error),
         }
     }

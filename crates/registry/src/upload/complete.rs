@@ -6,9 +6,9 @@ use atcr_atproto::syntax::Did;
 use atcr_oci::{Digest, RepositoryName, UploadSessionId};
 
 use crate::access::{Granted, Push};
-use crate::blob::ports::HoldError;
 use crate::error::RegistryError;
 use crate::hold::credentials::CallError;
+use crate::hold::error::HoldError;
 use crate::upload::chunks::ChunkReader;
 use crate::upload::session::{RemoteUpload, UploadSession};
 use crate::upload::transfer::Transfer;

@@ -323,7 +323,7 @@ impl Uploads {
         algorithm: Option<Algorithm>,
     ) -> Result<UploadSession, RegistryError> {
         let Principal::Sailor { did, auth_method } = grant.principal() else {
-            return Err(RegistryError::sign_in_required());
+            return Err(RegistryError::SignInRequired);
         };
         let hold = self.directory.for_push(grant).await?;
         let owner = (did.clone(), *auth_method);

@@ -8,17 +8,16 @@ use std::sync::Arc;
 
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::syntax::AtIdentifier;
-use atcr_auth::registry_token::RegistryClaims;
 use atcr_oci::{Digest, Mount, RepositoryName};
 
-use crate::access::{Granted, Pull, Push};
+use crate::access::{Caller, Granted, Pull, Push};
 use crate::context::RequestContext;
 use crate::error::RegistryError;
 use crate::hold::ports::HoldRef;
 use crate::upload::{StoredBlob, Uploads};
 
 impl Uploads {
-    /// Mounts a blob, `None` when it has to be uploaded. `claims` are those of the caller's registry token.
+    /// Mounts a blob, `None` when it has to be uploaded. `caller` is who was granted the push.
     ///
     /// Without a source the blob may be anywhere in the hold that the push goes to; the hold decides whether the caller may read it.
     ///
@@ -30,13 +29,13 @@ impl Uploads {
     pub async fn mount(
         &self,
         grant: &Granted<Push>,
-        claims: Option<&RegistryClaims>,
+        caller: &Caller,
         mount: &Mount,
     ) -> Result<Option<StoredBlob>, RegistryError> {
         let target = self.directory.for_push(grant).await?;
         let mut owner = Arc::clone(&grant.context().owner);
         if let Some(from) = &mount.from {
-            let Some(source) = self.readable_source(grant, claims, from).await else {
+            let Some(source) = self.readable_source(grant, caller, from).await else {
                 return Ok(None);
             };
             match self.is_hold_of(&target, &source, &mount.digest).await {
@@ -79,7 +78,7 @@ impl Uploads {
     async fn readable_source(
         &self,
         grant: &Granted<Push>,
-        claims: Option<&RegistryClaims>,
+        caller: &Caller,
         from: &RepositoryName,
     ) -> Option<RequestContext> {
         let context = grant.context();
@@ -88,13 +87,11 @@ impl Uploads {
         } else {
             self.account(from).await?
         };
-        let own = grant.principal().did() == Some(&owner.did);
         let source = RequestContext {
             name: from.clone(),
             owner,
         };
-        let needed = claims.filter(|_| !own);
-        Granted::<Pull>::check(grant.principal(), needed, &source).ok()?;
+        Granted::<Pull>::of_mount_source(caller, &source).ok()?;
         Some(source)
     }
 

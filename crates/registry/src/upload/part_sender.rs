@@ -7,9 +7,10 @@ use atcr_auth::principal::Principal;
 use atcr_oci::UploadSessionId;
 use bytes::Bytes;
 
-use crate::blob::ports::{BlobGateway, HoldError, PartBody, PartTarget, UploadedPart};
+use crate::blob::ports::{BlobGateway, PartBody, PartTarget, UploadedPart};
 use crate::error::RegistryError;
 use crate::hold::credentials::{CallError, HoldAccess};
+use crate::hold::error::HoldError;
 use crate::hold::ports::HoldRef;
 use crate::upload::ports::Spool;
 

@@ -14,8 +14,9 @@ use atcr_server::pieces::Piece;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::blob::ports::{HoldError, PartBody, PartTarget, StoreTraits, UploadedPart};
+use crate::blob::ports::{PartBody, PartTarget, StoreTraits, UploadedPart};
 use crate::error::RegistryError;
+use crate::hold::error::HoldError;
 use crate::upload::Uploads;
 use crate::upload::chunks::ChunkReader;
 use crate::upload::hash::UploadHash;

@@ -68,7 +68,7 @@ impl NoticeOutbox for SqlitePushNotices {
     ) -> Result<u64, RegistryError> {
         let call = Box::pin(async {
             let Principal::Sailor { did, auth_method } = principal else {
-                return Err(RegistryError::sign_in_required());
+                return Err(RegistryError::SignInRequired);
             };
             let auth_method = match auth_method {
                 AuthMethod::OAuth => "oauth",

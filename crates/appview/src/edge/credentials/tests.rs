@@ -3,7 +3,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 
-fn read(value: &str) -> Result<Credentials, RegistryError> {
+fn read(value: &str) -> Result<Credentials, EdgeError> {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
     Credentials::read(&headers)

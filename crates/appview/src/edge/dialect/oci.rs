@@ -1,4 +1,4 @@
-//! `RegistryError` in the OCI dialect: status, code, sentence, and the headers that belong to it.
+//! Errors in the OCI dialect: status, code, sentence, and the headers that belong to it.
 //!
 //! One exhaustive table. A 5xx says which server is at fault and no more; what happened is in the log under the request's id.
 
@@ -29,7 +29,35 @@ pub struct Rendering {
 
 /// Status and code of `error`.
 #[must_use]
-pub fn rendering(error: &RegistryError) -> Rendering {
+pub fn rendering(error: &EdgeError) -> Rendering {
+    let plain = |status, code| Rendering {
+        status,
+        code,
+        retry_after: None,
+    };
+    match error {
+        EdgeError::Request(error) => plain(
+            StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST),
+            error.code(),
+        ),
+        // The specification has no code for a header or parameter; 400 with the closest one.
+        EdgeError::HeaderInvalid { .. } | EdgeError::ParameterInvalid { .. } => {
+            plain(StatusCode::BAD_REQUEST, ErrorCode::Unsupported)
+        }
+        EdgeError::InvalidToken { .. } => plain(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
+        EdgeError::Limited(limited) => Rendering {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            code: ErrorCode::TooManyRequests,
+            retry_after: Some(limited.retry_after),
+        },
+        EdgeError::Registry(error) => registry_rendering(error),
+        EdgeError::Session(error) => session_rendering(error),
+    }
+}
+
+/// Status and code of a use case's `error`.
+#[must_use]
+pub fn registry_rendering(error: &RegistryError) -> Rendering {
     use ErrorCode as Code;
     use RegistryError as Error;
     let plain = |status, code| Rendering {
@@ -38,19 +66,13 @@ pub fn rendering(error: &RegistryError) -> Rendering {
         retry_after: None,
     };
     match error {
-        Error::Request(error) => plain(
-            StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST),
-            error.code(),
-        ),
-        // The specification has no code for a header or parameter; 400 with the closest one.
-        Error::HeaderInvalid { .. } | Error::ParameterInvalid { .. } => {
-            plain(StatusCode::BAD_REQUEST, Code::Unsupported)
-        }
         Error::BodyInterrupted { .. } => plain(StatusCode::BAD_REQUEST, Code::SizeInvalid),
 
-        Error::Unauthenticated { .. } | Error::HoldUnauthorized { .. } | Error::SessionEnded { .. } => {
-            plain(StatusCode::UNAUTHORIZED, Code::Unauthorized)
-        }
+        Error::SignInRequired
+        | Error::NotCovered
+        | Error::SignedOut { .. }
+        | Error::HoldUnauthorized { .. }
+        | Error::SessionEnded { .. } => plain(StatusCode::UNAUTHORIZED, Code::Unauthorized),
         Error::Denied { .. } | Error::NoHold | Error::QuotaExceeded { .. } | Error::HoldForbidden { .. } => {
             plain(StatusCode::FORBIDDEN, Code::Denied)
         }
@@ -94,6 +116,7 @@ pub fn rendering(error: &RegistryError) -> Rendering {
 
         Error::HoldUnresolvable { .. }
         | Error::HoldUnreachable { .. }
+        | Error::HoldRefused { .. }
         | Error::HoldFailed { .. }
         | Error::PdsMissing { .. }
         | Error::PdsUnreachable { .. }
@@ -103,9 +126,7 @@ pub fn rendering(error: &RegistryError) -> Rendering {
         }
         // What a PDS takes is its owner's to say; the client sees the same limit a registry may have.
         Error::PdsTooLarge { .. } => plain(StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
-        Error::PdsFailed { status, .. } if *status == 503 => {
-            plain(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
-        }
+        Error::PdsUnavailable { .. } => plain(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
         Error::PdsFailed { .. } | Error::RolledBack { .. } => {
             plain(StatusCode::BAD_GATEWAY, Code::Unavailable)
         }
@@ -150,8 +171,10 @@ pub fn session_rendering(error: &SessionError) -> Rendering {
 /// The error that a challenge names: none for a first request.
 fn challenge_error(error: &EdgeError) -> Option<&'static str> {
     match error {
-        EdgeError::Registry(RegistryError::Unauthenticated { challenge_error, .. }) => *challenge_error,
-        EdgeError::Session(SessionError::Rejected { .. }) => Some("invalid_token"),
+        EdgeError::Registry(RegistryError::NotCovered) => Some("insufficient_scope"),
+        EdgeError::InvalidToken { .. }
+        | EdgeError::Registry(RegistryError::SignedOut { .. })
+        | EdgeError::Session(SessionError::Rejected { .. }) => Some("invalid_token"),
         _ => None,
     }
 }
@@ -163,15 +186,7 @@ pub fn response(error: &EdgeError, challenge: Option<BearerChallenge>) -> Respon
         status,
         code,
         retry_after,
-    } = match error {
-        EdgeError::Registry(error) => rendering(error),
-        EdgeError::Session(error) => session_rendering(error),
-        EdgeError::Limited(limited) => Rendering {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            code: ErrorCode::TooManyRequests,
-            retry_after: Some(limited.retry_after),
-        },
-    };
+    } = rendering(error);
     log(error, status, code);
     let request_id = RequestId::current();
     let message = match (status, &request_id) {
@@ -198,7 +213,7 @@ pub fn response(error: &EdgeError, challenge: Option<BearerChallenge>) -> Respon
     if let Some(wait) = retry_after {
         headers.insert(header::RETRY_AFTER, retry_after::header_value(wait));
     }
-    if let EdgeError::Registry(RegistryError::Request(error)) = error
+    if let EdgeError::Request(error) = error
         && let Some(allow) = error.allow()
     {
         headers.insert(http::header::ALLOW, HeaderValue::from_static(allow));

@@ -6,8 +6,8 @@
 
 use atcr_auth::principal::Principal;
 use atcr_oci::header::DOCKER_CONTENT_DIGEST;
-use atcr_oci::{Digest, RegistryRequest};
-use atcr_registry::access::{Granted, Pull, Push};
+use atcr_oci::{BlobRequest, Digest};
+use atcr_registry::access::{Granted, Permissions, Pull, Push};
 use atcr_registry::blob::Blobs;
 use atcr_registry::error::RegistryError;
 use axum::body::Body;
@@ -16,7 +16,6 @@ use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, L
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::RegistryCall;
-use crate::state::AppState;
 
 /// Request header by which a client chooses how it gets a blob: `proxy` for the bytes from here, anything else for a redirect.
 pub const BLOB_DELIVERY: HeaderName = HeaderName::from_static("x-atcr-blob-delivery");
@@ -28,32 +27,27 @@ const OCTET_STREAM: &str = "application/octet-stream";
 ///
 /// # Errors
 /// Those of [`Blobs`]; `Unsupported` for a deletion.
-pub async fn handle(state: &AppState, call: RegistryCall) -> Result<Response, RegistryError> {
-    respond(&state.blobs, call).await
-}
-
-/// [`handle`] with just the use case it needs.
-///
-/// # Errors
-/// As [`handle`].
-pub async fn respond(blobs: &Blobs, call: RegistryCall) -> Result<Response, RegistryError> {
-    match &call.request {
-        RegistryRequest::BlobHead { digest, .. } => {
+pub async fn answer(
+    blobs: &Blobs,
+    permissions: &Permissions,
+    request: BlobRequest,
+    call: RegistryCall,
+) -> Result<Response, RegistryError> {
+    match request {
+        BlobRequest::Head { digest } => {
             // Who may push asks whether the blob has to be sent; anybody else, whether it can be read.
-            let pushes = call.grant::<Push>();
-            let size = match &pushes {
-                Ok(grant) => blobs.size_for_push(grant, digest).await?,
-                Err(_) => blobs.size(&call.grant()?, digest).await?,
+            let size = match call.grant::<Push>(permissions).await {
+                Ok(grant) => blobs.size_for_push(&grant, &digest).await?,
+                Err(_) => blobs.size(&call.grant(permissions).await?, &digest).await?,
             };
-            head(size, digest)
+            head(size, &digest)
         }
-        RegistryRequest::BlobGet { digest, .. } => get(blobs, &call.grant()?, digest, &call.headers).await,
-        RegistryRequest::BlobDelete { .. } => Err(RegistryError::Unsupported {
+        BlobRequest::Get { digest } => {
+            get(blobs, &call.grant(permissions).await?, &digest, &call.headers).await
+        }
+        BlobRequest::Delete { .. } => Err(RegistryError::Unsupported {
             reason: "blobs are not deleted one by one: a hold removes those that no manifest names any more"
                 .to_owned(),
-        }),
-        _ => Err(RegistryError::Internal {
-            what: "not a request about a blob".to_owned(),
         }),
     }
 }

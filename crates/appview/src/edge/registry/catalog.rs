@@ -1,29 +1,21 @@
 //! `/v2/_catalog`.
 
 use atcr_oci::{Page, catalog_path, header, next_link};
+use atcr_registry::access::GrantedCatalog;
+use atcr_registry::account::catalog::Catalog;
 use atcr_registry::error::RegistryError;
 use axum::response::Response;
 use http::StatusCode;
 
-use super::principal::Caller;
 use crate::edge::response::{json, text_header, warning_header};
-use crate::state::AppState;
 
-/// Answers a catalog request. A token must have been asked for `registry:catalog:*`.
-pub(super) async fn handle(
-    state: &AppState,
-    caller: &Caller,
+/// Answers a catalog request.
+pub(super) async fn list(
+    catalog: &Catalog,
+    grant: &GrantedCatalog,
     page: &Page,
 ) -> Result<Response, RegistryError> {
-    if let Some(claims) = &caller.claims
-        && !claims
-            .access
-            .iter()
-            .any(|entry| entry.resource_type == "registry" && entry.name == "catalog")
-    {
-        return Err(RegistryError::insufficient_scope());
-    }
-    let listed = state.catalog.list(&caller.principal, page).await?;
+    let listed = catalog.list(grant, page).await?;
     let mut response = json(StatusCode::OK, &listed.body);
     if let Some(last) = listed.next {
         let link = next_link(&catalog_path(), &last, listed.body.repositories.len());

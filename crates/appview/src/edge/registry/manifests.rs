@@ -1,9 +1,9 @@
 //! `/v2/<name>/manifests/<reference>`.
 
-use atcr_oci::{MAX_MANIFEST_BYTES, MediaType, Reference, RegistryRequest, Tag, response_headers};
-use atcr_registry::access::{Delete, Granted, Pull, Push};
+use atcr_oci::{MAX_MANIFEST_BYTES, ManifestRequest, MediaType, Reference, Tag, response_headers};
+use atcr_registry::access::{Granted, Permissions, Pull, Push};
 use atcr_registry::error::RegistryError;
-use atcr_registry::manifest::MANIFEST_LIMIT;
+use atcr_registry::manifest::{MANIFEST_LIMIT, Manifests};
 use atcr_registry::{ManifestUpload, ServedManifest};
 use atcr_server::body::{self, BodyError};
 use axum::body::Body;
@@ -12,39 +12,47 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use super::RegistryCall;
+use crate::edge::error::EdgeError;
 use crate::edge::response::{empty, warning_header, with_headers};
-use crate::state::AppState;
 
 /// Answers a manifest request.
-pub(super) async fn handle(state: &AppState, call: RegistryCall) -> Result<Response, RegistryError> {
-    match call.request.clone() {
-        RegistryRequest::ManifestGet { reference, .. } => get(state, call.grant()?, &reference, true).await,
-        RegistryRequest::ManifestHead { reference, .. } => get(state, call.grant()?, &reference, false).await,
-        RegistryRequest::ManifestPut { reference, tags, .. } => put(state, call, reference, tags).await,
-        RegistryRequest::ManifestDelete { reference, .. } => {
-            state
-                .manifests
-                .delete(&call.grant::<Delete>()?, &reference)
+pub(super) async fn answer(
+    manifests: &Manifests,
+    permissions: &Permissions,
+    request: ManifestRequest,
+    call: RegistryCall,
+) -> Result<Response, EdgeError> {
+    match request {
+        ManifestRequest::Get { reference } => {
+            get(manifests, call.grant(permissions).await?, &reference, true).await
+        }
+        ManifestRequest::Head { reference } => {
+            get(manifests, call.grant(permissions).await?, &reference, false).await
+        }
+        ManifestRequest::Put { reference, tags } => {
+            let grant = call.grant(permissions).await?;
+            put(manifests, &grant, call, reference, tags).await
+        }
+        ManifestRequest::Delete { reference } => {
+            manifests
+                .delete(&call.grant(permissions).await?, &reference)
                 .await?;
             Ok(empty(StatusCode::ACCEPTED, Vec::new()))
         }
-        _ => Err(RegistryError::Internal {
-            what: "not a manifest request".to_owned(),
-        }),
     }
 }
 
 async fn get(
-    state: &AppState,
+    manifests: &Manifests,
     grant: Granted<Pull>,
     reference: &Reference,
     with_body: bool,
-) -> Result<Response, RegistryError> {
+) -> Result<Response, EdgeError> {
     let ServedManifest {
         digest,
         media_type,
         bytes,
-    } = state.manifests.pull(&grant, reference, with_body).await?;
+    } = manifests.pull(&grant, reference, with_body).await?;
     // Records of other writers may hold anything; what is no media type cannot be sent as one.
     let media_type: MediaType = media_type.parse().unwrap_or(MediaType::OCTET_STREAM);
     let headers = response_headers::manifest(&media_type, &digest, bytes.len() as u64);
@@ -57,22 +65,19 @@ async fn get(
 }
 
 async fn put(
-    state: &AppState,
+    manifests: &Manifests,
+    grant: &Granted<Push>,
     call: RegistryCall,
     reference: Reference,
     tags: Vec<Tag>,
-) -> Result<Response, RegistryError> {
-    let grant = call.grant::<Push>()?;
+) -> Result<Response, EdgeError> {
     let content_type = match call.headers.get(CONTENT_TYPE) {
         None => None,
         Some(value) => Some(
             value
                 .to_str()
                 .map(str::to_owned)
-                .map_err(|_| RegistryError::HeaderInvalid {
-                    header: "Content-Type",
-                    reason: "it is not text".to_owned(),
-                })?,
+                .map_err(|_| EdgeError::header("Content-Type", "it is not text"))?,
         ),
     };
     let bytes = body::read(&call.headers, call.body, MAX_MANIFEST_BYTES)
@@ -89,7 +94,7 @@ async fn put(
         content_type,
         bytes,
     };
-    let pushed = state.manifests.push(&grant, upload).await?;
+    let pushed = manifests.push(grant, upload).await?;
     let headers = response_headers::manifest_created(
         &grant.context().name,
         &pushed.digest,

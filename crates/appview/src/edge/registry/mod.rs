@@ -14,11 +14,16 @@ use std::sync::Arc;
 use atcr_atproto::identity::IdentityResolver;
 use atcr_atproto::syntax::AtIdentifier;
 use atcr_auth::principal::Principal;
-use atcr_auth::registry_token::RegistryClaims;
-use atcr_oci::{AccessScope, BearerChallenge, RegistryRequest, RepositoryName, header};
-use atcr_registry::access::{Action, Granted};
+use atcr_oci::{
+    AccessScope, BearerChallenge, RegistryRequest, RepositoryName, RepositoryRequest, UploadRequest, header,
+};
+use atcr_registry::access::{Action, Caller, Granted, Permissions};
+use atcr_registry::account::catalog::Catalog;
+use atcr_registry::blob::Blobs;
 use atcr_registry::context::RequestContext;
 use atcr_registry::error::RegistryError;
+use atcr_registry::manifest::Manifests;
+use atcr_registry::upload::Uploads;
 use atcr_server::request_log::RoutePattern;
 use atcr_sessions::ClientAddress;
 use axum::body::Body;
@@ -27,21 +32,43 @@ use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use self::principal::{Caller, TokenLife};
+use self::principal::{Authenticator, TokenLife};
+use crate::edge::client_ip::TrustedProxies;
 use crate::edge::dialect::oci;
 use crate::edge::error::EdgeError;
+use crate::edge::limits::Limits;
 use crate::edge::response::json;
-use crate::state::AppState;
 
-/// A registry request that is parsed and authenticated and whose repository's owner is resolved.
+/// What requests under `/v2/` work with.
+#[derive(Clone)]
+pub struct RegistryParts {
+    /// Reading blobs.
+    pub blobs: Arc<Blobs>,
+    /// Writing blobs.
+    pub uploads: Arc<Uploads>,
+    /// Manifests, tags, referrers.
+    pub manifests: Arc<Manifests>,
+    /// Listing repositories.
+    pub catalog: Arc<Catalog>,
+    /// Who may do what.
+    pub permissions: Permissions,
+    /// Finds out who sends a request.
+    pub authenticator: Arc<Authenticator>,
+    /// Where tokens are had.
+    pub realm: Arc<TokenRealm>,
+    /// The proxies in front of this server.
+    pub proxies: Arc<TrustedProxies>,
+    /// Whose repository a name is.
+    pub identities: Arc<dyn IdentityResolver>,
+    /// What one client or account may ask for.
+    pub limits: Arc<Limits>,
+}
+
+/// A request about a repository that is authenticated and whose repository's owner is resolved.
 #[derive(Debug)]
 pub struct RegistryCall {
-    /// What is asked for.
-    pub request: RegistryRequest,
     /// Who asks.
-    pub principal: Principal,
-    /// The registry token's claims; `None` when the caller signed in on the request itself.
-    pub claims: Option<RegistryClaims>,
+    pub caller: Caller,
     /// The repository.
     pub context: RequestContext,
     /// The request's headers.
@@ -54,9 +81,12 @@ impl RegistryCall {
     /// Checks that the caller may do `A` here.
     ///
     /// # Errors
-    /// See [`Granted::check`].
-    pub fn grant<A: Action>(&self) -> Result<Granted<A>, RegistryError> {
-        Granted::check(&self.principal, self.claims.as_ref(), &self.context)
+    /// See [`Permissions::grant`].
+    pub fn grant<A: Action>(
+        &self,
+        permissions: &Permissions,
+    ) -> impl Future<Output = Result<Granted<A>, RegistryError>> + Send {
+        permissions.grant(&self.caller, &self.context)
     }
 }
 
@@ -79,10 +109,10 @@ impl TokenRealm {
                 name: "catalog".to_owned(),
                 actions: vec!["*".to_owned()],
             }),
-            Some(request) => request
-                .name()
-                .map(|name| AccessScope::repository(name, request.actions())),
-            None => None,
+            Some(RegistryRequest::Repository { name, request }) => {
+                Some(AccessScope::repository(name, request.actions()))
+            }
+            Some(RegistryRequest::Ping) | None => None,
         };
         BearerChallenge::new(&self.realm, &self.service).with_scopes(&scope)
     }
@@ -93,21 +123,22 @@ const NOT_A_PAGE: &str = "default-src 'none'; sandbox";
 
 /// Answers every request under `/v2/`.
 pub async fn serve(
-    State(state): State<AppState>,
+    State(parts): State<RegistryParts>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    let parsed = RegistryRequest::parse(parts.method.as_str(), parts.uri.path(), parts.uri.query());
+    let (head, body) = request.into_parts();
+    let path = head.uri.path().to_owned();
+    let parsed = RegistryRequest::parse(head.method.as_str(), head.uri.path(), head.uri.query());
     let mut response = match parsed {
         Ok(request) => {
-            let challenge = state.realm.challenge(Some(&request));
+            let challenge = parts.realm.challenge(Some(&request));
             let incoming = Incoming {
                 body,
-                client: state.proxies.client(peer, &parts.headers),
-                headers: parts.headers,
+                client: parts.proxies.client(peer, &head.headers),
+                headers: head.headers,
             };
-            match dispatch(&state, request, incoming).await {
+            match dispatch(&parts, request, incoming).await {
                 Ok(response) => response,
                 Err(error) => oci::response(&error, Some(challenge)),
             }
@@ -121,9 +152,7 @@ pub async fn serve(
     );
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(NOT_A_PAGE));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-        .extensions_mut()
-        .insert(RoutePattern(pattern(parts.uri.path())));
+    response.extensions_mut().insert(RoutePattern(pattern(&path)));
     response
 }
 
@@ -155,12 +184,12 @@ struct Incoming {
 }
 
 async fn dispatch(
-    state: &AppState,
+    parts: &RegistryParts,
     request: RegistryRequest,
     incoming: Incoming,
 ) -> Result<Response, EdgeError> {
     let life = token_life(&request);
-    let authenticated = state
+    let authenticated = parts
         .authenticator
         .authenticate(&incoming.headers, life, incoming.client)
         .await;
@@ -168,83 +197,55 @@ async fn dispatch(
     let principal = authenticated
         .as_ref()
         .map_or(&Principal::Anonymous, |caller| &caller.principal);
-    state.limits.registry_request(principal, &incoming.client)?;
+    parts.limits.registry_request(principal, &incoming.client)?;
     let caller = authenticated?;
-    if writes(&request)
-        && let Some((did, device)) = caller.device_of_token()
-    {
-        state.devices.require(did, device).await?;
-    }
-    let name = match &request {
+    let (name, request) = match request {
         RegistryRequest::Ping => return Ok(json(StatusCode::OK, &serde_json::json!({}))),
-        RegistryRequest::Catalog { page } => return Ok(catalog::handle(state, &caller, page).await?),
-        request => request.name().cloned(),
+        RegistryRequest::Catalog { page } => {
+            let grant = parts.permissions.grant_catalog(&caller)?;
+            return Ok(catalog::list(&parts.catalog, &grant, &page).await?);
+        }
+        RegistryRequest::Repository { name, request } => (name, request),
     };
-    let name = name.ok_or(RegistryError::Internal {
-        what: "an endpoint without a repository".to_owned(),
-    })?;
-    let Caller { principal, claims } = caller;
-    let owner = resolve(state.identities.as_ref(), &name).await?;
-    let context = RequestContext { name, owner };
+    let owner = resolve(parts.identities.as_ref(), &name).await?;
     let call = RegistryCall {
-        request,
-        principal,
-        claims,
-        context,
+        caller,
+        context: RequestContext { name, owner },
         headers: incoming.headers,
         body: incoming.body,
     };
-    let answered = match &call.request {
-        RegistryRequest::Ping | RegistryRequest::Catalog { .. } => Err(RegistryError::Internal {
-            what: "an endpoint was answered twice".to_owned(),
-        }),
-        RegistryRequest::ManifestGet { .. }
-        | RegistryRequest::ManifestHead { .. }
-        | RegistryRequest::ManifestPut { .. }
-        | RegistryRequest::ManifestDelete { .. } => manifests::handle(state, call).await,
-        RegistryRequest::BlobGet { .. }
-        | RegistryRequest::BlobHead { .. }
-        | RegistryRequest::BlobDelete { .. } => blobs::handle(state, call).await,
-        RegistryRequest::UploadStart { .. }
-        | RegistryRequest::UploadPatch { .. }
-        | RegistryRequest::UploadComplete { .. }
-        | RegistryRequest::UploadStatus { .. }
-        | RegistryRequest::UploadCancel { .. } => uploads::handle(state, call).await,
-        RegistryRequest::Tags { .. } => tags::handle(state, call).await,
-        RegistryRequest::Referrers { .. } => referrers::handle(state, call).await,
-    };
-    Ok(answered?)
-}
-
-/// Whether `request` may change something: what a device that was revoked must not do, whatever token it has still.
-fn writes(request: &RegistryRequest) -> bool {
+    let permissions = &parts.permissions;
     match request {
-        RegistryRequest::ManifestPut { .. }
-        | RegistryRequest::ManifestDelete { .. }
-        | RegistryRequest::BlobDelete { .. }
-        | RegistryRequest::UploadStart { .. }
-        | RegistryRequest::UploadPatch { .. }
-        | RegistryRequest::UploadComplete { .. }
-        | RegistryRequest::UploadCancel { .. } => true,
-        RegistryRequest::Ping
-        | RegistryRequest::Catalog { .. }
-        | RegistryRequest::ManifestGet { .. }
-        | RegistryRequest::ManifestHead { .. }
-        | RegistryRequest::BlobGet { .. }
-        | RegistryRequest::BlobHead { .. }
-        | RegistryRequest::UploadStatus { .. }
-        | RegistryRequest::Tags { .. }
-        | RegistryRequest::Referrers { .. } => false,
+        RepositoryRequest::Manifest(request) => {
+            manifests::answer(&parts.manifests, permissions, request, call).await
+        }
+        RepositoryRequest::Blob(request) => {
+            Ok(blobs::answer(&parts.blobs, permissions, request, call).await?)
+        }
+        RepositoryRequest::Upload(request) => {
+            uploads::answer(&parts.uploads, permissions, request, call).await
+        }
+        RepositoryRequest::Tags { page } => {
+            let grant = call.grant(permissions).await?;
+            Ok(tags::list(&parts.manifests, &grant, &page).await?)
+        }
+        RepositoryRequest::Referrers {
+            digest,
+            artifact_type,
+        } => {
+            let grant = call.grant(permissions).await?;
+            Ok(referrers::list(&parts.manifests, &grant, &digest, artifact_type.as_deref()).await?)
+        }
     }
 }
 
 /// A layer may take longer than a token lives; the session that a good token began stays usable with it.
 fn token_life(request: &RegistryRequest) -> TokenLife {
     match request {
-        RegistryRequest::UploadPatch { .. }
-        | RegistryRequest::UploadComplete { .. }
-        | RegistryRequest::UploadStatus { .. }
-        | RegistryRequest::UploadCancel { .. } => TokenLife::RunningUpload,
+        RegistryRequest::Repository {
+            request: RepositoryRequest::Upload(upload),
+            ..
+        } if !matches!(upload, UploadRequest::Start { .. }) => TokenLife::RunningUpload,
         _ => TokenLife::Strict,
     }
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use atcr_atproto::clock::Clock;
-use atcr_atproto::syntax::Did;
-use atcr_auth::principal::Principal;
 use atcr_auth::registry_token::{RegistryClaims, RegistryTokenError, RegistryTokenVerifier};
+use atcr_registry::access::Caller;
 use atcr_registry::error::RegistryError;
 use atcr_sessions::{ClientAddress, Sessions, SignInAttempt};
 use chrono::TimeDelta;
@@ -35,24 +34,6 @@ pub enum TokenLife {
     RunningUpload,
 }
 
-/// A caller.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// Who.
-    pub principal: Principal,
-    /// What the token says; `None` when the caller signed in on the request.
-    pub claims: Option<RegistryClaims>,
-}
-
-impl Caller {
-    /// The account and the device that the token was issued to. A device that signed in on the request itself was looked up for it.
-    #[must_use]
-    pub fn device_of_token(&self) -> Option<(&Did, &str)> {
-        let device = self.claims.as_ref()?.device.as_deref()?;
-        Some((self.principal.did()?, device))
-    }
-}
-
 /// Finds out who sends a request.
 pub struct Authenticator {
     verifier: RegistryTokenVerifier,
@@ -76,7 +57,8 @@ impl Authenticator {
     /// The caller of a request with `headers` from `client`.
     ///
     /// # Errors
-    /// [`RegistryError::Unauthenticated`] without credentials or with bad ones.
+    /// [`RegistryError::SignInRequired`] without credentials; [`EdgeError::InvalidToken`] or a [`atcr_sessions::SessionError`] with
+    /// bad ones.
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -84,12 +66,12 @@ impl Authenticator {
         client: ClientAddress,
     ) -> Result<Caller, EdgeError> {
         match Credentials::read(headers)? {
-            Credentials::None => Err(RegistryError::sign_in_required().into()),
+            Credentials::None => Err(RegistryError::SignInRequired.into()),
             Credentials::Bearer(token) => {
                 let claims = self.verify(token, life)?;
                 let principal = claims
                     .principal()
-                    .ok_or_else(|| RegistryError::invalid_token("the token contradicts itself"))?;
+                    .ok_or_else(|| EdgeError::invalid_token("the token contradicts itself"))?;
                 Ok(Caller {
                     principal,
                     claims: Some(claims.as_ref().clone()),
@@ -110,7 +92,7 @@ impl Authenticator {
         }
     }
 
-    fn verify(&self, token: String, life: TokenLife) -> Result<Arc<RegistryClaims>, RegistryError> {
+    fn verify(&self, token: String, life: TokenLife) -> Result<Arc<RegistryClaims>, EdgeError> {
         let now = self.clock.now();
         if let Some(claims) = self.verified.get(&token)
             && claims.exp > now
@@ -132,8 +114,8 @@ impl Authenticator {
     }
 }
 
-fn refusal(error: RegistryTokenError) -> RegistryError {
-    RegistryError::invalid_token(error.to_string())
+fn refusal(error: RegistryTokenError) -> EdgeError {
+    EdgeError::invalid_token(error.to_string())
 }
 
 impl std::fmt::Debug for Authenticator {

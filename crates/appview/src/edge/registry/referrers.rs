@@ -1,33 +1,23 @@
 //! `/v2/<name>/referrers/<digest>`.
 
-use atcr_oci::{RegistryRequest, response_headers};
-use atcr_registry::access::Pull;
+use atcr_oci::{Digest, response_headers};
+use atcr_registry::access::{Granted, Pull};
 use atcr_registry::error::RegistryError;
+use atcr_registry::manifest::Manifests;
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 
-use super::RegistryCall;
 use crate::edge::response::{warning_header, with_headers};
-use crate::state::AppState;
 
 /// Answers a referrers request.
-pub(super) async fn handle(state: &AppState, call: RegistryCall) -> Result<Response, RegistryError> {
-    let RegistryRequest::Referrers {
-        digest,
-        artifact_type,
-        ..
-    } = &call.request
-    else {
-        return Err(RegistryError::Internal {
-            what: "not a referrers request".to_owned(),
-        });
-    };
-    let grant = call.grant::<Pull>()?;
-    let listed = state
-        .manifests
-        .list_referrers(&grant, digest, artifact_type.as_deref())
-        .await?;
+pub(super) async fn list(
+    manifests: &Manifests,
+    grant: &Granted<Pull>,
+    digest: &Digest,
+    artifact_type: Option<&str>,
+) -> Result<Response, RegistryError> {
+    let listed = manifests.list_referrers(grant, digest, artifact_type).await?;
     let body = serde_json::to_vec(&listed.body).map_err(|error| RegistryError::Internal {
         what: error.to_string(),
     })?;

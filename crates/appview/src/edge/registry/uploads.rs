@@ -3,8 +3,8 @@
 use std::io;
 
 use atcr_oci::header::{DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID};
-use atcr_oci::{ContentRange, RegistryRequest, RepositoryName, blob_path, upload_path};
-use atcr_registry::access::Push;
+use atcr_oci::{ContentRange, RepositoryName, UploadRequest, blob_path, upload_path};
+use atcr_registry::access::{Permissions, Push};
 use atcr_registry::error::RegistryError;
 use atcr_registry::upload::{StoredBlob, UploadBody, UploadProgress, Uploads};
 use axum::body::Body;
@@ -15,82 +15,81 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::RegistryCall;
 use crate::edge::dialect::oci;
-use crate::state::AppState;
+use crate::edge::error::EdgeError;
 
-/// Answers a request about an upload.
+/// Answers a request about an upload. A chunk out of order is answered here: the answer says where the session stands.
 ///
 /// # Errors
-/// Those of [`Uploads`]; `HeaderInvalid` for a `Content-Range` or `Content-Length` that cannot be read.
-pub async fn handle(state: &AppState, call: RegistryCall) -> Result<Response, RegistryError> {
-    respond(&state.uploads, call).await
-}
-
-/// [`handle`] with just the use case it needs. A chunk out of order is answered here: the answer says where the session stands.
-///
-/// # Errors
-/// As [`handle`], without `ChunkOutOfOrder`.
-pub async fn respond(uploads: &Uploads, call: RegistryCall) -> Result<Response, RegistryError> {
+/// Those of [`Uploads`], without `ChunkOutOfOrder`; `HeaderInvalid` for a `Content-Range` or `Content-Length` that cannot be read.
+pub async fn answer(
+    uploads: &Uploads,
+    permissions: &Permissions,
+    request: UploadRequest,
+    call: RegistryCall,
+) -> Result<Response, EdgeError> {
     let name = call.context.name.clone();
-    match answer(uploads, call).await {
-        Err(error @ RegistryError::ChunkOutOfOrder { .. }) => out_of_order(&name, error),
+    match carry_out(uploads, permissions, request, call).await {
+        Err(EdgeError::Registry(error @ RegistryError::ChunkOutOfOrder { .. })) => out_of_order(&name, error),
         answered => answered,
     }
 }
 
-async fn answer(uploads: &Uploads, call: RegistryCall) -> Result<Response, RegistryError> {
-    let grant = call.grant::<Push>()?;
+async fn carry_out(
+    uploads: &Uploads,
+    permissions: &Permissions,
+    request: UploadRequest,
+    call: RegistryCall,
+) -> Result<Response, EdgeError> {
+    let grant = call.grant::<Push>(permissions).await?;
     let name = &call.context.name;
-    match &call.request {
-        RegistryRequest::UploadStart {
+    match request {
+        UploadRequest::Start {
             digest: Some(digest), ..
         } => {
             let body = upload_body(&call.headers, call.body)?;
-            stored(name, &uploads.put_whole(&grant, digest, body).await?)
+            stored(name, &uploads.put_whole(&grant, &digest, body).await?)
         }
-        RegistryRequest::UploadStart {
+        UploadRequest::Start {
             mount,
             digest_algorithm,
             ..
         } => {
             if let Some(mount) = mount
-                && let Some(blob) = uploads.mount(&grant, call.claims.as_ref(), mount).await?
+                && let Some(blob) = uploads.mount(&grant, &call.caller, &mount).await?
             {
                 return stored(name, &blob);
             }
             progress(
                 StatusCode::ACCEPTED,
                 name,
-                &uploads.start(&grant, *digest_algorithm).await?,
+                &uploads.start(&grant, digest_algorithm).await?,
             )
         }
-        RegistryRequest::UploadPatch { session, .. } => {
+        UploadRequest::Patch { session } => {
             let body = upload_body(&call.headers, call.body)?;
             progress(
                 StatusCode::ACCEPTED,
                 name,
-                &uploads.append(&grant, session, body).await?,
+                &uploads.append(&grant, &session, body).await?,
             )
         }
-        RegistryRequest::UploadStatus { session, .. } => progress(
+        UploadRequest::Status { session } => progress(
             StatusCode::NO_CONTENT,
             name,
-            &uploads.status(&grant, session).await?,
+            &uploads.status(&grant, &session).await?,
         ),
-        RegistryRequest::UploadComplete { session, digest, .. } => {
+        UploadRequest::Complete { session, digest } => {
             let body = upload_body(&call.headers, call.body)?;
-            stored(name, &uploads.complete(&grant, session, digest, body).await?)
+            stored(name, &uploads.complete(&grant, &session, &digest, body).await?)
         }
-        RegistryRequest::UploadCancel { session, .. } => {
-            uploads.cancel(&grant, session).await?;
+        UploadRequest::Cancel { session } => {
+            uploads.cancel(&grant, &session).await?;
             finish(Response::builder().status(StatusCode::NO_CONTENT))
         }
-        _ => Err(RegistryError::Internal {
-            what: "not a request about an upload".to_owned(),
-        }),
     }
 }
 
-fn upload_body(headers: &HeaderMap, body: Body) -> Result<UploadBody, RegistryError> {
+fn upload_body(headers: &HeaderMap, body: Body) -> Result<UploadBody, EdgeError> {
     let range = match text(headers, &CONTENT_RANGE, "Content-Range")? {
         None => None,
         Some(text) => {
@@ -116,16 +115,13 @@ fn text<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
     shown: &'static str,
-) -> Result<Option<&'a str>, RegistryError> {
+) -> Result<Option<&'a str>, EdgeError> {
     let value = headers.get(name).map(|value| value.to_str());
     value.transpose().map_err(|_| invalid(shown, "it is not ASCII"))
 }
 
-fn invalid(header: &'static str, reason: &str) -> RegistryError {
-    RegistryError::HeaderInvalid {
-        header,
-        reason: reason.to_owned(),
-    }
+fn invalid(header: &'static str, reason: &str) -> EdgeError {
+    EdgeError::header(header, reason)
 }
 
 /// Where a session stands. `Range` is inclusive and cannot say "nothing": `0-0` stands for that, as clients expect it.
@@ -133,7 +129,7 @@ fn progress(
     status: StatusCode,
     name: &RepositoryName,
     progress: &UploadProgress,
-) -> Result<Response, RegistryError> {
+) -> Result<Response, EdgeError> {
     finish(
         Response::builder()
             .status(status)
@@ -144,7 +140,7 @@ fn progress(
 }
 
 /// 416 with the two headers that let the client go on from where the session stands.
-fn out_of_order(name: &RepositoryName, error: RegistryError) -> Result<Response, RegistryError> {
+fn out_of_order(name: &RepositoryName, error: RegistryError) -> Result<Response, EdgeError> {
     let stands = match &error {
         RegistryError::ChunkOutOfOrder {
             session, received, ..
@@ -162,7 +158,7 @@ fn out_of_order(name: &RepositoryName, error: RegistryError) -> Result<Response,
     Ok(response)
 }
 
-fn stored(name: &RepositoryName, blob: &StoredBlob) -> Result<Response, RegistryError> {
+fn stored(name: &RepositoryName, blob: &StoredBlob) -> Result<Response, EdgeError> {
     finish(
         Response::builder()
             .status(StatusCode::CREATED)
@@ -171,12 +167,10 @@ fn stored(name: &RepositoryName, blob: &StoredBlob) -> Result<Response, Registry
     )
 }
 
-fn finish(response: http::response::Builder) -> Result<Response, RegistryError> {
+fn finish(response: http::response::Builder) -> Result<Response, EdgeError> {
     response
         .body(Body::empty())
-        .map_err(|error| RegistryError::Internal {
-            what: error.to_string(),
-        })
+        .map_err(|error| RegistryError::internal(error.to_string()).into())
 }
 
 #[cfg(test)]
@@ -195,7 +189,7 @@ mod tests {
             for value in [not_ascii.clone(), HeaderValue::from_static("x")] {
                 let headers = HeaderMap::from_iter([(header.clone(), value)]);
                 let refused = upload_body(&headers, Body::empty()).err();
-                let Some(RegistryError::HeaderInvalid { header, .. }) = refused else {
+                let Some(EdgeError::HeaderInvalid { header, .. }) = refused else {
                     panic!("{name} is taken");
                 };
                 assert_eq!(header, name);

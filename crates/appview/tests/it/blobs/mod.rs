@@ -14,10 +14,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use atcr_appview::adapters::hold_blobs::{HoldBlobs, HoldTimeouts};
+use atcr_appview::adapters::hold::{HoldClient, HoldTimeouts};
 use atcr_appview::adapters::spool::{FileSpool, SpoolLimits};
 use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::uploads::SqliteUploads;
+use atcr_appview::edge::error::EdgeError;
 use atcr_appview::edge::registry::{RegistryCall, blobs, uploads};
 use atcr_atproto::clock::{Clock, ManualClock};
 use atcr_atproto::egress::{EgressClient, EgressPolicy};
@@ -25,8 +26,8 @@ use atcr_atproto::identity::{DidDocument, IdentityError, IdentityResolver, Resol
 use atcr_atproto::syntax::{AtIdentifier, Did, Handle};
 use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_auth::registry_token::{AccessEntry, RegistryClaims};
-use atcr_oci::{Digest, RegistryRequest};
-use atcr_registry::access::{Granted, Push};
+use atcr_oci::{Digest, RegistryRequest, RepositoryRequest};
+use atcr_registry::access::{Caller, Granted, Permissions, Push, SignedInDevices};
 use atcr_registry::blob::{BlobParts, Blobs};
 use atcr_registry::context::RequestContext;
 use atcr_registry::error::RegistryError;
@@ -46,6 +47,16 @@ use tokio::sync::mpsc;
 pub(crate) const ALICE: &str = "did:plc:aliceaaaaaaaaaaaaaaaaaaa";
 pub(crate) const BOB: &str = "did:plc:bobbbbbbbbbbbbbbbbbbbbbb";
 pub(crate) const MIB: usize = 1024 * 1024;
+
+/// Callers here have no devices.
+struct EveryDevice;
+
+#[async_trait]
+impl SignedInDevices for EveryDevice {
+    async fn require(&self, _: &Did, _: &str) -> Result<(), RegistryError> {
+        Ok(())
+    }
+}
 
 /// The appview's blob side.
 pub(crate) struct BlobSide {
@@ -161,23 +172,30 @@ impl BlobSide {
             Some((path, query)) => (path, Some(query)),
             None => (ask.target.as_str(), None),
         };
-        let request = RegistryRequest::parse(ask.method, path, query).unwrap();
-        let name = request.name().unwrap().clone();
+        let RegistryRequest::Repository { name, request } =
+            RegistryRequest::parse(ask.method, path, query).unwrap()
+        else {
+            unreachable!("{path} is about no repository")
+        };
         let owner = Accounts::identity(&AtIdentifier::from_image_segment(name.identity()).unwrap()).unwrap();
         let context = RequestContext { name, owner };
         let call = RegistryCall {
-            request,
-            principal,
-            claims,
+            caller: Caller { principal, claims },
             context,
             headers: ask.headers,
             body: ask.body,
         };
-        match &call.request {
-            RegistryRequest::BlobGet { .. }
-            | RegistryRequest::BlobHead { .. }
-            | RegistryRequest::BlobDelete { .. } => blobs::respond(&self.blobs, call).await,
-            _ => uploads::respond(&self.uploads, call).await,
+        let permissions = Permissions::new(Arc::new(EveryDevice));
+        match request {
+            RepositoryRequest::Blob(request) => blobs::answer(&self.blobs, &permissions, request, call).await,
+            RepositoryRequest::Upload(request) => {
+                match uploads::answer(&self.uploads, &permissions, request, call).await {
+                    Ok(response) => Ok(response),
+                    Err(EdgeError::Registry(error)) => Err(error),
+                    Err(other) => unreachable!("{other:?} is of the request itself"),
+                }
+            }
+            other => unreachable!("{other:?} is not about blobs"),
         }
     }
 
@@ -262,7 +280,7 @@ fn assemble(
     limits: Limits,
 ) -> (Arc<Blobs>, Arc<Uploads>) {
     let egress = EgressClient::new(EgressPolicy::of_server(true)).unwrap();
-    let gateway = Arc::new(HoldBlobs::new(egress, timeouts));
+    let gateway = Arc::new(HoldClient::new(egress, timeouts));
     let blobs = Arc::new(Blobs::new(BlobParts {
         directory: Arc::clone(directory) as _,
         tokens: Arc::clone(tokens) as _,

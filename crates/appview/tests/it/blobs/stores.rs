@@ -105,7 +105,7 @@ async fn a_part_that_keeps_failing_fails_the_request_and_nothing_else() {
     let location = side.begin().await;
     let failed = side.patch(&location, bytes.clone()).await;
     assert!(
-        matches!(failed, Err(RegistryError::HoldFailed { status: 503, .. })),
+        matches!(failed, Err(RegistryError::HoldFailed { .. })),
         "{failed:?}"
     );
     assert_eq!(side.range(&location).await.unwrap(), "0-0");
@@ -196,7 +196,7 @@ async fn a_completion_that_fails_leaves_the_session_to_be_finished_later() {
         side.patch(&location, bytes.slice(..4000)).await.unwrap();
         let failed = side.put(&location, &sha256(&bytes), bytes.slice(4000..)).await;
         assert!(
-            matches!(failed, Err(RegistryError::HoldFailed { status: 500, .. })),
+            matches!(failed, Err(RegistryError::HoldFailed { .. })),
             "{failed:?}"
         );
         assert_eq!(side.range(&location).await.unwrap(), "0-3999");

@@ -429,16 +429,17 @@ fn verdict(error: &RegistryError) -> Sent {
     use RegistryError as Error;
     match error {
         Error::HoldRateLimited { retry_after, .. } => Sent::HoldFails(Some(*retry_after)),
-        // A hold that does not know the method will not learn it within a day.
-        Error::HoldFailed { status, .. } if *status == 501 || (400..500).contains(status) => Sent::Refused,
         Error::HoldUnresolvable { .. }
         | Error::HoldUnreachable { .. }
         | Error::HoldTimeout { .. }
         | Error::HoldFailed { .. } => Sent::HoldFails(None),
-        Error::HoldForbidden { .. }
+        // A hold that does not know the method will not learn it within a day.
+        Error::HoldRefused { .. }
+        | Error::HoldForbidden { .. }
         | Error::QuotaExceeded { .. }
         | Error::SessionEnded { .. }
-        | Error::Unauthenticated { .. } => Sent::Refused,
+        | Error::SignInRequired
+        | Error::SignedOut { .. } => Sent::Refused,
         _ => Sent::NotYet,
     }
 }

@@ -7,6 +7,7 @@ use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 
 use crate::error::RegistryError;
+use crate::hold::credentials::HoldAccess;
 use crate::hold::discovery::HoldResolver;
 use crate::hold::ports::{HoldGateway, HoldTokens};
 
@@ -14,7 +15,7 @@ use crate::hold::ports::{HoldGateway, HoldTokens};
 #[derive(Clone)]
 pub struct NoticeSender {
     gateway: Arc<dyn HoldGateway>,
-    tokens: Arc<dyn HoldTokens>,
+    access: HoldAccess,
     resolver: HoldResolver,
 }
 
@@ -24,7 +25,7 @@ impl NoticeSender {
     pub fn new(gateway: Arc<dyn HoldGateway>, tokens: Arc<dyn HoldTokens>, resolver: HoldResolver) -> Self {
         Self {
             gateway,
-            tokens,
+            access: HoldAccess::new(tokens),
             resolver,
         }
     }
@@ -40,19 +41,16 @@ impl NoticeSender {
         did: &Did,
         notice: &NotifyManifestInput,
     ) -> Result<(), RegistryError> {
-        let hold = self.resolver.resolve(did).await?;
-        let Some(token) = self.tokens.token_for(principal, did).await? else {
+        if principal.did().is_none() {
             return Ok(());
-        };
-        match self.gateway.notify_manifest(&hold, &token, notice).await {
-            Err(RegistryError::HoldUnauthorized { .. }) => {
-                self.tokens.invalidate(principal, did).await;
-                let Some(token) = self.tokens.token_for(principal, did).await? else {
-                    return Ok(());
-                };
-                self.gateway.notify_manifest(&hold, &token, notice).await
-            }
-            outcome => outcome,
         }
+        let hold = self.resolver.resolve(did).await?;
+        self.access
+            .as_user(principal, &hold, |token| {
+                let hold = &hold;
+                async move { self.gateway.notify_manifest(hold, &token, notice).await }
+            })
+            .await
+            .map_err(|error| error.at(&hold))
     }
 }

@@ -17,46 +17,10 @@ fn table() -> Vec<(RegistryError, u16, ErrorCode)> {
     let wait = Duration::from_secs(7);
     let io = || Arc::new(std::io::Error::other("x"));
     vec![
-        (
-            Error::Request(RequestError::UnknownEndpoint),
-            404,
-            Code::Unsupported,
-        ),
-        (
-            Error::Request(RequestError::MethodNotAllowed { allow: "GET" }),
-            405,
-            Code::Unsupported,
-        ),
-        (
-            Error::Request(RequestError::Name(InvalidRepositoryName::Grammar)),
-            400,
-            Code::NameInvalid,
-        ),
-        (
-            Error::Request(RequestError::Digest(InvalidDigest::Format)),
-            400,
-            Code::DigestInvalid,
-        ),
-        (
-            Error::HeaderInvalid {
-                header: "Range",
-                reason: text(),
-            },
-            400,
-            Code::Unsupported,
-        ),
-        (
-            Error::ParameterInvalid {
-                parameter: "scope",
-                reason: text(),
-            },
-            400,
-            Code::Unsupported,
-        ),
         (Error::BodyInterrupted { source: io() }, 400, Code::SizeInvalid),
-        (Error::sign_in_required(), 401, Code::Unauthorized),
-        (Error::insufficient_scope(), 401, Code::Unauthorized),
-        (Error::invalid_token("x"), 401, Code::Unauthorized),
+        (Error::SignInRequired, 401, Code::Unauthorized),
+        (Error::NotCovered, 401, Code::Unauthorized),
+        (Error::SignedOut { reason: text() }, 401, Code::Unauthorized),
         (Error::Denied { reason: text() }, 403, Code::Denied),
         (Error::NoHold, 403, Code::Denied),
         (Error::AccountTooLarge { did: hold() }, 404, Code::ManifestUnknown),
@@ -201,9 +165,16 @@ fn table() -> Vec<(RegistryError, u16, ErrorCode)> {
             Code::Denied,
         ),
         (
+            Error::HoldRefused {
+                hold: hold(),
+                reason: text(),
+            },
+            502,
+            Code::Unavailable,
+        ),
+        (
             Error::HoldFailed {
                 hold: hold(),
-                status: 500,
                 reason: text(),
             },
             502,
@@ -236,9 +207,23 @@ fn table() -> Vec<(RegistryError, u16, ErrorCode)> {
             413,
             Code::SizeInvalid,
         ),
-        (pds_failed(500), 502, Code::Unavailable),
-        (pds_failed(400), 502, Code::Unavailable),
-        (pds_failed(503), 503, Code::Unavailable),
+        (
+            Error::PdsFailed {
+                host: text(),
+                error: text(),
+                reason: text(),
+            },
+            502,
+            Code::Unavailable,
+        ),
+        (
+            Error::PdsUnavailable {
+                host: text(),
+                reason: text(),
+            },
+            503,
+            Code::Unavailable,
+        ),
         (Error::session_ended(), 401, Code::Unauthorized),
         (Error::Corrupt { what: text() }, 502, Code::Unavailable),
         (Error::Database(io()), 500, Code::Unknown),
@@ -247,20 +232,10 @@ fn table() -> Vec<(RegistryError, u16, ErrorCode)> {
     ]
 }
 
-fn pds_failed(status: u16) -> RegistryError {
-    let text = || "x".to_owned();
-    RegistryError::PdsFailed {
-        host: text(),
-        status,
-        error: text(),
-        reason: text(),
-    }
-}
-
 #[test]
 fn each_error_has_its_status_and_code() {
     for (error, status, code) in table() {
-        let rendering = rendering(&error);
+        let rendering = registry_rendering(&error);
         assert_eq!(
             (rendering.status.as_u16(), rendering.code),
             (status, code),
@@ -295,8 +270,8 @@ async fn a_401_carries_the_challenge_and_says_what_is_wrong_with_the_token() {
             .unwrap()
             .to_owned()
     };
-    assert!(!header(RegistryError::sign_in_required().into()).contains("error="));
-    assert!(header(RegistryError::insufficient_scope().into()).ends_with("error=\"insufficient_scope\""));
+    assert!(!header(RegistryError::SignInRequired.into()).contains("error="));
+    assert!(header(RegistryError::NotCovered.into()).ends_with("error=\"insufficient_scope\""));
     assert!(!header(SessionError::SignInRequired.into()).contains("error="));
     assert!(header(SessionError::rejected("wrong").into()).ends_with("error=\"invalid_token\""));
     let denied = response(&RegistryError::NoHold.into(), challenge());
@@ -393,5 +368,57 @@ fn what_keeps_a_caller_from_signing_in_has_a_status() {
             "{error:?}"
         );
         assert_eq!(rendering.retry_after.is_some(), status == 429, "{error:?}");
+    }
+}
+
+#[test]
+fn a_request_that_is_not_of_the_grammar_has_a_status() {
+    use ErrorCode as Code;
+    let text = || "x".to_owned();
+    for (error, status, code) in [
+        (
+            EdgeError::Request(RequestError::UnknownEndpoint),
+            404,
+            Code::Unsupported,
+        ),
+        (
+            EdgeError::Request(RequestError::MethodNotAllowed { allow: "GET" }),
+            405,
+            Code::Unsupported,
+        ),
+        (
+            EdgeError::Request(RequestError::Name(InvalidRepositoryName::Grammar)),
+            400,
+            Code::NameInvalid,
+        ),
+        (
+            EdgeError::Request(RequestError::Digest(InvalidDigest::Format)),
+            400,
+            Code::DigestInvalid,
+        ),
+        (
+            EdgeError::HeaderInvalid {
+                header: "Range",
+                reason: text(),
+            },
+            400,
+            Code::Unsupported,
+        ),
+        (
+            EdgeError::ParameterInvalid {
+                parameter: "scope",
+                reason: text(),
+            },
+            400,
+            Code::Unsupported,
+        ),
+        (EdgeError::invalid_token("x"), 401, Code::Unauthorized),
+    ] {
+        let rendering = rendering(&error);
+        assert_eq!(
+            (rendering.status.as_u16(), rendering.code),
+            (status, code),
+            "{error:?}"
+        );
     }
 }

@@ -1,24 +1,18 @@
 use super::*;
+use crate::hold::error::HoldError;
 
 fn hold() -> Did {
     "did:web:hold.example.com".parse().unwrap()
-}
-
-fn failed(status: u16) -> RegistryError {
-    RegistryError::HoldFailed {
-        hold: hold(),
-        status,
-        reason: String::new(),
-    }
 }
 
 #[test]
 fn what_may_pass_is_tried_again_and_a_decision_is_not() {
     let reason = || String::from("x");
     for error in [
-        failed(400),
-        failed(404),
-        failed(501),
+        RegistryError::HoldRefused {
+            hold: hold(),
+            reason: reason(),
+        },
         RegistryError::HoldForbidden {
             hold: hold(),
             reason: reason(),
@@ -32,9 +26,10 @@ fn what_may_pass_is_tried_again_and_a_decision_is_not() {
         assert!(matches!(verdict(&error), Sent::Refused), "{error}");
     }
     for error in [
-        failed(500),
-        failed(502),
-        failed(503),
+        RegistryError::HoldFailed {
+            hold: hold(),
+            reason: reason(),
+        },
         RegistryError::HoldTimeout { hold: hold() },
         RegistryError::HoldUnreachable {
             hold: hold(),
@@ -185,7 +180,7 @@ impl crate::hold::ports::HoldGateway for Outside {
     async fn find_captain(
         &self,
         _: &crate::hold::ports::HoldRef,
-    ) -> Result<Option<atcr_atproto::lexicon::captain::CaptainRecord>, RegistryError> {
+    ) -> Result<Option<atcr_atproto::lexicon::captain::CaptainRecord>, HoldError> {
         Ok(None)
     }
 
@@ -193,7 +188,7 @@ impl crate::hold::ports::HoldGateway for Outside {
         &self,
         _: &crate::hold::ports::HoldRef,
         _: &secrecy::SecretString,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<(), HoldError> {
         Ok(())
     }
 
@@ -202,7 +197,7 @@ impl crate::hold::ports::HoldGateway for Outside {
         _: &crate::hold::ports::HoldRef,
         _: &secrecy::SecretString,
         notice: &NotifyManifestInput,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<(), HoldError> {
         self.told.lock().unwrap().push(notice.user_did.clone());
         self.changed.notify_one();
         Ok(())
@@ -210,12 +205,10 @@ impl crate::hold::ports::HoldGateway for Outside {
 
     async fn find_quota(
         &self,
-        hold: &crate::hold::ports::HoldRef,
+        _: &crate::hold::ports::HoldRef,
         _: &Did,
-    ) -> Result<crate::hold::ports::Quota, RegistryError> {
-        Err(RegistryError::HoldTimeout {
-            hold: hold.did.clone(),
-        })
+    ) -> Result<crate::hold::ports::Quota, HoldError> {
+        unreachable!("notices ask for no quota")
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use atcr_atproto::egress::EgressError;
 use atcr_atproto::lexicon::hold_upload::error as name;
+use atcr_atproto::pds::PdsError;
 use atcr_atproto::xrpc::XrpcError;
-use atcr_registry::blob::ports::HoldError;
+use atcr_registry::hold::error::HoldError;
 use http::{HeaderMap, StatusCode, header};
 
 /// What is asked of the hold decides what "not there" means.
@@ -13,6 +14,8 @@ use http::{HeaderMap, StatusCode, header};
 pub(super) enum About {
     Blob,
     Upload,
+    /// Crew, quotas, notices.
+    Account,
 }
 
 /// Nothing came back.
@@ -43,9 +46,26 @@ pub(super) fn xrpc(about: About, status: StatusCode, headers: &HeaderMap, body: 
         _ if error.is(name::INVALID_DIGEST) => HoldError::DigestRefused,
         // Without the name it may be a proxy in front of the hold that does not know the path.
         StatusCode::NOT_FOUND if about == About::Blob => HoldError::BlobNotFound,
-        _ => HoldError::Refused {
-            status: status.as_u16(),
-            message: format!("{} {}", error.error, message()),
+        _ => other(status, format!("{} {}", error.error, message())),
+    }
+}
+
+/// The hold's repository did not give a record.
+pub(super) fn record(error: PdsError) -> HoldError {
+    match error {
+        PdsError::Unreachable { source, .. } => transport(&source),
+        PdsError::Timeout { .. } => HoldError::TimedOut,
+        PdsError::RateLimited { retry_after, .. } => HoldError::Busy { retry_after },
+        PdsError::Xrpc(error) => {
+            let message = || error.message.clone().unwrap_or_else(|| error.error.clone());
+            match error.status {
+                StatusCode::UNAUTHORIZED => HoldError::Unauthorized,
+                StatusCode::FORBIDDEN => HoldError::Forbidden { message: message() },
+                status => other(status, format!("{} {}", error.error, message())),
+            }
+        }
+        PdsError::TooLarge { .. } | PdsError::Malformed { .. } => HoldError::Malformed {
+            what: "a record that can be read",
         },
     }
 }
@@ -56,15 +76,22 @@ pub(super) fn store(about: About, status: StatusCode, headers: &HeaderMap) -> Ho
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => HoldError::UrlRefused,
         StatusCode::NOT_FOUND | StatusCode::GONE => match about {
             About::Blob => HoldError::BlobNotFound,
-            About::Upload => HoldError::UploadNotFound,
+            About::Upload | About::Account => HoldError::UploadNotFound,
         },
         StatusCode::TOO_MANY_REQUESTS => HoldError::Busy {
             retry_after: retry_after(headers),
         },
-        _ => HoldError::Refused {
-            status: status.as_u16(),
-            message: "its store failed".to_owned(),
-        },
+        _ => other(status, "its store failed".to_owned()),
+    }
+}
+
+/// An answer without a meaning of its own. A server that does not know a method will not learn it soon.
+fn other(status: StatusCode, message: String) -> HoldError {
+    let message = format!("{message} (status {})", status.as_u16());
+    if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+        HoldError::Failed { message }
+    } else {
+        HoldError::Refused { message }
     }
 }
 
@@ -116,7 +143,7 @@ mod tests {
         ));
         assert!(matches!(
             answer(About::Upload, 404, "no such route"),
-            HoldError::Refused { status: 404, .. }
+            HoldError::Refused { .. }
         ));
         assert!(matches!(
             answer(About::Upload, 400, r#"{"error":"InvalidDigest"}"#),
@@ -129,6 +156,7 @@ mod tests {
             r#"{"error":"CompletionFailed","message":"disk"}"#,
         );
         assert!(failed.is_transient());
+        assert!(!answer(About::Upload, 501, "").is_transient());
     }
 
     #[test]

@@ -1,99 +1,33 @@
-//! [`BlobGateway`] over a hold's XRPC methods and the signed URLs that it hands out.
-//!
-//! | Module | Speaks to |
-//! |---|---|
-//! | [`xrpc`] | the hold, with the user's service token |
-//! | [`store`] | the store behind it, by signed URL and without any token |
-//! | [`size`] | the hold, about what it has |
-//! | [`outgoing`] | a part's bytes as a request body, watched for progress |
-//! | [`errors`] | what their answers mean |
-//!
-//! Holds and their stores are named by others, so everything goes through the [`EgressClient`].
-
-mod errors;
-mod outgoing;
-mod size;
-mod store;
-mod xrpc;
+//! `BlobGateway` over a hold's XRPC methods and the signed URLs that it hands out.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use atcr_atproto::egress::EgressClient;
 use atcr_atproto::lexicon::hold_upload::{
     AbortUploadInput, AbortUploadOutput, BlobUrlOutput, CompleteUploadInput, CompleteUploadOutput,
     GetPartUploadUrlInput, GetPartUploadUrlOutput, InitiateUploadInput, InitiateUploadOutput,
     UploadedPart as WirePart,
 };
 use atcr_atproto::lexicon::nsid;
-use atcr_atproto::store_target::{PartTarget as CheckedTarget, StoreUrl, TargetError};
+use atcr_atproto::store_target::{PartTarget as CheckedTarget, StoreUrl};
 use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
 use atcr_registry::blob::ports::{
-    BegunUpload, BlobDownload, BlobGateway, HoldError, PartBody, PartTarget, SignedUrl, StoreTraits,
-    UploadedPart,
+    BegunUpload, BlobDownload, BlobGateway, PartBody, PartTarget, SignedUrl, StoreTraits, UploadedPart,
 };
+use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::HoldRef;
-use moka::sync::Cache;
 use secrecy::SecretString;
-use url::Url;
 
-/// How long holds and their stores may take.
-#[derive(Clone, Copy, Debug)]
-pub struct HoldTimeouts {
-    /// For an answer of the hold, and for the first byte of its store.
-    pub call: Duration,
-    /// Without any progress in the middle of a transfer.
-    pub idle: Duration,
-}
-
-impl Default for HoldTimeouts {
-    fn default() -> Self {
-        Self {
-            call: Duration::from_secs(15),
-            idle: Duration::from_mins(1),
-        }
-    }
-}
+use super::HoldClient;
+use super::xrpc::unusable_url;
 
 /// Bytes per second at which a hold is expected to finish an upload: a store without a move has to copy the whole blob, and a
 /// hold that takes nobody's word reads it before.
 const COMPLETION_RATE: u64 = 20 * 1024 * 1024;
 
-/// Blobs of holds over HTTP.
-#[derive(Clone, Debug)]
-pub struct HoldBlobs {
-    egress: EgressClient,
-    timeouts: HoldTimeouts,
-    /// Holds whose answer to a plain HEAD says nothing of the blob.
-    sizes_by_url: Cache<Did, ()>,
-    /// Whether a hold looks for a blob before it signs a URL for it.
-    looks_first: Cache<Did, bool>,
-}
-
-/// How long the ways of a hold are remembered, and of how many holds.
-const REMEMBER_WAYS: Duration = Duration::from_hours(1);
-const REMEMBERED_WAYS: u64 = 10_000;
-
-impl HoldBlobs {
-    /// Reaches holds through `egress`.
-    #[must_use]
-    pub fn new(egress: EgressClient, timeouts: HoldTimeouts) -> Self {
-        fn cache<V: Clone + Send + Sync + 'static>() -> Cache<Did, V> {
-            let cache = Cache::builder().max_capacity(REMEMBERED_WAYS);
-            cache.time_to_live(REMEMBER_WAYS).build()
-        }
-        Self {
-            egress,
-            timeouts,
-            sizes_by_url: cache(),
-            looks_first: cache(),
-        }
-    }
-}
-
 #[async_trait]
-impl BlobGateway for HoldBlobs {
+impl BlobGateway for HoldClient {
     async fn stat(
         &self,
         hold: &HoldRef,
@@ -233,7 +167,7 @@ fn absent_is_none<T>(found: Result<T, HoldError>) -> Result<Option<T>, HoldError
     }
 }
 
-impl HoldBlobs {
+impl HoldClient {
     /// A part's target as the hold named it, checked: the hold has no say in what else this server does in its name.
     fn target(&self, hold: &HoldRef, output: &GetPartUploadUrlOutput) -> Result<PartTarget, HoldError> {
         let target = CheckedTarget::from_wire(output, &hold.endpoint, &self.egress).map_err(|error| {
@@ -253,25 +187,8 @@ impl HoldBlobs {
     }
 
     /// A URL that the hold named, checked: a client that is sent there is sent nowhere that this server would not go.
-    fn signed_url(&self, output: &BlobUrlOutput) -> Result<SignedUrl, HoldError> {
+    pub(super) fn signed_url(&self, output: &BlobUrlOutput) -> Result<SignedUrl, HoldError> {
         let url = StoreUrl::from_wire(output, &self.egress).map_err(|error| unusable_url(&error))?;
         Ok(SignedUrl::new(url.into_url()))
     }
-}
-
-fn unusable_url(error: &TargetError) -> HoldError {
-    tracing::info!(%error, "a hold named a URL that is not used");
-    HoldError::Malformed { what: "a usable URL" }
-}
-
-/// The URL of one of the hold's methods.
-fn method_url(hold: &HoldRef, nsid: &str) -> Result<Url, HoldError> {
-    let mut url = hold.endpoint.clone();
-    url.path_segments_mut()
-        .map_err(|()| HoldError::Unreachable {
-            reason: "its endpoint is no web address".to_owned(),
-        })?
-        .pop_if_empty()
-        .extend(["xrpc", nsid]);
-    Ok(url)
 }

@@ -4,21 +4,22 @@
 use std::io;
 use std::time::Duration;
 
-use atcr_registry::blob::ports::{BlobDownload, ByteStream, HoldError, PartBody, PartTarget, SignedUrl};
+use atcr_registry::blob::ports::{BlobDownload, ByteStream, PartBody, PartTarget, SignedUrl};
+use atcr_registry::hold::error::HoldError;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use http::header::{CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use reqwest::Response;
 
-use super::HoldBlobs;
+use super::HoldClient;
 use super::errors::{self, About};
 use super::outgoing::Outgoing;
 
 /// How much of an answer to a part is read, so that the connection can be used again.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-impl HoldBlobs {
+impl HoldClient {
     /// Sends a part and reads its entity tag.
     pub(super) async fn put_part(&self, target: &PartTarget, body: PartBody) -> Result<String, HoldError> {
         let headers = part_headers(&target.headers)?;

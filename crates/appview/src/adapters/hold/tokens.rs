@@ -11,7 +11,7 @@ use atcr_registry::hold::ports::HoldTokens;
 use atcr_sessions::Sessions;
 use secrecy::SecretString;
 
-use super::pds_client::{PdsClients, seen};
+use crate::adapters::pds_client::{PdsClients, seen};
 
 /// Service tokens from PDSes.
 #[derive(Debug)]

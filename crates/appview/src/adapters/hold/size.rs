@@ -7,7 +7,8 @@
 use atcr_atproto::lexicon::hold_upload::BlobUrlOutput;
 use atcr_atproto::syntax::Did;
 use atcr_oci::{Algorithm, Digest};
-use atcr_registry::blob::ports::{HoldError, SignedUrl};
+use atcr_registry::blob::ports::SignedUrl;
+use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::HoldRef;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, Method, StatusCode};
@@ -15,14 +16,14 @@ use reqwest::Response;
 use secrecy::SecretString;
 use url::Url;
 
-use super::HoldBlobs;
+use super::HoldClient;
 use super::errors::{self, About};
 use super::xrpc::get_blob_url;
 
 /// Longest answer that is read of a hold, in bytes.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-impl HoldBlobs {
+impl HoldClient {
     /// The length of a blob in bytes.
     pub(super) async fn size_of(
         &self,

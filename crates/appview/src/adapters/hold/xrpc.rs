@@ -7,10 +7,11 @@ use atcr_atproto::lexicon::hold_upload::{
     BlobUrlOutput, CONTENT_PROOF_HEADER, CompleteUploadInput, CompleteUploadOutput,
 };
 use atcr_atproto::lexicon::nsid;
-use atcr_atproto::store_target::StoreUrl;
+use atcr_atproto::store_target::{StoreUrl, TargetError};
 use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
-use atcr_registry::blob::ports::{HoldError, SignedUrl};
+use atcr_registry::blob::ports::SignedUrl;
+use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::HoldRef;
 use http::{HeaderMap, HeaderValue, Method, header};
 use reqwest::RequestBuilder;
@@ -19,10 +20,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::HoldClient;
 use super::errors::{self, About};
-use super::{HoldBlobs, method_url, unusable_url};
 
-impl HoldBlobs {
+impl HoldClient {
     /// Calls a procedure with the user's token.
     pub(super) async fn procedure<O: DeserializeOwned>(
         &self,
@@ -34,6 +35,27 @@ impl HoldBlobs {
     ) -> Result<O, HoldError> {
         let request = self.post(hold, nsid, token, input)?;
         read(About::Upload, &self.ask(request, timeout).await?)
+    }
+
+    /// Calls a procedure with the user's token whose answer says nothing more than that it is done.
+    pub(super) async fn tell(
+        &self,
+        hold: &HoldRef,
+        nsid: &str,
+        token: &SecretString,
+        input: &impl Serialize,
+    ) -> Result<(), HoldError> {
+        let request = self.post(hold, nsid, token, input)?;
+        let answer = self.ask(request, self.timeouts.call).await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        Err(errors::xrpc(
+            About::Account,
+            answer.status,
+            &answer.headers,
+            &answer.bytes,
+        ))
     }
 
     /// `completeUpload`, with the proof of content where there is one.
@@ -153,7 +175,7 @@ pub(super) fn get_blob_url(hold: &HoldRef, owner: &Did, digest: &Digest) -> Resu
     Ok(url)
 }
 
-fn read<O: DeserializeOwned>(about: About, answer: &CappedBody) -> Result<O, HoldError> {
+pub(super) fn read<O: DeserializeOwned>(about: About, answer: &CappedBody) -> Result<O, HoldError> {
     if !answer.status.is_success() {
         return Err(errors::xrpc(about, answer.status, &answer.headers, &answer.bytes));
     }
@@ -168,4 +190,21 @@ fn secret_value(text: &str) -> Result<HeaderValue, HoldError> {
     })?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// The URL of one of the hold's methods.
+pub(super) fn method_url(hold: &HoldRef, nsid: &str) -> Result<Url, HoldError> {
+    let mut url = hold.endpoint.clone();
+    url.path_segments_mut()
+        .map_err(|()| HoldError::Unreachable {
+            reason: "its endpoint is no web address".to_owned(),
+        })?
+        .pop_if_empty()
+        .extend(["xrpc", nsid]);
+    Ok(url)
+}
+
+pub(super) fn unusable_url(error: &TargetError) -> HoldError {
+    tracing::info!(%error, "a hold named a URL that is not used");
+    HoldError::Malformed { what: "a usable URL" }
 }
