@@ -191,7 +191,8 @@ impl AppViewSettings {
             upstream: config.upstream.clone(),
             limits: config.limits.clone(),
             exempt: exempt?,
-            credential_helper: credential_helper?,
+            credential_helper: Some(credential_helper?)
+                .filter(|release| !release.folder.as_os_str().is_empty()),
         })
     }
 }
@@ -237,11 +238,8 @@ fn branding(config: &AppViewConfig, problems: &mut Problems) -> Option<BrandingS
     })
 }
 
-/// The release of the helper; the inner `None` when none is offered.
-fn credential_helper(
-    config: &AppViewConfig,
-    problems: &mut Problems,
-) -> Option<Option<CredentialHelperSettings>> {
+/// The release of the helper; its folder is empty when none is offered.
+fn credential_helper(config: &AppViewConfig, problems: &mut Problems) -> Option<CredentialHelperSettings> {
     let section = &config.credential_helper;
     let download_base_url = noted(
         problems,
@@ -259,12 +257,11 @@ fn credential_helper(
                 .map_err(|error| format!("{text:?} is not a did:key: {error}"))
         }),
     );
-    let release = CredentialHelperSettings {
+    Some(CredentialHelperSettings {
         folder: section.release_dir.clone(),
         download_base_url: download_base_url?,
         signing_key: signing_key?,
-    };
-    Some(Some(release).filter(|release| !release.folder.as_os_str().is_empty()))
+    })
 }
 
 fn check_numbers(config: &AppViewConfig, problems: &mut Problems) {
