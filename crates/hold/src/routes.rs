@@ -144,22 +144,34 @@ impl Front {
             refuse: limited,
         }
     }
+
+    /// The same gate for methods that look at no token: a header that nothing checks does not make a caller an account.
+    fn gate_for_everyone(&self) -> Arc<AddressGate> {
+        Arc::new(AddressGate {
+            counts: |request| request.method() != Method::OPTIONS,
+            ..AddressGate::clone(&self.anonymous)
+        })
+    }
 }
 
 /// The hold's routes. `store` are those of a store that serves its own URLs, whose requests are not counted: their signature was
 /// given to a caller who was.
 pub fn router(state: AppState, store: Router, front: Front) -> Router {
     // Inside CORS, so that a page of another origin can read the refusal.
+    let for_everyone = middleware::from_fn_with_state(front.gate_for_everyone(), address_gate::layer);
     let counted = middleware::from_fn_with_state(front.anonymous, address_gate::layer);
     let xrpc = xrpc_methods()
         .into_iter()
         .fold(Router::new(), |router, method| {
-            router.route(&format!("/{}", method.nsid), method.handler)
+            let handler = match method.door {
+                Door::Everyone => method.handler.layer(for_everyone.clone()),
+                _ => method.handler.layer(counted.clone()),
+            };
+            router.route(&format!("/{}", method.nsid), handler)
         })
         .fallback(async || EdgeError::MethodNotImplemented)
         .method_not_allowed_fallback(async || EdgeError::WrongVerb)
         .layer(DefaultBodyLimit::max(MAX_JSON_BODY))
-        .layer(counted.clone())
         .layer(cors());
     let well_known = Router::new()
         .route("/did.json", get(well_known::did_document))

@@ -133,26 +133,28 @@ impl TokenVerifier {
 
     /// The account behind the service token in `parts`, for the method that its path names.
     async fn signed_in(&self, parts: &Parts) -> Result<Did, AuthError> {
-        let caller = match credential(parts)? {
-            Credential::ServiceToken(token) => self.verify(token, parts).await.map(|token| token.did),
-            Credential::AccessToken { .. } => Err(AuthError::HeaderMalformed),
+        let caller = match credential(parts) {
+            Ok(Credential::ServiceToken(token)) => self.verify(token, parts).await.map(|token| token.did),
+            Ok(Credential::AccessToken { .. }) => Err(AuthError::HeaderMalformed),
+            Err(error) => Err(error),
         };
         self.counted(parts, caller)
     }
 
     /// As [`signed_in`](Self::signed_in), or the account behind an access token.
     async fn signed_in_directly(&self, parts: &Parts) -> Result<Did, AuthError> {
-        let caller = match credential(parts)? {
-            Credential::ServiceToken(token) => self.verify(token, parts).await.map(|token| token.did),
-            Credential::AccessToken { token, proof } => self.ask_pds(token, proof).await,
+        let caller = match credential(parts) {
+            Ok(Credential::ServiceToken(token)) => self.verify(token, parts).await.map(|token| token.did),
+            Ok(Credential::AccessToken { token, proof }) => self.ask_pds(token, proof).await,
+            Err(error) => Err(error),
         };
         self.counted(parts, caller)
     }
 
     /// The account behind a service token that names the method called, or behind an access token.
     async fn signed_in_for_this(&self, parts: &Parts) -> Result<Did, AuthError> {
-        let caller = match credential(parts)? {
-            Credential::ServiceToken(token) => self.verify(token, parts).await.and_then(|token| {
+        let caller = match credential(parts) {
+            Ok(Credential::ServiceToken(token)) => self.verify(token, parts).await.and_then(|token| {
                 let method = called_method(parts);
                 if token.lxm.as_deref() == Some(method) {
                     Ok(token.did)
@@ -162,7 +164,8 @@ impl TokenVerifier {
                     })
                 }
             }),
-            Credential::AccessToken { token, proof } => self.ask_pds(token, proof).await,
+            Ok(Credential::AccessToken { token, proof }) => self.ask_pds(token, proof).await,
+            Err(error) => Err(error),
         };
         self.counted(parts, caller)
     }
@@ -177,11 +180,21 @@ impl TokenVerifier {
         Ok(self.sessions.account_of(token, proof).await?)
     }
 
+    /// Counts a request whose credential is not looked at: for its address, as if it had none.
+    fn unchecked(&self, parts: &Parts) -> Result<(), AuthError> {
+        match &self.limits {
+            Some(limits) if parts.headers.contains_key(AUTHORIZATION) => Ok(limits.refused(parts)?),
+            _ => Ok(()),
+        }
+    }
+
     /// Counts the request for the account, or for the address if its credential is no good.
     fn counted(&self, parts: &Parts, caller: Result<Did, AuthError>) -> Result<Did, AuthError> {
         if let Some(limits) = &self.limits {
             match &caller {
                 Ok(did) => limits.account.take(did)?,
+                // The gate in front has counted it.
+                Err(AuthError::HeaderMissing) => {}
                 Err(_) => limits.refused(parts)?,
             }
         }
@@ -303,10 +316,12 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let access = Access::from_ref(state);
+        let verifier = TokenVerifier::from_ref(state);
         if let Some(grant) = access.read_anonymously().await? {
+            verifier.unchecked(parts)?;
             return Ok(Self(grant));
         }
-        let did = TokenVerifier::from_ref(state).signed_in(parts).await?;
+        let did = verifier.signed_in(parts).await?;
         Ok(Self(access.read(&did).await?))
     }
 }

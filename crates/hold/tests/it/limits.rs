@@ -75,6 +75,20 @@ async fn d10_tokens_that_are_no_good_count_as_no_token() {
 }
 
 #[tokio::test]
+async fn d10_a_header_that_no_method_looks_at_does_not_lift_the_limit() {
+    let hold = limited(|config| config.limits.anonymous = rate(TWO_A_MINUTE)).await;
+    let describe = async || {
+        let request = hold.get(&format!("/xrpc/{DESCRIBE}"));
+        Answer::of(request.header("authorization", "x"))
+            .await
+            .status
+            .as_u16()
+    };
+    assert_eq!([describe().await, describe().await, describe().await], [200, 200, 429]);
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn d10_an_account_is_told_to_wait_and_other_accounts_are_not() {
     let hold = limited(|config| config.limits.account = rate(TWO_A_MINUTE)).await;
     let other = hold.crew("other", &["blob:read", "blob:write"]).await;
