@@ -74,7 +74,7 @@ async fn serve_until_stopped(loaded: Loaded<AppViewConfig>) -> anyhow::Result<()
         shutdown.spawn(serve::serve(listener, router, shutdown.clone()));
     }
     tracing::info!(%addr, base_url = %app.base_url, did = %app.did, "serving");
-    serve::serve(listener, app.router, shutdown.clone()).await;
+    serve::serve_within(listener, app.router, settings.listener.clone(), shutdown.clone()).await;
     let finished = shutdown.drain(grace).await;
     app.database.close().await;
     if finished {

@@ -131,6 +131,14 @@ pub struct RegistrySection {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LimitsSection {
+    /// Open connections. Further ones wait.
+    pub connections: u64,
+    /// Open connections of one address (of IPv6: of one /64). Further ones are closed at once. Proxies and exempt networks are not counted.
+    pub connections_per_address: u64,
+    /// Time that a client has to send the head of a request, and that a connection may wait for its next request.
+    pub header_timeout: HumanDuration,
+    /// Time that a client may take no byte of an answer before its connection is closed.
+    pub write_timeout: HumanDuration,
     /// Requests under /v2/ without an account, per client address (of IPv6: per /64).
     pub anonymous_requests: Rate,
     /// Requests under /v2/ of one account, from all of its clients together.
@@ -238,6 +246,10 @@ impl Default for LimitsSection {
     fn default() -> Self {
         let minute = Duration::from_mins(1);
         Self {
+            connections: 4096,
+            connections_per_address: 1024,
+            header_timeout: HumanDuration::from_secs(30),
+            write_timeout: HumanDuration::from_secs(60),
             // A pull of 40 layers by a machine that is not signed in is some 100 requests; behind one address are often many machines.
             anonymous_requests: Rate::new(2_400, minute),
             // A build farm's.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::syntax::{Did, Nsid};
 use atcr_server::client_address::Network;
+use atcr_server::serve::ServeLimits;
 use atcr_server::telemetry::{LogFormat, check_log_level, listen_addr};
 use atcr_server::{HumanDuration, Problems};
 use url::{Host, Url};
@@ -53,6 +54,8 @@ pub struct AppViewSettings {
     pub upstream: UpstreamSection,
     /// What one client or account may ask for.
     pub limits: LimitsSection,
+    /// What the listener bears.
+    pub listener: ServeLimits,
     /// Networks whose clients no limit counts by address.
     pub exempt: Vec<Network>,
     /// The release of the credential helper that is offered, if any.
@@ -138,6 +141,13 @@ impl AppViewSettings {
             "limits.exempt",
             Network::parse_all(&config.limits.exempt),
         );
+        let unlimited_peers = Network::parse_all(&server.trusted_proxies)
+            .ok()
+            .into_iter()
+            .chain(exempt.clone())
+            .flatten()
+            .collect();
+        let listener = listener(&config.limits, unlimited_peers);
         let branding = branding(config, problems);
         let credential_helper = credential_helper(config, problems);
         let permission_set = noted(
@@ -190,6 +200,7 @@ impl AppViewSettings {
             registry: config.registry.clone(),
             upstream: config.upstream.clone(),
             limits: config.limits.clone(),
+            listener,
             exempt: exempt?,
             credential_helper: Some(credential_helper?)
                 .filter(|release| !release.folder.as_os_str().is_empty()),
@@ -264,8 +275,25 @@ fn credential_helper(config: &AppViewConfig, problems: &mut Problems) -> Option<
     })
 }
 
+/// What the listener bears; a proxy sends the requests of many clients, so `unlimited_peers` open as many connections as they need.
+fn listener(section: &LimitsSection, unlimited_peers: Vec<Network>) -> ServeLimits {
+    ServeLimits {
+        listener: "main",
+        connections: usize::try_from(section.connections).unwrap_or(usize::MAX),
+        connections_per_address: usize::try_from(section.connections_per_address).unwrap_or(usize::MAX),
+        unlimited_peers,
+        header_timeout: section.header_timeout.get(),
+        write_timeout: section.write_timeout.get(),
+    }
+}
+
 fn check_numbers(config: &AppViewConfig, problems: &mut Problems) {
     for (key, bound) in [
+        ("limits.connections", config.limits.connections),
+        (
+            "limits.connections_per_address",
+            config.limits.connections_per_address,
+        ),
         ("registry.listed_records", config.registry.listed_records),
         ("registry.listed_bytes", config.registry.listed_bytes),
         ("upstream.requests_per_host", config.upstream.requests_per_host),
@@ -286,6 +314,8 @@ fn check_numbers(config: &AppViewConfig, problems: &mut Problems) {
         problems.require(bound > 0, key, "must be greater than zero");
     }
     for (key, duration) in [
+        ("limits.header_timeout", config.limits.header_timeout),
+        ("limits.write_timeout", config.limits.write_timeout),
         ("upstream.pds_timeout", config.upstream.pds_timeout),
         ("upstream.hold_timeout", config.upstream.hold_timeout),
         (
