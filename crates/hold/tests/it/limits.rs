@@ -84,7 +84,10 @@ async fn d10_a_header_that_no_method_looks_at_does_not_lift_the_limit() {
             .status
             .as_u16()
     };
-    assert_eq!([describe().await, describe().await, describe().await], [200, 200, 429]);
+    assert_eq!(
+        [describe().await, describe().await, describe().await],
+        [200, 200, 429]
+    );
     hold.stop().await;
 }
 
