@@ -86,9 +86,7 @@ impl Table {
             .collect();
         let keys = first_keys.iter().flat_map(|key| key.0).collect::<Vec<u8>>();
         let header = header(log_id, rev, first_keys.len(), crc32fast::hash(&keys));
-        let temporary = format!("{name}.tmp");
-        let write = || -> std::io::Result<_> {
-            let file = disk.create(&temporary)?;
+        let file = disk::replace_with(disk, name, |file| {
             file.write_at(0, &header)?;
             let mut position = PAGE as u64;
             for pages in rows.chunks(ROWS * WRITE_PAGES) {
@@ -96,14 +94,10 @@ impl Table {
                 file.write_at(position, &bytes)?;
                 position += bytes.len() as u64;
             }
-            file.write_at(position, &keys)?;
-            file.sync()?;
-            disk.rename(&temporary, name)?;
-            disk.sync_names()?;
-            Ok(file)
-        };
+            file.write_at(position, &keys)
+        })?;
         Ok(Self {
-            file: write().map_err(|error| disk::failed(disk, "write", name, error))?,
+            file,
             name: name.to_owned(),
             first_keys,
         })

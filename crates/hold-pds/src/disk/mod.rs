@@ -66,14 +66,34 @@ pub(crate) fn read(file: &dyn DiskFile, position: u64, length: usize) -> io::Res
 
 /// Makes `name` a file with this content: after a crash there is the old one or the new one.
 pub(crate) fn replace(disk: &dyn Disk, name: &str, content: &[u8]) -> Result<Arc<dyn DiskFile>, RepoError> {
+    replace_with(disk, name, |file| file.write_at(0, content))
+}
+
+/// As [`replace`], with the content that `fill` writes. After an error the old file is there, or the new one whose name
+/// may not be on the disk; nothing else stays.
+pub(crate) fn replace_with(
+    disk: &dyn Disk,
+    name: &str,
+    fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> Result<Arc<dyn DiskFile>, RepoError> {
     let temporary = format!("{name}.tmp");
     let write = || -> io::Result<_> {
         let file = disk.create(&temporary)?;
-        file.write_at(0, content)?;
+        fill(&*file)?;
         file.sync()?;
         disk.rename(&temporary, name)?;
         disk.sync_names()?;
         Ok(file)
     };
-    write().map_err(|error| failed(disk, "write", name, error))
+    write().map_err(|error| {
+        remove_unused(disk, &temporary);
+        failed(disk, "write", name, error)
+    })
+}
+
+/// Removes a file that is not part of the repository. What cannot be removed is removed at the next start.
+pub(crate) fn remove_unused(disk: &dyn Disk, name: &str) {
+    if let Err(error) = disk.remove(name) {
+        tracing::warn!(%error, name, "a file that is not needed could not be removed; the next start removes it");
+    }
 }

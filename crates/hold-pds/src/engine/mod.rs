@@ -25,8 +25,8 @@ use crate::blocks::{Blocks, Recent, View};
 use crate::disk::Disk;
 use crate::error::RepoError;
 use crate::index::RecordChange;
-use crate::log::{AppendError, Log, LogLimits, PendingEntry};
-use crate::snapshot::{Snapshot, SnapshotJob, car_name, table_name};
+use crate::log::{AppendError, Log, LogLimits, Manifest, PendingEntry};
+use crate::snapshot::{self, Snapshot, SnapshotJob};
 use batch::Batch;
 
 /// Bytes of the log after which a batch is synced, however many calls still wait.
@@ -54,6 +54,8 @@ pub(crate) struct Engine {
     log: Log,
     builder: CommitBuilder,
     view: View,
+    /// Revisions of snapshots that were given up while a manifest that names them was perhaps on the disk already.
+    perhaps_named: Vec<String>,
 }
 
 /// What came of a batch.
@@ -192,10 +194,12 @@ impl Engine {
         if self.view.blocks.frozen.is_some() || is_taken {
             return None;
         }
+        let rev = self.view.head.rev.as_str();
         let job = SnapshotJob {
             disk: Arc::clone(self.log.disk()),
             view: self.view.clone(),
             stop,
+            is_perhaps_named: self.perhaps_named.iter().any(|named| named == rev),
         };
         self.view.blocks = Arc::new(Blocks {
             snapshot: self.view.blocks.snapshot.clone(),
@@ -206,7 +210,7 @@ impl Engine {
     }
 
     /// Ends what [`begin_snapshot`](Self::begin_snapshot) began: the snapshot becomes part of the repository, and what it
-    /// makes needless goes. Without one, all is as before.
+    /// makes needless goes. Without one, and after an error, all is as before.
     pub(crate) fn finish_snapshot(&mut self, snapshot: Option<Snapshot>) -> Result<(), RepoError> {
         let blocks = &self.view.blocks;
         let old = blocks.snapshot.clone();
@@ -222,8 +226,13 @@ impl Engine {
             None => Ok(()),
             Some(snapshot) => {
                 let info = snapshot.info.clone();
-                self.log
-                    .update_manifest(|manifest| manifest.snapshot = Some(info))
+                let published = self
+                    .log
+                    .update_manifest(|manifest| manifest.snapshot = Some(info));
+                if published.is_err() {
+                    give_up(&**self.log.disk(), &snapshot.info.rev, &mut self.perhaps_named);
+                }
+                published
             }
         };
         let new = match (snapshot, &published) {
@@ -237,12 +246,13 @@ impl Engine {
         let is_new = new.snapshot.as_ref().map(|new| &new.info.rev) != old.as_ref().map(|old| &old.info.rev);
         self.view.blocks = Arc::new(new);
         published?;
-        if let Some(old) = old.filter(|_| is_new) {
-            for name in [car_name(&old.info.rev), table_name(&old.info.rev)] {
-                // What stays is removed at the next start.
-                if let Err(error) = self.log.disk().remove(&name) {
-                    tracing::warn!(%error, name, "an old snapshot could not be removed");
-                }
+        if is_new {
+            // The manifest is on the disk, and it is the only one.
+            let mut unused = std::mem::take(&mut self.perhaps_named);
+            unused.extend(old.map(|old| old.info.rev.clone()));
+            let used = self.view.blocks.snapshot.as_ref().map(|new| &new.info.rev);
+            for rev in unused.iter().filter(|rev| Some(*rev) != used) {
+                snapshot::remove(&**self.log.disk(), rev);
             }
         }
         self.drop_old()
@@ -253,6 +263,18 @@ impl Engine {
         let result = self.log.drop_old(self.builder.now_micros());
         self.refresh();
         result
+    }
+}
+
+/// Removes a snapshot whose manifest could not be published, unless that manifest has the name already: then it is perhaps
+/// on the disk.
+fn give_up(disk: &dyn Disk, rev: &str, perhaps_named: &mut Vec<String>) {
+    let is_named = perhaps_named.iter().any(|named| named == rev);
+    let in_place = Manifest::read(disk).ok().flatten();
+    if !is_named && in_place.is_some_and(|manifest| manifest.snapshot.is_none_or(|found| found.rev != rev)) {
+        snapshot::remove(disk, rev);
+    } else if !is_named {
+        perhaps_named.push(rev.to_owned());
     }
 }
 

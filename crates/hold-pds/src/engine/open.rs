@@ -102,7 +102,12 @@ impl Engine {
             blocks: Arc::new(blocks),
             nodes: Arc::new(NodeCache::new(node_cache_bytes)),
         };
-        let mut engine = Self { log, builder, view };
+        let mut engine = Self {
+            log,
+            builder,
+            view,
+            perhaps_named: Vec::new(),
+        };
         let is_signed = match &head {
             None => true,
             Some(head) => {

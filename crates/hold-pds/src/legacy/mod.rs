@@ -78,6 +78,7 @@ pub(crate) fn convert(disk: &Arc<dyn Disk>, did: &Did, log_id: &LogId) -> Result
         disk: Arc::clone(disk),
         view,
         stop: Arc::default(),
+        is_perhaps_named: false,
     };
     let snapshot = job.run()?.ok_or(RepoError::Closed)?;
     Ok(snapshot.info)

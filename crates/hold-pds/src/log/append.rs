@@ -40,6 +40,8 @@ pub(crate) struct Log {
     must_roll: bool,
     /// Never used by a segment, not even one that failed.
     next_number: u32,
+    /// A segment on the disk, without events, whose manifest could not be published. A manifest that names it may be there.
+    spare: Option<(u32, Arc<dyn DiskFile>)>,
 }
 
 /// What recovery found.
@@ -78,6 +80,7 @@ impl Log {
             last,
             must_roll: false,
             next_number,
+            spare: None,
         })
     }
 
@@ -167,12 +170,11 @@ impl Log {
     /// Ends the segment where the log ends and begins another one. Until that has worked, nothing is written.
     fn roll(&mut self) -> Result<(), RepoError> {
         self.must_roll = true;
-        let number = self.next_number;
-        self.next_number = number
-            .checked_add(1)
-            .ok_or_else(|| RepoError::corrupt("no segment number is left"))?;
-        let size = self.limits.prefill_bytes.min(self.limits.segment_bytes) as usize;
-        let file = segment::create(&*self.disk, number, &self.manifest.log_id, &[], size)?;
+        let (number, file) = match &self.spare {
+            Some((number, file)) => (*number, Arc::clone(file)),
+            None => self.create_segment()?,
+        };
+        self.spare = Some((number, Arc::clone(&file)));
         let mut manifest = self.manifest.clone();
         if let Some(open) = manifest.segments.last_mut() {
             open.closed = Some(Closed {
@@ -190,6 +192,7 @@ impl Log {
             .size()
             .map_err(|error| disk::failed(&*self.disk, "look at", &segment::name(number), error))?;
         manifest.publish(&*self.disk)?;
+        self.spare = None;
 
         let mut segments = (*self.segments).clone();
         if let (Some(open), Some(info)) = (segments.last_mut(), manifest.segments.iter().rev().nth(1)) {
@@ -208,6 +211,20 @@ impl Log {
         self.end = segment::start(number);
         self.must_roll = false;
         Ok(())
+    }
+
+    /// A segment that no manifest names.
+    fn create_segment(&mut self) -> Result<(u32, Arc<dyn DiskFile>), RepoError> {
+        let number = self.next_number;
+        self.next_number = number
+            .checked_add(1)
+            .ok_or_else(|| RepoError::corrupt("no segment number is left"))?;
+        let size = self.limits.prefill_bytes.min(self.limits.segment_bytes) as usize;
+        let created = segment::create(&*self.disk, number, &self.manifest.log_id, &[], size);
+        if created.is_err() {
+            disk::remove_unused(&*self.disk, &segment::name(number));
+        }
+        Ok((number, created?))
     }
 
     /// Makes `change` to the manifest, which must not touch the open segment: after a failure either one may be on the

@@ -1,5 +1,6 @@
 //! [`HoldRepo`]: the repository as everybody else sees it.
 
+mod backoff;
 mod events;
 mod export;
 mod holdings;

@@ -4,25 +4,27 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::backoff::Backoff;
 use crate::blocks::View;
 use crate::engine::{Answer, BatchOutcome, Call, Engine};
 use crate::error::RepoError;
 use crate::index::{Index, state_of};
 use crate::lock::Lock;
-use crate::offload::blocking;
 use crate::snapshot::Snapshot;
 use crate::writer::prepare::PreparedCall;
 
 /// Calls that wait; more callers wait for a place.
 pub(super) const MAILBOX: usize = 256;
 
-/// How long after a failed write the disk is tried again.
-const HEAL_AFTER: Duration = Duration::from_secs(5);
+/// How long after a failed write the disk is tried again: at first, and at most.
+const HEAL_AFTER: [Duration; 2] = [Duration::from_secs(5), Duration::from_mins(1)];
+/// How long after a failed snapshot another one is written, unless one is asked for: at first, and at most.
+const SNAPSHOT_AFTER: [Duration; 2] = [Duration::from_mins(1), Duration::from_hours(1)];
 
 /// What the mailbox takes.
 #[derive(Debug)]
@@ -54,8 +56,9 @@ struct Running {
     waiters: Vec<Waiter>,
 }
 
-/// The task. Ends when it is told to, when no caller is left, or with the engine, if that panics.
+/// The task. Ends when it is told to, or when no caller is left.
 pub(super) struct WriterTask {
+    /// `None` while it works, and for ever once it has panicked.
     engine: Option<Engine>,
     index: Index,
     /// The last batch is not in the index.
@@ -63,6 +66,8 @@ pub(super) struct WriterTask {
     published: Published,
     snapshot: Option<Running>,
     stop: Arc<AtomicBool>,
+    heals: Backoff,
+    snapshots: Backoff,
     _lock: Lock,
 }
 
@@ -75,6 +80,8 @@ impl WriterTask {
             published,
             snapshot: None,
             stop: Arc::default(),
+            heals: Backoff::new(HEAL_AFTER[0], HEAL_AFTER[1]),
+            snapshots: Backoff::new(SNAPSHOT_AFTER[0], SNAPSHOT_AFTER[1]),
             _lock: lock,
         }
     }
@@ -82,14 +89,14 @@ impl WriterTask {
     pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<Message>) {
         let mut queue = VecDeque::new();
         loop {
-            let is_healthy = self.published.healthy.load(Ordering::Relaxed);
+            let needs_healing = self.engine.is_some() && !self.published.healthy.load(Ordering::Relaxed);
             let message = tokio::select! {
                 message = mailbox.recv() => message,
                 result = ended(&mut self.snapshot) => {
                     self.finish_snapshot(result).await;
                     continue;
                 }
-                () = tokio::time::sleep(HEAL_AFTER), if !is_healthy => {
+                () = tokio::time::sleep(self.heals.wait()), if needs_healing => {
                     self.heal().await;
                     continue;
                 }
@@ -119,61 +126,71 @@ impl WriterTask {
         }
         self.stop.store(true, Ordering::Relaxed);
         if let Some(running) = self.snapshot.take() {
-            // What it has made so far is removed at the next start.
+            // One that is whole already is removed at the next start.
             let _ = running.work.await;
         }
     }
 
     /// Without a write that works the process is not ready, and gets no writes.
     async fn heal(&mut self) {
-        let Some(mut engine) = self.engine.take() else {
-            return;
-        };
-        let healed = blocking(move || {
-            let result = engine.heal();
-            Ok((engine, result))
-        })
-        .await;
-        if let Ok((engine, result)) = healed {
-            match result {
-                Ok(()) => tracing::info!("the repository can be written again"),
-                Err(error) => tracing::error!(%error, "the repository still cannot be written"),
+        match self.with_engine(Engine::heal).await {
+            Some(Ok(())) => {
+                self.heals.worked();
+                tracing::info!("the repository can be written again");
             }
-            self.published
-                .healthy
-                .store(engine.is_healthy(), Ordering::Relaxed);
-            self.engine = Some(engine);
+            Some(Err(error)) => {
+                self.heals.failed(Instant::now());
+                let next = self.heals.wait();
+                tracing::error!(%error, ?next, "the repository still cannot be written");
+            }
+            None => {}
         }
     }
 
-    async fn write_batch(&mut self, queue: &mut VecDeque<Call<Ticket>>) {
-        let Some(mut engine) = self.engine.take() else {
-            for call in queue.drain(..) {
-                answer(call.ticket, Err(RepoError::Closed));
-            }
-            return;
-        };
-        let mut calls = std::mem::take(queue);
-        let worked = blocking(move || {
-            let outcome = engine.write_batch(&mut calls);
-            Ok((engine, calls, outcome))
+    /// Has the engine do `work` where it may block. `None` without an engine; one that panics is lost, since its state may
+    /// be half changed, and nothing is written any more.
+    async fn with_engine<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Engine) -> T + Send + 'static,
+    ) -> Option<T> {
+        let mut engine = self.engine.take()?;
+        let worked = tokio::task::spawn_blocking(move || {
+            let result = work(&mut engine);
+            (engine, result)
         })
         .await;
-        let BatchOutcome { answers, changes } = match worked {
-            Ok((engine, calls, outcome)) => {
-                *queue = calls;
+        match worked {
+            Ok((engine, result)) => {
                 self.published
                     .healthy
                     .store(engine.is_healthy(), Ordering::Relaxed);
                 self.engine = Some(engine);
-                outcome
+                Some(result)
             }
             Err(error) => {
                 self.published.healthy.store(false, Ordering::Relaxed);
-                tracing::error!(%error, "the repository's engine ended; the process must be started again");
-                return;
+                // Says what the panic said.
+                tracing::error!(%error, "the repository takes no writes any more; start the process again");
+                None
             }
+        }
+    }
+
+    async fn write_batch(&mut self, queue: &mut VecDeque<Call<Ticket>>) {
+        let mut calls = std::mem::take(queue);
+        let worked = self.with_engine(move |engine| {
+            let outcome = engine.write_batch(&mut calls);
+            (calls, outcome)
+        });
+        // Without an engine the callers' channels end, which tells them that the repository is closed.
+        let Some((calls, outcome)) = worked.await else {
+            return;
         };
+        *queue = calls;
+        let BatchOutcome { answers, changes } = outcome;
+        if self.published.healthy.load(Ordering::Relaxed) {
+            self.heals.worked();
+        }
         let view = self.engine.as_ref().map(|engine| engine.view().clone());
         if let Some(view) = view {
             self.bring_index_up(&view, &changes).await;
@@ -182,7 +199,8 @@ impl WriterTask {
         for (ticket, outcome) in answers {
             answer(ticket, outcome);
         }
-        if self.engine.as_ref().is_some_and(Engine::wants_snapshot) {
+        let is_due = self.engine.as_ref().is_some_and(Engine::wants_snapshot);
+        if is_due && !self.snapshots.is_waiting(Instant::now()) {
             self.start_snapshot(None);
         }
     }
@@ -222,7 +240,8 @@ impl WriterTask {
             .and_then(|engine| engine.begin_snapshot(stop));
         let Some(job) = job else {
             if let Some(waiter) = waiter {
-                let _ = waiter.send(Ok(()));
+                let result = self.engine.as_ref().map(|_| ()).ok_or(RepoError::Closed);
+                let _ = waiter.send(result);
             }
             return;
         };
@@ -239,27 +258,21 @@ impl WriterTask {
             .take()
             .map(|running| running.waiters)
             .unwrap_or_default();
-        let Some(mut engine) = self.engine.take() else {
-            return;
-        };
         let (snapshot, error) = match result {
             Ok(snapshot) => (snapshot, None),
             Err(error) => (None, Some(error)),
         };
-        let finished = blocking(move || {
-            let finished = engine.finish_snapshot(snapshot);
-            Ok((engine, finished))
-        })
-        .await;
-        let result = match finished {
-            Ok((engine, finished)) => {
-                self.engine = Some(engine);
-                error.map_or(finished, Err)
-            }
-            Err(error) => Err(error),
+        let finished = self.with_engine(move |engine| engine.finish_snapshot(snapshot));
+        let Some(finished) = finished.await else {
+            return;
         };
+        let result = error.map_or(finished, Err);
         if let Err(error) = &result {
-            tracing::error!(%error, "no snapshot could be written; the log grows until one can");
+            let next = self.snapshots.wait();
+            self.snapshots.failed(Instant::now());
+            tracing::error!(%error, ?next, "no snapshot could be written; the log grows until one can");
+        } else {
+            self.snapshots.worked();
         }
         self.publish_engine();
         for waiter in waiters {
@@ -277,7 +290,10 @@ impl WriterTask {
 /// Waits for the end of a snapshot; for ever, if none is written.
 async fn ended(snapshot: &mut Option<Running>) -> Result<Option<Snapshot>, RepoError> {
     match snapshot {
-        Some(running) => (&mut running.work).await.unwrap_or(Err(RepoError::Closed)),
+        Some(running) => (&mut running.work).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the writing of a snapshot ended");
+            Err(RepoError::Closed)
+        }),
         None => std::future::pending().await,
     }
 }
@@ -286,3 +302,6 @@ fn answer(ticket: Ticket, result: Answer) {
     // The caller may have gone; its writes stand.
     let _ = ticket.send(result);
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Crash,
     /// It fails.
     Fail,
+    /// The program stops in the middle of it.
+    Panic,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +55,8 @@ struct State {
     life: u32,
     /// Syncs say that they worked and do nothing.
     lies: bool,
+    /// Bytes that all files together may have, if that is limited.
+    room: Option<usize>,
 }
 
 /// The disk.
@@ -71,6 +75,7 @@ impl SimDisk {
             stopped: false,
             life: 0,
             lies,
+            room: None,
         })))
     }
 
@@ -86,6 +91,12 @@ impl SimDisk {
     /// Forgets a fault that has not happened.
     pub(crate) fn unplan(&self) {
         self.state().fault = None;
+    }
+
+    /// Leaves room for this many bytes more than there are; `None` for any number.
+    pub(crate) fn set_room(&self, more: Option<usize>) {
+        let mut state = self.state();
+        state.room = more.map(|more| state.used() + more);
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -110,6 +121,11 @@ impl SimDisk {
         state.fault = None;
         state.stopped = false;
         state.life += 1;
+    }
+
+    /// How many files there ever were.
+    pub(crate) fn created(&self) -> usize {
+        self.state().inodes.len()
     }
 
     /// The names of the files, as a running program sees them.
@@ -162,6 +178,17 @@ fn apply(names: &mut BTreeMap<String, usize>, change: NameChange) {
 }
 
 impl State {
+    fn used(&self) -> usize {
+        let size = |inode: &usize| self.inodes[*inode].cache.len();
+        self.names.values().map(size).sum()
+    }
+
+    /// How many of the bytes that a file is to have more are too many.
+    fn excess(&self, growth: usize) -> usize {
+        let room = self.room.unwrap_or(usize::MAX);
+        (self.used() + growth).saturating_sub(room).min(growth)
+    }
+
     /// Counts a call; what goes wrong with it.
     fn call(&mut self) -> Option<Fault> {
         if self.stopped {
@@ -173,12 +200,17 @@ impl State {
             return None;
         }
         self.fault = None;
+        assert!(fault != Fault::Panic, "a planned panic");
         self.stopped = fault == Fault::Crash;
         Some(fault)
     }
 
     fn change_name(&mut self, change: NameChange) -> io::Result<()> {
+        let had_stopped = self.stopped;
         let fault = self.call();
+        if had_stopped {
+            return Err(broken(fault));
+        }
         if fault.is_some() && (self.random.random_bool(0.5) || fault == Some(Fault::Fail)) {
             return Err(broken(fault));
         }
@@ -305,11 +337,15 @@ impl DiskFile for SimFile {
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         let (mut state, fault) = self.begin()?;
         let state = &mut *state;
+        let start = usize::try_from(position).unwrap();
+        let growth = (start + bytes.len()).saturating_sub(state.inodes[self.inode].cache.len());
+        let excess = state.excess(growth);
+        let fault = fault.or((excess > 0).then_some(Fault::Fail));
         let written = match fault {
             None => bytes.len(),
+            Some(_) if excess > 0 => bytes.len() - excess,
             Some(_) => state.random.random_range(0..=bytes.len()),
         };
-        let start = usize::try_from(position).unwrap();
         let inode = &mut state.inodes[self.inode];
         if inode.cache.len() < start + written {
             inode.cache.resize(start + written, 0);
@@ -342,7 +378,7 @@ impl DiskFile for SimFile {
                 inode.dirty.clear();
                 Err(io::Error::other("the disk does not answer"))
             }
-            Some(Fault::Crash) => Err(broken(fault)),
+            fault => Err(broken(fault)),
         }
     }
 }

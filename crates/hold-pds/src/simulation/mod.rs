@@ -3,7 +3,7 @@
 
 #[path = "../../tests/it/consumer.rs"]
 mod consumer;
-mod disk;
+pub(crate) mod disk;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -108,6 +108,11 @@ impl History {
             self.plan_fault();
             self.step().map_err(|error| format!("step {step}: {error}"))?;
             self.disk.unplan();
+            let names = self.names();
+            let is_open = self.engine.is_some() && !self.disk.is_stopped();
+            if is_open && names.iter().any(|name| name.ends_with(".tmp")) {
+                return Err(format!("step {step}: an unfinished file stays: {names:?}"));
+            }
             if self.disk.is_stopped() || self.random.random_bool(0.05) {
                 self.engine = None;
                 self.disk.restart();
@@ -181,6 +186,10 @@ impl History {
         self.records = found;
         self.perhaps.clear();
         self.follow()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.disk.sizes().into_iter().map(|(name, _)| name).collect()
     }
 
     fn view(&self) -> &View {
@@ -421,6 +430,95 @@ fn a_write_whose_sync_fails_goes_to_another_file_and_nothing_of_the_first_try_co
         history.check_all().unwrap();
     }
     assert!(failed > 0);
+}
+
+#[test]
+fn a_snapshot_that_finds_no_room_leaves_nothing_and_the_next_one_is_written() {
+    let mut history = History::new(2, false);
+    history.reopen().unwrap();
+    for _ in 0..6 {
+        history.write().unwrap();
+    }
+    let before = history.names();
+    let (mut unwritten, mut unpublished) = (0, 0);
+    for room in (0..).step_by(96) {
+        history.disk.set_room(Some(room));
+        let engine = history.engine.as_mut().unwrap();
+        let job = engine.begin_snapshot(Arc::default()).unwrap();
+        match job.run() {
+            Err(_) => {
+                unwritten += 1;
+                engine.finish_snapshot(None).unwrap();
+            }
+            written => match engine.finish_snapshot(written.unwrap()) {
+                Err(_) => unpublished += 1,
+                Ok(()) => break,
+            },
+        }
+        assert_eq!(history.names(), before, "with room for {room} bytes");
+    }
+    assert!(unwritten > 0 && unpublished > 0, "{unwritten}, {unpublished}");
+    history.disk.set_room(None);
+    history.write().unwrap();
+    history.engine = None;
+    history.reopen().unwrap();
+    history.check_all().unwrap();
+}
+
+#[test]
+fn a_snapshot_that_was_stopped_leaves_nothing() {
+    let mut history = History::new(4, false);
+    history.reopen().unwrap();
+    history.write().unwrap();
+    let before = history.names();
+    let engine = history.engine.as_mut().unwrap();
+    let job = engine.begin_snapshot(Arc::new(AtomicBool::new(true))).unwrap();
+    assert!(job.run().unwrap().is_none());
+    assert_eq!(history.names(), before);
+}
+
+#[test]
+fn a_log_that_finds_no_room_does_not_fill_the_disk_and_goes_on_once_there_is_room() {
+    let mut history = History::new(3, false);
+    history.reopen().unwrap();
+    history.disk.set_room(Some(0));
+    while history.engine.as_ref().unwrap().is_healthy() {
+        history.write().unwrap();
+    }
+    let before = history.names();
+    let (mut without_segment, mut without_manifest) = (0, 0);
+    for room in (0..).step_by(32) {
+        history.disk.set_room(Some(room));
+        for _ in 0..3 {
+            history.engine.as_mut().unwrap().heal().unwrap_err();
+            let names = history.names();
+            // The segment that was made is taken at the next try.
+            assert!(names.len() <= before.len() + 1, "{names:?}");
+            assert!(names.iter().all(|name| !name.ends_with(".tmp")), "{names:?}");
+            if names == before {
+                without_segment += 1;
+            } else {
+                without_manifest += 1;
+            }
+        }
+        if without_manifest > 0 {
+            break;
+        }
+    }
+    assert!(without_segment > 0, "a segment takes no room");
+    history.disk.set_room(None);
+    history.write().unwrap();
+    assert!(history.engine.as_ref().unwrap().is_healthy());
+    let named = history.view().segments.len();
+    let kept = history
+        .names()
+        .iter()
+        .filter(|name| name.ends_with(".seg"))
+        .count();
+    assert_eq!(kept, named);
+    history.engine = None;
+    history.reopen().unwrap();
+    history.check_all().unwrap();
 }
 
 #[test]

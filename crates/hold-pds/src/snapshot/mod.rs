@@ -39,6 +39,13 @@ pub(crate) fn table_name(rev: &str) -> String {
     format!("{rev}.tbl")
 }
 
+/// Removes the files of a snapshot that no manifest names.
+pub(crate) fn remove(disk: &dyn Disk, rev: &str) {
+    for name in [car_name(rev), table_name(rev)] {
+        disk::remove_unused(disk, &name);
+    }
+}
+
 impl Snapshot {
     /// Opens what the manifest names. A table that is missing or damaged is made anew.
     pub(crate) fn open(disk: &dyn Disk, log_id: &LogId, info: &SnapshotInfo) -> Result<Self, RepoError> {

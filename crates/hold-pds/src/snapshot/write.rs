@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use atcr_atproto::syntax::Cid;
 use atcr_repo::car;
 
-use super::{Snapshot, car_name, table_name};
+use super::{Snapshot, car_name, remove, table_name};
 use crate::blocks::table::Row;
 use crate::blocks::walk::{Step, Walk};
 use crate::blocks::{BlockKey, Table, View};
@@ -27,17 +27,31 @@ pub(crate) struct SnapshotJob {
     pub(crate) view: View,
     /// Ends the work early.
     pub(crate) stop: Arc<AtomicBool>,
+    /// A manifest that may be on the disk names a snapshot of this state: its files stay, whatever comes of this one.
+    pub(crate) is_perhaps_named: bool,
 }
 
 impl SnapshotJob {
-    /// Writes CAR and table, and waits until they are on the disk. `None` if it was stopped.
+    /// Writes CAR and table, and waits until they are on the disk. `None` if it was stopped. Then, and after an error,
+    /// nothing of it takes up room.
     pub(crate) fn run(&self) -> Result<Option<Snapshot>, RepoError> {
+        let name = car_name(self.view.head.rev.as_str());
+        let temporary = format!("{name}.tmp");
+        let result = self.write(&name, &temporary);
+        if !matches!(result, Ok(Some(_))) {
+            disk::remove_unused(&*self.disk, &temporary);
+            if !self.is_perhaps_named {
+                remove(&*self.disk, self.view.head.rev.as_str());
+            }
+        }
+        result
+    }
+
+    fn write(&self, name: &str, temporary: &str) -> Result<Option<Snapshot>, RepoError> {
         let head = &self.view.head;
         let rev = rev_number(&head.rev);
-        let name = car_name(head.rev.as_str());
-        let temporary = format!("{name}.tmp");
-        let failed = |error| disk::failed(&*self.disk, "write", &name, error);
-        let file = self.disk.create(&temporary).map_err(failed)?;
+        let failed = |error| disk::failed(&*self.disk, "write", name, error);
+        let file = self.disk.create(temporary).map_err(failed)?;
         let mut out = Output {
             file: Arc::clone(&file),
             piece: Vec::with_capacity(PIECE + 64 * 1024),
@@ -61,7 +75,7 @@ impl SnapshotJob {
         }
         out.flush().map_err(failed)?;
         file.sync().map_err(failed)?;
-        self.disk.rename(&temporary, &name).map_err(failed)?;
+        self.disk.rename(temporary, name).map_err(failed)?;
         let info = SnapshotInfo {
             rev: head.rev.to_string(),
             commit: head.commit.to_string(),
