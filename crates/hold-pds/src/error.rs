@@ -49,8 +49,9 @@ pub enum RepoError {
     },
     /// A part of the repository's folder is missing. Nothing becomes new on its own.
     #[error(
-        "the repository in {} is not complete: {missing} is missing. Restore the folder from a backup, or empty it to begin \
-         a new repository",
+        "the repository in {} is not complete: {missing} is missing. Restore the folder from a backup. To begin a new \
+         repository instead, move `repo` and `hold.sqlite*` away (do not delete them) and keep `objects` and the signing key: \
+         the objects are what was pushed",
         folder.display()
     )]
     Incomplete {

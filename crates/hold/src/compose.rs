@@ -70,12 +70,16 @@ pub enum StartError {
     Identity(#[from] HoldIdentityError),
     /// Signing key, repository and database belong together, and one of them is gone.
     #[error(
-        "{} is missing, and the hold is not new: restore it from a backup, or empty the data folder to begin a new hold",
-        path.display()
+        "{} is missing, and the hold is not new: restore it from a backup. To begin a new hold instead, move `{}` and `{}*` \
+         out of {} (do not delete them) and keep `objects` and the signing key: the objects are what was \
+         pushed",
+        path.display(), REPO_DIR, DATABASE_FILE, data_dir.display()
     )]
     Incomplete {
         /// What is missing.
         path: std::path::PathBuf,
+        /// The data folder.
+        data_dir: std::path::PathBuf,
     },
     /// The repository does not open.
     #[error("cannot open the repository")]
@@ -463,5 +467,8 @@ fn check_complete(settings: &HoldSettings, repo_dir: &std::path::Path) -> Result
     } else {
         return Ok(());
     };
-    Err(StartError::Incomplete { path })
+    Err(StartError::Incomplete {
+        path,
+        data_dir: settings.data_dir.clone(),
+    })
 }
