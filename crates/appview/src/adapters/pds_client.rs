@@ -45,7 +45,7 @@ impl PdsClients {
         }
     }
 
-    /// Calls the PDS of `principal` in his name; a token that has expired meanwhile is renewed, and the call made once more.
+    /// Calls the PDS of `principal` on behalf of the account. If the token has expired, renews it and repeats the call once.
     ///
     /// # Errors
     /// [`PdsFailure::Session`] when there is no session to renew; the PDS's.

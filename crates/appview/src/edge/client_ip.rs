@@ -78,7 +78,7 @@ impl TrustedProxies {
     /// request was forwarded by somebody else, whose it is is not known; the first time that is logged.
     ///
     /// # Security
-    /// What a peer that is not trusted writes into the header is not looked at, or everybody could choose his address.
+    /// The header of a peer that is not trusted is ignored, since otherwise every client could choose its address.
     #[must_use]
     pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
         let peer = peer.ip().to_canonical();

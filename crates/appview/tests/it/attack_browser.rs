@@ -131,7 +131,7 @@ async fn a_sign_in_does_not_lead_to_other_sites() {
 #[tokio::test]
 async fn somebody_elses_sign_in_is_not_finished_in_this_browser() {
     let appview = TestAppView::start().await;
-    // Bob begins, approves, and sends Alice the link that finishes it: she would push into his account.
+    // Bob begins, approves, and sends Alice the link that finishes it: Alice would push into Bob's account.
     let (bob, alice) = (Browser::new(&appview), Browser::new(&appview));
     let link = bob.approved("bob.test", &appview.bob, "/").await;
     alice.get(&link).await.assert_status(400);

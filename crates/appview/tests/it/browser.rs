@@ -123,7 +123,7 @@ impl<'a> Browser<'a> {
         found.map(|(name, value)| (name.clone(), value.clone()))
     }
 
-    /// What is in the forms of whoever is signed in.
+    /// The CSRF token in the forms of the account that is signed in.
     pub(crate) async fn csrf_token(&self) -> String {
         let page = self.get("/").await.text();
         let (_, rest) = page.split_once("name=\"csrf_token\" value=\"").unwrap();
@@ -173,7 +173,7 @@ pub(crate) async fn wait_for_approval(appview: &TestAppView, name: &str) -> Wait
     }
 }
 
-/// A device asks whether somebody has decided.
+/// A device asks whether the user has decided.
 pub(crate) async fn poll(appview: &TestAppView, device_code: &str) -> Answer {
     device_request(appview, "token", json!({ "device_code": device_code })).await
 }

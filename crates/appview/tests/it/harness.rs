@@ -148,7 +148,7 @@ impl TestAppView {
         }
     }
 
-    /// A registry token of somebody who signed in through OAuth.
+    /// A registry token of an account that signed in through OAuth.
     pub(crate) fn oauth_sailor(&self, did: &str, repositories: &[&str]) -> Sailor<'_> {
         let key = RegistryKey::load_or_create(&settings(&self.config).paths.registry_key).unwrap();
         let issuer = RegistryTokenIssuer::new(key, settings(&self.config).service);
@@ -279,7 +279,7 @@ pub(crate) fn sha256(manifest: &Manifest) -> Digest {
     manifest.digest(Algorithm::Sha256)
 }
 
-/// A captain record of a hold that takes anybody as crew.
+/// A captain record of a hold that takes every account as crew.
 pub(crate) fn open_captain() -> Value {
     json!({
         "$type": "io.atcr.hold.captain", "owner": "did:plc:captainaaaaaaaaaaaaaaaaa", "public": true,

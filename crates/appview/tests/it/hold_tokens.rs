@@ -12,7 +12,7 @@ fn minted(appview: &TestAppView) -> usize {
     appview.pds.count("com.atproto.server.getServiceAuth")
 }
 
-/// Somebody with a token for `secret`, an app password or a device's.
+/// A user with a token for `secret`, an app password or a device secret.
 async fn with_secret<'a>(appview: &'a TestAppView, secret: &str) -> Sailor<'a> {
     let scope = format!("repository:{APP}:pull,push,delete");
     let answer = appview.token_response("alice.test", secret, &[&scope]).await;

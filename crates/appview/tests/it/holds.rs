@@ -188,7 +188,7 @@ fn blob_path(digest: &Digest) -> String {
     format!("/v2/{APP}/blobs/{digest}")
 }
 
-/// Somebody who may only pull.
+/// A user who may only pull.
 async fn reader(appview: &TestAppView) -> Sailor<'_> {
     let scope = format!("repository:{APP}:pull");
     Sailor {

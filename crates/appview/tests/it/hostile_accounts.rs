@@ -11,7 +11,7 @@ const APP: &str = "alice.test/app";
 const STRANGE: &str = "bob.test/app";
 const LIST: &str = "com.atproto.repo.listRecords";
 
-/// Somebody who did not sign in.
+/// A caller that did not sign in.
 async fn nobody(appview: &TestAppView) -> Sailor<'_> {
     let scope = [("scope", format!("repository:{STRANGE}:pull"))];
     let answer = Answer::of(appview.get("/auth/token").query(&scope)).await.json();
@@ -62,7 +62,7 @@ async fn others_push_while_an_endless_account_is_listed_and_its_list_says_that_i
     // Alice's account is listed as well, for her first push: tags and manifests.
     assert_eq!(appview.pds.count(LIST), 30 + 2, "and no page more");
 
-    // Whoever asks for what was not listed is not told that it is not there.
+    // The answer about a manifest that was not listed does not claim that it does not exist.
     nobody
         .get(&format!("/v2/{STRANGE}/manifests/absent"))
         .await

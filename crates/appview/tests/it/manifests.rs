@@ -372,7 +372,7 @@ async fn an_index_of_1000_children_protects_them_also_when_it_was_read_from_the_
     let path = format!("/v2/{APP}/manifests/{}", sha256(&child));
     alice.delete(&path).await.assert_error(405, "UNSUPPORTED");
 
-    // Somebody else writes to the account, which is listed anew.
+    // Another client writes to the account, which is listed again.
     let tag = json!({
         "$type": "io.atcr.tag", "repository": "app", "tag": "theirs", "manifestDigest": sha256(&index).as_str(),
         "createdAt": "2026-01-01T00:00:00Z",

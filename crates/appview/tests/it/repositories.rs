@@ -146,7 +146,7 @@ async fn the_layout_survives_a_move_that_others_interfere_with() {
     let image = appview.image("interfere");
     alice.push(APP, "v1", &image).await;
     alice.push(WEB, "v1", &image).await;
-    // Somebody else deletes the copy of `web` while `app` is being deleted.
+    // Another client deletes the copy of `web` while `app` is being deleted.
     appview
         .pds
         .delete_record(&appview.alice, "io.atcr.manifest", &own_key(&image, "web"));

@@ -1,4 +1,4 @@
-//! Pages that everybody may see, and what is served beside them.
+//! Pages that every visitor may see, and what is served beside them.
 
 use std::io::Write as _;
 

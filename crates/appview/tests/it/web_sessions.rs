@@ -118,7 +118,7 @@ async fn signing_in_as_somebody_else_signs_the_one_before_out() {
             .await
             .unwrap()
     );
-    // Bob's sign-ins replace one another, behind his back.
+    // Each of Bob's sign-ins replaces the one before.
     let mut appview = appview;
     appview.stop().await;
     assert_eq!(appview.pds.oauth_sessions(), 1);
@@ -140,7 +140,7 @@ async fn sessions_that_nobody_uses_any_more_are_swept_up() {
     browser.submit("/auth/logout", &[]).await.assert_status(200);
     appview.clock.advance(TimeDelta::minutes(9));
     assert_eq!((ended().await, appview.pds.oauth_sessions()), (0, 2));
-    // The approval ends, and with it alice's; bob has his device.
+    // The approval ends, and alice's session with it; bob still has a device.
     appview.clock.advance(TimeDelta::minutes(1));
     assert_eq!((ended().await, appview.pds.oauth_sessions()), (1, 1));
     assert!(

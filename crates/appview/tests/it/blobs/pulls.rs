@@ -39,7 +39,7 @@ async fn a_pull_is_sent_to_the_store_of_the_hold() {
         "a public hold needs no token"
     );
 
-    // Asked again a moment later, nobody bothers the hold.
+    // A second request a moment later makes no call to the hold.
     side.hold.forget_calls();
     side.alice(Ask::get(&path(&digest))).await.unwrap();
     side.alice(Ask::head(&path(&digest))).await.unwrap();

@@ -554,7 +554,7 @@ async fn an_end_with_bytes_can_be_repeated_as_well() {
         // Its answer was lost; it comes once more, with its bytes or without.
         side.put(&location, &digest, bytes.clone()).await.unwrap();
         side.put(&location, &digest, Bytes::new()).await.unwrap();
-        // Nobody else, and under no other name.
+        // No other account, and under no other name.
         let other = side.put(&location, &sha256(b"other"), Bytes::new()).await;
         assert!(
             matches!(other, Err(RegistryError::UploadUnknown { .. })),

@@ -32,7 +32,7 @@ async fn a_device_at_another_address_is_shown_with_a_warning() {
 async fn behind_a_proxy_that_is_not_named_no_device_is_said_to_be_where_the_browser_is() {
     let appview = TestAppView::start().await;
     let browser = Browser::alice(&appview).await;
-    // Everybody comes from the proxy's address. Each of the two may also come without it.
+    // Every request comes from the proxy's address. The device's or the visitor's may also come without it.
     for (device, visitor) in [(true, true), (true, false), (false, true)] {
         let mut request = appview
             .request(Method::POST, "/auth/device/code")

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use super::{APP, alice_signed_in, browser, callback, did, sign_in, start};
 use crate::harness::TestAppView;
 
-/// What an attacker may change in a callback, and what he gets.
+/// The answer to a callback that an attacker has changed.
 async fn refused(change: impl FnOnce(&mut CallbackQuery, &mut BrowserBinding)) -> (OAuthFlowError, usize) {
     let appview = TestAppView::start().await;
     let url = appview.sign_in().start("alice.test", start()).await.unwrap();

@@ -93,7 +93,7 @@ async fn a_session_that_the_server_ended_says_where_to_sign_in_again() {
     let place = format!("sign in again at {}/auth/oauth/login", appview.url);
     assert!(answer.message().ends_with(&place), "{}", answer.message());
     assert!(!appview.sign_in().is_live(&did(&appview.alice)).await.unwrap());
-    // From now on nobody asks the server.
+    // From now on no call goes to the server.
     appview.pds.forget_calls();
     let answer = alice.try_push(APP, "v1", &appview.image("ended")).await;
     answer.assert_error(401, "UNAUTHORIZED");

@@ -30,7 +30,7 @@ use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
 use url::Url;
 
-/// A call that waits, between what the database answered and whoever asked it.
+/// A call that waits between the database's answer and the caller.
 pub(super) struct HeldCall {
     reached: oneshot::Sender<()>,
     go_on: oneshot::Receiver<()>,
