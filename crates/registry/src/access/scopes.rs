@@ -27,12 +27,12 @@ impl Scopes {
 
     /// The part of `requested` that `principal` gets.
     ///
-    /// Pull is for everybody, everything else for the owner of the name, under each of his names. The anonymous caller gets what is
-    /// left of his wish, since clients ask for push where they only pull; a sailor is told at once. Scopes of kinds that this
-    /// registry does not have are left out.
+    /// Every caller may pull. Only the owner of a name may do anything else, under each name of the account. An anonymous caller
+    /// gets the permitted part of the request, since clients ask for push where they only pull; a sailor is refused at once.
+    /// Scopes of kinds that this registry does not have are left out.
     ///
     /// # Errors
-    /// [`RegistryError::Denied`] when a sailor asks to write to a repository that is not his;
+    /// [`RegistryError::Denied`] when a sailor asks to write to another account's repository;
     /// [`RegistryError::IdentityUnavailable`] when it cannot be told whose it is.
     ///
     /// # Spec

@@ -27,8 +27,8 @@ impl Catalog {
         Self { accounts, identities }
     }
 
-    /// A page of the caller's repositories, in byte order, under his handle, or his DID where no handle is confirmed. Nothing for the
-    /// anonymous caller: the namespace is the whole network.
+    /// A page of the caller's repositories, in byte order, under the account's handle, or its DID where no handle is confirmed.
+    /// Empty for the anonymous caller: the namespace is the whole network.
     ///
     /// # Errors
     /// The caller's identity or PDS not answering.

@@ -26,7 +26,7 @@ const FROM_ONE_PDS: usize = 2;
 /// PDSes remembered for that.
 const PDSES: u64 = 10_000;
 
-/// How long a caller waits for a listing to begin before he is told to come again.
+/// How long a caller waits for a listing to begin before it is told to try again later.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long one listing may take. What was not listed by then is left out.

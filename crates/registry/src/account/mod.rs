@@ -287,8 +287,9 @@ impl Accounts {
         }
     }
 
-    /// [`Accounts::ensure_synced`] for a writer, who holds the account's `lane`. He lists for himself: a listing that is under way waits for the lane
-    /// at its end. He is not made to wait for the allowance either, since one who writes has to know what is there.
+    /// [`Accounts::ensure_synced`] for a writer, which holds the account's `lane`. A writer makes its own listing, since one
+    /// that is under way waits for the lane at its end. It does not wait for the allowance either: a write must know what
+    /// is there.
     async fn sync_for_write(
         &self,
         owner: &ResolvedIdentity,

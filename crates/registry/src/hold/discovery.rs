@@ -1,6 +1,6 @@
 //! Which hold a push goes to and which holds may have a blob.
 //!
-//! Push: the owner's profile, else the hold he announced in the way of old, else this server's default; then the
+//! Push: the owner's profile, else the hold announced by the owner's legacy record, else this server's default; then the
 //! successor of whatever was found. Pull: the hold that the manifest's record names; the hold of pushes is asked only for what that
 //! one does not have.
 
@@ -239,7 +239,7 @@ impl HoldDiscovery {
         }
     }
 
-    /// Makes the pusher crew where anybody may become it. Whether he may write is for the hold to say, also if this fails.
+    /// Makes the pusher crew where every account may join. The hold decides whether the pusher may write, even if this fails.
     ///
     /// # Errors
     /// That the hold is down.

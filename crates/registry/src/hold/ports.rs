@@ -51,7 +51,8 @@ pub trait HoldDirectory: Send + Sync {
     /// [`RegistryError::HoldUnresolvable`], [`RegistryError::HoldUnreachable`].
     async fn resolve(&self, hold: &Did) -> Result<HoldRef, RegistryError>;
 
-    /// The hold that the owner's pushes go to, for blobs that none of [`HoldDirectory::for_blob`] has; `None` when he chose none.
+    /// The hold that the owner's pushes go to, for blobs that none of [`HoldDirectory::for_blob`] has; `None` when the owner
+    /// chose none.
     ///
     /// # Errors
     /// Those of [`HoldDirectory::for_push`].
