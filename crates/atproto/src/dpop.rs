@@ -1,4 +1,4 @@
-//! DPoP (RFC 9449): proofs that whoever sends a token holds the key that it is bound to.
+//! DPoP (RFC 9449): proofs that the sender of a token holds the key that the token is bound to.
 //!
 //! A [`DpopProver`] is one key at work: it signs a proof per request, remembers the nonce that each server asks for, and
 //! repeats a request once when a server only wanted its newest nonce in it.

@@ -1,7 +1,7 @@
-//! Revisions of a repository, compared: a server that goes back to an older one is found out.
+//! Comparison of a repository's revisions, which detects a server that goes back to an older state.
 //!
-//! A revision is a [`Tid`], and every commit's is greater than the one before. Whoever remembers the newest revision of an account
-//! can therefore tell an older state from a newer one, although nothing signed is looked at.
+//! A revision is a [`Tid`], and each commit has a greater one than the commit before. A client that remembers the newest revision
+//! of an account can therefore tell an older state from a newer one without checking a signature.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

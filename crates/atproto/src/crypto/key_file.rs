@@ -58,7 +58,7 @@ enum Created {
     ByAnother,
 }
 
-/// Writes and syncs a file beside the target, then links it into place: whoever sees the name sees a whole key, and a
+/// Writes and syncs a file beside the target, then links it into place: a reader of the name sees a whole key, and a
 /// crash leaves none or all of it.
 fn create(path: &Path, key: &SigningKey) -> io::Result<Created> {
     let folder = match path.parent() {

@@ -105,7 +105,7 @@ impl PublicKey {
     /// [`CryptoError::BadSignature`] for any signature that does not verify, for DER, and for one with a high S.
     ///
     /// # Security
-    /// Refusing a high S keeps signatures unique: nobody can turn a valid commit or token into a second valid one.
+    /// Refusing a high S keeps signatures unique: a third party cannot turn a valid commit or token into a second valid one.
     ///
     /// # Spec
     /// atproto specs "Cryptography", ECDSA signature malleability.

@@ -70,7 +70,7 @@ impl ByteBudget {
         }
     }
 
-    /// Takes `bytes`, rounded up to a KiB, if they are free now and nobody waits.
+    /// Takes `bytes`, rounded up to a KiB, if they are free now and no other caller is waiting.
     ///
     /// # Errors
     /// As [`Self::acquire`].

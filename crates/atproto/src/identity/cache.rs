@@ -52,10 +52,10 @@ where
     }
 
     /// The value of `key`, looked up by `init` if absent or expired. `init` gives the value and the instant from which
-    /// it is no longer served; an instant in the past serves those who wait now and nobody later.
+    /// it is no longer served; a value with an instant in the past goes to the callers that wait now and to no later ones.
     ///
     /// # Errors
-    /// The error of `init`, shared by everybody who waited for it.
+    /// The error of `init`, shared by every caller that waited for it.
     pub async fn get_or_try_insert<E>(
         &self,
         key: &K,

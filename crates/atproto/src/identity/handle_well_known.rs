@@ -34,7 +34,7 @@ pub(super) async fn resolve(egress: &EgressClient, handle: &Handle) -> Result<An
 pub(super) async fn ask(egress: &EgressClient, handle: &Handle, url: &Url) -> Result<Answer, IdentityError> {
     let answer = match egress.get_capped(url, MAX_HANDLE_BYTES, "text/plain").await {
         Ok(answer) => answer,
-        // A page of that size is somebody's website, not a DID.
+        // A page of that size is an ordinary website, not a DID.
         Err(EgressError::TooLarge { .. } | EgressError::TooManyRedirects { .. }) => return Ok(Answer::None),
         Err(error @ (EgressError::UnknownHost { .. } | EgressError::NameRefused { .. })) => {
             return Ok(Answer::NoHost(from_egress(

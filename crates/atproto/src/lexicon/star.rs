@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Record, nsid, record_key, repo_page};
 use crate::syntax::{AtUri, Datetime, Did, RecordKey, SyntaxError};
 
-/// A star for somebody's repository.
+/// A star for a repository.
 ///
 /// # Spec
 /// `io.atcr.sailor.star`.

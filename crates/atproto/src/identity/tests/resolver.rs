@@ -323,7 +323,7 @@ async fn did_webs_that_point_inside_are_refused() {
     ] {
         let error = network.resolver.resolve_document(&did(text)).await.unwrap_err();
         let refused = matches!(error, IdentityError::Refused { .. });
-        // 2130706434 is 127.0.0.2, which development allows and where nobody listens.
+        // 2130706434 is 127.0.0.2, which development allows and where no server listens.
         assert!(
             refused || (text.ends_with("434") && error.is_transient()),
             "{text}: {error:?}"
