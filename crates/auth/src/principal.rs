@@ -17,7 +17,7 @@ pub enum AuthMethod {
 /// Whom a verified token speaks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
-    /// Nobody in particular; may pull what is public.
+    /// A caller without an account; may pull what is public.
     Anonymous,
     /// An account.
     Sailor {

@@ -77,7 +77,7 @@ fn read(path: &Path) -> io::Result<SecretString> {
     Ok(SecretString::from(text))
 }
 
-/// Writes and syncs a file beside the target, then links it into place: whoever sees the name sees the whole secret,
+/// Writes and syncs a file beside the target, then links it into place: a reader of the name sees the whole secret,
 /// and an existing one is never replaced.
 fn create(path: &Path, secret: &SecretString) -> io::Result<()> {
     let folder = match path.parent() {

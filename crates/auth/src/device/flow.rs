@@ -94,7 +94,7 @@ impl PendingDevice {
         }
     }
 
-    /// Whether somebody may still decide.
+    /// Whether the user may still approve or deny.
     #[must_use]
     pub fn is_open(&self, now: DateTime<Utc>) -> bool {
         self.decision == Decision::Pending && now < self.expires_at

@@ -118,7 +118,7 @@ impl OAuthClient {
         )
     }
 
-    /// How long [`OAuthClient::refresh`] takes at most. Whoever ends it earlier may lose a session.
+    /// How long [`OAuthClient::refresh`] takes at most. A caller that cancels it earlier may lose the session.
     #[must_use]
     pub fn longest_refresh(&self) -> Duration {
         self.parts
@@ -130,12 +130,12 @@ impl OAuthClient {
     /// Checks `answer` to `pending` and trades its code for a session.
     ///
     /// # Errors
-    /// `Denied` if the user said no or granted too little, `Untrusted` if the answer is from or about somebody else, and as
-    /// [`OAuthClient::begin`].
+    /// `Denied` if the user refused or granted too little, `Untrusted` if the answer is from another server or about another
+    /// account, and as [`OAuthClient::begin`].
     ///
     /// # Security
-    /// Who answers is checked before anything is sent anywhere (mix-up); whose session it is, and that this server speaks for
-    /// him, before anything is kept. Tokens that are refused here are given back.
+    /// The answering server is checked before anything is sent anywhere (mix-up). The account of the session, and that this
+    /// server is in charge of that account, are checked before anything is kept. Tokens refused here are revoked.
     pub async fn finish(
         &self,
         pending: &PendingSignIn,

@@ -44,7 +44,7 @@ pub struct OAuthSession {
 pub struct PendingSignIn {
     /// Names the sign-in in the redirect; a secret until then.
     pub state: SecretString,
-    /// Who is to sign in; whoever the server signs in if nobody was named.
+    /// The account that must sign in; `None` accepts any account that the server signs in.
     pub did: Option<Did>,
     /// The PDS at which the sign-in began.
     pub pds: Url,
@@ -52,7 +52,7 @@ pub struct PendingSignIn {
     pub issuer: String,
     /// The scopes that were asked for.
     pub requested_scope: String,
-    /// Proves that whoever trades the code began the sign-in.
+    /// Proves that the client that trades the code began the sign-in.
     pub code_verifier: SecretString,
     /// What the tokens will be bound to.
     pub dpop_key: Arc<DpopKey>,

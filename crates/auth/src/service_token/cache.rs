@@ -79,7 +79,7 @@ impl ServiceTokenCache {
 
     /// Forgets every token of `did`, those included that are being asked for: the session they come from is over.
     pub fn forget(&self, did: &Did) {
-        // Under another key nobody finds them, and they are gone within a minute.
+        // The key changes with this count: the old tokens are not found again, and they expire within a minute.
         let nth = self.forgettings.fetch_add(1, Ordering::Relaxed) + 1;
         self.forgotten.insert(did.clone(), nth);
     }

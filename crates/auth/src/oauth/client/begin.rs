@@ -24,7 +24,7 @@ struct ParAnswer {
 }
 
 impl OAuthClient {
-    /// Announces a sign-in of `sailor` at his authorization server.
+    /// Announces a sign-in of `sailor` at the account's authorization server.
     ///
     /// # Returns
     /// Where to send the browser, and what is needed when it comes back.
@@ -43,7 +43,7 @@ impl OAuthClient {
         self.announce(pds, Some(&sailor.did), Some(login_hint)).await
     }
 
-    /// Announces a sign-in at `pds` of whoever has an account there; [`OAuthClient::finish`] tells who it was.
+    /// Announces a sign-in at `pds` of any account there; [`OAuthClient::finish`] returns which account it was.
     ///
     /// # Returns
     /// As [`OAuthClient::begin`].

@@ -102,7 +102,7 @@ async fn all_tokens_of_an_account_can_be_forgotten_also_those_on_their_way() {
     pds.cache.forget(&did(ALICE));
     assert_ne!(pds.token(HOLD, 60).await, first);
     assert_ne!(pds.token(other, 60).await, second);
-    // Somebody waits for one while the session ends.
+    // A caller waits for one while the session ends.
     pds.cache.forget(&did(ALICE));
     let mut on_its_way = Box::pin(pds.token(HOLD, 60));
     let _ = std::future::poll_fn(|context| std::task::Poll::Ready(on_its_way.as_mut().poll(context))).await;
