@@ -33,7 +33,7 @@ pub enum Access {
     Owner,
     /// As before; the owner alone when it is new.
     Kept,
-    /// Everybody may read and run it (0755).
+    /// Every user may read and run it (0755).
     Executable,
 }
 

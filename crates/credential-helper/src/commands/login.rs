@@ -308,7 +308,7 @@ fn device_to_end(
         .map(|account| reveal(registry, account, &context.environment)))
 }
 
-/// Whether the secret of both lies in the same place of the same keyring.
+/// Whether both accounts have their secret in the same place of the same keyring.
 fn is_same_entry(one: &Account, other: &Account) -> bool {
     matches!(
         (&one.secret, &other.secret),
