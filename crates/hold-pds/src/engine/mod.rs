@@ -48,7 +48,7 @@ pub(crate) struct EngineOptions {
     pub(crate) tids: Arc<TidClock>,
 }
 
-/// The engine. Whoever has it writes the repository; readers have [`View`]s.
+/// The engine. Its owner writes the repository; readers have [`View`]s.
 #[derive(Debug)]
 pub(crate) struct Engine {
     log: Log,

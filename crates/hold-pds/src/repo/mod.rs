@@ -1,4 +1,4 @@
-//! [`HoldRepo`]: the repository as everybody else sees it.
+//! [`HoldRepo`]: the repository as its callers see it.
 
 mod backoff;
 mod events;

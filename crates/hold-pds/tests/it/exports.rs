@@ -178,7 +178,7 @@ async fn an_export_is_not_disturbed_by_writes() {
     let during = car_reader::read(&bytes);
     assert_eq!((during.root, during.order), (before.root, before.order));
 
-    // Nobody needs the old blocks any more.
+    // The old blocks are not needed any more.
     drop(stream);
     repo.write(vec![put("last", "x")]).await.unwrap();
     repo.write(vec![put("last", "y")]).await.unwrap();

@@ -120,7 +120,7 @@ async fn write_forever(repo: HoldRepo, run: String, writer: usize) {
         ));
         if number % 3 == 2 {
             let key = format!("r{run}w{writer}n{}-twin", number - 1);
-            // From here on nobody knows, until it is acknowledged.
+            // The outcome is unknown from here until the write is acknowledged.
             say(&format!("unsure {key}\n"));
             repo.write(vec![delete(&key)]).await.unwrap();
             say(&format!("ack {key} -\n"));
