@@ -274,8 +274,8 @@ impl Hold {
         });
     }
 
-    /// Closes everything, after finishing what was taken on; of blobs being completed, only what is finished within
-    /// `patience`: the rest is done when the completion is asked for again. Nobody may serve the routes any more.
+    /// Finishes the accepted work and closes everything. Waits at most `patience` for blobs that are being completed; a
+    /// client that asks for the completion again gets the rest done. The routes must no longer be served.
     pub async fn close(self, patience: Duration) {
         let Self {
             router,

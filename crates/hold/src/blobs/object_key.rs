@@ -1,4 +1,4 @@
-//! Where each kind of object lies in the store.
+//! The key of each kind of object in the store.
 //!
 //! ```text
 //! docker/registry/v2/blobs/sha256/<ab>/<hex>/data    a blob

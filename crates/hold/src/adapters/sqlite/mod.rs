@@ -1,12 +1,12 @@
 //! The hold's own SQLite database: running uploads. Records live in the embedded PDS, not here.
 //!
-//! A commit survives the end of the process, but a power failure may undo the last ones. Blobs are safe by then: the store has
-//! them on its disk before anybody is told. What the undoing of each write does:
+//! A commit survives the end of the process, but a power failure may undo the last ones. Blobs are not lost: the store has
+//! them on its disk before the client gets its answer. The effect of losing each write:
 //!
-//! - `insert`: the upload is unknown, its owner begins anew, and its bytes are swept as what only the store knows of.
-//! - `touch`: the upload is swept earlier. An owner who comes back begins anew.
-//! - `finish`: whoever repeats the completion finds the blob in the store, as after a crash between the two.
-//! - `remove`: the row has no bytes; a completion fails, and the sweep takes it.
+//! - `insert`: the upload is unknown, its owner starts again, and the sweep removes the bytes that only the store knows.
+//! - `touch`: the upload is swept earlier. An owner who comes back starts again.
+//! - `finish`: a client that repeats the completion finds the blob in the store, as after a crash between the two writes.
+//! - `remove`: the row has no bytes; a completion fails, and the sweep removes the row.
 
 mod uploads;
 
