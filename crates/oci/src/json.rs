@@ -1,4 +1,4 @@
-//! Reading JSON that somebody hostile may have written: keys once and in one spelling, lists with an end, bounded depth.
+//! Reading JSON from untrusted peers: each key once and in one spelling, bounded lists, bounded depth.
 
 use std::fmt;
 use std::marker::PhantomData;

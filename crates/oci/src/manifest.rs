@@ -19,7 +19,7 @@ use crate::media_type::MediaType;
 pub const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Most entries in `layers` or `manifests`. Images have at most 127 layers; 4096 leaves room for artifacts and large
-/// indexes, while whoever looks for each of them is still done soon.
+/// indexes, and a look-up of each entry still ends soon.
 pub const MAX_DESCRIPTORS: usize = 4096;
 
 /// Deepest nesting of arrays and objects. The specifications use five levels; the rest is for custom fields.

@@ -11,7 +11,7 @@ use crate::text_serde::text_type;
 /// Names an upload session: 32 random bytes in unpadded base64url, 43 characters, safe in a path segment.
 ///
 /// # Security
-/// Whoever knows it may continue the upload, so it is as long as a key and `Debug` shows its beginning only.
+/// A client that knows the id may continue the upload, so it is as long as a key and `Debug` shows only its beginning.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UploadSessionId(String);
 

@@ -1,4 +1,4 @@
-//! Bodies that are no manifest, or would be a different one to somebody else.
+//! Bodies that are no manifest, or that another parser would read as a different one.
 
 use atcr_oci::{
     Algorithm, Digest, ErrorCode, MAX_DESCRIPTORS, MAX_JSON_DEPTH, MAX_MANIFEST_BYTES, Manifest,
