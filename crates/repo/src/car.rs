@@ -54,7 +54,7 @@ pub fn header_len(bytes: &[u8]) -> Option<usize> {
     prefix.checked_add(length).filter(|end| *end <= bytes.len())
 }
 
-/// One block of a CAR, and where its content lies in the bytes that were read.
+/// One block of a CAR, and the position of its content in the bytes that were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     /// The block's name.

@@ -36,7 +36,7 @@ use crate::error::DataError;
 
 /// Where nodes come from.
 pub trait NodeSource {
-    /// Why a node is not to be had: [`DataError::Missing`] for a source in memory, the disk's error for one on disk.
+    /// Why a node cannot be read: [`DataError::Missing`] for a source in memory, the disk's error for one on disk.
     type Error: From<DataError>;
 
     /// The node named `cid`.
