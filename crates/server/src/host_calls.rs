@@ -1,7 +1,7 @@
-//! Calls to hosts that are worth a try and not worth waiting for: giving back a session, aborting an upload.
+//! Best-effort calls to other hosts that the caller does not wait for: revoking a session, aborting an upload.
 //!
-//! The hosts are named by strangers, so a silent one must hold up neither the others nor the caller. Whoever makes such calls has
-//! already forgotten here what they are about: a call that is not made is lost, and the host cleans up by itself.
+//! Strangers name the hosts, so a host that does not answer must delay neither the others nor the caller. The caller has already
+//! deleted its own state: a call that is not made is lost, and the host cleans up by itself.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -109,10 +109,10 @@ impl Task {
             .ok()
     }
 
-    /// Calls `round` now and then every `period` until the soft shutdown. After a round that fails or panics the pause is twice as
-    /// long, up to eight periods; a round that succeeds makes it short again.
+    /// Calls `round` at once, then every `period` until the soft shutdown. Each round that fails or panics doubles the
+    /// pause, up to eight periods; a round that succeeds resets it.
     ///
-    /// A round that runs at the soft shutdown is finished; the hard one drops it.
+    /// A round that is running at the soft shutdown finishes; the hard shutdown drops it.
     pub fn every<F, W, E>(self, period: Duration, shutdown: &Shutdown, round: F)
     where
         F: FnMut() -> W + Send + 'static,
