@@ -184,9 +184,9 @@ impl AppPasswords {
 
     /// Renews the session of `did` unless `is_stale` no longer holds once it is this caller's turn.
     ///
-    /// The lock is held across the PDS's answer and the write to the database: a refresh token is good once, so nobody
-    /// else may use it meanwhile, and the new one is to be on disk before it is used. If it cannot be written, it is used from
-    /// memory: what is on disk is spent.
+    /// The lock is held across the PDS's answer and the write to the database: a refresh token works once, so no other caller
+    /// may use it meanwhile, and the new one must be on disk before it is used. If the write fails, the new one is used from
+    /// memory, since the one on disk is spent.
     async fn renewed(
         &self,
         did: &Did,

@@ -154,9 +154,9 @@ pub trait OAuthRequestStore: Send + Sync {
     async fn take(&self, state: &StateHash, now: DateTime<Utc>) -> Result<Option<Vec<u8>>, SessionError>;
 }
 
-/// Becoming crew where one will push to, before the first push.
+/// Joins a hold's crew before the first push to it.
 #[async_trait]
 pub trait Crew: Send + Sync {
-    /// Asks the hold that `sailor`'s pushes go to, if it takes anybody. Failing is no matter: the push asks again.
+    /// Asks the hold that `sailor`'s pushes go to, if every account may join it. A failure has no effect: the push asks again.
     async fn join(&self, principal: &Principal, sailor: &ResolvedIdentity);
 }
