@@ -137,7 +137,7 @@ impl Engine {
     /// # Errors
     /// What docker printed, if it failed.
     pub fn login(&self, registry: &str, username: &str, password: &str) -> Result<()> {
-        // Not as an argument, which everybody on the machine can read.
+        // Not as an argument, which every user of the machine can read.
         let mut child = self
             .command()
             .args(["login", registry, "--username", username, "--password-stdin"])

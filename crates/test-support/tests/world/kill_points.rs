@@ -27,7 +27,7 @@ struct Acknowledged {
     blobs: BTreeSet<String>,
 }
 
-/// Somebody who pushes one image after another.
+/// A user who pushes one image after another.
 struct Pusher {
     client: RegistryClient,
     worker: usize,

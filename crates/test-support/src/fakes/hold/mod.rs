@@ -166,7 +166,8 @@ impl FakeHold {
         self.serve(listener.into_std()?)
     }
 
-    /// From now on nothing is answered, or everything again. Its DID document is still served: whoever asks has it for an hour.
+    /// From now on no request is answered (`true`), or every request again. The DID document is still served: clients cache it
+    /// for an hour.
     pub fn set_silent(&self, silent: bool) {
         self.inner().silent = silent;
     }
@@ -177,7 +178,7 @@ impl FakeHold {
         self.inner().unanswered.clone()
     }
 
-    /// Members only may read, or everybody.
+    /// Whether only members may read.
     pub fn set_private(&self, private: bool) {
         self.inner().private = private;
     }
@@ -265,7 +266,7 @@ impl FakeHold {
         self.inner().uploads.len()
     }
 
-    /// What a real store would have refused and nobody may have sent.
+    /// The requests that a real store would have refused; a test must not cause any.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.inner().violations.clone()

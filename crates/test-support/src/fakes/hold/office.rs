@@ -1,4 +1,4 @@
-//! What a fake hold is besides its store: an identity, a captain, crew, and somebody who is told of manifests.
+//! What a fake hold has besides its store: an identity, a captain, crew, and the notices of manifests that it received.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

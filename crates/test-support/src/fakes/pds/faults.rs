@@ -104,7 +104,7 @@ impl FakePds {
         };
     }
 
-    /// Somebody else commits right before each of the next `times` commits.
+    /// Another client commits right before each of the next `times` commits.
     pub fn overtake(&self, times: u32) {
         self.inner().overtaken = times;
     }
