@@ -184,7 +184,7 @@ fn install(web: &Path, installed: &Path) -> Result<(), String> {
         Ok(_) => fs::write(building.join("complete"), "").map_err(at(&building)),
     };
     if result.is_ok() && fs::rename(&building, installed).is_err() && !installed.join("complete").is_file() {
-        // Something half-done is in the way; nobody else makes it complete.
+        // An unfinished installation is in the way, and no other process will finish it.
         fs::remove_dir_all(installed).map_err(at(installed))?;
         fs::rename(&building, installed).map_err(at(installed))?;
     }

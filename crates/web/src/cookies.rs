@@ -36,7 +36,7 @@ impl Cookie {
         }
     }
 
-    /// Its value in a request. Two of one name are one too many: it is not to be known which is ours.
+    /// Its value in a request; `None` if the name occurs twice, since it is then unknown which cookie is ours.
     #[must_use]
     pub fn read(self, site: &Site, headers: &HeaderMap) -> Option<SecretString> {
         let name = self.name(site);
