@@ -33,7 +33,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The instant that a peer names in Unix seconds. One beyond the calendar is the calendar's first or last.
+/// The instant that a peer names in Unix seconds, clamped to the calendar's first or last instant.
 #[must_use]
 pub fn instant(unix_seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(unix_seconds, 0).unwrap_or(if unix_seconds < 0 {
@@ -43,8 +43,8 @@ pub fn instant(unix_seconds: i64) -> DateTime<Utc> {
     })
 }
 
-/// `at` moved by `by`, which may be negative. What would leave the calendar stops at its end: `at + by` panics there, so times that a
-/// peer names are moved with this.
+/// `at` moved by `by`, which may be negative, clamped to the calendar. `at + by` would panic beyond it, so use this for times
+/// that a peer names.
 #[must_use]
 pub fn moved(at: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
     at.checked_add_signed(by).unwrap_or(if by < TimeDelta::zero() {
@@ -54,7 +54,7 @@ pub fn moved(at: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
     })
 }
 
-/// Source of [`Tid`]s that only ever grow, whatever the clock does.
+/// Source of [`Tid`]s that only ever grow, even if the clock goes back.
 ///
 /// Concurrent callers each get a value of their own. Two sources that may run at once (two processes, say) must differ
 /// in their clock id; a random one makes a collision improbable, not impossible.

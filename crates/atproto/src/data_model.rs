@@ -36,7 +36,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Integers up to here are exact in the floating-point numbers that JavaScript writes: 2^53.
 const MAX_EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
-/// The deepest nesting of a value. Deeper input is refused, since it could overflow the stack of code that walks it.
+/// The deepest nesting of a value. Deeper input is refused: it could overflow the stack of code that walks it.
 pub const MAX_DEPTH: usize = 64;
 
 /// A value that the data model does not have.

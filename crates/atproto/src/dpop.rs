@@ -1,7 +1,7 @@
 //! DPoP (RFC 9449): proofs that the sender of a token holds the key that the token is bound to.
 //!
-//! A [`DpopProver`] is one key at work: it signs a proof per request, remembers the nonce that each server asks for, and
-//! repeats a request once when a server only wanted its newest nonce in it.
+//! A [`DpopProver`] uses one key: it signs a proof for each request, remembers each server's newest nonce, and repeats a
+//! request once when the server refused it only for its nonce.
 
 use std::fmt;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl DpopKey {
     /// The key that [`DpopKey::to_multikey`] wrote.
     ///
     /// # Errors
-    /// What makes it no P-256 private key.
+    /// Why the text is not a P-256 private key.
     pub fn from_multikey(text: &SecretString) -> Result<Self, CryptoError> {
         Self::from_key(SigningKey::from_multikey(text.expose_secret())?)
     }
@@ -171,7 +171,7 @@ impl DpopNonces {
     }
 }
 
-/// One key at work. Cheap to clone.
+/// Makes proofs with one key. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DpopProver {
     key: Arc<DpopKey>,
@@ -267,10 +267,10 @@ impl DpopProver {
     }
 }
 
-/// What a server made of a request.
+/// A server's answer to a request.
 #[derive(Debug)]
 pub enum Answered {
-    /// It only wants the nonce that it gave, which is known by now: the same request again may be taken.
+    /// The server only asks for its new nonce, which is now remembered: a repetition of the request may be accepted.
     WithNonce(CappedBody),
     /// Anything else.
     Finally(CappedBody),
@@ -293,7 +293,7 @@ fn secret_header(text: &str) -> HeaderValue {
     value
 }
 
-/// Whether the server would have taken the request with the nonce that its answer carries.
+/// Whether the server refused the request only because it lacked the nonce that the answer carries.
 ///
 /// # Spec
 /// RFC 9449 §8 (authorization servers say so in the body) and §9 (resource servers in `WWW-Authenticate`).

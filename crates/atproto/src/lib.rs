@@ -1,10 +1,10 @@
 //! AT Protocol vocabulary of ATCR: identifiers, records, identity, keys and the client of a PDS.
 //!
-//! Everything that both the AppView and a hold say to the network is spelled here once. No server code, no database,
+//! The one place for everything that the AppView and a hold both say to the network. No server code, no database,
 //! no ambient time: `now` comes through [`clock::Clock`], and every request to a host that others name goes
 //! through [`egress::EgressClient`].
 //!
-//! - [`bounds`]: every bound of ours for what others name.
+//! - [`bounds`]: every bound on values that others name.
 //! - [`syntax`]: identifiers as validated strings; [`Cid`].
 //! - [`clock`]: the time port and the source of TIDs.
 //! - [`crypto`]: public keys, signing keys, low-S signatures.
@@ -15,7 +15,7 @@
 //! - [`xrpc`]: the error envelope; [`pds`]: the client of a Personal Data Server; [`revision`]: which state is newer.
 //! - [`store_target`]: URLs and headers that a hold names, checked.
 //!
-//! One more record type: a JSON document under `lexicons/`, a struct with [`lexicon::Record`], a line in the lexicon
+//! To add a record type: a JSON document under `lexicons/`, a struct with [`lexicon::Record`], a line in the lexicon
 //! test.
 
 pub mod bounds;

@@ -1,8 +1,8 @@
 //! Where a hold sends us and our clients: URLs, methods and headers of its store, checked before they are used.
 //!
-//! A hold is named by others, and so is everything that it names. A checked URL obeys the rules of the
-//! [`EgressClient`]: https, no credentials, no address that is not public. A client that is redirected to one is sent nowhere
-//! that this server would not go itself.
+//! Others name the hold, so everything that it names is untrusted as well. A checked URL obeys the rules of the
+//! [`EgressClient`]: https, no credentials, only public addresses. A client is therefore never redirected to a host that this
+//! server would not contact itself.
 
 use std::fmt;
 
@@ -22,13 +22,13 @@ pub enum TargetError {
     /// Not an absolute URL.
     #[error("the URL cannot be read")]
     NotAUrl,
-    /// A URL that is not contacted.
+    /// A URL that this server does not contact.
     #[error(transparent)]
     Refused(EgressError),
     /// A method other than PUT.
     #[error("the method is not PUT")]
     Method,
-    /// A header that a store has no business asking for, or too much of it.
+    /// A header that a store may not ask for, or one that is too long.
     #[error("a header may not be sent: {name}")]
     Header {
         /// The name, or the beginning of it.
@@ -115,9 +115,9 @@ pub struct PartTarget {
 impl PartTarget {
     /// Checks the answer of `io.atcr.hold.getPartUploadUrl` of the hold at `hold`.
     ///
-    /// The method is PUT; POST is taken for the hold's own `uploadPart` only. Headers are those that stores sign: `Content-Type`,
-    /// `Content-MD5`, `x-amz-*`, and `X-Upload-Id` and `X-Part-Number` of `uploadPart`. `Host` and `Content-Length`, which some signers
-    /// list, are left out, since every request has its own.
+    /// The method is PUT; POST is accepted only for the hold's own `uploadPart`. Headers are those that stores sign:
+    /// `Content-Type`, `Content-MD5`, `x-amz-*`, and `X-Upload-Id` and `X-Part-Number` of `uploadPart`. `Host` and
+    /// `Content-Length`, which some signers list, are left out, since every request has its own.
     ///
     /// # Errors
     /// [`TargetError`].

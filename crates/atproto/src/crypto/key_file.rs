@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{CryptoError, Curve, SigningKey};
 
-/// No key file is longer.
+/// The greatest length of a key file, in bytes.
 const MAX_FILE_LEN: u64 = 1024;
 const GROUP_OR_WORLD: u32 = 0o077;
 

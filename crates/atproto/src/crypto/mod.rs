@@ -54,7 +54,7 @@ pub enum CryptoError {
         #[source]
         source: std::io::Error,
     },
-    /// The key file holds something else than a private key of the expected curve.
+    /// The key file does not hold a private key of the expected curve.
     #[error("key file {path} does not hold a {curve:?} private key", path = path.display())]
     KeyFileContent {
         /// The file.

@@ -10,8 +10,8 @@ use crate::crypto::{Curve, PublicKey};
 use crate::egress::json;
 use crate::syntax::{Did, Handle};
 
-/// A DID document. Entries that are not of the expected form are ignored rather than held against the rest, and so are entries
-/// after the first [`MAX_DOCUMENT_ENTRIES`] of a kind.
+/// A DID document. Entries that are not of the expected form are ignored and do not make the rest invalid. Entries after the
+/// first [`MAX_DOCUMENT_ENTRIES`] of a kind are ignored as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DidDocument {
     id: Did,

@@ -9,7 +9,7 @@ use crate::syntax::{Did, Handle};
 /// Why an identity could not be resolved. Cheap to clone, since callers that waited for the same look-up share it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// No method knows the handle, and every method could be asked.
+    /// Every method could be asked, and none knows the handle.
     #[error("the handle {handle} does not exist")]
     HandleNotFound {
         /// The handle.
@@ -35,7 +35,7 @@ pub enum IdentityError {
         /// The DID.
         did: Did,
     },
-    /// An answer came that is not a document of this DID.
+    /// The answer is not a document of this DID.
     #[error("the document of {did} is not valid: {reason}")]
     InvalidDocument {
         /// The DID.
@@ -43,7 +43,7 @@ pub enum IdentityError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The host that would have to be asked is one that must not be contacted.
+    /// The identity names a host that must not be contacted.
     #[error("{subject} cannot be resolved: {source}")]
     Refused {
         /// The handle or DID.
@@ -51,7 +51,7 @@ pub enum IdentityError {
         /// The guard's words.
         source: EgressError,
     },
-    /// A host did not answer, or not sensibly; whether the identity exists is unknown. Retry later.
+    /// A host gave no usable answer, so it is unknown whether the identity exists. Retry later.
     #[error("{subject} cannot be resolved at the moment: {host} gives no usable answer")]
     Unreachable {
         /// The handle or DID.

@@ -14,7 +14,7 @@ use crate::syntax::{Did, Handle};
 pub(super) enum Answer {
     /// It names a DID.
     Did(Did),
-    /// It answers, and names none.
+    /// It answers, but names no DID.
     None,
     /// The name has no address, as far as the system's resolver can tell.
     NoHost(IdentityError),

@@ -1,4 +1,4 @@
-//! Who is behind a handle or a DID: their document, keys, PDS and confirmed handle.
+//! Resolution of a handle or a DID to its document, keys, PDS and confirmed handle.
 //!
 //! | Module | Does |
 //! |---|---|
@@ -76,28 +76,28 @@ pub trait IdentityResolver: Send + Sync {
     /// Resolves a handle or DID. A handle is returned only if the document it leads to claims it.
     ///
     /// # Errors
-    /// See [`IdentityError`]; [`IdentityError::is_transient`] tells "ask again later" from a firm no.
+    /// See [`IdentityError`]; [`IdentityError::is_transient`] tells "retry later" from a definite "does not exist".
     async fn resolve(&self, identifier: &AtIdentifier) -> Result<Arc<ResolvedIdentity>, IdentityError>;
 
     /// Resolves a DID with its handle. A handle that cannot be confirmed is left out; that is no error.
     async fn resolve_did(&self, did: &Did) -> Result<Arc<ResolvedIdentity>, IdentityError>;
 
-    /// The DID document alone, without asking after the handle: all that checking a signature or finding a service needs.
+    /// The DID document alone, without resolving the handle: enough to check a signature or find a service.
     async fn resolve_document(&self, did: &Did) -> Result<Arc<DidDocument>, IdentityError> {
         Ok(Arc::clone(&self.resolve_did(did).await?.document))
     }
 
-    /// The DID document as its source has it now, for a signature that the known key does not verify. A resolver may
+    /// The DID document as its source has it now, for a signature that the cached key does not verify. A resolver may
     /// answer from its cache when the same DID is refreshed too often.
     async fn refresh_document(&self, did: &Did) -> Result<Arc<DidDocument>, IdentityError> {
         self.invalidate_did(did).await;
         self.resolve_document(did).await
     }
 
-    /// Forgets what is known of `did`.
+    /// Removes `did` from the cache.
     async fn invalidate_did(&self, did: &Did);
 
-    /// Forgets what is known of `handle`.
+    /// Removes `handle` from the cache.
     async fn invalidate_handle(&self, handle: &Handle);
 }
 

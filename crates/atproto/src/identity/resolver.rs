@@ -21,10 +21,10 @@ use crate::clock::Clock;
 use crate::egress::{EgressClient, EgressError};
 use crate::syntax::{AtIdentifier, Did, Handle};
 
-/// How long an identity is believed by default (15 minutes; the protocol advises at most an hour).
+/// How long an identity is cached by default (15 minutes; the protocol advises at most an hour).
 pub const DEFAULT_TTL: Duration = Duration::from_mins(15);
 
-/// How long a firm "does not exist" is believed by default (1 minute).
+/// How long a definite "does not exist" is cached by default (1 minute).
 pub const DEFAULT_NEGATIVE_TTL: Duration = Duration::from_mins(1);
 
 /// Identities kept at most, per kind of entry.
@@ -35,7 +35,7 @@ const CAPACITY: u64 = 20_000;
 const REFRESHES_PER_WINDOW: u32 = 5;
 const REFRESH_WINDOW: Duration = Duration::from_mins(1);
 
-/// Where to ask, and how long to believe the answer.
+/// Where to ask, and how long to cache the answer.
 #[derive(Clone, Debug)]
 pub struct ResolverConfig {
     /// Base URL of the did:plc directory, named by the operator: any address, http or https.
@@ -44,9 +44,9 @@ pub struct ResolverConfig {
     pub handle_resolver: Option<Url>,
     /// Development only: did:web of this machine is fetched over plain HTTP. The egress client must allow it too.
     pub allow_loopback: bool,
-    /// How long documents and handles are believed.
+    /// How long documents and handles are cached.
     pub ttl: Duration,
-    /// How long a firm "does not exist" is believed.
+    /// How long a definite "does not exist" is cached.
     pub negative_ttl: Duration,
 }
 
@@ -124,7 +124,7 @@ impl Resolver {
             .await
     }
 
-    /// A value or a firm no from `cache`, else from `fetch`; a transient failure passes through unremembered.
+    /// A value or a definite "does not exist" from `cache`, else from `fetch`. A transient failure is returned but not cached.
     async fn remembered<K, V>(
         &self,
         cache: &ExpiringCache<K, Result<V, IdentityError>>,
@@ -214,7 +214,7 @@ impl Resolver {
         }
     }
 
-    /// The handle of `document` if it leads back, and whether that could be found out.
+    /// The handle of `document` if it resolves back to the DID, and whether that could be checked.
     async fn confirmed_handle(&self, document: &DidDocument) -> (Option<Handle>, bool) {
         let Some(handle) = document.claimed_handle() else {
             return (None, true);
@@ -249,7 +249,7 @@ impl Resolver {
         })
     }
 
-    /// The identity made from exactly this document, if it is remembered: with the document, it goes.
+    /// The cached identity made from exactly this document. It is dropped together with the document.
     async fn composed(&self, document: &Arc<DidDocument>) -> Option<Arc<ResolvedIdentity>> {
         let known = self.identities.get(document.id()).await?;
         Arc::ptr_eq(&known.document, document).then_some(known)
@@ -269,7 +269,7 @@ impl Resolver {
         identity
     }
 
-    /// Whether the document of `did` may be fetched anew once more.
+    /// Whether the document of `did` may be fetched again now.
     async fn may_refresh(&self, did: &Did) -> bool {
         let fresh =
             async { Ok::<_, std::convert::Infallible>((Arc::default(), self.clock.now() + REFRESH_WINDOW)) };

@@ -1,4 +1,4 @@
-//! Input and output of `io.atcr.hold.notifyManifest`: the AppView tells a hold of a manifest pushed or pulled.
+//! Input and output of `io.atcr.hold.notifyManifest`: the AppView notifies a hold that a manifest was pushed or pulled.
 
 use serde::{Deserialize, Deserializer, Serialize};
 

@@ -20,7 +20,7 @@ struct UploadedJson {
     blob: BlobRef,
 }
 
-/// A blob on its way: its bytes are **not** checked against its CID. Dropping it closes the connection.
+/// A blob that is being downloaded: its bytes are **not** checked against its CID. Dropping it closes the connection.
 pub struct BlobStream {
     response: reqwest::Response,
     host: String,
@@ -65,7 +65,7 @@ impl PdsClient {
     ///
     /// # Errors
     /// `Xrpc` with status 413 (`PayloadTooLarge` from the reference PDS) if it is beyond the server's limit; `Malformed` if
-    /// the server stored something else than it was sent.
+    /// the server stored different bytes from those it was sent.
     ///
     /// # Cancel safety
     /// Safe: a blob that nothing refers to is collected by the server.

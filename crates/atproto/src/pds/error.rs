@@ -1,4 +1,4 @@
-//! What can go wrong when a PDS is asked.
+//! Why a call to a PDS fails.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::xrpc::XrpcError;
 
 /// Why a PDS gave no usable answer.
 ///
-/// The texts do not tell a host that cannot be reached from one that stays silent; see [`EgressError`].
+/// The texts are the same for a host that cannot be reached and for one that does not answer; see [`EgressError`].
 #[derive(Debug, thiserror::Error)]
 pub enum PdsError {
     /// No answer: no such host, no connection, a broken one, or a host that may not be asked. Retry later, unless

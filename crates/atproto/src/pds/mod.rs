@@ -43,7 +43,7 @@ pub struct PdsClient {
 /// What a request carries to prove who asks. `Debug` does not show tokens.
 #[derive(Clone, Copy, Debug)]
 pub enum PdsAuth<'a> {
-    /// Nothing.
+    /// No credential.
     None,
     /// `Authorization: Bearer <token>`: an app-password session's access token, or a service token.
     Bearer(&'a SecretString),
@@ -69,8 +69,8 @@ pub struct PdsSession {
     pub refresh_jwt: SecretString,
 }
 
-/// A record as a server gives it. As long as it lives, the memory of its answer counts as in flight: take out `value` and let go of
-/// the rest only where it is kept.
+/// A record as a server returns it. While it lives, the memory of its answer counts as in flight: take out `value` and drop the
+/// rest only where the value is kept.
 #[derive(Clone, Debug)]
 pub struct RecordEntry {
     /// Its address.
@@ -111,11 +111,11 @@ pub struct CommitMeta {
 
 /// One change in an [`PdsClient::apply_writes`].
 ///
-/// A change that the repository's state does not allow is refused, but the reference PDS says so with status 500,
-/// `InternalServerError`: look before writing, and hold the state still with `swap_commit`.
+/// A change that the repository's state does not allow is refused. The reference PDS answers it with status 500,
+/// `InternalServerError`: read the state before writing, and pin it with `swap_commit`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
-    /// A new record. Refused if the key is taken.
+    /// Creates a record. Refused if the key is taken.
     Create {
         /// The collection's NSID.
         collection: String,
@@ -124,7 +124,7 @@ pub enum Write {
         /// The record, `$type` included.
         value: Value,
     },
-    /// A record in place of another. Refused if there is none.
+    /// Replaces a record. Refused if there is none.
     Update {
         /// The collection's NSID.
         collection: String,
@@ -133,7 +133,7 @@ pub enum Write {
         /// The record, `$type` included.
         value: Value,
     },
-    /// A record less. Refused if there is none.
+    /// Deletes a record. Refused if there is none.
     Delete {
         /// The collection's NSID.
         collection: String,
@@ -143,11 +143,11 @@ pub enum Write {
 }
 
 impl Write {
-    /// What a change takes in a request besides its collection, key and record, in bytes, rounded up.
+    /// Size of a change in a request, besides its collection, key and record; in bytes, rounded up.
     const FRAME_BYTES: usize = 96;
 
-    /// Bytes of this change in the request of [`PdsClient::apply_writes`], at most; all changes of a request, its other fields
-    /// and [`MAX_REQUEST_BYTES`] go together.
+    /// Upper bound of the bytes that this change takes in a request of [`PdsClient::apply_writes`]. All changes of a request and
+    /// its other fields must fit in [`MAX_REQUEST_BYTES`].
     #[must_use]
     pub fn request_bytes(&self) -> usize {
         let (collection, rkey, value) = match self {
@@ -207,7 +207,7 @@ impl PdsClient {
         self
     }
 
-    /// What requests go through.
+    /// The client that makes the requests.
     #[must_use]
     pub fn egress(&self) -> &EgressClient {
         &self.egress

@@ -29,7 +29,7 @@ struct RecordsJson {
     cursor: Option<String>,
 }
 
-/// Servers of before 2024 have no name of its own for it.
+/// Servers from before 2024 have no error name for this case.
 fn is_missing_record(error: &PdsError) -> bool {
     let text = error
         .as_xrpc()
@@ -43,8 +43,8 @@ impl PdsClient {
     /// The record of `did` in `collection` under `rkey`; `None` if there is none.
     ///
     /// # Errors
-    /// A server that does not host the account refuses with `Xrpc` (`RepoNotFound`; `UpstreamFailure` or other names from
-    /// one that would rather ask elsewhere).
+    /// `Xrpc` from a server that does not host the account (`RepoNotFound`; `UpstreamFailure` or other names from one that
+    /// forwards the request).
     pub async fn get_record(
         &self,
         did: &Did,

@@ -35,7 +35,7 @@ impl PdsClient {
         )
     }
 
-    /// Exchanges a refresh token, which is spent thereby, for a new session.
+    /// Exchanges a refresh token for a new session. The token is then spent.
     ///
     /// # Errors
     /// [`PdsError::is_unauthorized`] for a spent or expired token: sign in again.
