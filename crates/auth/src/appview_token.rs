@@ -97,7 +97,7 @@ pub enum AppViewTokenError {
     /// Meant for another hold.
     #[error("the AppView token is for another hold")]
     WrongAudience,
-    /// Its life is over, by more than the leeway.
+    /// It expired longer ago than the leeway.
     #[error("the AppView token has expired")]
     Expired,
     /// It was issued in the future.
@@ -106,7 +106,7 @@ pub enum AppViewTokenError {
     /// It claims to live longer than a minute.
     #[error("the AppView token is valid for too long")]
     LivesTooLong,
-    /// The AppView's DID document cannot be had.
+    /// The AppView's DID document cannot be resolved.
     #[error("the AppView {did} cannot be resolved")]
     UnresolvedIssuer {
         /// The AppView.
@@ -121,7 +121,7 @@ pub enum AppViewTokenError {
 }
 
 impl AppViewTokenError {
-    /// Whether the token may be good and the AppView's document is merely out of reach.
+    /// Whether the token may be valid and only the AppView's document could not be reached.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::UnresolvedIssuer { source, .. } if source.is_transient())

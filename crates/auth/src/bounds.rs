@@ -1,5 +1,5 @@
-//! Every bound that holds for what tokens, devices and authorization servers name. Bounds of other answers are in
-//! [`atcr_atproto::bounds`].
+//! Bounds on the values that tokens, devices and authorization servers name. [`atcr_atproto::bounds`] has the bounds of
+//! other answers.
 //!
 //! Times in tokens are compared with our own time, moved by our own margins: arithmetic on a peer's time can leave the calendar.
 //!
@@ -20,16 +20,16 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-/// Difference between two clocks that is forgiven.
+/// Tolerated difference between two clocks.
 pub const LEEWAY: TimeDelta = TimeDelta::seconds(5);
 
-/// Longest service or AppView token that is looked at; real ones are below 1 KiB.
+/// Longest service or AppView token that is read; real ones are below 1 KiB.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Longest registry token that is looked at: room for a few hundred scopes.
+/// Longest registry token that is read: room for a few hundred scopes.
 pub const MAX_REGISTRY_TOKEN_BYTES: usize = 64 * 1024;
 
-/// Longest life of a service token that is believed.
+/// Longest life of a service token that is accepted.
 pub const SERVICE_TOKEN_LIFE: TimeDelta = TimeDelta::minutes(5);
 
 /// Longest reuse of one service token: 50 of the 60 seconds that a PDS gives by default.
@@ -41,16 +41,16 @@ pub const SERVICE_TOKEN_MARGIN: TimeDelta = TimeDelta::seconds(10);
 /// Life of an AppView token.
 pub const APPVIEW_TOKEN_LIFE: TimeDelta = TimeDelta::seconds(60);
 
-/// The longest that an OAuth access token is believed to live, 30 days; real ones live an hour.
+/// The longest life of an OAuth access token, 30 days; a longer one is clamped. Real ones live an hour.
 pub const MAX_ACCESS_LIFE: TimeDelta = TimeDelta::days(30);
 
-/// The longest that an authorization server may ask to be left alone.
+/// The longest wait that an authorization server may ask for; a longer one is clamped.
 pub const MAX_OAUTH_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Longest document or answer of an authorization server.
 pub const MAX_OAUTH_ANSWER_BYTES: usize = 64 * 1024;
 
-/// One metadata document as a whole.
+/// Time limit for one whole metadata document.
 pub const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest access token, refresh token or scope that is kept: it goes into a header, and servers refuse headers of 16 KiB.
@@ -59,5 +59,5 @@ pub const MAX_OAUTH_TOKEN_BYTES: usize = 12 * 1024;
 /// Longest issuer, endpoint or request URI of an authorization server.
 pub const MAX_OAUTH_TEXT_BYTES: usize = 2048;
 
-/// Characters of a server's words that are kept.
+/// Characters of a server's error description that are kept.
 pub const MAX_DESCRIPTION_CHARS: usize = 200;

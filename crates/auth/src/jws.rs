@@ -1,7 +1,7 @@
 //! Compact JWS with the two algorithms of AT Protocol, ES256 and ES256K.
 //!
-//! The header is believed in one thing only: which of the two algorithms was used. Keys named or carried in it (`kid`,
-//! `jwk`, `jku`, `x5c`) are not looked at.
+//! The header is trusted for one thing only: which of the two algorithms was used. Keys named or carried in it (`kid`,
+//! `jwk`, `jku`, `x5c`) are ignored.
 
 use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! Tokens and secrets of ATCR: who a caller is, and what proves it. No web framework, no ambient time: `now` is a
+//! Tokens and secrets of ATCR, which identify a caller and prove it. No web framework, no ambient time: `now` is a
 //! parameter.
 //!
 //! | Module | Token | From → to |

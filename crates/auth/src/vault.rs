@@ -17,7 +17,7 @@ const TAG_LEN: usize = 16;
 
 /// Seals and opens secrets. One key is good for 2³² seals, since nonces are random.
 ///
-/// What is sealed under one context opens under the same context only, so that a row copied over another row, or a
+/// A secret sealed under one context opens only under the same context, so that a row copied over another row, or a
 /// secret of another kind, does not open.
 pub struct Vault {
     key: RandomizedNonceKey,

@@ -7,7 +7,7 @@
 //! - [`secret`]: what the device signs in with from then on.
 //!
 //! # Spec
-//! RFC 8628, with JSON bodies and without clients' registration.
+//! RFC 8628, with JSON bodies and without client registration.
 
 pub mod code;
 pub mod flow;

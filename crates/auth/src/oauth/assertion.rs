@@ -13,7 +13,7 @@ use super::registration::ClientKey;
 /// The kind of assertion that the token endpoint is told of (RFC 7523 §2.2).
 pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Servers refuse an assertion from the future and one older than a minute: dating it back a little forgives a clock that is
+/// Servers refuse an assertion from the future and one older than a minute: dating it back a little allows for a clock that is
 /// ahead by as much.
 const BACKDATED: TimeDelta = TimeDelta::seconds(10);
 

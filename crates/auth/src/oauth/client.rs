@@ -1,4 +1,4 @@
-//! The dance: finish, refresh, revoke; how it begins is in `begin`.
+//! The flow: finish, refresh, revoke. `begin` has its first step.
 
 mod begin;
 
@@ -28,7 +28,7 @@ use crate::bounds::{MAX_DESCRIPTION_CHARS, MAX_OAUTH_TOKEN_BYTES};
 /// Servers that turned out not to know granular scopes, remembered as long as this.
 const COARSE_FOR: Duration = Duration::from_hours(1);
 
-/// What a refresh may take beside the two requests to the token endpoint: three documents, each bounded where it is asked for.
+/// Time of a refresh besides the two requests to the token endpoint: three documents, each with its own time limit.
 const LOOK_UPS_OF_A_REFRESH: Duration = Duration::from_secs(20);
 
 /// Such servers remembered at once.
@@ -38,9 +38,9 @@ const COARSE_SERVERS: u64 = 10_000;
 pub struct OAuthClientParts {
     /// Who we are.
     pub registration: Registration,
-    /// Goes to authorization servers.
+    /// Makes the requests to authorization servers.
     pub egress: EgressClient,
-    /// Where accounts live.
+    /// Resolves accounts to their PDS.
     pub identities: Arc<dyn IdentityResolver>,
     /// Dates proofs.
     pub clock: Arc<dyn Clock>,
@@ -53,7 +53,7 @@ pub struct OAuthClient {
     parts: OAuthClientParts,
     servers: AuthorizationServers,
     nonces: DpopNonces,
-    /// By issuer: how many steps of the scope plan are in vain there.
+    /// By issuer: how many steps of the scope plan the server is known to refuse.
     steps_in_vain: moka::sync::Cache<String, usize>,
 }
 
@@ -214,11 +214,11 @@ impl OAuthClient {
         }
     }
 
-    /// Trades the refresh token of `session`, which is spent thereby.
+    /// Trades the refresh token of `session`, which is then spent.
     ///
     /// # Errors
-    /// `Ended` if it is not taken, if what is given for it is of no use (and given back), or if the account has moved to where
-    /// another server is in charge: the session is over. Anything else says nothing about the session.
+    /// `Ended` if the session is over: the token is refused, the new tokens are not usable (and are revoked), or the account has
+    /// moved to a PDS of another server. Any other error says nothing about the session.
     ///
     /// # Cancel safety
     /// None: dropped after sending, the old token may be spent and the new one lost.
@@ -269,10 +269,11 @@ impl OAuthClient {
         }
     }
 
-    /// Whether the account still lives where `session` is good, as far as that is known without asking anew.
+    /// Checks that the account is still at a PDS where `session` is valid. The account's document is fetched again only if the
+    /// cached one names another PDS; a document that cannot be fetched counts as no move.
     ///
     /// # Errors
-    /// `Ended` if it has moved to where another server is in charge.
+    /// `Ended` if it has moved to a PDS of another server.
     pub async fn check_home(&self, session: &OAuthSession) -> Result<(), OAuthError> {
         match self.home(&session.did, false).await {
             Some(pds) if pds.origin() != session.pds.origin() => {}
@@ -292,7 +293,7 @@ impl OAuthClient {
         }
     }
 
-    /// Gives the tokens of `session` back, as far as the server can be reached and lets one.
+    /// Revokes the tokens of `session`, if the server can be reached and supports revocation.
     pub async fn revoke(&self, session: &OAuthSession) {
         if let Err(error) = self.try_revoke(session).await {
             tracing::info!(did = %session.did, %error, "a session could not be revoked at its server");
@@ -323,7 +324,7 @@ impl OAuthClient {
         Ok(())
     }
 
-    /// Gives a token back that no session came of, as far as the server lets one.
+    /// Revokes a token that was not used for a session, if the server supports revocation.
     async fn give_back(&self, server: &AuthorizationServer, prover: &DpopProver, token: &SecretString) {
         if let Err(error) = self.revoke_token(server, prover, token).await {
             tracing::info!(issuer = %server.issuer, %error, "a token could not be given back");
@@ -354,7 +355,7 @@ impl OAuthClient {
         }
     }
 
-    /// Where `did` lives; `None` when that cannot be found out now.
+    /// The PDS of `did`; `None` when it cannot be resolved now.
     async fn home(&self, did: &Did, is_fresh: bool) -> Option<Url> {
         let identities = &self.parts.identities;
         let document = if is_fresh {
@@ -365,7 +366,7 @@ impl OAuthClient {
         document.ok()?.service("atproto_pds")
     }
 
-    /// Where the account of a new session lives: the server that signed it in must be in charge there.
+    /// The PDS of a new session's account. The server that signed the account in must be in charge of that PDS.
     async fn confirm_home(&self, session: &OAuthSession) -> Result<Url, OAuthError> {
         let Some(pds) = self.home(&session.did, true).await else {
             return Err(OAuthError::Unavailable {
@@ -483,7 +484,7 @@ fn issuer_host(issuer: &str) -> String {
     Url::parse(issuer).map_or_else(|_| issuer.to_owned(), |url| host(&url))
 }
 
-/// A server's words, as many as are passed on.
+/// A server's error description, shortened.
 fn short(text: &str) -> String {
     text.chars().take(MAX_DESCRIPTION_CHARS).collect()
 }

@@ -1,7 +1,7 @@
 //! From a PDS to the authorization server that speaks for it.
 //!
-//! The PDS's own document names the server, the server's document names itself and, if it lists any, the PDS: a server that only
-//! claims to be in charge is found out.
+//! The PDS's own document names the server; the server's document names itself and, if it lists any, the PDS. A server that
+//! falsely claims to be in charge is thereby detected.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const LIMITS: Limits = Limits {
     timeout: METADATA_TIMEOUT,
 };
 
-/// How long a server's documents are believed.
+/// How long a server's documents are cached.
 const TTL: Duration = Duration::from_mins(5);
 
 /// Servers remembered.
@@ -39,7 +39,7 @@ pub struct AuthorizationServer {
     pub token_endpoint: Url,
     /// Where requests are announced.
     pub par_endpoint: Url,
-    /// Where tokens are given back, if it has that.
+    /// Where tokens are revoked, if the server supports it.
     pub revocation_endpoint: Option<Url>,
     /// How clients may authenticate: `none`, `private_key_jwt`.
     pub client_authentication: Vec<String>,
@@ -93,7 +93,7 @@ impl AuthorizationServers {
     /// The server in charge of the PDS at `pds`.
     ///
     /// # Errors
-    /// `Unavailable` if one of the two does not answer, `Unsuitable` if what they say does not fit together.
+    /// `Unavailable` if one of the two does not answer, `Unsuitable` if their documents contradict each other.
     pub async fn of_pds(&self, pds: &Url) -> Result<Arc<AuthorizationServer>, OAuthError> {
         let mut key = pds.clone();
         key.set_path("/");

@@ -1,10 +1,10 @@
-//! What can go wrong with an authorization server, sorted by what helps.
+//! Failures of a call to an authorization server, grouped by what the caller can do.
 
 use std::time::Duration;
 
 use atcr_atproto::egress::EgressError;
 
-/// Why something did not come about. The texts are for people and hold no token.
+/// Why a step of the flow failed. The texts are for people and contain no token.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OAuthError {
     /// No usable answer: retry later. Sessions stay as they are.
@@ -35,7 +35,7 @@ pub enum OAuthError {
         /// The server's words, shortened.
         description: Option<String>,
     },
-    /// The user said no, or granted too little.
+    /// The user refused, or granted too little.
     #[error("{host} did not grant access: {reason}")]
     Denied {
         /// Host and port.
@@ -43,7 +43,7 @@ pub enum OAuthError {
         /// Why.
         reason: String,
     },
-    /// An answer that is not from, or not about, whom it must be.
+    /// The answer comes from another server, or is about another account.
     #[error("the answer of {host} cannot be trusted: {reason}")]
     Untrusted {
         /// Host and port.
@@ -51,7 +51,7 @@ pub enum OAuthError {
         /// What does not fit.
         reason: String,
     },
-    /// The server refused what this clock dated, and the clocks disagree.
+    /// The server refused a token or proof dated by this clock, and the clocks disagree.
     #[error("{host} refused what this server dated: the clocks differ by {seconds} seconds")]
     ClockSkew {
         /// Host and port.
@@ -59,7 +59,7 @@ pub enum OAuthError {
         /// This clock minus that one.
         seconds: i64,
     },
-    /// The session is over: its refresh token is not taken, or the account lives elsewhere now.
+    /// The session is over: its refresh token is refused, or the account has moved to another server.
     #[error("{reason}")]
     Ended {
         /// The sentence.

@@ -8,8 +8,8 @@ use serde_json::Number;
 
 use crate::bounds::MAX_ACCESS_LIFE;
 
-/// When a token ends whose server says that it lives `seconds`, in any number of JSON. The session is renewed before; what is clamped
-/// costs a refresh at most.
+/// When a token ends whose server says that it lives `seconds`, any JSON number. The session is renewed before that; a clamped
+/// value costs at most one extra refresh.
 pub(super) fn expiry(now: DateTime<Utc>, seconds: &Number) -> DateTime<Utc> {
     let longest = MAX_ACCESS_LIFE.num_seconds();
     let seconds = match seconds.as_i64() {

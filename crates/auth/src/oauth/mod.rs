@@ -5,11 +5,11 @@
 //! | [`registration`] | who we are: metadata document, `client_id`, key set; public on loopback, confidential elsewhere |
 //! | [`scopes`] | what is asked for, and whether it was granted |
 //! | [`discovery`] | account → PDS → authorization server, every step checked |
-//! | [`client`] | the dance: begin, finish, refresh, revoke |
+//! | [`client`] | the flow: begin, finish, refresh, revoke |
 //! | [`session`] | what a sign-in leaves behind, and what is kept while one is under way |
-//! | [`error`] | what goes wrong, sorted by what helps |
+//! | [`error`] | failures, grouped by what the caller can do |
 //!
-//! Nothing is stored here and nothing is locked: the caller keeps [`PendingSignIn`]s and [`OAuthSession`]s, and sees to it that
+//! This module stores nothing and locks nothing: the caller keeps [`PendingSignIn`]s and [`OAuthSession`]s, and makes sure that
 //! a refresh token is used once.
 
 mod assertion;

@@ -1,4 +1,4 @@
-//! What is asked for. The least first; more only from servers that know no finer grain.
+//! The requested scopes: the narrowest first; broader ones only for servers that do not know the narrow ones.
 
 /// The record collections that a registry writes for a sailor.
 const COLLECTIONS: &[&str] = &[

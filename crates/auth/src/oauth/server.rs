@@ -17,10 +17,10 @@ use super::error::OAuthError;
 use super::registration::Registration;
 use crate::bounds::{MAX_DESCRIPTION_CHARS, MAX_OAUTH_ANSWER_BYTES, MAX_OAUTH_RETRY_AFTER};
 
-/// Clocks that differ by more are named when a server refuses something dated.
+/// A greater difference of the clocks is named in the error when a server refuses something dated.
 const NOTABLE_SKEW_SECS: i64 = 10;
 
-/// Clocks that differ by more are logged whatever the server says.
+/// A greater difference of the clocks is always logged.
 const WORRYING_SKEW_SECS: i64 = 60;
 
 /// Codes with which servers refuse a client assertion or proof, for its dates among other reasons.
@@ -43,7 +43,7 @@ struct ErrorBody {
 }
 
 impl Server<'_> {
-    /// Posts `form` with the client's authentication; a request that lacks the server's nonce is made anew with it, once.
+    /// Posts `form` with the client's authentication. A request that lacks the server's nonce is repeated with it, once.
     pub(super) async fn post(&self, endpoint: &Url, form: &[(&str, &str)]) -> Result<CappedBody, OAuthError> {
         let host = host(endpoint);
         for is_last in [false, true] {

@@ -31,7 +31,7 @@ pub struct OAuthSession {
     pub granted_scope: String,
     /// Authorises requests, with a proof of `dpop_key`.
     pub access_token: SecretString,
-    /// Gets the next pair, once.
+    /// Gets the next pair of tokens; works once.
     pub refresh_token: Option<SecretString>,
     /// When the access token expires, if the server says.
     pub expires_at: Option<DateTime<Utc>>,
@@ -95,7 +95,7 @@ fn key(text: String) -> Result<Arc<DpopKey>, OAuthError> {
 }
 
 impl OAuthSession {
-    /// The whole session, secrets and all.
+    /// The whole session, including its secrets.
     ///
     /// # Errors
     /// Never in practice.
