@@ -1,16 +1,16 @@
 //! The embedded PDS of a hold: one AT Protocol repository, on the hold's own disk. No HTTP.
 //!
 //! Public, from the top:
-//! - [`repo`]: [`HoldRepo`], the only door: writes, reads, exports, proofs, events, and the questions a hold asks of its
+//! - [`repo`]: [`HoldRepo`], the only entry point: writes, reads, exports, proofs, events, and a hold's queries over its
 //!   records.
 //! - [`writer`]: what a write is.
 //! - [`identity`]: DID, name, key and DID document.
-//! - [`records`]: what the hold writes of its own accord, typed.
+//! - [`records`]: the records that the hold itself writes, typed.
 //! - [`access`]: who may do what, as proofs.
 //!
 //! Inside, from the top; each part knows those below it:
 //! - `engine`: what a commit is, and how it gets on the disk. Synchronous.
-//! - `index`: a SQLite file with the hold's own questions. The engine does not need it.
+//! - `index`: a SQLite file for the hold's own queries. The engine does not need it.
 //! - `snapshot`, `blocks`, `log`: the files; how a block is found in them.
 //! - `disk`: the file port.
 //!
@@ -19,10 +19,10 @@
 //! to find blocks in it) and the segments of the log (`<number>.seg`). An entry of the log is an event, in the bytes that
 //! subscribers get; it is synced before the write is acknowledged. State is the snapshot and the log after it. Snapshots
 //! are written as the log grows, and segments are dropped when a snapshot covers them and their retention is over.
-//! `index.sqlite` and `*.tbl` may be deleted: opening makes them anew. `lock` keeps a second process out. `*.aside` is what
+//! `index.sqlite` and `*.tbl` may be deleted: opening rebuilds them. `lock` keeps a second process out. `*.aside` is what
 //! a crash left at the end of the log. See docs/decisions/0003.
 //!
-//! # Adding a collection the hold asks questions of
+//! # Adding a collection that the hold queries
 //! A table in `index/schema.sql`, its name in `index::INDEXED`, code in `index/holdings.rs` that keeps the table in step with
 //! the records, a method in `repo/holdings.rs`; then count up `index::SCHEMA`.
 

@@ -2,7 +2,7 @@
 
 use crate::error::RepoError;
 
-/// Runs what blocks on the disk where it may.
+/// Runs work that blocks on the disk on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RepoError> + Send + 'static,
 ) -> Result<T, RepoError> {

@@ -19,7 +19,7 @@ pub trait Action: sealed::Sealed {
     const NAME: &'static str;
     /// The permissions of which one suffices, as a refusal names them.
     const REQUIRED: &'static [Permission];
-    /// Whom the proof names: an anonymous caller may read a public hold, and do nothing else.
+    /// The caller that the proof names. An anonymous caller may only read a public hold.
     type Subject: Clone + fmt::Debug + Send + Sync;
 }
 

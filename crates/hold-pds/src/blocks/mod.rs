@@ -1,4 +1,4 @@
-//! From a block's name to its content.
+//! Look-up of a block's content by its name.
 //!
 //! - [`recent`]: blocks that came or went since the snapshot, in memory
 //! - [`table`]: blocks of the snapshot, sorted, on the disk

@@ -1,5 +1,5 @@
-//! Where the blocks of a snapshot are in its CAR: sorted rows, one read each. May be deleted, and is made anew from the
-//! CAR then.
+//! The positions of a snapshot's blocks in its CAR: sorted rows; a look-up takes one read. The file may be deleted: it is
+//! rebuilt from the CAR.
 //!
 //! ```text
 //! page 0      magic 8, log id 16, revision u64, pages u32, CRC-32 of the first keys, CRC-32 of the above

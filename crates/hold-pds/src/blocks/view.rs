@@ -1,4 +1,4 @@
-//! The repository as of one commit. What a view reads stays within reach as long as the view lives.
+//! The repository as of one commit. What a view reads stays readable as long as the view lives.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Every block of a repository, from the root down, in the order of the keys. Memory is flat: what is known of the way
-//! ahead is one branch of the tree.
+//! Every block of a repository, from the root down, in the order of the keys. Memory use is bounded by one branch of the
+//! tree.
 
 use std::sync::Arc;
 

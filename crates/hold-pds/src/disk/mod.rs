@@ -1,4 +1,4 @@
-//! The file port: what the engine asks of a disk, so that tests can put one under it that forgets and fails.
+//! The file port: what the engine needs of a disk. Tests replace it with a disk that loses data and fails.
 //!
 //! One flat folder. A file's content is on the disk after [`DiskFile::sync`], its name after [`Disk::sync_names`].
 

@@ -1,7 +1,7 @@
 //! Group commit: the calls of one batch, in as few commits as the limits allow.
 //!
-//! Calls that share a commit do not depend on each other: one that touches what another has written, or that names the
-//! commit it expects, begins a commit of its own. So the failure of one says nothing about the others.
+//! Calls that share a commit do not depend on each other: a call that touches what another has written, or that names the
+//! commit it expects, begins a commit of its own. The failure of one call therefore does not affect the others.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -27,7 +27,7 @@ pub(crate) struct Call<T> {
     pub(crate) ticket: T,
 }
 
-/// What a call comes to.
+/// The result of a call.
 pub(crate) type Answer = Result<WriteOutcome, RepoError>;
 
 /// Commits that will be synced at once.
@@ -49,7 +49,7 @@ pub(super) struct Batch<'a, T> {
     refused: Vec<(T, Answer)>,
 }
 
-/// What a batch comes to.
+/// The result of a batch.
 #[derive(Debug)]
 pub(super) struct Finished<T> {
     pub(super) workspace: Workspace,
@@ -107,8 +107,8 @@ impl<'a, T> Batch<'a, T> {
         }
     }
 
-    /// Takes calls from the front of `queue` and makes one commit of them. How much their tree nodes are shows only
-    /// then; if it was too much, half of the calls wait for the next commit.
+    /// Takes calls from the front of `queue` and makes one commit of them. The size of their tree nodes is known only
+    /// then; if it is too large, half of the calls wait for the next commit.
     pub(super) fn add_commit(&mut self, queue: &mut VecDeque<Call<T>>) {
         let mut max_calls = usize::MAX;
         loop {
@@ -250,7 +250,7 @@ struct Edited {
 }
 
 impl<T> Group<T> {
-    /// Whether a call fits beside those that are here, and does not care in which order they happen.
+    /// Whether a call fits beside those that are here and is independent of their order.
     fn has_room_for(&self, call: &PreparedCall) -> bool {
         if self.applied.is_empty() {
             return true;

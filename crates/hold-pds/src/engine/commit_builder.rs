@@ -1,4 +1,4 @@
-//! From an edited tree to a signed commit with all its blocks, as the event that tells of it.
+//! Makes a signed commit with all its blocks from an edited tree, as the event that announces it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl Content {
         }
     }
 
-    /// What leads from the tree of `head` to `tree`; `None` if they are equal. `records` has the new records' content.
+    /// The changes from the tree of `head` to `tree`; `None` if they are equal. `records` has the new records' content.
     pub(crate) fn of_tree(
         workspace: &mut Workspace,
         head: &Head,

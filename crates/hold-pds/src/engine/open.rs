@@ -16,7 +16,7 @@ use crate::legacy;
 use crate::log::{Log, LogId, LogLimits, Manifest, SnapshotInfo, recovery, segment};
 use crate::snapshot::Snapshot;
 
-/// What else lives in the folder.
+/// Other files in the folder.
 const LOCK: &str = "lock";
 
 /// Why the first commit of this opening is made.
@@ -131,7 +131,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// The events that followers need at such an occasion: with a commit between, their chain goes on.
+    /// The events that subscribers need in this case. The commit between them continues the chain of commits.
     fn announce(
         &mut self,
         occasion: &Occasion,
@@ -187,7 +187,7 @@ fn create(disk: &SharedDisk, did: &Did, limits: &LogLimits) -> Result<(Manifest,
     Ok((manifest, is_converted))
 }
 
-/// A folder where something is left and the manifest is not does not become a new repository.
+/// A folder that has files but no manifest does not become a new repository.
 fn check_empty(disk: &SharedDisk, names: &[String]) -> Result<(), RepoError> {
     for name in names {
         let is_harmless = name == LOCK || name.ends_with(".tmp") || {

@@ -1,4 +1,4 @@
-//! The tree nodes of one batch: all that were looked at, and all that were made, whatever the cache forgets meanwhile.
+//! The tree nodes of one batch: all that were read and all that were made, even if the cache drops them meanwhile.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ impl Workspace {
         }
     }
 
-    /// Takes in nodes that have got their names.
+    /// Adds nodes that now have names.
     pub(crate) fn add(&mut self, nodes: &[FreshNode]) {
         for fresh in nodes {
             self.nodes.get_mut().insert(fresh.cid, Arc::clone(&fresh.node));

@@ -1,4 +1,4 @@
-//! Who the hold is: its DID, its name, its key, and the document that ties them together.
+//! The hold's identity: its DID, its name, its key, and the document that ties them together.
 //!
 //! A `did:web` hold is its public URL: the DID, the handle and the service endpoints all follow from it, so the domain
 //! of a hold cannot change.
@@ -67,7 +67,7 @@ impl HoldIdentity {
     /// The K-256 signing key in the file at `path`, made when there is none. Blocks on the disk.
     ///
     /// # Errors
-    /// [`HoldIdentityError::SigningKey`] when the file cannot be read or written, or holds something else.
+    /// [`HoldIdentityError::SigningKey`] when the file cannot be read or written, or does not hold a K-256 key.
     pub fn signing_key_file(path: &Path) -> Result<SigningKey, HoldIdentityError> {
         SigningKey::load_or_create(path, Curve::K256).map_err(HoldIdentityError::SigningKey)
     }

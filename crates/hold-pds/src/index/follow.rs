@@ -1,4 +1,4 @@
-//! Bringing the index up to the log: what it lacks is read from there, or all of it from the repository.
+//! Brings the index up to date with the log: missing changes are read from the log, or everything from the repository.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What a hold asks of its layer and crew records.
+//! A hold's queries over its layer and crew records.
 
 use std::collections::{HashMap, HashSet};
 

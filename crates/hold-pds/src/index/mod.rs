@@ -1,7 +1,7 @@
-//! The index: a SQLite file that answers the hold's own questions about its records. The repository does not need it.
+//! The index: a SQLite file for the hold's own queries over its records. The repository does not need it.
 //!
 //! Its writer does not wait for the disk (`synchronous=NORMAL`, unlike every other database here): the log has been
-//! synced by then, and what the index lost in a power failure is read from there again.
+//! synced by then, and what the index loses in a power failure is read from the log again.
 //!
 //! - [`follow`]: bringing the tables up to the log
 //! - [`holdings`]: the tables

@@ -1,8 +1,8 @@
 //! Writing to the log.
 //!
-//! A file whose write or sync has failed is never written again, and nothing is read from it that was not on the disk
-//! before: the log goes on in a new segment, and the manifest says where the old one ends. After a failed `fsync` the
-//! kernel marks pages clean that never reached the disk, so that neither reading them nor syncing again proves anything.
+//! After a write or sync of a file fails, that file is never written again, and only what was on the disk before is read from
+//! it: the log goes on in a new segment, and the manifest says where the old one ends. After a failed `fsync` the kernel
+//! marks pages clean that never reached the disk, so neither reading them nor syncing again proves anything.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{LogLimits, PendingEntry, Position};
 use crate::disk::{self, Disk, DiskFile};
 use crate::error::RepoError;
 
-/// Why a batch is not in the log, or perhaps is.
+/// Why a batch is not in the log, or may not be.
 #[derive(Debug)]
 pub(crate) enum AppendError {
     /// Nothing of it was written.
@@ -21,7 +21,7 @@ pub(crate) enum AppendError {
     Unknown(RepoError),
 }
 
-/// The log, open for writing. There is one.
+/// The log, open for writing. Only one exists.
 #[derive(Debug)]
 pub(crate) struct Log {
     disk: Arc<dyn Disk>,
@@ -32,7 +32,7 @@ pub(crate) struct Log {
     file: Arc<dyn DiskFile>,
     /// The file's length: zeros from the log's end to here.
     allocated: u64,
-    /// All that is before is on the disk, and nothing behind was acknowledged.
+    /// Everything before this position is on the disk, and nothing after it was acknowledged.
     end: Position,
     /// The newest event, and its time.
     last: (u64, u64),
@@ -247,8 +247,7 @@ impl Log {
         &self.limits
     }
 
-    /// Lets go of the oldest segments: those that the snapshot covers, and that are older than the retention or more than
-    /// it allows.
+    /// Drops the oldest segments: those that the snapshot covers and that exceed the retention in age or size.
     pub(crate) fn drop_old(&mut self, now: u64) -> Result<(), RepoError> {
         let covered = self.manifest.replay_from();
         let total: u64 = self.manifest.segments.iter().map(size_of).sum();

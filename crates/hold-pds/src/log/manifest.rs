@@ -1,5 +1,5 @@
-//! Which files are the repository. Replaced by renaming, so that there is always a whole one; without it a lost newest
-//! file would go unnoticed.
+//! The list of the repository's files. It is replaced by renaming, so that it is always whole; without it the loss of the
+//! newest file would go unnoticed.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub(crate) struct SegmentInfo {
 /// How a segment ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Closed {
-    /// Bytes behind this one are not of the log, whatever they look like.
+    /// Bytes after this one do not belong to the log, even if they look like entries.
     pub(crate) end: u32,
     /// The newest event at that time.
     pub(crate) last_seq: u64,
@@ -59,7 +59,7 @@ pub(crate) struct Manifest {
     /// In the order of their numbers; the last one is open.
     pub(crate) segments: Vec<SegmentInfo>,
     pub(crate) snapshot: Option<SnapshotInfo>,
-    /// The newest event that is not kept any more; 0 if all are.
+    /// The newest event that was dropped; 0 if none was.
     pub(crate) dropped_seq: u64,
 }
 

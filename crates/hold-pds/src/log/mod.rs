@@ -1,4 +1,4 @@
-//! The log: every event of the repository, in the exact bytes that a follower gets.
+//! The log: every event of the repository, in the exact bytes that subscribers get.
 //!
 //! - [`position`]: a place in the log
 //! - [`entry`]: one event, with a checksummed header and what a restart needs to know of it
@@ -22,13 +22,13 @@ pub(crate) use manifest::{Manifest, SnapshotInfo};
 pub(crate) use position::Position;
 pub(crate) use segment::Segment;
 
-/// Distinguishes one log from every other.
+/// Identifies one log.
 pub(crate) type LogId = [u8; 16];
 
 /// Sizes and times of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LogLimits {
-    /// A segment that has this many bytes is followed by another one.
+    /// A new segment begins when one has this many bytes.
     pub(crate) segment_bytes: u32,
     /// A segment's file grows by this many zeros at a time: writing over them is faster than making a file longer.
     pub(crate) prefill_bytes: u32,

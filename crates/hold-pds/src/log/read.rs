@@ -1,4 +1,4 @@
-//! Events from anywhere in the log, in order. Reading takes no lock: what is before the end does not change.
+//! Reads events from any place in the log, in order. Reading takes no lock, since nothing before the end changes.
 
 use std::sync::Arc;
 
@@ -106,7 +106,7 @@ impl EntryReader {
             .unwrap_or_default()
     }
 
-    /// Makes sure that `length` bytes are at hand, if the segment has them.
+    /// Makes sure that `length` bytes are in the buffer, if the segment has them.
     fn fill(&mut self, segment: &Segment, length: usize, segment_end: u32) -> Result<(), RepoError> {
         if self.ahead().len() >= length {
             return Ok(());

@@ -1,8 +1,8 @@
-//! What a crash left, and what it cannot have left.
+//! Recovery after a crash, and detection of damage that a crash cannot have caused.
 //!
-//! The open segment may end in pieces of a batch that was never acknowledged: they are set aside. Its valid entries are
-//! copied to a new file, which is synced before any of them is believed: what the page cache holds after a failed sync may
-//! not be on the disk. Damage that an acknowledged batch follows is not a crash: then nothing is changed and opening fails.
+//! The open segment may end in pieces of a batch that was never acknowledged: these are set aside. Its valid entries are
+//! copied to a new file, which is synced before any of them is trusted: what the page cache holds after a failed sync may
+//! not be on the disk. Damage before an acknowledged batch was not caused by a crash: nothing is changed and opening fails.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::{LogId, LogLimits, Position};
 use crate::disk::{self, Disk};
 use crate::error::RepoError;
 
-/// Brings the files in line with the manifest, and calls `commit` with each commit behind the snapshot: where its frame
+/// Brings the files in line with the manifest, and calls `commit` with each commit after the snapshot: where its frame
 /// begins, the seq, and what it did.
 pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
@@ -207,7 +207,7 @@ fn entry_len(
     Ok(whole())
 }
 
-/// Whether an entry behind `damaged` was written after the damaged one was on the disk.
+/// Whether a later entry was written after the `damaged` one was on the disk.
 fn later_batch_follows(
     content: &[u8],
     damaged: usize,

@@ -21,7 +21,7 @@ pub enum Stated<T> {
     /// Nothing: the record keeps what it has.
     #[default]
     Unsaid,
-    /// The record shall not have the field.
+    /// The record must not have the field.
     Removed,
     /// The field's value.
     This(T),
@@ -47,7 +47,7 @@ pub struct CaptainSettings {
 /// Why the hold has no captain.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptainError {
-    /// The first start needs to be told whose hold it is.
+    /// The first start needs an owner.
     #[error("the hold has no captain yet: set registration.owner_did to the DID of its owner")]
     OwnerNeeded,
     /// The repository failed.
@@ -110,7 +110,7 @@ pub async fn ensure(
     Ok(captain)
 }
 
-/// Puts what the settings say into the record's own fields, so that every other field stays as it was written.
+/// Writes the settings into the record's own fields, and leaves every other field as it was written.
 fn state(fields: &mut Map<String, Value>, settings: &CaptainSettings) {
     fields.insert("public".to_owned(), settings.public.into());
     fields.insert("allowAllCrew".to_owned(), settings.allow_all_crew.into());

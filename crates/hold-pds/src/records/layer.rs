@@ -12,7 +12,7 @@ use crate::repo::HoldRepo;
 /// Those of `wanted`, the records of all layers of `manifest`, that the repository does not have yet.
 ///
 /// A manifest may name the same layer twice and then has two records of it. After a push that was interrupted between two
-/// commits, only the rest is wanted.
+/// commits, only the missing ones are returned.
 ///
 /// # Errors
 /// The repository's.

@@ -1,4 +1,4 @@
-//! The records a hold writes of its own accord, one file per collection. Each use case here is one commit.
+//! The records that the hold itself writes, one file per collection. Each use case here is one commit.
 
 pub mod captain;
 pub mod crew;

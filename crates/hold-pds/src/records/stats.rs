@@ -13,13 +13,13 @@ use crate::writer::RecordWrite;
 /// Records read at once while looking for [`StrangeKeys`].
 const PAGE: usize = 500;
 
-/// Where holds of another make put counts, by owner and repository: records under a key that this version would not
-/// choose. Such a record is gone on with, so that a repository has one.
+/// The counts that other implementations of a hold wrote, by owner and repository: records under a key that this version
+/// would not choose. Such a record stays in use, so that a repository has only one.
 #[derive(Clone, Debug, Default)]
 pub struct StrangeKeys(HashMap<(Did, String), RecordKey>);
 
 impl StrangeKeys {
-    /// Looks through every stats record once. A malformed record is passed over.
+    /// Reads every stats record once. Malformed records are skipped.
     ///
     /// # Errors
     /// The repository's.

@@ -1,4 +1,4 @@
-//! What a hold asks of its records.
+//! A hold's queries over its records.
 
 use atcr_atproto::lexicon::captain::CaptainRecord;
 use atcr_atproto::lexicon::crew::CrewRecord;

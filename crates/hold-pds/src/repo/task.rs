@@ -1,5 +1,5 @@
-//! The task that writes. It takes whatever waits in the mailbox, has the engine make commits of it, brings the index up to
-//! them, and only then answers. While it waits for the disk the next batch gathers. Snapshots are written beside it.
+//! The task that writes. It takes the calls that wait in the mailbox, has the engine make commits of them, updates the index,
+//! and only then answers. The next batch gathers while it waits for the disk. Snapshots are written in parallel.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

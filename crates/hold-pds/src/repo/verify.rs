@@ -1,4 +1,4 @@
-//! Whether the repository is what it says.
+//! Checks the repository's integrity.
 
 use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::data_model::{DAG_CBOR, cid_of};

@@ -47,7 +47,7 @@ pub(crate) fn remove(disk: &dyn Disk, rev: &str) {
 }
 
 impl Snapshot {
-    /// Opens what the manifest names. A table that is missing or damaged is made anew.
+    /// Opens the snapshot that the manifest names. A table that is missing or damaged is rebuilt.
     pub(crate) fn open(disk: &dyn Disk, log_id: &LogId, info: &SnapshotInfo) -> Result<Self, RepoError> {
         let name = car_name(&info.rev);
         let car = disk
@@ -82,7 +82,7 @@ impl Snapshot {
         })
     }
 
-    /// The commit it is of.
+    /// The commit of the snapshot.
     pub(crate) fn head(&self) -> Result<Head, RepoError> {
         Ok(Head {
             seq: self.info.seq,
@@ -193,8 +193,8 @@ fn checked(content: &[u8], cid: &Cid) -> Result<Bytes, RepoError> {
     }
 }
 
-/// The rows of a CAR whose table is lost. Which revision brought a block in is lost with it: all are taken as new as the
-/// snapshot, so that an export since a revision has more than it must.
+/// The rows of a CAR whose table is lost. The revision that added each block is lost with it: every block counts as new as
+/// the snapshot, so an export since a revision has more than necessary.
 fn scan(file: &Arc<dyn DiskFile>, size: u64, rev: u64) -> Result<Vec<Row>, RepoError> {
     let malformed = || RepoError::corrupt("the snapshot is no CAR");
     let mut reader = CarReader {

@@ -1,4 +1,4 @@
-//! Writing a snapshot, beside a repository that goes on.
+//! Writes a snapshot while the repository goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::log::SnapshotInfo;
 
 /// Bytes written at once.
 const PIECE: usize = 1024 * 1024;
-/// Bytes after which the disk is waited for, so that the log's syncs do not wait for all of the snapshot at once.
+/// Bytes after which the writer waits for the disk, so that a sync of the log does not wait for the whole snapshot.
 const SYNC_EVERY: u64 = 8 * 1024 * 1024;
 
 /// A snapshot to be written.

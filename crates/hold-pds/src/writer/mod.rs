@@ -1,4 +1,4 @@
-//! Writes: what a caller asks for, what fits in one commit, and what comes of it.
+//! Writes: what a caller asks for, what fits in one commit, and the result.
 
 pub mod limits;
 pub(crate) mod prepare;

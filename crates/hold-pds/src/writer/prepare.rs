@@ -1,4 +1,4 @@
-//! From a caller's writes to blocks and paths. Done by the caller, so that the writer's one task has less to do.
+//! Turns a caller's writes into blocks and paths. The caller does this, so that the writer's one task has less work.
 
 use std::collections::HashSet;
 
