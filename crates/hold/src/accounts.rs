@@ -1,4 +1,4 @@
-//! Whose OAuth access token a caller presents.
+//! Identifies the account of an OAuth access token that a caller presents.
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;

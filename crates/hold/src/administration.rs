@@ -80,7 +80,7 @@ pub struct Swap {
 /// What a record must be for a write to happen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Expected {
-    /// Whatever it likes.
+    /// Any state.
     #[default]
     Anything,
     /// Not there.
@@ -114,7 +114,7 @@ pub struct Administration {
 }
 
 impl Administration {
-    /// Over the hold's repository, taking `turns` with everything else that writes crew records.
+    /// Works on the hold's repository, and shares `turns` with everything else that writes crew records.
     #[must_use]
     pub fn new(repo: HoldRepo, turns: CrewTurns) -> Self {
         Self { repo, turns }
@@ -174,7 +174,7 @@ impl Administration {
         Ok(self.repo.write_if(vec![write], preconditions).await?)
     }
 
-    /// Deletes a record; one that is not there is fine.
+    /// Deletes a record; succeeds if there is none.
     ///
     /// # Errors
     /// `NotManaged` for the captain, layer, stats and scan records · `Swapped` · `Repo`.

@@ -1,4 +1,4 @@
-//! Wiring: settings in, a running hold out. The only place that knows ports and adapters both.
+//! Wiring: settings in, a running hold out. The only place that knows both ports and adapters.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    /// There is no identity to be had.
+    /// The hold's identity cannot be loaded or made.
     #[error(transparent)]
     Identity(#[from] HoldIdentityError),
     /// Signing key, repository and database belong together, and one of them is gone.
@@ -101,7 +101,7 @@ pub enum StartError {
     Captain(#[from] CaptainError),
 }
 
-/// What the hold takes from outside of itself.
+/// What the hold needs from its surroundings.
 #[derive(Clone)]
 pub struct Surroundings {
     /// The time.
@@ -243,7 +243,7 @@ impl Hold {
         })
     }
 
-    /// The routes of the metrics listener that say which part does not work.
+    /// The routes of the metrics listener that name the parts that do not work.
     pub fn operator_routes(&self) -> Router {
         health::operator_routes(self.readiness.clone())
     }
@@ -456,7 +456,7 @@ fn open_store(
     }
 }
 
-/// Nothing that is missing becomes new beside what is left: another key would be another identity, and an empty repository
+/// A missing part is not created beside the ones that exist: a new key would be another identity, and an empty repository
 /// another history.
 fn check_complete(settings: &HoldSettings, repo_dir: &std::path::Path) -> Result<(), StartError> {
     let is_new_repo = std::fs::read_dir(repo_dir).map_or(true, |mut entries| entries.next().is_none());

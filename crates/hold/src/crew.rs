@@ -16,11 +16,11 @@ const DEFAULT_ROLE: &str = "member";
 /// The labels a member may choose. `owner` and `admin` would claim what the permissions do not give.
 const FREE_ROLES: [&str; 3] = [DEFAULT_ROLE, "read", "write"];
 
-/// What every account may have for the asking.
+/// The permissions that every account gets on request.
 const FREE_PERMISSIONS: [Permission; 2] = [Permission::BlobRead, Permission::BlobWrite];
 
-/// Makes those who write crew records wait for each other, so that what one finds about a member still holds when it writes.
-/// Clones share the turn.
+/// Serialises writers of crew records, so that what one of them reads about a member is still true when it writes.
+/// Clones share the lock.
 #[derive(Clone, Debug, Default)]
 pub struct CrewTurns(Arc<Mutex<()>>);
 
@@ -37,7 +37,7 @@ pub enum JoinError {
     /// The captain decides who joins.
     #[error("this hold does not take new crew by itself; ask its captain")]
     RegistrationDisabled,
-    /// Nothing that was asked for can be had for the asking.
+    /// None of the requested permissions is granted on request.
     #[error("none of the permissions asked for can be granted; ask for blob:read or blob:write")]
     NothingToGrant,
     /// The repository failed.
@@ -54,7 +54,7 @@ pub struct Enlistment {
 }
 
 impl Enlistment {
-    /// Over the hold's repository, taking `turns` with everything else that writes crew records.
+    /// Works on the hold's repository, and shares `turns` with everything else that writes crew records.
     #[must_use]
     pub fn new(repo: HoldRepo, turns: CrewTurns, clock: Arc<dyn Clock>) -> Self {
         Self { repo, turns, clock }
@@ -62,8 +62,8 @@ impl Enlistment {
 
     /// Makes `member` crew, if the captain takes every account, or `member` is the captain.
     ///
-    /// `permissions` are those asked for, `None` for the usual two; `crew:admin` is never granted here. The record of a
-    /// member is not changed, whatever they ask for.
+    /// `permissions` are the requested ones, `None` for the usual two; `crew:admin` is never granted here. The record of an
+    /// existing member does not change.
     ///
     /// # Errors
     /// See [`JoinError`].

@@ -8,7 +8,7 @@ use crate::blobs::{
     PresignedUrl,
 };
 
-/// [`BlobService`], asking for a proof at every door. An upload belongs to whom the proof names.
+/// [`BlobService`] whose every method takes a proof of permission. An upload belongs to the account that the proof names.
 #[derive(Clone, Debug)]
 pub struct GuardedBlobs {
     blobs: BlobService,
@@ -70,7 +70,7 @@ impl GuardedBlobs {
             .await
     }
 
-    /// Gives an upload up; see [`BlobService::abort`].
+    /// Aborts an upload; see [`BlobService::abort`].
     ///
     /// # Errors
     /// As there.

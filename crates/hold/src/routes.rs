@@ -36,12 +36,12 @@ use crate::edge::io_atcr_hold::{
 use crate::edge::well_known;
 use crate::state::AppState;
 
-/// The largest JSON input of most methods in bytes: the parts of the largest upload, and then some.
+/// The largest JSON input of most methods in bytes: more than the parts of the largest upload take.
 const MAX_JSON_BODY: usize = 1024 * 1024;
-/// The largest notice in bytes: what a manifest of 4 MiB can turn into, and then some.
+/// The largest notice in bytes: more than the notice of a manifest of 4 MiB takes.
 const MAX_NOTICE: usize = 5 * 1024 * 1024;
 
-/// Who may call a method. The handlers' extractors decide; a test tries every caller at every door.
+/// Who may call a method. The handlers' extractors decide; a test tries every caller on every method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// Every caller, without a token: the hold's repository is public, whatever its blobs are.
@@ -78,7 +78,7 @@ struct XrpcMethod {
     handler: MethodRouter<AppState>,
 }
 
-/// Every XRPC method served, with its door.
+/// Every XRPC method served, with its access rule.
 pub fn doors() -> impl Iterator<Item = (&'static str, Door)> {
     xrpc_methods()
         .into_iter()
@@ -130,7 +130,8 @@ pub struct Front {
 }
 
 impl Front {
-    /// The gate that counts requests without a token by address, but for those that a load balancer or a browser sends by itself.
+    /// The gate that counts requests without a token by address, except those that load balancers and browsers send on
+    /// their own.
     #[must_use]
     pub fn anonymous_gate(limit: rate_limit::RateLimit<IpAddr>, exempt: address_gate::Exempt) -> AddressGate {
         AddressGate {
@@ -198,8 +199,8 @@ pub fn router(state: AppState, store: Router, front: Front) -> Router {
         .layer(middleware::from_fn(request_log::layer))
 }
 
-/// A page of any origin may call XRPC methods and read who the hold is: none of it is authorised by a cookie. Everything else
-/// is for the hold's own pages.
+/// A page of any origin may call XRPC methods and read the hold's identity, since none of these is authorised by a cookie. All
+/// other routes are for the hold's own pages.
 fn cors() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)

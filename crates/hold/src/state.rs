@@ -36,7 +36,7 @@ pub struct AppState {
     pub administration: Administration,
     /// Exports of the repository under way.
     pub exports: StreamLimits,
-    /// Whether all of it works.
+    /// Whether every part works.
     pub readiness: Readiness,
 }
 

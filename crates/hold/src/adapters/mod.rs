@@ -1,4 +1,4 @@
-//! What talks to disks and object stores.
+//! Adapters for disks and object stores.
 
 pub mod filesystem;
 pub mod observed;

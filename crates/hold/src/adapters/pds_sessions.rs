@@ -1,4 +1,4 @@
-//! Asks a PDS whose access token it is.
+//! Asks a PDS which account an access token belongs to.
 
 use std::fmt;
 use std::sync::Arc;

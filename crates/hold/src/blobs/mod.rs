@@ -2,7 +2,7 @@
 //!
 //! - [`BlobService`]: the use cases; `upload` (begin, parts, complete, abort), `download` (stat, URLs), `sweep` (what was
 //!   not finished), `verify` (the bytes are what they are said to be)
-//! - [`ObjectKey`]: where what lies
+//! - [`ObjectKey`]: the place of each object in the store
 //! - [`ObjectStore`], [`UploadSessions`]: the ports
 
 mod download;
@@ -40,12 +40,12 @@ use self::verify::Verifier;
 pub struct BlobOptions {
     /// How long the URL of a part is valid: a client may wait its turn to send it.
     pub part_url_lifetime: TimeDelta,
-    /// How long a download may be begun by its URL. So long a former member of the crew can still read a blob whose URL they
-    /// have.
+    /// How long a download may be begun by its URL. A former crew member can read a blob for this long by a URL that they
+    /// already have.
     pub download_url_lifetime: TimeDelta,
-    /// How long an upload may lie idle before it is swept; finished ones are remembered as long.
+    /// How long an upload may be idle before it is swept; finished ones are remembered for the same time.
     pub idle_limit: TimeDelta,
-    /// Counts completions, which go on when their caller leaves; wait for it before the process ends.
+    /// Tracks completions, which go on when their caller leaves; wait for it before the process ends.
     pub tasks: TaskTracker,
 }
 
@@ -79,7 +79,7 @@ struct Shared {
     sessions: Arc<dyn UploadSessions>,
     clock: Arc<dyn Clock>,
     options: BlobOptions,
-    /// Uploads that are being completed or given up, so that a repetition waits for the first attempt's outcome.
+    /// Uploads that are being completed or aborted, so that a repetition waits for the first attempt's outcome.
     endings: KeyedLocks<String>,
     unsweepable: Quarantine<FailedUpload>,
     verifier: Verifier,
@@ -107,7 +107,7 @@ impl BlobService {
         }
     }
 
-    /// What uploaders must know about the store.
+    /// What uploaders need to know about the store.
     #[must_use]
     pub fn store_traits(&self) -> StoreTraits {
         self.shared.store.traits()

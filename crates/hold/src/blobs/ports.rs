@@ -202,7 +202,7 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
         key: &ObjectKey,
     ) -> Result<(), StoreError>;
 
-    /// Removes an upload and its bytes. One that is gone already is fine.
+    /// Removes an upload and its bytes; succeeds if it is gone already.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -243,11 +243,11 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
 pub struct UploadSession {
     /// The unguessable name given to the uploader.
     pub id: String,
-    /// Who began it, and alone may go on with it.
+    /// The account that began it; only this account may continue it.
     pub owner: Did,
     /// Where its bytes are.
     pub upload: StoreUpload,
-    /// When its owner last did something with it.
+    /// When its owner last used it.
     pub last_used_at: DateTime<Utc>,
     /// Set once the blob is published; the session is then kept for a while to answer repetitions.
     pub finished: Option<FinishedUpload>,
@@ -288,7 +288,7 @@ pub trait UploadSessions: fmt::Debug + Send + Sync {
     /// Forgets the session, if it is there.
     async fn remove(&self, id: &str) -> Result<(), SessionsError>;
 
-    /// Names of sessions not used since `before`, oldest first, those behind `after`, at most `limit`.
+    /// Names of sessions not used since `before`, oldest first, starting after `after`, at most `limit`.
     async fn idle_since(
         &self,
         before: DateTime<Utc>,

@@ -16,13 +16,13 @@ const MAX_LEFTOVERS: usize = 10_000;
 /// The task that sweeps, in logs and metrics.
 pub(crate) const SWEEP: Task = Task::new("sweep_uploads");
 
-/// Sweeps that fail with an upload before it is left alone for a day.
+/// Sweeps that fail with an upload before it is skipped for a day.
 const TRIES: u32 = 10;
 
 /// An upload that a sweep could not remove.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum FailedUpload {
-    /// By its session's name, which only its owner may know: the log has the beginning.
+    /// By its session's name, which only its owner may know: the log has only the beginning.
     Session(String),
     /// By the key of what is left of it in the store.
     Leftover(String),
@@ -91,10 +91,10 @@ impl Shared {
 
 impl BlobService {
     /// Removes uploads that were idle for [`BlobOptions::idle_limit`](super::BlobOptions), forgets the finished ones of that age, and
-    /// removes what the store holds without the hold knowing of it (a crash between the two), if it is as old.
+    /// removes uploads that only the store knows (after a crash between the two writes), if they are as old.
     ///
-    /// What cannot be removed is logged, counted and left for the next sweep, and does not keep the rest. After ten sweeps it is left
-    /// alone for a day.
+    /// An upload that cannot be removed is logged, counted and left for the next sweep; the others are still removed. After ten
+    /// failed sweeps it is skipped for a day.
     ///
     /// # Errors
     /// `Store`, `Sessions`: nothing could be listed.

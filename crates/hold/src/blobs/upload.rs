@@ -5,7 +5,7 @@
 //!                │                                   └─ wrong digest ─┐
 //!                └──────────── abort, sweep ──────────────────────────┴─► gone
 //! ```
-//! Only `running`, `finished` and `gone` are written down. What lies between is repeated after a crash: every step of the
+//! Only `running`, `finished` and `gone` are recorded. After a crash the steps in between are repeated, since every step of the
 //! store may be repeated.
 
 use atcr_atproto::syntax::Did;
@@ -32,7 +32,7 @@ const TOUCH_INTERVAL: TimeDelta = TimeDelta::minutes(10);
 /// An upload that has begun.
 #[derive(Clone, Debug)]
 pub struct Initiated {
-    /// Names the upload from now on; 43 characters, unguessable, good only for who began it.
+    /// Names the upload from now on; 43 characters, unguessable, valid only for the account that began it.
     pub upload_id: String,
     /// How to cut the parts.
     pub store: StoreTraits,
@@ -55,16 +55,16 @@ pub struct Completed {
 }
 
 impl BlobService {
-    /// Begins an upload for `owner`. `identifier` is the uploader's own name for it, of which only this is used: a
-    /// `sha512:` in front announces that algorithm. `size` is a hint.
+    /// Begins an upload for `owner`. `identifier` is the uploader's own name for it, used only to choose the algorithm: the
+    /// prefix `sha512:` announces SHA-512. `size` is a hint.
     ///
     /// # Errors
     /// - `InvalidIdentifier`: empty, longer than 256 bytes, or not path-safe
     /// - `Store`, `Sessions`: try again
     ///
     /// # Security
-    /// The object's key is made here, never taken from `identifier`: no two uploads share one, and none lies under a
-    /// content address.
+    /// The object's key is made here, never taken from `identifier`: no two uploads share one, and none is a content
+    /// address.
     pub async fn initiate(
         &self,
         owner: &Did,
@@ -128,7 +128,7 @@ impl BlobService {
     /// Joins the parts, makes sure that they hash to `digest`, and makes them readable under it. With `vouched`, a store that
     /// does not hash is not read back.
     ///
-    /// Repeating it, after a lost answer or at the same time, gives the same answer. A blob that is there already is kept
+    /// A repetition, after a lost answer or at the same time, gives the same answer. A blob that already exists is kept
     /// and never written again.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ impl BlobService {
             .unwrap_or(Err(BlobError::Interrupted))
     }
 
-    /// Gives the upload up and removes its bytes.
+    /// Aborts the upload and removes its bytes.
     ///
     /// # Errors
     /// - `InvalidUploadId`: unknown, another account's, or finished

@@ -1,8 +1,8 @@
 //! What the bytes of an upload really hash to.
 //!
-//! A digest is made from the first byte to the last, on one core. What it waits for is the store, which gives one stream a tenth
-//! of what it can give: so several ranges are read at once and hashed in their order. Memory is bounded by the ranges in
-//! flight, for all completions together.
+//! A digest is computed from the first byte to the last, on one core. The store is the bottleneck: one stream gets a tenth of its
+//! throughput, so several ranges are read at once and hashed in order. The ranges in flight bound the memory of all completions
+//! together.
 
 use std::ops::Range;
 use std::sync::Arc;

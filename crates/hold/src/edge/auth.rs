@@ -8,8 +8,8 @@
 //! | [`Writer`] | service token | [`Granted<BlobWrite>`] |
 //! | [`CrewAdministrator`] | service token made for the very method, or access token with DPoP | [`Granted<CrewAdmin>`] |
 //!
-//! A service token that names `com.atproto.repo.getRecord`, or no method, is one that an AppView was given to move blobs: it
-//! does not administer. On a public hold a token presented for reading is not even looked at: it could change nothing.
+//! A service token that names `com.atproto.repo.getRecord`, or no method, was issued to an AppView to move blobs, so it does not
+//! allow administration. On a public hold a token presented for reading is ignored, since it changes nothing.
 
 use std::fmt;
 use std::sync::Arc;
@@ -204,7 +204,7 @@ impl TokenVerifier {
     /// Whether the trusted AppView states, in `token`, that the bytes of the upload `upload_id` of `sailor` hash to
     /// `digest`; if so, how many bytes they are.
     ///
-    /// A token that says anything else is worth nothing, and no reason to refuse: the hold then reads the bytes itself.
+    /// A token that says anything else is ignored rather than refused: the hold then reads the bytes itself.
     pub async fn vouched_size(
         &self,
         token: &str,
@@ -238,7 +238,7 @@ impl TokenVerifier {
     }
 }
 
-/// A nested router has taken `/xrpc` away, an outer one would not have.
+/// A nested router has removed `/xrpc` from the path; an outer router has not.
 fn called_method(parts: &Parts) -> &str {
     parts.uri.path().rsplit('/').next().unwrap_or_default()
 }

@@ -50,7 +50,7 @@ pub enum EdgeError {
     /// The caller is not known.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// The caller is known and may not.
+    /// The caller is known but not allowed.
     #[error(transparent)]
     Denied(#[from] AccessDenied),
     /// The repository asked for is not the hold's.
@@ -80,7 +80,7 @@ pub enum EdgeError {
     /// As [`Blob`](Self::Blob), at the end of an upload.
     #[error(transparent)]
     Completion(BlobError),
-    /// As [`Blob`](Self::Blob), at the giving up of an upload.
+    /// As [`Blob`](Self::Blob), when an upload is aborted.
     #[error(transparent)]
     Abort(BlobError),
     /// A manifest's notice is malformed.
@@ -118,9 +118,9 @@ impl From<AccessError> for EdgeError {
     }
 }
 
-/// Not in the lexicons: 401 for a token that is there and is no good. Its counterpart without a token is `AuthRequired`.
+/// Not in the lexicons: 401 for an invalid token. `AuthRequired` is the counterpart without a token.
 const INVALID_TOKEN: &str = "InvalidToken";
-/// Not in the lexicons: 401 for a token whose life is over; get another one.
+/// Not in the lexicons: 401 for an expired token; the client must get a new one.
 const EXPIRED_TOKEN: &str = "ExpiredToken";
 const INVALID_REQUEST: &str = "InvalidRequest";
 const INTERNAL: &str = "InternalServerError";
@@ -337,7 +337,7 @@ pub(super) struct ErrorBody {
     request_id: Option<String>,
 }
 
-/// A body that says `message`; without one, that the hold failed and its log says why.
+/// A body with `message`; without one, it says that the hold failed and that its log has the reason.
 fn body(name: &str, message: Option<String>) -> Json<ErrorBody> {
     let request_id = RequestId::current().map(|id| id.to_string());
     let message = message.unwrap_or_else(|| match &request_id {

@@ -32,7 +32,7 @@ where
 
 /// The JSON input of a procedure; no body at all counts as `{}`.
 ///
-/// The `Content-Type` is not looked at: nothing here is authorised by a cookie that a foreign page could make use of.
+/// The `Content-Type` is ignored: no request is authorised by a cookie that a foreign page could use.
 #[derive(Debug)]
 pub struct XrpcJson<T>(pub T);
 

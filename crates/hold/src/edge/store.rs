@@ -1,4 +1,4 @@
-//! The URLs of a store that is a folder. The signature is the whole authorisation: a header that the client sends besides is
+//! The URLs of a store that is a folder. The signature alone authorises a request: an `Authorization` header of the client is
 //! ignored.
 
 use atcr_oci::header::DOCKER_CONTENT_DIGEST;

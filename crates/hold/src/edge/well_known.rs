@@ -17,7 +17,7 @@ pub async fn atproto_did(State(identity): State<Arc<HoldIdentity>>) -> String {
     identity.did().to_string()
 }
 
-/// `GET /robots.txt`: nothing here is of use to a search engine.
+/// `GET /robots.txt`: excludes search engines.
 pub async fn robots_txt() -> &'static str {
     "User-agent: *\nAllow: /$\nDisallow: /\n"
 }

@@ -1,5 +1,5 @@
-//! How much one account may have written down: the hold's repository keeps every commit for a long time, and an open hold
-//! takes notices of every account of the network.
+//! Limits on how much one account may have recorded: the hold's repository keeps every commit for a long time, and an open hold
+//! takes notices from every account of the network.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

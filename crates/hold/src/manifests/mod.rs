@@ -1,8 +1,8 @@
 //! What the hold remembers of manifests: which layers they keep, and how often they are pushed and pulled.
 //!
 //! - [`Notice`]: what an AppView says of one manifest, checked
-//! - [`NoticeLimits`]: how much one account may have written down
-//! - [`ManifestNotices`]: takes notices; one task behind it writes them down, many in one commit when many come at once
+//! - [`NoticeLimits`]: how much one account may have recorded
+//! - [`ManifestNotices`]: takes notices; one task behind it records them, many in one commit when many come at once
 
 mod limits;
 mod notice;

@@ -6,9 +6,9 @@
 //! <root>/docker/registry/v2/uploads/temp-<uuid>/parts    one line per finished part, with the hash state at its end
 //! <root>/url-signing.key                                 signs part and download URLs
 //! ```
-//! An upload's bytes are hashed as they come, made durable at `assemble`, and renamed into place at `publish`: no byte is
-//! written twice. Nothing is asked of an upload's file before `assemble`, so a power failure may damage a running upload; the
-//! hash states of an earlier boot are therefore not believed, and the file is read back instead.
+//! An upload's bytes are hashed as they arrive, made durable at `assemble`, and renamed into place at `publish`: no byte is
+//! written twice. An upload's file need not be durable before `assemble`, so a power failure may damage a running upload; the
+//! hash states of an earlier boot are therefore not trusted, and the file is read back instead.
 //!
 //! - `served`: what the URLs give · `signed_url`: their signatures · `read`: file → stream
 //! - `upload`: one upload's state · `parts_log`: its file of parts · `ingest`: body → file · `durable`: fsync

@@ -5,7 +5,7 @@
 //! part <number> <end> <tag> <hash state>         part <number> is whole and ends at byte <end>
 //! void <number>                                  part <number> is being sent again: what was there is overwritten
 //! ```
-//! Lines are only appended. An unfinished last line (a crash) counts for nothing.
+//! Lines are only appended. An unfinished last line (after a crash) is ignored.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};

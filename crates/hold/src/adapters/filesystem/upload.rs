@@ -1,5 +1,5 @@
-//! The state of running uploads. A change is made under the upload's lock, and the lock may be taken along onto a
-//! blocking thread: work that outlives its request still excludes others.
+//! The state of running uploads. Every change is made under the upload's lock, which may move to a blocking thread: work that
+//! outlives its request still excludes other work on the upload.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -405,7 +405,7 @@ impl RunningUpload {
     }
 }
 
-/// Bytes on their way to the disk while more of them come.
+/// Writes an upload's bytes to the disk in the background while more of them arrive.
 #[derive(Debug, Default)]
 struct Writeback {
     unsynced: u64,
@@ -429,7 +429,7 @@ impl Writeback {
         Ok(())
     }
 
-    /// Waits for what runs. Its outcome is not lost when the waiting is given up.
+    /// Waits for the running sync. Its outcome is not lost if the wait is cancelled.
     async fn wait(&mut self) -> io::Result<()> {
         let Some(running) = &mut self.running else {
             return Ok(());

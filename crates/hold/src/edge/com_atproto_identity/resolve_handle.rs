@@ -23,7 +23,7 @@ pub struct Output {
     did: Did,
 }
 
-/// The hold's DID for the hold's own name; it knows no other.
+/// The hold's DID for the hold's own name. The hold resolves no other name.
 pub async fn resolve_handle(
     State(identity): State<Arc<HoldIdentity>>,
     XrpcQuery(input): XrpcQuery<Input>,

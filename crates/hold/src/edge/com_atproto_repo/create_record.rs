@@ -15,7 +15,7 @@ use crate::edge::auth::CrewAdministrator;
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcJson;
 
-/// The new record. `validate` is not looked at: everything is validated.
+/// The new record. `validate` is ignored: everything is validated.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {

@@ -32,7 +32,7 @@ pub struct Output {
     commit: CommitMeta,
 }
 
-/// Deletes a record, of a member for instance; one that is not there is fine.
+/// Deletes a record, for example a member's; succeeds if there is none.
 pub async fn delete_record(
     State(identity): State<Arc<HoldIdentity>>,
     State(administration): State<Administration>,

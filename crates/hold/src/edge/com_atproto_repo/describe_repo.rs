@@ -31,7 +31,7 @@ pub struct Output {
     handle_is_correct: bool,
 }
 
-/// The hold's repository in short. The handle is right by construction: it is the host that answers.
+/// A description of the hold's repository. The handle is always correct, since it is the host that answers.
 pub async fn describe_repo(
     State(identity): State<Arc<HoldIdentity>>,
     State(repo): State<HoldRepo>,

@@ -12,7 +12,7 @@ use atcr_hold_pds::identity::HoldIdentity;
 
 use super::error::EdgeError;
 
-/// Whether `repo`, a DID or handle, is the one repository there is.
+/// Whether `repo`, a DID or handle, names the hold's repository.
 fn require_own(identity: &HoldIdentity, repo: &str) -> Result<(), EdgeError> {
     if identity.has_did(repo) || repo.eq_ignore_ascii_case(identity.handle()) {
         Ok(())

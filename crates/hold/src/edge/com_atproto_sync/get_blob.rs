@@ -16,13 +16,13 @@ use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcQuery;
 use crate::guarded_blobs::GuardedBlobs;
 
-/// What is in an OCI blob is not the hold's to know.
+/// The hold does not know what an OCI blob contains.
 const OPAQUE: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// A signed URL is a credential, and short-lived.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// Which blob, and for which method its URL is wanted. `did` is whose image it is, and changes nothing.
+/// The blob, and the method for which its URL is requested. `did` is the image's owner and has no effect.
 #[derive(Debug, Deserialize)]
 pub struct Input {
     cid: String,

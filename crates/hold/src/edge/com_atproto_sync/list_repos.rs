@@ -33,7 +33,7 @@ pub struct Repo {
     active: bool,
 }
 
-/// The one repository there is; nothing comes after it.
+/// The hold's repository, the only one; nothing comes after it.
 pub async fn list_repos(
     State(identity): State<Arc<HoldIdentity>>,
     State(repo): State<HoldRepo>,

@@ -21,7 +21,7 @@ pub struct Input {
     did: String,
 }
 
-/// Whether `did` is the one repository there is.
+/// Whether `did` names the hold's repository.
 fn require_own(identity: &HoldIdentity, did: &str) -> Result<(), EdgeError> {
     if identity.has_did(did) {
         Ok(())

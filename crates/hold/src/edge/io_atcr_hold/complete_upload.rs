@@ -14,8 +14,8 @@ use crate::guarded_blobs::GuardedBlobs;
 
 /// Finishes an upload: the blob is readable under its digest, if its bytes have that digest.
 ///
-/// A content proof of the trusted AppView saves a store that does not hash from being read back. Any other proof is worth
-/// nothing, and the bytes are read.
+/// With a content proof from the trusted AppView, a store that does not hash is not read back. Any other proof is ignored,
+/// and the bytes are read.
 pub async fn complete_upload(
     State(blobs): State<GuardedBlobs>,
     State(tokens): State<TokenVerifier>,
