@@ -1,4 +1,4 @@
-//! CAR version 1, written: a header that names the root, then blocks.
+//! CAR version 1, read and written: a header that names the root, then blocks.
 //!
 //! # Spec
 //! IPLD "CARv1"; atproto specs "Repository", CAR file serialization.
@@ -47,7 +47,7 @@ pub fn of_blocks<'a>(root: Cid, blocks: impl IntoIterator<Item = (&'a Cid, &'a [
     out.into()
 }
 
-/// How many bytes the header takes that `bytes` begin with; `None` if there is none. What it says is not looked at.
+/// The length in bytes of the header at the start of `bytes`; `None` if there is none. Its content is not checked.
 #[must_use]
 pub fn header_len(bytes: &[u8]) -> Option<usize> {
     let (length, prefix) = read_varint(bytes)?;
@@ -90,7 +90,7 @@ fn write_varint(out: &mut Vec<u8>, mut value: usize) {
     }
 }
 
-/// The number and how many bytes it took.
+/// The number and its encoded length in bytes.
 fn read_varint(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0_usize;
     // Five bytes are 35 bits, more than any block has.

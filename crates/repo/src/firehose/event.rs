@@ -1,4 +1,4 @@
-//! What happened to a repository, as its followers are told.
+//! Events of a repository, as subscribers receive them.
 
 use atcr_atproto::syntax::{Cid, Datetime, Did, Tid};
 use bytes::Bytes;
@@ -83,7 +83,7 @@ pub struct AccountEvent {
     pub time: Datetime,
     /// Whether its repository is served.
     pub active: bool,
-    /// Why not, when not active: `deactivated`, `takendown`, ….
+    /// The reason if the account is not active: `deactivated`, `takendown`, ….
     pub status: Option<String>,
 }
 

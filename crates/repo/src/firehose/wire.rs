@@ -199,7 +199,7 @@ pub fn info(name: &str, text: &str) -> Result<Bytes, DataError> {
     message(Some("#info"), 1, &WireInfo { name, message: text })
 }
 
-/// An error message, such as `FutureCursor`; the stream ends behind it.
+/// An error message, such as `FutureCursor`; the stream ends after it.
 ///
 /// # Errors
 /// None in practice.
@@ -225,7 +225,7 @@ impl Message {
     /// Reads a message that this module wrote: in canonical form, and of a kind that has a `seq`.
     ///
     /// # Errors
-    /// [`DataError::Malformed`] for all others.
+    /// [`DataError::Malformed`] for any other message.
     pub fn decode(frame: &[u8]) -> Result<Self, DataError> {
         let malformed = |_| DataError::Malformed("a name in a message");
         if let Some(wire) = body::<WireCommit>(frame, "#commit")? {

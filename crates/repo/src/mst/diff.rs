@@ -31,7 +31,7 @@ pub struct Diff {
     pub removed: BTreeSet<Cid>,
 }
 
-/// Compares two trees whose nodes all have names. Looks at the nodes around what differs and at no others.
+/// Compares two trees whose nodes all have names. Reads only the nodes around the differences.
 ///
 /// # Errors
 /// The source's; [`Malformed`](crate::DataError::Malformed) for what is no tree.
@@ -136,7 +136,7 @@ impl Side {
         }
     }
 
-    /// Replaces the subtree that comes next by what is in it.
+    /// Replaces the next subtree by its contents.
     fn expand<S: NodeSource>(&mut self, source: &S) -> Result<(), S::Error> {
         let Some(Item::Subtree(link, layer)) = self.next.last() else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Undoing the operations of a commit: how a reader checks that they are all that happened.
+//! Undoing the operations of a commit, by which a reader checks that the list of operations is complete.
 
 use atcr_atproto::syntax::Cid;
 

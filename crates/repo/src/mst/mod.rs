@@ -11,7 +11,7 @@
 //! - [`inversion`]: undoing a commit's operations
 //! - [`proof`]: the nodes that prove one key, or let a reader undo an operation on it
 //!
-//! Why this is written here and not taken from a crate: docs/decisions/0002.
+//! docs/decisions/0002 says why this is not taken from a crate.
 //!
 //! # Spec
 //! atproto specs "Repository", MST structure.

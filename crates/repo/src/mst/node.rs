@@ -29,7 +29,7 @@ pub struct Entry {
 }
 
 /// A node: keys of one layer, and the subtrees around them. *Gap* `i` is the subtree before entry `i`; the last gap is
-/// behind the last entry.
+/// after the last entry.
 #[derive(Clone, Debug, Default)]
 pub struct Node {
     /// Gap 0.
@@ -120,7 +120,7 @@ impl Node {
         self.left.is_none() && self.entries.is_empty()
     }
 
-    /// Where `key` is, or the gap that it belongs into.
+    /// The index of `key`, or the gap where it belongs.
     pub(super) fn find(&self, key: &str) -> Result<usize, usize> {
         self.entries.binary_search_by(|entry| (*entry.key).cmp(key))
     }

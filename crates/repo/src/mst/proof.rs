@@ -19,7 +19,7 @@ pub fn path<S: NodeSource>(tree: &Tree, source: &S, key: &str) -> Result<Vec<Cid
 }
 
 /// Adds to `nodes` what a reader of `tree` needs to undo an operation on `key`: the nodes on the way to it, and to its
-/// neighbours on both sides. Enough in whatever order the operations of a commit are undone.
+/// neighbours on both sides. This suffices for any order in which the operations of a commit are undone.
 ///
 /// # Errors
 /// The source's; [`Malformed`](crate::DataError::Malformed) for what is no tree.
@@ -59,7 +59,7 @@ fn record(link: &Link, nodes: &mut BTreeSet<Cid>) {
     }
 }
 
-/// The subtrees before and behind a key.
+/// The subtrees before and after a key.
 type Around = (Option<Link>, Option<Link>);
 
 /// Goes down to `key`; `None` if it is not there.

@@ -8,7 +8,7 @@ use atcr_atproto::syntax::Cid;
 use super::{Entry, Link, Node, NodeSource, key};
 use crate::error::DataError;
 
-/// A tree, as a value: edits return another one and share what they did not touch.
+/// An immutable tree: an edit returns a new tree that shares the unchanged nodes.
 #[derive(Clone, Debug)]
 pub struct Tree {
     /// `None`: no keys at all.
@@ -224,7 +224,7 @@ fn put_below<S: NodeSource>(
     Ok(Link::Fresh(Arc::new(node)))
 }
 
-/// The part of a subtree that is before `key` and the part that is behind. A side that keeps everything stays as it is.
+/// The part of a subtree before `key` and the part after it. A side that keeps everything stays as it is.
 fn split<S: NodeSource>(
     source: &S,
     link: Option<&Link>,
