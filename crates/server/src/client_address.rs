@@ -88,7 +88,7 @@ impl Network {
     /// Parses a list of networks.
     ///
     /// # Errors
-    /// A sentence about the first that is no address or network.
+    /// A sentence about the first entry that is neither an address nor a network.
     pub fn parse_all(texts: &[String]) -> Result<Vec<Self>, String> {
         texts.iter().map(|text| text.parse()).collect()
     }

@@ -19,7 +19,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Durability {
     /// A power failure: each commit waits for the disk.
     PowerFailure,
-    /// The end of the process. A power failure may undo the last commits, all tables alike, and leaves no torn file.
+    /// The end of the process. A power failure may undo the last commits, in all tables alike, but does not corrupt the file.
     ProcessEnd,
 }
 
@@ -107,8 +107,8 @@ impl Database {
         &self.readers
     }
 
-    /// Whether a write would go through now. It takes the file's write lock for a moment, so readiness asks at most every few seconds
-    /// ([`Readiness`](crate::health::Readiness)).
+    /// Whether a write would succeed now. The check takes the file's write lock for a moment, so readiness asks at most every few
+    /// seconds ([`Readiness`](crate::health::Readiness)).
     ///
     /// # Errors
     /// The driver's.

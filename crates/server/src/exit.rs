@@ -17,7 +17,7 @@ pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// The text of an error and of its causes. A cause that the text already has, because an error names its own, is left out.
+/// The text of an error and of its causes. A cause whose text is already there, because the error includes it, is left out.
 fn sentence(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,6 +1,6 @@
-//! Whether the process is there, and whether it can work.
+//! Liveness and readiness: whether the process answers, and whether it can work.
 //!
-//! What is public says yes or no. Which part fails is told on the metrics listener and in the log.
+//! The public routes answer only yes or no. The metrics listener and the log name the part that fails.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -23,7 +23,7 @@ use crate::Shutdown;
 /// How long each part may take to say that it works.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long an answer is good: the parts are asked at most this often, however many ask.
+/// How long an answer is reused: the parts are asked at most this often, regardless of the number of requests.
 pub const FRESH_FOR: Duration = Duration::from_secs(5);
 
 /// 1 when a part works, 0 when it does not; label `part`.
@@ -64,7 +64,7 @@ impl Readiness {
         }
     }
 
-    /// Whether each part works, as of the last time they were asked. One caller asks; others that come meanwhile wait for its answer.
+    /// Whether each part works, as of the last time they were asked. One caller asks; concurrent callers wait for its answer.
     pub async fn report(&self) -> Arc<Report> {
         self.last.get_with((), self.ask()).await
     }

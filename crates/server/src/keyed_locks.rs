@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, Weak};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// The size from which on the map is searched for locks that are free.
+/// The size at which the map is first searched for free locks.
 const SWEEP_AT: usize = 1024;
 
 /// Locks by key: the write lane of an account, the end of an upload.
@@ -19,7 +19,7 @@ pub struct KeyedLocks<K> {
 #[derive(Debug)]
 struct Locks<K> {
     by_key: HashMap<K, Weak<Mutex<()>>>,
-    /// The map is swept when it reaches this size, so that a sweep is paid for by as many insertions.
+    /// The map is swept when it reaches this size, so that the cost of a sweep is spread over as many insertions.
     sweep_at: usize,
 }
 

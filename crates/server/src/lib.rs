@@ -1,13 +1,13 @@
-//! What a process of ours needs before its domain starts.
+//! What every server process needs before its domain starts.
 //!
 //! | Module | Holds |
 //! |---|---|
 //! | [`settings`] | layered configuration, its example file, its command line |
 //! | [`telemetry`], [`request_log`], [`port_call`] | log and metrics; one line per request; one per call that is slow or fails |
-//! | [`serve`], [`shutdown`], [`stream_limits`] | the listener and what it bears; signals and drain; long answers |
-//! | [`client_address`], [`rate_limit`], [`address_gate`], [`retry_after`] | who asks, how often, and when again |
+//! | [`serve`], [`shutdown`], [`stream_limits`] | the listener and its limits; signals and drain; long answers |
+//! | [`client_address`], [`rate_limit`], [`address_gate`], [`retry_after`] | who asks, how often, and when to retry |
 //! | [`health`] | alive, ready |
-//! | [`supervise`], [`host_calls`] | background work that outlives its own failures; calls worth a try and not worth waiting for |
+//! | [`supervise`], [`host_calls`] | background work that survives its own failures; best-effort calls to other hosts |
 //! | [`database`], [`private_files`] | the pools over a SQLite file; files for their owner only |
 //! | [`exit`] | how a program ends |
 //! | [`keyed_locks`] | locks by key |

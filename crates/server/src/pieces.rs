@@ -1,4 +1,4 @@
-//! Bodies in pieces worth working on.
+//! Bodies in pieces large enough to process efficiently.
 //!
 //! The listener delivers a body in frames of up to some 60 KiB, and a client may make them as small as it likes. Hashing, writing
 //! and handing bytes from task to task cost less in large pieces; [`Gather`] collects frames without copying those that are
@@ -41,7 +41,7 @@ impl Gather {
         self.len == 0
     }
 
-    /// Everything that was collected, and begins anew.
+    /// Returns everything that was collected and starts again empty.
     pub fn take(&mut self) -> Piece {
         self.close_small();
         Piece {

@@ -1,4 +1,4 @@
-//! A call to what lies outside of the process (a PDS, a hold, a store, a database): a span, its time in the metrics, and one line in
+//! A call to something outside the process (a PDS, a hold, a store, a database): a span, its time in the metrics, and one line in
 //! the log if it was slow or failed.
 
 use std::error::Error;
@@ -20,13 +20,13 @@ const SLOW_STATEMENT_AFTER: Duration = Duration::from_millis(250);
 /// How a call ended. The names are the label `outcome` and the field `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// `ok`: it did what it was asked for.
+    /// `ok`: the call succeeded.
     Ok,
-    /// `refused`: the other side works and said no, which the caller expected to be possible.
+    /// `refused`: the other side works and refused, which the caller expected to be possible.
     Refused,
     /// `failed`: the other side does not work, or did not answer.
     Failed,
-    /// `dropped`: the caller did not wait for the end.
+    /// `dropped`: the caller cancelled the call.
     Dropped,
 }
 
@@ -119,7 +119,7 @@ impl<'a> PortCall<'a> {
     }
 }
 
-/// A call under way. Dropped before its end, it is counted as such.
+/// A call in progress. If it is dropped before its end, it counts as [`Outcome::Dropped`].
 struct Timed<'c, 'a> {
     call: &'c PortCall<'a>,
     started: Instant,

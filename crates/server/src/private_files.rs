@@ -1,4 +1,4 @@
-//! Files and folders that only their owner may look into: keys and sessions are in them.
+//! Files and folders that only their owner may read, for keys and sessions.
 
 use std::io;
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! How often one client may ask for what costs others something.
+//! Limits on how often one client may send requests that cost other clients something.
 //!
-//! A limit is a number of requests in a time, per key: so many may come at once, and then as many again spread evenly over the time. A
-//! key is a client's address ([`ClientAddress::key`](crate::client_address::ClientAddress::key)) or an account.
+//! A limit is a number of requests in a period, per key. That many may come at once; the allowance then refills evenly over the
+//! period. A key is a client's address ([`ClientAddress::key`](crate::client_address::ClientAddress::key)) or an account.
 
 use std::fmt;
 use std::hash::Hash;
@@ -34,7 +34,7 @@ pub struct Limited {
     pub retry_after: Duration,
 }
 
-/// The time of a limit, as its owner tells it.
+/// The clock of a limit.
 #[derive(Clone)]
 pub struct Now(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 

@@ -18,7 +18,7 @@ const MAX_ID_LEN: usize = 64;
 /// The label of requests that no route matches. Paths are unbounded, labels must not be.
 const UNMATCHED: &str = "unmatched";
 
-/// Routes that are asked every few seconds, for ever.
+/// Routes that monitoring requests every few seconds.
 const PROBES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// Counts requests; labels `method`, `route`, `status`.
@@ -73,7 +73,7 @@ pub struct RoutePattern(pub &'static str);
 /// line.
 ///
 /// # Security
-/// The line has the route's pattern and never the path: in the path are ids of upload sessions, which are the right to write to them.
+/// The line has the route's pattern and never the path: paths contain ids of upload sessions, and an id grants write access.
 pub async fn layer(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(&request);
@@ -116,7 +116,7 @@ fn report(method: &'static str, route: String, status: u16, started: Instant) {
     metrics::histogram!(DURATION, &labels[..2]).record(elapsed.as_secs_f64());
 }
 
-/// A client may make up methods; labels must be few.
+/// Clients may invent methods, but labels must be few.
 fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

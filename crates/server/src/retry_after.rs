@@ -6,17 +6,17 @@ use chrono::{DateTime, Utc};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue};
 
-/// How the wishes of one kind of peer are followed.
+/// How long to wait for one kind of peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryAfter {
-    /// The wait for a peer that does not say.
+    /// The wait for a peer that names none.
     pub unsaid: Duration,
-    /// The longest wait that is believed.
+    /// The longest wait; a longer one is clamped.
     pub longest: Duration,
 }
 
 impl RetryAfter {
-    /// Waits `unsaid` where the peer says nothing, and never longer than `longest`.
+    /// Waits `unsaid` if the peer names no wait, and never longer than `longest`.
     #[must_use]
     pub const fn new(unsaid: Duration, longest: Duration) -> Self {
         Self { unsaid, longest }

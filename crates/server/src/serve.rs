@@ -20,8 +20,8 @@ use tokio_io_timeout::TimeoutWriter;
 use crate::Shutdown;
 use crate::client_address::{Network, client_key};
 
-/// The most that is read from a connection at once. A body comes in frames of this size, each an allocation of its own: from 64 KiB
-/// on, glibc gives freed memory back to the kernel, and faulting it in again costs more than reading into it.
+/// The most that is read from a connection at once. A body arrives in frames of this size, each with its own allocation: glibc
+/// returns freed blocks of 64 KiB and more to the kernel, and faulting the memory in again costs more than reading into it.
 const READ_BUFFER_BYTES: usize = 60 * 1024;
 
 /// The wait after an accept that failed (out of file descriptors), so that the loop does not spin.
@@ -36,10 +36,10 @@ const CONNECTIONS: &str = "atcr_connections";
 /// Connections that were closed at once because their address had too many, label `listener`.
 const REFUSED: &str = "atcr_connections_refused_total";
 
-/// Connections whose client took nothing of an answer for too long, label `listener`.
+/// Connections that were closed because the client read nothing of an answer for too long, label `listener`.
 const STALLED: &str = "atcr_connections_stalled_total";
 
-/// What a listener bears.
+/// The limits of a listener.
 #[derive(Clone, Debug)]
 pub struct ServeLimits {
     /// The listener's name in logs and metrics.
@@ -52,7 +52,7 @@ pub struct ServeLimits {
     pub unlimited_peers: Vec<Network>,
     /// How long a client may take to send the head of a request; also how long a connection may wait for its next request.
     pub header_timeout: Duration,
-    /// How long a client may take no byte of an answer before its connection is closed.
+    /// How long a client may read no byte of an answer before its connection is closed.
     pub write_timeout: Duration,
 }
 
@@ -257,7 +257,7 @@ impl Connection {
     }
 }
 
-/// The stream, which fails when the peer takes nothing for `timeout` while there is something to be written.
+/// The stream, which fails when the peer reads nothing for `timeout` while data waits to be written.
 fn with_write_timeout(stream: TcpStream, timeout: Duration) -> Pin<Box<TimeoutWriter<TcpStream>>> {
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(timeout));

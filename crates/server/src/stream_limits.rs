@@ -45,11 +45,11 @@ impl StreamLimits {
 }
 
 impl StreamSlot {
-    /// `inner`, which keeps the place until it is dropped. When its time is over it ends with an error, so that the receiver does not
-    /// take the beginning for the whole.
+    /// `inner`, which keeps the place until it is dropped. When its time is over it ends with an error, so that the receiver does
+    /// not take a partial body for a complete one.
     ///
-    /// The time is looked at when the stream is polled. A receiver that takes nothing at all is the listener's matter, which closes the
-    /// connection after its write timeout.
+    /// The time is checked when the stream is polled. If the receiver reads nothing at all, the listener closes the connection
+    /// after its write timeout.
     pub fn bound<S, T, E>(self, inner: S) -> impl Stream<Item = io::Result<T>> + Send + use<S, T, E>
     where
         S: Stream<Item = Result<T, E>> + Send + 'static,

@@ -1,12 +1,12 @@
-//! Background work that outlives its own failures: a panic or an error of one item is logged under the task's name and counted, and
-//! the task goes on with the next item.
+//! Background work that survives its own failures: a panic or an error of one item is logged under the task's name and counted,
+//! and the task goes on with the next item.
 //!
 //! - [`Task`]: the name of a background task; [`Task::attempt`] does one item of its work
 //! - [`Quarantine`]: items that keep failing, set aside so that they do not fail on every round
 //! - [`Task::every`]: a loop over time, with longer pauses while its rounds fail
 //! - [`Task::spawn`]: work that is done once
 //!
-//! What a task holds while it works (a slot, a permit, an entry in a map) belongs into a guard whose `Drop` gives it back: a panic
+//! Put what a task holds while it works (a slot, a permit, an entry in a map) into a guard whose `Drop` releases it: a panic
 //! and the hard shutdown both drop the future, and run no code after it.
 
 use std::any::Any;
@@ -69,7 +69,7 @@ impl Task {
     /// Does one item of the task's work. A panic and an error are logged with `item` and counted.
     ///
     /// # Errors
-    /// [`Failed`], for the caller that has to do something about the item; nothing is left to log.
+    /// [`Failed`], for a caller that has to handle the item. The failure is already logged.
     pub async fn attempt<T, E: fmt::Display>(
         self,
         item: impl fmt::Display,
@@ -98,7 +98,7 @@ impl Task {
         });
     }
 
-    /// Does `work`, whose panic is logged with `item` and counted instead of passed on; `None` then.
+    /// Does `work`. A panic in it is logged with `item` and counted, not propagated; the result is then `None`.
     pub async fn catch<T>(self, item: impl fmt::Display, work: impl Future<Output = T>) -> Option<T> {
         let outcome = AssertUnwindSafe(work)
             .catch_unwind()
@@ -210,7 +210,7 @@ impl<K: Eq + Hash + Clone + fmt::Display + Send + Sync + 'static> Quarantine<K> 
             .is_some_and(|failures| failures >= self.tries)
     }
 
-    /// Does one item of the task's work, unless it is set aside, which is `None`; see [`Task::attempt`].
+    /// Does one item of the task's work; `None` if the item is set aside. See [`Task::attempt`].
     pub async fn attempt<T, E: fmt::Display>(
         &self,
         item: &K,
