@@ -40,7 +40,7 @@ pub const FREE_ANSWER_BYTES: usize = 8 * 1024;
 /// its length.
 pub const MAX_JSON_COST_FACTOR: usize = 12;
 
-/// What parsing a short JSON text may take whatever its length, 64 KiB.
+/// The memory that parsing a short JSON text may take regardless of its length, 64 KiB.
 pub const SMALL_JSON_COST: usize = 64 * 1024;
 
 /// Objects and lists inside each other. The data model has the same bound.
@@ -87,13 +87,13 @@ pub const MAX_CURSOR_BYTES: usize = 2048;
 /// Records in one page: the most that the method lets a caller ask for.
 pub const MAX_PAGE_RECORDS: usize = 100;
 
-/// Names, keys and services of a DID document that are looked at, of each.
+/// The most names, keys and services of a DID document that are read, of each kind.
 pub const MAX_DOCUMENT_ENTRIES: usize = 64;
 
 /// Addresses of a host name that are tried.
 pub const MAX_ADDRESSES: usize = 16;
 
-/// TXT records of a handle that are looked at.
+/// The most TXT records of a handle that are read.
 pub const MAX_TXT_RECORDS: usize = 64;
 
 /// Redirects of a document that are followed.
@@ -109,7 +109,7 @@ pub const MAX_PART_NUMBER: u32 = 10_000;
 /// likes ask for 5 MiB.
 pub const MIN_PART_SIZE_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// The largest part that is sent whatever the store takes, 5 GiB, which is S3's limit.
+/// The largest part that is sent, even if the store takes larger ones: 5 GiB, S3's limit.
 pub const MAX_PART_SIZE_LIMIT: u64 = 5 * 1024 * 1024 * 1024;
 
 // Times.

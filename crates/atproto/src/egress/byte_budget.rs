@@ -35,7 +35,7 @@ pub enum Exhausted {
         /// How many bytes were asked for.
         bytes: usize,
     },
-    /// Others did not give back enough in time. Try again later.
+    /// Other callers did not release enough in time. Try again later.
     #[error("too many bytes are in flight")]
     Busy,
 }

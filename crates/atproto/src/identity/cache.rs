@@ -72,7 +72,7 @@ where
         Ok(self.entries.try_get_with_by_ref(key, init).await?.value)
     }
 
-    /// Stores a value, whatever was there.
+    /// Stores a value and replaces an existing one.
     pub async fn insert(&self, key: K, value: V, expires_at: DateTime<Utc>) {
         self.entries.insert(key, Entry { value, expires_at }).await;
     }

@@ -30,7 +30,7 @@ pub const DEFAULT_NEGATIVE_TTL: Duration = Duration::from_mins(1);
 /// Identities kept at most, per kind of entry.
 const CAPACITY: u64 = 20_000;
 
-/// Times the document of one DID is fetched anew within [`REFRESH_WINDOW`] because a signature did not verify: enough
+/// Times the document of one DID is fetched again within [`REFRESH_WINDOW`] because a signature did not verify: enough
 /// for a rotated key, too few for forged tokens to make us flood a directory.
 const REFRESHES_PER_WINDOW: u32 = 5;
 const REFRESH_WINDOW: Duration = Duration::from_mins(1);
