@@ -203,7 +203,7 @@ impl AppViewTokenSigner {
 
 /// Checks a token of the AppView `trusted_appview_did` presented to the hold `own_did`.
 ///
-/// Any P-256 key of the AppView's document may have signed it; the document is fetched anew once if none did.
+/// Any P-256 key of the AppView's document may have signed it; the document is fetched again once if none did.
 ///
 /// # Errors
 /// See [`AppViewTokenError`].

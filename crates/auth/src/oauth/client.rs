@@ -279,7 +279,7 @@ impl OAuthClient {
             Some(pds) if pds.origin() != session.pds.origin() => {}
             _ => return Ok(()),
         }
-        // Before a session is ended, the document is looked at as it is now.
+        // Before a session is ended, the current document is fetched.
         let Some(pds) = self.home(&session.did, true).await else {
             return Ok(());
         };

@@ -52,7 +52,7 @@ impl Server<'_> {
                 timeout: self.timeout,
             };
             let failed = |error| OAuthError::from_egress(&host, &error);
-            // Built anew each time: an assertion, too, is good once.
+            // Built again for each attempt: an assertion works only once.
             let request = self
                 .egress
                 .request(Method::POST, endpoint)

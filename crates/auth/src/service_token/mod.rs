@@ -10,7 +10,8 @@ pub use claims::{ServiceTokenClaims, VerifiedServiceToken};
 pub use error::ServiceTokenError;
 pub use verify::verify_service_token;
 
-/// The method every token of the OAuth scopes names, whatever is called: the scopes ask for one `rpc` permission, which is this.
+/// The method that every token of the OAuth scopes names, regardless of the method called: the scopes ask for this one `rpc`
+/// permission.
 pub const UNIVERSAL_METHOD: &str = "com.atproto.repo.getRecord";
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::jws::UnverifiedJws;
 
 /// Checks a service token presented for a call of `called_nsid` at the service `own_did`.
 ///
-/// The issuer's document is fetched anew once if the known key does not verify the signature, since keys rotate. The
+/// The issuer's document is fetched again once if the known key does not verify the signature, since keys rotate. The
 /// same token may be presented any number of times.
 ///
 /// # Errors
