@@ -63,7 +63,7 @@ pub enum RepoError {
     /// The newest commit was signed by another key.
     #[error("another key signed the repository; restore the signing key that belongs to it")]
     OtherKey,
-    /// The clock is behind the newest commit: a revision made now would be one that no relay takes.
+    /// The clock is behind the newest commit: relays would refuse a revision made now.
     #[error("the clock is {seconds} seconds behind the newest commit; set the clock")]
     ClockBehind {
         /// How far.

@@ -7,7 +7,7 @@ use atcr_atproto::syntax::{Cid, Tid};
 pub struct CommitInfo {
     /// The CID of the commit object.
     pub cid: Cid,
-    /// Its revision; greater than that of every commit before it, whatever the clock does.
+    /// Its revision; greater than that of every commit before it, even if the clock goes back.
     pub rev: Tid,
 }
 

@@ -28,7 +28,7 @@ pub enum AccessError {
     Records(#[from] RepoError),
 }
 
-/// Turns callers into proofs: two look-ups in the index at most, whatever the size of the crew.
+/// Turns callers into proofs, with two look-ups in the index at most, regardless of the size of the crew.
 #[derive(Clone, Debug)]
 pub struct Access {
     repo: HoldRepo,

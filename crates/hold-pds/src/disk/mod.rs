@@ -21,7 +21,7 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn names(&self) -> io::Result<Vec<String>>;
     /// Opens a file for reading and writing; `None` if there is none.
     fn open(&self, name: &str) -> io::Result<Option<Arc<dyn DiskFile>>>;
-    /// An empty file of that name, whatever was there.
+    /// An empty file of that name; replaces an existing one.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Gives a file another name, replacing what has it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;

@@ -71,7 +71,7 @@ impl HoldRepo {
     /// - [`RepoError::OtherDid`], [`RepoError::OtherKey`]: it is another account's, or another key signed it
     /// - [`RepoError::Incomplete`]: a part is missing; nothing was changed
     /// - [`RepoError::Corrupt`]: damage that no crash explains; nothing was changed
-    /// - [`RepoError::ClockBehind`]: only when the repository has to be signed anew
+    /// - [`RepoError::ClockBehind`]: only when the repository has to be signed again
     /// - the disk's or the index's
     pub async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<Self, RepoError> {
         open::open(options, clock).await
@@ -159,7 +159,7 @@ impl HoldRepo {
     }
 
     /// The repository as CAR, in pieces of some 64 KiB; with `since`, only the blocks that are newer than that revision.
-    /// The root is the newest commit of now, and all blocks are of that commit, whatever is written meanwhile.
+    /// The root is the newest commit at the time of the call, and all blocks are of that commit, even if others write meanwhile.
     ///
     /// Tree nodes come before what is below them, records in the order of their paths. Memory does not depend on the size
     /// of the repository.

@@ -10,7 +10,7 @@ use crate::blocks::View;
 use crate::error::RepoError;
 use crate::offload::blocking;
 
-/// Pages are no longer, whatever was asked for.
+/// The longest page, even if a caller asks for more.
 const MAX_PAGE: usize = 1000;
 
 /// A record as it is stored.

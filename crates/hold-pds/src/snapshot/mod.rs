@@ -121,7 +121,7 @@ pub(crate) struct CarReader {
     /// Bytes from `start` on.
     buffer: Vec<u8>,
     start: u64,
-    /// Where the block behind the last one begins.
+    /// Where the block after the last one begins.
     next: u64,
 }
 
@@ -134,7 +134,7 @@ impl CarReader {
         Ok(bytes)
     }
 
-    /// The content of the block behind the last one, if it is this one: needs no look-up.
+    /// The content of the block after the last one, if it is this one; needs no look-up.
     pub(crate) fn read_next(&mut self, cid: &Cid) -> Result<Option<Bytes>, RepoError> {
         let mut is_fresh = false;
         while self.next < self.size {
