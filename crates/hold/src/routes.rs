@@ -44,7 +44,7 @@ const MAX_NOTICE: usize = 5 * 1024 * 1024;
 /// Who may call a method. The handlers' extractors decide; a test tries every caller on every method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// Every caller, without a token: the hold's repository is public, whatever its blobs are.
+    /// Every caller, without a token: the hold's repository is public even if its blobs are not.
     Everyone,
     /// `blob:read`; on a public hold every caller.
     Reader,

@@ -66,7 +66,7 @@ impl PdsSessions {
             .map_err(unavailable)
     }
 
-    /// Whether `did` says of itself that it lives at the PDS of `url`. The document is fetched anew once, since accounts move.
+    /// Whether the document of `did` names the PDS of `url`. The document is fetched again once, since accounts move.
     async fn lives_at(&self, did: &Did, url: &Url) -> Result<bool, IdentityError> {
         let names = |pds: Option<Url>| pds.is_some_and(|pds| pds.origin() == url.origin());
         if names(self.resolver.resolve_document(did).await?.service("atproto_pds")) {

@@ -10,7 +10,7 @@ use super::{BlobError, BlobService, Shared};
 
 /// Rows read at once.
 const BATCH: u32 = 500;
-/// Leftovers of the store looked at in one sweep; the next sweep sees the rest.
+/// Leftovers of the store that one sweep checks; the next sweep checks the rest.
 const MAX_LEFTOVERS: usize = 10_000;
 
 /// The task that sweeps, in logs and metrics.

@@ -75,7 +75,7 @@ pub struct CallerLimits {
 }
 
 impl CallerLimits {
-    /// Counts a request whose token is no good.
+    /// Counts a request whose token is not valid.
     fn refused(&self, parts: &Parts) -> Result<(), Limited> {
         match parts.extensions.get::<ClientAddress>() {
             Some(client) => self.anonymous.admit(client),
@@ -180,7 +180,7 @@ impl TokenVerifier {
         Ok(self.sessions.account_of(token, proof).await?)
     }
 
-    /// Counts a request whose credential is not looked at: for its address, as if it had none.
+    /// Counts a request whose credential is not checked: for its address, as if it had none.
     fn unchecked(&self, parts: &Parts) -> Result<(), AuthError> {
         match &self.limits {
             Some(limits) if parts.headers.contains_key(AUTHORIZATION) => Ok(limits.refused(parts)?),
@@ -188,7 +188,7 @@ impl TokenVerifier {
         }
     }
 
-    /// Counts the request for the account, or for the address if its credential is no good.
+    /// Counts the request for the account, or for the address if its credential is not valid.
     fn counted(&self, parts: &Parts, caller: Result<Did, AuthError>) -> Result<Did, AuthError> {
         if let Some(limits) = &self.limits {
             match &caller {

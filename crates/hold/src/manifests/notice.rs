@@ -31,7 +31,7 @@ const LOOKS_AT_ONCE: usize = 16;
 /// Blobs looked for to find out whether a manifest that was pulled is kept here.
 const BLOBS_TRIED: usize = 8;
 
-/// A notice that cannot be believed. The text says which part.
+/// A notice that is not valid. The text names the part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct InvalidNotice {

@@ -24,7 +24,7 @@ use super::notice::Notice;
 /// The task, in logs and metrics.
 const RECORDER: Task = Task::new("record_manifests");
 
-/// Notices looked at together at most.
+/// The most notices that are handled together.
 const BATCH: usize = 128;
 
 /// Layer records of one notice that go into one commit; the rest of [`MAX_OPS`] is for the counts.
