@@ -37,7 +37,7 @@ pub enum ErrorCode {
     Unsupported,
     /// `TOOMANYREQUESTS`, code-14
     TooManyRequests,
-    /// `UNAVAILABLE`: something behind the registry does not answer. Docker's, for 5xx only.
+    /// `UNAVAILABLE`: a service that the registry needs does not answer. Docker's code, for 5xx only.
     Unavailable,
     /// `UNKNOWN`: a fault of the registry. Docker's, for 5xx only; also stands for every code that is not listed here.
     Unknown,

@@ -122,7 +122,7 @@ impl Manifest {
         self.bytes.len() as u64
     }
 
-    /// The digest of the bytes; computed anew each time.
+    /// The digest of the bytes; computed at each call.
     #[must_use]
     pub fn digest(&self, algorithm: Algorithm) -> Digest {
         Digest::of(algorithm, &self.bytes)
