@@ -21,7 +21,7 @@ impl Exempt {
         Self(networks.into())
     }
 
-    /// Whether `client` is exempt. A client whose own address is not known never is: it could be anyone behind the peer.
+    /// Whether `client` is exempt. A client whose own address is unknown is never exempt: it could be any client of the peer.
     #[must_use]
     pub fn covers(&self, client: &ClientAddress) -> bool {
         client
@@ -39,7 +39,7 @@ pub struct AddressGate {
     pub exempt: Exempt,
     /// Whether a request counts here.
     pub counts: fn(&Request) -> bool,
-    /// The refusal, in the words of the routes behind the gate.
+    /// The refusal, in the dialect of the routes behind the gate.
     pub refuse: fn(Limited) -> Response,
 }
 
