@@ -14,7 +14,7 @@ use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 
-/// How long a verified password is believed: a revoked app password keeps working that long, for tokens only.
+/// How long a verified password counts as valid: a revoked app password keeps working that long, for tokens only.
 const VERIFIED_FOR: Duration = Duration::from_mins(15);
 
 /// How long a wrong password is refused without asking the PDS again.

@@ -304,7 +304,7 @@ impl SignIn for Devices {
             None => return Ok(None),
             Some(parsed) => parsed.map_err(|_| self.signed_out())?,
         };
-        // The user name is not looked at: handles change, and the secret says whose it is.
+        // The user name is ignored: handles change, and the secret identifies the account.
         let device = self.known(&secret).await?.ok_or_else(|| self.signed_out())?;
         let did = &device.did;
         let Some(credential) = self.parts.sessions.credential(did).await? else {

@@ -17,7 +17,7 @@ pub(super) fn session_ended(sign_in_url: &Url, reason: Option<&str>) -> SessionE
     SessionError::Ended { sentence }
 }
 
-/// Another process has the lease of `did` and does not give it back.
+/// Another process has the lease of `did` and does not release it.
 pub(super) fn being_renewed(did: &Did) -> SessionError {
     SessionError::Internal {
         what: format!("the session of {did} is being renewed elsewhere, and that does not end"),

@@ -50,7 +50,7 @@ pub trait OAuthSessionStore: Send + Sync {
     /// The database's. A session that cannot be opened (another key) counts as none.
     async fn find(&self, did: &Did) -> Result<Option<VersionedSession>, SessionError>;
 
-    /// Keeps `session`, of a sign-in at `now`, in place of whatever was there; durable when it returns.
+    /// Keeps `session`, of a sign-in at `now`, and replaces an existing one; durable when it returns.
     ///
     /// # Returns
     /// Its version and what was there, each given to one caller.

@@ -118,10 +118,10 @@ impl OAuthSessions {
         }))
     }
 
-    /// Keeps a new session; the one before is given back to its server.
+    /// Keeps a new session; the one before is revoked at its server.
     ///
     /// # Errors
-    /// The database's. The new session is given back then, and the one before stays.
+    /// The database's. The new session is then revoked, and the one before stays.
     pub async fn keep(&self, session: OAuthSession) -> Result<(), SessionError> {
         let inner = Arc::clone(&self.0);
         self.whole(async move { inner.keep(session).await }).await
@@ -153,7 +153,7 @@ impl OAuthSessions {
             ended += taken.len();
             for Taken { did, session } in taken {
                 tracing::info!(%did, "a session that is not in use was ended");
-                // A refresh that is under way finds its session gone, and gives back what it got.
+                // A refresh in progress finds its session gone, and revokes the tokens that it received.
                 let unwritten = inner.live.unwritten(&did);
                 inner.forget(&did);
                 let of_memory = unwritten.as_ref().map(|live| &live.session);
