@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::site::Site;
 
-/// Longest value that is looked at, in bytes.
+/// Longest value that is read, in bytes.
 const MAX_LEN: usize = 200;
 
 /// One of the cookies.

@@ -1,4 +1,4 @@
-//! Where to go after a sign-in: a place at this site, whatever a link says.
+//! Where to go after a sign-in: always a page of this site, even if a link names another.
 
 use std::fmt;
 

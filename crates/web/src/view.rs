@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 use super::assets::{self, Icon};
 use super::site::Site;
 
-/// Who looks at a page.
+/// The visitor of a page.
 #[derive(Clone, Debug)]
 pub struct Visitor {
     /// The account.
