@@ -1,4 +1,4 @@
-//! Signing in with an app password, and the sessions that come of it.
+//! Signing in with an app password, and the resulting sessions.
 
 use std::sync::Arc;
 use std::time::Duration;

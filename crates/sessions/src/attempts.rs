@@ -1,8 +1,8 @@
 //! Which logins were verified a moment ago, and who fails too often.
 //!
 //! A PDS allows few `createSession` calls (the reference one 30 in five minutes and 300 a day for an account), and a docker
-//! client sends its password for every token. So a verified pair of DID and password is believed for a while, and a wrong one is
-//! refused for a short while without asking again.
+//! client sends its password for every token. So a verified pair of DID and password counts as valid for a while, and a wrong one
+//! is refused for a short while without asking again.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,8 +1,7 @@
-//! Who a caller is, and what acts for the account at its PDS.
+//! The identity of a caller, and the sessions that act for an account at its PDS.
 //!
-//! [`Sessions`] is the one door: it asks each [`SignIn`] in turn who a user name and password belong to, and finds the
-//! [`SessionSource`] that a principal's way of signing in stands for. Another way of signing in is one more adapter of
-//! these two ports.
+//! [`Sessions`] is the entry point: it asks each [`SignIn`] in turn which account a user name and password belong to, and finds
+//! the [`SessionSource`] for a principal's way of signing in. A new way of signing in is one more adapter of these two ports.
 
 pub mod app_password;
 pub mod attempts;

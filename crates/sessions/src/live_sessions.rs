@@ -1,6 +1,7 @@
-//! Sessions in memory, so that not every request reads the database.
+//! A cache of sessions, so that not every request reads the database.
 //!
-//! What a read brings may be older than what was written or deleted while it was under way. It is remembered only if nothing was.
+//! A read may return an older state than a write or deletion that happened meanwhile. Its result is cached only if
+//! there was none.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

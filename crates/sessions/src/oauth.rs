@@ -1,4 +1,4 @@
-//! Signing in through the account's own server: the port that pages and the token endpoint use, and what is behind it.
+//! Signing in through the account's own server: the port that pages and the token endpoint use, and its implementation.
 
 mod failures;
 pub mod flow;

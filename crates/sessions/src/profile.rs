@@ -1,4 +1,4 @@
-//! The sailor's profile: made on first sign-in, so that what is pushed has a hold.
+//! The sailor's profile: made at the first sign-in, so that pushes have a hold.
 
 use std::sync::Arc;
 

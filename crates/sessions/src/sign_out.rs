@@ -1,8 +1,8 @@
 //! Signing out.
 //!
 //! Browsers and devices of an account share its one OAuth session. It is ended at the account's server when the last of them
-//! leaves, not before: signing out of a browser must not stop a machine that pushes at night. Some leave without a word: browsers
-//! whose time ends, devices that never fetch what was approved. What they leave is swept up.
+//! signs out, not before: signing out of a browser must not stop a machine that pushes at night. Browsers that expire and devices
+//! that never fetch an approval do not sign out; a sweep ends the sessions that they leave.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Browsers that are signed in.
 //!
-//! A browser keeps a random token in a cookie; here is its hash, in a row that ends after a while whatever the browser does. The
-//! row says who, and nothing more: what acts at the account's server is its one OAuth session.
+//! A browser keeps a random token in a cookie. The database has its hash, in a row that expires regardless of the
+//! browser. The row only names the account: the account's one OAuth session acts at its server.
 
 use std::sync::Arc;
 

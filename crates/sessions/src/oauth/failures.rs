@@ -1,4 +1,4 @@
-//! What a session that cannot be used means to a caller.
+//! The errors that a caller gets for a session that cannot be used.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! [`SignInFlow`] over the OAuth client: who signs in, at which server, and what follows the callback.
+//! [`SignInFlow`] over the OAuth client: the account, its server, and the steps after the callback.
 
 use std::sync::Arc;
 

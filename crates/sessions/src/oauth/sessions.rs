@@ -1,11 +1,11 @@
-//! OAuth sessions at work: found, renewed once at a time, ended.
+//! Look-up, renewal (one at a time) and end of OAuth sessions.
 //!
-//! A refresh token is good once. In one process callers queue behind a lock per account; between processes that share the database
-//! one of them takes a lease, and the others wait for what it writes. Neither is a lock of the database, which is free while
-//! the server is asked.
+//! A refresh token works once. Within one process, callers queue for a lock per account; between processes that share
+//! the database, one of them takes a lease and the others wait for its result. Neither is a database lock, so the
+//! database stays free during the request to the server.
 //!
-//! A refresh that worked and cannot be written is used from memory, and its write tried again: the database still has the token that
-//! is spent.
+//! If the result of a refresh cannot be written, it is used from memory and the write is repeated: the database still
+//! has the spent token.
 
 use std::sync::Arc;
 use std::time::Duration;
