@@ -1,7 +1,7 @@
-//! The two cookies, and no others.
+//! The two cookies that the servers set.
 //!
 //! Over TLS their names begin with `__Host-`: a browser then takes them only from this very host, so that no other host of the same
-//! domain can plant one. On loopback without TLS the port stands in the name instead, since cookies are shared among ports.
+//! domain can plant one. On loopback without TLS the name has the port instead, since cookies are shared among ports.
 
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};

@@ -1,7 +1,7 @@
-//! Whether a request that changes something was made on one of our pages.
+//! Checks that a request that changes something was made on one of this server's pages.
 //!
-//! Three things stand in the way of other sites: cookies that are `SameSite=Lax`, what browsers say about where a request comes
-//! from, and a token that is in our forms and nowhere else.
+//! Three checks stop other sites: cookies are `SameSite=Lax`, browsers name the origin of a request, and a token is in
+//! this server's forms and nowhere else.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,9 +1,9 @@
-//! What every page of every server of ours shares: the page around a page's own part, its assets, and what keeps other sites out.
+//! What the pages of all servers share: the layout around a page, its assets, and the protection against other sites.
 //!
 //! - [`view`], [`site`]: the layout's data and how a page is rendered; its templates are in `templates/`
 //! - [`assets`]: style sheet, scripts, fonts and icons, built in by `build.rs`
-//! - [`cookies`], [`csrf`], [`origin`], [`security_headers`], [`return_to`]: what stands between a page and other sites
-//! - [`form`], [`moment`]: what people send and read
+//! - [`cookies`], [`csrf`], [`origin`], [`security_headers`], [`return_to`]: protection against other sites
+//! - [`form`], [`moment`]: forms, and times as people read them
 
 pub mod assets;
 pub mod cookies;

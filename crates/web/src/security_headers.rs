@@ -1,4 +1,4 @@
-//! What browsers are told not to do with our answers.
+//! Headers that restrict what browsers do with this server's answers.
 
 use std::sync::Arc;
 

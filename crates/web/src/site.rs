@@ -1,4 +1,4 @@
-//! What pages know of the server they are served by.
+//! What pages know about the server that serves them.
 
 use url::Url;
 

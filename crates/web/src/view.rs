@@ -1,4 +1,4 @@
-//! What every page has around it.
+//! The data of the layout around every page.
 
 use std::sync::Arc;
 
