@@ -1,7 +1,7 @@
 //! The command lines of the processes above this one.
 //!
-//! Docker's protocol tells a helper the host and nothing more. Which image is meant stands on the command line of the
-//! program that started the helper: the parent, or a few steps up when a wrapper or a plug-in is between.
+//! Docker's protocol tells a helper only the host. The image is on the command line of the program that started the helper:
+//! the parent, or a process a few steps up if a wrapper or a plug-in is in between.
 
 use std::path::Path;
 

@@ -1,12 +1,12 @@
-//! `docker-credential-atcr`: signs Docker, Podman and their kin in to ATCR registries.
+//! `docker-credential-atcr`: signs Docker, Podman and similar programs in to ATCR registries.
 //!
-//! Two faces. To Docker it is a credential helper: [`commands::get`], [`commands::store`], [`commands::erase`],
-//! [`commands::list`], without network, prompts or browser. To people it is a small tool that signs in by the device
-//! flow and keeps several accounts at several registries. It never sees a token of a PDS: what it keeps is a
-//! device secret that the registry gave and the user can revoke.
+//! For Docker it is a credential helper: [`commands::get`], [`commands::store`], [`commands::erase`],
+//! [`commands::list`], without network, prompts or browser. For people it is a small tool that signs in by the device
+//! flow and keeps several accounts at several registries. It never sees a token of a PDS: it keeps a device secret that
+//! the registry issued and the user can revoke.
 //!
 //! - [`registry_url`], [`protocol`], [`image_identity`]: grammar, no I/O
-//! - [`accounts`], [`selection`]: who is signed in, and who is meant
+//! - [`accounts`], [`selection`]: the accounts that are signed in, and the choice of one
 //! - [`file_store`], [`device_file`], [`keyring`], [`docker_config`], [`ancestors`], [`environment`]: this machine
 //! - [`appview`], [`device_flow`], [`release`]: the registry
 //! - [`commands`], [`printer`]: the user; a new command is a file there and a line in [`cli`]

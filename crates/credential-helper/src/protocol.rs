@@ -1,7 +1,7 @@
 //! The protocol of Docker's credential helpers: what comes in on standard input, what goes out on standard output.
 //!
-//! A failed request puts its sentence on standard output and leaves with 1, as docker-credential-helpers do; callers
-//! compare [`NOT_FOUND`] letter by letter to tell "no account is signed in" from a helper that broke.
+//! A failed request prints its message on standard output and exits with 1, as docker-credential-helpers do. Callers
+//! compare [`NOT_FOUND`] letter by letter to tell "no account is signed in" from a failure of the helper.
 
 use std::io::{self, Read};
 

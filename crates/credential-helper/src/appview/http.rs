@@ -1,4 +1,4 @@
-//! The HTTP client: who is trusted, how long is waited.
+//! The HTTP client: trusted roots and timeouts.
 
 use std::sync::Arc;
 use std::time::Duration;

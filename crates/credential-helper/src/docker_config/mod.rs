@@ -1,7 +1,7 @@
 //! Docker's `config.json`: making it name this helper for a registry, and undoing that.
 //!
 //! The file belongs to the user and to many tools. Only `credHelpers[<host>]` is touched; spans found in the parsed text
-//! are cut and spliced, so that every other byte stays, comments of order and all.
+//! are cut and spliced, so that every other byte stays as it is.
 
 mod difference;
 mod edit;

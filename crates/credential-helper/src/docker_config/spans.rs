@@ -1,6 +1,6 @@
-//! Where the members of a JSON object stand in its text.
+//! The positions of a JSON object's members in its text.
 //!
-//! The text has passed a real parser first, so this reader only has to find its way, not to judge.
+//! A real parser has accepted the text first, so this reader only finds positions and does not validate.
 
 use std::ops::Range;
 
