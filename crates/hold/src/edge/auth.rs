@@ -9,7 +9,7 @@
 //! | [`CrewAdministrator`] | service token made for the very method, or access token with DPoP | [`Granted<CrewAdmin>`] |
 //!
 //! A service token that names `com.atproto.repo.getRecord`, or no method, was issued to an AppView to move blobs, so it does not
-//! allow administration. On a public hold a token presented for reading is ignored, since it changes nothing.
+//! allow administration. On a public hold a token presented for reading is not checked, since it changes nothing.
 
 use std::fmt;
 use std::sync::Arc;
