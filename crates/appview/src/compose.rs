@@ -36,7 +36,7 @@ use atcr_sessions::app_password::AppPasswords;
 use atcr_sessions::devices::{DeviceParts, Devices};
 use atcr_sessions::oauth::SignInFlow;
 use atcr_sessions::oauth::flow::{FlowParts, OAuthFlow};
-use atcr_sessions::oauth::sessions::OAuthSessions;
+use atcr_sessions::oauth::renewal::OAuthSessions;
 use atcr_sessions::profile::Profiles;
 use atcr_sessions::refresh_token::RefreshTokens;
 use atcr_sessions::sign_out::{SignOut, SignOutParts};

@@ -4,7 +4,7 @@ mod failures;
 pub mod flow;
 mod live;
 pub mod ports;
-pub mod sessions;
+pub mod renewal;
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::ports::{Crew, OAuthRequestStore, StateHash};
-use super::sessions::OAuthSessions;
+use super::renewal::OAuthSessions;
 use super::{BrowserBinding, CallbackQuery, FinishedSignIn, FlowStart, OAuthFlowError, SignInFlow};
 use crate::error::SessionError;
 use crate::ports::SessionSource;

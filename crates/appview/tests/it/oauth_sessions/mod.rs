@@ -21,7 +21,7 @@ use atcr_auth::vault::Vault;
 use atcr_server::Shutdown;
 use atcr_sessions::SessionError;
 use atcr_sessions::oauth::ports::{OAuthSessionStore, Put, Taken, VersionedSession};
-use atcr_sessions::oauth::sessions::OAuthSessions;
+use atcr_sessions::oauth::renewal::OAuthSessions;
 use atcr_sessions::ports::SessionSource as _;
 use atcr_test_support::fakes::FakePds;
 use chrono::{DateTime, TimeDelta, Utc};
