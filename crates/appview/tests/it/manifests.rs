@@ -615,7 +615,10 @@ async fn a_cached_manifest_costs_the_pds_nothing() {
     for _ in 0..5 {
         alice.head(&path).await.assert_status(200);
     }
-    assert!(appview.pds.calls().is_empty(), "{:?}", appview.pds.calls());
+    // The hold may still be told of the push and the pull, with a token of the PDS.
+    let mut calls = appview.pds.calls();
+    calls.retain(|call| call != "com.atproto.server.getServiceAuth");
+    assert!(calls.is_empty(), "{calls:?}");
 }
 
 #[tokio::test]
