@@ -93,11 +93,17 @@ impl Browser {
         let path = format!(
             "//button[normalize-space()='{label}'] | //a[normalize-space()='{label}'] | //input[@type='submit' and @value='{label}']"
         );
-        self.element(Locator::XPath(&path))
+        let element = self.element(Locator::XPath(&path)).await;
+        // A page may scroll smoothly, and a click in the middle of that would meet another element.
+        let scrolled = vec![serde_json::to_value(&element).expect("an element's reference")];
+        self.client
+            .execute(
+                "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })",
+                scrolled,
+            )
             .await
-            .click()
-            .await
-            .expect("a button that can be pressed");
+            .expect("a page that scrolls");
+        element.click().await.expect("a button that can be pressed");
     }
 
     /// Says yes to the question that the page asks in a dialog.
