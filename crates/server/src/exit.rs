@@ -1,8 +1,31 @@
-//! How a server's program ends: an exit code, and on failure one line on standard error.
+//! How a server's program runs and ends: a runtime that no stuck file keeps alive, an exit code, and on failure one line on
+//! standard error.
 
 use std::error::Error;
+use std::future::Future;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// How long calls that block (files, databases) may go on after the program has ended. The system ends those that are left;
+/// everything on the disk survives that.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Runs `program` on a runtime of its own. When it ends, calls that block do not keep the process alive.
+///
+/// # Errors
+/// The program's own; the system's, if there is no runtime to be had.
+pub fn run_to_end(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(program);
+    runtime.shutdown_timeout(LINGER);
+    outcome
+}
 
 /// The exit code of `outcome`. A failure is written to standard error, since logging may not be set up yet.
 #[must_use]
@@ -18,7 +41,7 @@ pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
 }
 
 /// The text of an error and of its causes. A cause whose text is already there, because the error includes it, is left out.
-fn sentence(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

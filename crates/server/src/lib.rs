@@ -6,10 +6,10 @@
 //! | [`telemetry`], [`request_log`], [`port_call`] | log and metrics; one line per request; one per call that is slow or fails |
 //! | [`serve`], [`shutdown`], [`stream_limits`] | the listener and its limits; signals and drain; long answers |
 //! | [`client_address`], [`rate_limit`], [`address_gate`], [`retry_after`] | who asks, how often, and when to retry |
-//! | [`health`] | alive, ready |
+//! | [`health`], [`disk_space`] | alive, ready; whether there is room to write |
 //! | [`supervise`], [`host_calls`] | background work that survives its own failures; best-effort calls to other hosts |
 //! | [`database`], [`private_files`] | the pools over a SQLite file; files for their owner only |
-//! | [`exit`] | how a program ends |
+//! | [`exit`] | how a program runs and ends |
 //! | [`keyed_locks`] | locks by key |
 //! | [`body`], [`pieces`] | bodies read within a bound; bodies in pieces worth working on |
 //!
@@ -19,6 +19,7 @@ pub mod address_gate;
 pub mod body;
 pub mod client_address;
 pub mod database;
+pub mod disk_space;
 pub mod exit;
 pub mod health;
 pub mod host_calls;
@@ -36,7 +37,7 @@ pub mod stream_limits;
 pub mod supervise;
 pub mod telemetry;
 
-pub use exit::exit_code;
+pub use exit::{exit_code, run_to_end};
 pub use keyed_locks::KeyedLocks;
 pub use settings::{
     ConfigCommand, ConfigError, HumanDuration, LoadOptions, Loaded, Problem, Problems, Rate, Secret,

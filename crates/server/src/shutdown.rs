@@ -76,6 +76,21 @@ impl Shutdown {
         Ok(())
     }
 
+    /// Waits for `start` to end. If the soft shutdown begins first, drops it and returns `None`.
+    ///
+    /// For what a process does before it serves: it may wait for a lock or read for minutes, and a process that is asked to
+    /// stop meanwhile has nothing to finish.
+    pub async fn unless_begun<T>(&self, start: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.soft.cancelled() => {
+                tracing::info!("stopped before the start was over");
+                None
+            }
+            started = start => Some(started),
+        }
+    }
+
     /// Waits until every spawned task is done, at most `grace`; then cancels the hard token and waits for the rest to drop.
     ///
     /// Returns whether everything finished by itself.

@@ -26,9 +26,6 @@ pub enum ConfigCommand {
         /// Configuration file; without one, defaults and the environment
         #[arg(long, short, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Unknown keys are errors
-        #[arg(long)]
-        strict: bool,
     },
 }
 
@@ -55,10 +52,8 @@ impl ConfigCommand {
                 written.with_context(|| format!("cannot write {}", path.display()))?;
                 writeln!(out, "wrote {}; set {to_set} in it", path.display())?;
             }
-            Self::Check { config, strict } => {
-                let mut options = LoadOptions::from_process(config);
-                options.strict = strict;
-                let Loaded { warnings, .. } = load::<T>(&options)?;
+            Self::Check { config } => {
+                let Loaded { warnings, .. } = load::<T>(&LoadOptions::from_process(config))?;
                 for warning in warnings {
                     writeln!(out, "warning: {warning}")?;
                 }

@@ -14,6 +14,9 @@ use super::env_name::env_name;
 use super::error::{ConfigError, Problem, Problems};
 use super::schema::{self, Kind, Leaf};
 
+/// Letters by which a misspelt variable may differ from the right one.
+const SLIPS: usize = 2;
+
 /// A process's configuration: one struct whose fields are sections, whose doc comments are the documentation.
 pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema {
     /// The prefix of the variables that override keys, without the underscore: `ATCR`, `HOLD`.
@@ -33,8 +36,6 @@ pub struct LoadOptions {
     pub file: Option<PathBuf>,
     /// The environment, as a parameter so that tests need not change the process's own.
     pub environment: BTreeMap<String, String>,
-    /// Unknown keys are problems rather than warnings.
-    pub strict: bool,
 }
 
 impl LoadOptions {
@@ -44,7 +45,6 @@ impl LoadOptions {
         Self {
             file,
             environment: std::env::vars().collect(),
-            strict: false,
         }
     }
 }
@@ -54,7 +54,7 @@ impl LoadOptions {
 pub struct Loaded<T> {
     /// The settings.
     pub config: T,
-    /// Sentences for the operator's log: unknown keys, each with the nearest known one.
+    /// Sentences for the operator's log: variables that look like the one of a setting, and are none.
     pub warnings: Vec<String>,
 }
 
@@ -62,11 +62,12 @@ pub struct Loaded<T> {
 ///
 /// # Errors
 /// - [`ConfigError::File`], [`ConfigError::Yaml`]: the file cannot be read or parsed.
-/// - [`ConfigError::Invalid`]: every wrong value, unparsable variable and failed check, each with its key.
+/// - [`ConfigError::Invalid`]: every unknown key, wrong value, unparsable variable and failed check, each with its key. A key
+///   that names nothing is a setting that the operator believes to be made: it is refused, and the nearest known key is named.
 pub fn load<T: Settings>(options: &LoadOptions) -> Result<Loaded<T>, ConfigError> {
     let leaves = schema::leaves(&schema::of::<T>());
     let mut problems = Problems::default();
-    let mut warnings = Vec::new();
+    let warnings = misspelt_variables::<T>(&options.environment, &leaves);
 
     let mut figment = Figment::from(Serialized::defaults(T::default()));
     if let Some(path) = &options.file {
@@ -79,12 +80,8 @@ pub fn load<T: Settings>(options: &LoadOptions) -> Result<Loaded<T>, ConfigError
             message: error.to_string(),
         })?;
         let dict = yaml.unwrap_or_default();
-        for message in unknown_keys(&dict, &leaves) {
-            if options.strict {
-                problems.push(message.0, message.1);
-            } else {
-                warnings.push(format!("unknown setting {}: {}", message.0, message.1));
-            }
+        for (key, message) in unknown_keys(&dict, &leaves) {
+            problems.push(key, message);
         }
         figment = figment.merge(Layer {
             name: format!("file {}", path.display()),
@@ -221,6 +218,27 @@ fn merge(into: &mut Dict, from: Dict) {
             }
         }
     }
+}
+
+/// Variables that differ by a slip of the keyboard from the variable of a setting, each in a sentence. Others with our prefix are
+/// not ours to judge: orchestrators make variables out of the names of services.
+fn misspelt_variables<T: Settings>(environment: &BTreeMap<String, String>, leaves: &[Leaf]) -> Vec<String> {
+    let prefix = format!("{}_", T::ENV_PREFIX);
+    let known: Vec<String> = leaves
+        .iter()
+        .map(|leaf| env_name(T::ENV_PREFIX, &leaf.key))
+        .chain(T::ENV_ALIASES.iter().map(|(name, _)| (*name).to_owned()))
+        .collect();
+    environment
+        .keys()
+        .filter(|name| name.starts_with(&prefix) && !known.contains(name))
+        .filter_map(|name| {
+            let near = known
+                .iter()
+                .find(|known| strsim::osa_distance(known, name) <= SLIPS)?;
+            Some(format!("the variable {name} is no setting; did you mean {near}?"))
+        })
+        .collect()
 }
 
 /// Keys of `dict` that name no setting, each with a sentence that names the nearest.

@@ -82,14 +82,7 @@ fn options(yaml: Option<&str>, env: &[(&str, &str)]) -> (LoadOptions, tempfile::
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    (
-        LoadOptions {
-            file,
-            environment,
-            strict: false,
-        },
-        dir,
-    )
+    (LoadOptions { file, environment }, dir)
 }
 
 #[test]
@@ -177,15 +170,32 @@ fn every_problem_is_named_at_once() {
 }
 
 #[test]
-fn an_unknown_key_is_a_warning_that_names_the_nearest_one_and_a_problem_when_strict() {
-    let (mut options, _dir) = options(Some("server:\n  adr: ':1'\n"), &[]);
-    let loaded = load::<Example>(&options).expect("it loads");
+fn unknown_keys_are_refused_together_and_the_nearest_known_one_is_named() {
+    let yaml = "server:\n  adr: ':1'\nstorag:\n  bucket: layers\nzzz: 1\n";
+    let (options, _dir) = options(Some(yaml), &[]);
+    let error = load::<Example>(&options).expect_err("it is wrong");
     assert_eq!(
-        loaded.warnings,
-        ["unknown setting server.adr: no such setting; did you mean server.addr?"]
+        error.to_string(),
+        "3 problems in the configuration\n  \
+         server.adr: no such setting; did you mean server.addr?\n  \
+         storag.bucket: no such setting; did you mean storage.bucket?\n  \
+         zzz: no such setting"
     );
-    options.strict = true;
-    assert_eq!(load::<Example>(&options).expect_err("strict").problems().len(), 1);
+}
+
+#[test]
+fn a_variable_with_a_slip_is_a_warning_and_one_of_a_neighbour_is_not() {
+    let neighbours = [
+        ("EX_SERVER_ADR", ":1"),
+        ("EX_SERVER_PORT", "tcp://10.0.0.1:80"),
+        ("EX_SERVICE_HOST", "10.0.0.1"),
+        ("OTHER_SERVER_ADR", ":1"),
+    ];
+    let (options, _dir) = options(None, &neighbours);
+    assert_eq!(
+        load::<Example>(&options).expect("it loads").warnings,
+        ["the variable EX_SERVER_ADR is no setting; did you mean EX_SERVER_ADDR?"]
+    );
 }
 
 #[test]
@@ -210,11 +220,7 @@ fn the_generated_file_documents_every_key_and_loads_to_the_defaults() {
     let text = commented_yaml::<Example>().expect("it is written");
     insta::assert_snapshot!(text);
     let (options, _dir) = options(Some(&text), &[]);
-    let loaded = load::<Example>(&LoadOptions {
-        strict: true,
-        ..options
-    })
-    .expect("it loads");
+    let loaded = load::<Example>(&options).expect("it loads");
     assert_eq!(loaded.config.server.timeout, HumanDuration::from_secs(900));
 }
 

@@ -1,13 +1,13 @@
 //! Alive and ready.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_server::Shutdown;
-use atcr_server::health::{Part, Readiness, operator_routes, ready};
+use atcr_server::disk_space::{DataFolder, DiskSpace};
+use atcr_server::health::{Figures, Part, Readiness, Reason, operator_routes, ready};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -30,13 +30,13 @@ impl Part for CountedPart {
         "store"
     }
 
-    async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+    async fn check(&self) -> Result<Figures, Reason> {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
         if self.0.fails.load(Ordering::SeqCst) {
             return Err("secret-host:9000 refused the connection".into());
         }
-        Ok(())
+        Ok(Figures::from([("lag_seconds", 3)]))
     }
 }
 
@@ -83,15 +83,55 @@ async fn an_answer_that_is_no_longer_fresh_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn which_part_fails_is_told_to_the_operator_only() {
+async fn which_part_fails_and_why_is_told_to_the_operator_only() {
     let part = Arc::new(Counted::default());
+    let works = readiness(&part, &Shutdown::new(), Duration::from_hours(1));
+    let (_, body) = ask(&operator_routes(works)).await;
+    assert_eq!(
+        body,
+        r#"{"status":"ok","parts":{"store":{"status":"ok","lag_seconds":3}}}"#
+    );
     part.fails.store(true, Ordering::SeqCst);
     let readiness = readiness(&part, &Shutdown::new(), Duration::from_hours(1));
     let (_, body) = ask(&public(readiness.clone())).await;
     assert_eq!(body, r#"{"status":"unready"}"#);
     let (status, body) = ask(&operator_routes(readiness)).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(body, r#"{"status":"unready","parts":{"store":"failed"}}"#);
+    let reason = "secret-host:9000 refused the connection";
+    assert_eq!(
+        body,
+        format!(r#"{{"status":"unready","parts":{{"store":{{"status":"failed","reason":"{reason}"}}}}}}"#)
+    );
+}
+
+#[tokio::test]
+async fn a_disk_with_too_little_room_is_not_ready_before_a_write_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ask_for = |floor_bytes, path| {
+        let folders = vec![DataFolder { name: "data", path }];
+        let part = DiskSpace::new(folders, floor_bytes);
+        operator_routes(Readiness::new(
+            vec![Box::new(part)],
+            Shutdown::new(),
+            Duration::ZERO,
+        ))
+    };
+    // The folder is made later.
+    let path = folder.path().join("a/b");
+    let (status, body) = ask(&ask_for(1, path.clone())).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert!(answer["parts"]["disk"]["data"].as_u64() > Some(0), "{body}");
+
+    let (status, body) = ask(&ask_for(u64::MAX, path.clone())).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    for part in [
+        path.to_str().expect("UTF-8"),
+        "server.free_disk_bytes",
+        "bytes left",
+    ] {
+        assert!(body.contains(part), "{part} in {body}");
+    }
 }
 
 #[tokio::test]
