@@ -43,7 +43,8 @@ impl Engine {
             tids,
         } = options;
         let (manifest, is_converted) = match Manifest::read(&*disk)? {
-            Some(manifest) => (manifest, false),
+            // The old log keeps its name until the conversion was announced.
+            Some(manifest) => (manifest, legacy::is_present(&*disk)?),
             None => create(&disk, &did, &limits)?,
         };
         if manifest.did != did.as_str() {

@@ -84,11 +84,20 @@ pub(crate) fn convert(disk: &Arc<dyn Disk>, did: &Did, log_id: &LogId) -> Result
     Ok(snapshot.info)
 }
 
+/// Whether the folder has an old log that was not set aside: it is to be converted, or its conversion to be announced.
+pub(crate) fn is_present(disk: &dyn Disk) -> Result<bool, RepoError> {
+    let old = disk
+        .open(FILE)
+        .map_err(|error| disk::failed(disk, "open", FILE, error))?;
+    Ok(old.is_some())
+}
+
 /// Gives an old log that was converted another name.
 pub(crate) fn set_aside(disk: &dyn Disk) -> Result<(), RepoError> {
     let failed = |error| disk::failed(disk, "set aside", FILE, error);
     if disk.open(FILE).map_err(failed)?.is_some() {
         disk.rename(FILE, ASIDE).map_err(failed)?;
+        disk.sync_names().map_err(failed)?;
         tracing::info!(
             name = ASIDE,
             "the old log is not needed any more and can be deleted"

@@ -10,7 +10,7 @@ mod records;
 mod task;
 mod verify;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use atcr_atproto::clock::{Clock, TidClock};
@@ -52,6 +52,7 @@ struct Inner {
     index: Index,
     /// The last write to the disk worked.
     healthy: Arc<AtomicBool>,
+    index_lag: Arc<AtomicU64>,
     view: watch::Receiver<Arc<View>>,
     seq: watch::Receiver<u64>,
     mailbox: mpsc::Sender<Message>,
@@ -150,6 +151,12 @@ impl HoldRepo {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.inner.healthy.load(Ordering::Relaxed) && !self.inner.mailbox.is_closed()
+    }
+
+    /// How many batches of commits the index of records lacks; 0 unless the last write to it failed.
+    #[must_use]
+    pub fn index_lag_batches(&self) -> u64 {
+        self.inner.index_lag.load(Ordering::Relaxed)
     }
 
     /// The newest commit.

@@ -1,6 +1,6 @@
 //! Opening: lock, engine, index, writer.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use atcr_atproto::clock::{Clock, TidClock};
@@ -51,6 +51,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
     }
 
     let healthy = Arc::new(AtomicBool::new(true));
+    let index_lag = Arc::new(AtomicU64::new(0));
     let (seq, seq_receiver) = watch::channel(engine.view().last.0);
     let (view, view_receiver) = watch::channel(Arc::new(engine.view().clone()));
     let (mailbox, messages) = mpsc::channel(MAILBOX);
@@ -58,6 +59,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
         view,
         seq,
         healthy: Arc::clone(&healthy),
+        index_lag: Arc::clone(&index_lag),
     };
     let task = WriterTask::new(engine, index.clone(), published, lock);
     let running = tokio::spawn(task.run(messages));
@@ -68,6 +70,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
             tids,
             index,
             healthy,
+            index_lag,
             view: view_receiver,
             seq: seq_receiver,
             mailbox,

@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use super::backoff::Backoff;
 use crate::blocks::View;
@@ -25,6 +26,10 @@ pub(super) const MAILBOX: usize = 256;
 const HEAL_AFTER: [Duration; 2] = [Duration::from_secs(5), Duration::from_mins(1)];
 /// How long after a failed snapshot another one is written, unless one is asked for: at first, and at most.
 const SNAPSHOT_AFTER: [Duration; 2] = [Duration::from_mins(1), Duration::from_hours(1)];
+
+/// How often events are dropped that are older than the retention. A new snapshot does so as well, but in a repository that is
+/// hardly written to there is none for months.
+const DROP_OLD_EVERY: Duration = Duration::from_mins(10);
 
 /// What the mailbox takes.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub(super) struct Published {
     pub(super) view: watch::Sender<Arc<View>>,
     pub(super) seq: watch::Sender<u64>,
     pub(super) healthy: Arc<AtomicBool>,
+    /// Batches that the index lacks.
+    pub(super) index_lag: Arc<AtomicU64>,
 }
 
 type Ticket = oneshot::Sender<Answer>;
@@ -88,6 +95,9 @@ impl WriterTask {
 
     pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<Message>) {
         let mut queue = VecDeque::new();
+        // The first tick is at once: events may have aged while the process was down.
+        let mut drop_old = tokio::time::interval(DROP_OLD_EVERY);
+        drop_old.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let needs_healing = self.engine.is_some() && !self.published.healthy.load(Ordering::Relaxed);
             let message = tokio::select! {
@@ -98,6 +108,10 @@ impl WriterTask {
                 }
                 () = tokio::time::sleep(self.heals.wait()), if needs_healing => {
                     self.heal().await;
+                    continue;
+                }
+                _ = drop_old.tick() => {
+                    self.drop_old().await;
                     continue;
                 }
             };
@@ -145,6 +159,17 @@ impl WriterTask {
             }
             None => {}
         }
+    }
+
+    /// Not while a snapshot is written, whose end does it; not while the disk fails, which the next write tries.
+    async fn drop_old(&mut self) {
+        if self.snapshot.is_some() || !self.published.healthy.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(Err(error)) = self.with_engine(Engine::drop_old).await {
+            tracing::error!(%error, "old events could not be dropped; it is tried again");
+        }
+        self.publish_engine();
     }
 
     /// Has the engine do `work` where it may block. `None` without an engine; one that panics is lost, since its state may
@@ -218,6 +243,11 @@ impl WriterTask {
             tracing::error!(%error, "the index lacks commits; it is brought up to them with the next write");
         }
         self.is_index_behind = result.is_err();
+        if self.is_index_behind {
+            self.published.index_lag.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.published.index_lag.store(0, Ordering::Relaxed);
+        }
     }
 
     fn publish(&self, view: View) {

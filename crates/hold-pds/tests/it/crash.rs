@@ -320,3 +320,49 @@ async fn the_folder_does_not_grow_with_age() {
     repo.verify().await.unwrap();
     assert_eq!(texts(&repo).await.len(), 20);
 }
+
+#[tokio::test]
+async fn old_events_go_although_no_snapshot_is_written() {
+    let dir = scratch();
+    let clock = TestClock::new();
+    let options = options(dir.path())
+        .with_segment_bytes(64 * 1024)
+        .with_retention(Duration::from_secs(100));
+    let repo = HoldRepo::open(options.clone(), clock.clone()).await.unwrap();
+    let first = *repo.watch_seq().borrow();
+    let grow = async |repo: &HoldRepo| {
+        for number in 0..100 {
+            repo.write(vec![put("k", &format!("{number}"))]).await.unwrap();
+        }
+        // From here on none is due.
+        repo.write_snapshot().await.unwrap();
+    };
+    grow(&repo).await;
+    assert!(matches!(repo.event_cursor(Some(first)), EventStart::At(_)));
+
+    clock.add_seconds(1000);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_mins(11)).await;
+    tokio::time::resume();
+    assert!(lets_go_of(&repo, first).await, "while it runs");
+
+    let next = *repo.watch_seq().borrow();
+    grow(&repo).await;
+    assert!(matches!(repo.event_cursor(Some(next)), EventStart::At(_)));
+    repo.close().await;
+    clock.add_seconds(1000);
+    let repo = HoldRepo::open(options, clock).await.unwrap();
+    assert!(lets_go_of(&repo, next).await, "at its start");
+    repo.verify().await.unwrap();
+}
+
+/// Whether the event after `seq` goes within some writes of nothing, between which the writer does what else there is to do.
+async fn lets_go_of(repo: &HoldRepo, seq: u64) -> bool {
+    for _ in 0..1000 {
+        if matches!(repo.event_cursor(Some(seq)), EventStart::Outdated(_)) {
+            return true;
+        }
+        repo.write(Vec::new()).await.unwrap();
+    }
+    false
+}

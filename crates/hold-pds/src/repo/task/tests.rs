@@ -52,6 +52,7 @@ impl Running {
             view: watch::channel(Arc::new(engine.view().clone())).0,
             seq: watch::channel(0).0,
             healthy: Arc::clone(&healthy),
+            index_lag: Arc::default(),
         };
         let (mailbox, messages) = mpsc::channel(MAILBOX);
         let lock = Lock::take(folder.path()).unwrap();
