@@ -15,6 +15,18 @@ fn tag(appview: &TestAppView, digest: &str) -> Value {
     })
 }
 
+/// Another writer tags `digest`, and the index knows it.
+async fn tag_under_their_key(appview: &TestAppView, alice: &Sailor<'_>, digest: &str) {
+    let record = tag(appview, digest);
+    appview
+        .pds
+        .put_record(&appview.alice, "io.atcr.tag", THEIR_KEY, record);
+    alice
+        .get(&format!("/v2/{APP}/tags/list"))
+        .await
+        .assert_status(200);
+}
+
 fn points_at(appview: &TestAppView, rkey: &str) -> Value {
     appview.pds.record(&appview.alice, "io.atcr.tag", rkey).unwrap()["manifestDigest"].clone()
 }
@@ -49,14 +61,7 @@ async fn a_tag_under_both_keys_moves_under_both() {
     let alice = appview.sailor("alice.test", &[APP]).await;
     let (old, new) = (appview.image("old"), appview.image("new"));
     alice.push(APP, "v1", &old).await;
-    let record = tag(&appview, sha256(&old).as_str());
-    appview
-        .pds
-        .put_record(&appview.alice, "io.atcr.tag", THEIR_KEY, record);
-    alice
-        .get(&format!("/v2/{APP}/tags/list"))
-        .await
-        .assert_status(200);
+    tag_under_their_key(&appview, &alice, sha256(&old).as_str()).await;
     alice.push(APP, "v1", &new).await;
     for rkey in ["app_v1", THEIR_KEY] {
         assert_eq!(points_at(&appview, rkey), sha256(&new).as_str(), "{rkey}");
@@ -69,14 +74,7 @@ async fn a_record_that_went_away_meanwhile_is_no_place_for_a_tag() {
     let alice = appview.sailor("alice.test", &[APP]).await;
     let (old, new) = (appview.image("old"), appview.image("new"));
     alice.push(APP, "v1", &old).await;
-    let record = tag(&appview, sha256(&old).as_str());
-    appview
-        .pds
-        .put_record(&appview.alice, "io.atcr.tag", THEIR_KEY, record);
-    alice
-        .get(&format!("/v2/{APP}/tags/list"))
-        .await
-        .assert_status(200);
+    tag_under_their_key(&appview, &alice, sha256(&old).as_str()).await;
     appview
         .pds
         .delete_record(&appview.alice, "io.atcr.tag", THEIR_KEY);

@@ -145,10 +145,7 @@ async fn a_chunk_out_of_order_is_refused_and_the_session_goes_on() {
             assert_eq!(header(&refused, &LOCATION), location);
         }
         assert_eq!(side.range(&location).await.unwrap(), "0-999");
-        side.put(&location, &sha256(&bytes), bytes.slice(1000..))
-            .await
-            .unwrap();
-        side.assert_stored(&sha256(&bytes), &bytes);
+        side.finish(&location, &bytes, 1000).await;
     }
 }
 
@@ -171,8 +168,7 @@ async fn a_chunk_that_is_not_as_long_as_it_says_changes_nothing() {
             "{refused:?}"
         );
         assert_eq!(side.range(&location).await.unwrap(), "0-0");
-        side.put(&location, &sha256(&bytes), bytes.clone()).await.unwrap();
-        side.assert_stored(&sha256(&bytes), &bytes);
+        side.finish(&location, &bytes, 0).await;
     }
 }
 
@@ -190,10 +186,7 @@ async fn content_that_does_not_match_its_digest_is_discarded_everywhere() {
         side.patch(&location, bytes.clone()).await.unwrap();
         let refused = side.put(&location, &other, Bytes::new()).await;
         assert!(refused.as_ref().is_err_and(is_told), "{refused:?}");
-        assert!(matches!(
-            side.range(&location).await,
-            Err(RegistryError::UploadUnknown { .. })
-        ));
+        side.assert_gone(&location).await;
 
         let refused = side
             .alice(Ask::post(&format!("{START}?digest={other}")).bytes(bytes))
@@ -291,10 +284,7 @@ async fn a_session_goes_on_after_a_restart() {
             side.range(&location).await.unwrap(),
             format!("0-{}", 25 * MIB - 1)
         );
-        side.put(&location, &sha256(&bytes), bytes.slice(25 * MIB..))
-            .await
-            .unwrap();
-        side.assert_stored(&sha256(&bytes), &bytes);
+        side.finish(&location, &bytes, 25 * MIB).await;
         assert!(side.spool_is_empty());
     }
 }
@@ -321,10 +311,7 @@ async fn spooled_bytes_that_did_not_survive_a_restart_end_the_session() {
             matches!(ended, Err(RegistryError::UploadUnknown { .. })),
             "{damage}"
         );
-        assert!(matches!(
-            side.range(&location).await,
-            Err(RegistryError::UploadUnknown { .. })
-        ));
+        side.assert_gone(&location).await;
         assert!(side.spool_is_empty());
         assert_eq!(side.hold.open_uploads(), 0);
     }
@@ -353,10 +340,7 @@ async fn a_client_that_goes_away_mid_chunk_leaves_the_session_where_it_was() {
         );
 
         assert_eq!(side.range(&location).await.unwrap(), "0-999");
-        side.put(&location, &sha256(&bytes), bytes.slice(1000..))
-            .await
-            .unwrap();
-        side.assert_stored(&sha256(&bytes), &bytes);
+        side.finish(&location, &bytes, 1000).await;
     }
 }
 
@@ -388,10 +372,7 @@ async fn a_request_that_is_dropped_leaves_the_session_where_it_was_and_no_half_p
             side.hold.called("part 2 broken").await;
         }
         assert_eq!(side.range(&location).await.unwrap(), "0-999");
-        side.put(&location, &sha256(&bytes), bytes.slice(1000..))
-            .await
-            .unwrap();
-        side.assert_stored(&sha256(&bytes), &bytes);
+        side.finish(&location, &bytes, 1000).await;
     }
 }
 
@@ -439,10 +420,7 @@ async fn two_requests_cannot_write_to_one_session_and_do_not_wait_for_each_other
         };
         let (first, ()) = tokio::join!(side.alice(ask), second);
         assert_eq!(first.unwrap().status(), StatusCode::ACCEPTED);
-        side.put(&location, &sha256(&bytes), bytes.slice(1000..))
-            .await
-            .unwrap();
-        side.assert_stored(&sha256(&bytes), &bytes);
+        side.finish(&location, &bytes, 1000).await;
     }
 }
 
@@ -483,10 +461,7 @@ async fn a_cancelled_session_is_gone_here_and_at_the_hold() {
         let response = side.alice(Ask::delete(&location)).await.unwrap();
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
         assert_eq!(side.hold.open_uploads(), 0);
-        assert!(matches!(
-            side.range(&location).await,
-            Err(RegistryError::UploadUnknown { .. })
-        ));
+        side.assert_gone(&location).await;
         assert!(side.spool_is_empty());
     }
 }
@@ -535,10 +510,7 @@ async fn a_repeated_end_after_a_lost_answer_finds_the_blob() {
         side.hold.put_blob(bytes.clone());
         side.hold.fail(atcr_test_support::fakes::Fault::UploadsForgotten);
         side.put(&location, &sha256(&bytes), Bytes::new()).await.unwrap();
-        assert!(matches!(
-            side.range(&location).await,
-            Err(RegistryError::UploadUnknown { .. })
-        ));
+        side.assert_gone(&location).await;
         assert!(side.spool_is_empty());
     }
 }

@@ -110,8 +110,7 @@ async fn a_part_that_keeps_failing_fails_the_request_and_nothing_else() {
     );
     assert_eq!(side.range(&location).await.unwrap(), "0-0");
     side.patch(&location, bytes.clone()).await.unwrap();
-    side.put(&location, &sha256(&bytes), Bytes::new()).await.unwrap();
-    side.assert_stored(&sha256(&bytes), &bytes);
+    side.finish(&location, &bytes, bytes.len()).await;
 }
 
 #[tokio::test]
@@ -135,10 +134,7 @@ async fn a_streamed_part_that_fails_can_be_sent_again_by_the_client() {
             "{failed:?}"
         );
         assert_eq!(side.range(&location).await.unwrap(), "0-999");
-        side.put(&location, &sha256(&bytes), bytes.slice(1000..))
-            .await
-            .unwrap();
-        side.assert_stored(&sha256(&bytes), &bytes);
+        side.finish(&location, &bytes, 1000).await;
     }
 }
 
@@ -158,8 +154,7 @@ async fn a_hold_that_dies_in_the_middle_is_named_and_the_upload_goes_on_when_it_
         );
         side.hold.resume().await.unwrap();
         side.patch(&location, bytes.slice(17 * MIB..)).await.unwrap();
-        side.put(&location, &sha256(&bytes), Bytes::new()).await.unwrap();
-        side.assert_stored(&sha256(&bytes), &bytes);
+        side.finish(&location, &bytes, bytes.len()).await;
     }
 }
 
@@ -200,10 +195,7 @@ async fn a_completion_that_fails_leaves_the_session_to_be_finished_later() {
             "{failed:?}"
         );
         assert_eq!(side.range(&location).await.unwrap(), "0-3999");
-        side.put(&location, &sha256(&bytes), bytes.slice(4000..))
-            .await
-            .unwrap();
-        side.assert_stored(&sha256(&bytes), &bytes);
+        side.finish(&location, &bytes, 4000).await;
     }
 }
 
@@ -219,10 +211,7 @@ async fn an_upload_that_the_hold_forgot_has_to_be_started_again() {
             matches!(unknown, Err(RegistryError::UploadUnknown { .. })),
             "{unknown:?}"
         );
-        assert!(matches!(
-            side.range(&location).await,
-            Err(RegistryError::UploadUnknown { .. })
-        ));
+        side.assert_gone(&location).await;
         assert!(side.spool_is_empty());
     }
 }
@@ -232,10 +221,7 @@ async fn a_service_token_that_is_refused_is_replaced_once() {
     let side = BlobSide::start(StoreKind::Streaming).await;
     let bytes = noise(100);
     side.hold.refuse_token(&side.tokens.current(ALICE));
-    side.put(&side.begin().await, &sha256(&bytes), bytes.clone())
-        .await
-        .unwrap();
-    side.assert_stored(&sha256(&bytes), &bytes);
+    side.finish(&side.begin().await, &bytes, 0).await;
 
     let (now, next) = (side.tokens.current(ALICE), format!("{ALICE}#2"));
     side.hold.refuse_token(&now);
@@ -272,8 +258,7 @@ async fn a_hold_may_change_its_store_between_two_uploads() {
         let location = side.begin().await;
         side.patch(&location, bytes.slice(..20 * MIB)).await.unwrap();
         side.patch(&location, bytes.slice(20 * MIB..)).await.unwrap();
-        side.put(&location, &sha256(&bytes), Bytes::new()).await.unwrap();
-        side.assert_stored(&sha256(&bytes), &bytes);
+        side.finish(&location, &bytes, bytes.len()).await;
         side.hold.remove_blob(sha256(&bytes).as_ref());
     }
 }
