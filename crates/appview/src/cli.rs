@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use atcr_server::telemetry::{init_logging, install_metrics, metrics_router};
-use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, Shutdown, health, load, serve};
+use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, Shutdown, health, load, run_to_end, serve};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 
@@ -37,11 +37,11 @@ enum Command {
 ///
 /// # Errors
 /// Why it could not be done, for the person at the terminal.
-pub async fn run(cli: Cli) -> anyhow::Result<()> {
+pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve { config } => {
             let loaded = load::<AppViewConfig>(&LoadOptions::from_process(config))?;
-            serve_until_stopped(loaded).await
+            run_to_end(serve_until_stopped(loaded))
         }
         Command::Config(command) => {
             command.run::<AppViewConfig>("server.base_url and server.default_hold_did")
@@ -68,7 +68,12 @@ async fn serve_until_stopped(loaded: Loaded<AppViewConfig>) -> anyhow::Result<()
     }
     let (addr, grace) = (settings.listen, settings.shutdown_grace.get());
     let listener = bind(addr, "server.addr").await?;
-    let app = compose::compose(&settings, compose::Outside::real(), shutdown.clone()).await?;
+    // Migrations may take long, or wait for another process, and have nothing to finish.
+    let composed = compose::compose(&settings, compose::Outside::real(), shutdown.clone());
+    let Some(app) = shutdown.unless_begun(composed).await else {
+        return Ok(());
+    };
+    let app = app?;
     if let Some((listener, router)) = metrics {
         let router = router.merge(health::operator_routes(app.readiness.clone()));
         shutdown.spawn(serve::serve(listener, router, shutdown.clone()));

@@ -1,6 +1,5 @@
 //! Which adapter stands behind which port.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -30,7 +29,9 @@ use atcr_registry::manifest::{ManifestPorts, ManifestSettings, Manifests};
 use atcr_registry::upload::{UploadParts, Uploads};
 use atcr_server::Shutdown;
 use atcr_server::address_gate::Exempt;
-use atcr_server::health::{self, Part, Readiness};
+use atcr_server::disk_space::{DataFolder, DiskSpace};
+use atcr_server::health::{self, Figures, Part, Readiness, Reason};
+use atcr_server::private_files::make_private_folder;
 use atcr_sessions::Sessions;
 use atcr_sessions::app_password::AppPasswords;
 use atcr_sessions::devices::{DeviceParts, Devices};
@@ -129,6 +130,7 @@ pub async fn compose(
     );
     let (default_hold, paths) = (settings.default_hold.clone(), &settings.paths);
 
+    // Keys and sessions are in it.
     make_private_folder(&paths.data)
         .with_context(|| format!("cannot make the folder {}", paths.data.display()))?;
     let databases = Databases::open(&paths.database).await?;
@@ -307,7 +309,11 @@ pub async fn compose(
     );
     // PDSes and holds are many and not ours: they do not count.
     let readiness = Readiness::new(
-        vec![Box::new(DatabasesPart(databases.clone()))],
+        vec![
+            Box::new(DatabasesPart(databases.clone())),
+            Box::new(ListingsPart(Arc::clone(&accounts))),
+            Box::new(disk_space(settings)),
+        ],
         shutdown,
         health::FRESH_FOR,
     );
@@ -374,9 +380,43 @@ impl Part for DatabasesPart {
         "database"
     }
 
-    async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.check().await?)
+    async fn check(&self) -> Result<Figures, Reason> {
+        self.0.check().await?;
+        Ok(Figures::new())
     }
+}
+
+/// Never fails: an account that is not listed yet is listed when it is asked for.
+#[derive(Debug)]
+struct ListingsPart(Arc<Accounts>);
+
+#[async_trait]
+impl Part for ListingsPart {
+    fn name(&self) -> &'static str {
+        "listings"
+    }
+
+    async fn check(&self) -> Result<Figures, Reason> {
+        Ok(Figures::from([(
+            "accounts_being_listed",
+            u64::try_from(self.0.being_listed()).unwrap_or(u64::MAX),
+        )]))
+    }
+}
+
+/// The folders of the databases, of unfinished uploads and of the keys.
+fn disk_space(settings: &AppViewSettings) -> DiskSpace {
+    let folder = |name, path: &std::path::Path| DataFolder {
+        name,
+        path: path.to_owned(),
+    };
+    let paths = &settings.paths;
+    let folders = vec![
+        folder("data", &paths.data),
+        folder("database", &paths.database),
+        folder("spool", &paths.spool),
+    ];
+    DiskSpace::new(folders, settings.free_disk_bytes)
 }
 
 fn listing_limits(settings: &AppViewSettings, clock: &Arc<dyn Clock>) -> ListingLimits {
@@ -463,13 +503,4 @@ fn registration(settings: &AppViewSettings) -> anyhow::Result<Registration> {
         branding,
         scopes,
     )?)
-}
-
-/// Keys and sessions are in it, so only its owner may look in.
-fn make_private_folder(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
 }

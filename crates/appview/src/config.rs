@@ -67,6 +67,9 @@ pub struct ServerSection {
     pub trusted_proxies: Vec<String>,
     /// Time that requests have to finish after the process was asked to stop.
     pub shutdown_grace: HumanDuration,
+    /// Bytes that must be free on the disks of the databases and of unfinished uploads. With fewer, /readyz answers 503, so that a load
+    /// balancer stops sending requests before a write fails. 0: not checked.
+    pub free_disk_bytes: u64,
     /// For development only: allow other servers on this machine, over plain HTTP.
     pub test_mode: bool,
 }
@@ -220,6 +223,7 @@ impl Default for ServerSection {
             metrics_addr: String::new(),
             trusted_proxies: Vec::new(),
             shutdown_grace: HumanDuration::from_secs(30),
+            free_disk_bytes: 256 * 1024 * 1024,
             test_mode: false,
         }
     }

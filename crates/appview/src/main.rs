@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use atcr_appview::cli::{Cli, run};
 use clap::Parser as _;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    atcr_server::exit_code(run(Cli::parse()).await)
+fn main() -> ExitCode {
+    atcr_server::exit_code(run(Cli::parse()))
 }

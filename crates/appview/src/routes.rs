@@ -5,10 +5,9 @@ use atcr_web::{assets, origin, security_headers};
 use axum::Router;
 use axum::middleware;
 use axum::routing::{any, delete, get, post};
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::edge::pages::{approve_device, devices, home, install, not_found, settings};
-use crate::edge::{credential_helper, device, limits, oauth, registry, token, well_known};
+use crate::edge::{credential_helper, device, limits, oauth, panics, registry, token, well_known};
 use crate::state::AppState;
 
 /// The router of the main listener.
@@ -48,7 +47,7 @@ pub fn router(state: AppState) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .fallback(not_found::serve)
-        .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn_with_state(state.clone(), panics::layer))
         .layer(middleware::from_fn_with_state(
             state.clone(),
             security_headers::layer,

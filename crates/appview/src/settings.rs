@@ -42,6 +42,8 @@ pub struct AppViewSettings {
     pub test_mode: bool,
     /// How long the drain may take.
     pub shutdown_grace: HumanDuration,
+    /// Bytes that must be free on the disks of the data folders.
+    pub free_disk_bytes: u64,
     /// Where things are kept.
     pub paths: Paths,
     /// What people read of this server.
@@ -194,6 +196,7 @@ impl AppViewSettings {
             handle_resolver: handle_resolver?,
             test_mode: server.test_mode,
             shutdown_grace: server.shutdown_grace,
+            free_disk_bytes: server.free_disk_bytes,
             paths: Paths::of(config),
             branding: branding?,
             permission_set: permission_set?,

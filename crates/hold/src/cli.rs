@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, exit_code, load};
+use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, exit_code, load, run_to_end};
 use clap::{Parser, Subcommand};
 use rustix::fs::Mode;
 
@@ -55,9 +55,5 @@ fn serve(file: Option<PathBuf>) -> anyhow::Result<()> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(compose::run(settings))
+    run_to_end(compose::run(settings))
 }

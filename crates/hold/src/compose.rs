@@ -1,6 +1,5 @@
 //! Wiring: settings in, a running hold out. The only place that knows both ports and adapters.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,8 @@ use atcr_server::Shutdown;
 use atcr_server::address_gate::Exempt;
 use atcr_server::client_address::TrustedProxies;
 use atcr_server::database::{Database, OpenError};
-use atcr_server::health::{self, Part, Readiness};
+use atcr_server::disk_space::{DataFolder, DiskSpace};
+use atcr_server::health::{self, Figures, Part, Readiness, Reason};
 use atcr_server::private_files::make_private_folder;
 use atcr_server::rate_limit::{Now, RateLimit};
 use atcr_server::serve::{serve, serve_within};
@@ -201,6 +201,7 @@ impl Hold {
                 Box::new(DatabasePart(database.clone())),
                 Box::new(RepoPart(repo.clone())),
                 Box::new(StorePart(blobs.clone())),
+                Box::new(disk_space(settings)),
             ],
             shutdown,
             health::FRESH_FOR,
@@ -334,7 +335,11 @@ pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
         shutdown: shutdown.clone(),
         egress,
     };
-    let hold = Hold::open(&settings, surroundings).await?;
+    // Recovery, migrations and a disk that hangs may take long, and have nothing to finish.
+    let Some(hold) = shutdown.unless_begun(Hold::open(&settings, surroundings)).await else {
+        return Ok(());
+    };
+    let hold = hold?;
     hold.start_sweeper(&shutdown);
     if let Some((listener, router)) = metrics {
         let router = router.merge(hold.operator_routes());
@@ -377,8 +382,9 @@ impl Part for DatabasePart {
         "database"
     }
 
-    async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(self.0.check().await?)
+    async fn check(&self) -> Result<Figures, Reason> {
+        self.0.check().await?;
+        Ok(Figures::new())
     }
 }
 
@@ -391,13 +397,13 @@ impl Part for RepoPart {
         "repository"
     }
 
-    async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+    async fn check(&self) -> Result<Figures, Reason> {
         if !self.0.is_writable() {
             return Err("the last write to the disk failed".into());
         }
         // No writes, but through the writer: it may have ended.
         self.0.write(Vec::new()).await?;
-        Ok(())
+        Ok(Figures::from([("index_lag_batches", self.0.index_lag_batches())]))
     }
 }
 
@@ -410,9 +416,25 @@ impl Part for StorePart {
         "store"
     }
 
-    async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(self.0.ping().await?)
+    async fn check(&self) -> Result<Figures, Reason> {
+        self.0.ping().await?;
+        Ok(Figures::new())
     }
+}
+
+/// The data folder, and the folder of the objects if there is one.
+fn disk_space(settings: &HoldSettings) -> DiskSpace {
+    let mut folders = vec![DataFolder {
+        name: "data",
+        path: settings.data_dir.clone(),
+    }];
+    if let StorageSettings::Filesystem { path } = &settings.storage {
+        folders.push(DataFolder {
+            name: "objects",
+            path: path.clone(),
+        });
+    }
+    DiskSpace::new(folders, settings.free_disk_bytes)
 }
 
 fn caller_limits(limits: &Limits, clock: &Arc<dyn Clock>) -> CallerLimits {

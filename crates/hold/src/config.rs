@@ -72,6 +72,9 @@ pub struct ServerSection {
     pub read_timeout: HumanDuration,
     /// How long requests in flight may take to finish when the process is asked to stop.
     pub shutdown_grace: HumanDuration,
+    /// Bytes that must be free on the disks of database.path and of the objects. With fewer, /readyz answers 503, so that a load
+    /// balancer stops sending requests before a write fails. 0: not checked.
+    pub free_disk_bytes: u64,
 }
 
 /// How much clients may ask for.
@@ -216,6 +219,7 @@ impl Default for ServerSection {
             test_mode: false,
             read_timeout: HumanDuration::from_secs(300),
             shutdown_grace: HumanDuration::from_secs(60),
+            free_disk_bytes: 256 * 1024 * 1024,
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct HoldSettings {
     pub read_timeout: HumanDuration,
     /// How long the drain may take.
     pub shutdown_grace: HumanDuration,
+    /// Bytes that must be free on the disks of the data folders.
+    pub free_disk_bytes: u64,
     /// The captain to create at the first start.
     pub owner: Option<Did>,
     /// Every account may join.
@@ -210,6 +212,7 @@ impl HoldSettings {
             test_mode: config.server.test_mode,
             read_timeout: config.server.read_timeout,
             shutdown_grace: config.server.shutdown_grace,
+            free_disk_bytes: config.server.free_disk_bytes,
             upload_expiry: upload_expiry?,
             owner: owner?,
             allow_all_crew: config.registration.allow_all_crew,

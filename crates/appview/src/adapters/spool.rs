@@ -4,9 +4,9 @@
 //! to disk. One file per part makes "keep this part, drop that one" a matter of unlinking.
 
 use std::collections::HashSet;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +16,7 @@ use atcr_oci::UploadSessionId;
 use atcr_registry::blob::ports::PartBody;
 use atcr_registry::upload::ports::{Spool, SpoolError, SpoolWriter};
 use atcr_server::pieces::Piece;
+use atcr_server::private_files::{FILE_MODE, FOLDER_MODE, make_private_folder};
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::Notify;
@@ -26,12 +27,6 @@ use super::spool_usage::SpoolUsage;
 
 /// Bytes read from a part at once.
 const READ_BYTES: usize = 256 * 1024;
-
-/// Rights of a folder of the spool: its owner's alone.
-const PRIVATE_FOLDER: u32 = 0o700;
-
-/// Rights of a file of the spool.
-const PRIVATE_FILE: u32 = 0o600;
 
 /// A directory of spooled parts.
 #[derive(Clone, Debug)]
@@ -98,7 +93,7 @@ impl FileSpool {
     pub fn open(directory: impl Into<PathBuf>, limits: SpoolLimits) -> io::Result<Self> {
         let directory = directory.into();
         make_private_folder(&directory)?;
-        std::fs::set_permissions(&directory, Permissions::from_mode(PRIVATE_FOLDER))?;
+        std::fs::set_permissions(&directory, Permissions::from_mode(FOLDER_MODE))?;
         let spool = Self {
             directory,
             writers: Arc::default(),
@@ -141,7 +136,7 @@ impl Spool for FileSpool {
                 .create(true)
                 .write(true)
                 .truncate(false)
-                .mode(PRIVATE_FILE)
+                .mode(FILE_MODE)
                 .open(&claim.path)?;
             if file.metadata()?.len() < keep {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
@@ -205,13 +200,6 @@ impl Spool for FileSpool {
         let directory = self.directory.clone();
         blocking(move || read_sessions(&directory)).await
     }
-}
-
-fn make_private_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(PRIVATE_FOLDER)
-        .create(path)
 }
 
 fn read_sessions(directory: &Path) -> io::Result<Vec<UploadSessionId>> {

@@ -9,6 +9,7 @@ pub mod error;
 pub mod limits;
 pub mod oauth;
 pub mod pages;
+pub mod panics;
 pub mod registry;
 pub mod response;
 pub mod token;

@@ -1,7 +1,7 @@
 //! The index of accounts in SQLite: how a listing comes and goes.
 
-use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::account_index::SqliteAccountIndex;
+use atcr_appview::adapters::sqlite::{Database, open_scratch};
 use atcr_atproto::lexicon::Record as _;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::lexicon::tag::TagRecord;
@@ -21,9 +21,7 @@ struct Index {
 impl Index {
     async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database = Database::open_scratch(&folder.path().join("scratch.db"))
-            .await
-            .unwrap();
+        let database = open_scratch(&folder.path().join("scratch.db")).await.unwrap();
         Self {
             index: SqliteAccountIndex::new(database.clone()),
             database,

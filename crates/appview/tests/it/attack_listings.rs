@@ -164,9 +164,7 @@ async fn a_pull_does_not_fail_because_the_index_cannot_be_written() {
         .await;
     appview.stop().await;
     let path = appview.data().join("data/ui-scratch.db");
-    let scratch = atcr_appview::adapters::sqlite::Database::open_scratch(&path)
-        .await
-        .unwrap();
+    let scratch = atcr_appview::adapters::sqlite::open_scratch(&path).await.unwrap();
     for statement in [
         "DELETE FROM manifest",
         "CREATE TRIGGER broken BEFORE INSERT ON manifest BEGIN SELECT RAISE(FAIL, 'broken'); END",

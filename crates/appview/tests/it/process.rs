@@ -165,7 +165,6 @@ fn the_example_file_is_what_config_init_writes() {
 fn the_example_file_is_valid_and_says_what_the_defaults_say() {
     let options = LoadOptions {
         file: Some(example_path()),
-        strict: true,
         ..LoadOptions::default()
     };
     let loaded = load::<AppViewConfig>(&options).unwrap();
@@ -223,4 +222,46 @@ fn a_hold_did_with_a_plain_port_is_understood() {
         settings(&config).default_hold.unwrap().as_str(),
         "did:web:localhost%3A8080"
     );
+}
+
+#[tokio::test]
+async fn an_appview_that_is_told_to_stop_while_its_database_is_locked_at_the_start_ends_with_success() {
+    use sqlx::ConnectOptions as _;
+    let data = tempfile::tempdir().unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(data.path().join("ui.db"))
+        .create_if_missing(true);
+    let mut other = options.connect().await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut starting = std::process::Command::new(env!("CARGO_BIN_EXE_atcr-appview"))
+        .arg("serve")
+        .env("ATCR_SERVER_ADDR", address.to_string())
+        .env("ATCR_SERVER_DATA_DIR", data.path())
+        .env("ATCR_SERVER_TEST_MODE", "true")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // It listens before it opens anything, and knows signals by then.
+    while std::net::TcpStream::connect(address).is_err() {
+        assert_eq!(starting.try_wait().unwrap(), None, "it ended by itself");
+        std::thread::yield_now();
+    }
+    let pid = rustix::process::Pid::from_child(&starting);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    // Left alone, it would give up waiting for the lock and fail.
+    assert_eq!(starting.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_appview_without_room_on_its_disk_is_not_ready() {
+    let appview = TestAppView::start_with(|config| config.server.free_disk_bytes = u64::MAX >> 1).await;
+    let answer = Answer::of(appview.get("/readyz")).await;
+    answer.assert_status(503);
+    assert_eq!(answer.json()["status"], "unready");
+    Answer::of(appview.get("/livez")).await.assert_status(200);
 }

@@ -1,6 +1,6 @@
 //! What holds are told of pushes, whatever happens to the hold or to this process in between.
 
-use atcr_appview::adapters::sqlite::Database;
+use atcr_appview::adapters::sqlite::open_durable;
 use atcr_appview::adapters::sqlite::push_notices::SqlitePushNotices;
 use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
 use atcr_auth::principal::{AuthMethod, Principal};
@@ -14,7 +14,7 @@ const APP: &str = "alice.test/app";
 
 /// Notices that wait on disk, in the order of their pushes.
 async fn waiting(appview: &TestAppView) -> Vec<String> {
-    let database = Database::open(&appview.data().join("data/ui.db")).await.unwrap();
+    let database = open_durable(&appview.data().join("data/ui.db")).await.unwrap();
     let waiting = sqlx::query_scalar("SELECT notice ->> 'tag' FROM push_notice ORDER BY id")
         .fetch_all(database.readers())
         .await
@@ -150,7 +150,7 @@ async fn a_pds_that_is_down_makes_a_notice_wait_and_not_others() {
 #[tokio::test]
 async fn an_account_with_too_many_notices_loses_the_oldest_and_others_lose_none() {
     let folder = tempfile::tempdir().unwrap();
-    let database = Database::open(&folder.path().join("ui.db")).await.unwrap();
+    let database = open_durable(&folder.path().join("ui.db")).await.unwrap();
     for (did, count) in [("did:plc:alice", 2_000), ("did:plc:bob", 2)] {
         sqlx::query(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \

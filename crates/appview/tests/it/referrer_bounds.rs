@@ -1,7 +1,7 @@
 //! What a list of referrers may cost, whatever an account has.
 
-use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::account_index::SqliteAccountIndex;
+use atcr_appview::adapters::sqlite::open_scratch;
 use atcr_oci::{Algorithm, Digest, Manifest};
 use atcr_registry::account::ports::{AccountIndex as _, ManifestDetails};
 use serde_json::json;
@@ -119,7 +119,7 @@ async fn long_annotations_are_served_and_not_kept() {
             .map(str::len);
         assert_eq!(noise, Some(100 * 1024));
     }
-    let scratch = Database::open_scratch(&appview.data().join("data/ui-scratch.db"))
+    let scratch = open_scratch(&appview.data().join("data/ui-scratch.db"))
         .await
         .unwrap();
     let kept: i64 = sqlx::query_scalar(
@@ -135,9 +135,7 @@ async fn long_annotations_are_served_and_not_kept() {
 #[tokio::test]
 async fn of_what_was_read_from_bytes_only_the_newest_stays() {
     let folder = tempfile::tempdir().unwrap();
-    let database = Database::open_scratch(&folder.path().join("scratch.db"))
-        .await
-        .unwrap();
+    let database = open_scratch(&folder.path().join("scratch.db")).await.unwrap();
     let index = SqliteAccountIndex::new(database.clone()).keeping_details(10);
     for n in 0..25_u8 {
         let digest = Digest::of(Algorithm::Sha256, &[n]);

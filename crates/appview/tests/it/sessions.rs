@@ -1,6 +1,6 @@
 //! Sessions with PDSes: kept, renewed, ended.
 
-use atcr_appview::adapters::sqlite::Database;
+use atcr_appview::adapters::sqlite::open_durable;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use http::Method;
@@ -89,7 +89,7 @@ async fn a_renewed_session_outlives_a_restart() {
 async fn a_renewed_session_that_cannot_be_written_is_used() {
     let appview = TestAppView::start().await;
     let alice = appview.sailor("alice.test", &[APP]).await;
-    let database = Database::open(&appview.data().join("data/ui.db")).await.unwrap();
+    let database = open_durable(&appview.data().join("data/ui.db")).await.unwrap();
     let fill = sqlx::query(
         "CREATE TRIGGER full BEFORE UPDATE ON pds_session BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
     );

@@ -1,6 +1,6 @@
 //! Browsers: signing in, staying signed in, signing out.
 
-use atcr_appview::adapters::sqlite::Database;
+use atcr_appview::adapters::sqlite::open_durable;
 use chrono::TimeDelta;
 use http::Method;
 
@@ -163,7 +163,7 @@ async fn sessions_that_nobody_uses_any_more_are_swept_up() {
 async fn a_session_whose_browser_is_on_its_way_is_not_swept_up() {
     let appview = TestAppView::start().await;
     let _browser = Browser::alice(&appview).await;
-    let database = Database::open(&appview.data().join("data/ui.db")).await.unwrap();
+    let database = open_durable(&appview.data().join("data/ui.db")).await.unwrap();
     let lose = sqlx::query("DELETE FROM web_session");
     lose.execute(database.writer()).await.unwrap();
     assert_eq!(appview.sign_in().end_unused().await.unwrap(), 0);

@@ -5,12 +5,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use atcr_atproto::clock::SystemClock;
 use atcr_hold::compose::{Hold, StartError, Surroundings};
 use atcr_hold::config::HoldConfig;
+use atcr_hold_pds::identity::HoldIdentity;
 use atcr_hold_pds::records::captain::Stated;
 use atcr_server::Shutdown;
+use rustix::fs::{CWD, FileType, Mode};
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 use crate::harness::identities::Identities;
@@ -210,4 +214,46 @@ fn walk(folder: &Path) -> Vec<(PathBuf, u32)> {
         }
     }
     found
+}
+
+#[test]
+fn a_hold_that_is_told_to_stop_while_its_disk_hangs_at_the_start_ends_with_success() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let repo = dir.path().join("repo");
+    std::fs::create_dir(&repo).expect("made");
+    HoldIdentity::signing_key_file(&dir.path().join("signing.key")).expect("a key");
+    // Whoever opens it waits for a reader that never comes.
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::mknodat(CWD, repo.join("lock"), FileType::Fifo, mode, 0).expect("a FIFO");
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port");
+    let mut starting = Command::new(env!("CARGO_BIN_EXE_atcr-hold"))
+        .arg("serve")
+        .env_clear()
+        .env("HOLD_SERVER_ADDR", address.to_string())
+        .env("HOLD_SERVER_PUBLIC_URL", format!("http://{address}"))
+        .env("HOLD_SERVER_TEST_MODE", "true")
+        .env("HOLD_REGISTRATION_OWNER_DID", "did:web:captain.test")
+        .env("HOLD_DATABASE_PATH", dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    // It listens before it opens anything, and knows signals by then.
+    while std::net::TcpStream::connect(address).is_err() {
+        assert_eq!(starting.try_wait().expect("it runs"), None, "it ended by itself");
+        std::thread::yield_now();
+    }
+    rustix::process::kill_process(Pid::from_child(&starting), Signal::TERM).expect("it runs");
+    // Without an end this would wait for ever.
+    for _ in 0..3000 {
+        if let Some(status) = starting.try_wait().expect("it runs") {
+            assert_eq!(status.code(), Some(0));
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    starting.kill().expect("it runs");
+    panic!("it did not end");
 }

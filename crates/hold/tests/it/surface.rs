@@ -57,10 +57,16 @@ async fn it_is_ready_while_every_part_works_and_live_regardless() {
         .expect("an answer");
     let told = told.into_body().collect().await.expect("a body").to_bytes();
     let told: Value = serde_json::from_slice(&told).expect("JSON");
+    let status = |part: &str| told["parts"][part]["status"].clone();
     assert_eq!(
-        told["parts"],
-        json!({ "database": "ok", "repository": "ok", "store": "failed" })
+        ["database", "repository", "store", "disk"].map(status),
+        ["ok", "ok", "failed", "ok"]
     );
+    assert_eq!(told["parts"]["repository"]["index_lag_batches"], 0);
+    assert!(told["parts"]["store"]["reason"].is_string(), "{told}");
+    for folder in ["data", "objects"] {
+        assert!(told["parts"]["disk"][folder].as_u64() > Some(0), "{told}");
+    }
     hold.stop().await;
 }
 

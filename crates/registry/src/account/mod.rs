@@ -237,6 +237,12 @@ impl Accounts {
         Ok(coverage)
     }
 
+    /// How many accounts are being listed now.
+    #[must_use]
+    pub fn being_listed(&self) -> usize {
+        self.running.lock().len()
+    }
+
     /// The account's newest commit; `None` when its PDS has no repository for it.
     ///
     /// # Errors

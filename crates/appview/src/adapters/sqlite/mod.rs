@@ -1,4 +1,4 @@
-//! The databases: two files, two pools over each, and one file of queries per aggregate.
+//! The databases: two files, and one file of queries per aggregate. How a file is opened is `atcr_server::database`.
 //!
 //! | File | Holds | A commit survives |
 //! |---|---|---|
@@ -22,17 +22,14 @@ pub mod uploads;
 pub mod web_sessions;
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use atcr_registry::error::RegistryError;
+pub use atcr_server::database::Database;
+use atcr_server::database::{DatabaseOptions, Durability, OpenError};
 use atcr_sessions::SessionError;
-use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 /// The migrations of the durable file, in order.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -42,9 +39,6 @@ static SCRATCH_MIGRATIONS: Migrator = sqlx::migrate!("./migrations/scratch");
 
 /// Readers at once: more than enough for the queries of two cores.
 const READERS: u32 = 8;
-
-/// How long a statement waits for another process that holds the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Both files.
 #[derive(Clone, Debug)]
@@ -62,13 +56,9 @@ impl Databases {
     /// A file, which is named, cannot be opened, or a migration fails.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
         let scratch = scratch_path(path);
-        let opened = |path: &Path| {
-            let path = path.to_owned();
-            |source| OpenError { path, source }
-        };
         Ok(Self {
-            durable: Database::open(path).await.map_err(opened(path))?,
-            scratch: Database::open_scratch(&scratch).await.map_err(opened(&scratch))?,
+            durable: open_durable(path).await?,
+            scratch: open_scratch(&scratch).await?,
         })
     }
 
@@ -88,12 +78,29 @@ impl Databases {
     }
 }
 
-/// A database file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot open the database {}", path.display())]
-pub struct OpenError {
-    path: PathBuf,
-    source: sqlx::Error,
+/// Opens (or makes) the durable file at `path` and brings its tables up to date. A write survives a power failure once its call has
+/// returned.
+///
+/// # Errors
+/// The file cannot be opened, or a migration fails.
+pub async fn open_durable(path: &Path) -> Result<Database, OpenError> {
+    Database::open(path, options(Durability::PowerFailure), &MIGRATIONS).await
+}
+
+/// Opens (or makes) the scratch file at `path` and brings its tables up to date. A write survives the end of the process once its call
+/// has returned; a power failure may undo the last ones.
+///
+/// # Errors
+/// The file cannot be opened, or a migration fails.
+pub async fn open_scratch(path: &Path) -> Result<Database, OpenError> {
+    Database::open(path, options(Durability::ProcessEnd), &SCRATCH_MIGRATIONS).await
+}
+
+const fn options(durability: Durability) -> DatabaseOptions {
+    DatabaseOptions {
+        durability,
+        readers: READERS,
+    }
 }
 
 /// Where the scratch file of the durable file at `path` is: `ui-scratch.db` beside `ui.db`.
@@ -106,96 +113,6 @@ pub fn scratch_path(path: &Path) -> PathBuf {
         name.push(extension);
     }
     path.with_file_name(name)
-}
-
-/// The two pools over one file.
-#[derive(Clone, Debug)]
-pub struct Database {
-    writer: SqlitePool,
-    readers: SqlitePool,
-}
-
-impl Database {
-    /// Opens (or makes) the durable file at `path` and brings its tables up to date. A write survives a power failure once its
-    /// call has returned.
-    ///
-    /// # Errors
-    /// The file cannot be opened, or a migration fails.
-    pub async fn open(path: &Path) -> Result<Self, sqlx::Error> {
-        Self::open_with(path, SqliteSynchronous::Full, &MIGRATIONS).await
-    }
-
-    /// Opens (or makes) the scratch file at `path` and brings its tables up to date. A write survives the end of the process once
-    /// its call has returned; a power failure may undo the last ones.
-    ///
-    /// # Errors
-    /// The file cannot be opened, or a migration fails.
-    pub async fn open_scratch(path: &Path) -> Result<Self, sqlx::Error> {
-        // With a write-ahead log, this syncs at checkpoints only, and still in an order that leaves no torn file behind.
-        Self::open_with(path, SqliteSynchronous::Normal, &SCRATCH_MIGRATIONS).await
-    }
-
-    async fn open_with(
-        path: &Path,
-        synchronous: SqliteSynchronous,
-        migrations: &Migrator,
-    ) -> Result<Self, sqlx::Error> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        // For this user's eyes only; SQLite gives the files beside it the same rights.
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .synchronous(synchronous);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options.clone())
-            .await?;
-        migrations.run(&writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await?;
-        Ok(Self { writer, readers })
-    }
-
-    /// The pool that writes: one connection, so that writers queue here and not on the file's lock.
-    #[must_use]
-    pub fn writer(&self) -> &SqlitePool {
-        &self.writer
-    }
-
-    /// The pool that reads; it cannot write.
-    #[must_use]
-    pub fn readers(&self) -> &SqlitePool {
-        &self.readers
-    }
-
-    /// Whether a write would go through now.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn check(&self) -> Result<(), sqlx::Error> {
-        let mut connection = self.writer.acquire().await?;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-        sqlx::query("ROLLBACK").execute(&mut *connection).await?;
-        Ok(())
-    }
-
-    /// Closes both pools, after which the file may be moved.
-    pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
-    }
 }
 
 /// A statement that failed.

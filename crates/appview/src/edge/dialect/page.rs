@@ -208,6 +208,17 @@ pub fn too_many_requests(site: &Arc<Site>, here: &str, limited: Limited) -> Resp
     error_page(chrome, &limited.into())
 }
 
+/// The page for a request that was not answered because of a defect. It shows no account.
+#[must_use]
+pub fn internal(site: &Arc<Site>, here: &str, what: &str) -> Response {
+    let chrome = Chrome {
+        site: Arc::clone(site),
+        visitor: None,
+        here: here.to_owned(),
+    };
+    error_page(chrome, &SessionError::internal(what).into())
+}
+
 fn error_page(chrome: Chrome, error: &PageError) -> Response {
     log(error);
     let rendering = rendering(error);

@@ -16,8 +16,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atcr_appview::adapters::hold::{HoldClient, HoldTimeouts};
 use atcr_appview::adapters::spool::{FileSpool, SpoolLimits};
-use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::uploads::SqliteUploads;
+use atcr_appview::adapters::sqlite::{Database, open_scratch};
 use atcr_appview::edge::error::EdgeError;
 use atcr_appview::edge::registry::{RegistryCall, blobs, uploads};
 use atcr_atproto::clock::{Clock, ManualClock};
@@ -107,9 +107,7 @@ impl BlobSide {
     pub(crate) async fn start_with(kind: StoreKind, limits: Limits) -> Self {
         let hold = FakeHold::start(kind).await.unwrap();
         let data = tempfile::tempdir().unwrap();
-        let database = Database::open_scratch(&data.path().join("appview.db"))
-            .await
-            .unwrap();
+        let database = open_scratch(&data.path().join("appview.db")).await.unwrap();
         let directory = Arc::new(FixedDirectory {
             holds: Mutex::new(vec![hold_ref(&hold)]),
             sources: Mutex::default(),
@@ -137,9 +135,7 @@ impl BlobSide {
     /// Takes the process down and up again: what is not on disk is gone.
     pub(crate) async fn restart(&mut self) {
         self.database.close().await;
-        self.database = Database::open_scratch(&self.data.path().join("appview.db"))
-            .await
-            .unwrap();
+        self.database = open_scratch(&self.data.path().join("appview.db")).await.unwrap();
         let (blobs, uploads) = assemble(
             &self.data,
             &self.database,
@@ -239,6 +235,23 @@ impl BlobSide {
             format!("/v2/alice.test/app/blobs/{digest}")
         );
         Ok(())
+    }
+
+    /// Finishes a session with what of `bytes` comes after `sent`; the hold has them all then.
+    pub(crate) async fn finish(&self, location: &str, bytes: &Bytes, sent: usize) {
+        self.put(location, &sha256(bytes), bytes.slice(sent..))
+            .await
+            .unwrap();
+        self.assert_stored(&sha256(bytes), bytes);
+    }
+
+    /// A session of alice is no more.
+    pub(crate) async fn assert_gone(&self, location: &str) {
+        let gone = self.range(location).await;
+        assert!(
+            matches!(gone, Err(RegistryError::UploadUnknown { .. })),
+            "{gone:?}"
+        );
     }
 
     /// Where a session of alice stands.

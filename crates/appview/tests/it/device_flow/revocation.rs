@@ -1,7 +1,7 @@
 //! Devices that are signed out, or whose account is.
 
-use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::devices::SqliteDevices;
+use atcr_appview::adapters::sqlite::open_durable;
 use atcr_sessions::devices::ports::DeviceStore as _;
 use atcr_test_support::fakes::PdsFault;
 use chrono::TimeDelta;
@@ -124,7 +124,7 @@ async fn a_device_that_another_process_revokes_writes_nothing_either() {
     let secret = browser.device("laptop").await;
     let (device, upload) = device_with_upload(&appview, &secret).await;
     let id = browser.device_ids().await.remove(0);
-    let database = Database::open(&appview.data().join("data/ui.db")).await.unwrap();
+    let database = open_durable(&appview.data().join("data/ui.db")).await.unwrap();
     let elsewhere = SqliteDevices::new(database);
     let alice = appview.alice.parse().unwrap();
     assert!(elsewhere.delete(&alice, &id).await.unwrap());

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use atcr_appview::adapters::sqlite::Database;
 use atcr_appview::adapters::sqlite::oauth_sessions::SqliteOAuthSessions;
+use atcr_appview::adapters::sqlite::open_durable;
 use atcr_atproto::clock::{Clock, ManualClock};
 use atcr_atproto::egress::{EgressClient, EgressPolicy};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
@@ -222,7 +222,7 @@ impl Place {
             clock: Arc::clone(&clock),
             timeout,
         }));
-        let database = Database::open(&self.data.path().join("ui.db")).await.unwrap();
+        let database = open_durable(&self.data.path().join("ui.db")).await.unwrap();
         let store = Arc::new(HookedStore {
             store: SqliteOAuthSessions::new(database, Arc::clone(&self.vault)),
             failing_replaces: AtomicU32::new(0),
