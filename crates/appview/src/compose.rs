@@ -50,6 +50,9 @@ use crate::adapters::content_proofs::SignedContentProofs;
 use crate::adapters::crew::CrewOfPushes;
 use crate::adapters::hold::tokens::PdsHoldTokens;
 use crate::adapters::hold::{HoldClient, HoldTimeouts};
+use crate::adapters::observed::{
+    ObservedAccountIndex, ObservedHolds, ObservedRevisions, ObservedUploadSessions,
+};
 use crate::adapters::pds_client::PdsClients;
 use crate::adapters::pds_profiles::PdsProfiles;
 use crate::adapters::pds_records::PdsRecords;
@@ -198,19 +201,23 @@ pub async fn compose(
 
     let records = Arc::new(PdsRecords::new(clients.clone(), sessions.clone()));
     let tokens: Arc<dyn HoldTokens> = Arc::new(PdsHoldTokens::new(clients, sessions.clone(), service_tokens));
-    let holds = Arc::new(HoldClient::new(
+    let holds = Arc::new(ObservedHolds::new(Arc::new(HoldClient::new(
         egress,
         HoldTimeouts {
             call: hold_timeout,
             idle: settings.registry.upload_idle_timeout.get(),
         },
-    ));
+    ))));
     let gateway: Arc<dyn HoldGateway> = Arc::clone(&holds) as _;
-    let index: Arc<dyn AccountIndex> = Arc::new(SqliteAccountIndex::new(scratch.clone()));
+    let index: Arc<dyn AccountIndex> = Arc::new(ObservedAccountIndex::new(Arc::new(
+        SqliteAccountIndex::new(scratch.clone()),
+    )));
     let accounts = Arc::new(Accounts::new(
         Arc::clone(&records) as _,
         Arc::clone(&index),
-        Arc::new(SqliteRevisions::new(scratch.clone())),
+        Arc::new(ObservedRevisions::new(Arc::new(SqliteRevisions::new(
+            scratch.clone(),
+        )))),
         Arc::clone(&clock),
         listing_limits(settings, &clock),
         shutdown.clone(),
@@ -272,7 +279,7 @@ pub async fn compose(
         directory: Arc::clone(&directory),
         tokens: Arc::clone(&tokens),
         gateway: holds,
-        sessions: Arc::new(SqliteUploads::new(scratch)),
+        sessions: Arc::new(ObservedUploadSessions::new(Arc::new(SqliteUploads::new(scratch)))),
         spool: Arc::new(spool),
         proofs: Arc::new(SignedContentProofs::new(Arc::clone(&signer), Arc::clone(&clock))),
         blobs: Arc::clone(&blobs),

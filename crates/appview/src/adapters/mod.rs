@@ -3,9 +3,9 @@
 pub mod content_proofs;
 pub mod crew;
 pub mod hold;
+pub mod observed;
 pub mod pds_client;
 pub mod pds_error;
-
 pub mod pds_profiles;
 pub mod pds_records;
 pub mod pds_sessions;

@@ -162,7 +162,7 @@ impl DeviceStore for SqliteDevices {
             transaction.commit().await.map_err(failed)?;
             Ok(inserted.rows_affected() == 1)
         });
-        PortCall::database("device_insert_pending").run(call).await
+        PortCall::database("insert_device_request").run(call).await
     }
 
     async fn find_pending(&self, code: &SecretHash) -> Result<Option<PendingDevice>, SessionError> {
@@ -177,7 +177,7 @@ impl DeviceStore for SqliteDevices {
             .map_err(failed)?;
             row.map(PendingDevice::try_from).transpose()
         });
-        PortCall::database("device_find_pending").run(call).await
+        PortCall::database("find_device_request").run(call).await
     }
 
     async fn find_by_user_code(&self, code: &UserCode) -> Result<Option<PendingDevice>, SessionError> {
@@ -192,7 +192,7 @@ impl DeviceStore for SqliteDevices {
             .map_err(failed)?;
             row.map(PendingDevice::try_from).transpose()
         });
-        PortCall::database("device_find_by_user_code").run(call).await
+        PortCall::database("find_device_request_by_code").run(call).await
     }
 
     async fn note_poll(&self, code: &SecretHash, device: &PendingDevice) -> Result<(), SessionError> {
@@ -208,7 +208,7 @@ impl DeviceStore for SqliteDevices {
             .map_err(failed)?;
             Ok(())
         });
-        PortCall::database("device_note_poll").run(call).await
+        PortCall::database("note_device_poll").run(call).await
     }
 
     async fn decide(
@@ -233,7 +233,7 @@ impl DeviceStore for SqliteDevices {
             .map_err(failed)?;
             Ok(updated.rows_affected() == 1)
         });
-        PortCall::database("device_decide").run(call).await
+        PortCall::database("decide_device_request").run(call).await
     }
 
     async fn redeem(
@@ -276,7 +276,7 @@ impl DeviceStore for SqliteDevices {
             transaction.commit().await.map_err(failed)?;
             Ok(true)
         });
-        PortCall::database("device_redeem").run(call).await
+        PortCall::database("redeem_device_request").run(call).await
     }
 
     async fn find(&self, id: &str) -> Result<Option<KnownDevice>, SessionError> {
@@ -291,7 +291,7 @@ impl DeviceStore for SqliteDevices {
             .map_err(failed)?;
             row.map(KnownDevice::try_from).transpose()
         });
-        PortCall::database("device_find").run(call).await
+        PortCall::database("find_device").run(call).await
     }
 
     async fn list(&self, did: &Did) -> Result<Vec<Device>, SessionError> {
@@ -309,7 +309,7 @@ impl DeviceStore for SqliteDevices {
                 .map(|row| KnownDevice::try_from(row).map(|known| known.device))
                 .collect()
         });
-        PortCall::database("device_list").run(call).await
+        PortCall::database("list_devices").run(call).await
     }
 
     async fn note_use(
@@ -328,7 +328,7 @@ impl DeviceStore for SqliteDevices {
                 .map_err(failed)?;
             Ok(())
         });
-        PortCall::database("device_note_use").run(call).await
+        PortCall::database("note_device_use").run(call).await
     }
 
     async fn delete(&self, did: &Did, id: &str) -> Result<bool, SessionError> {
@@ -341,7 +341,7 @@ impl DeviceStore for SqliteDevices {
                 .map_err(failed)?;
             Ok(deleted.rows_affected() == 1)
         });
-        PortCall::database("device_delete").run(call).await
+        PortCall::database("delete_device").run(call).await
     }
 
     async fn any(&self, did: &Did, now: DateTime<Utc>) -> Result<bool, SessionError> {
@@ -356,7 +356,7 @@ impl DeviceStore for SqliteDevices {
             .await.map_err(failed)?;
             Ok(found.is_some())
         });
-        PortCall::database("device_any").run(call).await
+        PortCall::database("has_devices").run(call).await
     }
 
     async fn delete_all(&self, did: &Did) -> Result<(), SessionError> {
@@ -375,6 +375,6 @@ impl DeviceStore for SqliteDevices {
             transaction.commit().await.map_err(failed)?;
             Ok(())
         });
-        PortCall::database("device_delete_all").run(call).await
+        PortCall::database("delete_devices").run(call).await
     }
 }

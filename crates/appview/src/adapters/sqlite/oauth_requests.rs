@@ -63,7 +63,7 @@ impl OAuthRequestStore for SqliteOAuthRequests {
             transaction.commit().await.map_err(failed)?;
             Ok(())
         });
-        PortCall::database("oauth_request_insert").run(call).await
+        PortCall::database("insert_oauth_request").run(call).await
     }
 
     async fn take(&self, state: &StateHash, now: DateTime<Utc>) -> Result<Option<Vec<u8>>, SessionError> {
@@ -78,6 +78,6 @@ impl OAuthRequestStore for SqliteOAuthRequests {
             .map_err(failed)?;
             Ok(sealed.and_then(|sealed| self.vault.open(&context(state), &sealed).ok()))
         });
-        PortCall::database("oauth_request_take").run(call).await
+        PortCall::database("take_oauth_request").run(call).await
     }
 }

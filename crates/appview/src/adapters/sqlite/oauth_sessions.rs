@@ -75,7 +75,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
                 Some(VersionedSession { session, version })
             }))
         });
-        PortCall::database("oauth_session_find").run(call).await
+        PortCall::database("find_oauth_session").run(call).await
     }
 
     async fn put(&self, session: &OAuthSession, now: DateTime<Utc>) -> Result<Put, SessionError> {
@@ -109,7 +109,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
                 before: before.and_then(|(sealed, _)| self.open(did, &sealed)),
             })
         });
-        PortCall::database("oauth_session_put").run(call).await
+        PortCall::database("put_oauth_session").run(call).await
     }
 
     async fn replace(&self, session: &OAuthSession, version: i64) -> Result<Option<i64>, SessionError> {
@@ -127,7 +127,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
             .await
             .map_err(failed)?)
         });
-        PortCall::database("oauth_session_replace").run(call).await
+        PortCall::database("replace_oauth_session").run(call).await
     }
 
     async fn delete(&self, did: &Did, version: i64) -> Result<bool, SessionError> {
@@ -140,7 +140,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
                 .map_err(failed)?;
             Ok(deleted.rows_affected() == 1)
         });
-        PortCall::database("oauth_session_delete").run(call).await
+        PortCall::database("delete_oauth_session").run(call).await
     }
 
     async fn take(&self, did: &Did) -> Result<Option<Taken>, SessionError> {
@@ -156,7 +156,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
                 session: self.open(did, &sealed),
             }))
         });
-        PortCall::database("oauth_session_take").run(call).await
+        PortCall::database("take_oauth_session").run(call).await
     }
 
     async fn take_unused(
@@ -194,7 +194,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
                 })
                 .collect()
         });
-        PortCall::database("oauth_session_take_unused").run(call).await
+        PortCall::database("take_unused_oauth_sessions").run(call).await
     }
 
     async fn try_lease(
@@ -218,7 +218,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
             .map_err(failed)?;
             Ok(taken.rows_affected() == 1)
         });
-        PortCall::database("oauth_session_try_lease").run(call).await
+        PortCall::database("lease_oauth_session").run(call).await
     }
 
     async fn release(&self, did: &Did, version: i64) -> Result<(), SessionError> {
@@ -231,7 +231,7 @@ impl OAuthSessionStore for SqliteOAuthSessions {
                 .map_err(failed)?;
             Ok(())
         });
-        PortCall::database("oauth_session_release").run(call).await
+        PortCall::database("release_oauth_session").run(call).await
     }
 
     async fn delete_unfit(
@@ -256,6 +256,6 @@ impl OAuthSessionStore for SqliteOAuthSessions {
             .map_err(failed)?;
             Ok(dids.into_iter().filter_map(|did| did.parse().ok()).collect())
         });
-        PortCall::database("oauth_session_delete_unfit").run(call).await
+        PortCall::database("delete_unfit_oauth_sessions").run(call).await
     }
 }

@@ -101,7 +101,7 @@ impl NoticeOutbox for SqlitePushNotices {
             transaction.commit().await.map_err(failed)?;
             Ok(crowded_out.rows_affected())
         });
-        PortCall::database("push_notice_add").run(call).await
+        PortCall::database("add_push_notice").run(call).await
     }
 
     async fn holds(&self) -> Result<Vec<Did>, RegistryError> {
@@ -115,7 +115,7 @@ impl NoticeOutbox for SqlitePushNotices {
                 .map(|hold| hold.parse().map_err(|_| corrupt("hold_did")))
                 .collect()
         });
-        PortCall::database("push_notice_holds").run(call).await
+        PortCall::database("list_push_notice_holds").run(call).await
     }
 
     async fn waiting(
@@ -135,7 +135,7 @@ impl NoticeOutbox for SqlitePushNotices {
             .await.map_err(failed)?;
             rows.into_iter().map(PendingNotice::try_from).collect()
         });
-        PortCall::database("push_notice_waiting").run(call).await
+        PortCall::database("list_push_notices").run(call).await
     }
 
     async fn remove(&self, notices: &[NoticeId]) -> Result<(), RegistryError> {
@@ -156,7 +156,7 @@ impl NoticeOutbox for SqlitePushNotices {
                 .map_err(failed)?;
             Ok(())
         });
-        PortCall::database("push_notice_remove").run(call).await
+        PortCall::database("remove_push_notice").run(call).await
     }
 
     async fn remove_older(&self, hold: &Did, than: DateTime<Utc>) -> Result<u64, RegistryError> {
@@ -169,7 +169,7 @@ impl NoticeOutbox for SqlitePushNotices {
                 .map_err(failed)?;
             Ok(removed.rows_affected())
         });
-        PortCall::database("push_notice_remove_older").run(call).await
+        PortCall::database("remove_old_push_notices").run(call).await
     }
 }
 

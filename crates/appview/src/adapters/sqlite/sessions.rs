@@ -71,7 +71,7 @@ impl SessionStore for SqliteSessions {
                 access_expires_at: session.access_expires_at,
             }))
         });
-        PortCall::database("pds_session_find").run(call).await
+        PortCall::database("find_pds_session").run(call).await
     }
 
     async fn save(&self, session: &PdsSession) -> Result<(), SessionError> {
@@ -101,7 +101,7 @@ impl SessionStore for SqliteSessions {
             .map_err(failed)?;
             Ok(())
         });
-        PortCall::database("pds_session_save").run(call).await
+        PortCall::database("save_pds_session").run(call).await
     }
 
     async fn delete(&self, did: &Did) -> Result<(), SessionError> {
@@ -113,7 +113,7 @@ impl SessionStore for SqliteSessions {
                 .map_err(failed)?;
             Ok(())
         });
-        PortCall::database("pds_session_delete").run(call).await
+        PortCall::database("delete_pds_session").run(call).await
     }
 }
 
@@ -173,7 +173,7 @@ impl RefreshTokenStore for SqliteRefreshTokens {
             transaction.commit().await.map_err(failed)?;
             Ok(())
         });
-        PortCall::database("refresh_token_insert").run(call).await
+        PortCall::database("insert_refresh_token").run(call).await
     }
 
     async fn find(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Principal>, SessionError> {
@@ -197,7 +197,7 @@ impl RefreshTokenStore for SqliteRefreshTokens {
             let did = did.parse().map_err(|_| corrupt("did"))?;
             Ok(Some(Principal::Sailor { did, auth_method }))
         });
-        PortCall::database("refresh_token_find").run(call).await
+        PortCall::database("find_refresh_token").run(call).await
     }
 
     async fn delete_all(&self, did: &Did) -> Result<(), SessionError> {
@@ -209,6 +209,6 @@ impl RefreshTokenStore for SqliteRefreshTokens {
                 .map_err(failed)?;
             Ok(())
         });
-        PortCall::database("refresh_token_delete_all").run(call).await
+        PortCall::database("delete_refresh_tokens").run(call).await
     }
 }

@@ -76,7 +76,7 @@ impl WebSessionStore for SqliteWebSessions {
             transaction.commit().await.map_err(failed)?;
             Ok(())
         });
-        PortCall::database("web_session_insert").run(call).await
+        PortCall::database("insert_web_session").run(call).await
     }
 
     async fn find(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<WebSession>, SessionError> {
@@ -90,7 +90,7 @@ impl WebSessionStore for SqliteWebSessions {
             .await.map_err(failed)?;
             row.map(WebSession::try_from).transpose()
         });
-        PortCall::database("web_session_find").run(call).await
+        PortCall::database("find_web_session").run(call).await
     }
 
     async fn delete(&self, hash: &TokenHash) -> Result<(), SessionError> {
@@ -102,7 +102,7 @@ impl WebSessionStore for SqliteWebSessions {
                 .map_err(failed)?;
             Ok(())
         });
-        PortCall::database("web_session_delete").run(call).await
+        PortCall::database("delete_web_session").run(call).await
     }
 
     async fn delete_all(&self, did: &Did) -> Result<(), SessionError> {
@@ -114,7 +114,7 @@ impl WebSessionStore for SqliteWebSessions {
                 .map_err(failed)?;
             Ok(())
         });
-        PortCall::database("web_session_delete_all").run(call).await
+        PortCall::database("delete_web_sessions").run(call).await
     }
 
     async fn any(&self, did: &Did, now: DateTime<Utc>) -> Result<bool, SessionError> {
@@ -128,6 +128,6 @@ impl WebSessionStore for SqliteWebSessions {
                     .map_err(failed)?;
             Ok(found.is_some())
         });
-        PortCall::database("web_session_any").run(call).await
+        PortCall::database("has_web_sessions").run(call).await
     }
 }
