@@ -1,62 +1,54 @@
 //! Blobs and uploads over a real database, a real spool and a fake hold, driven through the handlers.
 
+mod ask;
 mod clean_up;
+mod fixed_ports;
+mod interrupted_sessions;
 mod limits;
 mod mounts;
 mod original_hold;
 mod over_http;
 mod pulls;
+mod session_owners;
 mod sessions;
 mod stores;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use atcr_appview::adapters::hold::{HoldClient, HoldTimeouts};
 use atcr_appview::adapters::spool::{FileSpool, SpoolLimits};
 use atcr_appview::adapters::sqlite::uploads::SqliteUploads;
 use atcr_appview::adapters::sqlite::{Database, open_scratch};
 use atcr_appview::edge::error::EdgeError;
 use atcr_appview::edge::registry::{RegistryCall, blobs, uploads};
-use atcr_atproto::clock::{Clock, ManualClock};
+use atcr_atproto::clock::ManualClock;
 use atcr_atproto::egress::{EgressClient, EgressPolicy};
-use atcr_atproto::identity::{DidDocument, IdentityError, IdentityResolver, ResolvedIdentity};
-use atcr_atproto::syntax::{AtIdentifier, Did, Handle};
-use atcr_auth::principal::{AuthMethod, Principal};
-use atcr_auth::registry_token::{AccessEntry, RegistryClaims};
+use atcr_atproto::syntax::AtIdentifier;
+use atcr_auth::principal::Principal;
+use atcr_auth::registry_token::RegistryClaims;
 use atcr_oci::{Digest, RegistryRequest, RepositoryRequest};
-use atcr_registry::access::{Caller, Granted, Permissions, Push, SignedInDevices};
+use atcr_registry::access::{Caller, Permissions};
 use atcr_registry::blob::{BlobParts, Blobs};
 use atcr_registry::context::RequestContext;
 use atcr_registry::error::RegistryError;
-use atcr_registry::hold::ports::{HoldDirectory, HoldRef, HoldTokens};
-use atcr_registry::upload::ports::ContentProofs;
 use atcr_registry::upload::{UploadParts, Uploads};
 use atcr_test_support::fakes::{FakeHold, StoreKind};
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::response::Response;
-use chrono::TimeDelta;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use secrecy::SecretString;
+use http::StatusCode;
+use http::header::{LOCATION, RANGE};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+
+pub(crate) use ask::{Ask, body, header};
+use fixed_ports::{Accounts, CountedTokens, EveryDevice, FixedDirectory, PlainProofs};
+pub(crate) use fixed_ports::{claims, hold_ref, principal};
 
 pub(crate) const ALICE: &str = "did:plc:aliceaaaaaaaaaaaaaaaaaaa";
+
 pub(crate) const BOB: &str = "did:plc:bobbbbbbbbbbbbbbbbbbbbbb";
+
 pub(crate) const MIB: usize = 1024 * 1024;
-
-/// Callers here have no devices.
-struct EveryDevice;
-
-#[async_trait]
-impl SignedInDevices for EveryDevice {
-    async fn require(&self, _: &Did, _: &str) -> Result<(), RegistryError> {
-        Ok(())
-    }
-}
 
 /// The appview's blob side.
 pub(crate) struct BlobSide {
@@ -318,93 +310,6 @@ fn assemble(
     (blobs, uploads)
 }
 
-/// A request.
-pub(crate) struct Ask {
-    method: &'static str,
-    target: String,
-    headers: HeaderMap,
-    body: Body,
-}
-
-impl Ask {
-    fn new(method: &'static str, target: &str) -> Self {
-        Self {
-            method,
-            target: target.to_owned(),
-            headers: HeaderMap::new(),
-            body: Body::empty(),
-        }
-    }
-
-    pub(crate) fn post(target: &str) -> Self {
-        Self::new("POST", target)
-    }
-
-    pub(crate) fn patch(target: &str) -> Self {
-        Self::new("PATCH", target)
-    }
-
-    pub(crate) fn put(target: &str) -> Self {
-        Self::new("PUT", target)
-    }
-
-    pub(crate) fn get(target: &str) -> Self {
-        Self::new("GET", target)
-    }
-
-    pub(crate) fn head(target: &str) -> Self {
-        Self::new("HEAD", target)
-    }
-
-    pub(crate) fn delete(target: &str) -> Self {
-        Self::new("DELETE", target)
-    }
-
-    pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Self {
-        self.headers.insert(name, HeaderValue::from_str(value).unwrap());
-        self
-    }
-
-    /// A body of known length.
-    pub(crate) fn bytes(self, bytes: impl Into<Bytes>) -> Self {
-        let bytes = bytes.into();
-        let mut ask = self.header(CONTENT_LENGTH, &bytes.len().to_string());
-        ask.body = Body::from(bytes);
-        ask
-    }
-
-    /// A body of unknown length that comes as it is sent.
-    pub(crate) fn streamed(mut self) -> (mpsc::Sender<std::io::Result<Bytes>>, Self) {
-        let (sender, receiver) = mpsc::channel(1);
-        let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
-            receiver.recv().await.map(|piece| (piece, receiver))
-        });
-        self.body = Body::from_stream(stream);
-        (sender, self)
-    }
-
-    /// Says which bytes these are.
-    pub(crate) fn range(self, range: &str) -> Self {
-        self.header(CONTENT_RANGE, range)
-    }
-}
-
-/// Text of a response header.
-pub(crate) fn header(response: &Response, name: &HeaderName) -> String {
-    response
-        .headers()
-        .get(name)
-        .map(|value| value.to_str().unwrap().to_owned())
-        .unwrap_or_default()
-}
-
-/// The body of a response.
-pub(crate) async fn body(response: Response) -> Bytes {
-    axum::body::to_bytes(response.into_body(), usize::MAX)
-        .await
-        .unwrap()
-}
-
 /// Bytes that differ from place to place.
 pub(crate) fn noise(len: usize) -> Bytes {
     const BLOCK: usize = 64 * 1024;
@@ -427,169 +332,4 @@ pub(crate) fn noise(len: usize) -> Bytes {
 
 pub(crate) fn sha256(bytes: &[u8]) -> Digest {
     Digest::of(atcr_oci::Algorithm::Sha256, bytes)
-}
-
-pub(crate) fn principal(did: &str) -> Principal {
-    Principal::Sailor {
-        did: did.parse().unwrap(),
-        auth_method: AuthMethod::AppPassword,
-    }
-}
-
-/// Claims of a registry token for these repositories and actions.
-pub(crate) fn claims(did: &str, access: &[(&str, &[&str])]) -> RegistryClaims {
-    let now = ManualClock::standing().now();
-    RegistryClaims {
-        iss: "registry".to_owned(),
-        aud: "registry".to_owned(),
-        sub: Some(did.parse().unwrap()),
-        exp: now + TimeDelta::minutes(5),
-        nbf: now,
-        iat: now,
-        jti: "1".to_owned(),
-        access: access
-            .iter()
-            .map(|(name, actions)| AccessEntry {
-                resource_type: "repository".to_owned(),
-                name: (*name).to_owned(),
-                actions: actions.iter().map(|action| (*action).to_owned()).collect(),
-            })
-            .collect(),
-        auth_method: Some(AuthMethod::AppPassword),
-        device: None,
-    }
-}
-
-pub(crate) fn hold_ref(hold: &FakeHold) -> HoldRef {
-    HoldRef {
-        did: hold.did().parse().unwrap(),
-        endpoint: hold.url().parse().unwrap(),
-    }
-}
-
-/// Service tokens `<did>#<n>`, a new one after each invalidation.
-#[derive(Debug, Default)]
-pub(crate) struct CountedTokens {
-    generation: Mutex<u32>,
-    pub(crate) asked: Mutex<u32>,
-}
-
-impl CountedTokens {
-    pub(crate) fn current(&self, did: &str) -> String {
-        format!("{did}#{}", self.generation.lock().unwrap())
-    }
-}
-
-#[async_trait]
-impl HoldTokens for CountedTokens {
-    async fn token_for(
-        &self,
-        principal: &Principal,
-        _hold: &Did,
-    ) -> Result<Option<SecretString>, RegistryError> {
-        *self.asked.lock().unwrap() += 1;
-        Ok(principal
-            .did()
-            .map(|did| SecretString::from(self.current(did.as_str()))))
-    }
-
-    async fn invalidate(&self, _principal: &Principal, _hold: &Did) {
-        *self.generation.lock().unwrap() += 1;
-    }
-}
-
-/// Holds in a fixed order; the first one takes the pushes.
-#[derive(Debug)]
-pub(crate) struct FixedDirectory {
-    pub(crate) holds: Mutex<Vec<HoldRef>>,
-    /// Other holds for the blobs of some repositories.
-    pub(crate) sources: Mutex<HashMap<String, Vec<HoldRef>>>,
-}
-
-#[async_trait]
-impl HoldDirectory for FixedDirectory {
-    async fn for_push(&self, _grant: &Granted<Push>) -> Result<HoldRef, RegistryError> {
-        self.holds
-            .lock()
-            .unwrap()
-            .first()
-            .cloned()
-            .ok_or(RegistryError::NoHold)
-    }
-
-    async fn for_blob(&self, context: &RequestContext, _digest: &Digest) -> Result<Vec<Did>, RegistryError> {
-        let special = self
-            .sources
-            .lock()
-            .unwrap()
-            .get(&context.name.to_string())
-            .cloned();
-        let holds = special.unwrap_or_else(|| self.holds.lock().unwrap().clone());
-        Ok(holds.into_iter().map(|hold| hold.did).collect())
-    }
-
-    async fn resolve(&self, hold: &Did) -> Result<HoldRef, RegistryError> {
-        let (holds, sources) = (self.holds.lock().unwrap(), self.sources.lock().unwrap());
-        let mut known = holds.iter().chain(sources.values().flatten());
-        let found = known.find(|known| known.did == *hold).cloned();
-        found.ok_or_else(|| RegistryError::HoldUnresolvable {
-            hold: hold.clone(),
-            reason: "no such hold".to_owned(),
-        })
-    }
-
-    async fn of_pushes(&self, _context: &RequestContext) -> Result<Option<HoldRef>, RegistryError> {
-        Ok(None)
-    }
-
-    async fn admit(&self, _principal: &Principal, _hold: &HoldRef) -> bool {
-        false
-    }
-}
-
-/// Proofs that show what they are about.
-#[derive(Debug)]
-struct PlainProofs;
-
-impl ContentProofs for PlainProofs {
-    fn prove(&self, _: &Did, _: &Did, upload_id: &str, digest: &Digest, size: u64) -> Option<SecretString> {
-        Some(format!("{upload_id} is {digest} of {size}").into())
-    }
-}
-
-/// `alice.test` and `bob.test`.
-#[derive(Debug)]
-pub(crate) struct Accounts;
-
-impl Accounts {
-    fn identity(identifier: &AtIdentifier) -> Option<Arc<ResolvedIdentity>> {
-        let did = match identifier.to_string().as_str() {
-            "alice.test" | ALICE => ALICE,
-            "bob.test" | BOB => BOB,
-            _ => return None,
-        };
-        let did: Did = did.parse().unwrap();
-        let document = DidDocument::parse(&did, format!(r#"{{"id":"{did}"}}"#).as_bytes()).unwrap();
-        Some(Arc::new(ResolvedIdentity::new(Arc::new(document), None)))
-    }
-}
-
-#[async_trait]
-impl IdentityResolver for Accounts {
-    async fn resolve(&self, identifier: &AtIdentifier) -> Result<Arc<ResolvedIdentity>, IdentityError> {
-        match Self::identity(identifier) {
-            Some(identity) => Ok(identity),
-            None => Err(IdentityError::HandleNotFound {
-                handle: "nobody.test".parse().unwrap(),
-            }),
-        }
-    }
-
-    async fn resolve_did(&self, did: &Did) -> Result<Arc<ResolvedIdentity>, IdentityError> {
-        self.resolve(&AtIdentifier::Did(did.clone())).await
-    }
-
-    async fn invalidate_did(&self, _did: &Did) {}
-
-    async fn invalidate_handle(&self, _handle: &Handle) {}
 }

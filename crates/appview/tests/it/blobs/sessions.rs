@@ -1,20 +1,17 @@
-//! The life of an upload session, in front of either kind of store.
-
-use std::time::Duration;
+//! The life of an upload session, in front of either kind of store: chunks, digests, the end.
 
 use atcr_oci::{Algorithm, Digest};
 use atcr_registry::error::RegistryError;
-use atcr_registry::upload::Swept;
 use atcr_test_support::fakes::StoreKind;
 use bytes::Bytes;
-use chrono::TimeDelta;
 use http::StatusCode;
 use http::header::{LOCATION, RANGE};
 
-use super::{ALICE, Ask, BOB, BlobSide, MIB, header, noise, sha256};
+use super::{Ask, BlobSide, MIB, header, noise, sha256};
 
-const KINDS: [StoreKind; 2] = [StoreKind::Streaming, StoreKind::Parts { min: 5 * 1024 * 1024 }];
-const START: &str = "/v2/alice.test/app/blobs/uploads/";
+pub(super) const KINDS: [StoreKind; 2] = [StoreKind::Streaming, StoreKind::Parts { min: 5 * 1024 * 1024 }];
+
+pub(super) const START: &str = "/v2/alice.test/app/blobs/uploads/";
 
 #[tokio::test]
 async fn a_small_blob_takes_three_calls_to_the_hold_whichever_way_it_comes() {
@@ -267,239 +264,6 @@ async fn a_hold_that_looks_at_nothing_is_not_given_content_that_nobody_checked()
 }
 
 #[tokio::test]
-async fn a_session_goes_on_after_a_restart() {
-    for kind in KINDS {
-        let mut side = BlobSide::start(kind).await;
-        let bytes = noise(40 * MIB);
-        let location = side.begin().await;
-        side.restart().await;
-        side.patch(&location, bytes.slice(..7 * MIB)).await.unwrap();
-        side.restart().await;
-        side.patch(&location, bytes.slice(7 * MIB..25 * MIB))
-            .await
-            .unwrap();
-        assert_eq!(side.uploads.sweep().await.unwrap(), Swept::default());
-        side.restart().await;
-        assert_eq!(
-            side.range(&location).await.unwrap(),
-            format!("0-{}", 25 * MIB - 1)
-        );
-        side.finish(&location, &bytes, 25 * MIB).await;
-        assert!(side.spool_is_empty());
-    }
-}
-
-#[tokio::test]
-async fn spooled_bytes_that_did_not_survive_a_restart_end_the_session() {
-    let mut side = BlobSide::start(StoreKind::Parts { min: 5 * 1024 * 1024 }).await;
-    for damage in ["shorter", "other"] {
-        let location = side.begin().await;
-        side.patch(&location, noise(MIB)).await.unwrap();
-        let session = std::fs::read_dir(side.data.path().join("spool"))
-            .unwrap()
-            .next()
-            .unwrap()
-            .unwrap();
-        let part = session.path().join("1");
-        match damage {
-            "shorter" => std::fs::write(part, &noise(MIB)[..1000]).unwrap(),
-            _ => std::fs::write(part, vec![0; MIB]).unwrap(),
-        }
-        side.restart().await;
-        let ended = side.patch(&location, noise(10)).await;
-        assert!(
-            matches!(ended, Err(RegistryError::UploadUnknown { .. })),
-            "{damage}"
-        );
-        side.assert_gone(&location).await;
-        assert!(side.spool_is_empty());
-        assert_eq!(side.hold.open_uploads(), 0);
-    }
-}
-
-#[tokio::test]
-async fn a_client_that_goes_away_mid_chunk_leaves_the_session_where_it_was() {
-    for kind in KINDS {
-        let side = BlobSide::start(kind).await;
-        let bytes = noise(40 * MIB);
-        let location = side.begin().await;
-        side.patch(&location, bytes.slice(..1000)).await.unwrap();
-
-        let (sender, ask) = Ask::patch(&location).streamed();
-        let send = async {
-            sender.send(Ok(bytes.slice(1000..20 * MIB))).await.unwrap();
-            sender
-                .send(Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)))
-                .await
-                .unwrap();
-        };
-        let (interrupted, ()) = tokio::join!(side.alice(ask), send);
-        assert!(
-            matches!(interrupted, Err(RegistryError::BodyInterrupted { .. })),
-            "{interrupted:?}"
-        );
-
-        assert_eq!(side.range(&location).await.unwrap(), "0-999");
-        side.finish(&location, &bytes, 1000).await;
-    }
-}
-
-#[tokio::test]
-async fn a_request_that_is_dropped_leaves_the_session_where_it_was_and_no_half_part() {
-    for kind in KINDS {
-        let side = BlobSide::start(kind).await;
-        let bytes = noise(40 * MIB);
-        let location = side.begin().await;
-        side.patch(&location, bytes.slice(..1000)).await.unwrap();
-        let part = if kind == StoreKind::Streaming {
-            "part 2"
-        } else {
-            "part 1"
-        };
-        {
-            let (sender, ask) = Ask::patch(&location).streamed();
-            let request = side.alice(ask);
-            let reached = async {
-                sender.send(Ok(bytes.slice(1000..20 * MIB))).await.unwrap();
-                side.hold.called(part).await;
-            };
-            tokio::select! {
-                answered = request => panic!("answered before the end: {answered:?}"),
-                () = reached => {}
-            }
-        }
-        if kind == StoreKind::Streaming {
-            side.hold.called("part 2 broken").await;
-        }
-        assert_eq!(side.range(&location).await.unwrap(), "0-999");
-        side.finish(&location, &bytes, 1000).await;
-    }
-}
-
-#[tokio::test]
-async fn a_silent_client_is_given_up() {
-    for kind in KINDS {
-        let side = BlobSide::start_with(
-            kind,
-            super::Limits {
-                body_idle: Duration::from_millis(50),
-                ..super::Limits::default()
-            },
-        )
-        .await;
-        let location = side.begin().await;
-        let (sender, ask) = Ask::patch(&location).streamed();
-        sender.try_send(Ok(noise(1000))).unwrap();
-        let given_up = side.alice(ask).await;
-        assert!(
-            matches!(given_up, Err(RegistryError::BodyInterrupted { .. })),
-            "{given_up:?}"
-        );
-        assert_eq!(side.range(&location).await.unwrap(), "0-0");
-    }
-}
-
-#[tokio::test]
-async fn two_requests_cannot_write_to_one_session_and_do_not_wait_for_each_other() {
-    for kind in KINDS {
-        let side = BlobSide::start(kind).await;
-        let bytes = noise(2000);
-        let location = side.begin().await;
-        let (sender, ask) = Ask::patch(&location).streamed();
-        let second = async {
-            // Taken from the channel by the first request, which so has the session.
-            sender.send(Ok(bytes.slice(..500))).await.unwrap();
-            sender.send(Ok(bytes.slice(500..1000))).await.unwrap();
-            sender.reserve().await.unwrap();
-            let busy = side.patch(&location, bytes.slice(..1000)).await;
-            assert!(matches!(busy, Err(RegistryError::UploadBusy)), "{busy:?}");
-            let busy = side.alice(Ask::delete(&location)).await;
-            assert!(matches!(busy, Err(RegistryError::UploadBusy)), "{busy:?}");
-            assert_eq!(side.range(&location).await.unwrap(), "0-0");
-            drop(sender);
-        };
-        let (first, ()) = tokio::join!(side.alice(ask), second);
-        assert_eq!(first.unwrap().status(), StatusCode::ACCEPTED);
-        side.finish(&location, &bytes, 1000).await;
-    }
-}
-
-#[tokio::test]
-async fn a_session_is_of_its_user_and_its_repository_only() {
-    let side = BlobSide::start(StoreKind::Streaming).await;
-    let location = side.begin().await;
-    let elsewhere = location.replace("alice.test/app", "alice.test/other");
-    let strange = location.replace("alice.test", "bob.test");
-    for (caller, target) in [(ALICE, &elsewhere), (BOB, &strange)] {
-        for ask in [
-            Ask::get(target),
-            Ask::patch(target).bytes(noise(10)),
-            Ask::delete(target),
-        ] {
-            let refused = side.send(caller, ask).await;
-            assert!(
-                matches!(refused, Err(RegistryError::UploadUnknown { .. })),
-                "{refused:?}"
-            );
-        }
-    }
-    let refused = side.send(BOB, Ask::patch(&location).bytes(noise(10))).await;
-    assert!(
-        matches!(refused, Err(RegistryError::Denied { .. })),
-        "{refused:?}"
-    );
-    assert_eq!(side.range(&location).await.unwrap(), "0-0");
-}
-
-#[tokio::test]
-async fn a_cancelled_session_is_gone_here_and_at_the_hold() {
-    for kind in KINDS {
-        let side = BlobSide::start(kind).await;
-        let location = side.begin().await;
-        side.patch(&location, noise(17 * MIB)).await.unwrap();
-        assert_eq!(side.hold.open_uploads(), 1);
-        let response = side.alice(Ask::delete(&location)).await.unwrap();
-        assert_eq!(response.status(), StatusCode::NO_CONTENT);
-        assert_eq!(side.hold.open_uploads(), 0);
-        side.assert_gone(&location).await;
-        assert!(side.spool_is_empty());
-    }
-}
-
-#[tokio::test]
-async fn sessions_expire_a_day_after_their_last_byte_and_are_swept() {
-    for kind in KINDS {
-        let mut side = BlobSide::start(kind).await;
-        let (kept, left) = (side.begin().await, side.begin().await);
-        side.patch(&kept, noise(100)).await.unwrap();
-        side.patch(&left, noise(17 * MIB)).await.unwrap();
-        side.clock.advance(TimeDelta::hours(20));
-        side.patch(&kept, noise(100)).await.unwrap();
-        side.clock.advance(TimeDelta::hours(5));
-        assert!(matches!(
-            side.range(&left).await,
-            Err(RegistryError::UploadUnknown { .. })
-        ));
-        assert_eq!(side.range(&kept).await.unwrap(), "0-199");
-
-        // What a killed process leaves in the spool belongs to no session.
-        let orphan = atcr_oci::UploadSessionId::random();
-        std::fs::create_dir(side.data.path().join("spool").join(orphan.as_str())).unwrap();
-        side.restart().await;
-        assert_eq!(
-            side.uploads.sweep().await.unwrap(),
-            Swept {
-                expired: 1,
-                orphans: 1
-            }
-        );
-        assert_eq!(side.uploads.sweep().await.unwrap(), Swept::default());
-        assert_eq!(side.hold.open_uploads(), 1, "{kind:?}");
-        assert_eq!(side.range(&kept).await.unwrap(), "0-199");
-    }
-}
-
-#[tokio::test]
 async fn a_repeated_end_after_a_lost_answer_finds_the_blob() {
     for kind in KINDS {
         let side = BlobSide::start(kind).await;
@@ -564,19 +328,4 @@ async fn a_blob_in_more_chunks_than_a_store_takes_parts_arrives() {
         .filter(|call| call.starts_with("part ") && call.contains("stored"));
     assert_eq!(parts.count(), 301);
     assert!(side.spool_is_empty());
-}
-
-#[tokio::test]
-async fn the_anonymous_caller_cannot_start_an_upload() {
-    let side = BlobSide::start(StoreKind::Streaming).await;
-    let refused = side
-        .send_with(atcr_auth::principal::Principal::Anonymous, None, Ask::post(START))
-        .await;
-    assert!(
-        matches!(
-            refused,
-            Err(RegistryError::NotCovered | RegistryError::SignInRequired)
-        ),
-        "{refused:?}"
-    );
 }
