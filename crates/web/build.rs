@@ -101,16 +101,24 @@ fn collect() -> Result<(), String> {
     ] {
         files.push((name.to_owned(), write(&out.join(name), &text)?));
     }
-    write(&out.join("files.rs"), &table("FILES", &files))?;
+    write(&out.join("files.rs"), &table("FILES", &files, &out, &source))?;
     Ok(())
 }
 
-/// A Rust table of names and contents.
-fn table(name: &str, files: &[(String, PathBuf)]) -> String {
+/// A Rust table of names and contents, to be included from `out`. Its paths follow the folders of the build that compiles it, so that a
+/// copied or moved target folder goes on.
+fn table(name: &str, files: &[(String, PathBuf)], out: &Path, source: &Path) -> String {
     let mut table = format!("pub(super) static {name}: &[(&str, &[u8])] = &[\n");
     for (name, path) in files {
-        let path = path.display().to_string();
-        let _ = writeln!(table, "    ({name:?}, include_bytes!({path:?})),");
+        let path = match (path.strip_prefix(out), path.strip_prefix(source)) {
+            (Ok(beside), _) => format!("{:?}", beside.display().to_string()),
+            (_, Ok(ours)) => format!(
+                "concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?})",
+                format!("/{}", ours.display())
+            ),
+            _ => format!("{:?}", path.display().to_string()),
+        };
+        let _ = writeln!(table, "    ({name:?}, include_bytes!({path})),");
     }
     table + "];\n"
 }
