@@ -13,7 +13,7 @@ const RULES: &[(&[&str], &[&str])] = &[
     // The edge speaks HTTP and reaches stores only through the domain.
     (
         &["appview/src/edge", "hold/src/edge"],
-        &["sqlx", "reqwest", "aws_sdk_s3"],
+        &["sqlx", "reqwest", "aws_sdk_s3", "atcr_index_sqlite"],
     ),
     // The domain decides; it neither serves nor connects.
     (
@@ -43,6 +43,22 @@ const RULES: &[(&[&str], &[&str])] = &[
         &[
             "atcr_registry",
             "atcr_oci",
+            "atcr_web",
+            "atcr_appview",
+            "atcr_hold",
+        ],
+    ),
+    // The index's words and ports know no database and no network.
+    (
+        &["index/src"],
+        &[
+            "axum",
+            "hyper",
+            "sqlx",
+            "reqwest",
+            "aws_sdk_s3",
+            "atcr_registry",
+            "atcr_sessions",
             "atcr_web",
             "atcr_appview",
             "atcr_hold",

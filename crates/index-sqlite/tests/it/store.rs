@@ -1,0 +1,162 @@
+//! An index of its own for each test, and steps to write to it.
+
+use atcr_atproto::data_model::{DAG_CBOR, cid_of};
+use atcr_atproto::lexicon::Record;
+use atcr_atproto::lexicon::manifest::{BlobReference, ManifestRecord};
+use atcr_atproto::lexicon::tag::TagRecord;
+use atcr_atproto::lexicon::{manifest, tag};
+use atcr_atproto::syntax::{Datetime, Did, RecordKey, Tid};
+use atcr_index::Collection;
+use atcr_index::change::{Applied, Batch, Change, Coverage, IdentityStep, Proof, RecordsStep, Step};
+use atcr_index::fact::RecordFact;
+use atcr_index::ports::{IndexAudit as _, IndexWriter as _};
+use atcr_index_sqlite::SqliteIndex;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+pub(crate) struct Store {
+    pub(crate) index: SqliteIndex,
+    _folder: tempfile::TempDir,
+}
+
+/// The hour at which tests happen.
+pub(crate) fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+}
+
+pub(crate) fn rev(number: u64) -> Tid {
+    Tid::from_parts(1_700_000_000_000_000 + number, 0)
+}
+
+pub(crate) fn alice() -> Did {
+    "did:plc:aliceaaaaaaaaaaaaaaaaaaa".parse().unwrap()
+}
+
+pub(crate) fn bob() -> Did {
+    "did:plc:bobbbbbbbbbbbbbbbbbbbbbb".parse().unwrap()
+}
+
+pub(crate) fn hold() -> Did {
+    "did:web:hold.example".parse().unwrap()
+}
+
+/// `sha256:` and 64 times the digit.
+pub(crate) fn digest(digit: char) -> atcr_oci::Digest {
+    format!("sha256:{}", digit.to_string().repeat(64))
+        .parse()
+        .unwrap()
+}
+
+pub(crate) fn at(minutes: i64) -> Datetime {
+    Datetime::new(now() - TimeDelta::days(1) + TimeDelta::minutes(minutes))
+}
+
+/// The record as it would come from its account.
+pub(crate) fn put_value(owner: &Did, collection: Collection, rkey: &RecordKey, value: Value) -> Change {
+    let cid = cid_of(DAG_CBOR, value.to_string().as_bytes());
+    Change::Put(RecordFact::read(owner, collection, rkey.clone(), cid, value))
+}
+
+pub(crate) fn put(owner: &Did, collection: Collection, rkey: &RecordKey, record: &impl Record) -> Change {
+    put_value(owner, collection, rkey, record.to_value().unwrap())
+}
+
+pub(crate) fn delete(collection: Collection, rkey: &str) -> Change {
+    Change::Delete {
+        collection,
+        rkey: rkey.parse().unwrap(),
+    }
+}
+
+pub(crate) fn image(repository: &str, digit: char) -> ManifestRecord {
+    let mut record = ManifestRecord::new(
+        repository,
+        digest(digit).as_str(),
+        "application/vnd.oci.image.manifest.v1+json",
+        at(0),
+    );
+    record.config = Some(BlobReference::new(
+        "application/vnd.oci.image.config.v1+json",
+        digest('c').as_str(),
+        100,
+    ));
+    record.layers = vec![BlobReference::new(
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+        digest('e').as_str(),
+        1_000,
+    )];
+    record.hold_did = Some(hold());
+    record
+}
+
+pub(crate) fn put_manifest(owner: &Did, record: &ManifestRecord) -> Change {
+    put(
+        owner,
+        Collection::Manifest,
+        &manifest::rkey(&record.digest).unwrap(),
+        record,
+    )
+}
+
+pub(crate) fn put_tag(owner: &Did, repository: &str, name: &str, digit: char, minutes: i64) -> Change {
+    let record = TagRecord::new(owner, repository, name, digest(digit).as_str(), at(minutes)).unwrap();
+    put(
+        owner,
+        Collection::Tag,
+        &tag::rkey(repository, name).unwrap(),
+        &record,
+    )
+}
+
+/// From one revision to another; the first step of an account lists it whole.
+pub(crate) fn step(did: &Did, base: Option<u64>, to: u64, changes: Vec<Change>) -> Step {
+    Step::Records(RecordsStep {
+        did: did.clone(),
+        base: base.map(rev),
+        base_data: None,
+        rev: rev(to),
+        data: Some(cid_of(DAG_CBOR, &to.to_be_bytes())),
+        proof: Proof::Signed,
+        coverage: base.is_none().then_some(Coverage::Whole),
+        changes,
+    })
+}
+
+pub(crate) fn identity(did: &Did, handle: &str) -> Step {
+    Step::Identity(IdentityStep {
+        did: did.clone(),
+        handle: handle.parse().ok(),
+        pds: "https://pds.example".parse().ok(),
+        signing_key: None,
+    })
+}
+
+impl Store {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            index: SqliteIndex::open(&folder.path().join("index.db")).await.unwrap(),
+            _folder: folder,
+        }
+    }
+
+    pub(crate) async fn apply(&self, steps: Vec<Step>) -> Vec<Applied> {
+        let batch = Batch {
+            steps,
+            ..Batch::default()
+        };
+        self.index.apply(&batch, now()).await.unwrap()
+    }
+
+    /// All lines of the dump; the totals agree with their rows.
+    pub(crate) async fn dump(&self) -> Vec<String> {
+        assert_eq!(self.index.recount().await.unwrap(), []);
+        let mut lines = Vec::new();
+        self.index.dump(&mut |line| lines.push(line)).await.unwrap();
+        assert!(lines.is_sorted(), "the dump is sorted");
+        lines
+            .iter()
+            .map(|line| serde_json::to_string(line).unwrap())
+            .collect()
+    }
+}

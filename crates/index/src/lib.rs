@@ -1,0 +1,31 @@
+//! The index of the network: what the records of many accounts say together, where pages and pulls can ask for it.
+//!
+//! The records are the truth, and each account's PDS has them. The index keeps, for each account, the rows of one revision of it, and
+//! totals over them. Everything but a few histories can be built again from the network.
+//!
+//! - [`collection`], [`fact`]: which records are indexed, and what one record says
+//! - [`change`]: what is written: steps of accounts from one revision to the next, in batches
+//! - [`ports`]: [`IndexReader`](ports::IndexReader), [`SearchIndex`](ports::SearchIndex), [`IndexWriter`](ports::IndexWriter),
+//!   [`WorkQueue`](ports::WorkQueue), [`IndexAudit`](ports::IndexAudit)
+//! - [`view`], [`page`]: what readers get, in pages
+//! - [`version_order`]: tags in the order of versions
+//! - [`search`]: words of a query, and the order of what is found
+//! - [`dump`]: the index as sorted lines, to compare two of them
+//! - [`generator`]: a made-up network of any size
+//!
+//! No database here: an adapter crate per database implements the ports.
+
+pub mod change;
+pub mod collection;
+pub mod dump;
+pub mod error;
+pub mod fact;
+pub mod generator;
+pub mod page;
+pub mod ports;
+pub mod search;
+pub mod version_order;
+pub mod view;
+
+pub use collection::Collection;
+pub use error::IndexError;
