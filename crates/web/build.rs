@@ -10,7 +10,18 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 /// Our style sheets, in the order in which they apply.
-const STYLES: [&str; 5] = ["tokens", "base", "components", "frame", "pages"];
+const STYLES: [&str; 10] = [
+    "tokens",
+    "base",
+    "components",
+    "data",
+    "navigate",
+    "pull",
+    "prose",
+    "frame",
+    "pages",
+    "images",
+];
 
 /// Files that are served as they are: the name, and where it is below `node_modules` or below the crate.
 const FROM_NPM: [(&str, &str); 3] = [
@@ -31,25 +42,50 @@ const OURS: [(&str, &str); 3] = [
 ];
 
 /// The icons that pages may ask for with `icon("…")`; a test of each server looks whether its templates ask for another.
-const ICONS: [&str; 19] = [
+const ICONS: [&str; 44] = [
     "anchor",
+    "archive",
     "arrow-right",
     "at-sign",
+    "book-open",
+    "boxes",
     "check",
     "chevron-down",
     "circle-alert",
+    "circle-check",
     "circle-user-round",
+    "clock",
+    "code",
     "copy",
     "download",
+    "external-link",
+    "file",
+    "file-archive",
     "file-badge",
+    "hard-drive",
+    "history",
+    "info",
+    "key-round",
     "laptop",
+    "layers",
+    "lock",
     "lock-keyhole",
     "log-out",
     "moon",
+    "package",
+    "scale",
+    "scroll-text",
+    "search",
     "settings",
     "shield-alert",
+    "shield-check",
+    "ship-wheel",
+    "signature",
+    "star",
     "sun",
+    "tag",
     "terminal",
+    "triangle-alert",
     "x",
 ];
 

@@ -13,6 +13,7 @@ use atcr_auth::oauth::{Branding, OAuthClient, OAuthClientParts, Registration, Sc
 use atcr_auth::registry_token::{RegistryKey, RegistryTokenIssuer, RegistryTokenVerifier};
 use atcr_auth::service_token::ServiceTokenCache;
 use atcr_auth::vault::Vault;
+use atcr_index_sqlite::SqliteIndex;
 use atcr_registry::access::Permissions;
 use atcr_registry::access::scopes::Scopes;
 use atcr_registry::account::Accounts;
@@ -69,6 +70,7 @@ use crate::adapters::sqlite::revisions::SqliteRevisions;
 use crate::adapters::sqlite::sessions::{SqliteRefreshTokens, SqliteSessions};
 use crate::adapters::sqlite::uploads::SqliteUploads;
 use crate::adapters::sqlite::web_sessions::SqliteWebSessions;
+use crate::browse::{Browse, BrowseParts};
 use crate::edge::credential_helper::Releases;
 use crate::edge::limits::Limits;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
@@ -138,6 +140,7 @@ pub async fn compose(
         .with_context(|| format!("cannot make the folder {}", paths.data.display()))?;
     let databases = Databases::open(&paths.database).await?;
     let (database, scratch) = (databases.durable.clone(), databases.scratch.clone());
+    let network_index = Arc::new(SqliteIndex::open(&paths.database.with_file_name("index.db")).await?);
     let registry_key = RegistryKey::load_or_create(&paths.registry_key)?;
     let appview_key = SigningKey::load_or_create(&paths.appview_key, Curve::P256)?;
     let vault = Arc::new(Vault::load_or_create(&paths.vault_key)?);
@@ -298,6 +301,7 @@ pub async fn compose(
         shutdown.clone(),
     );
     push_notices.resume().await?;
+    let stars = Arc::clone(&records) as _;
     let manifests = Manifests::new(
         ManifestPorts {
             store: Arc::clone(&records) as _,
@@ -336,13 +340,26 @@ pub async fn compose(
         service: service.clone(),
     });
     let proxies = Arc::clone(&settings.proxies);
+    let manifests = Arc::new(manifests);
+    let permissions = Permissions::new(Arc::new(DevicesHere(Arc::clone(&devices))));
+    let browse = Browse::new(BrowseParts {
+        index: Arc::clone(&network_index) as _,
+        search: network_index as _,
+        clock: Arc::clone(&clock),
+        identities: Arc::clone(&identities),
+        permissions: permissions.clone(),
+        manifests: Arc::clone(&manifests),
+        blobs: Arc::clone(&blobs),
+        records: stars,
+    });
     let state = AppState {
+        browse: Arc::new(browse),
         registry: RegistryParts {
             blobs,
             uploads,
-            manifests: Arc::new(manifests),
+            manifests,
             catalog: Arc::new(Catalog::new(accounts, Arc::clone(&identities))),
-            permissions: Permissions::new(Arc::new(DevicesHere(Arc::clone(&devices)))),
+            permissions,
             authenticator: Arc::new(Authenticator::new(verifier, sessions.clone(), Arc::clone(&clock))),
             realm: Arc::clone(&realm),
             proxies: Arc::clone(&proxies),

@@ -4,10 +4,12 @@
 //! - [`edge`]: HTTP. Parses, authenticates, calls one use case, renders; the only part that knows statuses.
 //! - `atcr-registry`: push and pull. Decides; talks to the outside through `ports.rs`.
 //! - `atcr-sessions`: who a caller is, and what acts for the caller at a PDS.
+//! - [`browse`]: what pages about images read.
 //! - [`adapters`]: SQLite, PDS, hold.
 //! - [`compose`]: which adapter stands behind which port.
 
 pub mod adapters;
+pub mod browse;
 pub mod cli;
 pub mod compose;
 pub mod config;

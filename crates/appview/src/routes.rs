@@ -6,7 +6,9 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{any, delete, get, post};
 
-use crate::edge::pages::{approve_device, devices, home, install, not_found, settings};
+use crate::edge::pages::{
+    approve_device, devices, gallery, home, images, install, learn_more, not_found, settings,
+};
 use crate::edge::{credential_helper, device, limits, oauth, panics, registry, token, well_known};
 use crate::state::AppState;
 
@@ -74,6 +76,7 @@ fn forms(state: &AppState) -> Router<AppState> {
         .route("/auth/logout", post(oauth::logout::serve))
         .route("/device/approve", post(approve_device::decide))
         .route("/settings/devices/{id}/revoke", post(settings::revoke_device))
+        .route("/r/{identity}/{*rest}", post(images::submit))
         .route(
             "/settings/sign-out-everywhere",
             post(settings::sign_out_everywhere),
@@ -94,7 +97,13 @@ fn pages(state: &AppState) -> Router<AppState> {
     let sign_in = get(oauth::login::page).post(oauth::login::start);
     Router::new()
         .route("/", get(home::page))
+        .route("/search", get(images::search::page))
+        .route("/u/{identity}", get(images::user::repositories))
+        .route("/u/{identity}/-/stars", get(images::user::stars))
+        .route("/r/{identity}/{*rest}", get(images::serve))
         .route("/install", get(install::page))
+        .route("/learn-more", get(learn_more::page))
+        .route("/components", get(gallery::page))
         .route("/device", get(approve_device::page))
         .route("/settings", get(settings::page))
         .route("/auth/oauth/login", sign_in.clone())

@@ -16,6 +16,7 @@ use atcr_web::site::Site;
 use axum::extract::FromRef;
 use serde_json::Value;
 
+use crate::browse::Browse;
 use crate::edge::client_ip::TrustedProxies;
 use crate::edge::credential_helper::Releases;
 use crate::edge::limits::Limits;
@@ -27,6 +28,8 @@ use crate::edge::registry::{RegistryParts, TokenRealm};
 pub struct AppState {
     /// What requests under `/v2/` work with.
     pub registry: RegistryParts,
+    /// What pages about images read.
+    pub browse: Arc<Browse>,
     /// Signing in.
     pub sessions: Sessions,
     /// Signing in through the account's own server.

@@ -168,12 +168,13 @@ impl IndexAudit for SqliteIndex {
     }
 
     async fn dids(&self, after: Option<&Did>, limit: u32) -> Result<Vec<Did>, IndexError> {
-        let dids: Vec<String> = sqlx::query_scalar("SELECT did FROM account WHERE did > ? ORDER BY did LIMIT ?")
-            .bind(after.map_or("", |after| after.as_str()))
-            .bind(limit)
-            .fetch_all(self.database.readers())
-            .await
-            .map_err(failed)?;
+        let dids: Vec<String> =
+            sqlx::query_scalar("SELECT did FROM account WHERE did > ? ORDER BY did LIMIT ?")
+                .bind(after.map_or("", |after| after.as_str()))
+                .bind(limit)
+                .fetch_all(self.database.readers())
+                .await
+                .map_err(failed)?;
         dids.iter().map(|did| codec::did(did)).collect()
     }
 

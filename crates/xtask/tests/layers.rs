@@ -64,6 +64,11 @@ const RULES: &[(&[&str], &[&str])] = &[
             "atcr_hold",
         ],
     ),
+    // What pages read is no page.
+    (
+        &["appview/src/browse"],
+        &["axum", "hyper", "sqlx", "reqwest", "askama", "atcr_index_sqlite"],
+    ),
     // What pages share belongs to no page, and to no server.
     (
         &["web/src"],

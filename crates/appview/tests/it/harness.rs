@@ -168,6 +168,11 @@ impl TestAppView {
         }
     }
 
+    /// The settings that it runs with.
+    pub(crate) fn settings(&self) -> AppViewSettings {
+        settings(&self.config)
+    }
+
     pub(crate) fn data(&self) -> &std::path::Path {
         self.data.path()
     }

@@ -17,6 +17,7 @@ mod hold_client;
 mod hold_tokens;
 mod holds;
 mod hostile_accounts;
+mod image_pages;
 mod impossible_expiry;
 mod limits;
 mod listings;

@@ -106,6 +106,23 @@ impl Browser {
         element.click().await.expect("a button that can be pressed");
     }
 
+    /// Follows the link that matches a CSS selector.
+    pub(crate) async fn follow(&self, selector: &str) {
+        let link = self.element(Locator::Css(selector)).await;
+        let address = link.prop("href").await.expect("a link").expect("an address");
+        self.open(&address).await;
+    }
+
+    /// The text of the element that matches a CSS selector, shown or not.
+    pub(crate) async fn content(&self, selector: &str) -> String {
+        let element = self.element(Locator::Css(selector)).await;
+        element
+            .prop("textContent")
+            .await
+            .expect("an element")
+            .expect("a text")
+    }
+
     /// Says yes to the question that the page asks in a dialog.
     pub(crate) async fn accept_dialog(&self) {
         self.client.accept_alert().await.expect("a dialog");

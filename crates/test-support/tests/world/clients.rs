@@ -12,7 +12,7 @@ use crate::{World, run, succeed, tool};
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Writes an OCI layout that holds an index of two platforms, tagged `multi`; returns the index's digest.
-fn write_multi_arch_layout(layout: &Path) -> String {
+pub(crate) fn write_multi_arch_layout(layout: &Path) -> String {
     let blobs = layout.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).expect("a folder");
     let store = |bytes: &[u8]| {

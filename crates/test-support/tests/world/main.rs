@@ -14,6 +14,7 @@ mod clients;
 mod confidential;
 mod credential_helper;
 mod docker;
+mod images;
 mod kill_points;
 mod oauth_helper;
 mod operation;

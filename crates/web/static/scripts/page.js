@@ -22,15 +22,16 @@ function setUpThemeToggle(button) {
 function setUpCopyButton(button) {
   if (!navigator.clipboard) return;
   const label = button.querySelector("[data-copy-label]");
-  const text = button.parentElement.querySelector("code");
+  const text = button.dataset.copy || button.parentElement.querySelector("code").textContent;
+  const name = label.textContent;
   button.hidden = false;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text.textContent);
+    await navigator.clipboard.writeText(text);
     button.dataset.copied = "";
     label.textContent = "Copied";
     setTimeout(() => {
       delete button.dataset.copied;
-      label.textContent = "Copy";
+      label.textContent = name;
     }, 1600);
   });
 }
@@ -46,6 +47,17 @@ function setUpMenu(menu) {
   });
 }
 
+// theme.js chooses the same client on the next page.
+function rememberClient(event) {
+  if (event.target.name !== "client") return;
+  try {
+    localStorage.setItem("client", event.target.value);
+  } catch {
+    // It lasts as long as the page, then.
+  }
+}
+
+document.addEventListener("change", rememberClient);
 document.querySelectorAll("[data-theme-toggle]").forEach(setUpThemeToggle);
 document.querySelectorAll("[data-copy]").forEach(setUpCopyButton);
 document.querySelectorAll("[data-menu]").forEach(setUpMenu);

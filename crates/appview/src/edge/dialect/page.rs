@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
+use atcr_index::IndexError;
 use atcr_server::rate_limit::Limited;
 use atcr_server::request_log::RequestId;
 use atcr_server::retry_after;
@@ -17,6 +18,8 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use url::form_urlencoded;
 
 use super::oci;
+use crate::browse::BrowseError;
+use crate::browse::address::repository_path;
 use crate::edge::pages::visit::Visit;
 
 /// Tells a page's script to load the page anew.
@@ -39,6 +42,14 @@ pub enum PageError {
     SignIn(OAuthFlowError),
     /// Something went wrong here or behind.
     Failed(SessionError),
+    /// There is nothing to show about an image, or it cannot be had.
+    Browse(BrowseError),
+}
+
+impl From<BrowseError> for PageError {
+    fn from(error: BrowseError) -> Self {
+        Self::Browse(error)
+    }
 }
 
 impl From<SessionError> for PageError {
@@ -110,6 +121,7 @@ pub fn rendering(error: &PageError) -> Rendering {
             )
         },
         PageError::SignIn(error) => sign_in(error),
+        PageError::Browse(error) => browse(error),
         PageError::Failed(error) => {
             let rendering = oci::session_rendering(error);
             let text = match rendering.status {
@@ -123,6 +135,105 @@ pub fn rendering(error: &PageError) -> Rendering {
                 retry_after: rendering.retry_after,
             }
         }
+    }
+}
+
+fn browse(error: &BrowseError) -> Rendering {
+    let plain = |status, title, text: String| Rendering {
+        status,
+        title,
+        text,
+        retry_after: None,
+    };
+    let not_found = StatusCode::NOT_FOUND;
+    match error {
+        BrowseError::NoAccount { name } => plain(
+            not_found,
+            "No such account",
+            format!("No account has the name {name}. Handles can change; a permanent ID (did:…) stays."),
+        ),
+        BrowseError::AccountUnavailable { name, reason } => plain(
+            StatusCode::BAD_GATEWAY,
+            "The account cannot be looked up now",
+            format!("Nothing is known about {name} at the moment: {reason}."),
+        ),
+        BrowseError::Hidden {
+            name,
+            is_taken_down: true,
+        } => plain(
+            StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+            "Taken down",
+            format!("This registry does not show the account {name}, by a decision of its moderators."),
+        ),
+        BrowseError::Hidden { name, .. } => plain(
+            not_found,
+            "This account is not active",
+            format!(
+                "{name} was deactivated or deleted at its account server. If it comes back, so do its images."
+            ),
+        ),
+        BrowseError::NoRepository { owner, repository } => plain(
+            not_found,
+            "No such repository",
+            format!("{owner} has no repository {repository}, or this registry has not read it yet."),
+        ),
+        BrowseError::NoImage {
+            owner,
+            repository,
+            reference,
+        } => plain(
+            not_found,
+            "No such image",
+            format!("{owner}/{repository} has no {reference}. It may have been deleted."),
+        ),
+        BrowseError::Index(IndexError::Busy) => Rendering {
+            retry_after: Some(Duration::from_secs(2)),
+            ..plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many searches at once",
+                "Try again in a few seconds.".to_owned(),
+            )
+        },
+        BrowseError::Index(_) => plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Something went wrong",
+            "This page failed on our side. Try again.".to_owned(),
+        ),
+        BrowseError::Registry(error) => {
+            let rendering = oci::registry_rendering(error);
+            let text = match rendering.status {
+                StatusCode::INTERNAL_SERVER_ERROR => "This page failed on our side. Try again.".to_owned(),
+                _ => sentence(&error.to_string()),
+            };
+            Rendering {
+                status: rendering.status,
+                title: "The image cannot be read now",
+                text,
+                retry_after: rendering.retry_after,
+            }
+        }
+        BrowseError::Manifest(_) => plain(
+            StatusCode::BAD_GATEWAY,
+            "The image cannot be read",
+            "What the account server has under this digest is not a manifest.".to_owned(),
+        ),
+    }
+}
+
+/// Where a page that has nothing to show leads to instead.
+fn ways_on(error: &PageError) -> Vec<(String, String)> {
+    match error {
+        PageError::Browse(BrowseError::NoRepository { owner, .. }) => {
+            vec![(format!("/u/{owner}"), format!("Images of {owner}"))]
+        }
+        PageError::Browse(BrowseError::NoImage {
+            owner, repository, ..
+        }) => vec![(
+            repository_path(owner, repository) + "/-/tags",
+            format!("Tags of {owner}/{repository}"),
+        )],
+        PageError::Browse(BrowseError::NoAccount { .. }) => vec![("/search".to_owned(), "Search".to_owned())],
+        _ => Vec::new(),
     }
 }
 
@@ -177,6 +288,8 @@ struct MessagePage<'a> {
     text: &'a str,
     code: Option<u16>,
     sign_in: Option<String>,
+    /// Addresses of other pages, and their names.
+    ways_on: Vec<(String, String)>,
     /// Under which the log has more.
     request_id: Option<RequestId>,
 }
@@ -232,8 +345,9 @@ fn error_page(chrome: Chrome, error: &PageError) -> Response {
             chrome,
             title: rendering.title,
             text: &rendering.text,
-            code: matches!(error, PageError::NotFound).then_some(404),
+            code: (rendering.status == StatusCode::NOT_FOUND).then_some(404),
             sign_in,
+            ways_on: ways_on(error),
             request_id: RequestId::current(),
         },
     );
@@ -256,6 +370,7 @@ pub fn message(chrome: Chrome, title: &str, text: &str) -> Response {
             text,
             code: None,
             sign_in: None,
+            ways_on: Vec::new(),
             request_id: None,
         },
     )
@@ -275,6 +390,14 @@ fn log(error: &PageError) {
         PageError::Failed(error) => {
             let cause = error as &dyn std::error::Error;
             tracing::error!(error = cause, "a page failed");
+        }
+        PageError::Browse(error @ BrowseError::Index(_)) => {
+            let cause = error as &dyn std::error::Error;
+            tracing::error!(error = cause, "a page failed");
+        }
+        PageError::Browse(error @ (BrowseError::Registry(_) | BrowseError::Manifest(_))) => {
+            let cause = error as &dyn std::error::Error;
+            tracing::info!(error = cause, "an image cannot be shown");
         }
         PageError::SignIn(error @ (OAuthFlowError::Untrusted { .. } | OAuthFlowError::OtherBrowser)) => {
             tracing::warn!(%error, "a sign-in was refused");

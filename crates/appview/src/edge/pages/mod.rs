@@ -5,8 +5,11 @@
 
 pub mod approve_device;
 pub mod devices;
+pub mod gallery;
 pub mod home;
+pub mod images;
 pub mod install;
+pub mod learn_more;
 pub mod not_found;
 pub mod settings;
 pub mod visit;

@@ -1,15 +1,20 @@
 //! What is not there.
 
-use axum::response::Response;
-use http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::ACCEPT;
+use http::{Method, StatusCode};
 
 use super::visit::Visit;
+use crate::browse::address::ImageAddress;
 use crate::edge::dialect::page::{PageError, response};
 use crate::edge::response::json_error;
 
-/// Every address that no route has.
+/// Every address that no route has. An image's name behind this server's address, as people paste it, leads to the image's page.
 pub async fn serve(visit: Visit) -> Response {
+    let is_read = matches!(visit.method, Method::GET | Method::HEAD);
+    if is_read && let Some(address) = ImageAddress::of_pasted(visit.path()) {
+        return Redirect::permanent(&address.path()).into_response();
+    }
     let wants_page = visit
         .headers()
         .get(ACCEPT)

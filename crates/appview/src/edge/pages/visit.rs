@@ -81,6 +81,12 @@ impl FromRequestParts<AppState> for Visit {
 }
 
 impl Visit {
+    /// The path of the address.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.here.split('?').next().unwrap_or("/")
+    }
+
     /// The parameters of the address.
     #[must_use]
     pub fn query(&self) -> &Form {

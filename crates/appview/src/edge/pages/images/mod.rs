@@ -1,0 +1,257 @@
+//! Pages about images: `/u/{identity}`, `/r/{identity}/{repository…}` and what is behind it, `/search`.
+
+mod badge;
+mod feed;
+pub(super) mod home;
+mod image;
+mod lists;
+mod overview;
+pub mod search;
+pub mod user;
+pub(super) mod views;
+
+use atcr_atproto::syntax::Did;
+use atcr_index::change::Coverage;
+use atcr_index::view::{RepositoryId, RepositoryView};
+use atcr_web::drawings::Initial;
+use atcr_web::figures::Count;
+use atcr_web::form::Form;
+use atcr_web::navigation::Tab;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use chrono::{DateTime, Utc};
+use http::HeaderValue;
+use http::header::LINK;
+
+use self::views::{KindView, OwnerLink, Some3};
+use super::visit::Visit;
+use crate::browse::address::{ImageAddress, RepositoryPage, repository_path};
+use crate::browse::{Browse, BrowseError, Owner};
+use crate::edge::dialect::page::{PageError, sign_in_address};
+use crate::state::AppState;
+
+/// `GET /r/{identity}/{*rest}`.
+pub async fn serve(
+    visit: Visit,
+    State(state): State<AppState>,
+    Path((identity, rest)): Path<(String, String)>,
+) -> Response {
+    let outcome = match ImageAddress::parse(&identity, &rest) {
+        Some(address) => show(&visit, &state, &address).await,
+        None => Err(PageError::NotFound),
+    };
+    visit.answer(outcome)
+}
+
+/// `POST /r/{identity}/{repository…}/-/star` with `star=true` or `false`.
+pub async fn submit(
+    visit: Visit,
+    State(state): State<AppState>,
+    Path((identity, rest)): Path<(String, String)>,
+    form: Form,
+) -> Response {
+    let outcome = match ImageAddress::parse(&identity, &rest) {
+        Some(address) if address.view == RepositoryPage::Star => star(&visit, &state, &address, &form).await,
+        _ => Err(PageError::NotFound),
+    };
+    visit.answer(outcome)
+}
+
+async fn star(
+    visit: &Visit,
+    state: &AppState,
+    address: &ImageAddress,
+    form: &Form,
+) -> Result<Response, PageError> {
+    let signed_in = visit.submitted(form)?;
+    let is_starred = match form.get("star") {
+        Some("true") => true,
+        Some("false") => false,
+        _ => return Err(PageError::Refused("Choose whether the repository has your star.")),
+    };
+    let browse = &state.browse;
+    let owner = browse.owner(&address.owner).await?;
+    let repository = browse.repository(&owner, &address.repository).await?;
+    browse
+        .set_star(
+            &signed_in.session.did,
+            &owner.identity.did,
+            &repository.card.name,
+            is_starred,
+        )
+        .await?;
+    let path = repository_path(&owner.name(), &repository.card.name);
+    Ok(Redirect::to(&path).into_response())
+}
+
+async fn show(visit: &Visit, state: &AppState, address: &ImageAddress) -> Result<Response, PageError> {
+    let browse = state.browse.as_ref();
+    let owner = browse.owner(&address.owner).await?;
+    if let RepositoryPage::Blob(digest) = &address.view {
+        let url = browse
+            .blob_url(visitor(visit), &owner, &address.repository, digest)
+            .await
+            .map_err(BrowseError::from)?;
+        return Ok(Redirect::temporary(&url).into_response());
+    }
+    let repository = browse.repository(&owner, &address.repository).await?;
+    let star = match &visit.signed_in {
+        Some(signed_in) => StarForm::Signed {
+            csrf_token: signed_in.csrf_token.as_str().to_owned(),
+            is_given: browse
+                .is_starred(&signed_in.session.did, &owner.identity.did, &address.repository)
+                .await?,
+        },
+        None => StarForm::SignIn {
+            href: sign_in_address(&visit.here),
+        },
+    };
+    let page = RepositoryVisit {
+        star,
+        visit,
+        browse,
+        now: browse.clock.now(),
+        path: repository_path(&owner.name(), &address.repository),
+        owner,
+        repository,
+    };
+    let mut response = match &address.view {
+        RepositoryPage::Overview => overview::show(&page).await,
+        RepositoryPage::Image(reference) => image::show(&page, reference).await,
+        RepositoryPage::Tags => lists::tags(&page).await,
+        RepositoryPage::Manifests => lists::manifests(&page).await,
+        RepositoryPage::Referrers => lists::referrers(&page).await,
+        RepositoryPage::Activity => lists::activity(&page).await,
+        RepositoryPage::Stars => lists::stars(&page).await,
+        RepositoryPage::Feed => feed::show(&page).await,
+        RepositoryPage::Badge(kind) => badge::show(&page, *kind).await,
+        RepositoryPage::Blob(_) | RepositoryPage::Star => Err(PageError::NotFound),
+    }?;
+    // The account's handle is in the address that counts; its DID leads to the same pages.
+    let canonical = ImageAddress {
+        owner: page.owner.identity.handle.clone().map_or_else(
+            || page.owner.identity.did.clone().into(),
+            atcr_atproto::syntax::AtIdentifier::from,
+        ),
+        ..address.clone()
+    };
+    let feed = format!("{}/-/feed", page.path);
+    let link = format!(
+        "<{}>; rel=\"canonical\", <{}>; rel=\"alternate\"; type=\"application/atom+xml\"",
+        visit.site.url(&canonical.path()),
+        visit.site.url(&feed)
+    );
+    if let Ok(link) = HeaderValue::from_str(&link) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+/// The account that looks.
+fn visitor(visit: &Visit) -> Option<&Did> {
+    visit.signed_in.as_ref().map(|signed_in| &signed_in.session.did)
+}
+
+/// A visit to a page about a repository.
+struct RepositoryVisit<'a> {
+    visit: &'a Visit,
+    browse: &'a Browse,
+    now: DateTime<Utc>,
+    owner: Owner,
+    repository: RepositoryView,
+    star: StarForm,
+    /// The path of the repository's own page.
+    path: String,
+}
+
+impl RepositoryVisit<'_> {
+    fn id(&self) -> RepositoryId {
+        self.repository.card.id
+    }
+
+    /// `HOST/OWNER/app`; `None` for an account whose ID does not fit into an image's name.
+    fn image_name(&self) -> Option<String> {
+        let identity = &self.owner.identity;
+        let handle = identity.handle.as_ref().map(ToString::to_string);
+        let segment = handle.or_else(|| identity.did.to_image_segment())?;
+        Some(format!(
+            "{}/{segment}/{}",
+            self.visit.site.host(),
+            self.repository.card.name
+        ))
+    }
+
+    /// The head of the page, with `current` as the tab that is shown.
+    fn head(&self, current: &RepositoryPage) -> Head {
+        let card = &self.repository.card;
+        let tab = |name, view: &RepositoryPage, path: &str, count: Option<u64>| Tab {
+            href: format!("{}{path}", self.path),
+            name,
+            count: count.map(Count),
+            is_current: view == current,
+        };
+        Head {
+            owner: OwnerLink::new(&self.owner.identity.did, self.owner.identity.handle.as_ref()),
+            name: card.name.clone(),
+            path: self.path.clone(),
+            summary: card.summary.clone(),
+            kind: card.kind.map(KindView::of),
+            platforms: Some3::of(&card.platforms),
+            stars: Count(card.stars),
+            star: self.star.clone(),
+            tabs: vec![
+                tab("Overview", &RepositoryPage::Overview, "", None),
+                tab("Tags", &RepositoryPage::Tags, "/-/tags", Some(card.tags)),
+                tab(
+                    "Manifests",
+                    &RepositoryPage::Manifests,
+                    "/-/manifests",
+                    Some(self.repository.manifests),
+                ),
+                tab(
+                    "Referrers",
+                    &RepositoryPage::Referrers,
+                    "/-/referrers",
+                    Some(self.repository.referrers),
+                ),
+                tab("Activity", &RepositoryPage::Activity, "/-/activity", None),
+            ],
+            is_whole: self.repository.coverage == Coverage::Whole,
+        }
+    }
+}
+
+/// What a visitor can do about a star.
+#[derive(Clone, Debug)]
+enum StarForm {
+    /// Give it, or take it back.
+    Signed { csrf_token: String, is_given: bool },
+    /// Sign in first.
+    SignIn { href: String },
+}
+
+/// The head of every page about a repository.
+#[derive(Clone, Debug)]
+struct Head {
+    owner: OwnerLink,
+    name: String,
+    path: String,
+    summary: String,
+    kind: Option<KindView>,
+    platforms: Some3,
+    stars: Count,
+    star: StarForm,
+    tabs: Vec<Tab>,
+    /// All of the account is indexed: what is not shown does not exist.
+    is_whole: bool,
+}
+
+impl Head {
+    fn initial(&self) -> Initial<'_> {
+        Initial {
+            name: &self.name,
+            id: &self.owner.did,
+            class: "avatar--square",
+        }
+    }
+}
