@@ -18,20 +18,26 @@
 //! | URLs, headers and upload ids of a hold | [`MAX_URL_BYTES`], [`MAX_TARGET_HEADERS`], [`MAX_HEADER_BYTES`], [`MAX_UPLOAD_ID_BYTES`] | refused |
 //! | a DPoP nonce | [`MAX_NONCE_BYTES`] | ignored |
 //! | any instant | the calendar, by [`crate::clock::instant`] and [`crate::clock::moved`] | clamped |
-//! | how slowly it answers | [`ANSWER_TIMEOUT`], [`DOCUMENT_TIMEOUT`], [`CONNECT_TIMEOUT`], [`HOST_LIMIT`] | given up |
-//! | all answers at once | [`BODY_BUDGET_BYTES`] | waits, then refused |
+//! | how slowly it answers | [`ANSWER_TIMEOUT`], [`DOCUMENT_TIMEOUT`], [`CONNECT_TIMEOUT`], [`ANSWER_PACE`], [`HOST_LIMIT`] | given up |
+//! | all answers at once | [`ANSWER_MEMORY_BYTES`] | waits, then refused |
 //!
 //! [`StoreTraits::bounded`]: crate::lexicon::hold_upload::StoreTraits::bounded
 
 use std::time::Duration;
 
-use crate::egress::HostLimit;
+use crate::egress::{HostLimit, Pace};
 
 // Memory.
 
-/// Bytes that all answers being read or worked on may take together, 48 MiB: some hundreds of usual manifests, or two of the
-/// longest pages.
-pub const BODY_BUDGET_BYTES: usize = 48 * 1024 * 1024;
+/// Bytes that all answers may take together, 48 MiB: half for bodies that arrive, half for what is made of them, and a quarter of
+/// each half for one host at most.
+pub const ANSWER_MEMORY_BYTES: usize = 48 * 1024 * 1024;
+
+/// How slowly a body may come once it takes part of that: a host that answers in drops would keep it from others.
+pub const ANSWER_PACE: Pace = Pace {
+    grace: Duration::from_secs(3),
+    bytes_per_second: 32 * 1024,
+};
 
 /// Bytes of an answer that are read without a part of the budget, 8 KiB: about what its connection costs anyway.
 pub const FREE_ANSWER_BYTES: usize = 8 * 1024;

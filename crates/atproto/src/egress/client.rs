@@ -5,22 +5,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{Method, header};
 use reqwest::redirect;
-use serde::de::DeserializeOwned;
 use url::{Host, Url};
 
 use super::XRPC_LIMITS;
 use super::address_policy::{is_local_host, is_loopback_host};
-use super::byte_budget::{ByteBudget, BytePermit};
+use super::answer::{CappedBody, Limits, Pace, host_text, read_capped};
+use super::answer_memory::AnswerMemory;
 use super::error::EgressError;
 use super::host_permits::{HostLimit, HostPermits};
-use super::json::{self, JsonError};
 use super::lookup::{GuardedResolver, HostLookup, Reach, SystemLookup};
 use crate::bounds::{
-    BODY_BUDGET_BYTES, CONNECT_TIMEOUT, DOCUMENT_TIMEOUT, FREE_ANSWER_BYTES, HOST_LIMIT,
-    MAX_JSON_COST_FACTOR, MAX_REDIRECTS,
+    ANSWER_MEMORY_BYTES, ANSWER_PACE, CONNECT_TIMEOUT, DOCUMENT_TIMEOUT, HOST_LIMIT, MAX_REDIRECTS,
 };
 
 /// What hosts named by others may be.
@@ -44,44 +41,6 @@ impl EgressPolicy {
     }
 }
 
-/// How much of an answer is read, and how long it may take as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Longest body in bytes.
-    pub max_bytes: usize,
-    /// From the first look-up to the last byte.
-    pub timeout: Duration,
-}
-
-/// An answer read whole, within its limits.
-#[derive(Clone, Debug)]
-pub struct CappedBody {
-    /// Status of the final answer.
-    pub status: StatusCode,
-    /// Headers of the final answer.
-    pub headers: HeaderMap,
-    /// The body, verbatim.
-    pub bytes: Bytes,
-    /// Its part of the budget, kept until the answer and everything that [`CappedBody::held`] was asked for are dropped.
-    held: Option<Arc<BytePermit>>,
-}
-
-impl CappedBody {
-    /// Parses the body within the bounds of [`crate::bounds`].
-    ///
-    /// # Errors
-    /// See [`json::parse`].
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
-        json::parse(&self.bytes)
-    }
-
-    /// The answer's part of the budget. Keep it beside what was parsed from the answer, as long as that lives.
-    #[must_use]
-    pub fn held(&self) -> Option<Arc<BytePermit>> {
-        self.held.clone()
-    }
-}
-
 /// The HTTP client for hosts that others name. Cheap to clone; clones share their connections.
 ///
 /// # Security
@@ -96,7 +55,8 @@ pub struct EgressClient {
     direct: reqwest::Client,
     /// Absent for hosts of the operator's choice.
     hosts: Option<HostPermits>,
-    budget: ByteBudget,
+    memory: AnswerMemory,
+    pace: Pace,
 }
 
 impl EgressClient {
@@ -158,7 +118,8 @@ impl EgressClient {
                 Reach::Public(_) => Some(HostPermits::new(HOST_LIMIT)),
                 Reach::Configured => None,
             },
-            budget: ByteBudget::new(BODY_BUDGET_BYTES),
+            memory: AnswerMemory::new(ANSWER_MEMORY_BYTES),
+            pace: ANSWER_PACE,
         })
     }
 
@@ -169,17 +130,30 @@ impl EgressClient {
         self
     }
 
-    /// The same client with its answers counted in `budget`; one of [`BODY_BUDGET_BYTES`] of its own unless this is called.
+    /// The same client with its answers counted in `memory`; one of [`ANSWER_MEMORY_BYTES`] of its own unless this is called.
     #[must_use]
-    pub fn with_budget(mut self, budget: ByteBudget) -> Self {
-        self.budget = budget;
+    pub fn with_memory(mut self, memory: AnswerMemory) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// The same client for answers that come at another pace; [`ANSWER_PACE`] unless this is called.
+    #[must_use]
+    pub fn with_pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
         self
     }
 
     /// What answers that are being read or worked on are counted in.
     #[must_use]
-    pub fn budget(&self) -> &ByteBudget {
-        &self.budget
+    pub fn memory(&self) -> &AnswerMemory {
+        &self.memory
+    }
+
+    /// How slowly a body may come.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// The policy this client was made with.
@@ -263,7 +237,7 @@ impl EgressClient {
                 .execute(request)
                 .await
                 .map_err(EgressError::from_transport)?;
-            read_capped(response, limits, &self.budget).await
+            read_capped(response, limits, self.pace, &self.memory).await
         };
         let answer = tokio::time::timeout(limits.timeout, answer)
             .await
@@ -330,58 +304,6 @@ impl atrium_xrpc::HttpClient for EgressClient {
     }
 }
 
-/// Reads a body of at most `limits.max_bytes`; a longer one is given up as soon as it shows. A body beyond [`FREE_ANSWER_BYTES`] waits
-/// for its part of the budget, once, with the most that it may come to: its length, and what parsing it may cost.
-async fn read_capped(
-    mut response: reqwest::Response,
-    limits: Limits,
-    budget: &ByteBudget,
-) -> Result<CappedBody, EgressError> {
-    let host = host_text(response.url());
-    let limit = limits.max_bytes;
-    let too_large = || EgressError::TooLarge {
-        host: host.clone(),
-        limit,
-    };
-    let announced = response
-        .content_length()
-        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    if announced.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    let longest = announced.unwrap_or(limit);
-    let mut held = None;
-    let mut bytes = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(EgressError::from_transport)? {
-        let len = bytes.len() + chunk.len();
-        if len > limit {
-            return Err(too_large());
-        }
-        if len > FREE_ANSWER_BYTES && held.is_none() {
-            let permit = budget
-                .acquire(worked_on(longest).min(budget.total()), limits.timeout / 2)
-                .await
-                .map_err(|_| EgressError::Overloaded { host: host.clone() })?;
-            held = Some(permit);
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    if let Some(held) = &mut held {
-        held.shrink_to(worked_on(bytes.len()));
-    }
-    Ok(CappedBody {
-        status: response.status(),
-        headers: std::mem::take(response.headers_mut()),
-        bytes: bytes.freeze(),
-        held: held.map(Arc::new),
-    })
-}
-
-/// What a body of `len` bytes takes with everything that is made of it.
-fn worked_on(len: usize) -> usize {
-    len.saturating_mul(MAX_JSON_COST_FACTOR + 1)
-}
-
 fn follow_checked(reach: Reach, attempt: redirect::Attempt<'_>) -> redirect::Action {
     let last = attempt.previous().last();
     if attempt.previous().len() > MAX_REDIRECTS {
@@ -446,8 +368,4 @@ fn check_url(reach: Reach, url: &Url) -> Result<(), EgressError> {
     } else {
         Err(EgressError::AddressRefused { host: host_text(url) })
     }
-}
-
-fn host_text(url: &Url) -> String {
-    url.host_str().unwrap_or_default().to_owned()
 }

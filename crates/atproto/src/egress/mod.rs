@@ -6,23 +6,34 @@
 //! | [`lookup`] | names to addresses, filtered at the moment of connecting, so a rebinding answer gains nothing |
 //! | [`client`] | schemes, redirects, proxies (none), time and body limits |
 //! | `host_permits` | how many requests to one host are under way at once |
-//! | [`byte_budget`] | how much memory all answers take together |
+//! | [`answer`] | how long an answer may be and how slowly it may come |
+//! | [`answer_memory`] | how much memory all answers take together, arriving and parsed |
+//! | [`byte_budget`], [`shared_budget`] | bytes in flight, and one party's share of them |
+//! | [`party`] | whose a host is, so that many names of one owner count as one |
 //! | [`json`] | how deep a JSON answer nests, and what parsing it may cost |
 //! | [`error`] | what went wrong, in words that never hold a path, a query string or a credential |
 
 pub mod address_policy;
+pub mod answer;
+pub mod answer_memory;
 pub mod byte_budget;
 pub mod client;
 pub mod error;
 mod host_permits;
 pub mod json;
 pub mod lookup;
+pub mod party;
+pub mod shared_budget;
 
+pub use answer::{CappedBody, Limits, Pace};
+pub use answer_memory::AnswerMemory;
 pub use byte_budget::{ByteBudget, BytePermit, Exhausted};
-pub use client::{CappedBody, EgressClient, EgressPolicy, Limits};
+pub use client::{EgressClient, EgressPolicy};
 pub use error::EgressError;
 pub use host_permits::HostLimit;
 pub use lookup::{HostLookup, SystemLookup};
+pub use party::party;
+pub use shared_budget::{SharePermit, SharedBudget};
 
 pub use crate::bounds::{
     CONNECT_TIMEOUT, DOCUMENT_TIMEOUT as DEFAULT_TIMEOUT, MAX_DOCUMENT_BYTES as DEFAULT_BODY_CAP,

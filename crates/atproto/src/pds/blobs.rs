@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use atrium_api::com::atproto::sync::get_blob;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, header};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{PdsAuth, PdsClient, PdsError};
-use crate::bounds::MAX_ERROR_BYTES;
+use crate::bounds::{FREE_ANSWER_BYTES, MAX_ERROR_BYTES};
 use crate::data_model;
-use crate::egress::{BytePermit, EgressError, Exhausted};
+use crate::egress::answer::PaceWatch;
+use crate::egress::{EgressError, SharePermit};
 use crate::lexicon::{BlobRef, nsid};
 use crate::syntax::{Cid, Did};
+
+/// A blob up to this length takes no part of the memory for answers.
+const FREE_BYTES: u64 = FREE_ANSWER_BYTES as u64;
 
 #[derive(Deserialize)]
 struct UploadedJson {
@@ -99,18 +103,34 @@ impl PdsClient {
         }
         let read = async {
             let mut stream = self.get_blob_stream(did, cid, max).await?;
-            let longest = stream.content_length().unwrap_or(max).min(max);
-            let _held = self.reserve(longest).await?;
-            let mut bytes = BytesMut::new();
+            let announced = stream.content_length();
+            let longest = announced.unwrap_or(max).min(max);
+            let _held = if longest > FREE_BYTES {
+                Some(self.reserve(longest).await?)
+            } else {
+                None
+            };
+            let watch = PaceWatch::start(self.egress.pace());
+            let mut bytes = Vec::new();
+            if announced.is_some() {
+                bytes.reserve_exact(usize::try_from(longest).unwrap_or(0));
+            }
             let mut hasher = Sha256::new();
-            while let Some(chunk) = stream.chunk().await? {
+            loop {
+                let next = tokio::time::timeout_at(watch.deadline(bytes.len()), stream.chunk()).await;
+                let slow = |_| PdsError::Timeout { host: self.host() };
+                let Some(chunk) = next.map_err(slow)?? else {
+                    break;
+                };
                 hasher.update(&chunk);
                 bytes.extend_from_slice(&chunk);
             }
             if hasher.finalize().as_slice() != cid.hash().digest() {
                 return Err(self.malformed("blob: its bytes are not those of its CID"));
             }
-            Ok(bytes.freeze())
+            // Kept for long, perhaps: not with the room that it grew into.
+            bytes.shrink_to_fit();
+            Ok(Bytes::from(bytes))
         };
         tokio::time::timeout(self.timeout, read)
             .await
@@ -118,19 +138,16 @@ impl PdsClient {
     }
 
     /// Room for a body of `bytes` while it is read.
-    async fn reserve(&self, bytes: u64) -> Result<BytePermit, PdsError> {
+    async fn reserve(&self, bytes: u64) -> Result<SharePermit, PdsError> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let room = self.egress.budget().acquire(bytes, self.timeout).await;
-        room.map_err(|error| match error {
-            Exhausted::NeverFits { .. } => PdsError::TooLarge {
-                host: self.host(),
-                limit: u64::try_from(self.egress.budget().total()).unwrap_or(u64::MAX),
-            },
-            Exhausted::Busy => PdsError::Unreachable {
-                host: self.host(),
-                source: EgressError::Overloaded { host: self.host() },
-            },
-        })
+        let host = self.host();
+        match self.egress.memory().read(&host, bytes, self.timeout).await {
+            Ok(room) => Ok(room),
+            Err(_) => Err(PdsError::Unreachable {
+                source: EgressError::Overloaded { host: host.clone() },
+                host,
+            }),
+        }
     }
 
     /// Opens a blob of at most `max` bytes for reading piece by piece. The caller checks the bytes; the client's time

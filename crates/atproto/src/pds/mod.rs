@@ -15,7 +15,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::dpop::DpopProver;
-use crate::egress::{BytePermit, EgressClient};
+use crate::egress::{EgressClient, SharePermit};
 use crate::syntax::{AtUri, Cid, Did, Handle, RecordKey, Tid};
 
 pub use blobs::BlobStream;
@@ -80,7 +80,7 @@ pub struct RecordEntry {
     /// The record, `$type` included.
     pub value: Value,
     #[expect(dead_code, reason = "given back when the record is dropped")]
-    pub(crate) held: Option<Arc<BytePermit>>,
+    pub(crate) held: Option<Arc<SharePermit>>,
 }
 
 impl PartialEq for RecordEntry {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{CommitMeta, ListRecords, PdsAuth, PdsClient, PdsError, RecordEntry, RecordPage, Write};
 use crate::bounds::{MAX_CURSOR_BYTES, MAX_PAGE_RECORDS};
-use crate::egress::BytePermit;
+use crate::egress::SharePermit;
 use crate::lexicon::nsid;
 use crate::syntax::{Cid, Did, RecordKey, Tid};
 
@@ -163,7 +163,7 @@ impl PdsClient {
         Ok(CommitMeta { cid, rev })
     }
 
-    fn entry(&self, record: RecordJson, held: Option<Arc<BytePermit>>) -> Result<RecordEntry, PdsError> {
+    fn entry(&self, record: RecordJson, held: Option<Arc<SharePermit>>) -> Result<RecordEntry, PdsError> {
         let cid = record
             .cid
             .map(|cid| cid.parse().map_err(|_| self.malformed("CID")))

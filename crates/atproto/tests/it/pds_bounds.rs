@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atcr_atproto::egress::ByteBudget;
+use atcr_atproto::egress::AnswerMemory;
 use atcr_atproto::lexicon::{BlobRef, nsid};
 use atcr_atproto::pds::{ListRecords, MAX_ANSWER_BYTES, PdsClient, PdsError, RecordEntry};
 use serde_json::json;
@@ -67,27 +67,33 @@ async fn records_count_as_in_flight_as_long_as_they_live() {
         .list_records(&alice(), nsid::TAG, ListRecords::default())
         .await
         .unwrap();
-    let budget = client.egress().budget().clone();
-    assert!(budget.in_flight() > 1_000_000, "{budget:?}");
+    let memory = client.egress().memory().clone();
+    assert!(memory.in_flight() > 1_000_000, "{memory:?}");
     drop(page);
-    assert_eq!(budget.in_flight(), 0);
+    assert_eq!(memory.in_flight(), 0);
 }
 
 #[tokio::test]
 async fn a_blob_waits_for_memory_and_gives_it_back() {
-    let blob = BlobRef::of(b"right", "text/plain");
-    let (_server, client) = answering(ResponseTemplate::new(200).set_body_string("right")).await;
-    let egress = client.egress().clone().with_budget(ByteBudget::new(1024));
+    let bytes = "right ".repeat(2_000);
+    let (blob, max) = (BlobRef::of(bytes.as_bytes(), "text/plain"), bytes.len() as u64);
+    let (_server, client) = answering(ResponseTemplate::new(200).set_body_string(bytes.clone())).await;
+    let egress = client.egress().clone().with_memory(AnswerMemory::new(32 * 1024));
     let client = PdsClient::new(client.base().clone(), egress.clone());
-    assert_eq!(client.get_blob(&alice(), &blob.cid, 5).await.unwrap(), "right");
-    let held = egress.budget().try_acquire(1024).unwrap();
+    assert_eq!(client.get_blob(&alice(), &blob.cid, max).await.unwrap(), bytes);
+    let host = client.base().host_str().unwrap().to_owned();
+    let held = egress
+        .memory()
+        .read(&host, 16 * 1024, Duration::ZERO)
+        .await
+        .unwrap();
     let impatient = client.clone().with_timeout(Duration::from_millis(50));
-    let error = impatient.get_blob(&alice(), &blob.cid, 5).await.unwrap_err();
+    let error = impatient.get_blob(&alice(), &blob.cid, max).await.unwrap_err();
     assert!(
         matches!(error, PdsError::Timeout { .. } | PdsError::Unreachable { .. }),
         "{error:?}"
     );
     drop(held);
-    client.get_blob(&alice(), &blob.cid, 5).await.unwrap();
-    assert_eq!(egress.budget().in_flight(), 0);
+    client.get_blob(&alice(), &blob.cid, max).await.unwrap();
+    assert_eq!(egress.memory().in_flight(), 0);
 }
