@@ -27,6 +27,7 @@ pub mod egress;
 pub mod identity;
 pub mod lexicon;
 pub mod pds;
+pub mod retry_after;
 pub mod revision;
 pub mod store_target;
 pub mod syntax;

@@ -1,54 +1,8 @@
-//! How long to wait before another try: what a peer asks for, and what this server asks of its clients.
+//! How long this server asks its clients to wait before another try.
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderValue};
-
-/// How long to wait for one kind of peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryAfter {
-    /// The wait for a peer that names none.
-    pub unsaid: Duration,
-    /// The longest wait; a longer one is clamped.
-    pub longest: Duration,
-}
-
-impl RetryAfter {
-    /// Waits `unsaid` if the peer names no wait, and never longer than `longest`.
-    #[must_use]
-    pub const fn new(unsaid: Duration, longest: Duration) -> Self {
-        Self { unsaid, longest }
-    }
-
-    /// The wait that an answer with `headers`, received at `now`, asks for.
-    #[must_use]
-    pub fn read(&self, headers: &HeaderMap, now: DateTime<Utc>) -> Duration {
-        self.of(asked(headers, now))
-    }
-
-    /// The wait for a peer that asked for `asked`.
-    #[must_use]
-    pub fn of(&self, asked: Option<Duration>) -> Duration {
-        asked.unwrap_or(self.unsaid).min(self.longest)
-    }
-}
-
-/// What `Retry-After` asks for, measured from `now`: seconds, or a date (zero if it has passed). `None` without the header and for
-/// anything else. The value is the peer's and has no bound.
-///
-/// # Spec
-/// RFC 9110 §10.2.3.
-#[must_use]
-pub fn asked(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = DateTime::parse_from_rfc2822(text).ok()?;
-    Some(at.signed_duration_since(now).to_std().unwrap_or_default())
-}
+use http::HeaderValue;
 
 /// The value of `Retry-After` that asks a client to wait for `wait`: whole seconds, rounded up, at least one.
 #[must_use]
@@ -67,31 +21,6 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const POLICY: RetryAfter = RetryAfter::new(Duration::from_secs(30), Duration::from_mins(10));
-
-    fn read(value: &str) -> Duration {
-        let now = DateTime::parse_from_rfc3339("2026-11-30T00:00:00Z")
-            .unwrap()
-            .to_utc();
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, HeaderValue::from_str(value).unwrap());
-        POLICY.read(&headers, now)
-    }
-
-    #[test]
-    fn both_forms_are_read_and_nothing_a_peer_says_is_longer_than_the_bound() {
-        assert_eq!(read("7"), Duration::from_secs(7));
-        assert_eq!(read("Mon, 30 Nov 2026 00:01:00 GMT"), Duration::from_mins(1));
-        assert_eq!(read("Mon, 30 Nov 2020 00:01:00 GMT"), Duration::ZERO);
-        for huge in ["18446744073709551615", "Mon, 30 Nov 2099 00:00:00 GMT"] {
-            assert_eq!(read(huge), POLICY.longest);
-        }
-        for nonsense in ["-1", "soon", "1.5", "18446744073709551616"] {
-            assert_eq!(read(nonsense), POLICY.unsaid, "{nonsense}");
-        }
-        assert_eq!(POLICY.of(None), POLICY.unsaid);
-    }
 
     #[test]
     fn clients_are_asked_for_whole_seconds_and_never_for_none() {

@@ -16,6 +16,7 @@ use super::{PdsAuth, PdsClient, PdsError};
 use crate::bounds::MAX_RETRY_AFTER;
 use crate::egress::json::JsonError;
 use crate::egress::{CappedBody, Limits};
+use crate::retry_after::asked;
 use crate::xrpc::XrpcError;
 
 /// Rate-limit reset times below this are seconds from now, above it Unix seconds.
@@ -135,23 +136,21 @@ impl PdsClient {
 /// the server's own `Date`, so that clocks need not agree.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let http_date = |text: &str| DateTime::parse_from_rfc2822(text).ok().map(|at| at.timestamp());
-    let server_now = || text("date").and_then(http_date);
-    let until = |at: i64| Some(at.saturating_sub(server_now()?).max(0));
-    let asked = text("retry-after").and_then(|value| match value.parse::<i64>() {
-        Ok(seconds) => Some(seconds),
-        Err(_) => http_date(value).and_then(until),
-    });
+    let server_now = text("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok());
     let reset = || {
         let value = text("ratelimit-reset")?.parse::<i64>().ok()?;
-        if value < EARLIEST_UNIX_RESET {
-            Some(value)
+        let seconds = if value < EARLIEST_UNIX_RESET {
+            value
         } else {
-            until(value)
-        }
+            value.saturating_sub(server_now?.timestamp()).max(0)
+        };
+        u64::try_from(seconds).ok().map(Duration::from_secs)
     };
-    let seconds = u64::try_from(asked.or_else(reset)?).ok()?;
-    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+    Some(
+        asked(headers, server_now.map(|now| now.to_utc()))
+            .or_else(reset)?
+            .min(MAX_RETRY_AFTER),
+    )
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::dpop::{Answered, DpopProver};
 use atcr_atproto::egress::{CappedBody, EgressClient, Limits};
+use atcr_atproto::retry_after::RetryAfter;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde::Deserialize;
@@ -16,6 +17,9 @@ use super::discovery::{AuthorizationServer, host};
 use super::error::OAuthError;
 use super::registration::Registration;
 use crate::bounds::{MAX_DESCRIPTION_CHARS, MAX_OAUTH_ANSWER_BYTES, MAX_OAUTH_RETRY_AFTER};
+
+/// How long a server that is asked too often is left alone.
+const BUSY: RetryAfter = RetryAfter::new(Duration::from_mins(1), MAX_OAUTH_RETRY_AFTER);
 
 /// A greater difference of the clocks is named in the error when a server refuses something dated.
 const NOTABLE_SKEW_SECS: i64 = 10;
@@ -100,7 +104,8 @@ impl Server<'_> {
     }
 
     fn sort(&self, host: &str, answer: CappedBody) -> Result<CappedBody, OAuthError> {
-        let skew = skew(&answer.headers, self.clock.now());
+        let now = self.clock.now();
+        let skew = skew(&answer.headers, now);
         if let Some(seconds) = skew.filter(|seconds| seconds.abs() >= WORRYING_SKEW_SECS) {
             tracing::warn!(
                 host,
@@ -120,7 +125,7 @@ impl Server<'_> {
             return Err(unavailable(None));
         }
         if answer.status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(unavailable(Some(retry_after(&answer.headers))));
+            return Err(unavailable(Some(BUSY.read(&answer.headers, now))));
         }
         let Ok(body) = answer.json::<ErrorBody>() else {
             return Err(OAuthError::Unsuitable {
@@ -153,13 +158,4 @@ fn skew(headers: &HeaderMap, now: DateTime<Utc>) -> Option<i64> {
     let date = headers.get(header::DATE)?.to_str().ok()?;
     let date = DateTime::parse_from_rfc2822(date).ok()?;
     Some(now.timestamp().saturating_sub(date.timestamp()))
-}
-
-fn retry_after(headers: &HeaderMap) -> Duration {
-    headers
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map_or(Duration::from_mins(1), |seconds: u64| {
-            Duration::from_secs(seconds).min(MAX_OAUTH_RETRY_AFTER)
-        })
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use atcr_atproto::bounds::MAX_RETRY_AFTER;
 use atcr_atproto::egress::EgressError;
 use atcr_atproto::lexicon::hold_upload::error as name;
 use atcr_atproto::pds::PdsError;
+use atcr_atproto::retry_after::asked;
 use atcr_atproto::xrpc::XrpcError;
 use atcr_registry::hold::error::HoldError;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 
 /// What is asked of the hold decides what "not there" means.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,14 +98,7 @@ fn other(status: StatusCode, message: String) -> HoldError {
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds))
+    asked(headers, None).map(|wait| wait.min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
