@@ -20,12 +20,20 @@ pub enum BodyError {
     Interrupted(Arc<dyn std::error::Error + Send + Sync>),
 }
 
+/// The length that `Content-Length` announces in bytes, if there is one.
+#[must_use]
+pub fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers
+        .get(http::header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
 /// The whole body, if it has at most `limit` bytes; one that is announced as longer is not read at all.
 pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, BodyError> {
-    let announced = headers
-        .get(http::header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: usize| length > limit) {
+    if announced(headers).is_some_and(|length| length > limit) {
         return Err(BodyError::TooLarge);
     }
     match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {

@@ -5,12 +5,12 @@
 //! | [`settings`] | layered configuration, its example file, its command line |
 //! | [`telemetry`], [`request_log`], [`port_call`] | log and metrics; one line per request; one per call that is slow or fails |
 //! | [`serve`], [`shutdown`], [`stream_limits`] | the listener and its limits; signals and drain; long answers |
-//! | [`client_address`], [`rate_limit`], [`address_gate`], [`retry_after`] | who asks, how often, and when to retry |
+//! | [`client_address`], [`rate_limit`], [`address_gate`], [`retry_after`] | who asks, how often, and when to try again |
 //! | [`health`], [`disk_space`] | alive, ready; whether there is room to write |
 //! | [`supervise`], [`host_calls`] | background work that survives its own failures; best-effort calls to other hosts |
 //! | [`database`], [`private_files`] | the pools over a SQLite file; files for their owner only |
 //! | [`exit`] | how a program runs and ends |
-//! | [`keyed_locks`] | locks by key |
+//! | [`keyed_locks`], [`shared_places`] | locks by key; places of which one party takes a share |
 //! | [`body`], [`pieces`] | bodies read within a bound; bodies in pieces worth working on |
 //!
 //! The names of spans, fields and metrics are listed in `docs/OBSERVABILITY.md`.
@@ -32,6 +32,7 @@ pub mod request_log;
 pub mod retry_after;
 pub mod serve;
 pub mod settings;
+pub mod shared_places;
 pub mod shutdown;
 pub mod stream_limits;
 pub mod supervise;

@@ -62,6 +62,8 @@ struct Limiter<K: Key> {
     states: States<K>,
     time: Time,
     start: Duration,
+    /// What one request takes of the allowance.
+    one: Duration,
     /// Between the last of a burst and the moment from which on the burst is there again.
     tolerance: Duration,
 }
@@ -90,6 +92,28 @@ impl<K: Key> RateLimit<K> {
             .map_err(|until| self.refused(until.wait_time_from(limiter.time.now())))
     }
 
+    /// Counts `count` requests of `key`, or none if the limit leaves no room for all of them.
+    ///
+    /// # Errors
+    /// [`Limited`]. A count beyond the limit itself never fits; it is told to wait for the whole period.
+    pub fn take_many(&self, key: &K, count: NonZeroU32) -> Result<(), Limited> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        match limiter.rate.check_key_n(key, count) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(until)) => Err(self.refused(until.wait_time_from(limiter.time.now()))),
+            Err(_) => Err(self.refused(limiter.tolerance.saturating_add(limiter.one))),
+        }
+    }
+
+    /// Takes back one request of `key` that was counted.
+    fn give_back(&self, key: &K) {
+        if let Some(limiter) = &self.limiter {
+            limiter.states.give_back(key, limiter.one);
+        }
+    }
+
     /// Whether the limit leaves room for one more request of `key`, which is not counted.
     ///
     /// # Errors
@@ -110,6 +134,48 @@ impl<K: Key> RateLimit<K> {
     }
 }
 
+/// A limit on failures per key. Clones share the counts.
+///
+/// Consult it before the work that a failure costs. An attempt counts as a failure from its beginning, so that many at once cannot
+/// pass the limit together, and is given back when it succeeds: callers that succeed are not counted.
+#[derive(Clone, Debug)]
+pub struct FailureLimit<K: Key>(RateLimit<K>);
+
+/// Work that counts as a failure unless it succeeds. Dropping it is a failure.
+#[derive(Debug)]
+#[must_use = "an attempt that is dropped counts as a failure"]
+pub struct Attempt<K: Key> {
+    limit: FailureLimit<K>,
+    key: K,
+}
+
+impl<K: Key> FailureLimit<K> {
+    /// Limits the failures of each key to `rate`. `name` is the limit's label in the metrics.
+    #[must_use]
+    pub fn new(name: &'static str, rate: Rate, now: Now) -> Self {
+        Self(RateLimit::new(name, rate, now))
+    }
+
+    /// Begins an attempt of `key`.
+    ///
+    /// # Errors
+    /// [`Limited`] if failures, and attempts that are under way, leave no room.
+    pub fn begin(&self, key: K) -> Result<Attempt<K>, Limited> {
+        self.0.take(&key)?;
+        Ok(Attempt {
+            limit: self.clone(),
+            key,
+        })
+    }
+}
+
+impl<K: Key> Attempt<K> {
+    /// Gives the attempt back.
+    pub fn succeeded(self) {
+        self.limit.0.give_back(&self.key);
+    }
+}
+
 impl<K: Key> Limiter<K> {
     fn new(count: NonZeroU32, per: Duration, now: Now) -> Self {
         // More than one a nanosecond is no limit; the rate's own bounds keep it from being zero otherwise.
@@ -124,6 +190,7 @@ impl<K: Key> Limiter<K> {
             rate: RateLimiter::new(quota, states.clone(), time.clone()),
             states,
             time,
+            one,
             tolerance: one.saturating_mul(count.get() - 1),
         }
     }
@@ -182,6 +249,20 @@ impl<K: Key> States<K> {
         let state = self.0.get(key)?;
         let read = state.measure_and_replace(&NotKeyed::NonKey, Err::<((), Nanos), _>);
         read.err()?.map(Duration::from)
+    }
+}
+
+impl<K: Key> States<K> {
+    /// Moves the key's theoretical arrival back by `one`.
+    fn give_back(&self, key: &K, one: Duration) {
+        if let Some(state) = self.0.get(key) {
+            let one = Nanos::from(one);
+            // A state that is not set has nothing to give back.
+            let _ = state.measure_and_replace(&NotKeyed::NonKey, |arrival| match arrival {
+                Some(arrival) => Ok(((), arrival.saturating_sub(one))),
+                None => Err(()),
+            });
+        }
     }
 }
 

@@ -90,3 +90,39 @@ fn extreme_rates_neither_panic_nor_refuse_everything() {
         let _ = limit.check(&1);
     }
 }
+
+#[test]
+fn several_are_taken_together_or_not_at_all() {
+    let (limit, advance) = limit("6/1m");
+    let many = |count| NonZeroU32::new(count).unwrap();
+    assert_eq!(limit.take_many(&1, many(4)), Ok(()));
+    let refused = limit.take_many(&1, many(4)).unwrap_err();
+    assert_eq!(refused.retry_after, Duration::from_secs(20));
+    assert_eq!(limit.take_many(&1, many(2)), Ok(()));
+    advance(60);
+    let never = limit.take_many(&1, many(7)).unwrap_err();
+    assert_eq!(never.retry_after, Duration::from_mins(1));
+    assert_eq!(limit.take_many(&1, many(6)), Ok(()));
+}
+
+#[test]
+fn attempts_at_once_count_as_failures_and_those_that_succeed_are_given_back() {
+    let (limit, advance) = limit("3/1m");
+    let limit = FailureLimit(limit);
+    for _ in 0..100 {
+        limit.begin(1).unwrap().succeeded();
+    }
+    let attempts: Vec<_> = (0..3).map(|_| limit.begin(1).unwrap()).collect();
+    let refused = limit.begin(1).unwrap_err();
+    assert_eq!(refused.retry_after, Duration::from_secs(20));
+    assert!(limit.begin(2).is_ok());
+    let mut attempts = attempts.into_iter();
+    attempts.next().unwrap().succeeded();
+    drop(attempts);
+    limit.begin(1).unwrap().succeeded();
+    let _failed = limit.begin(1).unwrap();
+    assert!(limit.begin(1).is_err());
+    advance(20);
+    limit.begin(1).unwrap().succeeded();
+    assert!(limit.begin(1).is_ok());
+}
