@@ -38,7 +38,8 @@ pub use registry_token::{
 };
 pub use secret_file::SecretFileError;
 pub use service_token::{
-    ServiceTokenCache, ServiceTokenClaims, ServiceTokenError, VerifiedServiceToken, verify_service_token,
+    ServiceTokenCache, ServiceTokenClaims, ServiceTokenError, VerifiedServiceToken, claimed_issuer,
+    verify_service_token,
 };
 pub use vault::{Vault, VaultError};
 

@@ -37,7 +37,8 @@ use crate::adapters::sqlite::{self, SqliteUploads};
 use crate::administration::Administration;
 use crate::blobs::{BlobOptions, BlobService, ObjectStore, SWEEP};
 use crate::crew::{CrewTurns, Enlistment};
-use crate::edge::auth::{CallerLimits, TokenVerifier};
+use crate::edge::auth::TokenVerifier;
+use crate::edge::caller_limits::CallerLimits;
 use crate::edge::store as store_routes;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
@@ -194,7 +195,7 @@ impl Hold {
         let front = Front {
             read_timeout: settings.read_timeout.get(),
             proxies: Arc::new(TrustedProxies::new(settings.trusted_proxies.clone())),
-            anonymous: limits.anonymous.clone(),
+            anonymous: limits.anonymous(),
         };
         let readiness = Readiness::new(
             vec![
@@ -441,13 +442,8 @@ fn caller_limits(limits: &Limits, clock: &Arc<dyn Clock>) -> CallerLimits {
     let clock = clock.clone();
     let now = Now::new(move || clock.now());
     let anonymous = RateLimit::new("anonymous", limits.anonymous, now.clone());
-    CallerLimits {
-        anonymous: Arc::new(Front::anonymous_gate(
-            anonymous,
-            Exempt::new(limits.exempt.clone()),
-        )),
-        account: RateLimit::new("account", limits.account, now),
-    }
+    let gate = Front::anonymous_gate(anonymous, Exempt::new(limits.exempt.clone()));
+    CallerLimits::new(Arc::new(gate), limits.account, limits.failed_tokens, now)
 }
 
 fn network_resolver(

@@ -93,6 +93,9 @@ pub struct LimitsSection {
     pub anonymous: Rate,
     /// Requests of one account.
     pub account: Rate,
+    /// Tokens of one address that are not good, before tokens from there are not looked at: checking one makes the hold ask other servers.
+    /// Accounts whose token was good at that address within the last hour are not affected.
+    pub failed_tokens: Rate,
     /// Repository exports (com.atproto.sync.getRepo) at once.
     pub repo_exports: u32,
     /// How long one repository export may take.
@@ -233,6 +236,7 @@ impl Default for LimitsSection {
             write_timeout: HumanDuration::from_secs(60),
             anonymous: Rate::new(3000, Duration::from_mins(1)),
             account: Rate::new(12_000, Duration::from_mins(1)),
+            failed_tokens: Rate::new(600, Duration::from_mins(1)),
             repo_exports: 8,
             repo_export_timeout: HumanDuration::from_secs(600),
             exempt: vec!["127.0.0.0/8".to_owned(), "::1".to_owned()],

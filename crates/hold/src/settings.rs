@@ -86,6 +86,8 @@ pub struct Limits {
     pub anonymous: Rate,
     /// Requests of one account.
     pub account: Rate,
+    /// Tokens of one address that are not good.
+    pub failed_tokens: Rate,
     /// Repository exports at once.
     pub repo_exports: usize,
     /// How long one export may take.
@@ -308,6 +310,7 @@ fn limits(section: &LimitsSection, proxies: Option<&[Network]>, problems: &mut P
         },
         anonymous: section.anonymous,
         account: section.account,
+        failed_tokens: section.failed_tokens,
         repo_exports: usize::try_from(section.repo_exports).unwrap_or(usize::MAX),
         repo_export_timeout: section.repo_export_timeout,
         exempt,

@@ -8,7 +8,7 @@ mod verify;
 pub use cache::ServiceTokenCache;
 pub use claims::{ServiceTokenClaims, VerifiedServiceToken};
 pub use error::ServiceTokenError;
-pub use verify::verify_service_token;
+pub use verify::{claimed_issuer, verify_service_token};
 
 /// The method that every token of the OAuth scopes names, regardless of the method called: the scopes ask for this one `rpc`
 /// permission.

@@ -44,6 +44,13 @@ pub async fn verify_service_token(
     })
 }
 
+/// The account that `token` claims to be of, which nothing has checked; `None` if it is no token.
+#[must_use]
+pub fn claimed_issuer(token: &str) -> Option<Did> {
+    let claims: ServiceTokenClaims = UnverifiedJws::parse(token).ok()?.claims().ok()?;
+    issuer(&claims).ok()
+}
+
 fn issuer(claims: &ServiceTokenClaims) -> Result<Did, ServiceTokenError> {
     if claims.sub.as_ref().is_some_and(|sub| *sub != claims.iss) {
         return Err(ServiceTokenError::Malformed {

@@ -18,17 +18,17 @@ use atcr_atproto::clock::Clock;
 use atcr_atproto::identity::IdentityResolver;
 use atcr_atproto::syntax::Did;
 use atcr_auth::{
-    AppViewTokenError, ServiceTokenError, VerifiedServiceToken, verify_appview_token, verify_service_token,
+    AppViewTokenError, ServiceTokenError, VerifiedServiceToken, claimed_issuer, verify_appview_token,
+    verify_service_token,
 };
 use atcr_hold_pds::access::{Access, BlobRead, BlobWrite, CrewAdmin, Granted};
-use atcr_server::address_gate::AddressGate;
-use atcr_server::client_address::ClientAddress;
-use atcr_server::rate_limit::{Limited, RateLimit};
+use atcr_server::rate_limit::Limited;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderName;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
+use super::caller_limits::{CallerLimits, Check};
 use super::error::EdgeError;
 use crate::accounts::{AccountSessions, SessionError};
 
@@ -63,25 +63,6 @@ pub enum AuthError {
     /// The account, or the address that sends tokens that are no good, asks too often.
     #[error(transparent)]
     TooManyRequests(#[from] Limited),
-}
-
-/// How often callers may ask.
-#[derive(Clone, Debug)]
-pub struct CallerLimits {
-    /// Requests without a good token, by address. It stands in front of the routes too, for those without any token.
-    pub anonymous: Arc<AddressGate>,
-    /// Requests by account.
-    pub account: RateLimit<Did>,
-}
-
-impl CallerLimits {
-    /// Counts a request whose token is not valid.
-    fn refused(&self, parts: &Parts) -> Result<(), Limited> {
-        match parts.extensions.get::<ClientAddress>() {
-            Some(client) => self.anonymous.admit(client),
-            None => Ok(()),
-        }
-    }
 }
 
 /// Checks tokens against this hold's DID and the network's identities.
@@ -145,7 +126,7 @@ impl TokenVerifier {
     async fn signed_in_directly(&self, parts: &Parts) -> Result<Did, AuthError> {
         let caller = match credential(parts) {
             Ok(Credential::ServiceToken(token)) => self.verify(token, parts).await.map(|token| token.did),
-            Ok(Credential::AccessToken { token, proof }) => self.ask_pds(token, proof).await,
+            Ok(Credential::AccessToken { token, proof }) => self.ask_pds(token, proof, parts).await,
             Err(error) => Err(error),
         };
         self.counted(parts, caller)
@@ -164,20 +145,39 @@ impl TokenVerifier {
                     })
                 }
             }),
-            Ok(Credential::AccessToken { token, proof }) => self.ask_pds(token, proof).await,
+            Ok(Credential::AccessToken { token, proof }) => self.ask_pds(token, proof, parts).await,
             Err(error) => Err(error),
         };
         self.counted(parts, caller)
     }
 
     async fn verify(&self, token: &str, parts: &Parts) -> Result<VerifiedServiceToken, AuthError> {
+        let check = self.begin(parts, || claimed_issuer(token))?;
         let now = self.clock.now();
         let method = called_method(parts);
-        Ok(verify_service_token(token, &self.own_did, method, self.resolver.as_ref(), now).await?)
+        let verified =
+            verify_service_token(token, &self.own_did, method, self.resolver.as_ref(), now).await?;
+        if let Some(check) = check {
+            check.succeeded(&verified.did);
+        }
+        Ok(verified)
     }
 
-    async fn ask_pds(&self, token: &str, proof: &str) -> Result<Did, AuthError> {
-        Ok(self.sessions.account_of(token, proof).await?)
+    async fn ask_pds(&self, token: &str, proof: &str, parts: &Parts) -> Result<Did, AuthError> {
+        let check = self.begin(parts, || None)?;
+        // A proof without the PDS's nonce counts as a failure too: a host that asks for another nonce each time costs as much.
+        let account = self.sessions.account_of(token, proof).await?;
+        if let Some(check) = check {
+            check.succeeded(&account);
+        }
+        Ok(account)
+    }
+
+    fn begin(&self, parts: &Parts, claimed: impl FnOnce() -> Option<Did>) -> Result<Option<Check>, Limited> {
+        match &self.limits {
+            Some(limits) => limits.begin(parts, claimed()),
+            None => Ok(None),
+        }
     }
 
     /// Counts a request whose credential is not checked: for its address, as if it had none.
@@ -192,7 +192,7 @@ impl TokenVerifier {
     fn counted(&self, parts: &Parts, caller: Result<Did, AuthError>) -> Result<Did, AuthError> {
         if let Some(limits) = &self.limits {
             match &caller {
-                Ok(did) => limits.account.take(did)?,
+                Ok(did) => limits.accepted(did)?,
                 // The gate in front has counted it.
                 Err(AuthError::HeaderMissing) => {}
                 Err(_) => limits.refused(parts)?,

@@ -1,6 +1,7 @@
 //! The edge: HTTP in, domain calls, HTTP out. A handler reads: extract, authorise, call one use case, render.
 
 pub mod auth;
+pub mod caller_limits;
 pub mod com_atproto_identity;
 pub mod com_atproto_repo;
 pub mod com_atproto_server;

@@ -2,14 +2,15 @@
 //! takes notices from every account of the network.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
+use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+use atcr_server::Rate;
+use atcr_server::rate_limit::{Limited, Now, RateLimit};
 
-/// Accounts remembered before those whose budget is whole again are forgotten.
-const MAX_ACCOUNTS: usize = 10_000;
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Of the repositories that pulls alone may add, one account adds this part at most.
 const ACCOUNT_SHARE: u32 = 10;
@@ -35,63 +36,59 @@ pub struct TooOften {
     pub retry_after: Duration,
 }
 
+impl From<Limited> for TooOften {
+    fn from(limited: Limited) -> Self {
+        Self {
+            retry_after: limited.retry_after,
+        }
+    }
+}
+
 /// What each account has left.
 #[derive(Debug)]
 pub(super) struct Budgets {
-    notices: DefaultKeyedRateLimiter<Did>,
-    layer_records: DefaultKeyedRateLimiter<Did>,
-    pulled_by: DefaultKeyedRateLimiter<Did>,
-    pulled: DefaultDirectRateLimiter,
+    notices: RateLimit<Did>,
+    layer_records: RateLimit<Did>,
+    pulled_by: RateLimit<Did>,
+    pulled: RateLimit<()>,
 }
 
 impl Budgets {
-    pub(super) fn new(limits: &NoticeLimits) -> Self {
+    pub(super) fn new(limits: &NoticeLimits, clock: Arc<dyn Clock>) -> Self {
+        let now = Now::new(move || clock.now());
+        let hourly = |count: NonZeroU32| Rate::new(count.get(), HOUR);
         let share = limits.new_repositories_per_hour.get() / ACCOUNT_SHARE;
-        let share = NonZeroU32::new(share).unwrap_or(NonZeroU32::MIN);
         Self {
-            notices: RateLimiter::keyed(Quota::per_hour(limits.notices_per_hour)),
-            layer_records: RateLimiter::keyed(Quota::per_hour(limits.layer_records_per_hour)),
-            pulled_by: RateLimiter::keyed(Quota::per_hour(share)),
-            pulled: RateLimiter::direct(Quota::per_hour(limits.new_repositories_per_hour)),
+            notices: RateLimit::new("notices", hourly(limits.notices_per_hour), now.clone()),
+            layer_records: RateLimit::new(
+                "layer_records",
+                hourly(limits.layer_records_per_hour),
+                now.clone(),
+            ),
+            pulled_by: RateLimit::new(
+                "new_repositories_of_account",
+                Rate::new(share.max(1), HOUR),
+                now.clone(),
+            ),
+            pulled: RateLimit::new("new_repositories", hourly(limits.new_repositories_per_hour), now),
         }
     }
 
     /// Takes one notice of `account`.
     pub(super) fn notice(&self, account: &Did) -> Result<(), TooOften> {
-        take(&self.notices, account, NonZeroU32::MIN)
+        Ok(self.notices.take(account)?)
     }
 
     /// Takes `count` layer records of `account`; none of them when there is no room for all.
     pub(super) fn layer_records(&self, account: &Did, count: usize) -> Result<(), TooOften> {
-        let Some(count) = NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX)) else {
-            return Ok(());
-        };
-        take(&self.layer_records, account, count)
+        match NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX)) {
+            None => Ok(()),
+            Some(count) => Ok(self.layer_records.take_many(account, count)?),
+        }
     }
 
     /// Takes one repository that is counted because `account` pulled it; false when there is no room.
     pub(super) fn pulled_repository(&self, account: &Did) -> bool {
-        take(&self.pulled_by, account, NonZeroU32::MIN).is_ok() && self.pulled.check().is_ok()
-    }
-}
-
-fn take(limiter: &DefaultKeyedRateLimiter<Did>, account: &Did, count: NonZeroU32) -> Result<(), TooOften> {
-    if limiter.len() > MAX_ACCOUNTS {
-        limiter.retain_recent();
-        limiter.shrink_to_fit();
-    }
-    match limiter.check_key_n(account, count) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(not_until)) => Err(later(&not_until)),
-        // More than an hour's worth: the settings keep a notice below that.
-        Err(_) => Err(TooOften {
-            retry_after: Duration::from_hours(1),
-        }),
-    }
-}
-
-fn later(not_until: &NotUntil<<DefaultClock as governor::clock::Clock>::Instant>) -> TooOften {
-    TooOften {
-        retry_after: not_until.wait_time_from(DefaultClock::default().now()),
+        self.pulled_by.take(account).is_ok() && self.pulled.take(&()).is_ok()
     }
 }

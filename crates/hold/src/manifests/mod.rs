@@ -67,7 +67,7 @@ impl ManifestNotices {
     ) -> (Self, JoinHandle<()>) {
         let (mailbox, entries) = mpsc::channel(MAILBOX);
         let counts = Counts::new(repo.clone());
-        let budgets = Arc::new(Budgets::new(limits));
+        let budgets = Arc::new(Budgets::new(limits, clock.clone()));
         let recorder = Recorder::new(repo, counts.clone(), budgets.clone(), clock);
         let recorder = tokio::spawn(recorder.run(entries));
         let notices = Self {

@@ -31,6 +31,9 @@ const LOOKS_AT_ONCE: usize = 16;
 /// Blobs looked for to find out whether a manifest that was pulled is kept here.
 const BLOBS_TRIED: usize = 8;
 
+/// Counts layers that were recorded with a size that nothing has checked.
+const UNWEIGHED: &str = "atcr_hold_unweighed_layers_total";
+
 /// A notice that is not valid. The text names the part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
@@ -142,7 +145,11 @@ impl Notice {
             .map(async |digest: Digest| match blobs.stat(&digest).await {
                 Ok(found) => Some((digest, found.map(|found| found.size))),
                 Err(error) => {
-                    tracing::warn!(%digest, %error, "a layer is recorded with the size that was claimed");
+                    metrics::counter!(UNWEIGHED).increment(1);
+                    tracing::error!(
+                        %digest, %error,
+                        "a layer is recorded with the size that its pusher claimed: the store cannot be asked"
+                    );
                     None
                 }
             })

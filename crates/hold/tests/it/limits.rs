@@ -1,5 +1,6 @@
 //! What a client may ask for before it is told to wait.
 
+use atcr_atproto::crypto::Curve;
 use atcr_hold::config::HoldConfig;
 use atcr_server::Rate;
 use axum::body::Body;
@@ -71,6 +72,43 @@ async fn d10_tokens_that_are_no_good_count_as_no_token() {
         [request_crew().await, request_crew().await, request_crew().await],
         [401, 401, 429]
     );
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn failed_tokens_are_counted_before_they_are_checked_and_leave_known_accounts_alone() {
+    let hold = limited(|config| config.limits.failed_tokens = rate(TWO_A_MINUTE)).await;
+    let begin = async |account| {
+        let input = json!({ "digest": "uploads/temp-1" });
+        hold.call("io.atcr.hold.initiateUpload", Some(account), &input)
+            .await
+    };
+    let (known, new) = (
+        hold.crew("known", &["blob:write"]).await,
+        hold.crew("new", &["blob:write"]).await,
+    );
+    // What succeeds does not count.
+    for _ in 0..4 {
+        begin(&hold.captain).await.ok();
+        begin(&known).await.ok();
+    }
+    // The key of one account, the name of another: its document is looked up, and again since keys rotate.
+    let stranger = hold.identities.account("stranger", Curve::K256);
+    let forged = hold
+        .identities
+        .account("forger", Curve::K256)
+        .in_the_name_of(&stranger);
+    let before = hold.identities.lookups();
+    for _ in 0..2 {
+        assert_eq!(begin(&forged).await.error().0, 401);
+    }
+    let asked = hold.identities.lookups();
+    assert!(asked > before);
+    assert_eq!(begin(&forged).await.error(), (429, "RateLimitExceeded"));
+    assert_eq!(hold.identities.lookups(), asked, "nothing was looked up");
+    assert_eq!(begin(&new).await.error(), (429, "RateLimitExceeded"));
+    begin(&known).await.ok();
+    begin(&hold.captain).await.ok();
     hold.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! Accounts whose DID documents are kept in memory, and the service tokens their PDSes would issue.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -20,6 +21,14 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// An account that signs with its own key in the name of `other`.
+    pub(crate) fn in_the_name_of(self, other: &Self) -> Self {
+        Self {
+            did: other.did.clone(),
+            ..self
+        }
+    }
+
     /// A service token of this account for `audience`, valid for a minute from `now`.
     pub(crate) fn token(&self, audience: &Did, lxm: Option<&str>, now: DateTime<Utc>) -> String {
         let mut claims = json!({
@@ -65,9 +74,15 @@ impl Account {
 #[derive(Debug, Default)]
 pub(crate) struct Identities {
     documents: Mutex<HashMap<Did, Arc<DidDocument>>>,
+    lookups: AtomicUsize,
 }
 
 impl Identities {
+    /// How often a document was looked up.
+    pub(crate) fn lookups(&self) -> usize {
+        self.lookups.load(Ordering::Relaxed)
+    }
+
     /// A new account `did:web:<name>.test` with a key on `curve`.
     pub(crate) fn account(&self, name: &str, curve: Curve) -> Account {
         let account = Account {
@@ -121,6 +136,7 @@ impl IdentityResolver for Identities {
     }
 
     async fn resolve_did(&self, did: &Did) -> Result<Arc<ResolvedIdentity>, IdentityError> {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
         let document = self.documents.lock().expect("not poisoned").get(did).cloned();
         match document {
             Some(document) => Ok(Arc::new(ResolvedIdentity::new(document, None))),
