@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::crypto::{Curve, SigningKey};
-use atcr_atproto::egress::{ByteBudget, EgressClient, EgressPolicy, HostLimit};
+use atcr_atproto::egress::{AnswerMemory, EgressClient, EgressPolicy, HostLimit};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
 use atcr_atproto::syntax::{Did, Nsid};
 use atcr_auth::appview_token::AppViewTokenSigner;
@@ -35,6 +35,7 @@ use atcr_server::health::{self, Figures, Part, Readiness, Reason};
 use atcr_server::private_files::make_private_folder;
 use atcr_sessions::Sessions;
 use atcr_sessions::app_password::AppPasswords;
+use atcr_sessions::attempts::FailedSignIns;
 use atcr_sessions::devices::{DeviceParts, Devices};
 use atcr_sessions::oauth::SignInFlow;
 use atcr_sessions::oauth::flow::{FlowParts, OAuthFlow};
@@ -74,6 +75,7 @@ use crate::browse::{Browse, BrowseParts};
 use crate::edge::credential_helper::Releases;
 use crate::edge::limits::Limits;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
+use crate::edge::registry::manifest_memory::ManifestMemory;
 use crate::edge::registry::principal::Authenticator;
 use crate::edge::registry::{RegistryParts, TokenRealm};
 use crate::edge::well_known::did_document;
@@ -148,9 +150,8 @@ pub async fn compose(
 
     let egress = EgressClient::new(EgressPolicy::of_server(settings.test_mode))?
         .with_host_limit(HostLimit::of(settings.upstream.requests_per_host))
-        .with_budget(ByteBudget::new(
-            usize::try_from(settings.upstream.answer_memory_bytes).unwrap_or(usize::MAX),
-        ));
+        .with_memory(AnswerMemory::new(bytes(settings.upstream.answer_memory_bytes)));
+    let memory = egress.memory().clone();
     let identities = identity_resolver(settings, &egress, &clock)?;
     let clients = PdsClients::new(egress.clone(), settings.upstream.pds_timeout.get());
     let hold_timeout = settings.upstream.hold_timeout.get();
@@ -161,12 +162,17 @@ pub async fn compose(
         default_hold.clone(),
     ));
     let service_tokens = Arc::new(ServiceTokenCache::new(Arc::clone(&clock)));
+    let exempt = Exempt::new(settings.exempt.clone());
     let app_passwords = Arc::new(AppPasswords::new(
         Arc::clone(&identities),
         Arc::new(PdsSessions::new(clients.clone())),
         Arc::new(SqliteSessions::new(database.clone(), Arc::clone(&vault))),
         Arc::clone(&profiles),
         Arc::clone(&service_tokens) as _,
+        FailedSignIns {
+            rate: settings.limits.failed_sign_ins,
+            exempt: exempt.clone(),
+        },
         Arc::clone(&clock),
     ));
     let oauth = Arc::new(OAuthClient::new(OAuthClientParts {
@@ -311,6 +317,7 @@ pub async fn compose(
             notices: Notices::new(sender, push_notices, shutdown.clone()),
             gateway,
             clock: Arc::clone(&clock),
+            memory,
         },
         Arc::clone(&accounts),
         ManifestSettings {
@@ -328,11 +335,7 @@ pub async fn compose(
         shutdown,
         health::FRESH_FOR,
     );
-    let limits = Arc::new(Limits::new(
-        &settings.limits,
-        Exempt::new(settings.exempt.clone()),
-        Arc::clone(&clock),
-    ));
+    let limits = Arc::new(Limits::new(&settings.limits, exempt, Arc::clone(&clock)));
     let realm = base_url.join("/auth/token").context("server.base_url")?;
     let verifier = RegistryTokenVerifier::new(registry_key.clone(), &service);
     let realm = Arc::new(TokenRealm {
@@ -358,6 +361,7 @@ pub async fn compose(
             blobs,
             uploads,
             manifests,
+            manifest_memory: ManifestMemory::new(bytes(settings.registry.manifest_memory_bytes)),
             catalog: Arc::new(Catalog::new(accounts, Arc::clone(&identities))),
             permissions,
             authenticator: Arc::new(Authenticator::new(verifier, sessions.clone(), Arc::clone(&clock))),
@@ -441,6 +445,10 @@ fn disk_space(settings: &AppViewSettings) -> DiskSpace {
         folder("spool", &paths.spool),
     ];
     DiskSpace::new(folders, settings.free_disk_bytes)
+}
+
+fn bytes(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 fn listing_limits(settings: &AppViewSettings, clock: &Arc<dyn Clock>) -> ListingLimits {

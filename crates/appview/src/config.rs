@@ -109,6 +109,9 @@ pub struct RegistrySection {
     pub allow_missing_content: bool,
     /// Bytes of manifests kept in memory.
     pub manifest_cache_bytes: u64,
+    /// Memory for manifests on their way, in bytes: half for those that are being pushed or served, half for what is made of pushed ones.
+    /// One account, or one client without an account, has a quarter at most. Beyond it requests wait, and then get status 429.
+    pub manifest_memory_bytes: u64,
     /// Records of one account that are listed. Lists of an account with more are incomplete and say so.
     pub listed_records: u64,
     /// Bytes of one account's records that are listed.
@@ -124,7 +127,7 @@ pub struct RegistrySection {
     /// Bytes of one account's uploads on this server's disk, where they wait for a store that takes parts. One upload needs up to four
     /// parts: 64 MiB for a layer of up to 23 GiB, 14 GiB for the largest blob there can be.
     pub spool_bytes_per_account: u64,
-    /// Bytes of such uploads of all accounts together.
+    /// Bytes of such uploads of all accounts together. No account has more than is left for others.
     pub spool_bytes: u64,
     /// Longest pause of a client in the middle of an upload, and of a hold's store in the middle of a blob.
     pub upload_idle_timeout: HumanDuration,
@@ -148,6 +151,9 @@ pub struct LimitsSection {
     pub account_requests: Rate,
     /// Requests for tokens (/auth/token), per client address.
     pub token_requests: Rate,
+    /// Sign-ins with a password that fail, whatever they fail by, per client address. Each makes this server look up an account and ask its
+    /// server. One under way counts until it succeeds.
+    pub failed_sign_ins: Rate,
     /// Requests for pages and their JSON, and of the device flow, per client address.
     pub page_requests: Rate,
     /// Networks whose clients are not counted by address, for example 10.0.0.0/8.
@@ -164,7 +170,8 @@ pub struct UpstreamSection {
     pub hold_timeout: HumanDuration,
     /// Requests to one PDS or hold under way at once. Four times as many wait for them.
     pub requests_per_host: u64,
-    /// Memory for all answers of PDSes and holds that are being worked on, in bytes.
+    /// Memory for all answers of PDSes and holds, in bytes: half for those that arrive, half for what is made of them. One server has a
+    /// quarter at most.
     pub answer_memory_bytes: u64,
 }
 
@@ -234,6 +241,7 @@ impl Default for RegistrySection {
         Self {
             allow_missing_content: false,
             manifest_cache_bytes: 16 * 1024 * 1024,
+            manifest_memory_bytes: 48 * 1024 * 1024,
             listed_records: 100_000,
             listed_bytes: 128 * 1024 * 1024,
             proxied_user_agents: Vec::new(),
@@ -259,6 +267,7 @@ impl Default for LimitsSection {
             // A build farm's.
             account_requests: Rate::new(60_000, minute),
             token_requests: Rate::new(1_200, minute),
+            failed_sign_ins: Rate::new(300, minute),
             page_requests: Rate::new(600, minute),
             exempt: Vec::new(),
         }

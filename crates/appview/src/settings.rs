@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::syntax::{Did, Nsid};
-use atcr_server::client_address::Network;
+use atcr_server::client_address::{Network, TrustedProxies};
 use atcr_server::serve::ServeLimits;
 use atcr_server::telemetry::{LogFormat, check_log_level, listen_addr};
 use atcr_server::{HumanDuration, Problems};
 use url::{Host, Url};
 
 use crate::config::{AppViewConfig, LimitsSection, RegistrySection, UpstreamSection};
-use crate::edge::client_ip::TrustedProxies;
 
 /// The settings, every value parsed.
 #[derive(Clone, Debug)]
@@ -303,6 +302,10 @@ fn check_numbers(config: &AppViewConfig, problems: &mut Problems) {
         (
             "upstream.answer_memory_bytes",
             config.upstream.answer_memory_bytes,
+        ),
+        (
+            "registry.manifest_memory_bytes",
+            config.registry.manifest_memory_bytes,
         ),
         (
             "registry.uploads_per_account",

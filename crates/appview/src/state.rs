@@ -17,11 +17,11 @@ use axum::extract::FromRef;
 use serde_json::Value;
 
 use crate::browse::Browse;
-use crate::edge::client_ip::TrustedProxies;
 use crate::edge::credential_helper::Releases;
 use crate::edge::limits::Limits;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
 use crate::edge::registry::{RegistryParts, TokenRealm};
+use atcr_server::client_address::TrustedProxies;
 
 /// The use cases and settings that handlers reach; cloned per request, so every part is shared.
 #[derive(Clone)]

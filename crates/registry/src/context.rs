@@ -12,6 +12,8 @@ pub struct RequestContext {
     pub name: RepositoryName,
     /// The account that `name`'s first segment resolves to.
     pub owner: Arc<ResolvedIdentity>,
+    /// Who asks, for shares of what many ask for: an account's DID, or the address of a client without an account.
+    pub requester: Arc<str>,
 }
 
 impl RequestContext {

@@ -10,7 +10,7 @@ use atcr_atproto::syntax::{AtIdentifier, Did};
 use atcr_auth::principal::{AuthMethod, Principal};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::attempts::{Attempts, LoginKey};
+use super::attempts::{Attempts, FailedSignIns, LoginKey};
 use super::ports::{
     Authorization, NoSession, PdsCredential, PdsSession, ServiceTokens, SessionServer, SessionSource,
     SessionStore, SignIn,
@@ -20,7 +20,6 @@ use super::{SignInAttempt, SignedInAs};
 use crate::error::SessionError;
 use crate::live_sessions::{LiveSessions, OfAccount};
 use atcr_server::KeyedLocks;
-use atcr_server::client_address::client_key;
 
 /// An access token with less life left than this is renewed before it is used.
 const RENEW_BEFORE: Duration = Duration::from_mins(1);
@@ -40,7 +39,8 @@ pub struct AppPasswords {
 }
 
 impl AppPasswords {
-    /// Verifies at the PDS that `identities` finds, keeps sessions in `store`, sees to the sailor's profile.
+    /// Verifies at the PDS that `identities` finds, keeps sessions in `store`, sees to the sailor's profile. Sign-ins may fail as often as
+    /// `failed` says.
     #[must_use]
     pub fn new(
         identities: Arc<dyn IdentityResolver>,
@@ -48,6 +48,7 @@ impl AppPasswords {
         store: Arc<dyn SessionStore>,
         profiles: Arc<Profiles>,
         service_tokens: Arc<dyn ServiceTokens>,
+        failed: FailedSignIns,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -56,8 +57,8 @@ impl AppPasswords {
             store,
             profiles,
             service_tokens,
+            attempts: Attempts::new(failed, &clock),
             clock,
-            attempts: Attempts::default(),
             logins: KeyedLocks::default(),
             refreshes: KeyedLocks::default(),
             live: LiveSessions::default(),
@@ -68,51 +69,72 @@ impl AppPasswords {
         let username = attempt.username.trim().trim_start_matches('@');
         let spelling = self.attempts.key(username, &attempt.password);
         // A pair that was verified a moment ago stays good while others guess, and needs no look-up.
-        if let Some(did) = self.attempts.spelled(&spelling)
-            && self
-                .is_good(&did, &self.attempts.key(did.as_str(), &attempt.password))
-                .await?
-        {
+        if let Some(did) = self.known(&spelling, &attempt.password).await? {
             return Ok(principal(&did));
         }
-        let client = client_key(attempt.client.counted);
-        if let Some(retry_after) = self.attempts.must_wait(client, username) {
-            return Err(SessionError::TooManyAttempts { retry_after });
+        // Ten layers ask for ten tokens at once: one of them asks the PDS, the others wait for its answer.
+        let _login = self.logins.lock(&spelling).await;
+        if let Some(did) = self.known(&spelling, &attempt.password).await? {
+            return Ok(principal(&did));
         }
-        let rejected = |reason: &str| {
-            self.attempts.count_failure(client, username);
-            Err(SessionError::rejected(reason))
+        let under_way = self
+            .attempts
+            .begin(&attempt.client, username)
+            .map_err(|limited| SessionError::TooManyAttempts {
+                retry_after: limited.retry_after,
+            })?;
+        match self.ask(username, &attempt.password).await {
+            Ok(did) => {
+                under_way.succeeded();
+                self.attempts.spells(spelling, did.clone());
+                Ok(principal(&did))
+            }
+            Err(NoSession::Refused(reason)) => {
+                under_way.wrong();
+                Err(SessionError::rejected(reason))
+            }
+            Err(NoSession::Unavailable(error)) => {
+                under_way.undecided();
+                Err(error)
+            }
+        }
+    }
+
+    /// Whose account a pair was lately found to be, if it is still good.
+    async fn known(&self, spelling: &LoginKey, password: &SecretString) -> Result<Option<Did>, SessionError> {
+        let Some(did) = self.attempts.spelled(spelling) else {
+            return Ok(None);
         };
+        let key = self.attempts.key(did.as_str(), password);
+        Ok(self.is_good(&did, &key).await?.then_some(did))
+    }
+
+    /// Finds the account spelled `username` and sees to it that there is a session that `password` gave.
+    async fn ask(&self, username: &str, password: &SecretString) -> Result<Did, NoSession> {
         let Ok(identifier) = AtIdentifier::from_image_segment(username) else {
-            return rejected("the user name must be a handle or a DID");
+            return Err(NoSession::Refused(
+                "the user name must be a handle or a DID".to_owned(),
+            ));
         };
         let identity = match self.identities.resolve(&identifier).await {
             Ok(identity) => identity,
             Err(error) if error.is_transient() => {
-                return Err(SessionError::IdentityUnavailable {
+                return Err(NoSession::Unavailable(SessionError::IdentityUnavailable {
                     name: identifier.to_string(),
                     reason: error.to_string(),
                     source: Arc::new(error),
-                });
+                }));
             }
-            Err(error) => return rejected(&error.to_string()),
+            Err(error) => return Err(NoSession::Refused(error.to_string())),
         };
-        match self.log_in(&identity, &attempt.password).await {
-            Ok(()) => {
-                self.attempts.spells(spelling, identity.did.clone());
-                Ok(principal(&identity.did))
-            }
-            Err(NoSession::Refused(reason)) => rejected(&reason),
-            Err(NoSession::Unavailable(error)) => Err(error),
-        }
+        self.log_in(&identity, password).await?;
+        Ok(identity.did.clone())
     }
 
     /// Sees to it that there is a session that `password` gave, asking the PDS only if no other request did lately.
     async fn log_in(&self, sailor: &ResolvedIdentity, password: &SecretString) -> Result<(), NoSession> {
         let did = &sailor.did;
         let key = self.attempts.key(did.as_str(), password);
-        // Ten layers ask for ten tokens at once: one of them asks the PDS, the others wait for its answer.
-        let _login = self.logins.lock(&key).await;
         if let Some(reason) = self.attempts.refusal(&key) {
             return Err(NoSession::Refused(reason.to_string()));
         }

@@ -1,15 +1,22 @@
-//! Which logins were verified a moment ago, and who fails too often.
+//! Which logins were verified a moment ago, and how often sign-ins of one client may fail.
 //!
 //! A PDS allows few `createSession` calls (the reference one 30 in five minutes and 300 a day for an account), and a docker
 //! client sends its password for every token. So a verified pair of DID and password counts as valid for a while, and a wrong one
 //! is refused for a short while without asking again.
+//!
+//! A sign-in counts as failed from its beginning, so that many at once cannot pass the limits together, and is taken back when it is
+//! known to be good.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
+use atcr_server::Rate;
+use atcr_server::address_gate::Exempt;
+use atcr_server::client_address::ClientAddress;
+use atcr_server::rate_limit::{Attempt, FailureLimit, Limited, Now};
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
@@ -20,14 +27,11 @@ const VERIFIED_FOR: Duration = Duration::from_mins(15);
 /// How long a wrong password is refused without asking the PDS again.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
-/// Failures of one client for one account within [`WINDOW`] before it has to wait.
-const FAILURES_PER_ACCOUNT: u32 = 10;
+/// Wrong passwords of one client for one account.
+const GUESSES_PER_ACCOUNT: Rate = Rate::new(10, Duration::from_mins(5));
 
-/// Failures of one client for any accounts within [`WINDOW`].
-const FAILURES_PER_CLIENT: u32 = 60;
-
-/// The window in which failures are counted.
-const WINDOW: Duration = Duration::from_mins(5);
+/// Wrong passwords of one client for any accounts.
+const GUESSES_PER_CLIENT: Rate = Rate::new(60, Duration::from_mins(5));
 
 /// Entries kept at most, per kind.
 const CAPACITY: u64 = 50_000;
@@ -44,12 +48,57 @@ pub struct Attempts {
     verified: Cache<LoginKey, Did>,
     spellings: Cache<LoginKey, Did>,
     refused: Cache<LoginKey, Arc<str>>,
-    by_account: Cache<(IpAddr, String), Arc<AtomicU32>>,
-    by_client: Cache<IpAddr, Arc<AtomicU32>>,
+    guesses_of_account: FailureLimit<(IpAddr, String)>,
+    guesses: FailureLimit<IpAddr>,
+    failures: FailureLimit<IpAddr>,
+    exempt: Exempt,
 }
 
-impl Default for Attempts {
-    fn default() -> Self {
+/// How often sign-ins may fail, whatever they fail by: each makes this server ask others.
+#[derive(Clone, Debug)]
+pub struct FailedSignIns {
+    /// Failures per client address.
+    pub rate: Rate,
+    /// Clients whose failures do not count by this. Wrong passwords count for every client.
+    pub exempt: Exempt,
+}
+
+/// A sign-in under way. Dropped, it counts as a wrong password.
+#[derive(Debug)]
+pub struct SignInUnderWay {
+    guess_of_account: Attempt<(IpAddr, String)>,
+    guess: Attempt<IpAddr>,
+    failure: Option<Attempt<IpAddr>>,
+}
+
+impl SignInUnderWay {
+    /// The password was right.
+    pub fn succeeded(self) {
+        self.guess_of_account.succeeded();
+        self.guess.succeeded();
+        if let Some(failure) = self.failure {
+            failure.succeeded();
+        }
+    }
+
+    /// Whether the password is right could not be found out.
+    pub fn undecided(self) {
+        self.guess_of_account.succeeded();
+        self.guess.succeeded();
+    }
+
+    /// The name or the password was wrong.
+    pub fn wrong(self) {}
+}
+
+impl Attempts {
+    /// Nothing is remembered yet.
+    #[must_use]
+    pub fn new(failed: FailedSignIns, clock: &Arc<dyn Clock>) -> Self {
+        let now = {
+            let clock = Arc::clone(clock);
+            Now::new(move || clock.now())
+        };
         Self {
             salt: rand::random(),
             verified: Cache::builder()
@@ -65,19 +114,17 @@ impl Default for Attempts {
                 .max_capacity(CAPACITY)
                 .time_to_live(REFUSED_FOR)
                 .build(),
-            by_account: Cache::builder()
-                .max_capacity(CAPACITY)
-                .time_to_live(WINDOW)
-                .build(),
-            by_client: Cache::builder()
-                .max_capacity(CAPACITY)
-                .time_to_live(WINDOW)
-                .build(),
+            guesses_of_account: FailureLimit::new(
+                "password_guesses_of_account",
+                GUESSES_PER_ACCOUNT,
+                now.clone(),
+            ),
+            guesses: FailureLimit::new("password_guesses", GUESSES_PER_CLIENT, now.clone()),
+            failures: FailureLimit::new("failed_sign_ins", failed.rate, now),
+            exempt: failed.exempt,
         }
     }
-}
 
-impl Attempts {
     /// The key of an account, by DID or as a client spells it, and password.
     #[must_use]
     pub fn key(&self, account: &str, password: &SecretString) -> LoginKey {
@@ -138,24 +185,40 @@ impl Attempts {
         self.refused.insert(key, reason.into());
     }
 
-    /// Counts a failure of `client` for the account spelled `username`.
-    pub fn count_failure(&self, client: IpAddr, username: &str) {
-        let count = |counter: Arc<AtomicU32>| counter.fetch_add(1, Ordering::Relaxed);
-        count(
-            self.by_account
-                .get_with((client, username.to_owned()), Arc::default),
-        );
-        count(self.by_client.get_with(client, Arc::default));
-    }
-
-    /// How long `client` has to wait before it may try `username` again; `None` when it need not.
-    #[must_use]
-    pub fn must_wait(&self, client: IpAddr, username: &str) -> Option<Duration> {
-        let reached = |counter: Option<Arc<AtomicU32>>, limit| {
-            counter.is_some_and(|counter| counter.load(Ordering::Relaxed) >= limit)
+    /// Begins a sign-in of `client` to the account spelled `username`, which counts as failed until it is known to be otherwise.
+    ///
+    /// # Errors
+    /// [`Limited`] after too many that failed.
+    pub fn begin(&self, client: &ClientAddress, username: &str) -> Result<SignInUnderWay, Limited> {
+        let key = client.key();
+        let failure = if self.exempt.covers(client) {
+            None
+        } else {
+            Some(self.failures.begin(key)?)
         };
-        let account = self.by_account.get(&(client, username.to_owned()));
-        (reached(account, FAILURES_PER_ACCOUNT) || reached(self.by_client.get(&client), FAILURES_PER_CLIENT))
-            .then_some(WINDOW)
+        let guesses = || {
+            let guess = self.guesses.begin(key)?;
+            match self.guesses_of_account.begin((key, username.to_owned())) {
+                Ok(guess_of_account) => Ok((guess, guess_of_account)),
+                Err(limited) => {
+                    guess.succeeded();
+                    Err(limited)
+                }
+            }
+        };
+        match guesses() {
+            Ok((guess, guess_of_account)) => Ok(SignInUnderWay {
+                guess_of_account,
+                guess,
+                failure,
+            }),
+            // It asks no other server, so it is no failure of that kind.
+            Err(limited) => {
+                if let Some(failure) = failure {
+                    failure.succeeded();
+                }
+                Err(limited)
+            }
+        }
     }
 }

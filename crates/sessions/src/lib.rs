@@ -15,10 +15,10 @@ pub mod refresh_token;
 pub mod sign_out;
 pub mod web_session;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use atcr_auth::principal::{AuthMethod, Principal};
+use atcr_server::client_address::ClientAddress;
 use secrecy::SecretString;
 
 use self::ports::{PdsCredential, SessionSource, SignIn};
@@ -34,15 +34,6 @@ pub struct SignInAttempt {
     pub password: SecretString,
     /// Where the attempt comes from, for the limit on failures and for the list of devices.
     pub client: ClientAddress,
-}
-
-/// Where a request comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientAddress {
-    /// What limits count by: the client's address, or that of the proxy in front of it where no more is known.
-    pub counted: IpAddr,
-    /// The client's own address; `None` if a proxy that is not trusted is in front of it.
-    pub own: Option<IpAddr>,
 }
 
 /// Whose secret it was.

@@ -1,6 +1,9 @@
 //! Accounts' records over a PDS's XRPC methods: one by one, page by page, and committed.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use atcr_atproto::egress::SharePermit;
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::lexicon::hold_legacy::HoldLegacyRecord;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
@@ -21,6 +24,8 @@ use atcr_registry::manifest::record;
 use atcr_sessions::Sessions;
 use atcr_sessions::ports::Authorization;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use tokio::time::Instant;
 
 use super::pds_client::{PdsClients, seen};
 use super::pds_error::registry_error;
@@ -37,6 +42,12 @@ const PAGE_BYTES: usize = 1536 * 1024;
 
 /// Bytes of manifests read for one page of a listing, for what their records leave out: some two dozen images of a thousand layers.
 const COMPLETED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Manifests read at once for one page: a server far away takes long for each, and they come one after the other otherwise.
+const READ_AT_ONCE: usize = 6;
+
+/// How long one of them waits for memory to be parsed in.
+const PARSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Records at PDSes.
 #[derive(Debug)]
@@ -111,34 +122,40 @@ impl PdsRecords {
     }
 
     /// Puts into the records of `page` what they leave out of their manifests. Where the bytes cannot be had for good, a record stays as
-    /// it is; beyond [`COMPLETED_BYTES`] the rest do, and the page counts as cut.
+    /// it is; beyond [`COMPLETED_BYTES`], or after `until`, the rest do, and the page counts as cut.
     async fn complete(
         &self,
         owner: &ResolvedIdentity,
         page: &mut CollectionPage<ManifestRecord>,
+        until: Instant,
     ) -> Result<(), RegistryError> {
+        let partial = page.records.iter().enumerate().filter_map(|(index, manifest)| {
+            let blob = manifest.record.manifest_blob.as_ref().map(|blob| blob.cid);
+            Some((index, blob.filter(|_| record::is_partial(&manifest.record))?))
+        });
+        let partial: Vec<(usize, Cid)> = partial.collect();
+        let mut reads = stream::iter(partial)
+            .map(async |(index, cid)| (index, self.read_blob(owner, &cid, MANIFEST_LIMIT).await))
+            .buffered(READ_AT_ONCE);
         let mut read = 0;
-        for manifest in &mut page.records {
-            let record = &mut manifest.record;
-            let blob = record.manifest_blob.as_ref().map(|blob| blob.cid);
-            let Some(cid) = blob.filter(|_| record::is_partial(record)) else {
+        loop {
+            let next = match tokio::time::timeout_at(until, reads.next()).await {
+                Ok(next) if read < COMPLETED_BYTES => next,
+                Ok(Some(_)) | Err(_) => {
+                    page.is_cut = true;
+                    break;
+                }
+                Ok(None) => None,
+            };
+            let Some((index, bytes)) = next else { break };
+            let Some(manifest) = page.records.get_mut(index) else {
                 continue;
             };
-            if read >= COMPLETED_BYTES {
-                page.is_cut = true;
-                break;
-            }
-            match self.read_blob(owner, &cid, MANIFEST_LIMIT).await {
+            match bytes {
                 Ok(Some(bytes)) => {
                     read += bytes.len() as u64;
-                    record::complete(record, &bytes);
-                    // Not indexed, and as long as somebody likes.
-                    let blobs = record.config.iter_mut().chain(&mut record.layers);
-                    blobs.for_each(|blob| blob.annotations.clear());
-                    record
-                        .manifests
-                        .iter_mut()
-                        .for_each(|child| child.annotations.clear());
+                    let _room = self.parse_room(owner, bytes.len()).await?;
+                    restate(&mut manifest.record, &bytes);
                 }
                 Ok(None)
                 | Err(
@@ -155,9 +172,32 @@ impl PdsRecords {
                 Err(error) => return Err(error),
             }
         }
+        drop(reads);
         page.size_bytes += read;
         Ok(())
     }
+
+    /// Room for what is made of a manifest of `bytes`.
+    async fn parse_room(&self, owner: &ResolvedIdentity, bytes: usize) -> Result<SharePermit, RegistryError> {
+        let client = self.clients.of(owner)?;
+        let host = client.base().host_str().unwrap_or_default();
+        let room = client.egress().memory().parse(host, bytes, PARSE_PATIENCE).await;
+        room.map_err(|_| RegistryError::TooManyRequests {
+            retry_after: PARSE_PATIENCE,
+        })
+    }
+}
+
+/// Puts into `record` what it leaves out of its manifest `bytes`, but for annotations: they are not indexed, and as long as their
+/// writer likes.
+fn restate(record: &mut ManifestRecord, bytes: &Bytes) {
+    record::complete(record, bytes);
+    let blobs = record.config.iter_mut().chain(&mut record.layers);
+    blobs.for_each(|blob| blob.annotations.clear());
+    record
+        .manifests
+        .iter_mut()
+        .for_each(|child| child.annotations.clear());
 }
 
 struct CollectionPage<R> {
@@ -205,6 +245,7 @@ impl AccountRecords for PdsRecords {
         &self,
         owner: &ResolvedIdentity,
         position: &ListingPosition,
+        until: Instant,
     ) -> Result<RecordsPage, RegistryError> {
         let (collection, cursor) = (position.collection, position.cursor.as_deref());
         let go_on = |cursor: Option<String>| {
@@ -230,7 +271,7 @@ impl AccountRecords for PdsRecords {
             }
             ListedCollection::Manifests => {
                 let mut page = self.page_of(owner, cursor).await?;
-                self.complete(owner, &mut page).await?;
+                self.complete(owner, &mut page, until).await?;
                 RecordsPage {
                     manifests: page.records,
                     next: go_on(page.next),

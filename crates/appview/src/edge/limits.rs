@@ -9,9 +9,8 @@ use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_server::Rate;
 use atcr_server::address_gate::Exempt;
-use atcr_server::client_address;
+use atcr_server::client_address::ClientAddress;
 use atcr_server::rate_limit::{Limited, Now, RateLimit};
-use atcr_sessions::ClientAddress;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -82,11 +81,7 @@ impl Limits {
     }
 
     fn of_address(&self, limit: &RateLimit<IpAddr>, client: &ClientAddress) -> Result<(), Limited> {
-        let client = client_address::ClientAddress {
-            counted: client.counted,
-            own: client.own,
-        };
-        if self.exempt.covers(&client) {
+        if self.exempt.covers(client) {
             return Ok(());
         }
         limit.take(&client.key())

@@ -1,6 +1,5 @@
 //! HTTP: everything that knows requests, statuses and headers.
 
-pub mod client_ip;
 pub mod credential_helper;
 pub mod credentials;
 pub mod device;

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use atcr_appview::config::AppViewConfig;
 use atcr_server::Rate;
+use atcr_test_support::fakes::PdsFault;
 use chrono::TimeDelta;
 use http::Method;
 
 use crate::browser::Browser;
-use crate::harness::{Answer, TestAppView};
+use crate::harness::{Answer, PASSWORD, TestAppView};
 
 /// Three at once, and then one each twenty seconds.
 const THREE: Rate = Rate::new(3, Duration::from_mins(1));
@@ -102,6 +103,48 @@ async fn token_requests_of_one_address_have_a_limit() {
     }
     assert_limited(&ask("2001:db8:1:2:ffff::1").await);
     ask("2001:db8:1:3::1").await.assert_status(200);
+}
+
+#[tokio::test]
+async fn sign_ins_that_fail_have_a_limit_before_any_server_is_asked_and_those_that_succeed_do_not_count() {
+    let appview = limited(|config| {
+        config.limits.failed_sign_ins = THREE;
+        config.server.trusted_proxies = vec!["127.0.0.1".to_owned()];
+    })
+    .await;
+    let ping = |client: &str, username: &str, password: &str| {
+        let request = appview.get("/v2/").header("x-forwarded-for", client);
+        Answer::of(request.basic_auth(username, Some(password.to_owned())))
+    };
+    // Each spelling is a sign-in of its own.
+    for username in ["alice.test", &appview.alice, "Alice.test", "bob.test"] {
+        ping("203.0.113.9", username, PASSWORD).await.assert_status(200);
+    }
+    // The account's server is down: nothing was guessed, and finding that out is what costs.
+    appview.pds.set_fault(
+        "com.atproto.server.createSession",
+        Some(PdsFault::Status(500, "InternalServerError")),
+    );
+    for n in 0..3 {
+        let answer = ping("203.0.113.9", "alice.test", &format!("other {n}")).await;
+        assert_ne!(answer.status, 429, "{}", answer.text());
+    }
+    let asked = appview.pds.count("com.atproto.server.createSession");
+    let refused = ping("203.0.113.9", "alice.test", "other 4").await;
+    assert_limited(&refused);
+    refused.assert_error(429, "TOOMANYREQUESTS");
+    let token = appview
+        .get("/auth/token")
+        .header("x-forwarded-for", "203.0.113.9");
+    let token = Answer::of(token.basic_auth("alice.test", Some("other 5"))).await;
+    assert_limited(&token);
+    assert_eq!(appview.pds.count("com.atproto.server.createSession"), asked);
+    // A password that was good a moment ago still is, and another client has a count of its own.
+    ping("203.0.113.9", "alice.test", PASSWORD)
+        .await
+        .assert_status(200);
+    let other = ping("198.51.100.7", "bob.test", "guess").await;
+    assert_ne!(other.status, 429, "{}", other.text());
 }
 
 #[tokio::test]

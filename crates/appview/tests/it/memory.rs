@@ -9,6 +9,8 @@ use atcr_oci::{Algorithm, Digest, Manifest};
 use atcr_test_support::fakes::{FakePds, Filler, PdsFault};
 use http::StatusCode;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::{Answer, PASSWORD, TestAppView, descriptor, sha256};
 
@@ -190,4 +192,64 @@ async fn two_hundred_hostile_answers_at_once_take_bounded_memory() {
     // 160 MiB is the bound of a release build; one for tests is larger before it does anything.
     let bound = if cfg!(debug_assertions) { 224 } else { 160 };
     assert!(most <= bound * MIB, "{} MiB", most / MIB);
+}
+
+/// A client that asks for `path` and reads the status of the answer and no more.
+async fn slow_reader(appview: &TestAppView, path: &str, token: &str, client: &str) -> (TcpStream, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    // The kernel would take all of the answer otherwise.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address = appview.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nx-forwarded-for: {client}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await.unwrap();
+    (stream, String::from_utf8_lossy(&status).into_owned())
+}
+
+#[tokio::test]
+async fn slow_readers_of_large_manifests_stay_within_the_budget_and_others_are_told_to_wait() {
+    let mut appview = TestAppView::start_with(|config| {
+        // Of 16 MiB for bytes one client has four.
+        config.registry.manifest_memory_bytes = 32 * MIB;
+        config.server.trusted_proxies = vec!["127.0.0.1".to_owned()];
+    })
+    .await;
+    let subject = appview.image("subject");
+    let mut digests = Vec::new();
+    {
+        let alice = appview.sailor("alice.test", &[APP]).await;
+        for n in 0..6 {
+            let manifest = long(&appview, &subject, n);
+            digests.push(sha256(&manifest));
+            alice.push(APP, digests[n].as_str(), &manifest).await;
+        }
+    }
+    appview.restart().await;
+    let token = Answer::of(appview.get(&format!("/auth/token?scope=repository:{APP}:pull"))).await;
+    let token = token.json()["token"].as_str().unwrap().to_owned();
+    let path = |n: usize| format!("/v2/{APP}/manifests/{}", digests[n]);
+    let mut slow = Vec::new();
+    for n in 0..4 {
+        let (stream, status) = slow_reader(&appview, &path(n), &token, &format!("203.0.113.{n}")).await;
+        assert_eq!(status, "HTTP/1.1 200");
+        slow.push(stream);
+    }
+    let ask = |n: usize, client: &str| {
+        let request = appview.get(&path(n)).bearer_auth(&token);
+        Answer::of(request.header("x-forwarded-for", client.to_owned()))
+    };
+    // One is read by two: it is in memory once.
+    ask(0, "198.51.100.1").await.assert_status(200);
+    for refused in [ask(4, "198.51.100.1").await, ask(5, "203.0.113.0").await] {
+        refused.assert_error(429, "TOOMANYREQUESTS");
+        assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
+    }
+    slow.pop();
+    let answer = ask(4, "198.51.100.1").await;
+    answer.assert_status(200);
+    assert_eq!(&Digest::of(Algorithm::Sha256, &answer.body), &digests[4]);
 }

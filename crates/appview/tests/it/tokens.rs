@@ -231,6 +231,23 @@ async fn guessing_passwords_is_slowed_down() {
         .assert_status(200);
 }
 
+#[tokio::test]
+async fn guesses_that_come_at_once_do_not_pass_the_limit_together() {
+    let appview = TestAppView::start().await;
+    let guesses = (0..40).map(|guess| {
+        let appview = &appview;
+        async move {
+            let password = format!("guess {guess}");
+            let answer = appview.token_response("alice.test", &password, &[]).await;
+            answer.status.as_u16()
+        }
+    });
+    let statuses = futures_util::future::join_all(guesses).await;
+    let count = |status: u16| statuses.iter().filter(|got| **got == status).count();
+    assert_eq!((count(401), count(429)), (10, 30));
+    assert_eq!(appview.pds.count("com.atproto.server.createSession"), 10);
+}
+
 async fn post(appview: &TestAppView, form: &[(&str, &str)]) -> Answer {
     Answer::of(appview.request(Method::POST, "/auth/token").form(form)).await
 }

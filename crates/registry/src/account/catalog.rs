@@ -59,7 +59,7 @@ impl Catalog {
         let Some(identity) = segment(&owner) else {
             return Ok(empty);
         };
-        let coverage = self.accounts.ensure_synced(&owner).await?;
+        let coverage = self.accounts.ensure_synced(&owner, did.as_str()).await?;
         let limit = page.limit(REPOSITORIES_AT_ONCE, REPOSITORIES_AT_ONCE);
         let prefix = format!("{identity}/");
         // All names begin alike, so that `last` before them means all, and behind them none.

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atcr_atproto::clock::Clock;
+use atcr_atproto::egress::party;
 use atcr_atproto::syntax::Did;
+use atcr_server::shared_places::{Place, SharedPlaces};
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
 
 use crate::error::RegistryError;
 
@@ -23,8 +25,11 @@ const WRITERS: usize = 8;
 /// Listings from one PDS at once, for readers and for writers each, so that a slow one leaves room for others.
 const FROM_ONE_PDS: usize = 2;
 
-/// PDSes remembered for that.
-const PDSES: u64 = 10_000;
+/// Listings at once from PDSes below one registered name, which has any number of them: half of all.
+const PARTIES: usize = 2;
+
+/// Listings at once that one requester waits for: a quarter of all.
+const REQUESTERS: usize = 4;
 
 /// How long a caller waits for a listing to begin before it is told to try again later.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,41 +62,48 @@ pub struct ListingBounds {
 
 /// Who a listing is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListingFor {
-    /// Anybody who asks what an account has.
-    Reader,
+pub enum ListingFor<'a> {
+    /// A requester who asks what an account has.
+    Reader(&'a str),
     /// The account's owner, who writes to it.
-    Writer,
+    Writer(&'a str),
 }
 
 /// The right to run a listing; it ends when it is dropped.
 pub struct ListingPermit {
-    _from_pds: OwnedSemaphorePermit,
-    _in_all: OwnedSemaphorePermit,
+    _of_requester: Place,
+    _from_pds: Place,
+    _in_all: Place,
 }
 
 /// Listings of one purpose.
 struct Lane {
-    in_all: Arc<Semaphore>,
-    by_pds: moka::sync::Cache<String, Arc<Semaphore>>,
+    /// By who asks.
+    by_requester: SharedPlaces,
+    /// By the PDS.
+    by_pds: SharedPlaces,
+    /// By whose PDS it is, and in all.
+    in_all: SharedPlaces,
 }
 
 impl Lane {
     fn new(in_all: usize) -> Self {
         Self {
-            in_all: Arc::new(Semaphore::new(in_all)),
-            by_pds: moka::sync::Cache::new(PDSES),
+            by_requester: SharedPlaces::new(usize::MAX, in_all / REQUESTERS),
+            by_pds: SharedPlaces::new(usize::MAX, FROM_ONE_PDS),
+            in_all: SharedPlaces::new(in_all, in_all / PARTIES),
         }
     }
 
-    /// `None` when a semaphore was closed, which none ever is.
-    async fn enter(&self, pds: &str) -> Option<ListingPermit> {
-        let new = || Arc::new(Semaphore::new(FROM_ONE_PDS));
-        let from_pds = self.by_pds.get_with_by_ref(pds, new);
-        // In this order: a listing that waits for its own PDS is in the way of no other.
+    /// `None` when the places were closed, which they never are.
+    async fn enter(&self, requester: &str, pds: Option<&Url>) -> Option<ListingPermit> {
+        let authority = pds.map(Url::authority).unwrap_or_default();
+        let host = pds.and_then(Url::host_str).unwrap_or_default();
+        // In this order: a listing that waits for its own requester or its own PDS is in the way of no other.
         Some(ListingPermit {
-            _from_pds: from_pds.acquire_owned().await.ok()?,
-            _in_all: Arc::clone(&self.in_all).acquire_owned().await.ok()?,
+            _of_requester: self.by_requester.acquire(requester).await?,
+            _from_pds: self.by_pds.acquire(authority).await?,
+            _in_all: self.in_all.acquire(&party(host)).await?,
         })
     }
 }
@@ -136,12 +148,16 @@ impl ListingLimits {
     ///
     /// # Errors
     /// [`RegistryError::TooManyRequests`] when others have run for too long.
-    pub async fn permit(&self, purpose: ListingFor, pds: &str) -> Result<ListingPermit, RegistryError> {
-        let lane = match purpose {
-            ListingFor::Reader => &self.readers,
-            ListingFor::Writer => &self.writers,
+    pub async fn permit(
+        &self,
+        purpose: ListingFor<'_>,
+        pds: Option<&Url>,
+    ) -> Result<ListingPermit, RegistryError> {
+        let (lane, requester) = match purpose {
+            ListingFor::Reader(requester) => (&self.readers, requester),
+            ListingFor::Writer(owner) => (&self.writers, owner),
         };
-        match tokio::time::timeout(PATIENCE, lane.enter(pds)).await {
+        match tokio::time::timeout(PATIENCE, lane.enter(requester, pds)).await {
             Ok(Some(permit)) => Ok(permit),
             Ok(None) | Err(_) => Err(RegistryError::TooManyRequests {
                 retry_after: PATIENCE,

@@ -27,6 +27,7 @@ use atcr_oci::{Digest, Tag};
 use atcr_server::Shutdown;
 use futures_util::future::BoxFuture;
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
 use crate::account::coverage::Coverage;
 use crate::account::listing_limits::{ListingFor, ListingLimits};
@@ -53,6 +54,9 @@ const REMEMBER_SLOW: Duration = Duration::from_mins(10);
 
 /// How long an account whose PDS has not gone back is not asked about again for a pull.
 const STEADY: Duration = Duration::from_secs(10);
+
+/// How much longer than its time a page may take before it is given up instead of cut.
+const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// Accounts whose newest commit is remembered.
 const KNOWN_HEADS: u64 = 10_000;
@@ -208,14 +212,18 @@ impl Accounts {
         Ok(listed.is_none_or(|listed| listed.is_whole))
     }
 
-    /// Brings the index up to the account's newest commit, as far as the limits of listing allow.
+    /// Brings the index up to the account's newest commit for `requester`, as far as the limits of listing allow.
     ///
     /// Callers that come at once share one listing.
     ///
     /// # Errors
     /// [`RegistryError::TooManyRequests`] when the account may not be listed now and never was, or too many others are being
     /// listed; the PDS's, the database's.
-    pub async fn ensure_synced(&self, owner: &ResolvedIdentity) -> Result<Coverage, RegistryError> {
+    pub async fn ensure_synced(
+        &self,
+        owner: &ResolvedIdentity,
+        requester: &str,
+    ) -> Result<Coverage, RegistryError> {
         let Some(head) = self.head(owner).await? else {
             return Ok(Coverage::Whole);
         };
@@ -232,7 +240,10 @@ impl Accounts {
                 None => Err(RegistryError::TooManyRequests { retry_after }),
             };
         }
-        let _permit = self.limits.permit(ListingFor::Reader, &pds_host(owner)).await?;
+        let _permit = self
+            .limits
+            .permit(ListingFor::Reader(requester), owner.pds.as_ref())
+            .await?;
         let (_, coverage) = self.list(owner, head, None).await?;
         Ok(coverage)
     }
@@ -305,7 +316,10 @@ impl Accounts {
         if self.coverage_at(&owner.did, &head).await?.is_some() {
             return Ok(head);
         }
-        let _permit = self.limits.permit(ListingFor::Writer, &pds_host(owner)).await?;
+        let _permit = self
+            .limits
+            .permit(ListingFor::Writer(owner.did.as_str()), owner.pds.as_ref())
+            .await?;
         self.list(owner, head, Some(lane)).await.map(|(head, _)| head)
     }
 
@@ -399,7 +413,9 @@ impl Accounts {
         let mut is_whole = true;
         let mut position = Some(ListingPosition::default());
         while let Some(at) = position {
-            let page = tokio::time::timeout(self.limits.page_time(), self.store.list_page(owner, &at)).await;
+            let until = Instant::now() + self.limits.page_time();
+            let page = self.store.list_page(owner, &at, until);
+            let page = tokio::time::timeout_at(until + LAST_CALL, page).await;
             meter.charge();
             let page = page.map_err(|_| RegistryError::PdsTimeout {
                 host: pds_host(owner),

@@ -11,6 +11,7 @@ use atcr_atproto::pds::{CommitMeta, Write};
 use atcr_atproto::syntax::{Cid, Did, RecordKey, Tid};
 use atcr_auth::principal::Principal;
 use atcr_oci::Digest;
+use tokio::time::Instant;
 
 use crate::error::RegistryError;
 
@@ -76,11 +77,12 @@ pub trait AccountRecords: Send + Sync {
     async fn head(&self, owner: &ResolvedIdentity) -> Result<Option<CommitMeta>, RegistryError>;
 
     /// A page of the account's manifest and tag records. What a manifest's record leaves out of it is taken from the bytes, where these
-    /// can be had.
+    /// can be had before `until`; a page on which some could not is cut.
     async fn list_page(
         &self,
         owner: &ResolvedIdentity,
         position: &ListingPosition,
+        until: Instant,
     ) -> Result<RecordsPage, RegistryError>;
 
     /// Makes all `writes` in one commit or none. With `expected` the repository must still be at that commit.

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_oci::Digest;
+use atcr_server::shared_places::SharedPlaces;
 use secrecy::SecretString;
-use tokio::sync::Semaphore;
 
 use crate::access::{Granted, Pull, Push};
 use crate::blob::ports::BlobPresence;
@@ -35,6 +35,9 @@ const REUSE_URL: Duration = Duration::from_mins(2);
 
 /// When a client that found no place to get a blob through this server is to try again.
 const PROXY_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// One requester has this part of those places at most.
+const PROXY_PARTIES: usize = 4;
 
 /// Signed URLs remembered at once; some 900 bytes each.
 const REMEMBERED_URLS: u64 = 10_000;
@@ -66,7 +69,7 @@ pub struct Blobs {
     known: KnownBlobs,
     urls: moka::sync::Cache<UrlKey, (HoldRef, SignedUrl)>,
     proxied_user_agents: Vec<String>,
-    proxies: Arc<Semaphore>,
+    proxies: SharedPlaces,
     patience: Duration,
 }
 
@@ -84,7 +87,7 @@ impl Blobs {
             known: KnownBlobs::default(),
             urls: urls.build(),
             proxied_user_agents: parts.proxied_user_agents,
-            proxies: Arc::new(Semaphore::new(parts.proxied_at_once)),
+            proxies: SharedPlaces::new(parts.proxied_at_once, parts.proxied_at_once / PROXY_PARTIES),
             patience: parts.patience,
         }
     }
@@ -152,10 +155,10 @@ impl Blobs {
     /// the digest names, which is why no part of a blob can be had like this.
     ///
     /// # Errors
-    /// As [`Blobs::size`]; `TooManyRequests` when too many others get theirs like this.
+    /// As [`Blobs::size`]; `TooManyRequests` when too many others get theirs like this, or too many of the same requester.
     pub async fn open(&self, grant: &Granted<Pull>, digest: &Digest) -> Result<BlobDownload, RegistryError> {
-        let permit = Arc::clone(&self.proxies).try_acquire_owned();
-        let permit = permit.map_err(|_| RegistryError::TooManyRequests {
+        let place = self.proxies.try_acquire(&grant.context().requester);
+        let place = place.ok_or(RegistryError::TooManyRequests {
             retry_after: PROXY_AGAIN_AFTER,
         })?;
         let (mut hold, url) = self.locate(grant, digest).await?;
@@ -175,7 +178,7 @@ impl Blobs {
             },
             other => other.at(&hold),
         })?;
-        download.bytes = while_held(permit, verified(download.bytes, digest.clone()));
+        download.bytes = while_held(place, verified(download.bytes, digest.clone()));
         Ok(download)
     }
 

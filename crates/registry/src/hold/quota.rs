@@ -76,7 +76,7 @@ impl Quotas {
         if used.saturating_add(total(&layers)) <= limit {
             return Ok(());
         }
-        if let Err(error) = accounts.ensure_synced(&context.owner).await {
+        if let Err(error) = accounts.ensure_synced(&context.owner, &context.requester).await {
             tracing::info!(did = %user, %error, "a quota is compared with what is known of the account");
         }
         let digests: Vec<Digest> = layers.keys().cloned().collect();

@@ -133,7 +133,7 @@ impl Manifests {
         if let Some(heir) = &removal.move_from {
             match self.store.find_manifest(owner, heir).await? {
                 Some(record) => {
-                    let record = self.completed(context, digest, record).await?;
+                    let (record, _room) = self.completed(context, digest, record).await?;
                     plan.put_manifest(keys.shared.clone(), record.conforming(), true)?;
                 }
                 None => return Err(internal("the heir of a shared manifest record is gone")),

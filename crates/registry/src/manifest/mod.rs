@@ -16,6 +16,7 @@ pub mod tags;
 use std::sync::Arc;
 
 use atcr_atproto::clock::Clock;
+use atcr_atproto::egress::{AnswerMemory, SharedBudget};
 
 use crate::account::Accounts;
 use crate::account::ports::AccountSettings;
@@ -45,6 +46,8 @@ pub struct ManifestPorts {
     pub gateway: Arc<dyn HoldGateway>,
     /// The time of records.
     pub clock: Arc<dyn Clock>,
+    /// What is made of manifests that are read is counted in.
+    pub memory: AnswerMemory,
 }
 
 /// What an operator decides about manifests.
@@ -68,6 +71,9 @@ pub struct Manifests {
     clock: Arc<dyn Clock>,
     cache: ManifestCache,
     settings: ManifestSettings,
+    memory: AnswerMemory,
+    /// Manifests that are read for lists of referrers.
+    referrers: SharedBudget,
 }
 
 impl Manifests {
@@ -82,6 +88,7 @@ impl Manifests {
             notices,
             gateway,
             clock,
+            memory,
         } = ports;
         let cache = ManifestCache::new(settings.cache_bytes);
         Self {
@@ -95,6 +102,8 @@ impl Manifests {
             clock,
             cache,
             settings,
+            memory,
+            referrers: SharedBudget::new(referrers::HELD_BYTES),
         }
     }
 }

@@ -1,5 +1,9 @@
 //! Reading a manifest: tag → digest → record → bytes, each from where it was lately seen or else from the owner's PDS.
 
+use std::time::Duration;
+
+use atcr_atproto::egress::SharePermit;
+use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::lexicon::tag;
 use atcr_oci::{Digest, Reference, Tag};
@@ -13,6 +17,9 @@ use crate::manifest::cache::Presence;
 use crate::manifest::record;
 use crate::manifest::record_keys::{self, ManifestKeys};
 use crate::manifest::{MANIFEST_LIMIT, Manifests};
+
+/// How long a manifest waits for memory to be parsed in.
+const PARSE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A manifest as it is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +109,7 @@ impl Manifests {
                 return Ok(Some(digest));
             }
             // Another writer may keep the tag under another key, and `a_b` + `c` has the key of `a` + `b_c`.
-            let coverage = self.accounts.ensure_synced(owner).await?;
+            let coverage = self.accounts.ensure_synced(owner, &context.requester).await?;
             let records = self
                 .accounts
                 .index()
@@ -145,7 +152,7 @@ impl Manifests {
             return Ok(None);
         };
         let blob = blob.cid;
-        let record = self.completed(context, digest, record).await?;
+        let (record, _room) = self.completed(context, digest, record).await?;
         let presence = Presence {
             media_type: record.media_type.clone(),
             blob,
@@ -159,7 +166,7 @@ impl Manifests {
         Ok(Some(presence))
     }
 
-    /// `record` with what it leaves out of its manifest, as far as the bytes can be had.
+    /// `record` with what it leaves out of its manifest, as far as the bytes can be had, and the memory that is counted for it.
     ///
     /// # Errors
     /// The PDS's. Bytes that are gone or damaged change nothing here.
@@ -168,30 +175,50 @@ impl Manifests {
         context: &RequestContext,
         digest: &Digest,
         mut record: ManifestRecord,
-    ) -> Result<ManifestRecord, RegistryError> {
+    ) -> Result<(ManifestRecord, Option<SharePermit>), RegistryError> {
         let Some(blob) = record.manifest_blob.as_ref().map(|blob| blob.cid) else {
-            return Ok(record);
+            return Ok((record, None));
         };
         if !record::is_partial(&record) {
-            return Ok(record);
+            return Ok((record, None));
         }
+        let mut room = None;
         let presence = Presence {
             media_type: record.media_type.clone(),
             blob,
             hold: None,
         };
         match self.read(context, digest, &presence).await {
-            Ok(Some(bytes)) => record::complete(&mut record, &bytes),
+            Ok(Some(bytes)) => {
+                room = Some(self.parse_room(&context.owner, bytes.len()).await?);
+                record::complete(&mut record, &bytes);
+            }
             Ok(None) | Err(RegistryError::Corrupt { .. }) => {
                 tracing::info!(did = %context.owner.did, %digest, "what a manifest names is not known: its bytes cannot be had");
             }
             Err(error) => return Err(error),
         }
-        Ok(record)
+        Ok((record, room))
+    }
+
+    /// Waits for room for what is made of `bytes` that the PDS of `owner` gave. The caller must not read from a PDS while it holds it.
+    pub(super) async fn parse_room(
+        &self,
+        owner: &ResolvedIdentity,
+        bytes: usize,
+    ) -> Result<SharePermit, RegistryError> {
+        let host = owner.pds.as_ref().and_then(|pds| pds.host_str());
+        let room = self.memory.parse(host.unwrap_or_default(), bytes, PARSE_PATIENCE);
+        room.await.map_err(|_| RegistryError::TooManyRequests {
+            retry_after: PARSE_PATIENCE,
+        })
     }
 
     async fn is_tagged(&self, context: &RequestContext, digest: &Digest) -> Result<bool, RegistryError> {
-        let coverage = self.accounts.ensure_synced(&context.owner).await?;
+        let coverage = self
+            .accounts
+            .ensure_synced(&context.owner, &context.requester)
+            .await?;
         let index = self.accounts.index();
         let tags = index
             .tags_of(&context.owner.did, context.repository(), digest)

@@ -4,11 +4,11 @@
 //! rows at a time, some bytes of manifests at a time, until it is as long as it may be or has cost as much as it may.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use atcr_oci::{Descriptor, Digest, ImageIndex, Manifest, MediaType};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::Semaphore;
 
 use crate::access::{Granted, Pull};
 use crate::account::coverage::Coverage;
@@ -21,8 +21,11 @@ use crate::manifest::{MANIFEST_LIMIT, Manifests};
 /// Manifests read at once for their artifact type and annotations.
 const FETCHES_AT_ONCE: usize = 8;
 
-/// Bytes of manifests that are held at once for one answer: several short ones, or one of the longest.
-const HELD_BYTES: u64 = MANIFEST_LIMIT;
+/// Bytes of manifests that are held at once for all answers: four of the longest, of one account one at most, or many short ones.
+pub(super) const HELD_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a manifest waits for that.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of manifests read for one answer. What they say is kept, so the next answer goes on from there.
 const FETCHED_BYTES: u64 = 16 * 1024 * 1024;
@@ -36,7 +39,7 @@ const REFERRERS: usize = 4_096;
 /// Longest answer in bytes: what the specification asks of manifests, of which the list is one.
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Semaphores count in these.
+/// What a manifest costs at least.
 const KIB: u64 = 1024;
 
 /// What came of one entry.
@@ -51,7 +54,6 @@ enum Entry {
 
 /// What reading manifests may still cost one answer.
 struct Fetches {
-    held: Semaphore,
     fetched: AtomicU64,
 }
 
@@ -89,12 +91,14 @@ impl Manifests {
         artifact_type: Option<&str>,
     ) -> Result<Listed<ImageIndex>, RegistryError> {
         let context = grant.context();
-        let mut coverage = self.accounts.ensure_synced(&context.owner).await?;
+        let mut coverage = self
+            .accounts
+            .ensure_synced(&context.owner, &context.requester)
+            .await?;
         let wanted = Wanted {
             context,
             artifact_type,
             fetches: Fetches {
-                held: Semaphore::new(usize::try_from(HELD_BYTES / KIB).unwrap_or(usize::MAX)),
                 fetched: AtomicU64::new(0),
             },
         };
@@ -171,9 +175,12 @@ impl Manifests {
         if wanted.fetches.fetched.fetch_add(cost, Ordering::Relaxed) >= FETCHED_BYTES {
             return Ok(Entry::TooCostly);
         }
-        let units = u32::try_from(cost.div_ceil(KIB)).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        let _held = wanted.fetches.held.acquire_many(units).await;
+        let owner = &wanted.context.owner;
+        let held = usize::try_from(cost).unwrap_or(usize::MAX);
+        let held = self.referrers.acquire(owner.did.as_str(), held, PATIENCE).await;
+        let _held = held.map_err(|_| RegistryError::TooManyRequests {
+            retry_after: PATIENCE,
+        })?;
         let bytes = match self.cache.find_bytes(&referrer.digest) {
             Some(bytes) => Some(bytes),
             None => {
@@ -181,8 +188,11 @@ impl Manifests {
                     .await?
             }
         };
-        let parsed = bytes.and_then(|bytes| Manifest::parse(bytes, Some(media_type.as_str())).ok());
-        let Some(manifest) = parsed else {
+        let Some(bytes) = bytes else {
+            return Ok(Entry::LeftOut);
+        };
+        let _parsed = self.parse_room(owner, bytes.len()).await?;
+        let Ok(manifest) = Manifest::parse(bytes, Some(media_type.as_str())) else {
             return Ok(Entry::LeftOut);
         };
         let artifact_type = manifest.artifact_type();

@@ -36,7 +36,10 @@ impl Manifests {
     ) -> Result<Listed<TagList>, RegistryError> {
         let context = grant.context();
         let (did, repository) = (&context.owner.did, context.repository());
-        let coverage = self.accounts.ensure_synced(&context.owner).await?;
+        let coverage = self
+            .accounts
+            .ensure_synced(&context.owner, &context.requester)
+            .await?;
         let index = self.accounts.index();
         let limit = page.limit(TAGS_AT_ONCE, TAGS_AT_ONCE);
         // One more than asked for tells whether there is a next page.

@@ -32,6 +32,7 @@ use atcr_atproto::identity::IdentityResolver;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_oci::{Algorithm, Digest, UploadSessionId};
+use atcr_server::shared_places::SharedPlaces;
 
 use crate::access::{Granted, Push};
 use crate::blob::Blobs;
@@ -126,6 +127,8 @@ pub struct Uploads {
     clock: Arc<dyn Clock>,
     body_idle: Duration,
     sessions_per_account: u32,
+    /// Uploads in one request that are under way.
+    wholes: SharedPlaces,
     guards: SessionGuards,
     stores: moka::sync::Cache<Did, StoreTraits>,
     finished: FinishedSessions,
@@ -150,6 +153,10 @@ impl Uploads {
             clock: parts.clock,
             body_idle: parts.body_idle,
             sessions_per_account: parts.sessions_per_account,
+            wholes: SharedPlaces::new(
+                usize::MAX,
+                usize::try_from(parts.sessions_per_account).unwrap_or(usize::MAX),
+            ),
             guards: SessionGuards::default(),
             stores: stores
                 .max_capacity(REMEMBERED_STORES)
@@ -203,6 +210,14 @@ impl Uploads {
         body: UploadBody,
     ) -> Result<StoredBlob, RegistryError> {
         let session = self.new_session(grant, Some(digest.algorithm())).await?;
+        // No session is written down for it, so it is counted here.
+        let _place = self
+            .wholes
+            .try_acquire(session.did.as_str())
+            .ok_or(RegistryError::TooManyUploads {
+                most: self.sessions_per_account,
+                retry_after: FEWER_UPLOADS_AFTER,
+            })?;
         let _guard = self.claim(&session.id)?;
         let mut transfer = Transfer::new(self, session, false);
         let stored = self.finish(&mut transfer, digest, body).await;

@@ -90,6 +90,7 @@ impl Uploads {
         let source = RequestContext {
             name: from.clone(),
             owner,
+            requester: Arc::clone(&context.requester),
         };
         Granted::<Pull>::of_mount_source(caller, &source).ok()?;
         Some(source)

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use atcr_sessions::ClientAddress;
+use atcr_server::client_address::ClientAddress;
 use atcr_sessions::web_session::WebSession;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::response::Response;

@@ -2,6 +2,7 @@
 
 pub mod blobs;
 mod catalog;
+pub mod manifest_memory;
 mod manifests;
 pub mod principal;
 mod referrers;
@@ -24,20 +25,21 @@ use atcr_registry::context::RequestContext;
 use atcr_registry::error::RegistryError;
 use atcr_registry::manifest::Manifests;
 use atcr_registry::upload::Uploads;
+use atcr_server::client_address::ClientAddress;
 use atcr_server::request_log::RoutePattern;
-use atcr_sessions::ClientAddress;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use self::manifest_memory::ManifestMemory;
 use self::principal::{Authenticator, TokenLife};
-use crate::edge::client_ip::TrustedProxies;
 use crate::edge::dialect::oci;
 use crate::edge::error::EdgeError;
 use crate::edge::limits::Limits;
 use crate::edge::response::json;
+use atcr_server::client_address::TrustedProxies;
 
 /// What requests under `/v2/` work with.
 #[derive(Clone)]
@@ -48,6 +50,8 @@ pub struct RegistryParts {
     pub uploads: Arc<Uploads>,
     /// Manifests, tags, referrers.
     pub manifests: Arc<Manifests>,
+    /// Memory for manifests that are served and pushed.
+    pub manifest_memory: ManifestMemory,
     /// Listing repositories.
     pub catalog: Arc<Catalog>,
     /// Who may do what.
@@ -208,16 +212,22 @@ async fn dispatch(
         RegistryRequest::Repository { name, request } => (name, request),
     };
     let owner = resolve(parts.identities.as_ref(), &name).await?;
+    let requester = requester(&caller.principal, &incoming.client);
     let call = RegistryCall {
         caller,
-        context: RequestContext { name, owner },
+        context: RequestContext {
+            name,
+            owner,
+            requester,
+        },
         headers: incoming.headers,
         body: incoming.body,
     };
     let permissions = &parts.permissions;
     match request {
         RepositoryRequest::Manifest(request) => {
-            manifests::answer(&parts.manifests, permissions, request, call).await
+            let memory = &parts.manifest_memory;
+            manifests::answer(&parts.manifests, memory, permissions, request, call).await
         }
         RepositoryRequest::Blob(request) => {
             Ok(blobs::answer(&parts.blobs, permissions, request, call).await?)
@@ -236,6 +246,14 @@ async fn dispatch(
             let grant = call.grant(permissions).await?;
             Ok(referrers::list(&parts.manifests, &grant, &digest, artifact_type.as_deref()).await?)
         }
+    }
+}
+
+/// Who asks, for shares of what many ask for: the account, or the address of a client without one.
+fn requester(principal: &Principal, client: &ClientAddress) -> Arc<str> {
+    match principal.did() {
+        Some(did) => did.as_str().into(),
+        None => client.key().to_string().into(),
     }
 }
 

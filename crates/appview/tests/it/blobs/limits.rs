@@ -41,6 +41,41 @@ async fn an_account_has_so_many_unfinished_uploads_and_no_more() {
 }
 
 #[tokio::test]
+async fn uploads_in_one_request_are_counted_while_they_last() {
+    let limits = Limits {
+        sessions: 1,
+        ..Limits::default()
+    };
+    let side = BlobSide::start_with(StoreKind::Streaming, limits).await;
+    let bytes = noise(2 * MIB);
+    let whole = || format!("{UPLOADS}?digest={}", sha256(&bytes));
+    let (sender, ask) = Ask::post(&whole()).streamed();
+    let mut first = Box::pin(side.alice(ask));
+    let begun = async {
+        sender.send(Ok(bytes.slice(..MIB))).await.unwrap();
+        side.hold.called("initiateUpload").await;
+    };
+    tokio::select! {
+        answered = first.as_mut() => panic!("answered before the end: {answered:?}"),
+        () = begun => {}
+    }
+    let second = side.alice(Ask::post(&whole()).bytes(bytes.clone())).await;
+    assert!(
+        matches!(second, Err(RegistryError::TooManyUploads { most: 1, .. })),
+        "{second:?}"
+    );
+    let rest = async {
+        sender.send(Ok(bytes.slice(MIB..))).await.unwrap();
+        drop(sender);
+    };
+    let (first, ()) = tokio::join!(first, rest);
+    first.unwrap();
+    side.alice(Ask::post(&whole()).bytes(bytes.clone()))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn an_account_spools_so_many_bytes_and_what_it_gives_up_makes_room() {
     let mut side = spool_of(8, 64).await;
     let one = side.begin().await;
@@ -65,7 +100,7 @@ async fn an_account_spools_so_many_bytes_and_what_it_gives_up_makes_room() {
 
 #[tokio::test]
 async fn all_accounts_together_spool_so_many_bytes() {
-    let side = spool_of(8, 8).await;
+    let side = spool_of(8, 13).await;
     let one = side.begin().await;
     side.patch(&one, noise(6 * MIB)).await.unwrap();
     let theirs = side
@@ -82,7 +117,7 @@ async fn all_accounts_together_spool_so_many_bytes() {
 
 #[tokio::test]
 async fn a_large_upload_needs_no_more_of_the_spool_than_its_parts_on_their_way() {
-    let side = spool_of(80, 80).await;
+    let side = spool_of(80, 160).await;
     let bytes = noise(200 * MIB);
     side.put(&side.begin().await, &sha256(&bytes), bytes.clone())
         .await

@@ -166,7 +166,11 @@ impl BlobSide {
             unreachable!("{path} is about no repository")
         };
         let owner = Accounts::identity(&AtIdentifier::from_image_segment(name.identity()).unwrap()).unwrap();
-        let context = RequestContext { name, owner };
+        let context = RequestContext {
+            name,
+            owner,
+            requester: principal.did().map_or("192.0.2.1", |did| did.as_str()).into(),
+        };
         let call = RegistryCall {
             caller: Caller { principal, claims },
             context,

@@ -266,3 +266,23 @@ async fn only_some_blobs_go_through_here_at_once() {
     body(first).await;
     assert!(side.alice(ask()).await.is_ok());
 }
+
+#[tokio::test]
+async fn one_account_has_a_quarter_of_the_places_for_blobs_that_go_through_here() {
+    let side = BlobSide::start(StoreKind::Streaming).await;
+    let digest = side.hold.put_blob(noise(100_000));
+    let ask = || Ask::get(&path(&digest)).header(BLOB_DELIVERY, "proxy");
+    let mut slow = Vec::new();
+    for _ in 0..Limits::default().proxied / 4 {
+        slow.push(side.alice(ask()).await.unwrap());
+    }
+    let refused = side.alice(ask()).await;
+    assert!(
+        matches!(refused, Err(RegistryError::TooManyRequests { .. })),
+        "{refused:?}"
+    );
+    let other = side.send(super::BOB, ask()).await;
+    assert!(other.is_ok(), "{other:?}");
+    body(slow.pop().unwrap()).await;
+    assert!(side.alice(ask()).await.is_ok());
+}

@@ -71,39 +71,62 @@ fn a_listing_ends_after_enough_records_or_bytes_or_time() {
     assert!(meter.is_used_up());
 }
 
+fn pds(host: &str) -> Url {
+    Url::parse(&format!("https://{host}/")).unwrap()
+}
+
+async fn read(limits: &ListingLimits, requester: &str, host: &str) -> Result<ListingPermit, RegistryError> {
+    limits
+        .permit(ListingFor::Reader(requester), Some(&pds(host)))
+        .await
+}
+
 #[tokio::test(start_paused = true)]
 async fn readers_wait_for_one_another_but_writers_do_not_wait_for_readers() {
     let (limits, ..) = limits();
     let mut permits = Vec::new();
     for n in 0..READERS {
-        let pds = format!("{n}.example");
-        permits.push(limits.permit(ListingFor::Reader, &pds).await.unwrap());
+        let (requester, host) = (format!("reader {n}"), format!("{n}.of{n}.example"));
+        permits.push(read(&limits, &requester, &host).await.unwrap());
     }
     assert!(matches!(
-        limits.permit(ListingFor::Reader, "one.more.example").await,
+        read(&limits, "one more", "one.more.example").await,
         Err(RegistryError::TooManyRequests { .. })
     ));
-    drop(limits.permit(ListingFor::Writer, "0.example").await.unwrap());
+    let writer = limits.permit(ListingFor::Writer("alice"), Some(&pds("0.of0.example")));
+    drop(writer.await.unwrap());
     permits.pop();
-    drop(
-        limits
-            .permit(ListingFor::Reader, "one.more.example")
-            .await
-            .unwrap(),
-    );
+    drop(read(&limits, "one more", "one.more.example").await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_pds_takes_no_more_than_its_share_and_those_that_wait_for_it_are_in_nobodys_way() {
+async fn one_pds_takes_no_more_than_its_share_and_those_that_wait_for_it_are_in_no_others_way() {
     let (limits, ..) = limits();
-    let slow = || limits.permit(ListingFor::Reader, "slow.example");
+    let slow = async |n: usize| read(&limits, &format!("reader {n}"), "slow.example").await;
     let mut permits = Vec::new();
-    for _ in 0..FROM_ONE_PDS {
-        permits.push(slow().await.unwrap());
+    for n in 0..FROM_ONE_PDS {
+        permits.push(slow(n).await.unwrap());
     }
-    let waiting = futures_util::future::join_all((0..READERS).map(|_| slow()));
-    let other = limits.permit(ListingFor::Reader, "other.example");
+    let waiting = futures_util::future::join_all((0..READERS).map(|n| slow(10 + n)));
+    let other = read(&limits, "other", "other.example");
     let (waited, other) = tokio::join!(waiting, other);
     assert!(other.is_ok());
     assert!(waited.iter().all(Result::is_err));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_requester_and_one_owner_of_many_servers_leave_room_for_others() {
+    let (limits, ..) = limits();
+    let mut held = Vec::new();
+    for n in 0..READERS / REQUESTERS {
+        let host = format!("pds.of{n}.example");
+        held.push(read(&limits, "mallory", &host).await.unwrap());
+    }
+    assert!(read(&limits, "mallory", "pds.more.example").await.is_err());
+    for n in 0..READERS / PARTIES {
+        let (requester, host) = (format!("sybil {n}"), format!("h{n}.evil.example"));
+        held.push(read(&limits, &requester, &host).await.unwrap());
+    }
+    assert!(read(&limits, "sybil", "more.evil.example").await.is_err());
+    read(&limits, "alice", "pds.good.example").await.unwrap();
 }

@@ -13,14 +13,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
+use atcr_atproto::egress::party;
 use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_server::Shutdown;
+use atcr_server::shared_places::{Place, SharedPlaces};
 use atcr_server::supervise::{Quarantine, Task};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::error::RegistryError;
@@ -31,8 +33,9 @@ const AT_ONCE: usize = 48;
 const PER_HOLD: usize = 4;
 
 /// Notices on their way at once to holds that did not, or that are new: anybody can name holds that take a notice and say nothing. One
-/// such hold gets one notice at a time.
+/// such hold gets one notice at a time, holds below one registered name [`TRIALS_OF_PARTY`], and one account has as many under way.
 const TRIALS_AT_ONCE: usize = 16;
+const TRIALS_OF_PARTY: usize = 4;
 
 /// Holds remembered to have answered.
 const ANSWERING: u64 = 10_000;
@@ -140,13 +143,28 @@ impl Backoff {
     }
 }
 
+/// The right to have a notice on its way.
+enum Slot<'a> {
+    Answering {
+        _slot: SemaphorePermit<'a>,
+    },
+    Trial {
+        // Dropped in this order.
+        _in_all: Place,
+        _of_account: Place,
+    },
+}
+
 struct Inner {
     sender: NoticeSender,
     outbox: Arc<dyn NoticeOutbox>,
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
     slots: Semaphore,
-    trials: Semaphore,
+    /// By who pushed.
+    trials_by_account: SharedPlaces,
+    /// By whose hold it is, and in all.
+    trials: SharedPlaces,
     /// The holds that answered the last notice.
     answering: moka::sync::Cache<Did, ()>,
     /// The holds whose task runs, and what tells it of a new notice.
@@ -195,7 +213,8 @@ impl PushNotices {
             clock,
             shutdown,
             slots: Semaphore::new(AT_ONCE),
-            trials: Semaphore::new(TRIALS_AT_ONCE),
+            trials_by_account: SharedPlaces::new(usize::MAX, TRIALS_OF_PARTY),
+            trials: SharedPlaces::new(TRIALS_AT_ONCE, TRIALS_OF_PARTY),
             answering: moka::sync::Cache::new(ANSWERING),
             running: Mutex::default(),
             poisoned: Quarantine::new(SENDING, TRIES),
@@ -393,13 +412,22 @@ impl Inner {
         }
     }
 
+    /// Waits until a notice of `pusher` may be on its way to `hold`. `None` never happens.
+    async fn slot(&self, hold: &Did, pusher: &Principal) -> Option<Slot<'_>> {
+        if self.answering.contains_key(hold) {
+            return Some(Slot::Answering {
+                _slot: self.slots.acquire().await.ok()?,
+            });
+        }
+        let pusher = pusher.did().map(Did::as_str).unwrap_or_default();
+        Some(Slot::Trial {
+            _of_account: self.trials_by_account.acquire(pusher).await?,
+            _in_all: self.trials.acquire(&party_of(hold)).await?,
+        })
+    }
+
     async fn send(&self, hold: &Did, pending: &PendingNotice) -> Sent {
-        let slots = if self.answering.contains_key(hold) {
-            &self.slots
-        } else {
-            &self.trials
-        };
-        let Ok(_slot) = slots.acquire().await else {
+        let Some(_slot) = self.slot(hold, &pending.principal).await else {
             return Sent::NotYet;
         };
         let error = match self.sender.send(&pending.principal, hold, &pending.notice).await {
@@ -421,6 +449,22 @@ impl Inner {
             _ => tracing::info!(hold.did = %hold, digest, %error, "a hold is told of a push later"),
         }
         sent
+    }
+}
+
+/// Whose hold this is, as far as its DID tells. A `did:plc` says nothing, and one account can make any number: all of those are one
+/// party until they have answered.
+fn party_of(hold: &Did) -> String {
+    match hold.as_str().strip_prefix("did:web:") {
+        Some(rest) => party(
+            rest.split(':')
+                .next()
+                .unwrap_or(rest)
+                .split("%3A")
+                .next()
+                .unwrap_or(rest),
+        ),
+        None => "did:plc".to_owned(),
     }
 }
 

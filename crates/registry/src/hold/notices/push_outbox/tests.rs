@@ -248,17 +248,47 @@ impl Outside {
     }
 }
 
+fn push_notices(outside: &Arc<Outside>) -> PushNotices {
+    let resolver = crate::hold::discovery::HoldResolver::new(Arc::clone(outside) as _);
+    PushNotices::new(
+        NoticeSender::new(Arc::clone(outside) as _, Arc::clone(outside) as _, resolver),
+        Arc::clone(outside) as _,
+        Arc::new(atcr_atproto::clock::SystemClock),
+        Shutdown::new(),
+    )
+}
+
+#[tokio::test]
+async fn one_owner_of_many_holds_and_one_account_leave_trials_to_others() {
+    let notices = push_notices(&Arc::default());
+    let hold = |name: &str| format!("did:web:{name}").parse::<Did>().unwrap();
+    let mut held = Vec::new();
+    let mut is_free = async |name: &str, pusher: &str| {
+        let slot = notices.0.slot(&hold(name), &account(pusher)).now_or_never();
+        let is_free = slot.is_some();
+        held.extend(slot.flatten());
+        is_free
+    };
+    for n in 0..TRIALS_OF_PARTY {
+        assert!(is_free(&format!("h{n}.evil.example"), &format!("sybil{n}")).await);
+    }
+    assert!(!is_free("other.evil.example%3A8443", "sybil").await);
+    for n in 0..TRIALS_OF_PARTY {
+        assert!(is_free(&format!("hold.of{n}.example"), "mallory").await);
+    }
+    assert!(!is_free("hold.more.example", "mallory").await);
+    assert!(is_free("hold.good.example", "alice").await);
+    assert_eq!(
+        party_of(&"did:plc:aliceaaaaaaaaaaaaaaaaaaa".parse().unwrap()),
+        "did:plc"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn d2_a_notice_whose_sending_panics_does_not_keep_the_others_of_its_hold() {
     let outside = Arc::new(Outside::default());
     *outside.waiting.lock().unwrap() = vec![pending(1, "mallory"), pending(2, "alice")];
-    let resolver = crate::hold::discovery::HoldResolver::new(outside.clone());
-    let notices = PushNotices::new(
-        NoticeSender::new(outside.clone(), outside.clone(), resolver),
-        outside.clone(),
-        Arc::new(atcr_atproto::clock::SystemClock),
-        Shutdown::new(),
-    );
+    let notices = push_notices(&outside);
     notices.resume().await.unwrap();
     outside
         .until(|outside| outside.told.lock().unwrap().len() == 1)
