@@ -200,12 +200,12 @@ mod tests {
     #[test]
     fn what_an_earlier_run_left_counts_and_finds_its_owner() {
         let (usage, left, new) = (usage(), UploadSessionId::random(), UploadSessionId::random());
-        usage.set(&left, 1, 90);
+        usage.set(&left, 1, 290);
         usage.own(&new, &did("alice"));
-        assert!(matches!(usage.grow(&new, 1, 211), Err(SpoolError::Full)));
+        assert!(matches!(usage.grow(&new, 1, 11), Err(SpoolError::Full)));
         usage.own(&left, &did("alice"));
         assert!(matches!(
-            usage.grow(&new, 1, 11),
+            usage.grow(&new, 1, 1),
             Err(SpoolError::AccountFull { .. })
         ));
     }

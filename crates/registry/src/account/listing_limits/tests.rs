@@ -93,7 +93,8 @@ async fn readers_wait_for_one_another_but_writers_do_not_wait_for_readers() {
         read(&limits, "one more", "one.more.example").await,
         Err(RegistryError::TooManyRequests { .. })
     ));
-    let writer = limits.permit(ListingFor::Writer("alice"), Some(&pds("0.of0.example")));
+    let busy = pds("0.of0.example");
+    let writer = limits.permit(ListingFor::Writer("alice"), Some(&busy));
     drop(writer.await.unwrap());
     permits.pop();
     drop(read(&limits, "one more", "one.more.example").await.unwrap());
