@@ -336,6 +336,8 @@ impl Browse {
                 reason: error.to_string(),
             })?,
             owner: Arc::clone(identity),
+            // Visitors who did not sign in are one requester.
+            requester: visitor.map_or("pages", Did::as_str).into(),
         };
         self.permissions.grant(&caller, &context).await
     }
