@@ -82,7 +82,7 @@ async fn serve(folder: &Path) {
             ["get", digest] => {
                 let digest = digest.parse().unwrap();
                 let url = blobs
-                    .download_url(&digest, DownloadMethod::Get)
+                    .download_url(None, &digest, DownloadMethod::Get)
                     .await
                     .unwrap()
                     .unwrap();

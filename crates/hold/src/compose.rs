@@ -33,9 +33,9 @@ use crate::adapters::filesystem::FilesystemStore;
 use crate::adapters::observed::{ObservedStore, ObservedUploads};
 use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::s3::S3Store;
-use crate::adapters::sqlite::{self, SqliteUploads};
+use crate::adapters::sqlite::{self, SqliteDeferredNotices, SqliteUploads};
 use crate::administration::Administration;
-use crate::blobs::{BlobOptions, BlobService, ObjectStore, SWEEP};
+use crate::blobs::{BlobOptions, BlobService, KEEPER, ObjectStore, SWEEP};
 use crate::crew::{CrewTurns, Enlistment};
 use crate::edge::auth::TokenVerifier;
 use crate::edge::caller_limits::CallerLimits;
@@ -48,6 +48,8 @@ use crate::state::AppState;
 
 /// How often expired uploads are removed. The first sweep is at the start.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(30);
+/// How often open promises that nothing works on are looked for. At the start those of the process before are found.
+const RESUME_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Inside the data folder: the repository, of which nothing else may be in the folder.
 const REPO_DIR: &str = "repo";
@@ -181,15 +183,23 @@ impl Hold {
             BlobOptions {
                 idle_limit: settings.upload_expiry,
                 tasks: completions.clone(),
+                stop: shutdown.soft().clone(),
                 ..BlobOptions::default()
             },
         );
         let (notices, recorder) = ManifestNotices::start(
             repo.clone(),
             blobs.clone(),
+            Arc::new(SqliteDeferredNotices::new(database.clone())),
             &settings.notice_limits,
             clock.clone(),
         );
+        let resumed = blobs.clone();
+        KEEPER.every(RESUME_INTERVAL, &shutdown, move || {
+            let blobs = resumed.clone();
+            async move { blobs.resume_promises().await }
+        });
+        notices.record_deferred_until(&shutdown);
         let crew_turns = CrewTurns::default();
         let limits = caller_limits(&settings.limits, &clock);
         let front = Front {

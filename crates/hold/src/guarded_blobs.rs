@@ -1,5 +1,6 @@
 //! The blob use cases behind their permissions: no handler reaches [`BlobService`] without a proof.
 
+use atcr_atproto::syntax::Did;
 use atcr_hold_pds::access::{BlobRead, BlobWrite, Granted};
 use atcr_oci::Digest;
 
@@ -78,24 +79,38 @@ impl GuardedBlobs {
         self.blobs.abort(grant.subject(), upload_id).await
     }
 
-    /// A blob's size; see [`BlobService::stat`].
+    /// Whether a blob is promised to any account, so that it matters who asks for it; see [`BlobService::is_promised`].
     ///
     /// # Errors
     /// As there.
-    pub async fn stat(&self, _: &Granted<BlobRead>, digest: &Digest) -> Result<Option<BlobStat>, BlobError> {
-        self.blobs.stat(digest).await
+    pub async fn is_promised(&self, _: &Granted<BlobRead>, digest: &Digest) -> Result<bool, BlobError> {
+        self.blobs.is_promised(digest).await
     }
 
-    /// Where a blob can be read; see [`BlobService::download_url`].
+    /// A blob's size; see [`BlobService::stat`]. On a public hold the proof names no `caller`.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn stat(
+        &self,
+        _: &Granted<BlobRead>,
+        caller: Option<&Did>,
+        digest: &Digest,
+    ) -> Result<Option<BlobStat>, BlobError> {
+        self.blobs.stat(caller, digest).await
+    }
+
+    /// Where a blob can be read; see [`BlobService::download_url`]. On a public hold the proof names no `caller`.
     ///
     /// # Errors
     /// As there.
     pub async fn download_url(
         &self,
         _: &Granted<BlobRead>,
+        caller: Option<&Did>,
         digest: &Digest,
         method: DownloadMethod,
     ) -> Result<Option<PresignedUrl>, BlobError> {
-        self.blobs.download_url(digest, method).await
+        self.blobs.download_url(caller, digest, method).await
     }
 }

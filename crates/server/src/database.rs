@@ -5,9 +5,13 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::query::Query;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteQueryResult,
+    SqliteSynchronous,
+};
+use sqlx::{Sqlite, SqlitePool};
 
 use crate::private_files::{FILE_MODE, make_private_folder};
 
@@ -37,6 +41,7 @@ pub struct DatabaseOptions {
 pub struct Database {
     writer: SqlitePool,
     readers: SqlitePool,
+    durability: Durability,
 }
 
 /// A database file that cannot be used.
@@ -92,7 +97,11 @@ impl Database {
             .max_connections(readers)
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Self { writer, readers })
+        Ok(Self {
+            writer,
+            readers,
+            durability,
+        })
     }
 
     /// The pool that writes: one connection, so that writers queue here and not on the file's lock.
@@ -105,6 +114,32 @@ impl Database {
     #[must_use]
     pub fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// Runs one statement, whose commit, and every commit before it, survives a power failure, regardless of the file's own
+    /// durability.
+    ///
+    /// # Errors
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves the writer waiting for the disk with each commit until the next durable statement ends.
+    pub async fn execute_durably(
+        &self,
+        statement: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<SqliteQueryResult, sqlx::Error> {
+        let mut connection = self.writer.acquire().await?;
+        // All commits are in one write-ahead log, which a commit in this mode syncs.
+        sqlx::query("PRAGMA synchronous = FULL")
+            .execute(&mut *connection)
+            .await?;
+        let outcome = statement.execute(&mut *connection).await;
+        if self.durability == Durability::ProcessEnd {
+            sqlx::query("PRAGMA synchronous = NORMAL")
+                .execute(&mut *connection)
+                .await?;
+        }
+        outcome
     }
 
     /// Whether a write would succeed now. The check takes the file's write lock for a moment, so readiness asks at most every few

@@ -32,6 +32,9 @@ pub enum BlobError {
         /// What the bytes are.
         actual: Digest,
     },
+    /// The blob is promised to the caller and cannot be read yet.
+    #[error("the blob is being checked; try again in a while")]
+    StillPromised,
     /// The object store failed.
     #[error("the object store failed")]
     Store(#[source] StoreError),

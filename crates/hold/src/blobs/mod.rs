@@ -1,7 +1,7 @@
 //! Blobs: how they get into the store under their content address, and how they are found there.
 //!
-//! - [`BlobService`]: the use cases; `upload` (begin, parts, complete, abort), `download` (stat, URLs), `sweep` (what was
-//!   not finished), `verify` (the bytes are what they are said to be)
+//! - [`BlobService`]: the use cases; `upload` (begin, parts, complete, abort), `promises` (completions that are acknowledged before
+//!   they are done), `download` (stat, URLs), `sweep` (what was not finished), `verify` (the bytes are what they are said to be)
 //! - [`ObjectKey`]: the place of each object in the store
 //! - [`ObjectStore`], [`UploadSessions`]: the ports
 
@@ -9,16 +9,19 @@ mod download;
 mod error;
 mod object_key;
 mod ports;
+mod promises;
 mod sweep;
 mod upload;
 mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use atcr_atproto::clock::Clock;
 use atcr_server::KeyedLocks;
 use atcr_server::supervise::Quarantine;
 use chrono::TimeDelta;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::error::{BlobError, SessionsError, Source, StoreError};
@@ -26,9 +29,11 @@ pub(crate) use self::object_key::UPLOADS_PREFIX;
 pub use self::object_key::{InvalidObjectKey, ObjectKey};
 pub use self::ports::{
     Assembled, DownloadMethod, FinishedUpload, IdleUpload, MAX_PART_NUMBER, ObjectBytes, ObjectStat,
-    ObjectStore, PartTag, PartUrl, PresignedUrl, StoreTraits, StoreUpload, Unfinished, UploadSession,
-    UploadSessions,
+    ObjectStore, PartTag, PartUrl, PresignedUrl, Promise, PromiseLimits, PromisedBlob, StoreTraits,
+    StoreUpload, Unfinished, UploadSession, UploadSessions,
 };
+pub(crate) use self::promises::KEEPER;
+use self::promises::Keeping;
 use self::sweep::FailedUpload;
 pub(crate) use self::sweep::SWEEP;
 pub use self::sweep::Swept;
@@ -45,6 +50,14 @@ pub struct BlobOptions {
     pub download_url_lifetime: TimeDelta,
     /// How long an upload may be idle before it is swept; finished ones are remembered for the same time.
     pub idle_limit: TimeDelta,
+    /// How long an uploader waits for the end of a completion before it is promised.
+    pub patience: Duration,
+    /// The pause after a promise could not be kept for the first time; each further one is twice as long, up to ten minutes.
+    pub retry_pause: Duration,
+    /// How long a download of a promised blob waits for it.
+    pub promise_wait: Duration,
+    /// Ends the work on promises, which a restart resumes.
+    pub stop: CancellationToken,
     /// Tracks completions, which go on when their caller leaves; wait for it before the process ends.
     pub tasks: TaskTracker,
 }
@@ -55,6 +68,10 @@ impl Default for BlobOptions {
             part_url_lifetime: TimeDelta::minutes(15),
             download_url_lifetime: TimeDelta::minutes(5),
             idle_limit: TimeDelta::hours(24),
+            patience: Duration::from_secs(5),
+            retry_pause: Duration::from_secs(2),
+            promise_wait: Duration::from_secs(20),
+            stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
     }
@@ -82,6 +99,7 @@ struct Shared {
     /// Uploads that are being completed or aborted, so that a repetition waits for the first attempt's outcome.
     endings: KeyedLocks<String>,
     unsweepable: Quarantine<FailedUpload>,
+    keeping: Keeping,
     verifier: Verifier,
 }
 
@@ -102,6 +120,7 @@ impl BlobService {
                 options,
                 endings: KeyedLocks::default(),
                 unsweepable: sweep::quarantine(),
+                keeping: Keeping::default(),
                 verifier: Verifier::default(),
             }),
         }

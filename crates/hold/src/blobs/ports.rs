@@ -18,6 +18,7 @@ use url::Url;
 
 use super::error::{SessionsError, StoreError};
 use super::object_key::ObjectKey;
+use super::upload::ContentProof;
 
 /// The largest part number; S3's limit, kept by every store.
 pub const MAX_PART_NUMBER: u32 = 10_000;
@@ -171,6 +172,13 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
         expires_at: DateTime<Utc>,
     ) -> Result<PartUrl, StoreError>;
 
+    /// The length, in bytes, of what [`assemble`](Self::assemble) will join; `None` if the store cannot say it. Changes nothing.
+    ///
+    /// # Errors
+    /// - `PartMismatch`: the parts are not those that were sent
+    /// - `Unavailable`
+    async fn measure(&self, upload: &StoreUpload, parts: &[PartTag]) -> Result<Option<u64>, StoreError>;
+
     /// Joins the parts, which must be all that were sent, and makes the bytes durable. From then on no part is taken, except that
     /// a store may take the last one again, which makes what was assembled before unpublishable. May be repeated.
     ///
@@ -262,7 +270,44 @@ pub struct FinishedUpload {
     pub size: u64,
 }
 
-/// The table of uploads.
+/// An upload that was acknowledged and is not finished: its owner was told that the blob exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// The upload's name.
+    pub upload_id: String,
+    /// The account that began it, and the only one that is told of it.
+    pub owner: Did,
+    /// What its bytes are said to hash to.
+    pub digest: Digest,
+    /// The length, in bytes, of its parts together.
+    pub size: u64,
+    /// The parts, in order.
+    pub parts: Vec<PartTag>,
+    /// A trusted AppView's statement, if it came with one.
+    pub vouched: Option<ContentProof>,
+    /// When it was acknowledged.
+    pub promised_at: DateTime<Utc>,
+}
+
+/// A promised blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromisedBlob {
+    /// Where its bytes are until it is published.
+    pub upload: StoreUpload,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// How many promises may be open at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromiseLimits {
+    /// Of one account.
+    pub per_account: u32,
+    /// Of all accounts together.
+    pub in_all: u32,
+}
+
+/// The table of uploads, and of those that were promised.
 #[async_trait]
 pub trait UploadSessions: fmt::Debug + Send + Sync {
     /// Adds a session; its id and key are new.
@@ -277,7 +322,7 @@ pub trait UploadSessions: fmt::Debug + Send + Sync {
     /// Notes that the session was used.
     async fn touch(&self, id: &str, now: DateTime<Utc>) -> Result<(), SessionsError>;
 
-    /// Notes what became of the session.
+    /// Notes what became of the session. Closes its promise.
     async fn finish(
         &self,
         id: &str,
@@ -285,10 +330,10 @@ pub trait UploadSessions: fmt::Debug + Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<(), SessionsError>;
 
-    /// Forgets the session, if it is there.
+    /// Forgets the session and its promise, if it is there.
     async fn remove(&self, id: &str) -> Result<(), SessionsError>;
 
-    /// Names of sessions not used since `before`, oldest first, starting after `after`, at most `limit`.
+    /// Names of sessions without a promise that were not used since `before`, oldest first, starting after `after`, at most `limit`.
     async fn idle_since(
         &self,
         before: DateTime<Utc>,
@@ -298,4 +343,23 @@ pub trait UploadSessions: fmt::Debug + Send + Sync {
 
     /// Whether a session that is not finished has its bytes at `key`.
     async fn is_running(&self, key: &ObjectKey) -> Result<bool, SessionsError>;
+
+    /// Opens a promise, and returns when the row survives a power failure. False, and nothing is written, if the upload is finished
+    /// or gone, or if there is no room within `limits`. A promise that is open already stays as it is, which is true.
+    async fn promise(&self, promise: &Promise, limits: PromiseLimits) -> Result<bool, SessionsError>;
+
+    /// The open promise of an upload.
+    async fn promise_of(&self, upload_id: &str) -> Result<Option<Promise>, SessionsError>;
+
+    /// The blob `digest`, if it is promised to `owner`.
+    async fn promised(&self, owner: &Did, digest: &Digest) -> Result<Option<PromisedBlob>, SessionsError>;
+
+    /// Whether the blob `digest` is promised to any account.
+    async fn is_promised(&self, digest: &Digest) -> Result<bool, SessionsError>;
+
+    /// The digests of all blobs that are promised to `owner`.
+    async fn promised_digests(&self, owner: &Did) -> Result<Vec<Digest>, SessionsError>;
+
+    /// The uploads that have an open promise, oldest promise first.
+    async fn promised_uploads(&self) -> Result<Vec<String>, SessionsError>;
 }

@@ -72,6 +72,9 @@ impl Shared {
         if session.last_used_at >= before {
             return Ok(None);
         }
+        if self.sessions.promise_of(id).await?.is_some() {
+            return Ok(None);
+        }
         if session.finished.is_some() {
             self.sessions.remove(id).await?;
             return Ok(Some(Ended::Forgotten));

@@ -5,8 +5,10 @@
 //!                │                                   └─ wrong digest ─┐
 //!                └──────────── abort, sweep ──────────────────────────┴─► gone
 //! ```
-//! Only `running`, `finished` and `gone` are recorded. After a crash the steps in between are repeated, since every step of the
-//! store may be repeated.
+//! Only `running`, `finished` and `gone` are recorded, and whether the end was promised (see [`promises`](super::promises)). After a
+//! crash the steps in between are repeated, since every step of the store may be repeated.
+
+use std::sync::Arc;
 
 use atcr_atproto::syntax::Did;
 use atcr_oci::{Algorithm, Digest};
@@ -14,15 +16,17 @@ use atcr_server::supervise::Task;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::ports::{
     FinishedUpload, MAX_PART_NUMBER, PartTag, PartUrl, StoreTraits, StoreUpload, UploadSession,
 };
-use super::{BlobError, BlobService, ObjectKey, Shared};
+use super::{BlobError, BlobService, ObjectKey, Shared, StoreError};
 
 /// Joining, checking and publishing, in logs and metrics.
-const COMPLETION: Task = Task::new("complete_upload");
+pub(super) const COMPLETION: Task = Task::new("complete_upload");
 
 /// In bytes. The lexicon says 128, which a sha512 digest is longer than.
 const MAX_IDENTIFIER_LEN: usize = 256;
@@ -47,11 +51,23 @@ pub struct ContentProof {
     pub size: u64,
 }
 
-/// A blob that is now readable under its digest.
+/// A blob that is readable under its digest, or will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completed {
     /// Length in bytes.
     pub size: u64,
+    /// The blob is promised: it is still being joined, read or copied, and only its uploader is told that it exists.
+    pub is_promised: bool,
+}
+
+/// What `completeUpload` asks for.
+#[derive(Clone, Debug)]
+pub(super) struct Completion {
+    pub(super) owner: Did,
+    pub(super) upload_id: String,
+    pub(super) digest: Digest,
+    pub(super) parts: Vec<PartTag>,
+    pub(super) vouched: Option<ContentProof>,
 }
 
 impl BlobService {
@@ -115,7 +131,7 @@ impl BlobService {
             return Err(BlobError::InvalidPartNumber(part_number));
         }
         let session = shared.require_session(owner, upload_id).await?;
-        if session.finished.is_some() {
+        if session.finished.is_some() || shared.sessions.promise_of(upload_id).await?.is_some() {
             return Err(BlobError::InvalidUploadId);
         }
         let now = shared.clock.now();
@@ -127,6 +143,9 @@ impl BlobService {
 
     /// Joins the parts, makes sure that they hash to `digest`, and makes them readable under it. With `vouched`, a store that
     /// does not hash is not read back.
+    ///
+    /// Work that takes longer than [`BlobOptions::patience`](super::BlobOptions) is promised: the answer comes before the work is
+    /// done, and the work goes on, also after a restart (see [`promises`](super::promises)).
     ///
     /// A repetition, after a lost answer or at the same time, gives the same answer. A blob that already exists is kept
     /// and never written again.
@@ -148,20 +167,16 @@ impl BlobService {
         vouched: Option<ContentProof>,
     ) -> Result<Completed, BlobError> {
         check_parts(parts)?;
-        let shared = self.shared.clone();
-        let (owner, upload_id) = (owner.clone(), upload_id.to_owned());
-        let (digest, parts) = (digest.clone(), parts.to_vec());
-        self.shared
-            .options
-            .tasks
-            .spawn(async move {
-                let completing = shared.complete(&owner, &upload_id, &digest, &parts, vouched);
-                COMPLETION.catch(&digest, completing).await
-            })
-            .await
-            .ok()
-            .flatten()
-            .unwrap_or(Err(BlobError::Interrupted))
+        let completion = Completion {
+            owner: owner.clone(),
+            upload_id: upload_id.to_owned(),
+            digest: digest.clone(),
+            parts: parts.to_vec(),
+            vouched,
+        };
+        let answering = self.shared.clone().complete_or_promise(completion);
+        let answer = self.shared.options.tasks.spawn(answering).await;
+        answer.unwrap_or(Err(BlobError::Interrupted))
     }
 
     /// Aborts the upload and removes its bytes.
@@ -172,6 +187,10 @@ impl BlobService {
     pub async fn abort(&self, owner: &Did, upload_id: &str) -> Result<(), BlobError> {
         let shared = &*self.shared;
         shared.require_session(owner, upload_id).await?;
+        // Not behind the lock, which an open promise holds for long.
+        if shared.sessions.promise_of(upload_id).await?.is_some() {
+            return Err(BlobError::InvalidUploadId);
+        }
         let _ending = shared.endings.lock(upload_id).await;
         let session = shared.require_session(owner, upload_id).await?;
         if session.finished.is_some() {
@@ -182,26 +201,42 @@ impl BlobService {
 }
 
 impl Shared {
+    /// Spawns one attempt at `completion`, which says through `measured` how long the blob will be as soon as that is known.
+    pub(super) fn attempt(
+        self: &Arc<Self>,
+        completion: Completion,
+        measured: watch::Sender<Option<u64>>,
+    ) -> JoinHandle<Result<u64, BlobError>> {
+        let shared = self.clone();
+        self.options.tasks.spawn(async move {
+            let completing = shared.complete(&completion, &measured);
+            let outcome = COMPLETION.catch(&completion.digest, completing).await;
+            outcome.unwrap_or(Err(BlobError::Interrupted))
+        })
+    }
+
+    /// Completes an upload; the blob's length in bytes.
     async fn complete(
         &self,
-        owner: &Did,
-        upload_id: &str,
-        digest: &Digest,
-        parts: &[PartTag],
-        vouched: Option<ContentProof>,
-    ) -> Result<Completed, BlobError> {
-        // Looked up before the lock as well, so that only the owner can make others wait.
-        self.require_session(owner, upload_id).await?;
+        completion: &Completion,
+        measured: &watch::Sender<Option<u64>>,
+    ) -> Result<u64, BlobError> {
+        let Completion {
+            owner,
+            upload_id,
+            digest,
+            ..
+        } = completion;
         let _ending = self.endings.lock(upload_id).await;
         let session = self.require_session(owner, upload_id).await?;
         if let Some(finished) = session.finished {
             return if finished.digest == *digest {
-                Ok(Completed { size: finished.size })
+                Ok(finished.size)
             } else {
                 Err(BlobError::InvalidUploadId)
             };
         }
-        let size = match self.assemble_and_publish(&session, digest, parts, vouched).await {
+        let size = match self.assemble_and_publish(&session, completion, measured).await {
             // A crash after the blob was published and before that was noted: the store has nothing left of the upload.
             Err(BlobError::InvalidUploadId) => match self.store.stat(&ObjectKey::blob(digest)).await? {
                 Some(object) => object.size,
@@ -225,18 +260,27 @@ impl Shared {
             .finish(upload_id, &finished, self.clock.now())
             .await?;
         tracing::debug!(did = %owner, %digest, size_bytes = size, "blob stored");
-        Ok(Completed { size })
+        Ok(size)
     }
 
     async fn assemble_and_publish(
         &self,
         session: &UploadSession,
-        digest: &Digest,
-        parts: &[PartTag],
-        vouched: Option<ContentProof>,
+        completion: &Completion,
+        measured: &watch::Sender<Option<u64>>,
     ) -> Result<u64, BlobError> {
         let upload = &session.upload;
+        let Completion {
+            digest,
+            parts,
+            vouched,
+            ..
+        } = completion;
+        if measured.borrow().is_none() && !self.store.traits().hashes {
+            measured.send_replace(self.measure(upload, parts, *vouched).await?);
+        }
         let assembled = self.store.assemble(upload, parts).await?;
+        measured.send_replace(Some(assembled.size));
         let is_vouched_for =
             !self.store.traits().hashes && vouched.is_some_and(|proof| proof.size == assembled.size);
         if !is_vouched_for {
@@ -257,7 +301,34 @@ impl Shared {
         Ok(assembled.size)
     }
 
-    async fn require_session(&self, owner: &Did, upload_id: &str) -> Result<UploadSession, BlobError> {
+    /// The length of what will be assembled, so that it can be promised while a slow service joins it.
+    async fn measure(
+        &self,
+        upload: &StoreUpload,
+        parts: &[PartTag],
+        vouched: Option<ContentProof>,
+    ) -> Result<Option<u64>, BlobError> {
+        if let Some(proof) = vouched {
+            return Ok(Some(proof.size));
+        }
+        match self.store.measure(upload, parts).await {
+            Ok(size) => Ok(size),
+            Err(error @ StoreError::Unavailable { .. }) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the parts of an upload cannot be measured; it is promised only after they are joined"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn require_session(
+        &self,
+        owner: &Did,
+        upload_id: &str,
+    ) -> Result<UploadSession, BlobError> {
         match self.sessions.get(upload_id).await? {
             Some(session) if session.owner == *owner => Ok(session),
             _ => Err(BlobError::InvalidUploadId),

@@ -113,7 +113,7 @@ impl TokenVerifier {
     }
 
     /// The account behind the service token in `parts`, for the method that its path names.
-    async fn signed_in(&self, parts: &Parts) -> Result<Did, AuthError> {
+    pub(in crate::edge) async fn signed_in(&self, parts: &Parts) -> Result<Did, AuthError> {
         let caller = match credential(parts) {
             Ok(Credential::ServiceToken(token)) => self.verify(token, parts).await.map(|token| token.did),
             Ok(Credential::AccessToken { .. }) => Err(AuthError::HeaderMalformed),

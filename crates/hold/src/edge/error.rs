@@ -133,6 +133,8 @@ const UNAVAILABLE: &str = "ServiceUnavailable";
 const TOO_MANY: (StatusCode, &str) = (StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded");
 /// The wait that a client is asked for when all places for exports are taken.
 const EXPORT_WAIT: Duration = Duration::from_mins(1);
+/// The same for a promised blob.
+const PROMISE_WAIT: Duration = Duration::from_secs(30);
 
 impl EdgeError {
     /// The status and the error's name on the wire.
@@ -169,6 +171,9 @@ impl EdgeError {
             Self::TooManyRequests(_) | Self::TooManyExports => TOO_MANY,
             Self::SignedUrl(error) => signed_url(error),
             Self::Notice(NoticeError::Repo(error)) => written(error),
+            Self::Notice(NoticeError::Deferral(_) | NoticeError::Blobs(_)) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
+            }
             Self::Repo(error) | Self::Join(JoinError::Repo(error)) => repo(error),
         }
     }
@@ -183,6 +188,7 @@ impl EdgeError {
             }
             Self::Notice(NoticeError::TooOften(too_often)) => Some(too_often.retry_after),
             Self::TooManyExports => Some(EXPORT_WAIT),
+            Self::Blob(BlobError::StillPromised) => Some(PROMISE_WAIT),
             _ => None,
         }
     }
@@ -241,6 +247,7 @@ fn blob(error: &BlobError, failed: &'static str) -> (StatusCode, &'static str) {
         | BlobError::Sessions(SessionsError::Database(_) | SessionsError::Corrupt { .. }) => {
             (StatusCode::INTERNAL_SERVER_ERROR, failed)
         }
+        BlobError::StillPromised => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
         BlobError::Interrupted => (StatusCode::SERVICE_UNAVAILABLE, failed),
     }
 }
@@ -357,7 +364,9 @@ impl IntoResponse for EdgeError {
     fn into_response(self) -> Response {
         let (status, name) = self.wire();
         let cause = chain(&self);
-        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+        let is_fault = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+        // A client that is told when to come back is told why.
+        if is_fault && self.retry_after().is_none() {
             tracing::error!(%status, error = name, cause, "request failed");
             return (status, body(name, None)).into_response();
         }

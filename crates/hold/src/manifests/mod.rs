@@ -2,8 +2,10 @@
 //!
 //! - [`Notice`]: what an AppView says of one manifest, checked
 //! - [`NoticeLimits`]: how much one account may have recorded
+//! - [`DeferredNotices`]: pushes that wait for promised layers
 //! - [`ManifestNotices`]: takes notices; one task behind it records them, many in one commit when many come at once
 
+mod deferred;
 mod limits;
 mod notice;
 mod recorder;
@@ -17,8 +19,10 @@ use atcr_hold_pds::{HoldRepo, RepoError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::blobs::BlobService;
+use crate::blobs::{BlobError, BlobService};
 
+use deferred::Backlog;
+pub use deferred::{DeferralError, DeferredNotices};
 use limits::Budgets;
 pub use limits::{NoticeLimits, TooOften};
 pub use notice::{Child, InvalidNotice, Notice};
@@ -40,9 +44,27 @@ pub enum NoticeError {
     /// The repository failed.
     #[error("the notice could not be recorded")]
     Repo(#[from] RepoError),
+    /// A push that waits for promised layers could not be kept.
+    #[error("the notice could not be kept for later")]
+    Deferral(#[source] Arc<DeferralError>),
+    /// The blobs could not be asked for.
+    #[error("the promised blobs could not be listed")]
+    Blobs(#[source] Arc<BlobError>),
     /// The process is stopping.
     #[error("the hold is stopping")]
     Stopped,
+}
+
+impl From<DeferralError> for NoticeError {
+    fn from(error: DeferralError) -> Self {
+        Self::Deferral(Arc::new(error))
+    }
+}
+
+impl From<BlobError> for NoticeError {
+    fn from(error: BlobError) -> Self {
+        Self::Blobs(Arc::new(error))
+    }
 }
 
 /// Takes notices. Clones hand them to the same recorder, which ends when the last clone is gone.
@@ -52,29 +74,34 @@ pub struct ManifestNotices {
     blobs: BlobService,
     counts: Counts,
     budgets: Arc<Budgets>,
+    backlog: Backlog,
+    clock: Arc<dyn Clock>,
     max_layers: u32,
 }
 
 impl ManifestNotices {
-    /// Starts the recorder of `repo`, for layers in `blobs`; the handle ends once every clone is dropped and every notice taken
+    /// Starts the recorder of `repo`, for layers in `blobs`, with the pushes that wait in `deferred`; the handle ends once every clone is dropped and every notice taken
     /// is written.
     #[must_use]
     pub fn start(
         repo: HoldRepo,
         blobs: BlobService,
+        deferred: Arc<dyn DeferredNotices>,
         limits: &NoticeLimits,
         clock: Arc<dyn Clock>,
     ) -> (Self, JoinHandle<()>) {
         let (mailbox, entries) = mpsc::channel(MAILBOX);
         let counts = Counts::new(repo.clone());
         let budgets = Arc::new(Budgets::new(limits, clock.clone()));
-        let recorder = Recorder::new(repo, counts.clone(), budgets.clone(), clock);
+        let recorder = Recorder::new(repo, counts.clone(), budgets.clone(), clock.clone());
         let recorder = tokio::spawn(recorder.run(entries));
         let notices = Self {
             mailbox,
             blobs,
             counts,
             budgets,
+            backlog: Backlog::new(deferred),
+            clock,
             max_layers: limits.layers_per_notice,
         };
         (notices, recorder)
@@ -87,11 +114,12 @@ impl ManifestNotices {
     }
 
     /// Writes down a push: a record for each layer that is in the store and has none for this manifest yet, with the size that
-    /// the store says, and the count.
+    /// the store says, and the count. A push that names a layer which is promised to its owner is kept, and written down when the
+    /// promise is closed.
     ///
     /// # Errors
     /// [`NoticeError::UserMismatch`] when the manifest belongs to another account; [`NoticeError::TooOften`] beyond the
-    /// account's limits; [`NoticeError::Repo`]: try again, what was written already is not written twice.
+    /// account's limits; [`NoticeError::Repo`], [`NoticeError::Deferral`], [`NoticeError::Blobs`]: try again, what was written already is not written twice.
     ///
     /// # Cancel safety
     /// A notice that was taken is written even if its caller leaves.
@@ -104,6 +132,9 @@ impl ManifestNotices {
             return Err(NoticeError::UserMismatch);
         }
         self.budgets.notice(grant.subject())?;
+        if notice.waits_for(&self.blobs).await? {
+            return self.defer(&notice).await;
+        }
         notice.weigh(&self.blobs).await;
         self.hand_in(Event::Push, notice).await
     }

@@ -10,8 +10,9 @@ use atcr_atproto::lexicon::{manifest, nsid};
 use atcr_atproto::syntax::{AtUri, Did};
 use atcr_oci::Digest;
 use futures_util::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
 
-use crate::blobs::BlobService;
+use crate::blobs::{BlobError, BlobService};
 
 /// Bytes of a repository's name.
 const MAX_REPOSITORY_LEN: usize = 256;
@@ -42,7 +43,7 @@ pub struct InvalidNotice {
 }
 
 /// One layer of the manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Layer {
     pub(super) digest: Digest,
     pub(super) size: u64,
@@ -50,7 +51,7 @@ pub(super) struct Layer {
 }
 
 /// One child of an index.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Child {
     /// The child's digest.
     pub digest: Digest,
@@ -60,8 +61,8 @@ pub struct Child {
     pub platform: Option<PlatformInfo>,
 }
 
-/// What an AppView says of one manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What an AppView says of one manifest. Serializes for the hold's own database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     pub(super) owner: Did,
     pub(super) repository: String,
@@ -136,13 +137,19 @@ impl Notice {
         &self.children
     }
 
+    /// Whether a layer is promised to the owner, and its blob is not in the store yet.
+    pub(super) async fn waits_for(&self, blobs: &BlobService) -> Result<bool, BlobError> {
+        let promised = blobs.promised_to(&self.owner).await?;
+        Ok(self.layers.iter().any(|layer| promised.contains(&layer.digest)))
+    }
+
     /// Gives every layer the size of its object in place of the one that was claimed, and drops the layers that the store does
     /// not have: they keep nothing. A layer that cannot be looked for now keeps the claim, since without its record nothing
     /// would keep the blob.
     pub(super) async fn weigh(&mut self, blobs: &BlobService) {
         let distinct: HashSet<Digest> = self.layers.iter().map(|layer| layer.digest.clone()).collect();
         let found: HashMap<Digest, Option<u64>> = stream::iter(distinct)
-            .map(async |digest: Digest| match blobs.stat(&digest).await {
+            .map(async |digest: Digest| match blobs.stat(None, &digest).await {
                 Ok(found) => Some((digest, found.map(|found| found.size))),
                 Err(error) => {
                     metrics::counter!(UNWEIGHED).increment(1);
@@ -182,7 +189,7 @@ impl Notice {
         let mut names_any = false;
         for digest in named.take(BLOBS_TRIED) {
             names_any = true;
-            match blobs.stat(digest).await {
+            match blobs.stat(None, digest).await {
                 Ok(Some(_)) => return true,
                 Ok(None) => {}
                 Err(error) => {

@@ -18,6 +18,7 @@ mod harness;
 mod limits;
 mod manifests;
 mod object_store;
+mod promised_pushes;
 mod repository;
 mod service_tokens;
 mod surface;

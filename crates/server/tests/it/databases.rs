@@ -72,3 +72,22 @@ async fn readers_cannot_write_and_the_writer_can() {
     database.close().await;
     assert!(database.check().await.is_err());
 }
+
+#[tokio::test]
+async fn a_durable_statement_waits_for_the_disk_and_the_next_one_does_not() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let database = open(&dir.path().join("x.db"), dir.path()).await;
+    let note_mode = || sqlx::query("INSERT INTO things SELECT synchronous FROM pragma_synchronous");
+    database
+        .execute_durably(note_mode())
+        .await
+        .expect("a durable write");
+    note_mode().execute(database.writer()).await.expect("a write");
+    let modes: Vec<String> = sqlx::query_scalar("SELECT name FROM things ORDER BY rowid")
+        .fetch_all(database.readers())
+        .await
+        .expect("the modes");
+    // 2 is FULL, 1 is NORMAL.
+    assert_eq!(modes, ["2", "1"]);
+    database.close().await;
+}

@@ -171,6 +171,10 @@ impl ObjectStore for FilesystemStore {
         })
     }
 
+    async fn measure(&self, _upload: &StoreUpload, _parts: &[PartTag]) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
     async fn assemble(&self, upload: &StoreUpload, parts: &[PartTag]) -> Result<Assembled, StoreError> {
         let uuid = upload_uuid(&upload.key)?;
         self.shared.uploads.assemble(uuid, parts).await

@@ -64,6 +64,12 @@ impl ObjectStore for ObservedStore {
         self.0.part_url(upload, part_number, expires_at).await
     }
 
+    async fn measure(&self, upload: &StoreUpload, parts: &[PartTag]) -> Result<Option<u64>, StoreError> {
+        call("measure")
+            .run_with(self.0.measure(upload, parts), outcome)
+            .await
+    }
+
     async fn assemble(&self, upload: &StoreUpload, parts: &[PartTag]) -> Result<Assembled, StoreError> {
         let call = call("assemble").slow_after(SLOW_WHOLE_OBJECT);
         call.run_with(self.0.assemble(upload, parts), outcome).await

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use atcr_atproto::syntax::Did;
+use atcr_oci::Digest;
 use atcr_server::port_call::PortCall;
 use chrono::{DateTime, Utc};
 
-use crate::blobs::{FinishedUpload, IdleUpload, ObjectKey, SessionsError, UploadSession, UploadSessions};
+use crate::blobs::{
+    FinishedUpload, IdleUpload, ObjectKey, Promise, PromiseLimits, PromisedBlob, SessionsError,
+    UploadSession, UploadSessions,
+};
 
 /// [`UploadSessions`] with every statement observed as port `database`.
 #[derive(Clone, Debug)]
@@ -67,6 +72,42 @@ impl UploadSessions for ObservedUploads {
     async fn is_running(&self, key: &ObjectKey) -> Result<bool, SessionsError> {
         PortCall::database("is_upload_running")
             .run(self.0.is_running(key))
+            .await
+    }
+
+    async fn promise(&self, promise: &Promise, limits: PromiseLimits) -> Result<bool, SessionsError> {
+        PortCall::database("promise_upload")
+            .run(self.0.promise(promise, limits))
+            .await
+    }
+
+    async fn promise_of(&self, upload_id: &str) -> Result<Option<Promise>, SessionsError> {
+        PortCall::database("get_promise")
+            .run(self.0.promise_of(upload_id))
+            .await
+    }
+
+    async fn promised(&self, owner: &Did, digest: &Digest) -> Result<Option<PromisedBlob>, SessionsError> {
+        PortCall::database("find_promise")
+            .run(self.0.promised(owner, digest))
+            .await
+    }
+
+    async fn is_promised(&self, digest: &Digest) -> Result<bool, SessionsError> {
+        PortCall::database("is_blob_promised")
+            .run(self.0.is_promised(digest))
+            .await
+    }
+
+    async fn promised_digests(&self, owner: &Did) -> Result<Vec<Digest>, SessionsError> {
+        PortCall::database("list_promised_digests")
+            .run(self.0.promised_digests(owner))
+            .await
+    }
+
+    async fn promised_uploads(&self) -> Result<Vec<String>, SessionsError> {
+        PortCall::database("list_promises")
+            .run(self.0.promised_uploads())
             .await
     }
 }

@@ -145,6 +145,14 @@ impl ObjectStore for S3Store {
         self.presign_part(upload, part_number, expires_at).await
     }
 
+    async fn measure(&self, upload: &StoreUpload, parts: &[PartTag]) -> Result<Option<u64>, StoreError> {
+        match self.size_of_parts(upload, parts).await? {
+            Some(size) => Ok(Some(size)),
+            // An earlier attempt may have joined them.
+            None => Ok(self.head(&upload.key).await?.map(|(size, _)| size)),
+        }
+    }
+
     async fn assemble(&self, upload: &StoreUpload, parts: &[PartTag]) -> Result<Assembled, StoreError> {
         let completed = self.complete_multipart_upload(upload, parts).await;
         // Asked even after a failure: an earlier attempt may have joined the parts, and services differ in what they then

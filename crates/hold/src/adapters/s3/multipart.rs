@@ -1,5 +1,6 @@
 //! Multipart uploads, and copies to the content address.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
@@ -43,6 +44,63 @@ impl S3Store {
             .map(|part| completed_part(part.part_number, &part.etag))
             .collect::<Result<_, StoreError>>()?;
         self.complete(&upload.key, &upload.id, parts).await
+    }
+
+    /// The length of `parts` together, which must all have been sent; `None` if the service has no part of this upload.
+    pub(super) async fn size_of_parts(
+        &self,
+        upload: &StoreUpload,
+        parts: &[PartTag],
+    ) -> Result<Option<u64>, StoreError> {
+        let action = "list the parts of an upload";
+        let mut sent: BTreeMap<i32, (u64, Option<String>)> = BTreeMap::new();
+        let mut marker = None;
+        // A page has a thousand parts; a service that pages without end is not followed.
+        for _ in 0..=MAX_PART_NUMBER {
+            let listed = self
+                .client
+                .list_parts()
+                .bucket(&*self.bucket)
+                .key(upload.key.as_str())
+                .upload_id(&upload.id)
+                .set_part_number_marker(marker)
+                .send()
+                .await;
+            let page = match listed {
+                Ok(page) => page,
+                Err(error) if is_absent(&error) => return Ok(None),
+                Err(error) => return Err(unavailable(action, error)),
+            };
+            for part in page.parts.unwrap_or_default() {
+                let size = part.size.and_then(|size| u64::try_from(size).ok());
+                if let (Some(number), Some(size)) = (part.part_number, size) {
+                    sent.insert(number, (size, part.e_tag));
+                }
+            }
+            marker = page.next_part_number_marker;
+            if page.is_truncated != Some(true) || marker.is_none() {
+                break;
+            }
+        }
+        if sent.is_empty() {
+            return Ok(None);
+        }
+        let mut total: u64 = 0;
+        for part in parts {
+            let missing = || StoreError::PartMismatch {
+                reason: format!(
+                    "the store did not receive part {} as it is named",
+                    part.part_number
+                ),
+            };
+            let (size, tag) = sent.get(&part_number(part.part_number)?).ok_or_else(missing)?;
+            let is_it = |tag: &String| tag.trim_matches('"') == part.etag.trim_matches('"');
+            if !tag.as_ref().is_none_or(is_it) {
+                return Err(missing());
+            }
+            total = total.saturating_add(*size);
+        }
+        Ok(Some(total))
     }
 
     pub(super) async fn abort_multipart_upload(&self, key: &ObjectKey, id: &str) -> Result<(), StoreError> {

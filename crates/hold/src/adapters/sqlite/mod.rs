@@ -1,13 +1,17 @@
-//! The hold's own SQLite database: running uploads. Records live in the embedded PDS, not here.
+//! The hold's own SQLite database: running uploads, promises, notices that wait for promised layers. Records live in the
+//! embedded PDS, not here.
 //!
-//! A commit survives the end of the process, but a power failure may undo the last ones. Blobs are not lost: the store has
-//! them on its disk before the client gets its answer. The effect of losing each write:
+//! A promise and a deferred notice are synced before they are acknowledged. Any other commit survives the end of the process, but a
+//! power failure may undo the last ones. Blobs are not lost: the store has them on its disk before the client gets its answer. The
+//! effect of losing each write:
 //!
 //! - `insert`: the upload is unknown, its owner starts again, and the sweep removes the bytes that only the store knows.
 //! - `touch`: the upload is swept earlier. An owner who comes back starts again.
-//! - `finish`: a client that repeats the completion finds the blob in the store, as after a crash between the two writes.
+//! - `finish`: an open promise is kept once more, without a copy. A client that repeats the completion finds the blob in the store,
+//!   as after a crash between the two writes.
 //! - `remove`: the row has no bytes; a completion fails, and the sweep removes the row.
 
+mod deferred_notices;
 mod uploads;
 
 use std::path::Path;
@@ -15,6 +19,7 @@ use std::path::Path;
 use atcr_server::database::{Database, DatabaseOptions, Durability, OpenError};
 use sqlx::migrate::Migrator;
 
+pub use self::deferred_notices::SqliteDeferredNotices;
 pub use self::uploads::SqliteUploads;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();

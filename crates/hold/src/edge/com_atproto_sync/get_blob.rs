@@ -1,17 +1,20 @@
 //! `com.atproto.sync.getBlob`: where an OCI blob can be read.
 
 use atcr_atproto::lexicon::hold_upload::BlobUrlOutput;
+use atcr_atproto::syntax::Did;
+use atcr_hold_pds::access::{BlobRead, Granted};
 use atcr_oci::Digest;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use crate::blobs::DownloadMethod;
-use crate::edge::auth::Reader;
+use crate::edge::auth::{Reader, TokenVerifier};
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcQuery;
 use crate::guarded_blobs::GuardedBlobs;
@@ -32,14 +35,22 @@ pub struct Input {
 /// `GET`: a URL for the method named, or without one a redirect to the bytes.
 pub async fn get_blob(
     State(blobs): State<GuardedBlobs>,
+    State(tokens): State<TokenVerifier>,
     reader: Result<Reader, EdgeError>,
+    parts: Parts,
     XrpcQuery(input): XrpcQuery<Input>,
 ) -> Result<Response, EdgeError> {
     let digest = digest(&input)?;
     let Reader(grant) = reader?;
     let wanted = method(&input)?;
+    let caller = caller(&blobs, &tokens, &grant, &parts, &digest).await?;
     let url = blobs
-        .download_url(&grant, &digest, wanted.unwrap_or(DownloadMethod::Get))
+        .download_url(
+            &grant,
+            caller.as_ref(),
+            &digest,
+            wanted.unwrap_or(DownloadMethod::Get),
+        )
         .await?
         .ok_or(EdgeError::BlobNotFound)?
         .url;
@@ -53,16 +64,19 @@ pub async fn get_blob(
 /// `HEAD`: the blob's size; with a method named, the head of what `GET` would answer.
 pub async fn head_blob(
     State(blobs): State<GuardedBlobs>,
+    State(tokens): State<TokenVerifier>,
     reader: Result<Reader, EdgeError>,
+    parts: Parts,
     XrpcQuery(input): XrpcQuery<Input>,
 ) -> Result<Response, EdgeError> {
     if input.method.is_some() {
-        return get_blob(State(blobs), reader, XrpcQuery(input)).await;
+        return get_blob(State(blobs), State(tokens), reader, parts, XrpcQuery(input)).await;
     }
     let digest = digest(&input)?;
     let Reader(grant) = reader?;
+    let caller = caller(&blobs, &tokens, &grant, &parts, &digest).await?;
     let blob = blobs
-        .stat(&grant, &digest)
+        .stat(&grant, caller.as_ref(), &digest)
         .await?
         .ok_or(EdgeError::BlobNotFound)?;
     let headers = [
@@ -70,6 +84,30 @@ pub async fn head_blob(
         (CONTENT_LENGTH, HeaderValue::from(blob.size)),
     ];
     Ok((headers, Body::empty()).into_response())
+}
+
+/// Who asks, if that matters. A public hold looks at a token only for a blob that is promised to an account; there an invalid token
+/// is passed over, as any is.
+async fn caller(
+    blobs: &GuardedBlobs,
+    tokens: &TokenVerifier,
+    grant: &Granted<BlobRead>,
+    parts: &Parts,
+    digest: &Digest,
+) -> Result<Option<Did>, EdgeError> {
+    if let Some(caller) = grant.subject() {
+        return Ok(Some(caller.clone()));
+    }
+    if !parts.headers.contains_key(AUTHORIZATION) || !blobs.is_promised(grant, digest).await? {
+        return Ok(None);
+    }
+    match tokens.signed_in(parts).await {
+        Ok(did) => Ok(Some(did)),
+        Err(error) => {
+            tracing::debug!(%error, "the token of a reader of a public hold is passed over");
+            Ok(None)
+        }
+    }
 }
 
 /// The digest of an OCI blob. A CID would name a blob of the hold's own records, which have none.

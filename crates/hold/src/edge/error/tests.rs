@@ -184,6 +184,11 @@ fn each_error_has_its_status_and_name() {
             "InvalidRequest",
         ),
         (
+            EdgeError::Blob(BlobError::StillPromised),
+            503,
+            "ServiceUnavailable",
+        ),
+        (
             NoticeError::Repo(RepoError::DuplicatePath { path: String::new() }).into(),
             400,
             "InvalidRequest",
@@ -244,13 +249,19 @@ fn a_client_that_must_wait_is_told_how_long() {
     let wait = Limited {
         retry_after: Duration::from_millis(1500),
     };
-    for (error, seconds) in [
-        (EdgeError::TooManyRequests(wait), "2"),
-        (EdgeError::Auth(AuthError::TooManyRequests(wait)), "2"),
-        (EdgeError::TooManyExports, "60"),
+    let too_many = StatusCode::TOO_MANY_REQUESTS;
+    for (error, status, seconds) in [
+        (EdgeError::TooManyRequests(wait), too_many, "2"),
+        (EdgeError::Auth(AuthError::TooManyRequests(wait)), too_many, "2"),
+        (EdgeError::TooManyExports, too_many, "60"),
+        (
+            EdgeError::Blob(BlobError::StillPromised),
+            StatusCode::SERVICE_UNAVAILABLE,
+            "30",
+        ),
     ] {
         let response = error.into_response();
-        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.status(), status);
         assert_eq!(response.headers()[RETRY_AFTER], seconds);
     }
 }

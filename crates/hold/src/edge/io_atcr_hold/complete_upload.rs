@@ -15,7 +15,7 @@ use crate::guarded_blobs::GuardedBlobs;
 /// Finishes an upload: the blob is readable under its digest, if its bytes have that digest.
 ///
 /// With a content proof from the trusted AppView, a store that does not hash is not read back. Any other proof is ignored,
-/// and the bytes are read.
+/// and the bytes are read. What takes longer than an uploader waits is promised.
 pub async fn complete_upload(
     State(blobs): State<GuardedBlobs>,
     State(tokens): State<TokenVerifier>,
@@ -47,7 +47,9 @@ pub async fn complete_upload(
         .complete(&grant, &input.upload_id, &digest, &parts, vouched)
         .await
         .map_err(EdgeError::Completion)?;
-    metrics::counter!("hold_blobs_stored_total").increment(1);
-    metrics::counter!("hold_blob_bytes_stored_total").increment(completed.size);
+    if !completed.is_promised {
+        metrics::counter!("hold_blobs_stored_total").increment(1);
+        metrics::counter!("hold_blob_bytes_stored_total").increment(completed.size);
+    }
     Ok(Json(CompleteUploadOutput::completed(digest.to_string())))
 }

@@ -57,6 +57,28 @@ impl Account {
         self.key.clone()
     }
 
+    /// An account that is in no memory: a directory has to serve its [`document`](Self::document).
+    pub(crate) fn elsewhere(did: &str, curve: Curve) -> Self {
+        Self {
+            did: did.parse().expect("a DID"),
+            key: SigningKey::generate(curve),
+        }
+    }
+
+    /// The account's DID document.
+    pub(crate) fn document(&self) -> Value {
+        let did = &self.did;
+        json!({
+            "id": did,
+            "verificationMethod": [{
+                "id": format!("{did}#atproto"),
+                "type": "Multikey",
+                "controller": did,
+                "publicKeyMultibase": self.key.public_key().to_multikey(),
+            }],
+        })
+    }
+
     /// A JWT with exactly these claims.
     pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = json!({ "typ": "JWT", "alg": self.key.curve().jwt_algorithm() });
@@ -101,15 +123,7 @@ impl Identities {
     /// Puts the account's key and its PDS into its document.
     pub(crate) fn publish_at(&self, account: &Account, pds: Option<&str>) {
         let did = &account.did;
-        let mut document = json!({
-            "id": did,
-            "verificationMethod": [{
-                "id": format!("{did}#atproto"),
-                "type": "Multikey",
-                "controller": did,
-                "publicKeyMultibase": account.key.public_key().to_multikey(),
-            }],
-        });
+        let mut document = account.document();
         if let Some(pds) = pds {
             document["service"] = json!([{
                 "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": pds,

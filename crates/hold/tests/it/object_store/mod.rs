@@ -4,8 +4,10 @@
 
 mod filesystem;
 mod panicking_uploads;
+mod promises;
 mod s3;
 pub(crate) mod servers;
+mod stalling_store;
 mod suite;
 mod world;
 

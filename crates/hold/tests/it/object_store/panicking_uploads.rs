@@ -3,8 +3,13 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use atcr_atproto::syntax::Did;
 use atcr_hold::adapters::sqlite::SqliteUploads;
-use atcr_hold::blobs::{FinishedUpload, IdleUpload, ObjectKey, SessionsError, UploadSession, UploadSessions};
+use atcr_hold::blobs::{
+    FinishedUpload, IdleUpload, ObjectKey, Promise, PromiseLimits, PromisedBlob, SessionsError,
+    UploadSession, UploadSessions,
+};
+use atcr_oci::Digest;
 use chrono::{DateTime, Utc};
 
 #[derive(Debug)]
@@ -70,5 +75,29 @@ impl UploadSessions for PanickingUploads {
 
     async fn is_running(&self, key: &ObjectKey) -> Result<bool, SessionsError> {
         self.uploads.is_running(key).await
+    }
+
+    async fn promise(&self, promise: &Promise, limits: PromiseLimits) -> Result<bool, SessionsError> {
+        self.uploads.promise(promise, limits).await
+    }
+
+    async fn promise_of(&self, upload_id: &str) -> Result<Option<Promise>, SessionsError> {
+        self.uploads.promise_of(upload_id).await
+    }
+
+    async fn promised(&self, owner: &Did, digest: &Digest) -> Result<Option<PromisedBlob>, SessionsError> {
+        self.uploads.promised(owner, digest).await
+    }
+
+    async fn is_promised(&self, digest: &Digest) -> Result<bool, SessionsError> {
+        self.uploads.is_promised(digest).await
+    }
+
+    async fn promised_digests(&self, owner: &Did) -> Result<Vec<Digest>, SessionsError> {
+        self.uploads.promised_digests(owner).await
+    }
+
+    async fn promised_uploads(&self) -> Result<Vec<String>, SessionsError> {
+        self.uploads.promised_uploads().await
     }
 }

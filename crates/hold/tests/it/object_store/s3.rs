@@ -133,7 +133,7 @@ async fn a_pull_zone_stands_in_for_the_service_in_downloads() {
         let store: Arc<dyn ObjectStore> = Arc::new(world.s3_store(|options| options.pull_zone = Some(cdn)));
         let service = world.service_over(&store);
         let url = service
-            .download_url(&digest, DownloadMethod::Get)
+            .download_url(None, &digest, DownloadMethod::Get)
             .await
             .unwrap()
             .unwrap()
@@ -216,7 +216,7 @@ async fn a_store_that_does_not_answer_is_a_failure_and_no_absence() {
     }));
     let service = world.service_over(&store);
     assert!(matches!(
-        service.stat(&sha256(b"")).await,
+        service.stat(None, &sha256(b"")).await,
         Err(BlobError::Store(_))
     ));
     assert!(matches!(service.ping().await, Err(BlobError::Store(_))));

@@ -149,6 +149,16 @@ impl World {
         service(store, &self.database, &self.clock)
     }
 
+    /// The same with other options.
+    pub(crate) fn service_with_options(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        options: BlobOptions,
+    ) -> BlobService {
+        let sessions = Arc::new(self.uploads());
+        BlobService::new(store.clone(), sessions, self.clock.clone(), options)
+    }
+
     /// Damages the row of `upload`, as no hold does.
     pub(crate) async fn damage_row(&self, upload: &Initiated) {
         sqlx::query("UPDATE uploads SET owner = 'nobody' WHERE id = ?")
@@ -233,13 +243,17 @@ impl World {
     }
 
     pub(crate) async fn size_of(&self, digest: &Digest) -> Option<u64> {
-        let stat = self.service.stat(digest).await.expect("an answer of the store");
+        let stat = self
+            .service
+            .stat(None, digest)
+            .await
+            .expect("an answer of the store");
         stat.map(|stat| stat.size)
     }
 
     pub(crate) async fn download_url(&self, digest: &Digest, method: DownloadMethod) -> Url {
         self.service
-            .download_url(digest, method)
+            .download_url(None, digest, method)
             .await
             .expect("an answer of the store")
             .expect("a blob")

@@ -14,7 +14,10 @@ pub(crate) async fn a_blob_goes_in_and_comes_out(world: World) {
     let bytes = noise(70_000, 1);
     let digest = sha256(&bytes);
     assert_eq!(world.size_of(&digest).await, None);
-    let nowhere = world.service.download_url(&digest, DownloadMethod::Get).await;
+    let nowhere = world
+        .service
+        .download_url(None, &digest, DownloadMethod::Get)
+        .await;
     assert_eq!(nowhere.unwrap(), None);
 
     let upload = world.initiate().await;
