@@ -23,7 +23,7 @@
 //! a crash left at the end of the log. See docs/decisions/0003.
 //!
 //! # Adding a collection that the hold queries
-//! A table in `index/schema.sql`, its name in `index::INDEXED`, code in `index/holdings.rs` that keeps the table in step with
+//! A table in `index/schema.sql`, code in `index/holdings.rs` that keeps the table in step with
 //! the records, a method in `repo/holdings.rs`; then count up `index::SCHEMA`.
 
 mod blocks;

@@ -1,16 +1,20 @@
 //! What a crew administrator may write into the hold's repository.
 //!
-//! Crew records may be written and deleted, and what the hold does not keep itself may be deleted. The captain record follows
-//! the configuration; layer, stats and scan records are the hold's own: quotas and garbage collection rest on them.
+//! Crew records may be written and deleted, and so may records of other projects, such as a profile, which are not validated.
+//! The captain record follows the configuration; layer, stats and scan records are the hold's own: quotas and garbage
+//! collection rest on them.
+
+use std::collections::{HashMap, HashSet};
 
 use atcr_atproto::lexicon::crew::{self, CrewRecord};
 use atcr_atproto::lexicon::{Record as _, RecordError, nsid};
-use atcr_atproto::syntax::{Cid, Nsid, RecordKey};
+use atcr_atproto::syntax::{Cid, Did, Nsid, RecordKey};
 use atcr_hold_pds::access::{CrewAdmin, Granted};
 use atcr_hold_pds::{HoldRepo, Precondition, RecordWrite, RepoError, WriteOutcome};
 use serde_json::Value;
 
 use crate::crew::CrewTurns;
+use crate::repo_blobs::{RepoBlobError, RepoBlobs};
 
 /// Bytes of a role or tier.
 const MAX_LABEL_LEN: usize = 32;
@@ -30,7 +34,7 @@ const KEPT_BY_THE_HOLD: [&str; 4] = [
 /// Why a record was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum AdministrationError {
-    /// Only crew records can be written, and what the hold keeps cannot be deleted.
+    /// What the hold keeps, and what means something to it, is not written by hand. Crew records are.
     #[error("records of {collection} are not managed by hand")]
     NotManaged {
         /// The collection.
@@ -39,18 +43,27 @@ pub enum AdministrationError {
     /// The value is not a crew record.
     #[error("not a crew record: {0}")]
     NotCrew(#[source] RecordError),
+    /// The caller wants records to be validated, and the hold cannot.
+    #[error("the lexicon of {collection} is not known here, so its records cannot be validated")]
+    NotKnown {
+        /// The collection.
+        collection: Nsid,
+    },
     /// A field is longer than the lexicon allows.
     #[error("{field} is too long")]
     TooLong {
         /// Which.
         field: &'static str,
     },
-    /// The member has a record already, or the key is taken.
-    #[error("there is a crew record already; put it under its key {rkey} instead")]
+    /// The member has a crew record already, or the key is taken.
+    #[error("there is a record already; put it under its key {rkey} instead")]
     Exists {
         /// Where it is.
         rkey: RecordKey,
     },
+    /// A blob that the record refers to is not there.
+    #[error(transparent)]
+    Blobs(RepoBlobError),
     /// What the caller expected to replace is not there.
     #[error("the record or the repository has changed since it was read")]
     Swapped,
@@ -106,100 +119,247 @@ impl Swap {
     }
 }
 
-/// The use cases of managing the crew.
+/// One change of a record by hand.
+#[derive(Clone, Debug)]
+pub enum ManualWrite {
+    /// A record that must be new.
+    Create {
+        /// Where.
+        collection: Nsid,
+        /// Under which key; `None` for the one that the collection has, which is a new TID where it has none.
+        rkey: Option<RecordKey>,
+        /// The record.
+        value: Value,
+    },
+    /// A record that is new or not.
+    Put {
+        /// Where.
+        collection: Nsid,
+        /// Under which key.
+        rkey: RecordKey,
+        /// The record.
+        value: Value,
+    },
+    /// A record that is deleted, if it is there.
+    Delete {
+        /// Where.
+        collection: Nsid,
+        /// Under which key.
+        rkey: RecordKey,
+    },
+}
+
+impl ManualWrite {
+    fn collection(&self) -> &Nsid {
+        match self {
+            Self::Create { collection, .. }
+            | Self::Put { collection, .. }
+            | Self::Delete { collection, .. } => collection,
+        }
+    }
+
+    fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Create { value, .. } | Self::Put { value, .. } => Some(value),
+            Self::Delete { .. } => None,
+        }
+    }
+}
+
+/// Whether a record was compared with its lexicon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// It is what its lexicon says.
+    Valid,
+    /// The hold does not know its lexicon.
+    Unknown,
+}
+
+impl Validation {
+    /// `valid` or `unknown`, as `validationStatus` spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What came of writes by hand.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The commit they are in.
+    pub outcome: WriteOutcome,
+    /// One for each record that was created or put, in the order of the call.
+    pub validations: Vec<Validation>,
+}
+
+/// The use cases of writing records by hand.
 #[derive(Clone, Debug)]
 pub struct Administration {
     repo: HoldRepo,
+    blobs: RepoBlobs,
     turns: CrewTurns,
 }
 
 impl Administration {
-    /// Works on the hold's repository, and shares `turns` with everything else that writes crew records.
+    /// Works on the hold's repository and its blobs, and shares `turns` with everything else that writes crew records.
     #[must_use]
-    pub fn new(repo: HoldRepo, turns: CrewTurns) -> Self {
-        Self { repo, turns }
+    pub fn new(repo: HoldRepo, blobs: RepoBlobs, turns: CrewTurns) -> Self {
+        Self { repo, blobs, turns }
     }
 
-    /// Writes a new crew record, under the member's own key unless `rkey` says otherwise.
+    /// Does one write; `swap` may name its record too. See [`apply`](Self::apply).
     ///
     /// # Errors
-    /// `Exists` when the member has one; `NotManaged`, `NotCrew`, `TooLong`: it is none · `Swapped` · `Repo`.
-    pub async fn create(
+    /// As there.
+    pub async fn write(
         &self,
-        _: &Granted<CrewAdmin>,
-        collection: &Nsid,
-        rkey: Option<RecordKey>,
-        value: Value,
+        grant: &Granted<CrewAdmin>,
+        write: ManualWrite,
+        must_be_known: bool,
         swap: Swap,
-    ) -> Result<WriteOutcome, AdministrationError> {
-        let record = crew_record(collection, value)?;
-        let rkey = match rkey {
-            Some(rkey) => rkey,
-            None => crew::rkey(&record.member).map_err(RepoError::from)?,
-        };
-        let _turn = self.turns.take().await;
-        if let Some(existing) = self.repo.crew_by_member(&record.member).await? {
-            return Err(AdministrationError::Exists { rkey: existing.rkey });
-        }
-        let write = RecordWrite::create(Some(rkey.clone()), &record)?;
-        let preconditions = swap.preconditions(collection, &rkey);
-        match self.repo.write_if(vec![write], preconditions).await {
-            Err(RepoError::RecordExists { .. }) => Err(AdministrationError::Exists { rkey }),
-            outcome => Ok(outcome?),
-        }
-    }
-
-    /// Writes a crew record under `rkey`, new or not.
-    ///
-    /// # Errors
-    /// `Exists` when the member has a record under another key; the others as for [`create`](Self::create).
-    pub async fn put(
-        &self,
-        _: &Granted<CrewAdmin>,
-        collection: &Nsid,
-        rkey: RecordKey,
-        value: Value,
-        swap: Swap,
-    ) -> Result<WriteOutcome, AdministrationError> {
-        let record = crew_record(collection, value)?;
-        let _turn = self.turns.take().await;
-        match self.repo.crew_by_member(&record.member).await? {
-            Some(existing) if existing.rkey != rkey => {
-                return Err(AdministrationError::Exists { rkey: existing.rkey });
+    ) -> Result<Written, AdministrationError> {
+        let preconditions = match &write {
+            ManualWrite::Create { collection, rkey, .. } => match rkey {
+                Some(rkey) => swap.preconditions(collection, rkey),
+                None => swap.commit.map(Precondition::Commit).into_iter().collect(),
+            },
+            ManualWrite::Put { collection, rkey, .. } | ManualWrite::Delete { collection, rkey } => {
+                swap.preconditions(collection, rkey)
             }
-            _ => {}
-        }
-        let preconditions = swap.preconditions(collection, &rkey);
-        let write = RecordWrite::put(rkey, &record)?;
-        Ok(self.repo.write_if(vec![write], preconditions).await?)
+        };
+        self.apply(grant, vec![write], must_be_known, preconditions).await
     }
 
-    /// Deletes a record; succeeds if there is none.
+    /// Does all of `writes` in one commit, or none. A new crew record stands under its member's own key unless another one
+    /// is named. `must_be_known`: records whose lexicon the hold does not know are refused.
     ///
     /// # Errors
-    /// `NotManaged` for the captain, layer, stats and scan records · `Swapped` · `Repo`.
-    pub async fn delete(
+    /// `Exists` when a member has a record; `NotManaged`, `NotCrew`, `TooLong`, `NotKnown`: it is none that may be written ·
+    /// `Swapped` · `Repo`.
+    pub async fn apply(
         &self,
         _: &Granted<CrewAdmin>,
-        collection: Nsid,
-        rkey: RecordKey,
-        swap: Swap,
-    ) -> Result<WriteOutcome, AdministrationError> {
-        if KEPT_BY_THE_HOLD.contains(&collection.as_str()) {
-            return Err(AdministrationError::NotManaged { collection });
+        writes: Vec<ManualWrite>,
+        must_be_known: bool,
+        preconditions: Vec<Precondition>,
+    ) -> Result<Written, AdministrationError> {
+        let _turn = self.turns.take().await;
+        let records = writes.iter().filter_map(ManualWrite::value);
+        let _kept = self
+            .blobs
+            .keep(records)
+            .await
+            .map_err(AdministrationError::Blobs)?;
+        let mut members = Members::default();
+        let mut validations = Vec::new();
+        let mut checked = Vec::with_capacity(writes.len());
+        for write in writes {
+            let collection = write.collection().clone();
+            let is_kept = match &write {
+                // What the hold does not keep itself may go.
+                ManualWrite::Delete { .. } => KEPT_BY_THE_HOLD.contains(&collection.as_str()),
+                _ => collection.as_str() != nsid::HOLD_CREW && is_ours(&collection),
+            };
+            if is_kept {
+                return Err(AdministrationError::NotManaged { collection });
+            }
+            let is_crew = collection.as_str() == nsid::HOLD_CREW;
+            if !matches!(write, ManualWrite::Delete { .. }) {
+                if must_be_known && !is_crew {
+                    return Err(AdministrationError::NotKnown { collection });
+                }
+                validations.push(if is_crew {
+                    Validation::Valid
+                } else {
+                    Validation::Unknown
+                });
+            }
+            checked.push(match write {
+                ManualWrite::Create { rkey, value, .. } if is_crew => {
+                    let record = crew_record(value)?;
+                    let rkey = match rkey {
+                        Some(rkey) => rkey,
+                        None => crew::rkey(&record.member).map_err(RepoError::from)?,
+                    };
+                    members.add(&self.repo, &record, &rkey, true).await?;
+                    RecordWrite::create(Some(rkey), &record)?
+                }
+                ManualWrite::Put { rkey, value, .. } if is_crew => {
+                    let record = crew_record(value)?;
+                    members.add(&self.repo, &record, &rkey, false).await?;
+                    RecordWrite::put(rkey, &record)?
+                }
+                ManualWrite::Create { rkey, value, .. } => RecordWrite::Create {
+                    collection,
+                    rkey,
+                    value,
+                },
+                ManualWrite::Put { rkey, value, .. } => RecordWrite::Put {
+                    collection,
+                    rkey,
+                    value,
+                },
+                ManualWrite::Delete { rkey, .. } => {
+                    if is_crew {
+                        members.deleted.insert(rkey.clone());
+                    }
+                    RecordWrite::Delete { collection, rkey }
+                }
+            });
         }
-        let preconditions = swap.preconditions(&collection, &rkey);
-        let write = RecordWrite::Delete { collection, rkey };
-        Ok(self.repo.write_if(vec![write], preconditions).await?)
+        match self.repo.write_if(checked, preconditions).await {
+            Err(RepoError::RecordExists { path }) => {
+                let rkey = path.rsplit('/').next().unwrap_or_default();
+                Err(AdministrationError::Exists {
+                    rkey: rkey.parse().map_err(RepoError::from)?,
+                })
+            }
+            outcome => Ok(Written {
+                outcome: outcome?,
+                validations,
+            }),
+        }
     }
 }
 
-fn crew_record(collection: &Nsid, value: Value) -> Result<CrewRecord, AdministrationError> {
-    if collection.as_str() != nsid::HOLD_CREW {
-        return Err(AdministrationError::NotManaged {
-            collection: collection.clone(),
-        });
+/// The crew records of one call: a member has one.
+#[derive(Debug, Default)]
+struct Members {
+    keys: HashMap<Did, RecordKey>,
+    deleted: HashSet<RecordKey>,
+}
+
+impl Members {
+    /// Refuses a second record of a member. `is_new`: the member must have none at all.
+    async fn add(
+        &mut self,
+        repo: &HoldRepo,
+        record: &CrewRecord,
+        rkey: &RecordKey,
+        is_new: bool,
+    ) -> Result<(), AdministrationError> {
+        let stored = repo
+            .crew_by_member(&record.member)
+            .await?
+            .map(|member| member.rkey);
+        let stored = stored.filter(|stored| !self.deleted.contains(stored) && (is_new || stored != rkey));
+        let in_call = self.keys.insert(record.member.clone(), rkey.clone());
+        match stored.or(in_call) {
+            Some(rkey) => Err(AdministrationError::Exists { rkey }),
+            None => Ok(()),
+        }
     }
+}
+
+/// Collections of this project, whose records mean something to holds and AppViews.
+fn is_ours(collection: &Nsid) -> bool {
+    collection.as_str().starts_with("io.atcr.")
+}
+
+fn crew_record(value: Value) -> Result<CrewRecord, AdministrationError> {
     let record = CrewRecord::from_value(value).map_err(AdministrationError::NotCrew)?;
     let too_long = |field| Err(AdministrationError::TooLong { field });
     if record.role.len() > MAX_LABEL_LEN {

@@ -1,4 +1,4 @@
-//! `atcr-hold serve`, `config init`, `config check`.
+//! `atcr-hold serve`, `relays`, `config init`, `config check`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,8 +8,10 @@ use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, exit_code, load,
 use clap::{Parser, Subcommand};
 use rustix::fs::Mode;
 
+use crate::adapters::relay_client::RelayClient;
 use crate::compose;
 use crate::config::HoldConfig;
+use crate::relays::RelayApi as _;
 use crate::settings::HoldSettings;
 
 /// ATCR hold: stores container image layers and serves them to registries.
@@ -28,9 +30,28 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// See and ask the relays that the configuration names
+    #[command(subcommand)]
+    Relays(RelaysCommand),
     /// Work with the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum RelaysCommand {
+    /// What each relay knows of the hold
+    Status {
+        /// Configuration file; without one, defaults and the environment
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Ask each relay to follow the hold, which has to be running
+    Announce {
+        /// Configuration file; without one, defaults and the environment
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }
 
 /// Runs the command line of this process.
@@ -38,9 +59,52 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Serve { config } => serve(config),
+        Command::Relays(command) => ask_relays(command),
         Command::Config(command) => command.run::<HoldConfig>("server.public_url and registration.owner_did"),
     };
     exit_code(outcome)
+}
+
+/// One line for each relay; fails if one of them did.
+#[expect(clippy::print_stdout, reason = "printing is what it is for")]
+fn ask_relays(command: RelaysCommand) -> anyhow::Result<()> {
+    let (file, announces) = match command {
+        RelaysCommand::Status { config } => (config, false),
+        RelaysCommand::Announce { config } => (config, true),
+    };
+    let Loaded { config, .. } = load::<HoldConfig>(&LoadOptions::from_process(file))?;
+    let settings = HoldSettings::parse(&config, &mut Problems::default())
+        .context("the configuration changed while it was read")?;
+    let hostname = settings.hostname();
+    anyhow::ensure!(
+        !settings.relays.is_empty(),
+        "there is no relay to ask: server.relay_endpoint is empty, or names relays on the internet while {hostname} is not"
+    );
+    let client = RelayClient::new()?;
+    let failed = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(async {
+            let mut failed = 0;
+            for relay in &settings.relays {
+                let outcome = if announces {
+                    let asked = client.request_crawl(relay, &hostname).await;
+                    asked.map(|()| format!("was asked to follow {hostname}"))
+                } else {
+                    let status = client.host_status(relay, &hostname).await;
+                    status.map(|status| format!("{hostname}: {status}"))
+                };
+                failed += usize::from(outcome.is_err());
+                match outcome {
+                    Ok(line) => println!("{relay}: {line}"),
+                    Err(error) => println!("{relay}: {:#}", anyhow::Error::new(error)),
+                }
+            }
+            failed
+        });
+    anyhow::ensure!(failed == 0, "{failed} of {} relays failed", settings.relays.len());
+    Ok(())
 }
 
 fn serve(file: Option<PathBuf>) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use async_trait::async_trait;
 use atcr_atproto::clock::{Clock, SystemClock};
-use atcr_atproto::egress::{EgressClient, EgressPolicy};
+use atcr_atproto::egress::{EgressClient, EgressError, EgressPolicy};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
 use atcr_atproto::syntax::Handle;
 use atcr_hold_pds::access::Access;
@@ -30,18 +30,23 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::filesystem::FilesystemStore;
-use crate::adapters::observed::{ObservedStore, ObservedUploads};
+use crate::adapters::observed::{ObservedOwnObjects, ObservedStore, ObservedUploads};
 use crate::adapters::pds_sessions::PdsSessions;
+use crate::adapters::relay_client::RelayClient;
 use crate::adapters::s3::S3Store;
-use crate::adapters::sqlite::{self, SqliteDeferredNotices, SqliteUploads};
+use crate::adapters::sqlite::{self, SqliteDeferredNotices, SqliteRepoBlobs, SqliteUploads};
 use crate::administration::Administration;
 use crate::blobs::{BlobOptions, BlobService, KEEPER, ObjectStore, SWEEP};
 use crate::crew::{CrewTurns, Enlistment};
 use crate::edge::auth::TokenVerifier;
 use crate::edge::caller_limits::CallerLimits;
-use crate::edge::store as store_routes;
+use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
+use crate::edge::{relays, store as store_routes};
+use crate::firehose::Firehose;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
+use crate::relays::Announcements;
+use crate::repo_blobs::{OwnObjects, RepoBlobs, SWEEP as SWEEP_REPO_BLOBS};
 use crate::routes::{self, Front};
 use crate::settings::{HoldSettings, Limits, StorageSettings};
 use crate::state::AppState;
@@ -55,6 +60,8 @@ const RESUME_INTERVAL: Duration = Duration::from_mins(1);
 const REPO_DIR: &str = "repo";
 /// Inside the data folder: the table of uploads.
 const DATABASE_FILE: &str = "hold.sqlite";
+/// Inside the data folder: blobs of the repository on their way to the store.
+const SPOOL_DIR: &str = "blob-uploads";
 
 /// Why the hold does not start.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +106,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The client for relays cannot be made.
+    #[error("cannot make the client for relays")]
+    Relays(#[from] EgressError),
     /// The hold has no captain.
     #[error(transparent)]
     Captain(#[from] CaptainError),
@@ -123,10 +133,12 @@ pub struct Hold {
     router: Router,
     repo: HoldRepo,
     blobs: BlobService,
+    repo_blobs: RepoBlobs,
     database: Database,
     completions: TaskTracker,
     recorder: JoinHandle<()>,
     readiness: Readiness,
+    announcements: Announcements,
 }
 
 impl Hold {
@@ -152,7 +164,11 @@ impl Hold {
         let identity = Arc::new(HoldIdentity::did_web(&settings.public_url, signing_key)?);
         let did = identity.did().clone();
 
-        let mut options = RepoOptions::new(repo_dir, did.clone(), identity.signing_key().clone());
+        let mut options = RepoOptions::new(repo_dir, did.clone(), identity.signing_key().clone())
+            .with_retention(settings.event_retention.get());
+        if let Some(bytes) = settings.log_segment_bytes {
+            options = options.with_segment_bytes(bytes);
+        }
         options.handle = identity
             .handle()
             .parse::<Handle>()
@@ -172,10 +188,23 @@ impl Hold {
         let captain = captain::ensure(&repo, &captain_settings, clock.now_datetime()).await?;
 
         let database = sqlite::open(&settings.data_dir.join(DATABASE_FILE)).await?;
-        let (store, store_routes) = open_store(settings, &clock)?;
+        let Store {
+            objects,
+            own_objects,
+            routes: store_routes,
+        } = open_store(settings, &clock)?;
+        let spool = settings.data_dir.join(SPOOL_DIR);
+        let repo_blobs = RepoBlobs::open(
+            Arc::new(ObservedOwnObjects::new(own_objects)),
+            Arc::new(SqliteRepoBlobs::new(database.clone())),
+            repo.clone(),
+            spool.clone(),
+            clock.clone(),
+        )
+        .map_err(|source| StartError::DataDir { path: spool, source })?;
         let completions = TaskTracker::new();
         let blobs = BlobService::new(
-            Arc::new(ObservedStore::new(store)),
+            Arc::new(ObservedStore::new(objects)),
             Arc::new(ObservedUploads::new(Arc::new(SqliteUploads::new(
                 database.clone(),
             )))),
@@ -207,6 +236,20 @@ impl Hold {
             proxies: Arc::new(TrustedProxies::new(settings.trusted_proxies.clone())),
             anonymous: limits.anonymous(),
         };
+        let announcements = Announcements::start(
+            &settings.relays,
+            settings.hostname(),
+            Arc::new(RelayClient::new()?),
+            clock.clone(),
+            &shutdown,
+        );
+        let firehose = Firehose::start(repo.clone(), settings.limits.firehose.clone(), &shutdown);
+        announcements.announce_after(firehose.identity_changes(), &shutdown);
+        let subscribers = Subscribers {
+            firehose,
+            exempt: settings.limits.exempt.clone(),
+            shutdown: shutdown.clone(),
+        };
         let readiness = Readiness::new(
             vec![
                 Box::new(DatabasePart(database.clone())),
@@ -230,12 +273,14 @@ impl Hold {
             .with_limits(limits),
             blobs: GuardedBlobs::new(blobs.clone()),
             notices,
-            administration: Administration::new(repo.clone(), crew_turns.clone()),
+            administration: Administration::new(repo.clone(), repo_blobs.clone(), crew_turns.clone()),
+            repo_blobs: repo_blobs.clone(),
             enlistment: Enlistment::new(repo.clone(), crew_turns, clock),
             exports: StreamLimits::new(
                 settings.limits.repo_exports,
                 settings.limits.repo_export_timeout.get(),
             ),
+            subscribers,
             readiness: readiness.clone(),
             repo: repo.clone(),
         };
@@ -248,16 +293,25 @@ impl Hold {
             router,
             repo,
             blobs,
+            repo_blobs,
             database,
             completions,
             recorder,
             readiness,
+            announcements,
         })
     }
 
-    /// The routes of the metrics listener that name the parts that do not work.
+    /// The routes of the metrics listener: which parts do not work, and how far each relay is.
     pub fn operator_routes(&self) -> Router {
         health::operator_routes(self.readiness.clone())
+            .merge(relays::operator_routes(self.announcements.clone()))
+    }
+
+    /// The relays, and how far each is.
+    #[must_use]
+    pub fn announcements(&self) -> &Announcements {
+        &self.announcements
     }
 
     /// The routes, to be served.
@@ -277,8 +331,19 @@ impl Hold {
         &self.blobs
     }
 
-    /// Removes expired uploads from now on, until the soft shutdown.
+    /// Blobs that the hold's records refer to.
+    #[must_use]
+    pub fn repo_blobs(&self) -> &RepoBlobs {
+        &self.repo_blobs
+    }
+
+    /// Removes expired uploads, and blobs that no record refers to, from now on until the soft shutdown.
     pub fn start_sweeper(&self, shutdown: &Shutdown) {
+        let repo_blobs = self.repo_blobs.clone();
+        SWEEP_REPO_BLOBS.every(SWEEP_INTERVAL, shutdown, move || {
+            let repo_blobs = repo_blobs.clone();
+            async move { repo_blobs.sweep().await.map(drop) }
+        });
         let blobs = self.blobs.clone();
         SWEEP.every(SWEEP_INTERVAL, shutdown, move || {
             let blobs = blobs.clone();
@@ -293,10 +358,12 @@ impl Hold {
             router,
             repo,
             blobs,
+            repo_blobs,
             database,
             completions,
             recorder,
             readiness,
+            announcements: _,
         } = self;
         completions.close();
         if tokio::time::timeout(patience, completions.wait()).await.is_err() {
@@ -310,7 +377,7 @@ impl Hold {
         if let Err(error) = recorder.await {
             tracing::error!(%error, "the recorder of manifests ended badly");
         }
-        drop(blobs);
+        drop((blobs, repo_blobs));
         repo.close().await;
         database.close().await;
     }
@@ -466,10 +533,15 @@ fn network_resolver(
     Ok(Arc::new(Resolver::new(config, egress, clock.clone())?))
 }
 
-fn open_store(
-    settings: &HoldSettings,
-    clock: &Arc<dyn Clock>,
-) -> Result<(Arc<dyn ObjectStore>, Router), StartError> {
+/// One store, behind both of its ports.
+struct Store {
+    objects: Arc<dyn ObjectStore>,
+    own_objects: Arc<dyn OwnObjects>,
+    /// Those of a store that serves its own URLs.
+    routes: Router,
+}
+
+fn open_store(settings: &HoldSettings, clock: &Arc<dyn Clock>) -> Result<Store, StartError> {
     match &settings.storage {
         StorageSettings::Filesystem { path } => {
             let store = FilesystemStore::open(path, settings.public_url.clone(), clock.clone()).map_err(
@@ -478,9 +550,20 @@ fn open_store(
                     source,
                 },
             )?;
-            Ok((Arc::new(store.clone()), store_routes::router(store)))
+            Ok(Store {
+                objects: Arc::new(store.clone()),
+                own_objects: Arc::new(store.clone()),
+                routes: store_routes::router(store),
+            })
         }
-        StorageSettings::S3(options) => Ok((Arc::new(S3Store::new(options, clock.clone())), Router::new())),
+        StorageSettings::S3(options) => {
+            let store = S3Store::new(options, clock.clone());
+            Ok(Store {
+                objects: Arc::new(store.clone()),
+                own_objects: Arc::new(store),
+                routes: Router::new(),
+            })
+        }
     }
 }
 

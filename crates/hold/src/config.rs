@@ -61,6 +61,9 @@ pub struct ServerSection {
     /// DID of the AppView that is trusted to vouch for the content of uploads, for example "did:web:registry.example.com".
     /// Empty: none is trusted, and a hold on S3 reads each object once before it accepts it.
     pub appview_did: String,
+    /// URLs of the relays that are asked to follow the hold, so that the network sees its records; separated by commas, empty
+    /// for none. A relay on the internet is not asked to follow a hold whose public_url is not.
+    pub relay_endpoint: String,
     /// Address of the metrics listener, for example "127.0.0.1:8081"; empty for none. Do not expose it.
     pub metrics_addr: String,
     /// Addresses and networks of proxies in front of the hold, for example 10.0.0.0/8. Their X-Forwarded-For names the client that
@@ -100,6 +103,10 @@ pub struct LimitsSection {
     pub repo_exports: u32,
     /// How long one repository export may take.
     pub repo_export_timeout: HumanDuration,
+    /// Subscribers to the repository's events (com.atproto.sync.subscribeRepos) at once.
+    pub subscribers: u32,
+    /// Subscribers of one address at once.
+    pub subscribers_per_address: u32,
     /// Addresses and networks that the limits per address do not count, such as an AppView that sends the requests of many people.
     pub exempt: Vec<String>,
     /// Layers of one manifest. Must not be more than limits.layer_records_per_hour.
@@ -188,6 +195,8 @@ pub struct DatabaseSection {
     /// File of the key that signs the repository (K-256, made when missing); empty for "signing.key" inside
     /// database.path.
     pub key_path: String,
+    /// How long events of the repository are kept for subscribers that were away (at most 8 GiB of them).
+    pub event_retention: HumanDuration,
     /// Kind of the hold's DID: "web".
     pub did_method: DidMethod,
     /// Directory in which the did:plc identities of users are looked up.
@@ -217,6 +226,7 @@ impl Default for ServerSection {
             public: false,
             successor: String::new(),
             appview_did: String::new(),
+            relay_endpoint: "https://relay1.us-east.bsky.network".to_owned(),
             metrics_addr: String::new(),
             trusted_proxies: Vec::new(),
             test_mode: false,
@@ -239,6 +249,8 @@ impl Default for LimitsSection {
             failed_tokens: Rate::new(600, Duration::from_mins(1)),
             repo_exports: 8,
             repo_export_timeout: HumanDuration::from_secs(600),
+            subscribers: 1024,
+            subscribers_per_address: 16,
             exempt: vec!["127.0.0.0/8".to_owned(), "::1".to_owned()],
             layers_per_manifest: 1024,
             notices_per_hour: 10_000,
@@ -270,6 +282,7 @@ impl Default for DatabaseSection {
         Self {
             path: "/var/lib/atcr-hold".to_owned(),
             key_path: String::new(),
+            event_retention: HumanDuration::from_secs(72 * 60 * 60),
             did_method: DidMethod::default(),
             plc_directory_url: "https://plc.directory".to_owned(),
         }

@@ -6,6 +6,9 @@
 //! | [`routes`] | every route on one page |
 //! | [`blobs`] | uploads and downloads; [`guarded_blobs`] asks for permission first |
 //! | [`manifests`] | layer and stats records of pushed and pulled manifests |
+//! | [`firehose`] | who follows the repository's events |
+//! | [`relays`] | those that are asked to follow the hold |
+//! | [`repo_blobs`] | blobs that the hold's own records refer to |
 //! | [`crew`], [`administration`] | joining the crew; managing it |
 //! | [`accounts`] | whose OAuth access token a caller presents |
 //! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
@@ -23,8 +26,11 @@ pub mod compose;
 pub mod config;
 pub mod crew;
 pub mod edge;
+pub mod firehose;
 pub mod guarded_blobs;
 pub mod manifests;
+pub mod relays;
+pub mod repo_blobs;
 pub mod routes;
 pub mod settings;
 pub mod state;

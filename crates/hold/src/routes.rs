@@ -21,11 +21,13 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use crate::edge::auth::{DPOP, DPOP_NONCE};
 use crate::edge::com_atproto_identity::resolve_handle::resolve_handle;
 use crate::edge::com_atproto_repo::{
-    create_record, delete_record, describe_repo, get_record, list_records, put_record,
+    apply_writes, create_record, delete_record, describe_repo, get_record, list_records, put_record,
+    upload_blob,
 };
 use crate::edge::com_atproto_server::describe_server::describe_server;
 use crate::edge::com_atproto_sync::{
-    get_blob, get_latest_commit, get_record as sync_get_record, get_repo, get_repo_status, list_repos,
+    get_blob, get_blocks, get_latest_commit, get_record as sync_get_record, get_repo, get_repo_status,
+    list_blobs, list_repos, list_repos_by_collection, subscribe_repos,
 };
 use crate::edge::error::{EdgeError, limited, panicked};
 use crate::edge::health::xrpc_health;
@@ -91,22 +93,30 @@ fn xrpc_methods() -> Vec<XrpcMethod> {
     let method = |nsid, door, handler| XrpcMethod { nsid, door, handler };
     let get_blob = get(get_blob::get_blob).head(get_blob::head_blob);
     let notify_manifest = post(notify_manifest::notify_manifest).layer(DefaultBodyLimit::max(MAX_NOTICE));
+    // It bounds its body itself.
+    let upload_blob = post(upload_blob::upload_blob).layer(DefaultBodyLimit::disable());
     vec![
         method("_health", Everyone, get(xrpc_health)),
         method("com.atproto.identity.resolveHandle", Everyone, get(resolve_handle)),
+        method("com.atproto.repo.applyWrites", CrewAdmin, post(apply_writes::apply_writes)),
         method("com.atproto.repo.createRecord", CrewAdmin, post(create_record::create_record)),
         method("com.atproto.repo.deleteRecord", CrewAdmin, post(delete_record::delete_record)),
         method("com.atproto.repo.describeRepo", Everyone, get(describe_repo::describe_repo)),
         method("com.atproto.repo.getRecord", Everyone, get(get_record::get_record)),
         method("com.atproto.repo.listRecords", Everyone, get(list_records::list_records)),
         method("com.atproto.repo.putRecord", CrewAdmin, post(put_record::put_record)),
+        method("com.atproto.repo.uploadBlob", CrewAdmin, upload_blob),
         method("com.atproto.server.describeServer", Everyone, get(describe_server)),
         method("com.atproto.sync.getBlob", Reader, get_blob),
+        method("com.atproto.sync.getBlocks", Everyone, get(get_blocks::get_blocks)),
         method("com.atproto.sync.getLatestCommit", Everyone, get(get_latest_commit::get_latest_commit)),
         method("com.atproto.sync.getRecord", Everyone, get(sync_get_record::get_record)),
         method("com.atproto.sync.getRepo", Everyone, get(get_repo::get_repo)),
         method("com.atproto.sync.getRepoStatus", Everyone, get(get_repo_status::get_repo_status)),
+        method("com.atproto.sync.listBlobs", Everyone, get(list_blobs::list_blobs)),
         method("com.atproto.sync.listRepos", Everyone, get(list_repos::list_repos)),
+        method("com.atproto.sync.listReposByCollection", Everyone, get(list_repos_by_collection::list_repos_by_collection)),
+        method("com.atproto.sync.subscribeRepos", Everyone, get(subscribe_repos::subscribe_repos)),
         method("io.atcr.hold.abortUpload", Writer, post(abort_upload::abort_upload)),
         method("io.atcr.hold.completeUpload", Writer, post(complete_upload::complete_upload)),
         method("io.atcr.hold.getPartUploadUrl", Writer, post(get_part_upload_url::get_part_upload_url)),

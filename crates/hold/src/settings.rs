@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use atcr_atproto::egress::address_policy::is_local_host;
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::records::captain::Stated;
 use atcr_server::client_address::Network;
@@ -16,6 +18,7 @@ use url::Url;
 
 use crate::adapters::s3::S3Options;
 use crate::config::{DidMethod, HoldConfig, LimitsSection, LogFormatSetting, StorageDriver, StorageSection};
+use crate::firehose::FirehoseLimits;
 use crate::manifests::NoticeLimits;
 
 /// In `server.successor` and `registration.region`: the captain record shall not have the field.
@@ -23,6 +26,13 @@ const NONE: &str = "none";
 
 /// Longer than an upload is ever waited for, and short enough to count back from any date.
 const MAX_UPLOAD_EXPIRY: TimeDelta = TimeDelta::days(3650);
+
+/// How often a subscriber is pinged.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a subscriber may give no sign of life.
+const PONG_WITHIN: Duration = Duration::from_secs(90);
+/// How long subscribers get the rest of the events when the process stops.
+const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// The settings, every value parsed.
 #[derive(Clone, Debug)]
@@ -41,6 +51,8 @@ pub struct HoldSettings {
     pub successor: Stated<Did>,
     /// The AppView whose content proofs are believed.
     pub trusted_appview: Option<Did>,
+    /// Relays that are asked to follow the hold.
+    pub relays: Vec<Url>,
     /// Proxies whose word about their clients counts.
     pub trusted_proxies: Vec<Network>,
     /// How much clients may ask for.
@@ -69,6 +81,10 @@ pub struct HoldSettings {
     pub upload_expiry: TimeDelta,
     /// The data folder.
     pub data_dir: PathBuf,
+    /// How long events are kept for subscribers that were away.
+    pub event_retention: HumanDuration,
+    /// Bytes of one file of the repository's log; `None` for the default.
+    pub log_segment_bytes: Option<u32>,
     /// The signing key's file.
     pub key_path: PathBuf,
     /// The directory of did:plc.
@@ -92,6 +108,8 @@ pub struct Limits {
     pub repo_exports: usize,
     /// How long one export may take.
     pub repo_export_timeout: HumanDuration,
+    /// Who may follow the repository.
+    pub firehose: FirehoseLimits,
     /// Clients that limits per address do not count.
     pub exempt: Vec<Network>,
 }
@@ -109,6 +127,16 @@ pub enum StorageSettings {
 }
 
 impl HoldSettings {
+    /// The host, with its port if it is not the usual one: how relays name the hold.
+    #[must_use]
+    pub fn hostname(&self) -> String {
+        let host = self.public_url.host_str().unwrap_or_default();
+        match self.public_url.port() {
+            None => host.to_owned(),
+            Some(port) => format!("{host}:{port}"),
+        }
+    }
+
     /// Parses `config`; `None` when anything is wrong, and then `problems` has grown by all of it.
     pub fn parse(config: &HoldConfig, problems: &mut Problems) -> Option<Self> {
         if let Err(message) = check_log_level(&config.log_level) {
@@ -140,6 +168,11 @@ impl HoldSettings {
             problems,
             "server.appview_did",
             optional_did(&config.server.appview_did),
+        );
+        let relays = noted(
+            problems,
+            "server.relay_endpoint",
+            relays(&config.server.relay_endpoint, public_url.as_ref()),
         );
         let trusted_proxies = noted(
             problems,
@@ -209,6 +242,7 @@ impl HoldSettings {
             public: config.server.public,
             successor: successor?,
             trusted_appview: trusted_appview?,
+            relays: relays?,
             trusted_proxies: trusted_proxies?,
             limits: limits?,
             test_mode: config.server.test_mode,
@@ -223,6 +257,8 @@ impl HoldSettings {
             notice_limits: notice_limits?,
             storage: storage?,
             data_dir,
+            event_retention: config.database.event_retention,
+            log_segment_bytes: None,
             key_path,
             plc_directory: plc_directory?,
             log_format: match config.log_format {
@@ -288,6 +324,8 @@ fn limits(section: &LimitsSection, proxies: Option<&[Network]>, problems: &mut P
         ("limits.connections", section.connections),
         ("limits.connections_per_address", section.connections_per_address),
         ("limits.repo_exports", section.repo_exports),
+        ("limits.subscribers", section.subscribers),
+        ("limits.subscribers_per_address", section.subscribers_per_address),
     ] {
         problems.require(count > 0, key, "must be at least 1");
     }
@@ -313,6 +351,13 @@ fn limits(section: &LimitsSection, proxies: Option<&[Network]>, problems: &mut P
         failed_tokens: section.failed_tokens,
         repo_exports: usize::try_from(section.repo_exports).unwrap_or(usize::MAX),
         repo_export_timeout: section.repo_export_timeout,
+        firehose: FirehoseLimits {
+            subscribers: usize::try_from(section.subscribers).unwrap_or(usize::MAX),
+            per_address: usize::try_from(section.subscribers_per_address).unwrap_or(usize::MAX),
+            ping_interval: PING_INTERVAL,
+            pong_within: PONG_WITHIN,
+            drain_within: DRAIN_WITHIN,
+        },
         exempt,
     })
 }
@@ -391,6 +436,20 @@ fn origin_url(text: &str) -> Result<Url, String> {
     } else {
         Err("must be scheme, host and port only".to_owned())
     }
+}
+
+/// The relays named; of a hold that only this machine or a private network reaches, those that may reach it.
+fn relays(text: &str, public_url: Option<&Url>) -> Result<Vec<Url>, String> {
+    let is_local = |url: &Url| url.host().is_some_and(|host| is_local_host(&host));
+    let mut relays = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let relay = origin_url(part)?;
+        if !public_url.is_some_and(is_local) || is_local(&relay) {
+            relays.push(relay);
+        }
+    }
+    relays.dedup();
+    Ok(relays)
 }
 
 fn public_url(text: &str, test_mode: bool) -> Result<Url, String> {

@@ -12,8 +12,10 @@ use axum::extract::FromRef;
 use crate::administration::Administration;
 use crate::crew::Enlistment;
 use crate::edge::auth::TokenVerifier;
+use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
+use crate::repo_blobs::RepoBlobs;
 
 /// Everything handlers use. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,8 +36,12 @@ pub struct AppState {
     pub enlistment: Enlistment,
     /// Managing the crew.
     pub administration: Administration,
+    /// Blobs that the hold's records refer to.
+    pub repo_blobs: RepoBlobs,
     /// Exports of the repository under way.
     pub exports: StreamLimits,
+    /// Who follows the repository.
+    pub subscribers: Subscribers,
     /// Whether every part works.
     pub readiness: Readiness,
 }
@@ -59,5 +65,7 @@ part!(blobs: GuardedBlobs);
 part!(notices: ManifestNotices);
 part!(enlistment: Enlistment);
 part!(administration: Administration);
+part!(repo_blobs: RepoBlobs);
 part!(exports: StreamLimits);
+part!(subscribers: Subscribers);
 part!(readiness: Readiness);

@@ -8,19 +8,24 @@ use bytes::Bytes;
 use serde::Serialize;
 
 #[derive(Serialize)]
-struct Header {
-    roots: [Cid; 1],
+struct Header<'a> {
+    roots: &'a [Cid],
     version: u8,
 }
 
 /// Appends the header of a CAR whose root is `root`.
 pub fn write_header(out: &mut Vec<u8>, root: Cid) {
-    // A CID and a number always encode.
-    let header = serde_ipld_dagcbor::to_vec(&Header {
-        roots: [root],
-        version: 1,
-    })
-    .unwrap_or_default();
+    write_roots(out, &[root]);
+}
+
+/// Appends the header of a CAR that is a heap of blocks.
+pub fn write_header_without_root(out: &mut Vec<u8>) {
+    write_roots(out, &[]);
+}
+
+fn write_roots(out: &mut Vec<u8>, roots: &[Cid]) {
+    // CIDs and a number always encode.
+    let header = serde_ipld_dagcbor::to_vec(&Header { roots, version: 1 }).unwrap_or_default();
     write_varint(out, header.len());
     out.extend_from_slice(&header);
 }

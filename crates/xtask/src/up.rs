@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use atcr_test_support::network::{
-    HoldStorage, Network, NetworkFile, NetworkOptions, Part, Ports, S3Storage, stop_pid,
+    FollowerPorts, HoldStorage, Network, NetworkFile, NetworkOptions, Part, Ports, S3Storage, stop_pid,
 };
-use atcr_test_support::tools::Workspace;
+use atcr_test_support::tools::{GoTool, Need, Workspace};
 use clap::Args;
 
 use crate::build::{self, BuildArguments};
@@ -15,6 +15,14 @@ use crate::interrupt::{Interrupt, Interrupted, blocking};
 use crate::network::{self, fresh_state};
 use crate::progress::{Step, print};
 use crate::s3_check;
+
+/// What `--network` starts.
+const FOLLOWERS: [Need; 4] = [
+    Need::Commands(&["cc"]),
+    Need::Go(GoTool::RELAY),
+    Need::Go(GoTool::COLLECTION_DIRECTORY),
+    Need::Go(GoTool::TAP),
+];
 
 /// How often a foreground network is looked after.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -70,6 +78,9 @@ pub(crate) struct UpArguments {
     /// Refuse pulls by accounts that are not crew
     #[arg(long)]
     private: bool,
+    /// Start the network's relay, tap and collection directory too, which follow PDS and hold
+    #[arg(long)]
+    network: bool,
 }
 
 impl UpArguments {
@@ -99,6 +110,7 @@ impl UpArguments {
         let mut options = NetworkOptions::new(self.state.folder(workspace), ports);
         options.storage = self.storage()?;
         options.public = !self.private;
+        options.followers = self.network.then(FollowerPorts::default);
         Ok(options)
     }
 }
@@ -112,7 +124,8 @@ pub(crate) async fn up(arguments: UpArguments, interrupt: &Interrupt) -> Result<
     if arguments.reset {
         fresh_state(&options.state)?;
     }
-    build::prepare(&workspace, &arguments.build, &[], interrupt).await?;
+    let more: &[Need] = if arguments.network { &FOLLOWERS } else { &[] };
+    build::prepare(&workspace, &arguments.build, more, interrupt).await?;
     let network = match network::start(&workspace, options, interrupt).await {
         Err(error) if !error.is::<Interrupted>() && !arguments.reset => {
             bail!("{error:#}\nhint: `cargo xtask up --reset` starts without the state of earlier runs")
@@ -139,6 +152,9 @@ async fn require_possible(options: &NetworkOptions, interrupt: &Interrupt) -> Re
         bail!("the network is already running; `cargo xtask down` stops it, `cargo xtask status` shows it");
     }
     options.ports.require_free()?;
+    if let Some(ports) = &options.followers {
+        ports.require_free()?;
+    }
     if let HoldStorage::S3(storage) = &options.storage {
         let storage = storage.clone();
         interrupt
@@ -202,12 +218,24 @@ pub(crate) async fn status(arguments: &StateArguments) -> Result<()> {
         .no_proxy()
         .timeout(Duration::from_secs(2))
         .build()?;
-    let parts = [
+    let mut parts = vec![
         ("appview", &file.appview.url, "/readyz", Part::AppView),
         ("hold", &file.hold.url, "/readyz", Part::Hold),
         ("PDS", &file.pds.url, "/xrpc/_health", Part::AtProtocol),
         ("PLC directory", &file.plc.url, "/_health", Part::AtProtocol),
     ];
+    if let Some(followers) = &file.followers {
+        parts.extend([
+            ("relay", &followers.relay.url, "/xrpc/_health", Part::Relay),
+            (
+                "collections",
+                &followers.collections.url,
+                "/_health",
+                Part::CollectionDirectory,
+            ),
+            ("tap", &followers.tap.url, "/health", Part::Tap),
+        ]);
+    }
     let mut all = true;
     for (name, url, path, part) in parts {
         let pid = file.running(part, &state);
@@ -240,6 +268,11 @@ fn print_lines(workspace: &Workspace, file: &NetworkFile) {
     ));
     print(format_args!("  PDS            {}", file.pds.url));
     print(format_args!("  PLC directory  {}", file.plc.url));
+    if let Some(followers) = &file.followers {
+        print(format_args!("  relay          {}", followers.relay.url));
+        print(format_args!("  collections    {}", followers.collections.url));
+        print(format_args!("  tap            {}", followers.tap.url));
+    }
     for account in &file.accounts {
         print(format_args!("\n  {}  {}", account.handle, account.did));
         print(format_args!(

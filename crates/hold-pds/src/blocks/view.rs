@@ -84,6 +84,20 @@ impl View {
         self.tree()?.get(self, path)
     }
 
+    /// The collections that have records, in order.
+    pub(crate) fn collections(&self) -> Result<Vec<String>, RepoError> {
+        let tree = self.tree()?;
+        let mut collections = Vec::new();
+        let mut after = String::new();
+        while let Some((path, _)) = mst::range::next_after(&tree, self, &after)? {
+            let (collection, _) = path.split_once('/').unwrap_or((&path, ""));
+            collections.push(collection.to_owned());
+            // `0` comes right after `/`.
+            after = format!("{collection}0");
+        }
+        Ok(collections)
+    }
+
     /// Those of the blocks that the repository has now.
     pub(crate) fn live_blocks(&self, cids: &[Cid]) -> Result<Vec<Block>, RepoError> {
         let mut blocks = Vec::new();

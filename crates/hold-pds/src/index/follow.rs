@@ -8,7 +8,7 @@ use atcr_repo::firehose::{CommitEvent, Message};
 use atcr_repo::mst::{Change, range};
 use bytes::Bytes;
 
-use super::{INDEXED, Index, RecordChange, State, changes};
+use super::{Index, RecordChange, State, changes, is_indexed};
 use crate::blocks::View;
 use crate::error::RepoError;
 use crate::log::{EntryHeader, Kind};
@@ -55,16 +55,19 @@ impl Index {
     async fn rebuild(&self, view: &View) -> Result<(), RepoError> {
         // The old rows go with the old file; of a rebuild that was cut off, with it too.
         let mut transaction = self.writer.begin().await?;
-        sqlx::raw_sql("DELETE FROM layers; DELETE FROM crew; DELETE FROM user_blobs; DELETE FROM user_usage; DELETE FROM state")
+        sqlx::raw_sql("DELETE FROM layers; DELETE FROM crew; DELETE FROM user_blobs; DELETE FROM user_usage; DELETE FROM blob_refs; \
+             DELETE FROM state")
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
         let mut total = 0;
-        for collection in INDEXED {
+        let reading = view.clone();
+        let collections = blocking(move || reading.collections()).await?;
+        for collection in collections.into_iter().filter(|name| is_indexed(name)) {
             let mut after = format!("{collection}/");
             loop {
-                let (reading, start) = (view.clone(), after.clone());
-                let page = blocking(move || read_page(&reading, collection, &start)).await?;
+                let (reading, name, start) = (view.clone(), collection.clone(), after.clone());
+                let page = blocking(move || read_page(&reading, &name, &start)).await?;
                 let Some(last) = page.last() else {
                     break;
                 };

@@ -61,6 +61,11 @@ pub(crate) async fn apply(
         .filter_map(parse::<CrewRecord>)
         .collect();
     insert_crew(connection, &crew).await?;
+    for change in &changes {
+        if !matches!(&*change.collection, nsid::HOLD_LAYER | nsid::HOLD_CREW) {
+            super::blob_refs::apply(connection, change).await?;
+        }
+    }
     Ok(())
 }
 

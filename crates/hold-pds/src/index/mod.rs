@@ -4,8 +4,10 @@
 //! synced by then, and what the index loses in a power failure is read from the log again.
 //!
 //! - [`follow`]: bringing the tables up to the log
-//! - [`holdings`]: the tables
+//! - [`holdings`]: the tables of layers and crew
+//! - [`blob_refs`]: the table of blobs
 
+mod blob_refs;
 mod follow;
 pub(crate) mod holdings;
 
@@ -31,9 +33,9 @@ const FILE: &str = "index.sqlite";
 /// What SQLite keeps beside its file.
 const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
 /// The version of `schema.sql`.
-const SCHEMA: i64 = 2;
-/// Collections that have tables.
-pub(crate) const INDEXED: [&str; 2] = [nsid::HOLD_LAYER, nsid::HOLD_CREW];
+const SCHEMA: i64 = 3;
+/// Collections whose records never refer to blobs, and have no table of their own either.
+const NOT_INDEXED: [&str; 2] = [nsid::HOLD_CAPTAIN, nsid::HOLD_STATS];
 /// How long a statement waits for the file's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers beside the one writer.
@@ -44,6 +46,11 @@ const WRITER_CACHE: &str = "-8192";
 const CHECKPOINT_PAGES: &str = "4096";
 /// SQLITE_CORRUPT and SQLITE_NOTADB. Extended codes have one of them in the low byte.
 const DAMAGE_CODES: [i64; 2] = [11, 26];
+
+/// Whether the index has to do with records of the collection.
+pub(crate) fn is_indexed(collection: &str) -> bool {
+    !NOT_INDEXED.contains(&collection)
+}
 
 /// What a commit did to one record of an indexed collection.
 #[derive(Clone, Debug)]
@@ -63,7 +70,7 @@ pub(crate) fn changes<'a>(
 ) -> impl Iterator<Item = RecordChange> + 'a {
     changes.iter().filter_map(move |change| {
         let (collection, rkey) = change.key.split_once('/')?;
-        INDEXED.contains(&collection).then(|| RecordChange {
+        is_indexed(collection).then(|| RecordChange {
             collection: collection.to_owned(),
             rkey: rkey.to_owned(),
             is_new: change.old.is_none(),
@@ -188,7 +195,7 @@ async fn prepare(writer: &SqlitePool, log_id: &LogId) -> Result<bool, RepoError>
         sqlx::raw_sql(include_str!("schema.sql"))
             .execute(&mut *transaction)
             .await?;
-        sqlx::raw_sql("PRAGMA user_version = 2")
+        sqlx::raw_sql("PRAGMA user_version = 3")
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;

@@ -56,6 +56,17 @@ CREATE TRIGGER user_blobs_deleted AFTER DELETE ON user_blobs BEGIN
     DELETE FROM user_usage WHERE user_did = old.user_did AND unique_blobs = 0;
 END;
 
+-- Blobs that records of any collection refer to.
+CREATE TABLE blob_refs (
+    cid        TEXT    NOT NULL,
+    collection TEXT    NOT NULL,
+    rkey       TEXT    NOT NULL,
+    mime_type  TEXT    NOT NULL,
+    size       INTEGER NOT NULL,
+    PRIMARY KEY (cid, collection, rkey)
+) WITHOUT ROWID;
+CREATE INDEX blob_refs_record ON blob_refs (collection, rkey);
+
 CREATE TABLE crew (
     rkey   TEXT PRIMARY KEY,
     member TEXT NOT NULL

@@ -9,7 +9,7 @@ use crate::error::RepoError;
 use crate::log::Position;
 use crate::offload::blocking;
 
-/// Bytes of one page; one event is returned even if it is longer.
+/// Bytes of one page of [`HoldRepo::next_events`]; one event is returned even if it is longer.
 const PAGE_BYTES: usize = 1024 * 1024;
 
 /// One event.
@@ -19,9 +19,20 @@ pub struct Event {
     pub seq: u64,
     /// The message that subscribers get.
     pub frame: Bytes,
+    /// Where the next one begins.
+    next: Position,
 }
 
 impl Event {
+    /// The place after this event.
+    #[must_use]
+    pub fn cursor(&self) -> EventCursor {
+        EventCursor {
+            position: self.next,
+            seq: self.seq,
+        }
+    }
+
     /// What the message says.
     ///
     /// # Errors
@@ -90,8 +101,20 @@ impl HoldRepo {
     /// [`RepoError::TooSlow`] if events that were not read yet are not kept any more; [`RepoError::Corrupt`] for damage;
     /// the disk's.
     pub async fn next_events(&self, cursor: EventCursor) -> Result<(Vec<Event>, EventCursor), RepoError> {
+        self.next_events_within(cursor, PAGE_BYTES).await
+    }
+
+    /// As [`next_events`](Self::next_events), with pages of some `bytes`; one event is returned even if it is longer.
+    ///
+    /// # Errors
+    /// As [`next_events`](Self::next_events).
+    pub async fn next_events_within(
+        &self,
+        cursor: EventCursor,
+        bytes: usize,
+    ) -> Result<(Vec<Event>, EventCursor), RepoError> {
         let view = self.view();
-        blocking(move || read(&view, cursor, usize::MAX)).await
+        blocking(move || read(&view, cursor, usize::MAX, bytes)).await
     }
 
     /// At most `limit` events after `seq`, in order.
@@ -107,7 +130,7 @@ impl HoldRepo {
             };
             let mut events = Vec::new();
             while events.len() < limit {
-                let (page, next) = read(&view, cursor, limit - events.len())?;
+                let (page, next) = read(&view, cursor, limit - events.len(), PAGE_BYTES)?;
                 if page.is_empty() {
                     break;
                 }
@@ -120,7 +143,12 @@ impl HoldRepo {
     }
 }
 
-fn read(view: &View, cursor: EventCursor, limit: usize) -> Result<(Vec<Event>, EventCursor), RepoError> {
+fn read(
+    view: &View,
+    cursor: EventCursor,
+    limit: usize,
+    page_bytes: usize,
+) -> Result<(Vec<Event>, EventCursor), RepoError> {
     let oldest = view.segments.first().map_or(0, |segment| segment.number);
     if cursor.position.segment < oldest && cursor.seq < view.dropped_seq {
         return Err(RepoError::TooSlow);
@@ -128,7 +156,7 @@ fn read(view: &View, cursor: EventCursor, limit: usize) -> Result<(Vec<Event>, E
     let mut reader = view.reader(cursor.position);
     let mut events = Vec::new();
     let (mut bytes, mut seq) = (0, cursor.seq);
-    while bytes < PAGE_BYTES
+    while bytes < page_bytes
         && events.len() < limit
         && let Some(entry) = reader.next_entry()?
     {
@@ -141,11 +169,13 @@ fn read(view: &View, cursor: EventCursor, limit: usize) -> Result<(Vec<Event>, E
                 entry.header.position, damage.0
             ))
         })?;
+        let frame = Bytes::copy_from_slice(frame);
         seq = entry.header.seq;
         bytes += frame.len();
         events.push(Event {
             seq,
-            frame: Bytes::copy_from_slice(frame),
+            frame,
+            next: reader.position(),
         });
     }
     Ok((

@@ -2,8 +2,8 @@
 
 use atcr_atproto::lexicon::captain::CaptainRecord;
 use atcr_atproto::lexicon::crew::CrewRecord;
-use atcr_atproto::lexicon::{Record as _, nsid};
-use atcr_atproto::syntax::{AtUri, Did, RecordKey};
+use atcr_atproto::lexicon::{BlobRef, Record as _, nsid};
+use atcr_atproto::syntax::{AtUri, Cid, Did, RecordKey};
 
 use super::HoldRepo;
 use crate::error::RepoError;
@@ -34,6 +34,25 @@ impl HoldRepo {
     /// The disk's or the index's.
     pub async fn layers_of_manifest(&self, manifest: &AtUri) -> Result<Vec<RecordKey>, RepoError> {
         self.inner.index.layers_of_manifest(manifest).await
+    }
+
+    /// How a record refers to the blob of that name: with its media type and length; `None` if none does.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn blob_reference(&self, cid: &Cid) -> Result<Option<BlobRef>, RepoError> {
+        self.inner.index.blob_reference(cid).await
+    }
+
+    /// Names of blobs that records refer to, in order: at most `limit`, after the name `after` when there is one.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn referenced_blobs(&self, limit: usize, after: Option<&str>) -> Result<Vec<Cid>, RepoError> {
+        self.inner
+            .index
+            .referenced_blobs(limit, after.unwrap_or_default())
+            .await
     }
 
     /// Keys of the layer records of a user, in order: at most `limit`, after the key `after` when there is one.

@@ -99,19 +99,7 @@ impl HoldRepo {
     /// The disk's.
     pub async fn collections(&self) -> Result<Vec<String>, RepoError> {
         let view = self.view();
-        blocking(move || {
-            let tree = view.tree()?;
-            let mut collections = Vec::new();
-            let mut after = String::new();
-            while let Some((path, _)) = range::next_after(&tree, &*view, &after)? {
-                let (collection, _) = path.split_once('/').unwrap_or((&path, ""));
-                collections.push(collection.to_owned());
-                // `0` comes right after `/`.
-                after = format!("{collection}0");
-            }
-            Ok(collections)
-        })
-        .await
+        blocking(move || view.collections()).await
     }
 }
 

@@ -1,7 +1,8 @@
-//! Adapters for disks and object stores.
+//! Adapters for disks, object stores and other hosts.
 
 pub mod filesystem;
 pub mod observed;
 pub mod pds_sessions;
+pub mod relay_client;
 pub mod s3;
 pub mod sqlite;

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use atcr_atproto::Cid;
 use atcr_atproto::identity::IdentityError;
 use atcr_atproto::lexicon::{hold_crew, hold_upload, notify_manifest};
 use atcr_atproto::xrpc::XrpcErrorBody;
@@ -27,7 +28,9 @@ use crate::adapters::filesystem::{PartError, SignedUrlError};
 use crate::administration::AdministrationError;
 use crate::blobs::{BlobError, SessionsError, StoreError};
 use crate::crew::JoinError;
+use crate::firehose::TooManySubscribers;
 use crate::manifests::{InvalidNotice, NoticeError};
+use crate::repo_blobs::RepoBlobError;
 
 /// Everything a handler can answer instead of its output.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,9 @@ pub enum EdgeError {
     /// There is no such record.
     #[error("there is no such record")]
     RecordNotFound,
+    /// The repository has no such block now.
+    #[error("the repository has no block {0} now")]
+    BlockNotFound(Cid),
     /// There is no such blob.
     #[error("there is no such blob")]
     BlobNotFound,
@@ -95,6 +101,9 @@ pub enum EdgeError {
     /// A record could not be written by hand.
     #[error(transparent)]
     Administration(#[from] AdministrationError),
+    /// A blob of the repository was not stored or found.
+    #[error(transparent)]
+    RepoBlob(#[from] RepoBlobError),
     /// A signed URL was not served.
     #[error(transparent)]
     SignedUrl(#[from] SignedUrlError),
@@ -104,6 +113,12 @@ pub enum EdgeError {
     /// The client asks too often.
     #[error(transparent)]
     TooManyRequests(#[from] Limited),
+    /// The method is a WebSocket, and the request does not ask for one.
+    #[error("this method is a WebSocket; send the headers of an upgrade (RFC 6455) over HTTP/1.1")]
+    NoWebSocket,
+    /// As many follow the repository as the hold takes.
+    #[error(transparent)]
+    TooManySubscribers(#[from] TooManySubscribers),
     /// As many repository exports as the hold does at once are under way.
     #[error("too many repository exports are under way; try again in a minute")]
     TooManyExports,
@@ -131,8 +146,8 @@ const USE_DPOP_NONCE: &str = "use_dpop_nonce";
 const UNAVAILABLE: &str = "ServiceUnavailable";
 /// What PDSes call it.
 const TOO_MANY: (StatusCode, &str) = (StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded");
-/// The wait that a client is asked for when all places for exports are taken.
-const EXPORT_WAIT: Duration = Duration::from_mins(1);
+/// The wait that a client is asked for when all places for long answers are taken.
+const STREAM_WAIT: Duration = Duration::from_mins(1);
 /// The same for a promised blob.
 const PROMISE_WAIT: Duration = Duration::from_secs(30);
 
@@ -140,7 +155,7 @@ impl EdgeError {
     /// The status and the error's name on the wire.
     fn wire(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::InvalidRequest { .. } | Self::InvalidNotice(_) => {
+            Self::InvalidRequest { .. } | Self::InvalidNotice(_) | Self::NoWebSocket => {
                 (StatusCode::BAD_REQUEST, INVALID_REQUEST)
             }
             Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
@@ -150,6 +165,7 @@ impl EdgeError {
             Self::Denied(_) => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::RepoNotFound => (StatusCode::NOT_FOUND, "RepoNotFound"),
             Self::RecordNotFound => (StatusCode::NOT_FOUND, "RecordNotFound"),
+            Self::BlockNotFound(_) => (StatusCode::BAD_REQUEST, "BlockNotFound"),
             Self::BlobNotFound => (StatusCode::NOT_FOUND, hold_upload::error::BLOB_NOT_FOUND),
             Self::HandleNotFound => (StatusCode::NOT_FOUND, "HandleNotFound"),
             Self::InvalidDigest => (StatusCode::BAD_REQUEST, hold_upload::error::INVALID_DIGEST),
@@ -168,7 +184,9 @@ impl EdgeError {
             }
             Self::Join(JoinError::NothingToGrant) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
             Self::Administration(error) => administration(error),
+            Self::RepoBlob(error) => repo_blob(error),
             Self::TooManyRequests(_) | Self::TooManyExports => TOO_MANY,
+            Self::TooManySubscribers(_) => (StatusCode::TOO_MANY_REQUESTS, "TooManySubscribers"),
             Self::SignedUrl(error) => signed_url(error),
             Self::Notice(NoticeError::Repo(error)) => written(error),
             Self::Notice(NoticeError::Deferral(_) | NoticeError::Blobs(_)) => {
@@ -187,8 +205,10 @@ impl EdgeError {
                 Some(limited.retry_after)
             }
             Self::Notice(NoticeError::TooOften(too_often)) => Some(too_often.retry_after),
-            Self::TooManyExports => Some(EXPORT_WAIT),
             Self::Blob(BlobError::StillPromised) => Some(PROMISE_WAIT),
+            Self::TooManyExports | Self::TooManySubscribers(_) | Self::RepoBlob(RepoBlobError::Busy) => {
+                Some(STREAM_WAIT)
+            }
             _ => None,
         }
     }
@@ -278,13 +298,42 @@ fn signed_url(error: &SignedUrlError) -> (StatusCode, &'static str) {
     }
 }
 
+fn repo_blob(error: &RepoBlobError) -> (StatusCode, &'static str) {
+    match error {
+        RepoBlobError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
+        RepoBlobError::InvalidType
+        | RepoBlobError::Body(_)
+        | RepoBlobError::NotUploaded(_)
+        | RepoBlobError::TooManyReferences => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+        RepoBlobError::Busy => TOO_MANY,
+        RepoBlobError::Spool(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            (StatusCode::INSUFFICIENT_STORAGE, STORE_FULL)
+        }
+        RepoBlobError::Store(StoreError::Full(_)) => (StatusCode::INSUFFICIENT_STORAGE, STORE_FULL),
+        RepoBlobError::Store(StoreError::Unavailable { .. }) => (StatusCode::BAD_GATEWAY, UPSTREAM),
+        RepoBlobError::Spool(_)
+        | RepoBlobError::Table(_)
+        | RepoBlobError::Store(
+            StoreError::UnknownUpload | StoreError::PartMismatch { .. } | StoreError::PartTooSmall,
+        ) => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
+        RepoBlobError::Repo(error) => repo(error),
+    }
+}
+
 fn administration(error: &AdministrationError) -> (StatusCode, &'static str) {
     match error {
         AdministrationError::NotManaged { .. }
         | AdministrationError::NotCrew(_)
+        | AdministrationError::NotKnown { .. }
         | AdministrationError::TooLong { .. } => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
         AdministrationError::Exists { .. } => (StatusCode::CONFLICT, "RecordExists"),
         AdministrationError::Swapped => (StatusCode::CONFLICT, "InvalidSwap"),
+        AdministrationError::Blobs(error) => repo_blob(error),
         AdministrationError::Repo(error) => written(error),
     }
 }

@@ -10,5 +10,7 @@ pub mod error;
 pub mod extract;
 pub mod health;
 pub mod io_atcr_hold;
+pub mod relays;
 pub mod store;
+pub mod websocket;
 pub mod well_known;

@@ -171,6 +171,8 @@ fn input(hold: &TestHold, row: &Row, nsid: &str) -> (Value, u16) {
         "com.atproto.repo.createRecord" => (record("newcomer"), 200),
         "com.atproto.repo.putRecord" => (record("changed"), 200),
         "com.atproto.repo.deleteRecord" => (crew, 200),
+        "com.atproto.repo.applyWrites" => (json!({ "repo": repo, "writes": [] }), 200),
+        "com.atproto.repo.uploadBlob" => (json!("the blob"), 200),
         "com.atproto.repo.describeRepo" => (json!({ "repo": repo }), 200),
         "com.atproto.repo.getRecord" => (
             json!({ "repo": repo, "collection": "io.atcr.hold.captain", "rkey": "self" }),
@@ -184,7 +186,15 @@ fn input(hold: &TestHold, row: &Row, nsid: &str) -> (Value, u16) {
         ),
         "com.atproto.sync.getLatestCommit"
         | "com.atproto.sync.getRepo"
+        | "com.atproto.sync.listBlobs"
         | "com.atproto.sync.getRepoStatus" => (json!({ "did": repo }), 200),
+        "com.atproto.sync.listReposByCollection" => (json!({ "collection": "io.atcr.hold.captain" }), 200),
+        "com.atproto.sync.getBlocks" => (
+            json!({ "did": repo, "cids": hold.hold.repo().latest_commit().cid.to_string() }),
+            200,
+        ),
+        // Without an upgrade to a WebSocket.
+        "com.atproto.sync.subscribeRepos" => (json!({}), 400),
         "io.atcr.hold.abortUpload" => (json!({ "uploadId": "unknown" }), 404),
         "io.atcr.hold.completeUpload" => (
             json!({ "uploadId": "unknown", "digest": zero, "parts": [{ "partNumber": 1, "etag": "x" }] }),
@@ -206,7 +216,11 @@ fn input(hold: &TestHold, row: &Row, nsid: &str) -> (Value, u16) {
 async fn ask(hold: &TestHold, row: &Row, nsid: &str, input: &Value) -> Answer {
     let is_procedure = matches!(
         nsid,
-        "com.atproto.repo.createRecord" | "com.atproto.repo.putRecord" | "com.atproto.repo.deleteRecord"
+        "com.atproto.repo.applyWrites"
+            | "com.atproto.repo.createRecord"
+            | "com.atproto.repo.putRecord"
+            | "com.atproto.repo.deleteRecord"
+            | "com.atproto.repo.uploadBlob"
     ) || (nsid.starts_with("io.atcr.hold.")
         && !["getQuota", "listTiers"].iter().any(|name| nsid.ends_with(name)));
     if is_procedure {

@@ -150,6 +150,84 @@ async fn the_captain_record_and_the_holds_own_bookkeeping_are_out_of_reach() {
 }
 
 #[tokio::test]
+async fn writes_of_one_call_happen_together_or_not_at_all() {
+    let hold = TestHold::start(Setup::default()).await;
+    let [anna, ben] = ["anna", "ben"].map(|name| hold.identities.account(name, Curve::K256));
+    let kind = |kind: &str| format!("com.atproto.repo.applyWrites#{kind}");
+    let crew = |action: &str, rkey: &str, account: &Account| {
+        json!({
+            "$type": kind(action), "collection": "io.atcr.hold.crew", "rkey": rkey, "value": member(account, &["blob:read"]),
+        })
+    };
+    let post = json!({
+        "$type": kind("create"), "collection": "app.bsky.feed.post",
+        "value": { "text": "hello", "createdAt": "2026-11-01T00:00:00.000Z" },
+    });
+    let before = *hold.hold.repo().watch_seq().borrow();
+    let writes = json!({ "writes": [crew("create", "anna", &anna), post, crew("update", "ben", &ben)] });
+    let written = write(&hold, "applyWrites", writes).await.ok();
+    let results = written["results"].as_array().expect("results");
+    let said: Vec<_> = results
+        .iter()
+        .map(|result| (&result["$type"], &result["validationStatus"]))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            (&json!(kind("createResult")), &json!("valid")),
+            (&json!(kind("createResult")), &json!("unknown")),
+            (&json!(kind("updateResult")), &json!("valid")),
+        ]
+    );
+    let events = hold.hold.repo().events_after(before, 10).await.expect("events");
+    assert_eq!(events.len(), 1, "one commit");
+    assert_eq!(
+        written["commit"]["rev"],
+        hold.hold.repo().latest_commit().rev.as_str()
+    );
+
+    // A member has one record, within a call as well; one that makes room for the other is no obstacle.
+    let delete = json!({ "$type": kind("delete"), "collection": "io.atcr.hold.crew", "rkey": "anna" });
+    let twice = json!({ "writes": [delete, crew("create", "a", &anna), crew("create", "b", &anna)] });
+    assert_eq!(
+        write(&hold, "applyWrites", twice).await.error(),
+        (409, "RecordExists")
+    );
+    let there = async |rkey: &str| {
+        let query = format!(
+            "com.atproto.repo.getRecord?repo={}&collection=io.atcr.hold.crew&rkey={rkey}",
+            hold.did()
+        );
+        hold.query(&query).await.status == 200
+    };
+    assert!(there("anna").await, "nothing of the call happened");
+    let moved =
+        json!({ "writes": [delete, crew("create", "a", &anna)], "swapCommit": written["commit"]["cid"] });
+    let moved = write(&hold, "applyWrites", moved).await.ok();
+    assert_eq!(moved["results"][0], json!({ "$type": kind("deleteResult") }));
+    assert!(!there("anna").await && there("a").await);
+    let stale = json!({ "writes": [delete], "swapCommit": written["commit"]["cid"] });
+    assert_eq!(
+        write(&hold, "applyWrites", stale).await.error(),
+        (409, "InvalidSwap")
+    );
+
+    let checked = json!({ "writes": [post], "validate": true });
+    assert_eq!(
+        write(&hold, "applyWrites", checked).await.error(),
+        (400, "InvalidRequest")
+    );
+    let kept = json!({ "writes": [
+        { "$type": kind("create"), "collection": "io.atcr.hold.stats", "value": {} },
+    ] });
+    assert_eq!(
+        write(&hold, "applyWrites", kept).await.error(),
+        (400, "InvalidRequest")
+    );
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn of_many_who_make_the_same_account_crew_at_once_one_succeeds() {
     let hold = TestHold::start(Setup {
         allow_all_crew: true,

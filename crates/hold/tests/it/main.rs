@@ -12,13 +12,18 @@ mod access_tokens;
 mod administration;
 mod bootstrap;
 mod configuration;
+#[path = "../../../hold-pds/tests/it/consumer.rs"]
+mod consumer;
 mod content_proof;
 mod crew;
+mod firehose;
 mod harness;
 mod limits;
 mod manifests;
 mod object_store;
 mod promised_pushes;
+mod relays;
+mod repo_blobs;
 mod repository;
 mod service_tokens;
 mod surface;

@@ -197,6 +197,65 @@ async fn exports_are_cars_with_the_newest_commit_as_root() {
     hold.stop().await;
 }
 
+#[tokio::test]
+async fn blocks_are_given_by_their_names_as_long_as_the_repository_has_them() {
+    let hold = TestHold::start(Setup::default()).await;
+    let did = hold.did().clone();
+    let before = latest(&hold).await;
+    hold.crew("newcomer", &["blob:read"]).await;
+    let after = latest(&hold).await;
+    let record = hold
+        .query(&format!(
+            "com.atproto.repo.getRecord?repo={did}&collection=io.atcr.hold.captain&rkey=self"
+        ))
+        .await
+        .ok();
+    let record = record["cid"].as_str().expect("a CID").to_owned();
+    let query = format!(
+        "com.atproto.sync.getBlocks?did={did}&cids={}&cids={record}",
+        after.0
+    );
+    let bytes = car(&hold, &query).await;
+    let mut position = atcr_repo::car::header_len(&bytes).expect("a header");
+    let mut found = Vec::new();
+    while let Some(section) = atcr_repo::car::read_block(&bytes, position) {
+        position = section.content.end;
+        found.push(section.cid.to_string());
+    }
+    assert_eq!((found, position), (vec![after.0, record], bytes.len()));
+
+    let refused = [
+        (format!("did={did}&cids={}", before.0), (400, "BlockNotFound")),
+        (format!("did={did}&cids=nonsense"), (400, "InvalidRequest")),
+        (format!("did={did}"), (400, "InvalidRequest")),
+        ("did=did:web:x.test&cids=x".to_owned(), (400, "InvalidRequest")),
+        (
+            format!("did=did:web:x.test&cids={}", before.0),
+            (404, "RepoNotFound"),
+        ),
+        (
+            format!("did={did}{}", format!("&cids={}", before.0).repeat(201)),
+            (400, "InvalidRequest"),
+        ),
+    ];
+    for (parameters, expected) in refused {
+        let answer = hold
+            .query(&format!("com.atproto.sync.getBlocks?{parameters}"))
+            .await;
+        assert_eq!(answer.error(), expected, "{parameters:.100}");
+    }
+    let by_collection = async |collection: &str| {
+        let query = format!("com.atproto.sync.listReposByCollection?collection={collection}");
+        hold.query(&query).await.ok()
+    };
+    assert_eq!(
+        by_collection("io.atcr.hold.crew").await,
+        json!({ "repos": [{ "did": did }] })
+    );
+    assert_eq!(by_collection("io.atcr.hold.layer").await, json!({ "repos": [] }));
+    hold.stop().await;
+}
+
 async fn latest(hold: &TestHold) -> (String, Tid) {
     let commit: Value = hold
         .query(&format!("com.atproto.sync.getLatestCommit?did={}", hold.did()))

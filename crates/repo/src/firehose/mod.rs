@@ -9,4 +9,4 @@ mod event;
 mod wire;
 
 pub use event::{AccountEvent, CommitEvent, IdentityEvent, Message, RecordOp, SyncEvent};
-pub use wire::{EncodedCommit, error, info};
+pub use wire::{EncodedCommit, error, info, is_identity};

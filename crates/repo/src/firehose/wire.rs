@@ -221,6 +221,13 @@ fn message(t: Option<&str>, op: i8, body: &impl Serialize) -> Result<Bytes, Data
     Ok(bytes.into())
 }
 
+/// Whether `frame`, which this module wrote, is an `#identity` message.
+#[must_use]
+pub fn is_identity(frame: &[u8]) -> bool {
+    // The header: a map of `t` and `op`.
+    frame.starts_with(b"\xa2at\x69#identitybop\x01")
+}
+
 impl Message {
     /// Reads a message that this module wrote: in canonical form, and of a kind that has a `seq`.
     ///

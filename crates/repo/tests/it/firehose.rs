@@ -3,7 +3,7 @@
 use atcr_atproto::syntax::{Datetime, Did, Tid};
 use atcr_repo::car;
 use atcr_repo::firehose::{
-    AccountEvent, CommitEvent, IdentityEvent, Message, RecordOp, SyncEvent, error, info,
+    AccountEvent, CommitEvent, IdentityEvent, Message, RecordOp, SyncEvent, error, info, is_identity,
 };
 use ipld_core::ipld::Ipld;
 
@@ -101,6 +101,7 @@ fn every_message_is_canonical_and_is_read_back() {
             Message::Sync(event) => event.encode().unwrap(),
         };
         parts(&frame);
+        assert_eq!(is_identity(&frame), matches!(message, Message::Identity(_)));
         assert_eq!(Message::decode(&frame).unwrap(), message);
         // Something is lost.
         assert!(Message::decode(&frame[..frame.len() - 1]).is_err());

@@ -40,6 +40,17 @@ pub struct HoldEndpoint {
     pub did: String,
 }
 
+/// Where those that follow the network's hosts answer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FollowerEndpoints {
+    /// The relay.
+    pub relay: Endpoint,
+    /// The collection directory.
+    pub collections: Endpoint,
+    /// tap.
+    pub tap: Endpoint,
+}
+
 /// The network whose state is in one folder: `.atcr/network.json`. It is written when the first process starts, and
 /// removed when all are stopped; what a killed command left behind names processes that [`NetworkFile::running`]
 /// tells from those of others.
@@ -53,9 +64,12 @@ pub struct NetworkFile {
     pub pds: Endpoint,
     /// The PLC directory.
     pub plc: Endpoint,
+    /// Relay, collection directory and tap, if the network has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followers: Option<FollowerEndpoints>,
     /// The demo accounts; none before the PDS is ready.
     pub accounts: Vec<Account>,
-    /// The processes, by part: `network`, `hold`, `appview`; each is there as soon as it was started.
+    /// The processes, by part: `network`, `hold`, `appview`, `relay`, `collections`, `tap`; each is there as soon as it was started.
     pub pids: BTreeMap<String, u32>,
 }
 

@@ -3,6 +3,7 @@
 mod config;
 mod descendants;
 mod file;
+mod followers;
 mod ports;
 mod process;
 
@@ -16,12 +17,13 @@ use serde::Deserialize;
 
 pub use config::{HoldStorage, S3Storage};
 pub use descendants::{adopt_orphans, end_descendants, kill_descendants};
-pub use file::{Account, Endpoint, HoldEndpoint, NetworkFile};
-pub use ports::Ports;
+pub use file::{Account, Endpoint, FollowerEndpoints, HoldEndpoint, NetworkFile};
+pub use ports::{FollowerPorts, Ports};
 pub use process::{Program, stop_pid};
 
 use crate::tools::Workspace;
 use file::write_private;
+use followers::sqlite_url;
 
 /// How long a part may take to answer after its start.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -49,6 +51,8 @@ pub struct NetworkOptions {
     pub metrics: Option<Ports>,
     /// A name with TLS in front of the appview; then it is a confidential OAuth client.
     pub front: Option<Front>,
+    /// Where the network's relay and its followers listen; they are not started if `None`.
+    pub followers: Option<FollowerPorts>,
 }
 
 /// A name with TLS that only the PDS's process and a browser told so can resolve.
@@ -85,6 +89,7 @@ impl NetworkOptions {
             upload_expiry: None,
             metrics: None,
             front: None,
+            followers: None,
         }
     }
 }
@@ -98,11 +103,24 @@ pub enum Part {
     Hold,
     /// The appview.
     AppView,
+    /// The network's relay, which follows PDS and hold.
+    Relay,
+    /// The directory of accounts by collection, which follows the relay.
+    CollectionDirectory,
+    /// The verifying follower of the relay.
+    Tap,
 }
 
 impl Part {
     /// The parts in the order they stop: no part loses a server that it still talks to.
-    pub const STOPPING: [Self; 3] = [Self::AppView, Self::Hold, Self::AtProtocol];
+    pub const STOPPING: [Self; 6] = [
+        Self::Tap,
+        Self::CollectionDirectory,
+        Self::Relay,
+        Self::AppView,
+        Self::Hold,
+        Self::AtProtocol,
+    ];
 
     /// What a person calls it.
     #[must_use]
@@ -111,6 +129,9 @@ impl Part {
             Self::AtProtocol => "PLC directory and PDS",
             Self::Hold => "hold",
             Self::AppView => "appview",
+            Self::Relay => "relay",
+            Self::CollectionDirectory => "collection directory",
+            Self::Tap => "tap",
         }
     }
 
@@ -121,6 +142,9 @@ impl Part {
             Self::AtProtocol => "network",
             Self::Hold => "hold",
             Self::AppView => "appview",
+            Self::Relay => "relay",
+            Self::CollectionDirectory => "collections",
+            Self::Tap => "tap",
         }
     }
 
@@ -131,6 +155,9 @@ impl Part {
             Self::AtProtocol => state.join("network"),
             Self::Hold => state.join("hold.yaml"),
             Self::AppView => state.join("appview.yaml"),
+            Self::Relay => state.join("relay/persist"),
+            Self::CollectionDirectory => state.join("collections/pebble"),
+            Self::Tap => PathBuf::from(sqlite_url(&state.join("tap/tap.sqlite"))),
         }
     }
 }
@@ -150,9 +177,7 @@ pub struct Network {
     options: NetworkOptions,
     workspace: Workspace,
     file: NetworkFile,
-    network: Option<Program>,
-    hold: Option<Program>,
-    appview: Option<Program>,
+    programs: BTreeMap<&'static str, Program>,
 }
 
 impl Network {
@@ -162,6 +187,9 @@ impl Network {
     /// One sentence about a port in use, or that the folder of the state cannot be made.
     pub fn prepare(workspace: &Workspace, mut options: NetworkOptions) -> Result<Self> {
         options.ports.require_free()?;
+        if let Some(ports) = &options.followers {
+            ports.require_free()?;
+        }
         std::fs::create_dir_all(options.state.join("logs"))
             .and_then(|()| options.state.canonicalize())
             .map(|state| options.state = state)
@@ -178,15 +206,18 @@ impl Network {
             },
             pds: url("localhost", ports.pds),
             plc: url("localhost", ports.plc),
+            followers: options.followers.map(|ports| FollowerEndpoints {
+                relay: url("127.0.0.1", ports.relay),
+                collections: url("127.0.0.1", ports.collections),
+                tap: url("127.0.0.1", ports.tap),
+            }),
             ..NetworkFile::default()
         };
         Ok(Self {
             options,
             workspace: workspace.clone(),
             file,
-            network: None,
-            hold: None,
-            appview: None,
+            programs: BTreeMap::new(),
         })
     }
 
@@ -209,6 +240,13 @@ impl Network {
         progress(Part::AppView, false);
         self.start_appview().await?;
         progress(Part::AppView, true);
+        if let Some(ports) = self.options.followers {
+            for part in [Part::Relay, Part::CollectionDirectory, Part::Tap] {
+                progress(part, false);
+                self.start_follower(part, ports).await?;
+                progress(part, true);
+            }
+        }
         Ok(())
     }
 
@@ -325,8 +363,8 @@ impl Network {
     /// If the part was not running.
     pub async fn kill(&mut self, part: Part) -> Result<()> {
         let program = self
-            .slot(part)
-            .take()
+            .programs
+            .remove(part.key())
             .with_context(|| format!("the {} is not running", part.name()))?;
         program.kill().await
     }
@@ -337,8 +375,8 @@ impl Network {
     /// If the part was not running, or had to be killed.
     pub async fn stop(&mut self, part: Part) -> Result<()> {
         let program = self
-            .slot(part)
-            .take()
+            .programs
+            .remove(part.key())
             .with_context(|| format!("the {} is not running", part.name()))?;
         program.stop().await
     }
@@ -346,18 +384,13 @@ impl Network {
     /// The process id of a running part.
     #[must_use]
     pub fn pid(&self, part: Part) -> Option<u32> {
-        match part {
-            Part::AtProtocol => self.network.as_ref(),
-            Part::Hold => self.hold.as_ref(),
-            Part::AppView => self.appview.as_ref(),
-        }
-        .and_then(Program::pid)
+        self.programs.get(part.key()).and_then(Program::pid)
     }
 
     /// The part that ended by itself, if one did, with its log and what that says.
     pub fn ended(&mut self) -> Option<(Part, String)> {
-        for part in [Part::AtProtocol, Part::Hold, Part::AppView] {
-            if let Some(program) = self.slot(part)
+        for part in Part::STOPPING.into_iter().rev() {
+            if let Some(program) = self.programs.get_mut(part.key())
                 && program.has_ended()
             {
                 return Some((part, program.see_log()));
@@ -373,7 +406,7 @@ impl Network {
     pub async fn stop_all(mut self) -> Result<()> {
         let mut outcome = Ok(());
         for part in Part::STOPPING {
-            if self.slot(part).is_some() {
+            if self.programs.contains_key(part.key()) {
                 let stopped = self.stop(part).await;
                 outcome = outcome.and(stopped);
             }
@@ -384,7 +417,7 @@ impl Network {
     /// Lets the processes go on without this one; [`NetworkFile`] tells how to find and stop them.
     pub fn detach(mut self) {
         for part in Part::STOPPING {
-            if let Some(program) = self.slot(part).take() {
+            if let Some(program) = self.programs.remove(part.key()) {
                 program.detach();
             }
         }
@@ -407,16 +440,9 @@ impl Network {
             self.file.pids.insert(part.key().to_owned(), pid);
         }
         let written = self.file.write(&self.options.state);
-        let program = self.slot(part).insert(program);
+        let slot = self.programs.entry(part.key());
+        let program = slot.insert_entry(program).into_mut();
         written.map(|()| program)
-    }
-
-    fn slot(&mut self, part: Part) -> &mut Option<Program> {
-        match part {
-            Part::AtProtocol => &mut self.network,
-            Part::Hold => &mut self.hold,
-            Part::AppView => &mut self.appview,
-        }
     }
 
     fn log(&self, name: &str) -> PathBuf {

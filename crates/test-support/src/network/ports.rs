@@ -30,6 +30,68 @@ pub struct Ports {
     pub appview: u16,
 }
 
+/// The ports of those that follow the network's hosts, all on 127.0.0.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowerPorts {
+    /// The relay.
+    pub relay: u16,
+    /// The relay's metrics.
+    pub relay_metrics: u16,
+    /// The collection directory.
+    pub collections: u16,
+    /// The collection directory's metrics.
+    pub collections_metrics: u16,
+    /// tap.
+    pub tap: u16,
+}
+
+impl Default for FollowerPorts {
+    fn default() -> Self {
+        Self {
+            relay: 2470,
+            relay_metrics: 2471,
+            collections: 2510,
+            collections_metrics: 2511,
+            tap: 2480,
+        }
+    }
+}
+
+impl FollowerPorts {
+    /// Five ports on which no program listens now, and that this process was not given before.
+    ///
+    /// # Errors
+    /// If no port is free.
+    pub fn free() -> Result<Self> {
+        Ok(Self {
+            relay: free_port()?,
+            relay_metrics: free_port()?,
+            collections: free_port()?,
+            collections_metrics: free_port()?,
+            tap: free_port()?,
+        })
+    }
+
+    /// Refuses ports that are taken.
+    ///
+    /// # Errors
+    /// One sentence about the first port in use.
+    pub fn require_free(&self) -> Result<()> {
+        for port in [
+            self.relay,
+            self.relay_metrics,
+            self.collections,
+            self.collections_metrics,
+            self.tap,
+        ] {
+            if is_taken(port) {
+                bail!("port {port} is in use by another program; stop that program, or leave out --network");
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Default for Ports {
     fn default() -> Self {
         Self {

@@ -19,6 +19,9 @@ const OLDEST_MINOR: u32 = 25;
 /// The Go that is fetched where there is none, or an older one.
 const FETCHED: &str = "1.26.8";
 
+/// The version of the relay and what belongs to it.
+const INDIGO: &str = "v0.0.0-20260605210604-af2fec94f34c";
+
 /// The version of BuildKit's daemon and client.
 const BUILDKIT: &str = "v0.33.1";
 
@@ -32,6 +35,8 @@ pub struct GoTool {
     /// Whether its `go.mod` has directives with which Go installs no program by name and version; then it is built as a
     /// dependency of a module of ours.
     as_dependency: bool,
+    /// Whether it is linked with C code.
+    is_c: bool,
     /// About how long the build takes on two cores, with nothing downloaded before.
     pub(super) estimate: Duration,
 }
@@ -43,6 +48,7 @@ impl GoTool {
         module: "github.com/google/go-containerregistry/cmd/crane",
         version: "v0.22.1",
         as_dependency: false,
+        is_c: false,
         estimate: Duration::from_mins(1),
     };
     /// The client of OCI artifacts.
@@ -51,6 +57,7 @@ impl GoTool {
         module: "oras.land/oras/cmd/oras",
         version: "v1.3.6",
         as_dependency: false,
+        is_c: false,
         estimate: Duration::from_mins(1),
     };
     /// An S3 server over a folder.
@@ -59,6 +66,7 @@ impl GoTool {
         module: "github.com/versity/versitygw/cmd/versitygw",
         version: "v1.8.0",
         as_dependency: false,
+        is_c: false,
         estimate: Duration::from_mins(2),
     };
     /// The conformance suite of the OCI distribution specification.
@@ -67,6 +75,7 @@ impl GoTool {
         module: "github.com/opencontainers/distribution-spec/conformance",
         version: "v0.0.0-20260831232431-97274622c111",
         as_dependency: false,
+        is_c: false,
         estimate: Duration::from_mins(1),
     };
 
@@ -76,6 +85,7 @@ impl GoTool {
         module: "github.com/moby/buildkit/cmd/buildkitd",
         version: BUILDKIT,
         as_dependency: true,
+        is_c: false,
         estimate: Duration::from_mins(4),
     };
     /// BuildKit's client.
@@ -84,6 +94,35 @@ impl GoTool {
         module: "github.com/moby/buildkit/cmd/buildctl",
         version: BUILDKIT,
         as_dependency: true,
+        is_c: false,
+        estimate: Duration::from_mins(1),
+    };
+
+    /// The network's relay, strict about what hosts send.
+    pub const RELAY: Self = Self {
+        name: "relay",
+        module: "github.com/bluesky-social/indigo/cmd/relay",
+        version: INDIGO,
+        as_dependency: false,
+        is_c: true,
+        estimate: Duration::from_mins(3),
+    };
+    /// A follower of a relay that verifies everything and gives records in order.
+    pub const TAP: Self = Self {
+        name: "tap",
+        module: "github.com/bluesky-social/indigo/cmd/tap",
+        version: INDIGO,
+        as_dependency: false,
+        is_c: true,
+        estimate: Duration::from_mins(1),
+    };
+    /// The directory of accounts by collection.
+    pub const COLLECTION_DIRECTORY: Self = Self {
+        name: "collectiondir",
+        module: "github.com/bluesky-social/indigo/cmd/collectiondir",
+        version: INDIGO,
+        as_dependency: false,
+        is_c: false,
         estimate: Duration::from_mins(1),
     };
 
@@ -227,7 +266,7 @@ pub(super) fn install_go_tool(workspace: &Workspace, tool: GoTool, note: Note<'_
     std::fs::create_dir_all(&folder)?;
     let mut command = Command::new(go);
     command
-        .env("CGO_ENABLED", "0")
+        .env("CGO_ENABLED", if tool.is_c { "1" } else { "0" })
         .env("GOFLAGS", "-mod=mod")
         .env("GOWORK", "off");
     if tool.as_dependency {

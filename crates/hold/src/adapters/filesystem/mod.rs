@@ -10,11 +10,13 @@
 //! written twice. An upload's file need not be durable before `assemble`, so a power failure may damage a running upload; the
 //! hash states of an earlier boot are therefore not trusted, and the file is read back instead.
 //!
+//! - `own_objects`: what the hold itself stores
 //! - `served`: what the URLs give · `signed_url`: their signatures · `read`: file → stream
 //! - `upload`: one upload's state · `parts_log`: its file of parts · `ingest`: body → file · `durable`: fsync
 
 mod durable;
 mod ingest;
+mod own_objects;
 mod parts_log;
 mod read;
 mod served;

@@ -15,7 +15,7 @@ use crate::blobs::{
 };
 
 /// Joining and moving take time with the size of an object.
-const SLOW_WHOLE_OBJECT: Duration = Duration::from_secs(30);
+pub(super) const SLOW_WHOLE_OBJECT: Duration = Duration::from_secs(30);
 
 /// [`ObjectStore`] with every call to it observed as port `store`. Signing asks nothing of the store and is not.
 #[derive(Clone, Debug)]
@@ -29,12 +29,12 @@ impl ObservedStore {
     }
 }
 
-fn call(operation: &'static str) -> PortCall<'static> {
+pub(super) fn call(operation: &'static str) -> PortCall<'static> {
     PortCall::new("store", operation)
 }
 
 /// A store that refuses what an uploader did wrong works well.
-fn outcome(error: &StoreError) -> Outcome {
+pub(super) fn outcome(error: &StoreError) -> Outcome {
     match error {
         StoreError::UnknownUpload | StoreError::PartMismatch { .. } | StoreError::PartTooSmall => {
             Outcome::Refused

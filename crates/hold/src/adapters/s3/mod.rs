@@ -4,12 +4,14 @@
 //! address. Clients send parts and fetch objects by URLs signed here, and never through the hold.
 //!
 //! - `client`: the SDK's client from [`S3Options`] · `presign`: URLs · `multipart`: upload, join, copy · `listing`: pages
+//! - `own_objects`: what the hold itself stores
 //! - `error`: the SDK's errors → the port's
 
 mod client;
 mod error;
 mod listing;
 mod multipart;
+mod own_objects;
 mod presign;
 
 use std::ops::Range;

@@ -1,4 +1,5 @@
-//! The hold's own SQLite database: running uploads, promises, notices that wait for promised layers. Records live in the
+//! The hold's own SQLite database: running uploads, promises, notices that wait for promised layers,
+//! and the blobs of its repository. Records live in the
 //! embedded PDS, not here.
 //!
 //! A promise and a deferred notice are synced before they are acknowledged. Any other commit survives the end of the process, but a
@@ -9,9 +10,12 @@
 //! - `touch`: the upload is swept earlier. An owner who comes back starts again.
 //! - `finish`: an open promise is kept once more, without a copy. A client that repeats the completion finds the blob in the store,
 //!   as after a crash between the two writes.
+//! - `note` of a blob of the repository: its upload has to be repeated before a record can refer to it, and what is in the store
+//!   stays there. `forget`: the next sweep removes the blob again.
 //! - `remove`: the row has no bytes; a completion fails, and the sweep removes the row.
 
 mod deferred_notices;
+mod repo_blobs;
 mod uploads;
 
 use std::path::Path;
@@ -20,6 +24,7 @@ use atcr_server::database::{Database, DatabaseOptions, Durability, OpenError};
 use sqlx::migrate::Migrator;
 
 pub use self::deferred_notices::SqliteDeferredNotices;
+pub use self::repo_blobs::SqliteRepoBlobs;
 pub use self::uploads::SqliteUploads;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::require_own;
 use super::write::{WrittenRecord, collection, rkey, swap};
-use crate::administration::{Administration, Expected};
+use crate::administration::{Administration, Expected, ManualWrite};
 use crate::edge::auth::CrewAdministrator;
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcJson;
 
-/// The new record. `validate` is ignored: everything is validated.
+/// The new record. `validate` `true` demands that its lexicon be known here; `false` changes nothing.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -23,10 +23,11 @@ pub struct Input {
     collection: String,
     rkey: Option<String>,
     record: Value,
+    validate: Option<bool>,
     swap_commit: Option<String>,
 }
 
-/// Makes an account crew.
+/// Writes a new record, for example of a member.
 pub async fn create_record(
     State(identity): State<Arc<HoldIdentity>>,
     State(administration): State<Administration>,
@@ -37,8 +38,12 @@ pub async fn create_record(
     let collection = collection(&input.collection)?;
     let rkey = input.rkey.as_deref().map(rkey).transpose()?;
     let swap = swap(input.swap_commit.as_deref(), Expected::Anything)?;
-    let outcome = administration
-        .create(&grant, &collection, rkey, input.record, swap)
-        .await?;
-    Ok(Json(WrittenRecord::of(outcome)?))
+    let write = ManualWrite::Create {
+        collection,
+        rkey,
+        value: input.record,
+    };
+    let must_be_known = input.validate == Some(true);
+    let written = administration.write(&grant, write, must_be_known, swap).await?;
+    Ok(Json(WrittenRecord::of(written)?))
 }

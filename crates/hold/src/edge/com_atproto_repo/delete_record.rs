@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::require_own;
 use super::write::{CommitMeta, collection, rkey, swap, swap_record};
-use crate::administration::{Administration, Expected};
+use crate::administration::{Administration, Expected, ManualWrite};
 use crate::edge::auth::CrewAdministrator;
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcJson;
@@ -43,8 +43,9 @@ pub async fn delete_record(
     let collection = collection(&input.collection)?;
     let rkey = rkey(&input.rkey)?;
     let swap = swap(input.swap_commit.as_deref(), input.swap_record)?;
-    let outcome = administration.delete(&grant, collection, rkey, swap).await?;
+    let write = ManualWrite::Delete { collection, rkey };
+    let written = administration.write(&grant, write, false, swap).await?;
     Ok(Json(Output {
-        commit: outcome.commit.into(),
+        commit: written.outcome.commit.into(),
     }))
 }

@@ -1,11 +1,13 @@
 //! `com.atproto.repo.*`, one file per method.
 
+pub mod apply_writes;
 pub mod create_record;
 pub mod delete_record;
 pub mod describe_repo;
 pub mod get_record;
 pub mod list_records;
 pub mod put_record;
+pub mod upload_blob;
 pub mod write;
 
 use atcr_hold_pds::identity::HoldIdentity;

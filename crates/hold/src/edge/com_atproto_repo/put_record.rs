@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::require_own;
 use super::write::{WrittenRecord, collection, rkey, swap, swap_record};
-use crate::administration::{Administration, Expected};
+use crate::administration::{Administration, Expected, ManualWrite};
 use crate::edge::auth::CrewAdministrator;
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcJson;
 
-/// The record and its key; `swapRecord` `null` demands that it be new.
+/// The record and its key; `swapRecord` `null` demands that it be new. `validate` as for `createRecord`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -23,12 +23,13 @@ pub struct Input {
     collection: String,
     rkey: String,
     record: Value,
+    validate: Option<bool>,
     #[serde(default, deserialize_with = "swap_record")]
     swap_record: Expected,
     swap_commit: Option<String>,
 }
 
-/// Changes what a member may do, or makes an account a member.
+/// Writes a record, new or not: changes what a member may do, or makes an account a member.
 pub async fn put_record(
     State(identity): State<Arc<HoldIdentity>>,
     State(administration): State<Administration>,
@@ -39,8 +40,12 @@ pub async fn put_record(
     let collection = collection(&input.collection)?;
     let rkey = rkey(&input.rkey)?;
     let swap = swap(input.swap_commit.as_deref(), input.swap_record)?;
-    let outcome = administration
-        .put(&grant, &collection, rkey, input.record, swap)
-        .await?;
-    Ok(Json(WrittenRecord::of(outcome)?))
+    let write = ManualWrite::Put {
+        collection,
+        rkey,
+        value: input.record,
+    };
+    let must_be_known = input.validate == Some(true);
+    let written = administration.write(&grant, write, must_be_known, swap).await?;
+    Ok(Json(WrittenRecord::of(written)?))
 }

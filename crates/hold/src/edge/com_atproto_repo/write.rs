@@ -1,11 +1,11 @@
-//! What the three writing methods have in common.
+//! What the writing methods have in common.
 
 use atcr_atproto::syntax::{AtUri, CidString, Nsid, RecordKey, Tid};
-use atcr_hold_pds::{CommitInfo, WriteOutcome};
+use atcr_hold_pds::CommitInfo;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::administration::{Expected, Swap};
+use crate::administration::{Expected, Swap, Written};
 use crate::edge::error::EdgeError;
 
 /// The commit a write is in.
@@ -35,19 +35,24 @@ pub struct WrittenRecord {
 }
 
 impl WrittenRecord {
-    pub(super) fn of(outcome: WriteOutcome) -> Result<Self, EdgeError> {
-        let record = outcome.records.into_iter().next().ok_or_else(|| {
-            EdgeError::Repo(atcr_hold_pds::RepoError::Corrupt {
-                what: "a write answered without its record".to_owned(),
-            })
-        })?;
+    pub(super) fn of(written: Written) -> Result<Self, EdgeError> {
+        let Written { outcome, validations } = written;
+        let record = outcome.records.into_iter().next();
+        let (record, validation) = record.zip(validations.first()).ok_or_else(incomplete)?;
         Ok(Self {
             uri: record.uri,
             cid: record.cid.into(),
             commit: outcome.commit.into(),
-            validation_status: "valid",
+            validation_status: validation.as_str(),
         })
     }
+}
+
+/// A write that was answered without its record.
+pub(super) fn incomplete() -> EdgeError {
+    EdgeError::Repo(atcr_hold_pds::RepoError::Corrupt {
+        what: "a write answered without its record".to_owned(),
+    })
 }
 
 pub(super) fn collection(text: &str) -> Result<Nsid, EdgeError> {

@@ -1,23 +1,33 @@
-//! `com.atproto.sync.getBlob`: where an OCI blob can be read.
+//! `com.atproto.sync.getBlob`: where an OCI blob can be read, and the bytes of a blob of the hold's own records.
 
+use std::sync::Arc;
+
+use atcr_atproto::lexicon::BlobRef;
 use atcr_atproto::lexicon::hold_upload::BlobUrlOutput;
-use atcr_atproto::syntax::Did;
+use atcr_atproto::syntax::{Cid, Did};
 use atcr_hold_pds::access::{BlobRead, Granted};
+use atcr_hold_pds::identity::HoldIdentity;
 use atcr_oci::Digest;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use axum::extract::{FromRef, State};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    LOCATION, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::require_own;
 use crate::blobs::DownloadMethod;
 use crate::edge::auth::{Reader, TokenVerifier};
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcQuery;
 use crate::guarded_blobs::GuardedBlobs;
+use crate::repo_blobs::RepoBlobs;
+use crate::state::AppState;
 
 /// The hold does not know what an OCI blob contains.
 const OPAQUE: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -25,21 +35,62 @@ const OPAQUE: HeaderValue = HeaderValue::from_static("application/octet-stream")
 /// A signed URL is a credential, and short-lived.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// The blob, and the method for which its URL is requested. `did` is the image's owner and has no effect.
+/// Records' blobs come from whoever wrote the record. A browser that is sent to one shows it in no page of the hold's.
+const HARMLESS: [(HeaderName, HeaderValue); 3] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox"),
+    ),
+    (CONTENT_DISPOSITION, HeaderValue::from_static("attachment")),
+];
+
+/// The blob, and the method for which its URL is requested. `did` is the image's owner and has no effect; of a blob of the
+/// hold's own records it is the hold.
 #[derive(Debug, Deserialize)]
 pub struct Input {
+    did: Option<String>,
     cid: String,
     method: Option<String>,
 }
 
-/// `GET`: a URL for the method named, or without one a redirect to the bytes.
+/// What both methods answer from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    identity: Arc<HoldIdentity>,
+    tokens: TokenVerifier,
+    blobs: GuardedBlobs,
+    repo_blobs: RepoBlobs,
+}
+
+impl FromRef<AppState> for Sources {
+    fn from_ref(state: &AppState) -> Self {
+        Self {
+            identity: state.identity.clone(),
+            tokens: state.tokens.clone(),
+            blobs: state.blobs.clone(),
+            repo_blobs: state.repo_blobs.clone(),
+        }
+    }
+}
+
+/// `GET`: a URL for the method named, or without one a redirect to the bytes; the bytes of a record's blob.
 pub async fn get_blob(
-    State(blobs): State<GuardedBlobs>,
-    State(tokens): State<TokenVerifier>,
+    State(sources): State<Sources>,
     reader: Result<Reader, EdgeError>,
     parts: Parts,
     XrpcQuery(input): XrpcQuery<Input>,
 ) -> Result<Response, EdgeError> {
+    if let Some(cid) = record_blob(&sources, &input)? {
+        let blob = sources
+            .repo_blobs
+            .read(&cid)
+            .await?
+            .ok_or(EdgeError::BlobNotFound)?;
+        let headers = described(&blob.reference);
+        return Ok((headers, HARMLESS, Body::from_stream(blob.slot.bound(blob.bytes))).into_response());
+    }
+    let Sources { blobs, tokens, .. } = sources;
     let digest = digest(&input)?;
     let Reader(grant) = reader?;
     let wanted = method(&input)?;
@@ -63,15 +114,23 @@ pub async fn get_blob(
 
 /// `HEAD`: the blob's size; with a method named, the head of what `GET` would answer.
 pub async fn head_blob(
-    State(blobs): State<GuardedBlobs>,
-    State(tokens): State<TokenVerifier>,
+    State(sources): State<Sources>,
     reader: Result<Reader, EdgeError>,
     parts: Parts,
     XrpcQuery(input): XrpcQuery<Input>,
 ) -> Result<Response, EdgeError> {
-    if input.method.is_some() {
-        return get_blob(State(blobs), State(tokens), reader, parts, XrpcQuery(input)).await;
+    if let Some(cid) = record_blob(&sources, &input)? {
+        let blob = sources
+            .repo_blobs
+            .stat(&cid)
+            .await?
+            .ok_or(EdgeError::BlobNotFound)?;
+        return Ok((described(&blob), HARMLESS, Body::empty()).into_response());
     }
+    if input.method.is_some() {
+        return get_blob(State(sources), reader, parts, XrpcQuery(input)).await;
+    }
+    let Sources { blobs, tokens, .. } = sources;
     let digest = digest(&input)?;
     let Reader(grant) = reader?;
     let caller = caller(&blobs, &tokens, &grant, &parts, &digest).await?;
@@ -110,13 +169,31 @@ async fn caller(
     }
 }
 
-/// The digest of an OCI blob. A CID would name a blob of the hold's own records, which have none.
+/// The digest of an OCI blob.
 fn digest(input: &Input) -> Result<Digest, EdgeError> {
+    input.cid.parse().map_err(|_| EdgeError::InvalidDigest)
+}
+
+/// The CID of a blob of the hold's own records, which are public even if the images are not; `None` for a digest.
+fn record_blob(sources: &Sources, input: &Input) -> Result<Option<Cid>, EdgeError> {
     if input.cid.contains(':') {
-        input.cid.parse().map_err(|_| EdgeError::InvalidDigest)
-    } else {
-        Err(EdgeError::BlobNotFound)
+        return Ok(None);
     }
+    if let Some(did) = &input.did {
+        require_own(&sources.identity, did)?;
+    }
+    let cid = input.cid.parse().map_err(|_| EdgeError::InvalidRequest {
+        message: "cid is neither a CID nor a digest".to_owned(),
+    })?;
+    Ok(Some(cid))
+}
+
+fn described(blob: &BlobRef) -> [(HeaderName, HeaderValue); 2] {
+    let media_type = HeaderValue::from_str(&blob.mime_type).unwrap_or(OPAQUE);
+    [
+        (CONTENT_TYPE, media_type),
+        (CONTENT_LENGTH, HeaderValue::from(blob.size)),
+    ]
 }
 
 fn method(input: &Input) -> Result<Option<DownloadMethod>, EdgeError> {

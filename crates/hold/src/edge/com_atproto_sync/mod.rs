@@ -1,11 +1,15 @@
 //! `com.atproto.sync.*`, one file per method.
 
 pub mod get_blob;
+pub mod get_blocks;
 pub mod get_latest_commit;
 pub mod get_record;
 pub mod get_repo;
 pub mod get_repo_status;
+pub mod list_blobs;
 pub mod list_repos;
+pub mod list_repos_by_collection;
+pub mod subscribe_repos;
 
 use atcr_hold_pds::identity::HoldIdentity;
 use serde::Deserialize;

@@ -3,6 +3,7 @@
 //! The suites use a store as the hold and the holder of its URLs do: through `BlobService`, and over HTTP.
 
 mod filesystem;
+mod own_objects;
 mod panicking_uploads;
 mod promises;
 mod s3;
@@ -11,6 +12,7 @@ mod stalling_store;
 mod suite;
 mod world;
 
+pub(crate) use self::own_objects::own_objects;
 use self::world::{Backend, World};
 
 /// One test per store out of each function of the suite.

@@ -21,6 +21,14 @@ fn backends() -> Vec<Backend> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_of_the_holds_own_is_stored_read_and_removed() {
+    for backend in backends() {
+        let world = World::start(backend).await;
+        super::own_objects(&world.s3_store(|_| {})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_for_one_copy_is_copied_in_parts() {
     for backend in backends() {
         let world = World::start(backend).await;

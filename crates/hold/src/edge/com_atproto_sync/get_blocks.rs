@@ -1,0 +1,63 @@
+//! `com.atproto.sync.getBlocks`.
+
+use std::sync::Arc;
+
+use atcr_atproto::syntax::Cid;
+use atcr_hold_pds::HoldRepo;
+use atcr_hold_pds::identity::HoldIdentity;
+use atcr_repo::car;
+use axum::extract::{RawQuery, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use url::form_urlencoded;
+
+use super::{CAR, require_own};
+use crate::edge::error::EdgeError;
+
+/// Blocks of one answer.
+const MAX_BLOCKS: usize = 200;
+/// Bytes of one answer, more by at most one block.
+const MAX_BYTES: usize = 5_000_000;
+
+/// A CAR without a root that has the blocks named, which must all be of the repository as it is now.
+pub async fn get_blocks(
+    State(identity): State<Arc<HoldIdentity>>,
+    State(repo): State<HoldRepo>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, EdgeError> {
+    let invalid = |message: String| EdgeError::InvalidRequest { message };
+    let (mut did, mut cids) = (None, Vec::new());
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*name {
+            "did" => did = Some(value.into_owned()),
+            "cids" if cids.len() == MAX_BLOCKS => {
+                return Err(invalid(format!("at most {MAX_BLOCKS} blocks are sent at once")));
+            }
+            "cids" => cids.push(
+                value
+                    .parse::<Cid>()
+                    .map_err(|_| invalid(format!("cids: {value:?} is no CID")))?,
+            ),
+            _ => {}
+        }
+    }
+    let did = did.ok_or_else(|| invalid("did is missing".to_owned()))?;
+    require_own(&identity, &did)?;
+    if cids.is_empty() {
+        return Err(invalid("cids is missing".to_owned()));
+    }
+    let mut answer = Vec::new();
+    car::write_header_without_root(&mut answer);
+    for cid in cids {
+        // One by one, so that the bound holds whatever their sizes are.
+        let found = repo.get_blocks(&[cid]).await?.pop();
+        let block = found.ok_or(EdgeError::BlockNotFound(cid))?;
+        car::write_block(&mut answer, &block.cid, &block.bytes);
+        if answer.len() > MAX_BYTES {
+            return Err(invalid(format!(
+                "these blocks have more than {MAX_BYTES} bytes; ask for fewer"
+            )));
+        }
+    }
+    Ok(([(CONTENT_TYPE, CAR)], answer).into_response())
+}

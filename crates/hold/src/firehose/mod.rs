@@ -1,0 +1,286 @@
+//! The events of the hold's repository for those who follow it.
+//!
+//! - [`Firehose`]: who follows, and how many may
+//! - [`Subscription`]: one follower, which is a position in the log
+//! - `recent`: the newest events in memory, which all who keep up share
+//!
+//! A follower costs no queue. One that is behind reads the log, and ends when the retention of the log passes it.
+
+mod recent;
+mod subscription;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use atcr_hold_pds::{EventCursor, EventStart, HoldRepo, RepoError};
+use atcr_repo::firehose::is_identity;
+use atcr_server::Shutdown;
+use atcr_server::supervise::Task;
+use tokio::sync::{Semaphore, watch};
+
+use recent::Recent;
+pub use subscription::{Page, Subscription};
+
+/// The name of the work that reads new events for all.
+const FOLLOW: Task = Task::new("firehose");
+/// Subscribers at the moment.
+const SUBSCRIBERS: &str = "hold_firehose_subscribers";
+/// Seconds by which the events that the slowest subscriber has got are older than the newest one.
+const LAG: &str = "hold_firehose_lag_seconds";
+/// How often the lag is measured.
+const LAG_INTERVAL: Duration = Duration::from_secs(5);
+/// Subscribers that read the log at the same time; others wait.
+const READERS: usize = 8;
+/// With more subscribers than this, events are gathered for [`GATHER_FOR`] before they are sent.
+const GATHER_ABOVE: usize = 100;
+const GATHER_FOR: Duration = Duration::from_millis(10);
+/// How long after a failure new events are read again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// How many may follow, and how long one may be silent.
+#[derive(Clone, Debug)]
+pub struct FirehoseLimits {
+    /// Subscribers at once.
+    pub subscribers: usize,
+    /// Subscribers of one address at once, an IPv6 /64 counting as one.
+    pub per_address: usize,
+    /// How often a subscriber is pinged.
+    pub ping_interval: Duration,
+    /// How long a subscriber may give no sign of life: no answer to a ping, no byte taken that had to wait.
+    pub pong_within: Duration,
+    /// How long the rest of the events is sent when the process stops.
+    pub drain_within: Duration,
+}
+
+/// As many subscribers as the hold takes are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooManySubscribers {
+    /// In total.
+    #[error("this hold has as many subscribers as it takes; try again later")]
+    Total,
+    /// Of this address.
+    #[error("this address has as many subscriptions as one may have")]
+    OfAddress,
+}
+
+/// The events, and who follows them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Firehose {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    repo: HoldRepo,
+    limits: FirehoseLimits,
+    recent: Recent,
+    /// The newest event that followers may take.
+    newest: watch::Sender<u64>,
+    /// Counts `#identity` events.
+    identity_changes: watch::Sender<u64>,
+    readers: Semaphore,
+    places: Mutex<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    next_id: u64,
+    /// The newest event that each subscriber has got.
+    progress: HashMap<u64, Arc<AtomicU64>>,
+    of_address: HashMap<IpAddr, usize>,
+}
+
+/// The place of one subscriber; dropping it makes room for another.
+#[derive(Debug)]
+pub struct Place {
+    firehose: Firehose,
+    id: u64,
+    address: Option<IpAddr>,
+    progress: Arc<AtomicU64>,
+}
+
+/// Where a subscriber begins.
+#[derive(Debug)]
+pub enum Begin {
+    /// With the event after the one it named, or with the next one.
+    At(Subscription),
+    /// With the oldest event: some after the one it named are not kept any more.
+    Outdated(Subscription),
+    /// Nowhere: it named an event that is newer than all there are.
+    Future,
+}
+
+impl Firehose {
+    /// Follows `repo` until it is closed.
+    #[must_use]
+    pub fn start(repo: HoldRepo, limits: FirehoseLimits, shutdown: &Shutdown) -> Self {
+        let head = now(&repo);
+        let firehose = Self {
+            inner: Arc::new(Inner {
+                recent: Recent::new(head.seq()),
+                newest: watch::Sender::new(head.seq()),
+                identity_changes: watch::Sender::new(0),
+                readers: Semaphore::new(READERS),
+                places: Mutex::default(),
+                repo,
+                limits,
+            }),
+        };
+        // Subscribers get the last events during the shutdown, so what ends this is the repository's end.
+        tokio::spawn(firehose.clone().keep_following(head));
+        let measured = firehose.clone();
+        Task::new("firehose_lag").every(LAG_INTERVAL, shutdown, move || {
+            measured.measure_lag();
+            std::future::ready(Ok::<(), RepoError>(()))
+        });
+        firehose
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> &FirehoseLimits {
+        &self.inner.limits
+    }
+
+    /// A place for one more subscriber of `address`; `None` is an address that limits do not count.
+    ///
+    /// # Errors
+    /// [`TooManySubscribers`] while all are taken.
+    pub fn admit(&self, address: Option<IpAddr>) -> Result<Place, TooManySubscribers> {
+        let limits = &self.inner.limits;
+        let mut places = self.places();
+        if places.progress.len() >= limits.subscribers {
+            return Err(TooManySubscribers::Total);
+        }
+        if let Some(address) = address {
+            let count = places.of_address.entry(address).or_insert(0);
+            if *count >= limits.per_address {
+                return Err(TooManySubscribers::OfAddress);
+            }
+            *count += 1;
+        }
+        let id = places.next_id;
+        places.next_id += 1;
+        let progress = Arc::new(AtomicU64::new(u64::MAX));
+        places.progress.insert(id, Arc::clone(&progress));
+        count_subscribers(&places);
+        Ok(Place {
+            firehose: self.clone(),
+            id,
+            address,
+            progress,
+        })
+    }
+
+    /// Begins after the event `cursor`; 0 is before the oldest one, `None` after the newest.
+    #[must_use]
+    pub fn subscribe(&self, place: Place, cursor: Option<u64>) -> Begin {
+        match self.inner.repo.event_cursor(cursor) {
+            EventStart::Future => Begin::Future,
+            EventStart::At(cursor) => Begin::At(Subscription::new(place, cursor)),
+            EventStart::Outdated(cursor) => Begin::Outdated(Subscription::new(place, cursor)),
+        }
+    }
+
+    /// The newest event of the repository.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        *self.inner.repo.watch_seq().borrow()
+    }
+
+    /// Counts up when the DID document or the handle has changed.
+    #[must_use]
+    pub fn identity_changes(&self) -> watch::Receiver<u64> {
+        self.inner.identity_changes.subscribe()
+    }
+
+    fn places(&self) -> std::sync::MutexGuard<'_, Places> {
+        self.inner.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn keep_following(self, mut head: EventCursor) {
+        while FOLLOW.catch("events", self.follow(head)).await.is_none() {
+            tokio::time::sleep(RETRY_AFTER).await;
+            head = now(&self.inner.repo);
+            self.inner.recent.restart(head.seq());
+        }
+    }
+
+    /// Takes new events into memory as they are written, until the repository is closed.
+    async fn follow(&self, head: EventCursor) {
+        let inner = &*self.inner;
+        let mut cursor = head;
+        let mut written = inner.repo.watch_seq();
+        while written.wait_for(|seq| *seq > cursor.seq()).await.is_ok() {
+            if self.places().progress.len() > GATHER_ABOVE {
+                tokio::time::sleep(GATHER_FOR).await;
+            }
+            match inner.repo.next_events(cursor).await {
+                Ok((events, next)) => {
+                    if events.iter().any(|event| is_identity(&event.frame)) {
+                        inner.identity_changes.send_modify(|count| *count += 1);
+                    }
+                    inner.recent.push(events);
+                    cursor = next;
+                }
+                Err(RepoError::TooSlow) => {
+                    cursor = now(&inner.repo);
+                    inner.recent.restart(cursor.seq());
+                }
+                Err(error) => {
+                    tracing::error!(%error, "new events cannot be read; subscribers wait");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                    continue;
+                }
+            }
+            inner.newest.send_replace(cursor.seq());
+        }
+    }
+
+    /// The seq of an event is the time of its commit, or a little more.
+    fn measure_lag(&self) {
+        let head = self.head();
+        let slowest = self
+            .places()
+            .progress
+            .values()
+            .map(|progress| progress.load(Ordering::Relaxed))
+            .min();
+        let behind = head.saturating_sub(slowest.unwrap_or(head).min(head));
+        metrics::gauge!(LAG).set(Duration::from_micros(behind).as_secs_f64());
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = self.firehose.places();
+        places.progress.remove(&self.id);
+        if let Some(address) = self.address
+            && let Some(count) = places.of_address.get_mut(&address)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                places.of_address.remove(&address);
+            }
+        }
+        count_subscribers(&places);
+    }
+}
+
+fn count_subscribers(places: &Places) {
+    let count = u32::try_from(places.progress.len()).unwrap_or(u32::MAX);
+    metrics::gauge!(SUBSCRIBERS).set(f64::from(count));
+}
+
+/// The place after the newest event.
+fn now(repo: &HoldRepo) -> EventCursor {
+    loop {
+        // Without a seq there is always a place.
+        if let EventStart::At(cursor) = repo.event_cursor(None) {
+            return cursor;
+        }
+    }
+}

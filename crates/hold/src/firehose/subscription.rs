@@ -1,0 +1,90 @@
+//! One follower.
+
+use std::sync::atomic::Ordering;
+
+use atcr_hold_pds::{EventCursor, RepoError};
+use bytes::Bytes;
+
+use super::Place;
+
+/// Bytes of a page: what a subscriber that takes nothing holds of the memory.
+const PAGE_BYTES: usize = 64 * 1024;
+
+/// A position in the events, and the place that it takes.
+#[derive(Debug)]
+pub struct Subscription {
+    place: Place,
+    cursor: EventCursor,
+}
+
+/// Events that follow each other.
+#[derive(Debug)]
+pub struct Page {
+    /// Their messages, never empty.
+    pub frames: Vec<Bytes>,
+    after: EventCursor,
+}
+
+impl Subscription {
+    pub(super) fn new(place: Place, cursor: EventCursor) -> Self {
+        place.progress.store(cursor.seq(), Ordering::Relaxed);
+        Self { place, cursor }
+    }
+
+    /// The newest event that was sent.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.cursor.seq()
+    }
+
+    /// Waits for the next events. Gives the same ones again until they are [`sent`](Self::sent).
+    ///
+    /// # Errors
+    /// [`RepoError::TooSlow`] if they are not kept any more; the log's.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next(&self) -> Result<Page, RepoError> {
+        let inner = &*self.place.firehose.inner;
+        let mut newest = inner.newest.subscribe();
+        loop {
+            let seen = *newest.borrow_and_update();
+            if let Some(page) = self.page().await? {
+                return Ok(page);
+            }
+            // What is in the log and not in memory yet is announced in a moment.
+            if newest.wait_for(|seq| *seq != seen).await.is_err() {
+                return Err(RepoError::Closed);
+            }
+        }
+    }
+
+    /// The next events; `None` if there are none at the moment.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn page(&self) -> Result<Option<Page>, RepoError> {
+        let inner = &*self.place.firehose.inner;
+        let events = match inner.recent.after(self.cursor.seq(), PAGE_BYTES) {
+            Some(events) => events,
+            None => {
+                let _reader = inner.readers.acquire().await.map_err(|_| RepoError::Closed)?;
+                let (events, after) = inner.repo.next_events_within(self.cursor, PAGE_BYTES).await?;
+                return Ok((!events.is_empty()).then(|| Page {
+                    frames: events.into_iter().map(|event| event.frame).collect(),
+                    after,
+                }));
+            }
+        };
+        Ok(events.last().map(|last| Page {
+            after: last.cursor(),
+            frames: events.iter().map(|event| event.frame.clone()).collect(),
+        }))
+    }
+
+    /// The events of `page` were sent: the next ones follow.
+    pub fn sent(&mut self, page: &Page) {
+        self.cursor = page.after;
+        self.place.progress.store(self.cursor.seq(), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,170 @@
+//! Blobs of the hold's own records: uploaded, referred to, read, removed.
+
+use std::sync::Arc;
+
+use atcr_atproto::lexicon::BlobRef;
+use atcr_hold::adapters::filesystem::FilesystemStore;
+use atcr_hold::blobs::ObjectKey;
+use chrono::TimeDelta;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Setup, TestHold};
+
+const PROFILE: &str = "sh.tangled.actor.profile";
+
+async fn upload(hold: &TestHold, bytes: &[u8], media_type: &str) -> Answer {
+    let nsid = "com.atproto.repo.uploadBlob";
+    let request = hold
+        .request(Method::POST, &format!("/xrpc/{nsid}"))
+        .bearer_auth(hold.token_for(&hold.captain, nsid))
+        .header("content-type", media_type)
+        .body(bytes.to_vec());
+    Answer::of(request).await
+}
+
+async fn put_profile(hold: &TestHold, avatar: &Value) -> Answer {
+    let input = json!({
+        "repo": hold.did(), "collection": PROFILE, "rkey": "self",
+        "record": { "displayName": "A hold", "links": [{ "picture": avatar }] },
+    });
+    hold.call("com.atproto.repo.putRecord", Some(&hold.captain), &input)
+        .await
+}
+
+fn blob_path(hold: &TestHold, cid: &str) -> String {
+    format!("/xrpc/com.atproto.sync.getBlob?did={}&cid={cid}", hold.did())
+}
+
+async fn listed(hold: &TestHold) -> Value {
+    hold.query(&format!("com.atproto.sync.listBlobs?did={}", hold.did()))
+        .await
+        .ok()["cids"]
+        .clone()
+}
+
+#[tokio::test]
+async fn a_blob_is_served_to_everyone_while_a_record_refers_to_it() {
+    let hold = TestHold::start(Setup::default()).await;
+    let picture = b"\x89PNG and so on";
+    let uploaded = upload(&hold, picture, "image/PNG; q=1").await.ok();
+    let reference = BlobRef::of(picture, "image/png");
+    assert_eq!(uploaded, json!({ "blob": reference }));
+    let cid = reference.cid.to_string();
+    let unseen = Answer::of(hold.get(&blob_path(&hold, &cid))).await;
+    assert_eq!(
+        unseen.error(),
+        (404, "BlobNotFound"),
+        "no record refers to it yet"
+    );
+    assert_eq!(listed(&hold).await, json!([]));
+
+    let written = put_profile(&hold, &uploaded["blob"]).await.ok();
+    assert_eq!(written["validationStatus"], "unknown");
+    // Also on this private hold.
+    let answer = hold.get(&blob_path(&hold, &cid)).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "image/png");
+    assert_eq!(answer.headers()["content-length"], picture.len().to_string());
+    assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(
+        answer.headers()["content-security-policy"],
+        "default-src 'none'; sandbox"
+    );
+    assert_eq!(answer.bytes().await.expect("a body"), picture.as_slice());
+    let head = hold
+        .request(Method::HEAD, &blob_path(&hold, &cid))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(head.headers()["content-length"], picture.len().to_string());
+    assert_eq!(listed(&hold).await, json!([cid]));
+
+    // The index has it from the records, too.
+    let hold = hold.restart(|_| ()).await;
+    std::fs::remove_file(hold.data_dir().join("repo/index.sqlite")).expect("removed");
+    let hold = hold.restart(|_| ()).await;
+    assert_eq!(listed(&hold).await, json!([cid]));
+
+    let delete = json!({ "repo": hold.did(), "collection": PROFILE, "rkey": "self" });
+    hold.call("com.atproto.repo.deleteRecord", Some(&hold.captain), &delete)
+        .await
+        .ok();
+    assert_eq!(
+        Answer::of(hold.get(&blob_path(&hold, &cid))).await.error(),
+        (404, "BlobNotFound")
+    );
+    assert_eq!(listed(&hold).await, json!([]));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_cannot_refer_to_what_was_not_uploaded() {
+    let hold = TestHold::start(Setup::default()).await;
+    let absent = json!(BlobRef::of(b"never sent", "image/png"));
+    assert_eq!(put_profile(&hold, &absent).await.error(), (400, "InvalidRequest"));
+    let uploaded = upload(&hold, b"a picture", "image/png").await.ok();
+    let mut other_type = uploaded["blob"].clone();
+    other_type["mimeType"] = json!("text/html");
+    assert_eq!(
+        put_profile(&hold, &other_type).await.error(),
+        (400, "InvalidRequest")
+    );
+    put_profile(&hold, &uploaded["blob"]).await.ok();
+
+    assert_eq!(
+        upload(&hold, b"x", "no type").await.error(),
+        (400, "InvalidRequest")
+    );
+    let nsid = "com.atproto.repo.uploadBlob";
+    let endless = hold
+        .request(Method::POST, &format!("/xrpc/{nsid}"))
+        .bearer_auth(hold.token_for(&hold.captain, nsid))
+        .body(reqwest::Body::wrap_stream(futures_util::stream::repeat_with(
+            || Ok::<_, std::io::Error>(vec![0; 1 << 20]),
+        )));
+    assert_eq!(Answer::of(endless).await.error(), (413, "PayloadTooLarge"));
+    let spooled = std::fs::read_dir(hold.data_dir().join("blob-uploads")).expect("a folder");
+    assert_eq!(spooled.count(), 0, "nothing is left of uploads");
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn what_no_record_refers_to_is_removed_in_time() {
+    let hold = TestHold::start(Setup::default()).await;
+    let kept = upload(&hold, b"kept", "image/png").await.ok();
+    put_profile(&hold, &kept["blob"]).await.ok();
+    let lost = upload(&hold, b"lost", "image/png").await.ok();
+    let object = |blob: &Value| {
+        let cid = blob["blob"]["ref"]["$link"]
+            .as_str()
+            .expect("a CID")
+            .parse()
+            .expect("a CID");
+        hold.data_dir()
+            .join("objects")
+            .join(ObjectKey::atproto_blob(hold.did(), &cid).as_str())
+    };
+    let (kept, lost) = (object(&kept), object(&lost));
+    assert_eq!(
+        hold.hold.repo_blobs().sweep().await.expect("swept"),
+        0,
+        "it is new"
+    );
+    assert!(kept.is_file() && lost.is_file());
+
+    let later = hold.clock.now() + TimeDelta::hours(7);
+    assert_eq!(hold.hold.repo_blobs().sweep_as_of(later).await.expect("swept"), 1);
+    assert!(kept.is_file() && !lost.exists());
+    assert_eq!(hold.hold.repo_blobs().sweep_as_of(later).await.expect("swept"), 0);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_of_the_holds_own_is_stored_read_and_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = "http://127.0.0.1:1".parse().expect("a URL");
+    let clock = Arc::new(atcr_atproto::clock::SystemClock);
+    let store = FilesystemStore::open(&folder.path().join("objects"), url, clock).expect("a store");
+    crate::object_store::own_objects(&store).await;
+}
