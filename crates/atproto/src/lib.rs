@@ -11,6 +11,7 @@
 //! - [`data_model`]: JSON ⇄ IPLD with `$link` and `$bytes`.
 //! - [`lexicon`]: one struct per `io.atcr.*` record and per `io.atcr.hold.*` method.
 //! - [`egress`]: the guarded HTTP client; [`identity`]: handle and DID resolution.
+//! - [`plc`]: what a did:plc is made of, and its directory.
 //! - [`dpop`]: proofs of possession for OAuth's tokens.
 //! - [`xrpc`]: the error envelope; [`pds`]: the client of a Personal Data Server; [`revision`]: which state is newer.
 //! - [`store_target`]: URLs and headers that a hold names, checked.
@@ -27,6 +28,7 @@ pub mod egress;
 pub mod identity;
 pub mod lexicon;
 pub mod pds;
+pub mod plc;
 pub mod retry_after;
 pub mod revision;
 pub mod store_target;

@@ -18,14 +18,20 @@ pub(super) fn load_or_create(path: &Path, curve: Curve) -> Result<SigningKey, Cr
         path: path.to_owned(),
         source,
     };
-    match load(path, curve) {
-        Err(CryptoError::KeyFile { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-        loaded => return loaded,
+    if let Some(key) = load_if_any(path, curve)? {
+        return Ok(key);
     }
     let key = SigningKey::generate(curve);
     match create(path, &key).map_err(key_file)? {
         Created::Here => Ok(key),
         Created::ByAnother => load(path, curve),
+    }
+}
+
+pub(super) fn load_if_any(path: &Path, curve: Curve) -> Result<Option<SigningKey>, CryptoError> {
+    match load(path, curve) {
+        Err(CryptoError::KeyFile { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        loaded => loaded.map(Some),
     }
 }
 

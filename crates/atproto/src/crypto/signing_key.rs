@@ -109,6 +109,15 @@ impl SigningKey {
         key_file::load_or_create(path, curve)
     }
 
+    /// The key in the file at `path`, in the forms of [`load_or_create`](Self::load_or_create); `None` if there is no such file.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`load_or_create`](Self::load_or_create).
+    pub fn load(path: &Path, curve: Curve) -> Result<Option<Self>, CryptoError> {
+        key_file::load_if_any(path, curve)
+    }
+
     pub(super) fn from_file_content(curve: Curve, content: &[u8]) -> Option<Self> {
         if content.len() == 32 {
             return Self::from_bytes(curve, content).ok();
