@@ -61,13 +61,21 @@ pub enum RepoError {
         missing: String,
     },
     /// The newest commit was signed by another key.
-    #[error("another key signed the repository; restore the signing key that belongs to it")]
+    #[error(
+        "another key signed the repository: restore the signing key that belongs to it, or run `atcr-hold identity recover`"
+    )]
     OtherKey,
     /// The clock is behind the newest commit: relays would refuse a revision made now.
     #[error("the clock is {seconds} seconds behind the newest commit; set the clock")]
     ClockBehind {
         /// How far.
         seconds: u64,
+    },
+    /// The operator's side of the identity has to be put right first. Nothing was written.
+    #[error("writes are paused: {reason}")]
+    Paused {
+        /// Why.
+        reason: Arc<str>,
     },
     /// The disk refused at a moment that leaves open what is on it: the write may have happened, or not.
     #[error("the write may have been stored or not")]

@@ -22,6 +22,11 @@ impl Drop for Lock {
 }
 
 impl Lock {
+    /// Whether the repository in `dir` was ever open.
+    pub(crate) fn was_ever_in(dir: &Path) -> bool {
+        dir.join(FILE).exists()
+    }
+
     /// Takes the lock of the repository in `dir`, without waiting.
     pub(crate) fn take(dir: &Path) -> Result<Self, RepoError> {
         let path = dir.join(FILE);

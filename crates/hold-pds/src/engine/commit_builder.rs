@@ -288,13 +288,27 @@ impl CommitBuilder {
 
     /// `#account`: the repository is served here.
     pub(crate) fn account(&self, last: &mut u64) -> Result<PendingEntry, RepoError> {
+        self.account_event(&self.did, None, last)
+    }
+
+    /// `#account` of another account that was served here before: it is not any more.
+    pub(crate) fn account_ended(&self, did: &Did, last: &mut u64) -> Result<PendingEntry, RepoError> {
+        self.account_event(did, Some("deactivated"), last)
+    }
+
+    fn account_event(
+        &self,
+        did: &Did,
+        status: Option<&str>,
+        last: &mut u64,
+    ) -> Result<PendingEntry, RepoError> {
         let seq = self.next_seq(last);
         let event = AccountEvent {
             seq,
-            did: self.did.clone(),
+            did: did.clone(),
             time: self.clock.now_datetime(),
-            active: true,
-            status: None,
+            active: status.is_none(),
+            status: status.map(str::to_owned),
         };
         Ok(self.entry(Kind::Account, seq, None, event.encode()?))
     }

@@ -25,7 +25,7 @@ use crate::blocks::{Blocks, Recent, View};
 use crate::disk::Disk;
 use crate::error::RepoError;
 use crate::index::RecordChange;
-use crate::log::{AppendError, Log, LogLimits, Manifest, PendingEntry};
+use crate::log::{Announced, AppendError, Log, LogLimits, Manifest, PendingEntry};
 use crate::snapshot::{self, Snapshot, SnapshotJob};
 use batch::Batch;
 
@@ -40,6 +40,10 @@ pub(crate) struct EngineOptions {
     pub(crate) did: Did,
     /// What `#identity` events say.
     pub(crate) handle: Option<String>,
+    /// The URL that the DID document names.
+    pub(crate) endpoint: Option<String>,
+    /// The account that this one takes the place of at the same host, if the repository is new.
+    pub(crate) replaces: Option<Did>,
     pub(crate) signing_key: SigningKey,
     pub(crate) accept_new_key: bool,
     pub(crate) node_cache_bytes: usize,
@@ -53,6 +57,8 @@ pub(crate) struct EngineOptions {
 pub(crate) struct Engine {
     log: Log,
     builder: CommitBuilder,
+    /// What the newest `#identity` event says, or is to say.
+    announced: Announced,
     view: View,
     /// Revisions of snapshots that were given up while a manifest that names them was perhaps on the disk already.
     perhaps_named: Vec<String>,
@@ -76,6 +82,23 @@ impl Engine {
     /// Whether the last write to the disk worked.
     pub(crate) fn is_healthy(&self) -> bool {
         self.log.is_healthy()
+    }
+
+    /// Signs with `key` from now on, and tells followers so. Events before are not served to new subscribers any more, since the
+    /// document has no key for them. Nothing happens if `key` signs already.
+    pub(crate) fn change_key(&mut self, key: SigningKey) -> Result<(), RepoError> {
+        if key.public_key() == self.builder.signing_key.public_key() {
+            return Ok(());
+        }
+        let old = std::mem::replace(&mut self.builder.signing_key, key);
+        let result = self.announce(&open::Occasion::NewKey);
+        if let Err(error) = &result
+            && !matches!(error, RepoError::PerhapsWritten(_))
+        {
+            self.builder.signing_key = old;
+        }
+        self.refresh();
+        result
     }
 
     /// Makes sure that the next write has a file that works.

@@ -13,18 +13,20 @@ use crate::disk;
 use crate::error::RepoError;
 use crate::head::{Head, rev_of};
 use crate::legacy;
-use crate::log::{Log, LogId, LogLimits, Manifest, SnapshotInfo, recovery, segment};
+use crate::log::{Announced, Log, LogId, LogLimits, Manifest, SnapshotInfo, recovery, segment};
 use crate::snapshot::Snapshot;
 
 /// Other files in the folder.
 const LOCK: &str = "lock";
 
-/// Why the first commit of this opening is made.
-enum Occasion {
-    /// The repository is new.
-    New,
+/// Why followers are told something that is no write.
+pub(super) enum Occasion {
+    /// The repository is new, perhaps in the place of another account's.
+    New { replaces: Option<Did> },
     /// Another key signs from now on.
     NewKey,
+    /// The handle or the URL is another.
+    NewName,
     /// The log is new, the repository is not.
     NewLog,
 }
@@ -35,6 +37,8 @@ impl Engine {
         let EngineOptions {
             did,
             handle,
+            endpoint,
+            replaces,
             signing_key,
             accept_new_key,
             node_cache_bytes,
@@ -42,11 +46,16 @@ impl Engine {
             clock,
             tids,
         } = options;
+        let announced = Announced {
+            handle: handle.clone(),
+            endpoint,
+        };
         let (manifest, is_converted) = match Manifest::read(&*disk)? {
             // The old log keeps its name until the conversion was announced.
             Some(manifest) => (manifest, legacy::is_present(&*disk)?),
-            None => create(&disk, &did, &limits)?,
+            None => create(&disk, &did, &limits, &announced)?,
         };
+        let is_renamed = announced.endpoint.is_some() && manifest.announced.as_ref() != Some(&announced);
         if manifest.did != did.as_str() {
             return Err(RepoError::OtherDid {
                 expected: did,
@@ -84,7 +93,7 @@ impl Engine {
         let occasion = if head.is_some() {
             is_converted.then_some(Occasion::NewLog)
         } else {
-            Some(Occasion::New)
+            Some(Occasion::New { replaces })
         };
         let empty = Content::empty()?;
         let view = View {
@@ -106,6 +115,7 @@ impl Engine {
         let mut engine = Self {
             log,
             builder,
+            announced,
             view,
             perhaps_named: Vec::new(),
         };
@@ -124,39 +134,45 @@ impl Engine {
         if !is_signed && !accept_new_key {
             return Err(RepoError::OtherKey);
         }
-        let occasion = occasion.or((!is_signed).then_some(Occasion::NewKey));
-        if let Some(occasion) = occasion {
-            engine.announce(&occasion, head.as_ref(), &empty)?;
+        if let Some(occasion) = occasion.or((!is_signed).then_some(Occasion::NewKey)) {
+            engine.announce(&occasion)?;
+        }
+        if is_renamed {
+            engine.announce_name()?;
         }
         legacy::set_aside(&*disk)?;
         Ok(engine)
     }
 
     /// The events that subscribers need in this case. The commit between them continues the chain of commits.
-    fn announce(
-        &mut self,
-        occasion: &Occasion,
-        head: Option<&Head>,
-        empty: &Content,
-    ) -> Result<(), RepoError> {
-        if head.is_some() {
+    pub(super) fn announce(&mut self, occasion: &Occasion) -> Result<(), RepoError> {
+        let is_new = matches!(occasion, Occasion::New { .. });
+        // These make a revision.
+        if matches!(occasion, Occasion::NewKey | Occasion::NewLog) {
             self.check_clock()?;
+        }
+        if matches!(occasion, Occasion::NewKey) {
+            self.forget_older_events()?;
         }
         let builder = &self.builder;
         let mut entries = Vec::new();
         let mut last = self.view.last.0;
-        if matches!(occasion, Occasion::New | Occasion::NewKey) {
+        if let Occasion::New { replaces: Some(old) } = occasion {
+            entries.push(builder.account_ended(old, &mut last)?);
+        }
+        if !matches!(occasion, Occasion::NewLog) {
             entries.push(builder.identity(&mut last)?);
         }
-        if matches!(occasion, Occasion::New) {
-            entries.push(builder.account(&mut last)?);
+        if matches!(occasion, Occasion::NewName) {
+            return self.store(&entries, self.view.head.clone());
         }
-        let built = match head {
-            None => builder.build(None, empty, &mut last)?,
-            Some(head) => {
-                let root = self.view.block(&head.data)?;
-                builder.build(Some(head), &Content::unchanged(head, root), &mut last)?
-            }
+        let built = if is_new {
+            entries.push(builder.account(&mut last)?);
+            builder.build(None, &Content::empty()?, &mut last)?
+        } else {
+            let head = &self.view.head;
+            let root = self.view.block(&head.data)?;
+            builder.build(Some(head), &Content::unchanged(head, root), &mut last)?
         };
         let (head, commit) =
             built.ok_or_else(|| RepoError::corrupt("a commit without records is too large"))?;
@@ -164,10 +180,36 @@ impl Engine {
         entries.push(builder.sync(&head, &commit.block, &mut last)?);
         self.store(&entries, head)
     }
+
+    /// Tells followers that the handle or the URL is another, until the manifest says that they were told. A manifest of an older
+    /// version does not say what they know: they have been told.
+    fn announce_name(&mut self) -> Result<(), RepoError> {
+        if self.log.manifest().announced.is_some() {
+            self.announce(&Occasion::NewName)?;
+        }
+        let announced = self.announced.clone();
+        self.log
+            .update_manifest(|manifest| manifest.announced = Some(announced))
+    }
+
+    /// Moves the oldest event that is served past all there are: subscribers check signatures with the key that the document names
+    /// now, and it has signed none of them.
+    fn forget_older_events(&mut self) -> Result<(), RepoError> {
+        let last = self.view.last.0;
+        self.log
+            .update_manifest(|manifest| manifest.dropped_seq = manifest.dropped_seq.max(last))?;
+        self.view.dropped_seq = last;
+        Ok(())
+    }
 }
 
 /// A manifest for a folder that has none, and whether an older version's repository was found there.
-fn create(disk: &SharedDisk, did: &Did, limits: &LogLimits) -> Result<(Manifest, bool), RepoError> {
+fn create(
+    disk: &SharedDisk,
+    did: &Did,
+    limits: &LogLimits,
+    announced: &Announced,
+) -> Result<(Manifest, bool), RepoError> {
     let names = disk
         .names()
         .map_err(|error| disk::failed(&**disk, "list", "", error))?;
@@ -182,7 +224,8 @@ fn create(disk: &SharedDisk, did: &Did, limits: &LogLimits) -> Result<(Manifest,
     let after_seq = converted
         .as_ref()
         .map_or(0, |snapshot: &SnapshotInfo| snapshot.seq);
-    let manifest = Manifest::new(did.as_str(), log_id, after_seq, converted);
+    let mut manifest = Manifest::new(did.as_str(), log_id, after_seq, converted);
+    manifest.announced = Some(announced.clone());
     segment::create(&**disk, 1, &log_id, &[], limits.prefill_bytes as usize)?;
     manifest.publish(&**disk)?;
     Ok((manifest, is_converted))

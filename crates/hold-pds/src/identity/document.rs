@@ -19,7 +19,7 @@ pub(super) fn of(identity: &HoldIdentity) -> Value {
             "id": format!("{did}#atproto"),
             "type": "Multikey",
             "controller": did,
-            "publicKeyMultibase": identity.signing_key().public_key().to_multikey(),
+            "publicKeyMultibase": identity.public_key().to_multikey(),
         }],
         "service": [
             {

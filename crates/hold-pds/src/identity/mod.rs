@@ -1,13 +1,13 @@
 //! The hold's identity: its DID, its name, its key, and the document that ties them together.
 //!
 //! A `did:web` hold is its public URL: the DID, the handle and the service endpoints all follow from it, so the domain
-//! of a hold cannot change.
+//! of a hold cannot change. A `did:plc` hold has its DID from a directory, and only its handle and endpoints follow from the URL.
 
 mod document;
 
-use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use atcr_atproto::crypto::{CryptoError, Curve, SigningKey};
+use atcr_atproto::crypto::{PublicKey, SigningKey};
 use atcr_atproto::syntax::{Did, SyntaxError};
 use serde_json::Value;
 use url::Url;
@@ -24,18 +24,15 @@ pub enum HoldIdentityError {
         #[source]
         source: SyntaxError,
     },
-    /// The signing key's file cannot be used.
-    #[error("the signing key cannot be used")]
-    SigningKey(#[source] CryptoError),
 }
 
-/// The hold as the network knows it.
+/// The hold as the network knows it. Clones share the key, which may be changed while the hold runs.
 #[derive(Clone, Debug)]
 pub struct HoldIdentity {
     did: Did,
     handle: String,
     endpoint: String,
-    signing_key: SigningKey,
+    signing_key: Arc<RwLock<SigningKey>>,
 }
 
 impl HoldIdentity {
@@ -44,32 +41,30 @@ impl HoldIdentity {
     /// # Errors
     /// [`HoldIdentityError::PublicUrl`] for a URL with a path, without a host name, or not http(s).
     pub fn did_web(public_url: &Url, signing_key: SigningKey) -> Result<Self, HoldIdentityError> {
-        let refused = |source| HoldIdentityError::PublicUrl {
-            url: public_url.clone(),
-            source,
-        };
-        let did = Did::web_from_url(public_url).map_err(refused)?;
-        let handle = did
+        let did = web_did(public_url)?;
+        Self::of_did(did, public_url, signing_key)
+    }
+
+    /// The identity of the hold at `public_url` whose DID does not follow from the URL, signing with `signing_key`.
+    ///
+    /// # Errors
+    /// As [`did_web`](Self::did_web): the handle is the URL's host.
+    pub fn of_did(did: Did, public_url: &Url, signing_key: SigningKey) -> Result<Self, HoldIdentityError> {
+        let handle = web_did(public_url)?
             .web_host()
-            .ok_or(SyntaxError {
-                kind: "DID",
-                reason: "not a did:web of a plain host",
-            })
-            .map_err(refused)?;
+            .ok_or_else(|| HoldIdentityError::PublicUrl {
+                url: public_url.clone(),
+                source: SyntaxError {
+                    kind: "DID",
+                    reason: "not a did:web of a plain host",
+                },
+            })?;
         Ok(Self {
             did,
             handle,
             endpoint: public_url.as_str().trim_end_matches('/').to_owned(),
-            signing_key,
+            signing_key: Arc::new(RwLock::new(signing_key)),
         })
-    }
-
-    /// The K-256 signing key in the file at `path`, made when there is none. Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`HoldIdentityError::SigningKey`] when the file cannot be read or written, or does not hold a K-256 key.
-    pub fn signing_key_file(path: &Path) -> Result<SigningKey, HoldIdentityError> {
-        SigningKey::load_or_create(path, Curve::K256).map_err(HoldIdentityError::SigningKey)
     }
 
     /// The hold's DID.
@@ -82,7 +77,8 @@ impl HoldIdentity {
     /// client that does not escape the `%` in a query.
     #[must_use]
     pub fn has_did(&self, text: &str) -> bool {
-        text == self.did.as_str() || text.strip_prefix("did:web:") == Some(self.handle.as_str())
+        let is_unescaped = || text.strip_prefix("did:web:") == Some(self.handle.as_str());
+        text == self.did.as_str() || (self.did.method() == "web" && is_unescaped())
     }
 
     /// The hold's name: its host, and its port if it has one (`172.28.0.3:8080`). Not always a handle in atproto's sense.
@@ -99,8 +95,22 @@ impl HoldIdentity {
 
     /// The key that signs commits.
     #[must_use]
-    pub fn signing_key(&self) -> &SigningKey {
-        &self.signing_key
+    pub fn signing_key(&self) -> SigningKey {
+        self.signing_key
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The public half of the key that signs commits.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.signing_key().public_key()
+    }
+
+    /// Makes `key` the key of this identity and of all its clones: the document names it from now on.
+    pub fn change_signing_key(&self, key: SigningKey) {
+        *self.signing_key.write().unwrap_or_else(PoisonError::into_inner) = key;
     }
 
     /// The DID document, as `/.well-known/did.json` serves it.
@@ -108,6 +118,13 @@ impl HoldIdentity {
     pub fn document(&self) -> Value {
         document::of(self)
     }
+}
+
+fn web_did(public_url: &Url) -> Result<Did, HoldIdentityError> {
+    Did::web_from_url(public_url).map_err(|source| HoldIdentityError::PublicUrl {
+        url: public_url.clone(),
+        source,
+    })
 }
 
 #[cfg(test)]

@@ -59,8 +59,18 @@ pub(crate) struct Manifest {
     /// In the order of their numbers; the last one is open.
     pub(crate) segments: Vec<SegmentInfo>,
     pub(crate) snapshot: Option<SnapshotInfo>,
-    /// The newest event that was dropped; 0 if none was.
+    /// The newest event that was dropped; 0 if none was. Older events may still be in the log if no subscriber can verify them.
     pub(crate) dropped_seq: u64,
+    /// What the newest `#identity` event was about; `None` in a manifest of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) announced: Option<Announced>,
+}
+
+/// What a subscriber looks up again after an `#identity` event, the key aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Announced {
+    pub(crate) handle: Option<String>,
+    pub(crate) endpoint: Option<String>,
 }
 
 impl Manifest {
@@ -76,6 +86,7 @@ impl Manifest {
             }],
             snapshot,
             dropped_seq: after_seq,
+            announced: None,
         }
     }
 

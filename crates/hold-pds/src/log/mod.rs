@@ -18,7 +18,7 @@ pub(crate) mod segment;
 
 pub(crate) use append::{AppendError, Log};
 pub(crate) use entry::{Aux, BlockChange, EntryHeader, Kind, PendingEntry};
-pub(crate) use manifest::{Manifest, SnapshotInfo};
+pub(crate) use manifest::{Announced, Manifest, SnapshotInfo};
 pub(crate) use position::Position;
 pub(crate) use segment::Segment;
 

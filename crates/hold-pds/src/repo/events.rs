@@ -83,9 +83,10 @@ impl HoldRepo {
         if seq > view.last.0 {
             return EventStart::Future;
         }
+        let from = seq.max(view.dropped_seq);
         let cursor = EventCursor {
-            position: view.seek(seq),
-            seq,
+            position: view.seek(from),
+            seq: from,
         };
         if seq > 0 && seq < view.dropped_seq {
             EventStart::Outdated(cursor)
@@ -124,9 +125,10 @@ impl HoldRepo {
     pub async fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<Event>, RepoError> {
         let view = self.view();
         blocking(move || {
+            let from = seq.max(view.dropped_seq);
             let mut cursor = EventCursor {
-                position: view.seek(seq),
-                seq: seq.max(view.dropped_seq),
+                position: view.seek(from),
+                seq: from,
             };
             let mut events = Vec::new();
             while events.len() < limit {

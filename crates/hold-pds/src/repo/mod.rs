@@ -11,10 +11,10 @@ mod task;
 mod verify;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use atcr_atproto::clock::{Clock, TidClock};
-use atcr_atproto::crypto::PublicKey;
+use atcr_atproto::crypto::{PublicKey, SigningKey};
 use atcr_atproto::syntax::{Cid, Did, Tid};
 use atcr_repo::Block;
 use bytes::Bytes;
@@ -47,7 +47,8 @@ pub struct HoldRepo {
 #[derive(Debug)]
 struct Inner {
     did: Did,
-    public_key: PublicKey,
+    /// The key that signed the newest commit.
+    public_key: RwLock<PublicKey>,
     tids: Arc<TidClock>,
     index: Index,
     /// The last write to the disk worked.
@@ -146,6 +147,91 @@ impl HoldRepo {
         answer.await.map_err(|_| RepoError::Closed)?
     }
 
+    /// The key that signs commits.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.inner
+            .public_key
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Refuses writes from now on, with [`RepoError::Paused`]; those that were accepted are done when this returns. Reads go on.
+    ///
+    /// # Errors
+    /// [`RepoError::Closed`].
+    pub async fn pause_writes(&self, reason: &str) -> Result<(), RepoError> {
+        self.set_paused(Some(reason.into())).await
+    }
+
+    /// Takes writes again.
+    ///
+    /// # Errors
+    /// [`RepoError::Closed`].
+    pub async fn resume_writes(&self) -> Result<(), RepoError> {
+        self.set_paused(None).await
+    }
+
+    async fn set_paused(&self, reason: Option<Arc<str>>) -> Result<(), RepoError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner
+            .mailbox
+            .send(Message::Pause { reason, reply })
+            .await
+            .map_err(|_| RepoError::Closed)?;
+        answer.await.map_err(|_| RepoError::Closed)
+    }
+
+    /// Signs with `key` from now on and tells followers: `#identity`, an empty `#commit`, `#sync`. Events before these are not served
+    /// to new subscribers any more. The DID document has to name `key` by now. Done whether or not writes are paused.
+    ///
+    /// # Errors
+    /// The disk's: the old key signs on then. After [`RepoError::PerhapsWritten`] only opening the repository again tells.
+    pub async fn change_key(&self, key: SigningKey) -> Result<(), RepoError> {
+        let public_key = key.public_key();
+        let (reply, answer) = oneshot::channel();
+        self.inner
+            .mailbox
+            .send(Message::ChangeKey { key, reply })
+            .await
+            .map_err(|_| RepoError::Closed)?;
+        answer.await.map_err(|_| RepoError::Closed)??;
+        *self
+            .inner
+            .public_key
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = public_key;
+        Ok(())
+    }
+
+    /// Whose repository is in the folder `dir`, as its manifest says; `None` for a folder without one. Opens nothing.
+    ///
+    /// # Errors
+    /// [`RepoError::Corrupt`] for a damaged manifest; the disk's.
+    pub fn did_in(dir: &std::path::Path) -> Result<Option<String>, RepoError> {
+        if !dir.exists() {
+            return Ok(None);
+        }
+        let disk = crate::disk::RealDisk::open(dir)?;
+        Ok(crate::log::Manifest::read(&disk)?.map(|manifest| manifest.did))
+    }
+
+    /// Whether no process has the repository in `dir` open at the moment.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn is_closed_in(dir: &std::path::Path) -> Result<bool, RepoError> {
+        if !crate::lock::Lock::was_ever_in(dir) {
+            return Ok(true);
+        }
+        match crate::lock::Lock::take(dir) {
+            Ok(_) => Ok(true),
+            Err(RepoError::Locked { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether writes are possible, as far as the last one tells. A repository that could not write tries again with the
     /// next write.
     #[must_use]
@@ -230,7 +316,7 @@ impl HoldRepo {
     pub async fn verify(&self) -> Result<(), RepoError> {
         let view = (*self.view()).clone();
         let seq = view.last.0;
-        let (did, key) = (self.inner.did.clone(), self.inner.public_key.clone());
+        let (did, key) = (self.inner.did.clone(), self.public_key());
         let expected = blocking(move || verify::verify(view, &did, &key)).await?;
         let (found, as_of) = self.inner.index.row_count().await?;
         // Events that change no row do not move the index.

@@ -1,7 +1,7 @@
 //! Opening: lock, engine, index, writer.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use atcr_atproto::clock::{Clock, TidClock};
 use tokio::sync::{mpsc, watch};
@@ -20,6 +20,8 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
         dir,
         did,
         handle,
+        endpoint,
+        replaces,
         signing_key,
         accept_new_key,
         node_cache_bytes,
@@ -30,6 +32,8 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
     let engine_options = EngineOptions {
         did: did.clone(),
         handle,
+        endpoint,
+        replaces,
         signing_key,
         accept_new_key,
         node_cache_bytes,
@@ -66,7 +70,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
     Ok(HoldRepo {
         inner: Arc::new(Inner {
             did,
-            public_key,
+            public_key: RwLock::new(public_key),
             tids,
             index,
             healthy,

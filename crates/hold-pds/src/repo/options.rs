@@ -16,6 +16,11 @@ pub struct RepoOptions {
     pub did: Did,
     /// The handle that `#identity` events name, if there is one.
     pub handle: Option<String>,
+    /// The URL that the DID document names. Another one than at the last opening is told to followers, as is another handle; without
+    /// one nothing is compared.
+    pub endpoint: Option<String>,
+    /// The account whose repository was served at this host before, if this one is new: followers are told that it ended.
+    pub replaces: Option<Did>,
     /// Signs commits.
     pub signing_key: SigningKey,
     /// What to do with a repository that another key signed: refuse it, or sign it anew, which tells followers that the
@@ -37,6 +42,8 @@ impl RepoOptions {
             dir: dir.into(),
             did,
             handle: None,
+            endpoint: None,
+            replaces: None,
             signing_key,
             accept_new_key: false,
             node_cache_bytes: Self::DEFAULT_NODE_CACHE_BYTES,

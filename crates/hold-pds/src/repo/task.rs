@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use atcr_atproto::crypto::SigningKey;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -37,6 +38,16 @@ pub(super) enum Message {
     Write {
         prepared: PreparedCall,
         reply: oneshot::Sender<Answer>,
+    },
+    /// Refuse writes for this reason from now on, or take them again.
+    Pause {
+        reason: Option<Arc<str>>,
+        reply: oneshot::Sender<()>,
+    },
+    /// Sign with this key from now on.
+    ChangeKey {
+        key: SigningKey,
+        reply: oneshot::Sender<Result<(), RepoError>>,
     },
     /// Write a snapshot, whether or not it is due.
     Snapshot(oneshot::Sender<Result<(), RepoError>>),
@@ -71,6 +82,8 @@ pub(super) struct WriterTask {
     /// The last batch is not in the index.
     is_index_behind: bool,
     published: Published,
+    /// Why writes are refused, if they are.
+    paused: Option<Arc<str>>,
     snapshot: Option<Running>,
     stop: Arc<AtomicBool>,
     heals: Backoff,
@@ -85,6 +98,7 @@ impl WriterTask {
             index,
             is_index_behind: false,
             published,
+            paused: None,
             snapshot: None,
             stop: Arc::default(),
             heals: Backoff::new(HEAL_AFTER[0], HEAL_AFTER[1]),
@@ -121,10 +135,27 @@ impl WriterTask {
             let mut next = Some(message);
             while let Some(message) = next {
                 match message {
-                    Message::Write { prepared, reply } => queue.push_back(Call {
-                        prepared,
-                        ticket: reply,
-                    }),
+                    Message::Write { prepared, reply } => match &self.paused {
+                        None => queue.push_back(Call {
+                            prepared,
+                            ticket: reply,
+                        }),
+                        Some(reason) => answer(
+                            reply,
+                            Err(RepoError::Paused {
+                                reason: Arc::clone(reason),
+                            }),
+                        ),
+                    },
+                    Message::Pause { reason, reply } => {
+                        self.write_all(&mut queue).await;
+                        self.paused = reason;
+                        let _ = reply.send(());
+                    }
+                    Message::ChangeKey { key, reply } => {
+                        self.write_all(&mut queue).await;
+                        let _ = reply.send(self.change_key(key).await);
+                    }
                     Message::Snapshot(waiter) => self.start_snapshot(Some(waiter)),
                     Message::Close => mailbox.close(),
                 }
@@ -134,9 +165,7 @@ impl WriterTask {
                     None
                 };
             }
-            while !queue.is_empty() {
-                self.write_batch(&mut queue).await;
-            }
+            self.write_all(&mut queue).await;
         }
         self.stop.store(true, Ordering::Relaxed);
         if let Some(running) = self.snapshot.take() {
@@ -199,6 +228,21 @@ impl WriterTask {
                 None
             }
         }
+    }
+
+    async fn write_all(&mut self, queue: &mut VecDeque<Call<Ticket>>) {
+        while !queue.is_empty() {
+            self.write_batch(queue).await;
+        }
+    }
+
+    async fn change_key(&mut self, key: SigningKey) -> Result<(), RepoError> {
+        let changed = self.with_engine(move |engine| engine.change_key(key)).await;
+        if let Some(view) = self.engine.as_ref().map(|engine| engine.view().clone()) {
+            self.bring_index_up(&view, &[]).await;
+            self.publish(view);
+        }
+        changed.unwrap_or(Err(RepoError::Closed))
     }
 
     async fn write_batch(&mut self, queue: &mut VecDeque<Call<Ticket>>) {

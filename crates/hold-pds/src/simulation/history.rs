@@ -73,6 +73,8 @@ pub(super) fn options_of(clock: Arc<TestClock>, tids: Arc<TidClock>) -> EngineOp
     EngineOptions {
         did: did(),
         handle: None,
+        endpoint: None,
+        replaces: None,
         signing_key: key(),
         accept_new_key: false,
         node_cache_bytes: 64 * 1024,

@@ -8,6 +8,7 @@ mod consumer;
 mod crash;
 mod exports;
 mod holdings;
+mod identity_events;
 mod kill;
 mod repository;
 #[expect(dead_code, reason = "shared with the tests of the tree, which use the rest")]

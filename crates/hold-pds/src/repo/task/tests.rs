@@ -33,6 +33,8 @@ impl Running {
         let options = EngineOptions {
             did: did.clone(),
             handle: None,
+            endpoint: None,
+            replaces: None,
             signing_key: SigningKey::from_bytes(Curve::K256, &[7; 32]).unwrap(),
             accept_new_key: false,
             node_cache_bytes: 64 * 1024,
