@@ -1,16 +1,18 @@
-//! `atcr-hold serve`, `relays`, `config init`, `config check`.
+//! `atcr-hold serve`, `init`, `keys …`, `identity …`, `relays …`, `config init`, `config check`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use atcr_atproto::syntax::Did;
 use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, exit_code, load, run_to_end};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use rustix::fs::Mode;
 
 use crate::adapters::relay_client::RelayClient;
 use crate::compose;
 use crate::config::HoldConfig;
+use crate::identity::commands;
 use crate::relays::RelayApi as _;
 use crate::settings::HoldSettings;
 
@@ -30,6 +32,20 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Make the hold of an empty folder, without serving it
+    Init {
+        /// The DID that was served at the same host before; followers are told that it ended
+        #[arg(long, value_name = "DID")]
+        replaces: Option<Did>,
+        #[command(flatten)]
+        configured: Configured,
+    },
+    /// Work with the hold's keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Work with the hold's DID and its document
+    #[command(subcommand)]
+    Identity(IdentityCommand),
     /// See and ask the relays that the configuration names
     #[command(subcommand)]
     Relays(RelaysCommand),
@@ -54,12 +70,64 @@ enum RelaysCommand {
     },
 }
 
+#[derive(Debug, Args)]
+struct Configured {
+    /// Configuration file; without one, defaults and the environment
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Change the signing key; the hold may run
+    Rotate {
+        #[command(flatten)]
+        configured: Configured,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum IdentityCommand {
+    /// Say who the hold is, and where folder, document and directory differ
+    Show {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        configured: Configured,
+    },
+    /// Go on under the hold's DID although its key or its repository is lost
+    Recover {
+        /// The DID, if neither the folder nor the configuration has it
+        #[arg(long, value_name = "DID")]
+        did: Option<Did>,
+        #[command(flatten)]
+        configured: Configured,
+    },
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Command::Serve { config } => serve(config),
         Command::Relays(command) => ask_relays(command),
+        Command::Serve { config } => run(config, compose::run),
+        Command::Init { replaces, configured } => run(configured.config, async |settings| {
+            commands::init(&settings, replaces).await
+        }),
+        Command::Keys(KeysCommand::Rotate { configured }) => run(configured.config, async |settings| {
+            commands::rotate(&settings).await
+        }),
+        Command::Identity(IdentityCommand::Show { json, configured }) => {
+            run(configured.config, async |settings| {
+                commands::show(&settings, json).await
+            })
+        }
+        Command::Identity(IdentityCommand::Recover { did, configured }) => {
+            run(configured.config, async |settings| {
+                commands::recover(&settings, did).await
+            })
+        }
         Command::Config(command) => command.run::<HoldConfig>("server.public_url and registration.owner_did"),
     };
     exit_code(outcome)
@@ -107,7 +175,11 @@ fn ask_relays(command: RelaysCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn serve(file: Option<PathBuf>) -> anyhow::Result<()> {
+/// Does `work` with the settings, in a runtime of its own.
+fn run(
+    file: Option<PathBuf>,
+    work: impl AsyncFnOnce(HoldSettings) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     // Whatever the process writes is for its own user: blobs, records, uploads and keys.
     rustix::process::umask(Mode::from_bits_retain(0o077));
     let Loaded { config, warnings } = load::<HoldConfig>(&LoadOptions::from_process(file))?;
@@ -119,5 +191,5 @@ fn serve(file: Option<PathBuf>) -> anyhow::Result<()> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    run_to_end(compose::run(settings))
+    run_to_end(work(settings))
 }

@@ -8,11 +8,9 @@ use async_trait::async_trait;
 use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::egress::{EgressClient, EgressError, EgressPolicy};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
-use atcr_atproto::syntax::Handle;
 use atcr_hold_pds::access::Access;
-use atcr_hold_pds::identity::{HoldIdentity, HoldIdentityError};
 use atcr_hold_pds::records::captain::{self, CaptainError, CaptainSettings};
-use atcr_hold_pds::{HoldRepo, RepoError, RepoOptions};
+use atcr_hold_pds::{HoldRepo, RepoError};
 use atcr_server::Shutdown;
 use atcr_server::address_gate::Exempt;
 use atcr_server::client_address::TrustedProxies;
@@ -44,6 +42,10 @@ use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
 use crate::edge::{relays, store as store_routes};
 use crate::firehose::Firehose;
 use crate::guarded_blobs::GuardedBlobs;
+use crate::identity::IdentityError;
+use crate::identity::establish::{establish, folder_of};
+use crate::identity::folder::FolderState;
+use crate::identity::watch::{IdentityWatch, WatchError};
 use crate::manifests::ManifestNotices;
 use crate::relays::Announcements;
 use crate::repo_blobs::{OwnObjects, RepoBlobs, SWEEP as SWEEP_REPO_BLOBS};
@@ -57,9 +59,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_mins(30);
 const RESUME_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Inside the data folder: the repository, of which nothing else may be in the folder.
-const REPO_DIR: &str = "repo";
+pub(crate) const REPO_DIR: &str = "repo";
 /// Inside the data folder: the table of uploads.
-const DATABASE_FILE: &str = "hold.sqlite";
+pub(crate) const DATABASE_FILE: &str = "hold.sqlite";
 /// Inside the data folder: blobs of the repository on their way to the store.
 const SPOOL_DIR: &str = "blob-uploads";
 
@@ -75,25 +77,15 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    /// The hold's identity cannot be loaded or made.
+    /// The hold has no identity, or may not use it.
     #[error(transparent)]
-    Identity(#[from] HoldIdentityError),
-    /// Signing key, repository and database belong together, and one of them is gone.
-    #[error(
-        "{} is missing, and the hold is not new: restore it from a backup. To begin a new hold instead, move `{}` and `{}*` \
-         out of {} (do not delete them) and keep `objects` and the signing key: the objects are what was \
-         pushed",
-        path.display(), REPO_DIR, DATABASE_FILE, data_dir.display()
-    )]
-    Incomplete {
-        /// What is missing.
-        path: std::path::PathBuf,
-        /// The data folder.
-        data_dir: std::path::PathBuf,
-    },
+    Identity(#[from] IdentityError),
     /// The repository does not open.
     #[error("cannot open the repository")]
     Repo(#[source] RepoError),
+    /// The document cannot be read, or the key not changed, while the hold runs.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     /// The table of uploads does not open.
     #[error(transparent)]
     Database(#[from] OpenError),
@@ -139,6 +131,7 @@ pub struct Hold {
     recorder: JoinHandle<()>,
     readiness: Readiness,
     announcements: Announcements,
+    identity: IdentityWatch,
 }
 
 impl Hold {
@@ -158,25 +151,20 @@ impl Hold {
             path: settings.data_dir.clone(),
             source,
         })?;
-        let repo_dir = settings.data_dir.join(REPO_DIR);
-        check_complete(settings, &repo_dir)?;
-        let signing_key = HoldIdentity::signing_key_file(&settings.key_path)?;
-        let identity = Arc::new(HoldIdentity::did_web(&settings.public_url, signing_key)?);
+        require_owner(settings)?;
+        let established = establish(settings, &*clock).await?;
+        let identity = Arc::new(established.identity.clone());
         let did = identity.did().clone();
-
-        let mut options = RepoOptions::new(repo_dir, did.clone(), identity.signing_key().clone())
+        let mut options = established
+            .repo_options(settings)
             .with_retention(settings.event_retention.get());
         if let Some(bytes) = settings.log_segment_bytes {
             options = options.with_segment_bytes(bytes);
         }
-        options.handle = identity
-            .handle()
-            .parse::<Handle>()
-            .ok()
-            .map(|handle| handle.to_string());
         let repo = HoldRepo::open(options, clock.clone())
             .await
             .map_err(StartError::Repo)?;
+        established.finish()?;
         let captain_settings = CaptainSettings {
             owner: settings.owner.clone(),
             public: settings.public,
@@ -250,6 +238,14 @@ impl Hold {
             exempt: settings.limits.exempt.clone(),
             shutdown: shutdown.clone(),
         };
+        let watch = IdentityWatch::new(
+            identity.clone(),
+            established.folder,
+            established.plc,
+            repo.clone(),
+            resolver.clone(),
+            clock.clone(),
+        );
         let readiness = Readiness::new(
             vec![
                 Box::new(DatabasePart(database.clone())),
@@ -299,6 +295,7 @@ impl Hold {
             recorder,
             readiness,
             announcements,
+            identity: watch,
         })
     }
 
@@ -351,6 +348,27 @@ impl Hold {
         });
     }
 
+    /// Reads the hold's document from now on, and changes its key when the folder has a new one, until the soft shutdown.
+    pub fn start_identity_watch(&self, shutdown: &Shutdown) {
+        self.identity.start(shutdown);
+    }
+
+    /// Reads the hold's document now. Writes are refused while it names another key.
+    ///
+    /// # Errors
+    /// A directory that cannot be asked, or that no longer has the DID.
+    pub async fn read_own_document(&self) -> Result<(), StartError> {
+        Ok(self.identity.read_document().await?)
+    }
+
+    /// Changes the signing key if the folder has a new one.
+    ///
+    /// # Errors
+    /// A directory or a disk that does not take it; the old key signs on, or nothing is written until the change works.
+    pub async fn change_key_if_asked(&self) -> Result<(), StartError> {
+        Ok(self.identity.change_key_if_asked().await?)
+    }
+
     /// Finishes the accepted work and closes everything. Waits at most `patience` for blobs that are being completed; a
     /// client that asks for the completion again gets the rest done. The routes must no longer be served.
     pub async fn close(self, patience: Duration) {
@@ -364,6 +382,7 @@ impl Hold {
             recorder,
             readiness,
             announcements: _,
+            identity,
         } = self;
         completions.close();
         if tokio::time::timeout(patience, completions.wait()).await.is_err() {
@@ -373,7 +392,7 @@ impl Hold {
             );
         }
         // The recorder ends when the last handler that could hand it a notice is gone.
-        drop((router, readiness));
+        drop((router, readiness, identity));
         if let Err(error) = recorder.await {
             tracing::error!(%error, "the recorder of manifests ended badly");
         }
@@ -419,6 +438,7 @@ pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
     };
     let hold = hold?;
     hold.start_sweeper(&shutdown);
+    hold.start_identity_watch(&shutdown);
     if let Some((listener, router)) = metrics {
         let router = router.merge(hold.operator_routes());
         shutdown.spawn(serve(listener, router, shutdown.clone()));
@@ -567,19 +587,11 @@ fn open_store(settings: &HoldSettings, clock: &Arc<dyn Clock>) -> Result<Store, 
     }
 }
 
-/// A missing part is not created beside the ones that exist: a new key would be another identity, and an empty repository
-/// another history.
-fn check_complete(settings: &HoldSettings, repo_dir: &std::path::Path) -> Result<(), StartError> {
-    let is_new_repo = std::fs::read_dir(repo_dir).map_or(true, |mut entries| entries.next().is_none());
-    let path = if !is_new_repo && !settings.key_path.exists() {
-        settings.key_path.clone()
-    } else if is_new_repo && settings.data_dir.join(DATABASE_FILE).exists() {
-        repo_dir.to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(StartError::Incomplete {
-        path,
-        data_dir: settings.data_dir.clone(),
-    })
+/// Without an owner nothing is made: a DID of a directory would be made for good.
+fn require_owner(settings: &HoldSettings) -> Result<(), StartError> {
+    let is_new = folder_of(settings).state()? == FolderState::New;
+    if is_new && settings.owner.is_none() {
+        return Err(CaptainError::OwnerNeeded.into());
+    }
+    Ok(())
 }

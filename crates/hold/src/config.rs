@@ -50,8 +50,8 @@ pub enum LogFormatSetting {
 pub struct ServerSection {
     /// Address and port to listen on; ":8080" listens on every interface.
     pub addr: String,
-    /// The URL under which clients reach the hold, scheme and host (and port) only. The hold's DID follows from it:
-    /// https://hold.example.com is did:web:hold.example.com. Required.
+    /// The URL under which clients reach the hold, scheme and host (and port) only. With did_method web the hold's DID follows from
+    /// it, for good: https://hold.example.com is did:web:hold.example.com. Required.
     pub public_url: String,
     /// Whether blobs can be downloaded without signing in. Copied to the captain record at every start.
     pub public: bool,
@@ -197,10 +197,21 @@ pub struct DatabaseSection {
     pub key_path: String,
     /// How long events of the repository are kept for subscribers that were away (at most 8 GiB of them).
     pub event_retention: HumanDuration,
-    /// Kind of the hold's DID: "web".
+    /// Kind of the hold's DID: "web", from server.public_url, or "plc", made in plc_directory_url at the first start and kept in
+    /// "did.txt" inside database.path.
     pub did_method: DidMethod,
-    /// Directory in which the did:plc identities of users are looked up.
+    /// With plc: a DID that exists already and that this hold takes over at its first start. It needs a rotation key of that DID.
+    pub did: String,
+    /// The did:plc directory. Also used to look up users.
     pub plc_directory_url: String,
+    /// With plc: the key that may change the DID (K-256, private, multibase); empty for the one in rotation_key_path. Whoever has it
+    /// owns the DID: keep a copy away from this machine.
+    pub rotation_key: Secret,
+    /// With plc: file of that key, made at the first start; empty for "rotation.key" inside database.path.
+    pub rotation_key_path: String,
+    /// With plc: the captain's own rotation key, public (did:key:...). It is put before the hold's and can undo, for 72 hours, what
+    /// the hold's key signed.
+    pub captain_rotation_key: String,
 }
 
 impl Default for HoldConfig {
@@ -284,7 +295,11 @@ impl Default for DatabaseSection {
             key_path: String::new(),
             event_retention: HumanDuration::from_secs(72 * 60 * 60),
             did_method: DidMethod::default(),
+            did: String::new(),
             plc_directory_url: "https://plc.directory".to_owned(),
+            rotation_key: Secret::default(),
+            rotation_key_path: String::new(),
+            captain_rotation_key: String::new(),
         }
     }
 }

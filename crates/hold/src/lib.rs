@@ -28,6 +28,7 @@ pub mod crew;
 pub mod edge;
 pub mod firehose;
 pub mod guarded_blobs;
+pub mod identity;
 pub mod manifests;
 pub mod relays;
 pub mod repo_blobs;

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
 use atcr_atproto::egress::address_policy::is_local_host;
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::records::captain::Stated;
@@ -17,7 +18,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::adapters::s3::S3Options;
-use crate::config::{DidMethod, HoldConfig, LimitsSection, LogFormatSetting, StorageDriver, StorageSection};
+use crate::config::{
+    DatabaseSection, DidMethod, HoldConfig, LimitsSection, LogFormatSetting, StorageDriver, StorageSection,
+};
 use crate::firehose::FirehoseLimits;
 use crate::manifests::NoticeLimits;
 
@@ -43,8 +46,8 @@ pub struct HoldSettings {
     pub metrics_listen: Option<SocketAddr>,
     /// Scheme and host of the hold; path `/`.
     pub public_url: Url,
-    /// The hold's DID.
-    pub did: Did,
+    /// What the hold's DID is, or where it comes from.
+    pub identity: IdentitySettings,
     /// Anonymous reads.
     pub public: bool,
     /// The hold that replaces this one.
@@ -91,6 +94,28 @@ pub struct HoldSettings {
     pub plc_directory: Url,
     /// How log lines look.
     pub log_format: LogFormat,
+}
+
+/// The kind of the hold's DID.
+#[derive(Clone, Debug)]
+pub enum IdentitySettings {
+    /// The did:web of the public URL.
+    Web(Did),
+    /// A did:plc.
+    Plc(Box<PlcSettings>),
+}
+
+/// A did:plc and the keys that may change it.
+#[derive(Clone, Debug)]
+pub struct PlcSettings {
+    /// A DID that exists already.
+    pub did: Option<Did>,
+    /// The rotation key, if it is not in its file.
+    pub rotation_key: Option<SigningKey>,
+    /// The rotation key's file.
+    pub rotation_key_path: PathBuf,
+    /// The captain's rotation key.
+    pub captain_rotation_key: Option<PublicKey>,
 }
 
 /// How much clients may ask for.
@@ -205,17 +230,13 @@ impl HoldSettings {
             "database.path",
             "must name a folder",
         );
-        problems.require(
-            config.database.did_method == DidMethod::Web,
-            "database.did_method",
-            "plc is not supported yet; use web",
-        );
         let plc_directory = noted(
             problems,
             "database.plc_directory_url",
             base_url(&config.database.plc_directory_url),
         );
         let data_dir = PathBuf::from(&config.database.path);
+        let identity = identity(&config.database, did, &data_dir, problems);
         let storage = storage(&config.storage, &data_dir, problems);
         let region = noted(
             problems,
@@ -238,7 +259,7 @@ impl HoldSettings {
             listen: listen?,
             metrics_listen: metrics_listen?,
             public_url: public_url?,
-            did: did?,
+            identity: identity?,
             public: config.server.public,
             successor: successor?,
             trusted_appview: trusted_appview?,
@@ -267,6 +288,54 @@ impl HoldSettings {
             },
         })
     }
+}
+
+fn identity(
+    section: &DatabaseSection,
+    web_did: Option<Did>,
+    data_dir: &std::path::Path,
+    problems: &mut Problems,
+) -> Option<IdentitySettings> {
+    let did = noted(problems, "database.did", optional_did(&section.did))?;
+    if section.did_method == DidMethod::Web {
+        let is_other = did.is_some_and(|did| web_did.as_ref().is_some_and(|web| did.normalised() != *web));
+        problems.require(
+            !is_other,
+            "database.did",
+            "a did:web is that of server.public_url; another DID needs database.did_method: plc",
+        );
+        return web_did.map(IdentitySettings::Web);
+    }
+    problems.require(
+        did.as_ref().is_none_or(|did| did.method() == "plc"),
+        "database.did",
+        "must be a did:plc with database.did_method: plc",
+    );
+    let rotation_key = match section.rotation_key.expose().trim() {
+        "" => Ok(None),
+        text => SigningKey::from_multikey(text)
+            .ok()
+            .filter(|key| key.curve() == Curve::K256)
+            .map(Some)
+            .ok_or_else(|| "must be a private K-256 key in multibase (z...)".to_owned()),
+    };
+    let captain_rotation_key = match section.captain_rotation_key.as_str() {
+        "" => Ok(None),
+        text => PublicKey::from_did_key(text)
+            .map(Some)
+            .map_err(|_| "must be a public key such as did:key:zQ3...".to_owned()),
+    };
+    let rotation_key = noted(problems, "database.rotation_key", rotation_key);
+    let captain_rotation_key = noted(problems, "database.captain_rotation_key", captain_rotation_key);
+    Some(IdentitySettings::Plc(Box::new(PlcSettings {
+        did,
+        rotation_key: rotation_key?,
+        rotation_key_path: match section.rotation_key_path.as_str() {
+            "" => data_dir.join("rotation.key"),
+            path => PathBuf::from(path),
+        },
+        captain_rotation_key: captain_rotation_key?,
+    })))
 }
 
 fn storage(

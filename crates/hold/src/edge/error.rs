@@ -359,9 +359,10 @@ fn written(error: &RepoError) -> (StatusCode, &'static str) {
 fn repo(error: &RepoError) -> (StatusCode, &'static str) {
     match error {
         // Nothing was written: the same call may work later.
-        RepoError::Closed | RepoError::Disk { .. } | RepoError::ClockBehind { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
-        }
+        RepoError::Closed
+        | RepoError::Disk { .. }
+        | RepoError::ClockBehind { .. }
+        | RepoError::Paused { .. } => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
         // Where nothing of the caller's is written, each of these is a fault of ours.
         RepoError::Locked { .. }
         | RepoError::OtherDid { .. }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use atcr_hold::config::HoldConfig;
-use atcr_hold::settings::StorageSettings;
+use atcr_hold::settings::{IdentitySettings, StorageSettings};
 use atcr_hold_pds::records::captain::Stated;
 use atcr_server::commented_yaml;
 use atcr_server::{LoadOptions, load};
@@ -44,7 +44,7 @@ fn the_example_file_is_what_config_init_writes() {
 fn every_problem_is_named_at_once() {
     let problems = loaded(
         "log_level: info,atcr_hold=loud\nserver:\n  addr: nowhere\n  public_url: http://hold.example.com/path\n  appview_did: appview\n\
-         registration:\n  owner_did: alice.test\ndatabase:\n  did_method: plc\n  path: ''\n\
+         registration:\n  owner_did: alice.test\ndatabase:\n  did_method: plc\n  did: did:web:x.test\n  rotation_key: zzz\n  captain_rotation_key: key\n  path: ''\n\
          storage:\n  driver: s3\n  endpoint: s3.example.com\nsurver: 1\n",
         &[],
     )
@@ -55,7 +55,9 @@ fn every_problem_is_named_at_once() {
         "server.public_url",
         "server.appview_did",
         "registration.owner_did",
-        "database.did_method: plc is not supported yet",
+        "database.did: must be a did:plc",
+        "database.rotation_key:",
+        "database.captain_rotation_key:",
         "database.path",
         "storage.bucket",
         "storage.access_key",
@@ -72,7 +74,10 @@ fn plain_http_needs_test_mode() {
     let yaml = "server:\n  public_url: http://localhost:8080\n";
     assert!(loaded(yaml, &[]).expect_err("no").contains("server.test_mode"));
     let config = loaded(yaml, &[("HOLD_SERVER_TEST_MODE", "true")]).expect("valid");
-    assert_eq!(settings(&config).did.as_str(), "did:web:localhost%3A8080");
+    let IdentitySettings::Web(did) = settings(&config).identity else {
+        panic!("the default is did:web");
+    };
+    assert_eq!(did.as_str(), "did:web:localhost%3A8080");
 }
 
 #[test]

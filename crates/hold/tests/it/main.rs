@@ -18,6 +18,7 @@ mod content_proof;
 mod crew;
 mod firehose;
 mod harness;
+mod identity;
 mod limits;
 mod manifests;
 mod object_store;

@@ -1,8 +1,8 @@
 //! [`TestHold`]: the real routes on a real listener, over a folder of its own, with identities kept in memory.
 
+pub(crate) mod directory;
 pub(crate) mod identities;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use atcr_atproto::egress::{EgressClient, EgressPolicy};
 use atcr_atproto::lexicon::crew::CrewRecord;
 use atcr_atproto::syntax::Did;
 use atcr_hold::blobs::ObjectKey;
-use atcr_hold::compose::{Hold, Surroundings};
+use atcr_hold::compose::{Hold, StartError, Surroundings};
 use atcr_hold::config::HoldConfig;
 use atcr_hold::settings::{HoldSettings, StorageSettings};
 use atcr_hold_pds::records::crew;
@@ -74,7 +74,9 @@ impl TestHold {
         config.database.path = dir.path().join("data").display().to_string();
         change(&mut config);
         let settings = settings(&config);
-        Self::serve(identities, captain, appview, settings, dir, listener).await
+        Self::serve(identities, captain, appview, settings, dir, listener)
+            .await
+            .expect("the hold opens")
     }
 
     async fn serve(
@@ -84,7 +86,7 @@ impl TestHold {
         settings: HoldSettings,
         dir: TempDir,
         listener: TcpListener,
-    ) -> Self {
+    ) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let shutdown = Shutdown::new();
         let surroundings = Surroundings {
@@ -93,7 +95,7 @@ impl TestHold {
             shutdown: shutdown.clone(),
             egress: egress(),
         };
-        let hold = Hold::open(&settings, surroundings).await.expect("the hold opens");
+        let hold = Hold::open(&settings, surroundings).await?;
         shutdown.spawn(serve_within(
             listener,
             hold.router(),
@@ -105,7 +107,7 @@ impl TestHold {
             .redirect(redirect::Policy::none())
             .build()
             .expect("a client");
-        Self {
+        Ok(Self {
             identities,
             captain,
             appview,
@@ -115,17 +117,22 @@ impl TestHold {
             clock,
             http,
             shutdown,
-        }
+        })
     }
 
     /// Stops the hold and starts it again on the same folder, with settings that `change` has changed.
     pub(crate) async fn restart(self, change: impl FnOnce(&mut HoldSettings)) -> Self {
-        let addr: SocketAddr = self.settings.listen;
+        let stopped = self.stop_to_restart().await;
+        stopped.start(change).await.expect("the hold opens")
+    }
+
+    /// Stops the hold and keeps what it takes to start it again.
+    pub(crate) async fn stop_to_restart(self) -> Stopped {
         let Self {
             identities,
             captain,
             appview,
-            mut settings,
+            settings,
             dir,
             hold,
             shutdown,
@@ -134,9 +141,13 @@ impl TestHold {
         shutdown.begin();
         assert!(shutdown.drain(GRACE).await, "the hold finishes by itself");
         hold.close(GRACE).await;
-        change(&mut settings);
-        let listener = TcpListener::bind(addr).await.expect("the same port");
-        Self::serve(identities, captain, appview, settings, dir, listener).await
+        Stopped {
+            identities,
+            captain,
+            appview,
+            settings,
+            dir,
+        }
     }
 
     pub(crate) async fn stop(self) {
@@ -146,7 +157,7 @@ impl TestHold {
     }
 
     pub(crate) fn did(&self) -> &Did {
-        &self.settings.did
+        self.hold.repo().did()
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -205,6 +216,55 @@ impl TestHold {
     /// A query, asked anonymously.
     pub(crate) async fn query(&self, nsid_and_parameters: &str) -> Answer {
         Answer::of(self.get(&format!("/xrpc/{nsid_and_parameters}"))).await
+    }
+}
+
+/// A hold that does not run.
+pub(crate) struct Stopped {
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) captain: Account,
+    pub(crate) appview: Account,
+    pub(crate) settings: HoldSettings,
+    pub(crate) dir: TempDir,
+}
+
+impl Stopped {
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.settings.data_dir.clone()
+    }
+
+    /// Starts it with settings that `change` has changed.
+    pub(crate) async fn start(
+        mut self,
+        change: impl FnOnce(&mut HoldSettings),
+    ) -> Result<TestHold, StartError> {
+        change(&mut self.settings);
+        let listener = TcpListener::bind(self.settings.listen)
+            .await
+            .expect("the same port");
+        let Self {
+            identities,
+            captain,
+            appview,
+            settings,
+            dir,
+        } = self;
+        TestHold::serve(identities, captain, appview, settings, dir, listener).await
+    }
+
+    /// Why it does not start.
+    pub(crate) async fn refusal(&self) -> String {
+        let surroundings = Surroundings {
+            clock: Arc::new(SystemClock),
+            resolver: self.identities.clone(),
+            shutdown: Shutdown::new(),
+            egress: egress(),
+        };
+        let error = Hold::open(&self.settings, surroundings)
+            .await
+            .expect_err("the hold must not start");
+        let error = anyhow::Error::new(error);
+        format!("{error:#}")
     }
 }
 
