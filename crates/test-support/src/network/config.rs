@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::process::SHUTDOWN_GRACE;
-use super::{NetworkFile, NetworkOptions, Part, Ports, write_private};
+use super::{HoldDid, NetworkFile, NetworkOptions, Part, Ports, write_private};
 
 /// Where the hold of a local network keeps objects.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct S3Storage {
     pub secret_key: String,
 }
 
-/// The DID of the hold on `ports`.
+/// The DID of a did:web hold on `ports`.
 pub(super) fn hold_did(ports: Ports) -> String {
     format!("did:web:localhost%3A{}", ports.hold)
 }
@@ -67,7 +67,14 @@ pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &s
         // One account pushes as fast as it can when the servers are measured.
         "limits": { "account": "off" },
         "registration": { "owner_did": owner, "allow_all_crew": options.allow_all_crew },
-        "database": { "path": data, "plc_directory_url": file.plc.url },
+        "database": {
+            "path": data,
+            "plc_directory_url": file.plc.url,
+            "did_method": match options.hold_did {
+                HoldDid::Web => "web",
+                HoldDid::Plc => "plc",
+            },
+        },
         "storage": storage,
     });
     write_private(
@@ -89,7 +96,7 @@ pub(super) fn write_appview(options: &NetworkOptions, file: &NetworkFile) -> Res
             "metrics_addr": metrics_addr(options, |ports| ports.appview),
             "base_url": base_url,
             "trusted_proxies": options.front.iter().map(|_| "127.0.0.1").collect::<Vec<_>>(),
-            "default_hold_did": hold_did(ports),
+            "default_hold_did": file.hold.did,
             "plc_directory_url": file.plc.url,
             "handle_resolver_url": file.pds.url,
             "test_mode": true,

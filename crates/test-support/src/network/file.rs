@@ -36,7 +36,7 @@ pub struct Endpoint {
 pub struct HoldEndpoint {
     /// The base URL, without a slash at its end.
     pub url: String,
-    /// The `did:web` of the hold.
+    /// The DID of the hold; of one that has not started yet, what it is if it is a did:web.
     pub did: String,
 }
 

@@ -39,6 +39,8 @@ pub struct NetworkOptions {
     pub accounts: Vec<String>,
     /// Where the hold keeps objects.
     pub storage: HoldStorage,
+    /// The kind of the hold's DID.
+    pub hold_did: HoldDid,
     /// Whether everybody may pull from the hold.
     pub public: bool,
     /// Whether everybody with an account may push to the hold.
@@ -53,6 +55,15 @@ pub struct NetworkOptions {
     pub front: Option<Front>,
     /// Where the network's relay and its followers listen; they are not started if `None`.
     pub followers: Option<FollowerPorts>,
+}
+
+/// The kind of a hold's DID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldDid {
+    /// From its URL.
+    Web,
+    /// From the network's directory.
+    Plc,
 }
 
 /// A name with TLS that only the PDS's process and a browser told so can resolve.
@@ -83,6 +94,7 @@ impl NetworkOptions {
             ports,
             accounts: vec!["alice.test".to_owned(), "bob.test".to_owned()],
             storage: HoldStorage::Filesystem,
+            hold_did: HoldDid::Web,
             public: true,
             allow_all_crew: true,
             allow_missing_content: false,
@@ -280,6 +292,24 @@ impl Network {
         self.options.public = public;
     }
 
+    /// The name of this machine in the hold's URL, from the hold's next start on.
+    pub fn set_hold_host(&mut self, host: &str) {
+        self.file.hold.url = format!("http://{host}:{}", self.options.ports.hold);
+    }
+
+    /// A run of the hold's program with its configuration, for a command of an operator.
+    ///
+    /// # Errors
+    /// If the program is not built.
+    pub fn hold_command(&self, arguments: &[&str]) -> Result<std::process::Command> {
+        let mut command = std::process::Command::new(self.workspace.binary("atcr-hold")?);
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(Part::Hold.argument(&self.options.state));
+        Ok(command)
+    }
+
     /// The folder of all state.
     #[must_use]
     pub fn state(&self) -> &Path {
@@ -344,7 +374,9 @@ impl Network {
             .clone();
         config::write_hold(&self.options, &self.file, &owner)?;
         let url = self.file.hold.url.clone();
-        self.serve(Part::Hold, "atcr-hold", &url).await
+        self.serve(Part::Hold, "atcr-hold", &url).await?;
+        self.file.hold.did = process::text_of(&format!("{url}/.well-known/atproto-did")).await?;
+        self.file.write(&self.options.state)
     }
 
     /// Starts the appview on the state it has; waits until it is ready.

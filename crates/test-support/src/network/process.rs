@@ -263,6 +263,13 @@ pub async fn stop_pid(pid: u32, argument: &OsStr) {
     }
 }
 
+/// The text at `url`.
+pub(super) async fn text_of(url: &str) -> Result<String> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let answer = client.get(url).send().await?.error_for_status()?;
+    Ok(answer.text().await?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::complaints;
