@@ -240,7 +240,8 @@ async fn open(folder: &Path, shutdown: &Shutdown) -> Result<(Hold, String)> {
     let hold = Hold::open(&settings, surroundings).await?;
     let limits = settings.limits.listener.clone();
     shutdown.spawn(serve_within(listener, hold.router(), limits, shutdown.clone()));
-    Ok((hold, format!("{address}/{}", settings.did)))
+    let did = hold.repo().did().clone();
+    Ok((hold, format!("{address}/{did}")))
 }
 
 /// A record as those of pushed layers, some 350 bytes long.

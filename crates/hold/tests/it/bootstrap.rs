@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atcr_atproto::clock::SystemClock;
+use atcr_atproto::crypto::{Curve, SigningKey};
 use atcr_hold::compose::{Hold, StartError, Surroundings};
 use atcr_hold::config::HoldConfig;
-use atcr_hold_pds::identity::HoldIdentity;
 use atcr_hold_pds::records::captain::Stated;
 use atcr_server::Shutdown;
 use rustix::fs::{CWD, FileType, Mode};
@@ -221,7 +221,9 @@ fn a_hold_that_is_told_to_stop_while_its_disk_hangs_at_the_start_ends_with_succe
     let dir = tempfile::tempdir().expect("a folder");
     let repo = dir.path().join("repo");
     std::fs::create_dir(&repo).expect("made");
-    HoldIdentity::signing_key_file(&dir.path().join("signing.key")).expect("a key");
+    SigningKey::load_or_create(&dir.path().join("signing.key"), Curve::K256).expect("a key");
+    // Some part of a repository, or its loss would end the start.
+    std::fs::write(repo.join("manifest.tmp"), "").expect("written");
     // Whoever opens it waits for a reader that never comes.
     let mode = Mode::RUSR | Mode::WUSR;
     rustix::fs::mknodat(CWD, repo.join("lock"), FileType::Fifo, mode, 0).expect("a FIFO");
