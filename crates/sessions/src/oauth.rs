@@ -4,6 +4,7 @@ mod failures;
 pub mod flow;
 mod live;
 pub mod ports;
+mod refreshed;
 pub mod renewal;
 
 use async_trait::async_trait;
@@ -115,7 +116,7 @@ pub struct FinishedSignIn {
     pub return_to: String,
 }
 
-/// Why a sign-in did not come about. The texts are for the person who tries.
+/// Why a sign-in failed. The texts are for the person who tries.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OAuthFlowError {
     /// What was typed is neither a handle nor a DID, or there is no such account. Ask again, with the sentence.

@@ -33,7 +33,6 @@ use atcr_server::KeyedLocks;
 /// What is done in the background, in logs and metrics.
 const CHANGE: Task = Task::new("change_oauth_session");
 const REVOKE: Task = Task::new("revoke_oauth_session");
-const REWRITE: Task = Task::new("write_oauth_session");
 
 /// An access token with less life left than this is renewed before it is used.
 const RENEW_BEFORE: TimeDelta = TimeDelta::seconds(60);
@@ -44,9 +43,6 @@ const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
 /// How often a process looks whether another has finished its refresh.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// How often a write is tried again that failed.
-const WRITE_EVERY: Duration = Duration::from_millis(500);
 
 /// How long a session stays after its sign-in although no browser and no device uses it: the browser is about to get its cookie.
 const UNUSED_FOR: TimeDelta = TimeDelta::minutes(10);
@@ -61,18 +57,18 @@ const MAX_REVOCATIONS: usize = 1_000;
 #[derive(Clone)]
 pub struct OAuthSessions(Arc<Inner>);
 
-struct Inner {
-    client: Arc<OAuthClient>,
-    store: Arc<dyn OAuthSessionStore>,
+pub(super) struct Inner {
+    pub(super) client: Arc<OAuthClient>,
+    pub(super) store: Arc<dyn OAuthSessionStore>,
     clock: Arc<dyn Clock>,
-    shutdown: Shutdown,
-    sign_in_url: Url,
+    pub(super) shutdown: Shutdown,
+    pub(super) sign_in_url: Url,
     service_tokens: Arc<dyn ServiceTokens>,
     /// How long no other process tries to refresh.
-    lease: Duration,
+    pub(super) lease: Duration,
     /// One caller at a time changes a session: renews, replaces or ends it.
-    changes: KeyedLocks<Did>,
-    live: LiveSessions<Live>,
+    pub(super) changes: KeyedLocks<Did>,
+    pub(super) live: LiveSessions<Live>,
 }
 
 /// What came of waiting for a session.
@@ -174,7 +170,7 @@ impl OAuthSessions {
         // All are forgotten here by now: a server that does not answer holds up nothing but its own sessions' end.
         let told = call_hosts(revocations, HostCallBounds::default()).await;
         if told.given_up > 0 {
-            tracing::info!(told.given_up, "servers were not told of ended sessions in time");
+            tracing::info!(told.given_up, "some servers were not told of ended sessions in time");
         }
         Ok(ended)
     }
@@ -216,7 +212,7 @@ impl OAuthSessions {
 }
 
 impl Inner {
-    fn live(&self, session: OAuthSession, version: i64) -> Live {
+    pub(super) fn live(&self, session: OAuthSession, version: i64) -> Live {
         Live {
             prover: self.client.prover(&session.dpop_key),
             session,
@@ -226,7 +222,7 @@ impl Inner {
     }
 
     /// Remembers what was written just now.
-    fn remember(&self, session: OAuthSession, version: i64) -> Arc<Live> {
+    pub(super) fn remember(&self, session: OAuthSession, version: i64) -> Arc<Live> {
         self.live.remember(self.live(session, version))
     }
 
@@ -279,7 +275,7 @@ impl Inner {
         self.find_stored(did).await
     }
 
-    async fn find_stored(&self, did: &Did) -> Result<Option<Arc<Live>>, SessionError> {
+    pub(super) async fn find_stored(&self, did: &Did) -> Result<Option<Arc<Live>>, SessionError> {
         let since = self.live.generation();
         match self.store.find(did).await? {
             Some(VersionedSession { session, version }) => {
@@ -362,82 +358,6 @@ impl Inner {
         tracing::warn!(%did, %error, "a session could not be renewed now");
         self.store.release(did, live.version).await?;
         Err(error)
-    }
-
-    async fn keep_refreshed(
-        self: &Arc<Self>,
-        session: OAuthSession,
-        version: i64,
-    ) -> Result<Arc<Live>, SessionError> {
-        match self.store.replace(&session, version).await {
-            Ok(Some(version)) => Ok(self.remember(session, version)),
-            Ok(None) => self.overtaken(&session).await,
-            Err(error) => {
-                let did = session.did.clone();
-                tracing::error!(%did, %error, "a renewed session could not be written; it is used from memory");
-                let unwritten = Live {
-                    is_written: false,
-                    ..self.live(session, version)
-                };
-                let live = self.live.remember(unwritten);
-                let inner = Arc::clone(self);
-                REWRITE.spawn(
-                    &self.shutdown,
-                    async move { inner.write_within_lease(&did).await },
-                );
-                Ok(live)
-            }
-        }
-    }
-
-    /// Tries again to write the session of `did` until it is written or over, or the lease ends: another process may try then.
-    async fn write_within_lease(&self, did: &Did) {
-        let writing = async {
-            loop {
-                tokio::time::sleep(WRITE_EVERY).await;
-                let _change = self.changes.lock(did).await;
-                match self.write(did).await {
-                    Ok(()) => break,
-                    Err(error) => {
-                        tracing::warn!(%did, %error, "a renewed session could still not be written");
-                    }
-                }
-            }
-        };
-        if tokio::time::timeout(self.lease, writing).await.is_err() {
-            tracing::error!(%did, "a renewed session was not written; it ends with this process");
-        }
-    }
-
-    /// Writes the session of `did`, if it is in memory only.
-    async fn write(&self, did: &Did) -> Result<(), SessionError> {
-        let Some(live) = self.live.unwritten(did) else {
-            return Ok(());
-        };
-        match self.store.replace(&live.session, live.version).await? {
-            Some(version) => {
-                self.remember(live.session.clone(), version);
-            }
-            None => {
-                // Over or replaced, whichever: what is there counts.
-                self.live.forget(did);
-                let _ = self.overtaken(&live.session).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// What counts instead of `session`, whose place is gone: the account signed in again or out meanwhile. Or neither, and it was
-    /// written before, without our learning of it.
-    async fn overtaken(&self, session: &OAuthSession) -> Result<Arc<Live>, SessionError> {
-        let found = self.find_stored(&session.did).await?;
-        let is_itself = found.as_ref().is_some_and(|live| {
-            live.session.access_token.expose_secret() == session.access_token.expose_secret()
-        });
-        if !is_itself {
-            self.client.revoke(session).await;
-        }
-        found.ok_or_else(|| session_ended(&self.sign_in_url, None))
     }
 
     /// Forgets `live`, which is over for `reason`.

@@ -12,6 +12,7 @@
 pub mod account_index;
 mod account_rows;
 pub mod devices;
+mod indexed_rows;
 mod listings;
 pub mod oauth_requests;
 pub mod oauth_sessions;
