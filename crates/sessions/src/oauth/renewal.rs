@@ -170,7 +170,10 @@ impl OAuthSessions {
         // All are forgotten here by now: a server that does not answer holds up nothing but its own sessions' end.
         let told = call_hosts(revocations, HostCallBounds::default()).await;
         if told.given_up > 0 {
-            tracing::info!(told.given_up, "some servers were not told of ended sessions in time");
+            tracing::info!(
+                told.given_up,
+                "some servers were not told of ended sessions in time"
+            );
         }
         Ok(ended)
     }
