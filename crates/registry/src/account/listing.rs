@@ -2,16 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::pds::CommitMeta;
 use atcr_atproto::syntax::Did;
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
 use super::{Accounts, pds_host};
 use crate::account::coverage::Coverage;
 use crate::account::ports::{AccountChange, ListedAs, ListingId, ListingPosition};
 use crate::error::RegistryError;
+
+/// How much longer than its time a page may take before it is given up instead of cut.
+const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// Times an account is listed anew because it changed during the listing, before the listing is used as it is.
 const LISTING_ATTEMPTS: usize = 3;

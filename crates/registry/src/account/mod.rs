@@ -27,7 +27,6 @@ use atcr_oci::{Digest, Tag};
 use atcr_server::Shutdown;
 use futures_util::future::BoxFuture;
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::Instant;
 
 use crate::account::coverage::Coverage;
 use crate::account::listing::{OwnWrite, Running};
@@ -49,9 +48,6 @@ const REMEMBER_SLOW: Duration = Duration::from_mins(10);
 
 /// How long an account whose PDS has not gone back is not asked about again for a pull.
 const STEADY: Duration = Duration::from_secs(10);
-
-/// How much longer than its time a page may take before it is given up instead of cut.
-const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// Accounts whose newest commit is remembered.
 const KNOWN_HEADS: u64 = 10_000;
