@@ -394,7 +394,7 @@ impl Hold {
         // The recorder ends when the last handler that could hand it a notice is gone.
         drop((router, readiness, identity));
         if let Err(error) = recorder.await {
-            tracing::error!(%error, "the recorder of manifests ended badly");
+            tracing::error!(%error, "the recorder of manifests failed");
         }
         drop((blobs, repo_blobs));
         repo.close().await;

@@ -22,7 +22,7 @@ pub enum RegistryError {
     },
 
     // --- Who asks ---------------------------------------------------------------------------------------------
-    /// Nobody may do this without signing in.
+    /// This needs a sign-in.
     #[error("authentication required")]
     SignInRequired,
     /// The caller's token was not issued for this; another one may be.
@@ -165,7 +165,7 @@ pub enum RegistryError {
         /// What was expected and what came.
         reason: String,
     },
-    /// No such upload session: never was, expired, or somebody else's.
+    /// No such upload session: never was, expired, or another account's.
     #[error("upload {session} is not known; start the upload again")]
     UploadUnknown {
         /// The session asked for.
@@ -262,7 +262,7 @@ pub enum RegistryError {
         /// How long to wait.
         retry_after: Duration,
     },
-    /// The hold wants a (fresh) token of the caller: nobody signed in on a private hold, or a token it does not take.
+    /// The hold wants a (fresh) token of the caller: an anonymous caller of a private hold, or a token it does not take.
     #[error("hold {hold} asks for a sign-in: {reason}")]
     HoldUnauthorized {
         /// The hold.

@@ -249,7 +249,7 @@ impl Connection {
         if let Err(error) = outcome {
             if is_stalled(&error) {
                 metrics::counter!(STALLED, "listener" => limits.listener).increment(1);
-                tracing::info!(%peer, "connection closed: the client took nothing of its answer for too long");
+                tracing::info!(%peer, "connection closed: the client read nothing of its answer for too long");
             } else {
                 tracing::debug!(%error, %peer, "connection ended early");
             }

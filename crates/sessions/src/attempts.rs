@@ -169,7 +169,7 @@ impl Attempts {
     pub fn forget_account(&self, did: &Did) {
         let did = did.clone();
         if let Err(error) = self.verified.invalidate_entries_if(move |_, known| *known == did) {
-            tracing::error!(%error, "verified passwords could not be forgotten one by one; all are");
+            tracing::error!(%error, "one verified password could not be forgotten alone; all are forgotten");
             self.verified.invalidate_all();
         }
     }

@@ -97,7 +97,7 @@ fn list(storage: &S3Storage) -> Result<Answer> {
     for (name, value) in options {
         config = format!("{config}{name} = {}\n", quoted(&value));
     }
-    // Through a pipe: command lines can be read by everybody.
+    // Through a pipe: every user can read command lines.
     let mut child = Command::new("curl")
         .args(["--disable", "--config", "-"])
         .stdin(Stdio::piped())

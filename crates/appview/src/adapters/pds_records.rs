@@ -37,7 +37,7 @@ const PAGE: u8 = 100;
 const PAGES: [u8; 4] = [PAGE, 20, 4, 1];
 
 /// Longest page of a listing, in bytes: a record of the 1 MiB that a PDS takes, as JSON. Most pages have a third of it; parsed, a page
-/// of somebody who means harm takes thirty times its length in memory.
+/// made to do harm takes thirty times its length in memory.
 const PAGE_BYTES: usize = 1536 * 1024;
 
 /// Bytes of manifests read for one page of a listing, for what their records leave out: some two dozen images of a thousand layers.
@@ -112,7 +112,7 @@ impl PdsRecords {
                 size_bytes: page.size_bytes,
             });
         }
-        tracing::warn!(did = %owner.did, collection = R::NSID, "a record is too long to be listed, and so is what follows it");
+        tracing::warn!(did = %owner.did, collection = R::NSID, "a record is too long to be listed; the records after it are not listed either");
         Ok(CollectionPage {
             records: Vec::new(),
             next: None,
@@ -207,7 +207,7 @@ struct CollectionPage<R> {
     size_bytes: u64,
 }
 
-/// A record that has its type's form; anything else is somebody's mistake and no reason to fail the rest.
+/// A record that has its type's form; anything else is a mistake of its writer and no reason to fail the rest.
 pub(super) fn read<R: Record>(owner: &ResolvedIdentity, entry: RecordEntry) -> Option<Located<R>> {
     let rkey = entry.uri.rkey()?;
     match R::from_value(entry.value) {

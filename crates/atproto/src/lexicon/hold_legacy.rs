@@ -18,7 +18,7 @@ pub struct HoldLegacyRecord {
     pub owner: Did,
     /// When it was announced.
     pub created_at: Datetime,
-    /// Everybody may read.
+    /// Every caller may read.
     #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub public: bool,
 }

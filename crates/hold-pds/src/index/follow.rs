@@ -77,12 +77,12 @@ impl Index {
                 super::holdings::apply(&mut transaction, &page).await?;
                 transaction.commit().await?;
                 if total % (20 * RECORDS) == 0 {
-                    tracing::info!(records = total, "the index is being made anew");
+                    tracing::info!(records = total, "the index is being rebuilt");
                 }
             }
         }
         if total > 0 {
-            tracing::info!(records = total, "the index was made anew");
+            tracing::info!(records = total, "the index was rebuilt");
         }
         self.apply(&[], state_of(view)).await
     }

@@ -101,10 +101,10 @@ impl Index {
         match Self::open_file(&path, log_id).await {
             Ok(Some(index)) => return Ok(index),
             Ok(None) => {
-                tracing::warn!(path = %path.display(), "the index is of another log or version; it is made anew");
+                tracing::warn!(path = %path.display(), "the index is of another log or version; it is rebuilt");
             }
             Err(RepoError::Index(error)) if is_damage(&error) => {
-                tracing::warn!(path = %path.display(), %error, "the index is damaged; it is made anew");
+                tracing::warn!(path = %path.display(), %error, "the index is damaged; it is rebuilt");
             }
             Err(error) => return Err(error),
         }

@@ -224,7 +224,7 @@ impl WriterTask {
             Err(error) => {
                 self.published.healthy.store(false, Ordering::Relaxed);
                 // Says what the panic said.
-                tracing::error!(%error, "the repository takes no writes any more; start the process again");
+                tracing::error!(%error, "the repository takes no more writes; restart the process");
                 None
             }
         }
@@ -284,7 +284,7 @@ impl WriterTask {
             self.index.apply(changes, state_of(view)).await
         };
         if let Err(error) = &result {
-            tracing::error!(%error, "the index lacks commits; it is brought up to them with the next write");
+            tracing::error!(%error, "the index lacks commits; the next write adds them");
         }
         self.is_index_behind = result.is_err();
         if self.is_index_behind {
@@ -365,7 +365,7 @@ impl WriterTask {
 async fn ended(snapshot: &mut Option<Running>) -> Result<Option<Snapshot>, RepoError> {
     match snapshot {
         Some(running) => (&mut running.work).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the writing of a snapshot ended");
+            tracing::error!(%error, "the task that writes a snapshot ended early");
             Err(RepoError::Closed)
         }),
         None => std::future::pending().await,

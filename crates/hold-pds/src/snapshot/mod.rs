@@ -70,7 +70,7 @@ impl Snapshot {
         let table = match Table::open(disk, &table_name(&info.rev), log_id, rev)? {
             Some(table) => table,
             None => {
-                tracing::warn!(name, "the snapshot has no table of its blocks; it is made anew");
+                tracing::warn!(name, "the snapshot has no table of its blocks; a new one is made");
                 let rows = scan(&car, size, rev)?;
                 Table::write(disk, &table_name(&info.rev), log_id, rev, rows)?
             }

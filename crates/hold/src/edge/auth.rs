@@ -213,7 +213,7 @@ impl TokenVerifier {
         digest: &str,
     ) -> Option<u64> {
         let Some(appview) = &self.trusted_appview else {
-            tracing::debug!("content proof passed over: no AppView is trusted");
+            tracing::debug!("content proof ignored: no AppView is trusted");
             return None;
         };
         let now = self.clock.now();
@@ -221,18 +221,18 @@ impl TokenVerifier {
             match verify_appview_token(token, &self.own_did, appview, self.resolver.as_ref(), now).await {
                 Ok(claims) => claims,
                 Err(error @ AppViewTokenError::UntrustedIssuer) => {
-                    tracing::debug!(%error, "content proof passed over");
+                    tracing::debug!(%error, "content proof ignored");
                     return None;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "content proof passed over");
+                    tracing::warn!(%error, "content proof ignored");
                     return None;
                 }
             };
         let proof = claims.content_proof()?;
         let about_this = claims.sub == *sailor && proof.upload_id == upload_id && proof.digest == digest;
         if !about_this {
-            tracing::warn!("content proof passed over: it is about another upload");
+            tracing::warn!("content proof ignored: it is about another upload");
         }
         about_this.then_some(proof.size)
     }

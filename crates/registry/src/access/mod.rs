@@ -16,7 +16,7 @@ use crate::error::RegistryError;
 /// Who sends a request.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The account, or nobody.
+    /// The account, or the anonymous caller.
     pub principal: Principal,
     /// The registry token's claims; `None` when the caller signed in on the request itself.
     pub claims: Option<RegistryClaims>,

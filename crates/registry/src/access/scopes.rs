@@ -9,7 +9,7 @@ use atcr_oci::{AccessScope, RepositoryName};
 
 use crate::error::RegistryError;
 
-/// Reading, which everybody may ask for; the hold decides.
+/// Reading, which every caller may ask for; the hold decides.
 const PULL: &str = "pull";
 
 /// Decides scopes.

@@ -28,7 +28,7 @@ impl Coverage {
         if is_whole { Self::Whole } else { Self::Partial }
     }
 
-    /// What whoever reads the answer has to know; `None` when the answer is complete.
+    /// What the reader of the answer has to know; `None` when the answer is complete.
     #[must_use]
     pub fn warning(self) -> Option<String> {
         match self {

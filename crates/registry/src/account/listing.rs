@@ -10,7 +10,7 @@ use atcr_atproto::syntax::Did;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use super::{Accounts, pds_host};
+use super::Accounts;
 use crate::account::coverage::Coverage;
 use crate::account::ports::{AccountChange, ListedAs, ListingId, ListingPosition};
 use crate::error::RegistryError;
@@ -210,4 +210,10 @@ fn gone() -> RegistryError {
     RegistryError::Internal {
         what: "a listing was removed while it was made".to_owned(),
     }
+}
+
+/// The server that has the account, as its document names it.
+fn pds_host(owner: &ResolvedIdentity) -> String {
+    let host = owner.pds.as_ref().map(|pds| pds.authority().to_owned());
+    host.unwrap_or_default()
 }

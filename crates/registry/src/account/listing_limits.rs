@@ -1,7 +1,7 @@
 //! How much listing accounts may cost: what one listing may read, how many run at once, and how often one account is listed.
 //!
-//! Whoever runs a PDS decides how many records an account has, how slowly they come, and whether its revision changes at every
-//! look; and anybody may ask for its tags. Our own writes are carried over to the index, so an account that is pushed to here
+//! The operator of a PDS decides how many records an account has, how slowly they come, and whether its revision changes at every
+//! look; and every client may ask for its tags. Our own writes are carried over to the index, so an account that is pushed to here
 //! is not listed for it.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::error::RegistryError;
 /// Listings for readers at once. What their pages take in memory is bounded where they are read.
 const READERS: usize = 12;
 
-/// Listings for writers at once, apart from those for readers so that these cannot keep anybody from pushing.
+/// Listings for writers at once, apart from those for readers so that these cannot keep others from pushing.
 const WRITERS: usize = 8;
 
 /// Listings from one PDS at once, for readers and for writers each, so that a slow one leaves room for others.

@@ -5,7 +5,7 @@
 //! are conditional on the commit they were planned at, so that they can be carried over to the index in place, and to a listing
 //! that is under way.
 //!
-//! An account may be anybody's, so a listing goes page by page into rows that nobody reads until it is published, and within
+//! An account may be a stranger's, so a listing goes page by page into rows that are not read until it is published, and within
 //! [`ListingLimits`]. [`Coverage`] says what that leaves to be desired.
 
 pub mod catalog;
@@ -377,12 +377,6 @@ impl Accounts {
         }
         Ok(Plan::default())
     }
-}
-
-/// The server that has the account, as its document names it.
-fn pds_host(owner: &ResolvedIdentity) -> String {
-    let host = owner.pds.as_ref().map(|pds| pds.authority().to_owned());
-    host.unwrap_or_default()
 }
 
 impl std::fmt::Debug for Accounts {

@@ -69,7 +69,7 @@ pub enum CommitOutcome {
 
 /// An account's repository at its PDS, as a whole.
 ///
-/// Reads ask the owner's PDS as anybody may; writes go through the session of `principal`, who is the owner. Errors are
+/// Reads ask the owner's PDS without credentials; writes go through the session of `principal`, who is the owner. Errors are
 /// those that begin with `Pds`, and [`RegistryError::SessionEnded`] for writes.
 #[async_trait]
 pub trait AccountRecords: Send + Sync {
@@ -99,7 +99,7 @@ pub trait AccountRecords: Send + Sync {
 
 /// What an account has decided about this registry.
 ///
-/// Reads ask the owner's PDS as anybody may. Errors are those that begin with `Pds`.
+/// Reads ask the owner's PDS without credentials. Errors are those that begin with `Pds`.
 #[async_trait]
 pub trait AccountSettings: Send + Sync {
     /// The account's settings.
@@ -202,7 +202,7 @@ pub trait AccountIndex: Send + Sync {
     /// What the account was last listed as, or brought to by our own writes; `None` if never.
     async fn listed_as(&self, did: &Did) -> Result<Option<ListedAs>, RegistryError>;
 
-    /// Begins a listing of the account. Until it is published it is seen by nobody.
+    /// Begins a listing of the account. No reader sees it until it is published.
     async fn begin_listing(&self, did: &Did) -> Result<ListingId, RegistryError>;
 
     /// Adds a page to a listing, in transactions so short that other writers hardly wait. `false` when the listing is gone.

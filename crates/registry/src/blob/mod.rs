@@ -243,7 +243,7 @@ impl Blobs {
         Ok(found)
     }
 
-    /// Reads from `hold`. A signed-in reader whom it refuses is first made crew, where the hold takes everybody.
+    /// Reads from `hold`. A signed-in reader whom it refuses is first made crew, where the hold takes every account.
     async fn read<T, F, Fut>(&self, principal: &Principal, hold: &HoldRef, call: F) -> Result<T, CallError>
     where
         F: Fn(Option<SecretString>) -> Fut,

@@ -51,7 +51,7 @@ impl fmt::Debug for PartBody {
     }
 }
 
-/// A signed URL: whoever has it may do what it says. `Debug` shows only the host.
+/// A signed URL: its bearer may do what it says. `Debug` shows only the host.
 #[derive(Clone)]
 pub struct SignedUrl(Url);
 
@@ -93,7 +93,7 @@ pub struct StoreTraits {
     pub min_part_size: u64,
     /// Largest size in bytes of a part; `None` when the hold names none.
     pub max_part_size: Option<u64>,
-    /// The store hashes what it stores, so that it needs nobody's word for the content.
+    /// The store hashes what it stores, so that it needs no statement about the content.
     pub hashes: bool,
     /// A part may have any size, may be sent without its length being known, and parts come strictly in order.
     pub streaming: bool,
@@ -165,7 +165,7 @@ pub trait BlobPresence: Send + Sync {
 
 /// Blobs of holds: ask for them, fetch them, store them.
 ///
-/// A `token` is the service token of the user for this hold; `None` asks as nobody. It goes to the hold's own methods only:
+/// A `token` is the service token of the user for this hold; `None` asks anonymously. It goes to the hold's own methods only:
 /// a signed URL speaks for itself and never gets one.
 #[async_trait]
 pub trait BlobGateway: Send + Sync {

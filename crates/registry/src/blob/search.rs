@@ -16,7 +16,7 @@ use crate::error::RegistryError;
 /// Holds asked for one blob, for a caller who signed in.
 pub(super) const HOLDS_FOR_SAILORS: usize = 8;
 
-/// Holds asked for one blob, for anybody else.
+/// Holds asked for one blob, for other callers.
 pub(super) const HOLDS_FOR_ANYBODY: usize = 3;
 
 /// Holds that are asked at once.

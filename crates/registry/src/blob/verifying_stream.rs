@@ -35,7 +35,7 @@ pub(super) fn verified(bytes: ByteStream, digest: Digest) -> ByteStream {
     }))
 }
 
-/// Passes `bytes` on and lets go of `permit` at their end, or when nobody reads them any more.
+/// Passes `bytes` on and lets go of `permit` at their end, or when the reader goes away.
 pub(super) fn while_held<P: Send + 'static>(permit: P, bytes: ByteStream) -> ByteStream {
     Box::pin(stream::unfold(
         (bytes, permit),

@@ -1,4 +1,4 @@
-//! Asking a hold with the right credentials: as nobody where that suffices, else with the user's service token.
+//! Asking a hold with the right credentials: anonymously where that suffices, else with the user's service token.
 
 use std::future::Future;
 use std::sync::Arc;

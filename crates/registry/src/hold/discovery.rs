@@ -33,10 +33,10 @@ const CHOICE_TTL: Duration = Duration::from_mins(1);
 /// How long a captain record is believed.
 const CAPTAIN_TTL: Duration = Duration::from_mins(5);
 
-/// How long somebody who became crew is not asked to become it again.
+/// How long an account that became crew is not asked to become it again.
 const CREW_TTL: Duration = Duration::from_mins(15);
 
-/// How long a hold that refused somebody as crew is not asked again.
+/// How long a hold that refused an account as crew is not asked again.
 const REFUSED_TTL: Duration = Duration::from_mins(1);
 
 /// How long a hold that failed is not asked again: long enough for what one client asks for at once.
@@ -233,7 +233,7 @@ impl HoldDiscovery {
 
     fn note_failure(&self, hold: &HoldRef, error: &RegistryError) {
         tracing::debug!(hold.did = %hold.did, %error, "a hold does not do what it is asked");
-        // To find out that nobody listens takes no time, and a hold that is just starting should not have to wait.
+        // Finding out that no process listens takes no time, and a hold that is just starting should not have to wait.
         if !matches!(error, RegistryError::HoldUnreachable { .. }) {
             self.failures.insert(hold.did.clone(), error.clone());
         }
@@ -395,7 +395,7 @@ impl HoldDirectory for HoldDiscovery {
 }
 
 impl HoldDiscovery {
-    /// Asks the hold that `sailor`'s pushes go to, if it takes anybody. Failing is no matter: the push asks again.
+    /// Asks the hold that `sailor`'s pushes go to, if it takes every account. Failing is no matter: the push asks again.
     pub async fn join(&self, principal: &Principal, sailor: &ResolvedIdentity) {
         let patience = Patience::new(self.timeout);
         let joined = async {

@@ -29,7 +29,7 @@ pub struct HoldRef {
 pub trait HoldDirectory: Send + Sync {
     /// The hold that a push to the granted repository goes to, its successor followed.
     ///
-    /// Where the hold lets anybody become crew, the pusher is made crew first. All that is asked of holds for it takes no longer
+    /// Where the hold lets every account become crew, the pusher is made crew first. All that is asked of holds for it takes no longer
     /// than one answer of a hold may; one that failed is not asked again for some seconds.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ pub trait HoldDirectory: Send + Sync {
     async fn for_push(&self, grant: &Granted<Push>) -> Result<HoldRef, RegistryError>;
 
     /// The holds that are known to have blobs of the context's repository, best first: that of a manifest that names `digest`, then
-    /// those of the repository's other manifests. Nobody is asked for it.
+    /// those of the repository's other manifests. No host is asked for it.
     ///
     /// # Errors
     /// The database's.
@@ -58,7 +58,7 @@ pub trait HoldDirectory: Send + Sync {
     /// Those of [`HoldDirectory::for_push`].
     async fn of_pushes(&self, context: &RequestContext) -> Result<Option<HoldRef>, RegistryError>;
 
-    /// Asks a hold that takes everybody as crew to take `principal`, whom it has just refused. True when it has become worth asking the
+    /// Asks a hold that takes every account as crew to take `principal`, whom it has just refused. True when it has become worth asking the
     /// hold again; at most once in some minutes for each caller.
     async fn admit(&self, principal: &Principal, hold: &HoldRef) -> bool;
 }

@@ -1,7 +1,7 @@
 //! How much a user may store at a hold, asked before a manifest is written.
 //!
 //! A hold counts the layers of manifests that it was told of, each once, and refuses a notice that goes beyond its limit: by then the
-//! manifest is in the account. So the limit is looked at before. A hold that does not say how much it allows keeps nobody from pushing.
+//! manifest is in the account. So the limit is looked at before. A hold that does not say how much it allows stops no push.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -51,7 +51,7 @@ pub(super) struct ManifestCache {
     presences: Cache<PresenceKey, Arc<Presence>>,
     tags: Cache<TagKey, Digest>,
     presence_flights: KeyedLocks<PresenceKey>,
-    // By account as well: whoever has a slow PDS must not keep others from the same bytes elsewhere.
+    // By account as well: an account with a slow PDS must not keep others from the same bytes elsewhere.
     byte_flights: KeyedLocks<(Did, Digest)>,
     tag_flights: KeyedLocks<TagKey>,
     /// Grows with every write of ours; what was read while it grew is not kept.

@@ -50,7 +50,7 @@ impl Manifests {
             // Also after an error: the commit may have been made and only its answer lost.
             self.cache.forget(context, reference.digest(), reference.tag());
             let plan = match deleted {
-                // Somebody else has deleted the rest.
+                // Another client has deleted the rest.
                 Err(RegistryError::ManifestUnknown { .. }) if goes_on => return Ok(()),
                 deleted => deleted?,
             };

@@ -13,7 +13,7 @@ use crate::error::RegistryError;
 
 /// The manifests and tags of an account, one by one, at its PDS.
 ///
-/// Reads ask the owner's PDS as anybody may; uploads go through the session of `principal`, who is the owner. Errors are
+/// Reads ask the owner's PDS without credentials; uploads go through the session of `principal`, who is the owner. Errors are
 /// those that begin with `Pds`, and [`RegistryError::SessionEnded`] for uploads.
 #[async_trait]
 pub trait ManifestStore: Send + Sync {

@@ -33,7 +33,7 @@ pub(super) struct TagMoves {
 
 impl Manifests {
     /// The records of `tag` that a push writes: the one under our own key, and those that other writers keep under theirs, so that
-    /// whoever reads one of them sees the tag move. A new one only where there is none at all.
+    /// readers of each of them see the tag move. A new one only where there is none at all.
     pub(super) async fn tag_places(
         &self,
         context: &RequestContext,

@@ -1,4 +1,4 @@
-//! One request at a time per upload session, without anybody waiting.
+//! One request at a time per upload session; a second one is refused and does not wait.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

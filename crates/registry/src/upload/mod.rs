@@ -5,7 +5,7 @@
 //! | [`session`] | the state between two requests |
 //! | [`transfer`] | one request's bytes on their way to the store |
 //! | [`complete`] | the end: digests compared, the blob made visible |
-//! | [`sweep`] | sessions that nobody finished |
+//! | [`sweep`] | sessions that were not finished |
 //! | [`schedule`], [`hash`], [`chunks`], [`feed`], [`part_sender`], [`guard`] | the pieces of those |
 //!
 //! Every request is all or nothing: it takes a session from one acknowledged offset to the next, or leaves it where it was. So
@@ -232,7 +232,7 @@ impl Uploads {
     /// Takes in the next bytes of a session.
     ///
     /// # Errors
-    /// - `UploadUnknown`: no such session, expired, of somebody else or of another repository; or the hold forgot it.
+    /// - `UploadUnknown`: no such session, expired, of another account or of another repository; or the hold forgot it.
     /// - `UploadBusy`: another request is at it.
     /// - `ChunkOutOfOrder`: the body's range does not begin at the session's offset.
     /// - `SizeInvalid`: the body is not as long as it said.
@@ -353,7 +353,7 @@ impl Uploads {
         ))
     }
 
-    /// The session, if it is the caller's and alive. Somebody else's is as unknown as one that never was.
+    /// The session, if it is the caller's and alive. Another account's is as unknown as one that never was.
     async fn require(
         &self,
         grant: &Granted<Push>,
@@ -370,7 +370,7 @@ impl Uploads {
             .ok_or_else(|| RegistryError::UploadUnknown { session: id.clone() })
     }
 
-    /// The session for somebody who goes on with it: claimed, and its spool checked after a restart.
+    /// The session for a caller who goes on with it: claimed, and its spool checked after a restart.
     async fn resume(
         &self,
         grant: &Granted<Push>,

@@ -36,7 +36,7 @@ struct Taken {
 pub(super) struct Closed;
 
 /// A bounded connection between the body that comes and the body that goes. Its stream ends cleanly only after
-/// [`Feed::finish`]; a feed that is merely dropped is an error there, so that nobody takes half a body for a whole one.
+/// [`Feed::finish`]; a feed that is merely dropped is an error there, so that half a body is not taken for a whole one.
 pub(super) fn feed() -> (Feed, ByteStream) {
     let (pieces, taken) = mpsc::channel(PIECES);
     let taken = Taken {

@@ -1,5 +1,5 @@
 //! What the upload use case needs besides a hold: a place for its sessions, a place for bytes that are not a part yet, and
-//! somebody who vouches for content.
+//! statements that vouch for content.
 
 use std::io;
 use std::time::Duration;

@@ -27,7 +27,7 @@ pub struct RemoteUpload {
 pub struct UploadSession {
     /// Name of the session, in the path of its `Location`.
     pub id: UploadSessionId,
-    /// Whose session it is. Nobody else may touch it.
+    /// Whose session it is. No other account may touch it.
     pub did: Did,
     /// How that user signed in, so that the sweeper can still ask for a service token.
     pub auth_method: AuthMethod,

@@ -188,7 +188,7 @@ impl<'a> Transfer<'a> {
                     }
                     piece = reader.next().await?;
                 }
-                // A request of known length is over with its last byte: nobody need be left to hear of the end.
+                // A request of known length is over with its last byte: no reader may be left for the end.
                 Ok::<bool, RegistryError>(feed.finish().await.is_ok() || len == Some(given))
             };
             tokio::pin!(send, pump);

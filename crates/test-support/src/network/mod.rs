@@ -41,9 +41,9 @@ pub struct NetworkOptions {
     pub storage: HoldStorage,
     /// The kind of the hold's DID.
     pub hold_did: HoldDid,
-    /// Whether everybody may pull from the hold.
+    /// Whether every caller may pull from the hold.
     pub public: bool,
-    /// Whether everybody with an account may push to the hold.
+    /// Whether every account may push to the hold.
     pub allow_all_crew: bool,
     /// Whether manifests may name content that was not pushed.
     pub allow_missing_content: bool,
@@ -287,7 +287,7 @@ impl Network {
         self.options.upload_expiry = Some(expiry);
     }
 
-    /// Whether everybody may pull, from the hold's next start on.
+    /// Whether every caller may pull, from the hold's next start on.
     pub fn set_public(&mut self, public: bool) {
         self.options.public = public;
     }

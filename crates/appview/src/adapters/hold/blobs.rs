@@ -23,7 +23,7 @@ use super::HoldClient;
 use super::xrpc::unusable_url;
 
 /// Bytes per second at which a hold is expected to finish an upload: a store without a move has to copy the whole blob, and a
-/// hold that takes nobody's word reads it before.
+/// hold that takes no such statement reads it first.
 const COMPLETION_RATE: u64 = 20 * 1024 * 1024;
 
 #[async_trait]

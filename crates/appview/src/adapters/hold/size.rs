@@ -122,7 +122,7 @@ impl HoldClient {
         Ok(signed)
     }
 
-    /// Whether `hold` looks for a blob before it signs a URL, found out by asking for one that nobody can have.
+    /// Whether `hold` looks for a blob before it signs a URL, found out by asking for one that cannot exist.
     async fn looks(&self, hold: &HoldRef, owner: &Did, token: Option<&SecretString>) -> bool {
         if let Some(looks) = self.looks_first.get(&hold.did) {
             return looks;

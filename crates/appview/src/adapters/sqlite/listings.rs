@@ -1,6 +1,6 @@
 //! The life of a listing in the account index: staged beside what is read, published at once, swept when it was replaced.
 //!
-//! Everything here but publishing is many short transactions: the writer's one connection is everybody's.
+//! Everything here but publishing is many short transactions: all tables share the writer's one connection.
 
 use atcr_atproto::syntax::Did;
 use atcr_registry::account::ports::{AccountChange, ListedAs, ListingId, RecordsPage};

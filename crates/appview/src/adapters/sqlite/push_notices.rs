@@ -13,7 +13,7 @@ use sqlx::FromRow;
 
 use super::{Database, failed};
 
-/// Notices of one account that wait at most. Whoever chooses a hold that never answers could fill the disk otherwise.
+/// Notices of one account that wait at most. Otherwise an account that chooses a hold which never answers could fill the disk.
 const PER_ACCOUNT: i64 = 2_000;
 
 /// [`NoticeOutbox`] in the database.

@@ -402,7 +402,7 @@ fn log(error: &PageError) {
         PageError::SignIn(error @ (OAuthFlowError::Untrusted { .. } | OAuthFlowError::OtherBrowser)) => {
             tracing::warn!(%error, "a sign-in was refused");
         }
-        PageError::SignIn(error) => tracing::info!(%error, "a sign-in did not come about"),
+        PageError::SignIn(error) => tracing::info!(%error, "a sign-in failed"),
         PageError::OtherSite => tracing::warn!("a form from elsewhere was refused"),
         other => tracing::debug!(error = ?other, "a page was refused"),
     }

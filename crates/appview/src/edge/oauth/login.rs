@@ -22,7 +22,7 @@ use crate::edge::pages::visit::Visit;
 use crate::state::AppState;
 use atcr_web::security_headers::allow_sign_in;
 
-/// How long a browser keeps its part of a sign-in, in seconds; longer than anybody takes.
+/// How long a browser keeps its part of a sign-in, in seconds; longer than a person takes.
 const SIGN_IN_SECONDS: i64 = 20 * 60;
 
 /// Longest handle that is shown again, in characters.

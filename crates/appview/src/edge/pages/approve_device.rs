@@ -47,7 +47,7 @@ enum Comparison {
     Same,
     /// The visitor's address is this one.
     Other(IpAddr),
-    /// One of the two addresses is a proxy's, and would be the same for everybody.
+    /// One of the two addresses is a proxy's, and would be the same for every client.
     Unknown,
 }
 
@@ -149,7 +149,7 @@ async fn keep(visit: &Visit, state: &AppState, form: &Form) -> Result<Response, 
     if !state.devices.decide(&code, decision).await? {
         return Ok(ask(visit, typed, Some(UNKNOWN)));
     }
-    tracing::info!(did = %session.did, is_approved, "a device was decided about");
+    tracing::info!(did = %session.did, is_approved, "a device was approved or denied");
     Ok(render(
         StatusCode::OK,
         &DecidedPage {

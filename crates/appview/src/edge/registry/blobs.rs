@@ -35,7 +35,7 @@ pub async fn answer(
 ) -> Result<Response, RegistryError> {
     match request {
         BlobRequest::Head { digest } => {
-            // Who may push asks whether the blob has to be sent; anybody else, whether it can be read.
+            // A caller who may push asks whether the blob has to be sent; every other caller, whether it can be read.
             let size = match call.grant::<Push>(permissions).await {
                 Ok(grant) => blobs.size_for_push(&grant, &digest).await?,
                 Err(_) => blobs.size(&call.grant(permissions).await?, &digest).await?,

@@ -77,7 +77,7 @@ impl Notices {
         self.pushes.add(grant.principal(), &hold.did, notice).await;
     }
 
-    /// Tells the hold `did` that a manifest was pulled, so that it counts it. Nobody can tell it of an anonymous pull.
+    /// Tells the hold `did` that a manifest was pulled, so that it counts it. An anonymous pull is not told.
     pub fn pulled(
         &self,
         grant: &Granted<Pull>,

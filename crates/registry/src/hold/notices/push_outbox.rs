@@ -32,7 +32,7 @@ use crate::hold::notices::sender::NoticeSender;
 const AT_ONCE: usize = 48;
 const PER_HOLD: usize = 4;
 
-/// Notices on their way at once to holds that did not, or that are new: anybody can name holds that take a notice and say nothing. One
+/// Notices on their way at once to holds that did not, or that are new: a stranger can name holds that take a notice and say nothing. One
 /// such hold gets one notice at a time, holds below one registered name [`TRIALS_OF_PARTY`], and one account has as many under way.
 const TRIALS_AT_ONCE: usize = 16;
 const TRIALS_OF_PARTY: usize = 4;
@@ -243,19 +243,19 @@ impl PushNotices {
                 tracing::error!(
                     did = principal.did().map(Did::as_str),
                     crowded_out,
-                    "holds will not be told of pushes: the account has too many that wait"
+                    "holds will not be notified of pushes: too many notices of the account wait"
                 );
             }
             Err(error) => {
                 tracing::error!(
                     hold.did = %hold, digest = notice.manifest_digest, error = &error as &dyn std::error::Error,
-                    "a push is not written down for its hold, which is told once"
+                    "could not record the notice of a push; its hold is notified once"
                 );
                 let (inner, principal, hold) = (Arc::clone(&self.0), principal.clone(), hold.clone());
                 SENDING.spawn(&self.0.shutdown, async move {
                     let sent = inner.sender.send(&principal, &hold, &notice).await;
                     if let Err(error) = sent {
-                        tracing::error!(hold.did = %hold, %error, "a hold was not told of a push");
+                        tracing::error!(hold.did = %hold, %error, "a hold was not notified of a push");
                     }
                 });
                 return;
@@ -344,7 +344,7 @@ impl Inner {
             .remove_older(hold, self.clock.now() - GIVE_UP_AFTER)
             .await?;
         if given_up > 0 {
-            tracing::error!(hold.did = %hold, given_up, "a hold was not told of pushes for a day, and will not be");
+            tracing::error!(hold.did = %hold, given_up, "a hold could not be notified of pushes for a day and will not be");
         }
         let (mut after, mut left) = (None, HashSet::new());
         loop {
@@ -444,9 +444,11 @@ impl Inner {
         let (digest, did) = (&pending.notice.manifest_digest, pending.principal.did());
         match sent {
             Sent::Refused => {
-                tracing::error!(hold.did = %hold, did = did.map(Did::as_str), digest, %error, "a hold will not be told of a push");
+                tracing::error!(hold.did = %hold, did = did.map(Did::as_str), digest, %error, "a hold will not be notified of a push");
             }
-            _ => tracing::info!(hold.did = %hold, digest, %error, "a hold is told of a push later"),
+            _ => {
+                tracing::info!(hold.did = %hold, digest, %error, "a hold could not be notified of a push now; it will be later")
+            }
         }
         sent
     }

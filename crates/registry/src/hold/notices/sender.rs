@@ -1,4 +1,4 @@
-//! One notice to one hold, in the name of whoever pushed or pulled.
+//! One notice to one hold, in the name of the account that pushed or pulled.
 
 use std::sync::Arc;
 
