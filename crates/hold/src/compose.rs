@@ -231,7 +231,12 @@ impl Hold {
             clock.clone(),
             &shutdown,
         );
-        let firehose = Firehose::start(repo.clone(), settings.limits.firehose.clone(), &shutdown);
+        let firehose = Firehose::start(
+            repo.clone(),
+            settings.limits.firehose.clone(),
+            clock.clone(),
+            &shutdown,
+        );
         announcements.announce_after(firehose.identity_changes(), &shutdown);
         let subscribers = Subscribers {
             firehose,

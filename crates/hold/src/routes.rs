@@ -18,6 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
+use crate::edge::app_bsky_actor::{get_profile, get_profiles};
 use crate::edge::auth::{DPOP, DPOP_NONCE};
 use crate::edge::com_atproto_identity::resolve_handle::resolve_handle;
 use crate::edge::com_atproto_repo::{
@@ -97,6 +98,8 @@ fn xrpc_methods() -> Vec<XrpcMethod> {
     let upload_blob = post(upload_blob::upload_blob).layer(DefaultBodyLimit::disable());
     vec![
         method("_health", Everyone, get(xrpc_health)),
+        method("app.bsky.actor.getProfile", Everyone, get(get_profile::get_profile)),
+        method("app.bsky.actor.getProfiles", Everyone, get(get_profiles::get_profiles)),
         method("com.atproto.identity.resolveHandle", Everyone, get(resolve_handle)),
         method("com.atproto.repo.applyWrites", CrewAdmin, post(apply_writes::apply_writes)),
         method("com.atproto.repo.createRecord", CrewAdmin, post(create_record::create_record)),

@@ -34,6 +34,8 @@ const MAX_UPLOAD_EXPIRY: TimeDelta = TimeDelta::days(3650);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a subscriber may give no sign of life.
 const PONG_WITHIN: Duration = Duration::from_secs(90);
+/// How long no event has to have come for a subscriber without a cursor to get one.
+const QUIET_FOR: Duration = Duration::from_hours(1);
 /// How long subscribers get the rest of the events when the process stops.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
@@ -425,6 +427,7 @@ fn limits(section: &LimitsSection, proxies: Option<&[Network]>, problems: &mut P
             per_address: usize::try_from(section.subscribers_per_address).unwrap_or(usize::MAX),
             ping_interval: PING_INTERVAL,
             pong_within: PONG_WITHIN,
+            quiet_for: QUIET_FOR,
             drain_within: DRAIN_WITHIN,
         },
         exempt,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use atcr_test_support::network::{
-    FollowerPorts, HoldStorage, Network, NetworkFile, NetworkOptions, Part, Ports, S3Storage, stop_pid,
+    FollowerPorts, HoldDid, HoldStorage, Network, NetworkFile, NetworkOptions, Part, Ports, S3Storage,
+    stop_pid,
 };
 use atcr_test_support::tools::{GoTool, Need, Workspace};
 use clap::Args;
@@ -110,7 +111,11 @@ impl UpArguments {
         let mut options = NetworkOptions::new(self.state.folder(workspace), ports);
         options.storage = self.storage()?;
         options.public = !self.private;
-        options.followers = self.network.then(FollowerPorts::default);
+        if self.network {
+            options.followers = Some(FollowerPorts::default());
+            // The relay reads the document of a did:web by https alone.
+            options.hold_did = HoldDid::Plc;
+        }
         Ok(options)
     }
 }

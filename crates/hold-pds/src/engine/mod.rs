@@ -101,6 +101,13 @@ impl Engine {
         result
     }
 
+    /// Tells followers to read the identity again.
+    pub(crate) fn announce_identity(&mut self) -> Result<(), RepoError> {
+        let result = self.announce(&open::Occasion::NewName);
+        self.refresh();
+        result
+    }
+
     /// Makes sure that the next write has a file that works.
     pub(crate) fn heal(&mut self) -> Result<(), RepoError> {
         let result = self.log.heal();

@@ -205,6 +205,20 @@ impl HoldRepo {
         Ok(())
     }
 
+    /// Tells followers by an `#identity` to read the DID document again, changed or not.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn announce_identity(&self) -> Result<(), RepoError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner
+            .mailbox
+            .send(Message::Announce(reply))
+            .await
+            .map_err(|_| RepoError::Closed)?;
+        answer.await.map_err(|_| RepoError::Closed)?
+    }
+
     /// Whose repository is in the folder `dir`, as its manifest says; `None` for a folder without one. Opens nothing.
     ///
     /// # Errors

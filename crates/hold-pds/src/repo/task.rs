@@ -49,6 +49,8 @@ pub(super) enum Message {
         key: SigningKey,
         reply: oneshot::Sender<Result<(), RepoError>>,
     },
+    /// Tell followers to read the identity again.
+    Announce(oneshot::Sender<Result<(), RepoError>>),
     /// Write a snapshot, whether or not it is due.
     Snapshot(oneshot::Sender<Result<(), RepoError>>),
     /// Take no more; what waits is still done.
@@ -156,6 +158,10 @@ impl WriterTask {
                         self.write_all(&mut queue).await;
                         let _ = reply.send(self.change_key(key).await);
                     }
+                    Message::Announce(reply) => {
+                        self.write_all(&mut queue).await;
+                        let _ = reply.send(self.tell(Engine::announce_identity).await);
+                    }
                     Message::Snapshot(waiter) => self.start_snapshot(Some(waiter)),
                     Message::Close => mailbox.close(),
                 }
@@ -237,7 +243,15 @@ impl WriterTask {
     }
 
     async fn change_key(&mut self, key: SigningKey) -> Result<(), RepoError> {
-        let changed = self.with_engine(move |engine| engine.change_key(key)).await;
+        self.tell(move |engine| engine.change_key(key)).await
+    }
+
+    /// Has the engine write events that are no caller's.
+    async fn tell(
+        &mut self,
+        work: impl FnOnce(&mut Engine) -> Result<(), RepoError> + Send + 'static,
+    ) -> Result<(), RepoError> {
+        let changed = self.with_engine(work).await;
         if let Some(view) = self.engine.as_ref().map(|engine| engine.view().clone()) {
             self.bring_index_up(&view, &[]).await;
             self.publish(view);

@@ -1,5 +1,6 @@
 //! The edge: HTTP in, domain calls, HTTP out. A handler reads: extract, authorise, call one use case, render.
 
+pub mod app_bsky_actor;
 pub mod auth;
 pub mod caller_limits;
 pub mod com_atproto_identity;

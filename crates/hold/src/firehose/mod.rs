@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use atcr_atproto::clock::Clock;
 use atcr_hold_pds::{EventCursor, EventStart, HoldRepo, RepoError};
 use atcr_repo::firehose::is_identity;
 use atcr_server::Shutdown;
@@ -51,6 +52,8 @@ pub struct FirehoseLimits {
     pub ping_interval: Duration,
     /// How long a subscriber may give no sign of life: no answer to a ping, no byte taken that had to wait.
     pub pong_within: Duration,
+    /// How long no event has to have come for a subscriber without a cursor to get one.
+    pub quiet_for: Duration,
     /// How long the rest of the events is sent when the process stops.
     pub drain_within: Duration,
 }
@@ -76,6 +79,7 @@ pub struct Firehose {
 struct Inner {
     repo: HoldRepo,
     limits: FirehoseLimits,
+    clock: Arc<dyn Clock>,
     recent: Recent,
     /// The newest event that followers may take.
     newest: watch::Sender<u64>,
@@ -116,7 +120,7 @@ pub enum Begin {
 impl Firehose {
     /// Follows `repo` until it is closed.
     #[must_use]
-    pub fn start(repo: HoldRepo, limits: FirehoseLimits, shutdown: &Shutdown) -> Self {
+    pub fn start(repo: HoldRepo, limits: FirehoseLimits, clock: Arc<dyn Clock>, shutdown: &Shutdown) -> Self {
         let head = now(&repo);
         let firehose = Self {
             inner: Arc::new(Inner {
@@ -127,6 +131,7 @@ impl Firehose {
                 places: Mutex::default(),
                 repo,
                 limits,
+                clock,
             }),
         };
         // Subscribers get the last events during the shutdown, so what ends this is the repository's end.
@@ -183,6 +188,21 @@ impl Firehose {
             EventStart::At(cursor) => Begin::At(Subscription::new(place, cursor)),
             EventStart::Outdated(cursor) => Begin::Outdated(Subscription::new(place, cursor)),
         }
+    }
+
+    /// A relay that never got an event of this host has no cursor, and forgets the host if it hears nothing. When
+    /// the hold was quiet for long, it is told to read the hold's identity.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn break_silence(&self) -> Result<(), RepoError> {
+        // The seq of an event is its time.
+        let now = u64::try_from(self.inner.clock.now().timestamp_micros()).unwrap_or(0);
+        let quiet_for = Duration::from_micros(now.saturating_sub(self.head()));
+        if quiet_for < self.inner.limits.quiet_for {
+            return Ok(());
+        }
+        self.inner.repo.announce_identity().await
     }
 
     /// The newest event of the repository.

@@ -166,6 +166,8 @@ fn input(hold: &TestHold, row: &Row, nsid: &str) -> (Value, u16) {
         | "com.atproto.server.describeServer"
         | "com.atproto.sync.listRepos"
         | "io.atcr.hold.listTiers" => (json!({}), 200),
+        "app.bsky.actor.getProfile" => (json!({ "actor": repo }), 200),
+        "app.bsky.actor.getProfiles" => (json!({ "actors": repo }), 200),
         "com.atproto.identity.resolveHandle" => (json!({ "handle": "elsewhere.test" }), 404),
         // Deleted again before the next caller comes.
         "com.atproto.repo.createRecord" => (record("newcomer"), 200),
@@ -294,6 +296,7 @@ fn the_manual_names_every_method_with_its_door() {
     let written = manual.lines().filter(|line| {
         line.starts_with("| `io.atcr.")
             || line.starts_with("| `com.atproto.")
+            || line.starts_with("| `app.bsky.")
             || line.starts_with("| `_health")
     });
     assert_eq!(

@@ -238,6 +238,32 @@ fn named(frame: &[u8], name: &[u8]) -> bool {
     frame.windows(name.len()).any(|window| window == name)
 }
 
+#[tokio::test]
+async fn one_who_comes_without_a_cursor_after_a_long_silence_hears_of_the_identity() {
+    let hold = TestHold::start(Setup::default()).await;
+    let hold = hold
+        .restart(|settings| settings.limits.firehose.quiet_for = Duration::ZERO)
+        .await;
+    let before = head(&hold);
+    let mut socket = subscribe(&hold, None).await;
+    let told = next(&mut socket).await.expect("an event");
+    assert!(atcr_repo::firehose::is_identity(&told));
+    assert!(seq(&told) > Some(before));
+    // One that has a cursor hears no more than what happens.
+    let mut with_cursor = subscribe(&hold, Some(head(&hold))).await;
+    hold.hold
+        .repo()
+        .write(vec![note(1, "one")])
+        .await
+        .expect("written");
+    assert_eq!(
+        seq(&next(&mut with_cursor).await.expect("an event")),
+        Some(head(&hold))
+    );
+    drop((socket, with_cursor));
+    hold.stop().await;
+}
+
 async fn limited(change: impl FnOnce(&mut HoldConfig)) -> TestHold {
     TestHold::start_with(Setup::default(), |config| {
         config.limits.exempt = Vec::new();

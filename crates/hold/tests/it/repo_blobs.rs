@@ -26,7 +26,7 @@ async fn upload(hold: &TestHold, bytes: &[u8], media_type: &str) -> Answer {
 async fn put_profile(hold: &TestHold, avatar: &Value) -> Answer {
     let input = json!({
         "repo": hold.did(), "collection": PROFILE, "rkey": "self",
-        "record": { "displayName": "A hold", "links": [{ "picture": avatar }] },
+        "record": { "displayName": "A hold", "avatar": avatar },
     });
     hold.call("com.atproto.repo.putRecord", Some(&hold.captain), &input)
         .await
@@ -79,6 +79,15 @@ async fn a_blob_is_served_to_everyone_while_a_record_refers_to_it() {
         .expect("an answer");
     assert_eq!(head.headers()["content-length"], picture.len().to_string());
     assert_eq!(listed(&hold).await, json!([cid]));
+    let profile = format!("app.bsky.actor.getProfile?actor={}", hold.did());
+    let profile = hold.query(&profile).await.ok();
+    assert_eq!(profile["displayName"], "A hold");
+    let avatar = profile["avatar"].as_str().expect("a URL");
+    assert_eq!(hold.follow(avatar).await, picture);
+    let profiles = format!("app.bsky.actor.getProfiles?actors=x.test&actors={}", hold.did());
+    assert_eq!(hold.query(&profiles).await.ok(), json!({ "profiles": [profile] }));
+    let other = hold.query("app.bsky.actor.getProfile?actor=x.test").await;
+    assert_eq!(other.error(), (400, "InvalidRequest"));
 
     // The index has it from the records, too.
     let hold = hold.restart(|_| ()).await;

@@ -14,6 +14,7 @@ mod clients;
 mod confidential;
 mod credential_helper;
 mod docker;
+mod followers;
 mod hold_identity;
 mod images;
 mod kill_points;

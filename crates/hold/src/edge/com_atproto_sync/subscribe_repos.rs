@@ -155,6 +155,11 @@ async fn serve(
     let end = match begin(&mut socket, &firehose, place, cursor).await {
         Err(end) => end,
         Ok(subscription) => {
+            if cursor.is_none()
+                && let Err(error) = firehose.break_silence().await
+            {
+                tracing::warn!(%error, "a new subscriber could not be told of the identity");
+            }
             let mut stream = EventStream {
                 socket: &mut socket,
                 subscription,

@@ -1,0 +1,118 @@
+//! The network's own relay, tap and collection directory follow the hold.
+
+use std::collections::BTreeMap;
+
+use atcr_test_support::network::{FollowerPorts, HoldDid, Part};
+use atcr_test_support::registry_client::{IMAGE_MANIFEST, RegistryClient, image_manifest};
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use tokio_tungstenite::connect_async;
+
+use crate::{World, client};
+
+const NAME: &str = "alice.test/followed";
+
+async fn push(world: &World, tags: std::ops::Range<usize>) {
+    let mut client = RegistryClient::new(world.appview(), world.account("alice.test")).expect("a client");
+    client.authorize(NAME, "pull,push").await.expect("a token");
+    let config = client.push_blob(NAME, b"{}".to_vec()).await.expect("a config");
+    for tag in tags {
+        let layer = format!("layer {tag}");
+        let size = layer.len();
+        let layer = client.push_blob(NAME, layer.into_bytes()).await.expect("a layer");
+        let manifest = image_manifest((&config, 2), &[(layer, size)]);
+        let pushed = client.push_manifest(NAME, &tag.to_string(), IMAGE_MANIFEST, manifest);
+        pushed.await.expect("a manifest");
+    }
+}
+
+async fn get(url: &str) -> Value {
+    let answer = client().get(url).send().await.expect("an answer");
+    answer.json().await.unwrap_or(Value::Null)
+}
+
+/// Every record of the hold, by path.
+async fn records(world: &World) -> BTreeMap<String, String> {
+    let hold = &world.network.file().hold;
+    let described = get(&format!(
+        "{}/xrpc/com.atproto.repo.describeRepo?repo={}",
+        hold.url, hold.did
+    ))
+    .await;
+    let mut records = BTreeMap::new();
+    for collection in described["collections"].as_array().expect("collections") {
+        let collection = collection.as_str().expect("a name");
+        let query = format!("repo={}&collection={collection}&limit=100", hold.did);
+        let page = get(&format!("{}/xrpc/com.atproto.repo.listRecords?{query}", hold.url)).await;
+        for record in page["records"].as_array().expect("records") {
+            let (uri, cid) = (record["uri"].as_str(), record["cid"].as_str());
+            let path = uri
+                .expect("a URI")
+                .trim_start_matches("at://")
+                .split_once('/')
+                .expect("a path");
+            records.insert(path.1.to_owned(), cid.expect("a CID").to_owned());
+        }
+    }
+    records
+}
+
+/// Waits until the relay has the hold's newest commit.
+async fn relayed(world: &World) {
+    let file = world.network.file();
+    let followers = file.followers.as_ref().expect("followers");
+    let query = format!("xrpc/com.atproto.sync.getLatestCommit?did={}", file.hold.did);
+    loop {
+        let own = get(&format!("{}/{query}", file.hold.url)).await;
+        let relayed = get(&format!("{}/{query}", followers.relay.url)).await;
+        if own["cid"].is_string() && own == relayed {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relay_tap_and_collection_directory_have_what_the_hold_has() {
+    let world = World::start_with(|options| {
+        options.hold_did = HoldDid::Plc;
+        options.followers = Some(FollowerPorts::free().expect("ports"));
+    });
+    let mut world = world.await;
+    let followers = world.network.file().followers.clone().expect("followers");
+    let channel = format!("{}/channel", followers.tap.url.replace("http:", "ws:"));
+    let (mut channel, _) = connect_async(channel).await.expect("tap's channel");
+    push(&world, 0..10).await;
+    relayed(&world).await;
+    world.network.stop(Part::Hold).await.expect("the hold stops");
+    world.network.start_hold().await.expect("the hold starts again");
+    push(&world, 10..20).await;
+    relayed(&world).await;
+
+    let expected = records(&world).await;
+    assert!(expected.len() > 20, "{expected:?}");
+    let mut told = BTreeMap::new();
+    while told != expected {
+        let message = channel.next().await.expect("a message").expect("a message");
+        let message: Value = serde_json::from_slice(&message.into_data()).unwrap_or(Value::Null);
+        let record = &message["record"];
+        if record["did"] != world.network.file().hold.did {
+            continue;
+        }
+        let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
+        let path = format!("{}/{}", text("collection"), text("rkey"));
+        if text("action") == "delete" {
+            told.remove(&path);
+        } else {
+            told.insert(path, text("cid"));
+        }
+    }
+    let hold = &world.network.file().hold.did;
+    let query = "xrpc/com.atproto.sync.listReposByCollection?collection=io.atcr.hold.layer";
+    loop {
+        let listed = get(&format!("{}/{query}", followers.collections.url)).await;
+        let repos = listed["repos"].as_array();
+        if repos.is_some_and(|repos| repos.iter().any(|repo| repo["did"] == hold.as_str())) {
+            break;
+        }
+    }
+}
