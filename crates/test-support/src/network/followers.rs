@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::json;
 
 use super::{FollowerPorts, Network, Part, START_TIMEOUT};
 use crate::tools::GoTool;
 
-/// A password that nothing needs on loopback, where the admin routes are not used.
-const RELAY_PASSWORD: &str = "loopback";
+/// Of those who may administer relay and collection directory: they listen on loopback alone.
+const PASSWORD: &str = "loopback";
 
 /// The URL of a SQLite file, as these programs take it.
 pub(super) fn sqlite_url(file: &Path) -> String {
@@ -30,6 +31,12 @@ impl Network {
                     "serve".into(),
                     "--pebble".into(),
                     part.argument(self.state()).into(),
+                    "--dau-directory".into(),
+                    self.state().join("collections/accounts").into(),
+                    "--admin-token".into(),
+                    PASSWORD.into(),
+                    "--clist-min-dids".into(),
+                    "1".into(),
                     "--api-listen".into(),
                     address(ports.collections),
                     "--metrics-listen".into(),
@@ -40,7 +47,8 @@ impl Network {
                 let health = format!("http://127.0.0.1:{}/_health", ports.collections);
                 let program = GoTool::COLLECTION_DIRECTORY;
                 self.follow(part, program, "collections", &arguments, &health)
-                    .await
+                    .await?;
+                self.crawl(ports).await
             }
             Part::Tap => {
                 let arguments = vec![
@@ -72,7 +80,7 @@ impl Network {
         let database = self.state().join("relay/relay.sqlite");
         let arguments = vec![
             "--admin-password".into(),
-            RELAY_PASSWORD.into(),
+            PASSWORD.into(),
             "--plc-host".into(),
             self.file().plc.url.clone().into(),
             "serve".into(),
@@ -95,6 +103,25 @@ impl Network {
         self.enter_hosts(&database)?;
         self.follow(part, GoTool::RELAY, "relay", &arguments, &health)
             .await
+    }
+
+    /// The collection directory hears of new records from the relay; what there was before, it asks the hosts for.
+    async fn crawl(&self, ports: FollowerPorts) -> Result<()> {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        for host in [&self.file.hold.url, &self.file.pds.url] {
+            client
+                .post(format!(
+                    "http://127.0.0.1:{}/admin/pds/requestCrawl",
+                    ports.collections
+                ))
+                .bearer_auth(PASSWORD)
+                .json(&json!({ "hostname": host }))
+                .send()
+                .await?
+                .error_for_status()
+                .context("the collection directory does not read the hosts")?;
+        }
+        Ok(())
     }
 
     fn enter_hosts(&self, database: &Path) -> Result<()> {
