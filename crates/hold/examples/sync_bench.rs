@@ -183,8 +183,11 @@ async fn follow(url: &str, count: usize) -> Result<()> {
         }));
     }
     println!("connected");
-    let mut line = String::new();
-    BufReader::new(tokio::io::stdin()).read_line(&mut line).await?;
+    let line = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    })
+    .await??;
     tell.send_replace(line.trim().parse()?);
     let mut least = usize::MAX;
     for follower in followers {

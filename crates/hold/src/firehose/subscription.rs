@@ -65,16 +65,13 @@ impl Subscription {
     /// As [`next`](Self::next).
     pub async fn page(&self) -> Result<Option<Page>, RepoError> {
         let inner = &*self.place.firehose.inner;
-        let events = match inner.recent.after(self.cursor.seq(), PAGE_BYTES) {
-            Some(events) => events,
-            None => {
-                let _reader = inner.readers.acquire().await.map_err(|_| RepoError::Closed)?;
-                let (events, after) = inner.repo.next_events_within(self.cursor, PAGE_BYTES).await?;
-                return Ok((!events.is_empty()).then(|| Page {
-                    frames: events.into_iter().map(|event| event.frame).collect(),
-                    after,
-                }));
-            }
+        let Some(events) = inner.recent.after(self.cursor.seq(), PAGE_BYTES) else {
+            let _reader = inner.readers.acquire().await.map_err(|_| RepoError::Closed)?;
+            let (events, after) = inner.repo.next_events_within(self.cursor, PAGE_BYTES).await?;
+            return Ok((!events.is_empty()).then(|| Page {
+                frames: events.into_iter().map(|event| event.frame).collect(),
+                after,
+            }));
         };
         Ok(events.last().map(|last| Page {
             after: last.cursor(),
