@@ -1,6 +1,6 @@
 //! Collects what the pages serve beside themselves: our style sheets and scripts, and what others made, from npm.
 //!
-//! Others' files are never in the source tree. They are installed once for each state of `npm/package-lock.json` into
+//! Others' files are never in the source tree. They are installed once for each state of `npm/package-lock.json` and `npm/subset.mjs` into
 //! `$ATCR_CACHE_DIR`, else `~/.cache/atcr`, where every checkout finds them again; without such a folder, into the build's own.
 
 use std::fmt::Write as _;
@@ -23,16 +23,11 @@ const STYLES: [&str; 10] = [
     "images",
 ];
 
-/// Files that are served as they are: the name, and where it is below `node_modules` or below the crate.
+/// Files that are served as they are: the name, and where it is below `node_modules` or below the crate. The fonts are what
+/// `npm/subset.mjs` makes of others'.
 const FROM_NPM: [(&str, &str); 3] = [
-    (
-        "geist.woff2",
-        "@fontsource-variable/geist/files/geist-latin-wght-normal.woff2",
-    ),
-    (
-        "geist-mono.woff2",
-        "@fontsource-variable/geist-mono/files/geist-mono-latin-wght-normal.woff2",
-    ),
+    ("geist.woff2", "../geist.woff2"),
+    ("geist-mono.woff2", "../geist-mono.woff2"),
     ("htmx.js", "htmx.org/dist/htmx.min.js"),
 ];
 const OURS: [(&str, &str); 3] = [
@@ -42,12 +37,10 @@ const OURS: [(&str, &str); 3] = [
 ];
 
 /// The icons that pages may ask for with `icon("…")`; a test of each server looks whether its templates ask for another.
-const ICONS: [&str; 44] = [
+const ICONS: [&str; 35] = [
     "anchor",
-    "archive",
     "arrow-right",
     "at-sign",
-    "book-open",
     "boxes",
     "check",
     "chevron-down",
@@ -55,25 +48,18 @@ const ICONS: [&str; 44] = [
     "circle-check",
     "circle-user-round",
     "clock",
-    "code",
     "copy",
     "download",
-    "external-link",
-    "file",
     "file-archive",
     "file-badge",
     "hard-drive",
     "history",
     "info",
-    "key-round",
     "laptop",
-    "layers",
-    "lock",
     "lock-keyhole",
     "log-out",
     "moon",
     "package",
-    "scale",
     "scroll-text",
     "search",
     "settings",
@@ -108,7 +94,7 @@ fn main() -> ExitCode {
 }
 
 fn collect() -> Result<(), String> {
-    for input in ["build.rs", "npm/package-lock.json", "static"] {
+    for input in ["build.rs", "npm/package-lock.json", "npm/subset.mjs", "static"] {
         println!("cargo::rerun-if-changed={input}");
     }
     println!("cargo::rerun-if-env-changed=ATCR_CACHE_DIR");
@@ -181,9 +167,10 @@ fn sprite(icons: &Path) -> Result<String, String> {
 
 /// The folder `node_modules` with the packages of the lock file in `web`.
 fn packages(web: &Path) -> Result<PathBuf, String> {
-    let lock = read(&web.join("package-lock.json"))?;
     let mut hasher = DefaultHasher::new();
-    lock.hash(&mut hasher);
+    for name in ["package-lock.json", "subset.mjs"] {
+        read(&web.join(name))?.hash(&mut hasher);
+    }
     let cache = match (env::var_os("ATCR_CACHE_DIR"), env::var_os("HOME")) {
         (Some(cache), _) => PathBuf::from(cache),
         (None, Some(home)) if !home.is_empty() => Path::new(&home).join(".cache/atcr"),
@@ -200,7 +187,7 @@ fn packages(web: &Path) -> Result<PathBuf, String> {
 fn install(web: &Path, installed: &Path) -> Result<(), String> {
     let building = installed.with_extension(format!("building-{}", std::process::id()));
     fs::create_dir_all(&building).map_err(at(&building))?;
-    for name in ["package.json", "package-lock.json"] {
+    for name in ["package.json", "package-lock.json", "subset.mjs"] {
         fs::copy(web.join(name), building.join(name)).map_err(at(&web.join(name)))?;
     }
     let outcome = Command::new("npm")
@@ -225,7 +212,9 @@ fn install(web: &Path, installed: &Path) -> Result<(), String> {
                 .unwrap_or("it did not say why");
             Err(format!("npm ci of crates/web/npm failed: {last}"))
         }
-        Ok(_) => fs::write(building.join("complete"), "").map_err(at(&building)),
+        Ok(_) => {
+            subset(&building).and_then(|()| fs::write(building.join("complete"), "").map_err(at(&building)))
+        }
     };
     if result.is_ok() && fs::rename(&building, installed).is_err() && !installed.join("complete").is_file() {
         // An unfinished installation is in the way, and no other process will finish it.
@@ -235,6 +224,25 @@ fn install(web: &Path, installed: &Path) -> Result<(), String> {
     // Left over when another build was faster, or this one failed.
     let _ = fs::remove_dir_all(&building);
     result
+}
+
+/// Makes the fonts, in the folder where the packages are.
+fn subset(building: &Path) -> Result<(), String> {
+    let outcome = Command::new("node")
+        .arg("subset.mjs")
+        .current_dir(building)
+        .output();
+    let output =
+        outcome.map_err(|error| format!("node cannot be started ({error}): install Node.js with npm"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said
+        .lines()
+        .find(|line| line.contains("Error"))
+        .unwrap_or("it did not say why");
+    Err(format!("the fonts of crates/web/npm cannot be made: {last}"))
 }
 
 fn folder(variable: &str) -> Result<PathBuf, String> {

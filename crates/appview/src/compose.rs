@@ -19,7 +19,7 @@ use atcr_registry::access::scopes::Scopes;
 use atcr_registry::account::Accounts;
 use atcr_registry::account::catalog::Catalog;
 use atcr_registry::account::listing_limits::{ListingBounds, ListingLimits};
-use atcr_registry::account::ports::AccountIndex;
+use atcr_registry::account::ports::{AccountIndex, AccountRecords};
 use atcr_registry::blob::{BlobParts, Blobs};
 use atcr_registry::hold::discovery::{HoldDiscovery, HoldDiscoveryPorts, HoldResolver};
 use atcr_registry::hold::notices::Notices;
@@ -307,7 +307,7 @@ pub async fn compose(
         shutdown.clone(),
     );
     push_notices.resume().await?;
-    let stars = Arc::clone(&records) as _;
+    let stars: Arc<dyn AccountRecords> = Arc::clone(&records) as _;
     let manifests = Manifests::new(
         ManifestPorts {
             store: Arc::clone(&records) as _,

@@ -213,6 +213,9 @@ fn sanitised(html: &str, base: Option<Url>) -> String {
         .add_tag_attributes("a", ["id", "aria-label"])
         .add_tag_attributes("li", ["id"])
         .add_allowed_classes("div", ALERTS.iter())
+        // What scrolls sideways can be reached with the keyboard.
+        .set_tag_attribute_value("pre", "tabindex", "0")
+        .set_tag_attribute_value("table", "tabindex", "0")
         .url_relative(UrlRelative::Custom(Box::new(Links { base })));
     for heading in ["h3", "h4", "h5", "h6"] {
         builder.add_tag_attributes(heading, ["id"]);

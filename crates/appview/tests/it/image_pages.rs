@@ -46,6 +46,7 @@ pub(crate) async fn catch_up(appview: &TestAppView, settings: &AppViewSettings, 
             Step::Records(RecordsStep {
                 did: owner,
                 base,
+                base_data: None,
                 rev: appview.pds.rev(did).unwrap().parse().unwrap(),
                 data: None,
                 proof: Proof::Owner,

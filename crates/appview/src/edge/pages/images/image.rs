@@ -127,7 +127,6 @@ struct ImagePage {
     head: Head,
     /// `app:1.4`, or `app` and the digest.
     name: String,
-    tag: Option<String>,
     moved: Option<Moment>,
     pushed: Moment,
     kind: KindView,
@@ -254,7 +253,6 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, reference: &Reference) -> R
                 Reference::Tag(tag) => format!("{repository}:{tag}"),
                 Reference::Digest(digest) => format!("{repository}@{}", short(digest)),
             },
-            tag: reference.tag().map(ToString::to_string),
             moved: moved.map(|at| Moment::new(at, page.now)),
             pushed: Moment::new(found.summary.pushed_at, page.now),
             kind: KindView::of(found.summary.kind),

@@ -13,7 +13,6 @@ pub(super) mod views;
 use atcr_atproto::syntax::Did;
 use atcr_index::change::Coverage;
 use atcr_index::view::{RepositoryId, RepositoryView};
-use atcr_web::drawings::Initial;
 use atcr_web::figures::Count;
 use atcr_web::form::Form;
 use atcr_web::navigation::Tab;
@@ -244,14 +243,4 @@ struct Head {
     tabs: Vec<Tab>,
     /// All of the account is indexed: what is not shown does not exist.
     is_whole: bool,
-}
-
-impl Head {
-    fn initial(&self) -> Initial<'_> {
-        Initial {
-            name: &self.name,
-            id: &self.owner.did,
-            class: "avatar--square",
-        }
-    }
 }
