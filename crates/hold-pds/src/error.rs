@@ -60,6 +60,32 @@ pub enum RepoError {
         /// The file.
         missing: String,
     },
+    /// There is no repository, and none is to be made.
+    #[error("there is no repository in {}", folder.display())]
+    NoRepository {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// There is a repository where one was to be restored.
+    #[error("there is a repository in {} already; move it away first", folder.display())]
+    Exists {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A restore has begun and not ended.
+    #[error("a restore of the repository in {} did not end; run `atcr-hold repo restore` again", folder.display())]
+    HalfRestored {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A file to import is not what it should be. Nothing was written.
+    #[error("{}: {what}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The newest commit was signed by another key.
     #[error(
         "another key signed the repository: restore the signing key that belongs to it, or run `atcr-hold identity recover`"
@@ -83,6 +109,12 @@ pub enum RepoError {
     /// A subscriber has not read events before they were dropped.
     #[error("the events asked for are not kept any more")]
     TooSlow,
+    /// This process was told to write no more.
+    #[error("the repository is not written any more: {reason}")]
+    Halted {
+        /// Why.
+        reason: String,
+    },
     /// The repository was closed.
     #[error("the repository is closed")]
     Closed,

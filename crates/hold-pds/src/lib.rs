@@ -10,6 +10,8 @@
 //!
 //! Inside, from the top; each part knows those below it:
 //! - `engine`: what a commit is, and how it gets on the disk. Synchronous.
+//! - `backup`: a look at the files that does not change; the way back.
+//! - `import`: records of exported repositories, into one that is not open.
 //! - `index`: a SQLite file for the hold's own queries. The engine does not need it.
 //! - `snapshot`, `blocks`, `log`: the files; how a block is found in them.
 //! - `disk`: the file port.
@@ -26,16 +28,19 @@
 //! A table in `index/schema.sql`, code in `index/holdings.rs` that keeps the table in step with
 //! the records, a method in `repo/holdings.rs`; then count up `index::SCHEMA`.
 
+mod backup;
 mod blocks;
 mod disk;
 mod engine;
 mod error;
 mod head;
+mod import;
 mod index;
 mod legacy;
 mod lock;
 mod log;
 mod offload;
+mod progress;
 mod snapshot;
 
 pub mod access;
@@ -48,10 +53,14 @@ pub mod writer;
 mod simulation;
 
 pub use atcr_repo::firehose::{AccountEvent, CommitEvent, IdentityEvent, Message, RecordOp, SyncEvent};
+pub use backup::{BackupFile, BackupView, MANIFEST, Restored, restore};
 pub use error::RepoError;
 pub use head::CommitInfo;
+pub use import::{Import, Imported, import};
 pub use index::holdings::Usage;
+pub use progress::Progress;
 pub use repo::{
-    CrewMember, CrewPage, Event, EventCursor, EventStart, HoldRepo, RecordPage, RepoOptions, StoredRecord,
+    CrewMember, CrewPage, Event, EventBudget, EventCursor, EventStart, HoldRepo, RecordPage, RepoOptions,
+    StoredRecord,
 };
-pub use writer::{Precondition, RecordRef, RecordWrite, WriteOutcome};
+pub use writer::{Precondition, RecordRef, RecordWrite, Urgency, WriteOutcome};

@@ -1,4 +1,4 @@
-//! `atcr-hold serve`, `init`, `keys …`, `identity …`, `relays …`, `config init`, `config check`.
+//! `atcr-hold serve`, `init`, `keys …`, `identity …`, `relays …`, `repo …`, `config init`, `config check`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use rustix::fs::Mode;
 
 use crate::adapters::relay_client::RelayClient;
+use crate::commands::keys::CarryCommand;
+use crate::commands::repo::RepoCommand;
 use crate::compose;
 use crate::config::HoldConfig;
 use crate::identity::commands;
@@ -52,6 +54,9 @@ enum Command {
     /// Work with the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Work with the repository of a hold that is not running
+    #[command(subcommand)]
+    Repo(RepoCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -84,6 +89,8 @@ enum KeysCommand {
         #[command(flatten)]
         configured: Configured,
     },
+    #[command(flatten)]
+    Carry(CarryCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,6 +115,8 @@ enum IdentityCommand {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    // Whatever the process writes is for its own user: blobs, records, uploads and keys.
+    rustix::process::umask(Mode::from_bits_retain(0o077));
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Relays(command) => ask_relays(command),
@@ -128,6 +137,8 @@ pub fn main() -> ExitCode {
                 commands::recover(&settings, did).await
             })
         }
+        Command::Keys(KeysCommand::Carry(command)) => command.run(),
+        Command::Repo(command) => command.run(),
         Command::Config(command) => command.run::<HoldConfig>("server.public_url and registration.owner_did"),
     };
     exit_code(outcome)
@@ -180,8 +191,6 @@ fn run(
     file: Option<PathBuf>,
     work: impl AsyncFnOnce(HoldSettings) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    // Whatever the process writes is for its own user: blobs, records, uploads and keys.
-    rustix::process::umask(Mode::from_bits_retain(0o077));
     let Loaded { config, warnings } = load::<HoldConfig>(&LoadOptions::from_process(file))?;
     let settings = HoldSettings::parse(&config, &mut Problems::default())
         .context("the configuration changed while it was read")?;

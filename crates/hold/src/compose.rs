@@ -1,5 +1,6 @@
 //! Wiring: settings in, a running hold out. The only place that knows both ports and adapters.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,13 +28,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::adapters::filesystem::FilesystemStore;
+use crate::adapters::filesystem::{FilesystemStore, FolderBackup};
 use crate::adapters::observed::{ObservedOwnObjects, ObservedStore, ObservedUploads};
 use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::relay_client::RelayClient;
-use crate::adapters::s3::S3Store;
-use crate::adapters::sqlite::{self, SqliteDeferredNotices, SqliteRepoBlobs, SqliteUploads};
+use crate::adapters::s3::{S3Backup, S3Store};
+use crate::adapters::sqlite::{self, SqliteCounts, SqliteDeferredNotices, SqliteRepoBlobs, SqliteUploads};
 use crate::administration::Administration;
+use crate::backup::{Backup, BackupError, BackupStore, download};
 use crate::blobs::{BlobOptions, BlobService, KEEPER, ObjectStore, SWEEP};
 use crate::crew::{CrewTurns, Enlistment};
 use crate::edge::auth::TokenVerifier;
@@ -46,17 +48,22 @@ use crate::identity::IdentityError;
 use crate::identity::establish::{establish, folder_of};
 use crate::identity::folder::FolderState;
 use crate::identity::watch::{IdentityWatch, WatchError};
-use crate::manifests::ManifestNotices;
+use crate::manifests::{Counts, ManifestNotices};
 use crate::relays::Announcements;
 use crate::repo_blobs::{OwnObjects, RepoBlobs, SWEEP as SWEEP_REPO_BLOBS};
 use crate::routes::{self, Front};
-use crate::settings::{HoldSettings, Limits, StorageSettings};
+use crate::settings::{BackupSettings, HoldSettings, Limits, StorageSettings};
 use crate::state::AppState;
 
 /// How often expired uploads are removed. The first sweep is at the start.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(30);
 /// How often open promises that nothing works on are looked for. At the start those of the process before are found.
 const RESUME_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How long the last copy to the backup may take when the process ends.
+const BACKUP_AT_END: Duration = Duration::from_secs(20);
+/// How long a new hold waits for the answer whether there is a backup.
+const BACKUP_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Inside the data folder: the repository, of which nothing else may be in the folder.
 pub(crate) const REPO_DIR: &str = "repo";
@@ -101,9 +108,28 @@ pub enum StartError {
     /// The client for relays cannot be made.
     #[error("cannot make the client for relays")]
     Relays(#[from] EgressError),
+    /// The account had a repository, which is not in the folder.
+    #[error(
+        "there is no repository in {}, and {place} has a backup of it with events up to {seq}: run `atcr-hold repo restore`. To \
+         begin a new hold of the same name instead, set backup.prefix to another place",
+        path.display()
+    )]
+    NotRestored {
+        /// The repository's folder.
+        path: PathBuf,
+        /// Where the backup is.
+        place: String,
+        /// The newest event in it.
+        seq: u64,
+    },
     /// The hold has no captain.
     #[error(transparent)]
     Captain(#[from] CaptainError),
+}
+
+/// The folder of the hold's repository.
+pub(crate) fn repo_dir(settings: &HoldSettings) -> PathBuf {
+    settings.data_dir.join(REPO_DIR)
 }
 
 /// What the hold needs from its surroundings.
@@ -132,6 +158,8 @@ pub struct Hold {
     readiness: Readiness,
     announcements: Announcements,
     identity: IdentityWatch,
+    backup: Option<Backup>,
+    counts: Counts,
 }
 
 impl Hold {
@@ -152,6 +180,10 @@ impl Hold {
             source,
         })?;
         require_owner(settings)?;
+        let backup_store = backup_store(settings);
+        if let Some(store) = &backup_store {
+            check_no_backup(&**store, settings).await?;
+        }
         let established = establish(settings, &*clock).await?;
         let identity = Arc::new(established.identity.clone());
         let did = identity.did().clone();
@@ -161,6 +193,7 @@ impl Hold {
         if let Some(bytes) = settings.log_segment_bytes {
             options = options.with_segment_bytes(bytes);
         }
+        options.events = settings.events;
         let repo = HoldRepo::open(options, clock.clone())
             .await
             .map_err(StartError::Repo)?;
@@ -204,9 +237,15 @@ impl Hold {
                 ..BlobOptions::default()
             },
         );
+        let counts = Counts::new(
+            repo.clone(),
+            Arc::new(SqliteCounts::new(database.clone())),
+            clock.clone(),
+        );
         let (notices, recorder) = ManifestNotices::start(
             repo.clone(),
             blobs.clone(),
+            counts.clone(),
             Arc::new(SqliteDeferredNotices::new(database.clone())),
             &settings.notice_limits,
             clock.clone(),
@@ -251,12 +290,14 @@ impl Hold {
             resolver.clone(),
             clock.clone(),
         );
+        let backup = backup_store.map(|store| Backup::new(repo.clone(), store, clock.clone()));
         let readiness = Readiness::new(
             vec![
                 Box::new(DatabasePart(database.clone())),
                 Box::new(RepoPart(repo.clone())),
                 Box::new(StorePart(blobs.clone())),
                 Box::new(disk_space(settings)),
+                Box::new(BackupPart(backup.clone())),
             ],
             shutdown,
             health::FRESH_FOR,
@@ -301,6 +342,8 @@ impl Hold {
             readiness,
             announcements,
             identity: watch,
+            backup,
+            counts,
         })
     }
 
@@ -374,6 +417,45 @@ impl Hold {
         Ok(self.identity.change_key_if_asked().await?)
     }
 
+    /// Publishes counts of pushes and pulls from now on, until the soft shutdown. The end of the process publishes the rest.
+    pub fn start_publishing(&self, shutdown: &Shutdown) {
+        self.counts.start_publishing(shutdown);
+    }
+
+    /// The counts of pushes and pulls.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Copies what is new in the repository to the backup from now on, until the soft shutdown.
+    pub fn start_backup(&self, settings: &HoldSettings, shutdown: &Shutdown) {
+        match &self.backup {
+            Some(backup) => backup.start(settings.backup_interval.get(), shutdown),
+            None => tracing::warn!(
+                "THE REPOSITORY IS NOT BACKED UP: if this disk is lost, the hold's identity and records are lost. Name a folder on \
+                 another disk in backup.path, or a bucket in backup.bucket"
+            ),
+        }
+    }
+
+    /// Copies what is new in the repository to the backup now, if there is one.
+    ///
+    /// # Errors
+    /// [`BackupError`].
+    pub async fn back_up(&self) -> Result<(), BackupError> {
+        match &self.backup {
+            Some(backup) => backup.round().await,
+            None => Ok(()),
+        }
+    }
+
+    /// How long ago everything was in the backup; `None` without one.
+    #[must_use]
+    pub fn backup_behind(&self) -> Option<Duration> {
+        self.backup.as_ref().map(Backup::behind)
+    }
+
     /// Finishes the accepted work and closes everything. Waits at most `patience` for blobs that are being completed; a
     /// client that asks for the completion again gets the rest done. The routes must no longer be served.
     pub async fn close(self, patience: Duration) {
@@ -388,6 +470,8 @@ impl Hold {
             readiness,
             announcements: _,
             identity,
+            backup,
+            counts,
         } = self;
         completions.close();
         if tokio::time::timeout(patience, completions.wait()).await.is_err() {
@@ -402,6 +486,17 @@ impl Hold {
             tracing::error!(%error, "the recorder of manifests failed");
         }
         drop((blobs, repo_blobs));
+        if let Err(error) = counts.publish_now().await {
+            tracing::warn!(%error, "the latest counts are published at the next start");
+        }
+        if let Some(backup) = backup {
+            let last = BACKUP_AT_END.min(patience.max(Duration::from_secs(1)));
+            match tokio::time::timeout(last, backup.round()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the last events are not in the backup"),
+                Err(_) => tracing::warn!("the last events are not in the backup: it took too long"),
+            }
+        }
         repo.close().await;
         database.close().await;
     }
@@ -444,6 +539,8 @@ pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
     let hold = hold?;
     hold.start_sweeper(&shutdown);
     hold.start_identity_watch(&shutdown);
+    hold.start_publishing(&shutdown);
+    hold.start_backup(&settings, &shutdown);
     if let Some((listener, router)) = metrics {
         let router = router.merge(hold.operator_routes());
         shutdown.spawn(serve(listener, router, shutdown.clone()));
@@ -474,6 +571,61 @@ pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
     hold.close(patience).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where the repository is backed up, if it is.
+pub(crate) fn backup_store(settings: &HoldSettings) -> Option<Arc<dyn BackupStore>> {
+    match &settings.backup {
+        BackupSettings::Off | BackupSettings::NoPlace => None,
+        BackupSettings::Folder { path } => Some(Arc::new(FolderBackup::new(path))),
+        BackupSettings::S3 { options, prefix } => Some(Arc::new(S3Backup::new(options, prefix))),
+    }
+}
+
+/// An empty folder of an account that has a backup is a lost one, not a new one.
+async fn check_no_backup(store: &dyn BackupStore, settings: &HoldSettings) -> Result<(), StartError> {
+    let Some(did) = settings.identity.configured_did() else {
+        return Ok(());
+    };
+    if folder_of(settings).state()? != FolderState::New {
+        return Ok(());
+    }
+    let asked = tokio::time::timeout(BACKUP_ANSWERS_WITHIN, download::newest_head(store, did)).await;
+    match asked {
+        Ok(Ok(head)) => Err(StartError::NotRestored {
+            path: repo_dir(settings),
+            place: store.place(),
+            seq: head.seq,
+        }),
+        Ok(Err(BackupError::None { .. })) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "it is not known whether this new hold has a backup from before");
+            Ok(())
+        }
+        Err(_) => {
+            tracing::warn!("it is not known whether this new hold has a backup from before: no answer");
+            Ok(())
+        }
+    }
+}
+
+/// Never fails: a hold whose backup is behind goes on, and says how far it is.
+#[derive(Debug)]
+struct BackupPart(Option<Backup>);
+
+#[async_trait]
+impl Part for BackupPart {
+    fn name(&self) -> &'static str {
+        "backup"
+    }
+
+    async fn check(&self) -> Result<Figures, Reason> {
+        let behind = self.0.as_ref().map(|backup| backup.behind().as_secs());
+        Ok(Figures::from([
+            ("is_configured", u64::from(behind.is_some())),
+            ("behind_seconds", behind.unwrap_or(0)),
+        ]))
+    }
 }
 
 #[derive(Debug)]

@@ -31,6 +31,9 @@ pub struct HoldConfig {
     pub storage: StorageSection,
     /// Where the hold's own repository, keys and indexes are kept.
     pub database: DatabaseSection,
+    /// The copy of the hold's repository that is kept elsewhere while the hold runs. It has no keys: `atcr-hold keys export` writes
+    /// those.
+    pub backup: BackupSection,
 }
 
 /// How a log line looks.
@@ -118,6 +121,11 @@ pub struct LimitsSection {
     /// Repositories that the hold begins to count in an hour because of pulls alone, for all accounts together. One account
     /// adds a tenth of them at most.
     pub new_repositories_per_hour: u32,
+    /// Commits of an hour for what no person waits for: layers and counts. Relays take some 2,600 events an hour of a host that they
+    /// do not know.
+    pub background_commits_per_hour: u32,
+    /// The longest that such a write waits for its commit.
+    pub background_wait: HumanDuration,
 }
 
 /// Who owns the hold and who may join.
@@ -214,6 +222,35 @@ pub struct DatabaseSection {
     pub captain_rotation_key: String,
 }
 
+/// The copy of the hold's repository that is kept elsewhere.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct BackupSection {
+    /// Whether there is one. With S3 it is in the bucket of the blobs unless the keys below name another place; with files one of
+    /// them must name a place, since a copy on the same disk is none.
+    pub enabled: bool,
+    /// A folder on another disk; empty for none.
+    pub path: String,
+    /// A bucket, reached with the endpoint and the keys of storage.*; empty for storage.bucket.
+    pub bucket: String,
+    /// What the names in the bucket begin with.
+    pub prefix: String,
+    /// How often what is new is copied.
+    pub interval: HumanDuration,
+}
+
+impl Default for BackupSection {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            path: String::new(),
+            bucket: String::new(),
+            prefix: "atcr-hold/repository".to_owned(),
+            interval: HumanDuration::from_secs(5),
+        }
+    }
+}
+
 impl Default for HoldConfig {
     fn default() -> Self {
         Self {
@@ -225,6 +262,7 @@ impl Default for HoldConfig {
             registration: RegistrationSection::default(),
             storage: StorageSection::default(),
             database: DatabaseSection::default(),
+            backup: BackupSection::default(),
         }
     }
 }
@@ -267,6 +305,8 @@ impl Default for LimitsSection {
             notices_per_hour: 10_000,
             layer_records_per_hour: 20_000,
             new_repositories_per_hour: 1000,
+            background_commits_per_hour: 1000,
+            background_wait: HumanDuration::from_secs(30),
         }
     }
 }

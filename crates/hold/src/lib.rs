@@ -5,6 +5,7 @@
 //! | [`edge`] | HTTP: extractors, one file per XRPC method, the XRPC error dialect |
 //! | [`routes`] | every route on one page |
 //! | [`blobs`] | uploads and downloads; [`guarded_blobs`] asks for permission first |
+//! | [`backup`] | the repository's copy in another place |
 //! | [`manifests`] | layer and stats records of pushed and pulled manifests |
 //! | [`firehose`] | who follows the repository's events |
 //! | [`relays`] | those that are asked to follow the hold |
@@ -13,6 +14,7 @@
 //! | [`accounts`] | whose OAuth access token a caller presents |
 //! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
 //! | [`config`], [`settings`], [`cli`], [`compose`] | settings as written and as parsed, command line, wiring |
+//! | `commands` | what the command line does beside serving |
 //!
 //! Who may do what is decided in `atcr_hold_pds::access`, whose proofs the use cases ask for. One more XRPC method: a file
 //! under `edge/<namespace>/`, a line in [`routes`], a test over HTTP.
@@ -20,8 +22,10 @@
 pub mod accounts;
 pub mod adapters;
 pub mod administration;
+pub mod backup;
 pub mod blobs;
 pub mod cli;
+mod commands;
 pub mod compose;
 pub mod config;
 pub mod crew;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
 use atcr_atproto::egress::address_policy::is_local_host;
 use atcr_atproto::syntax::Did;
+use atcr_hold_pds::EventBudget;
 use atcr_hold_pds::records::captain::Stated;
 use atcr_server::client_address::Network;
 use atcr_server::serve::ServeLimits;
@@ -94,6 +95,12 @@ pub struct HoldSettings {
     pub key_path: PathBuf,
     /// The directory of did:plc.
     pub plc_directory: Url,
+    /// How many events the repository may make.
+    pub events: EventBudget,
+    /// Where the repository is backed up.
+    pub backup: BackupSettings,
+    /// How often.
+    pub backup_interval: HumanDuration,
     /// How log lines look.
     pub log_format: LogFormat,
 }
@@ -107,6 +114,17 @@ pub enum IdentitySettings {
     Plc(Box<PlcSettings>),
 }
 
+impl IdentitySettings {
+    /// The DID, as far as it is known before anything is made.
+    #[must_use]
+    pub fn configured_did(&self) -> Option<&Did> {
+        match self {
+            Self::Web(did) => Some(did),
+            Self::Plc(plc) => plc.did.as_ref(),
+        }
+    }
+}
+
 /// A did:plc and the keys that may change it.
 #[derive(Clone, Debug)]
 pub struct PlcSettings {
@@ -118,6 +136,27 @@ pub struct PlcSettings {
     pub rotation_key_path: PathBuf,
     /// The captain's rotation key.
     pub captain_rotation_key: Option<PublicKey>,
+}
+
+/// Where the repository is backed up.
+#[derive(Clone, Debug)]
+pub enum BackupSettings {
+    /// Nowhere, as the configuration says.
+    Off,
+    /// Nowhere, since the configuration names no place.
+    NoPlace,
+    /// A folder.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A bucket.
+    S3 {
+        /// How it is reached.
+        options: Box<S3Options>,
+        /// What the names begin with.
+        prefix: String,
+    },
 }
 
 /// How much clients may ask for.
@@ -250,6 +289,7 @@ impl HoldSettings {
             _ => None,
         };
         let notice_limits = notice_limits(&config.limits, problems);
+        let backup = backup(config, storage.as_ref(), &data_dir, problems);
         let key_path = match config.database.key_path.as_str() {
             "" => data_dir.join("signing.key"),
             path => PathBuf::from(path),
@@ -284,6 +324,13 @@ impl HoldSettings {
             log_segment_bytes: None,
             key_path,
             plc_directory: plc_directory?,
+            events: EventBudget {
+                per_hour: config.limits.background_commits_per_hour,
+                longest_wait: config.limits.background_wait.get(),
+                ..EventBudget::DEFAULT
+            },
+            backup: backup?,
+            backup_interval: config.backup.interval,
             log_format: match config.log_format {
                 LogFormatSetting::Text => LogFormat::Text,
                 LogFormatSetting::Json => LogFormat::Json,
@@ -390,8 +437,62 @@ fn storage(
     })))
 }
 
+fn backup(
+    config: &HoldConfig,
+    storage: Option<&StorageSettings>,
+    data_dir: &std::path::Path,
+    problems: &mut Problems,
+) -> Option<BackupSettings> {
+    let section = &config.backup;
+    problems.require(
+        !section.interval.get().is_zero(),
+        "backup.interval",
+        "must be longer than nothing",
+    );
+    if !section.enabled {
+        return Some(BackupSettings::Off);
+    }
+    if !section.path.is_empty() {
+        let path = PathBuf::from(&section.path);
+        problems.require(
+            !path.starts_with(data_dir),
+            "backup.path",
+            "must be outside of database.path, on another disk",
+        );
+        problems.require(
+            section.bucket.is_empty(),
+            "backup.bucket",
+            "must be empty when backup.path is set",
+        );
+        return Some(BackupSettings::Folder { path });
+    }
+    let s3 = |options: Box<S3Options>| BackupSettings::S3 {
+        options,
+        prefix: section.prefix.clone(),
+    };
+    match (section.bucket.as_str(), storage?) {
+        ("", StorageSettings::S3(options)) => Some(s3(options.clone())),
+        ("", StorageSettings::Filesystem { .. }) => Some(BackupSettings::NoPlace),
+        (bucket, _) => {
+            let reached = StorageSection {
+                driver: StorageDriver::S3,
+                bucket: bucket.to_owned(),
+                ..config.storage.clone()
+            };
+            match self::storage(&reached, data_dir, problems)? {
+                StorageSettings::S3(options) => Some(s3(options)),
+                StorageSettings::Filesystem { .. } => None,
+            }
+        }
+    }
+}
+
 fn limits(section: &LimitsSection, proxies: Option<&[Network]>, problems: &mut Problems) -> Option<Limits> {
     for (key, count) in [
+        (
+            "limits.background_commits_per_hour",
+            section.background_commits_per_hour,
+        ),
         ("limits.connections", section.connections),
         ("limits.connections_per_address", section.connections_per_address),
         ("limits.repo_exports", section.repo_exports),

@@ -5,11 +5,17 @@
 
 use atcr_atproto::syntax::Cid;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 #[derive(Serialize)]
 struct Header<'a> {
     roots: &'a [Cid],
+    version: u8,
+}
+
+#[derive(Deserialize)]
+struct FoundHeader {
+    roots: Vec<Cid>,
     version: u8,
 }
 
@@ -57,6 +63,17 @@ pub fn of_blocks<'a>(root: Cid, blocks: impl IntoIterator<Item = (&'a Cid, &'a [
 pub fn header_len(bytes: &[u8]) -> Option<usize> {
     let (length, prefix) = read_varint(bytes)?;
     prefix.checked_add(length).filter(|end| *end <= bytes.len())
+}
+
+/// The root that the header at the start of `bytes` names, and the header's length in bytes. `None` if it is no header of
+/// version 1 with one root or more; the first is taken, as for a repository.
+#[must_use]
+pub fn read_header(bytes: &[u8]) -> Option<(Cid, usize)> {
+    let (length, prefix) = read_varint(bytes)?;
+    let end = prefix.checked_add(length)?;
+    let header: FoundHeader = serde_ipld_dagcbor::from_slice(bytes.get(prefix..end)?).ok()?;
+    let root = header.roots.first().filter(|_| header.version == 1)?;
+    Some((*root, end))
 }
 
 /// One block of a CAR, and the position of its content in the bytes that were read.

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use real::RealDisk;
+pub(crate) use real::{RealDisk, open_for_reading};
 
 use crate::error::RepoError;
 

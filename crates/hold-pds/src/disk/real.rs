@@ -25,6 +25,12 @@ impl RealDisk {
     }
 }
 
+/// A file anywhere on the disk, for reading only.
+pub(crate) fn open_for_reading(path: &Path) -> Result<Arc<dyn DiskFile>, RepoError> {
+    let file = File::open(path).map_err(|error| failed_at("open", path, error))?;
+    Ok(Arc::new(RealFile(file)))
+}
+
 fn create_folder(folder: &Path) -> Result<(), RepoError> {
     if folder.is_dir() {
         return Ok(());

@@ -1,13 +1,17 @@
 //! The repository's engine: the log, the snapshot and the tree. No runtime, no index: each call blocks on the disk.
 //!
 //! - [`open`]: opening, and the first events of a new repository
+//! - [`adopt`]: a state that did not come of commits
 //! - [`batch`]: several callers' writes in as few commits as the limits allow
 //! - [`commit_builder`]: from an edited tree to a signed commit
+//! - [`restore`]: the way back from a copy of the files
 //! - [`workspace`]: the tree nodes of one batch
 
+mod adopt;
 mod batch;
 mod commit_builder;
 mod open;
+mod restore;
 mod workspace;
 
 use std::collections::VecDeque;
@@ -15,17 +19,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use atcr_atproto::clock::{Clock, TidClock};
-use atcr_atproto::crypto::SigningKey;
+use atcr_atproto::crypto::{PublicKey, SigningKey};
 use atcr_atproto::syntax::Did;
 
 pub(crate) use batch::{Answer, Call};
 pub(crate) use commit_builder::CommitBuilder;
+pub(crate) use restore::restore;
 
 use crate::blocks::{Blocks, Recent, View};
 use crate::disk::Disk;
 use crate::error::RepoError;
 use crate::index::RecordChange;
 use crate::log::{Announced, AppendError, Log, LogLimits, Manifest, PendingEntry};
+use crate::repo::RepoOptions;
 use crate::snapshot::{self, Snapshot, SnapshotJob};
 use batch::Batch;
 
@@ -46,10 +52,43 @@ pub(crate) struct EngineOptions {
     pub(crate) replaces: Option<Did>,
     pub(crate) signing_key: SigningKey,
     pub(crate) accept_new_key: bool,
+    pub(crate) must_exist: bool,
     pub(crate) node_cache_bytes: usize,
     pub(crate) limits: LogLimits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tids: Arc<TidClock>,
+}
+
+impl EngineOptions {
+    /// What `options` say, with the time from `clock` and revisions from `tids`.
+    pub(crate) fn of(options: RepoOptions, clock: Arc<dyn Clock>, tids: Arc<TidClock>) -> Self {
+        let RepoOptions {
+            dir: _,
+            did,
+            handle,
+            endpoint,
+            replaces,
+            signing_key,
+            accept_new_key,
+            must_exist,
+            node_cache_bytes,
+            events: _,
+            limits,
+        } = options;
+        Self {
+            did,
+            handle,
+            endpoint,
+            replaces,
+            signing_key,
+            accept_new_key,
+            must_exist,
+            node_cache_bytes,
+            limits,
+            clock,
+            tids,
+        }
+    }
 }
 
 /// The engine. Its owner writes the repository; readers have [`View`]s.
@@ -71,12 +110,24 @@ pub(crate) struct BatchOutcome<T> {
     pub(crate) answers: Vec<(T, Answer)>,
     /// Records that changed, in order.
     pub(crate) changes: Vec<RecordChange>,
+    /// Events that were made.
+    pub(crate) events: usize,
 }
 
 impl Engine {
     /// The repository as of the newest commit.
     pub(crate) fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Whose repository it is.
+    pub(crate) fn did(&self) -> &Did {
+        &self.builder.did
+    }
+
+    /// Whose signatures its commits have.
+    pub(crate) fn public_key(&self) -> PublicKey {
+        self.builder.signing_key.public_key()
     }
 
     /// Whether the last write to the disk worked.
@@ -123,6 +174,7 @@ impl Engine {
             return BatchOutcome {
                 answers: queue.drain(..).map(refuse).collect(),
                 changes: Vec::new(),
+                events: 0,
             };
         }
         let mut batch = Batch::new(&self.builder, self.view.clone());
@@ -132,9 +184,11 @@ impl Engine {
         let batch = batch.finish();
         let mut answers = batch.refused;
         let mut changes = batch.changes;
+        let mut events = 0;
         let stored = self.store(&batch.entries, batch.head);
         match stored {
             Ok(()) => {
+                events = batch.entries.len();
                 batch.workspace.keep(&self.view.nodes);
                 answers.extend(
                     batch
@@ -149,7 +203,11 @@ impl Engine {
                 answers.extend(failed.map(|(ticket, _)| (ticket, Err(error.clone()))));
             }
         }
-        BatchOutcome { answers, changes }
+        BatchOutcome {
+            answers,
+            changes,
+            events,
+        }
     }
 
     /// Appends entries that lead to `head`, and makes them visible.

@@ -17,7 +17,7 @@ use crate::log::{Announced, Log, LogId, LogLimits, Manifest, SnapshotInfo, recov
 use crate::snapshot::Snapshot;
 
 /// Other files in the folder.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// Why followers are told something that is no write.
 pub(super) enum Occasion {
@@ -41,6 +41,7 @@ impl Engine {
             replaces,
             signing_key,
             accept_new_key,
+            must_exist,
             node_cache_bytes,
             limits,
             clock,
@@ -53,8 +54,18 @@ impl Engine {
         let (manifest, is_converted) = match Manifest::read(&*disk)? {
             // The old log keeps its name until the conversion was announced.
             Some(manifest) => (manifest, legacy::is_present(&*disk)?),
+            None if must_exist => {
+                return Err(RepoError::NoRepository {
+                    folder: disk.folder().to_owned(),
+                });
+            }
             None => create(&disk, &did, &limits, &announced)?,
         };
+        if manifest.restoring {
+            return Err(RepoError::HalfRestored {
+                folder: disk.folder().to_owned(),
+            });
+        }
         let is_renamed = announced.endpoint.is_some() && manifest.announced.as_ref() != Some(&announced);
         if manifest.did != did.as_str() {
             return Err(RepoError::OtherDid {
@@ -139,6 +150,9 @@ impl Engine {
         }
         if is_renamed {
             engine.announce_name()?;
+        }
+        if engine.log.manifest().owes_sync {
+            engine.announce_state()?;
         }
         legacy::set_aside(&*disk)?;
         Ok(engine)
@@ -232,7 +246,7 @@ fn create(
 }
 
 /// A folder that has files but no manifest does not become a new repository.
-fn check_empty(disk: &SharedDisk, names: &[String]) -> Result<(), RepoError> {
+pub(super) fn check_empty(disk: &SharedDisk, names: &[String]) -> Result<(), RepoError> {
     for name in names {
         let is_harmless = name == LOCK || name.ends_with(".tmp") || {
             // A crash during the creation leaves the first segment without an event.

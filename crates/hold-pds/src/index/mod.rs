@@ -236,6 +236,11 @@ fn is_damage(error: &sqlx::Error) -> bool {
         .is_some_and(|code| DAMAGE_CODES.contains(&(code & 0xff)))
 }
 
+/// Removes the index in `dir`, if there is one: the next opening makes it anew.
+pub(crate) fn remove(dir: &Path) -> Result<(), RepoError> {
+    remove_files(&dir.join(FILE))
+}
+
 fn remove_files(path: &Path) -> Result<(), RepoError> {
     for suffix in COMPANIONS {
         let mut name = path.as_os_str().to_owned();

@@ -97,6 +97,11 @@ impl Log {
         self.last
     }
 
+    /// Makes the next event's number greater than `seq`.
+    pub(crate) fn skip_numbers_to(&mut self, seq: u64) {
+        self.last.0 = self.last.0.max(seq);
+    }
+
     pub(crate) fn end(&self) -> Position {
         self.end
     }

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LogId, Position};
+use super::{LogId, Position, Segment};
+use crate::blocks::View;
 use crate::disk::{self, Disk};
 use crate::error::RepoError;
 
@@ -64,6 +65,12 @@ pub(crate) struct Manifest {
     /// What the newest `#identity` event was about; `None` in a manifest of an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) announced: Option<Announced>,
+    /// The snapshot did not come of the log's commits, and subscribers have not been told of it yet.
+    #[serde(default)]
+    pub(crate) owes_sync: bool,
+    /// The folder is being filled from a backup, and is no repository yet.
+    #[serde(default)]
+    pub(crate) restoring: bool,
 }
 
 /// What a subscriber looks up again after an `#identity` event, the key aside.
@@ -87,6 +94,30 @@ impl Manifest {
             snapshot,
             dropped_seq: after_seq,
             announced: None,
+            owes_sync: false,
+            restoring: false,
+        }
+    }
+
+    /// What the manifest of a copy of the files says that `view` reads.
+    pub(crate) fn of_view(did: &str, view: &View) -> Self {
+        let info = |segment: &Segment| SegmentInfo {
+            number: segment.number,
+            after_seq: segment.after_seq,
+            closed: segment.closed,
+        };
+        Self {
+            segments: view.segments.iter().map(info).collect(),
+            dropped_seq: view.dropped_seq,
+            ..Self::new(
+                did,
+                view.log_id,
+                0,
+                view.blocks
+                    .snapshot
+                    .as_ref()
+                    .map(|snapshot| snapshot.info.clone()),
+            )
         }
     }
 
@@ -135,11 +166,16 @@ impl Manifest {
 
     /// Makes this the folder's manifest. After an error either one may be on the disk.
     pub(crate) fn publish(&self, disk: &dyn Disk) -> Result<(), RepoError> {
+        disk::replace(disk, FILE, &self.encode()?).map(|_| ())
+    }
+
+    /// The file's content.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, RepoError> {
         let json = serde_json::to_vec_pretty(self)
             .map_err(|error| RepoError::corrupt(format!("the manifest does not encode: {error}")))?;
         let mut bytes = format!("{:08x}\n", crc32fast::hash(&json)).into_bytes();
         bytes.extend(json);
-        disk::replace(disk, FILE, &bytes).map(|_| ())
+        Ok(bytes)
     }
 
     /// Where the log goes on from the snapshot.

@@ -1,6 +1,7 @@
 //! [`HoldRepo`]: the repository as its callers see it.
 
 mod backoff;
+mod budget;
 mod events;
 mod export;
 mod holdings;
@@ -8,10 +9,11 @@ mod open;
 mod options;
 mod records;
 mod task;
-mod verify;
+pub(crate) mod verify;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use atcr_atproto::clock::{Clock, TidClock};
 use atcr_atproto::crypto::{PublicKey, SigningKey};
@@ -22,18 +24,21 @@ use futures_util::stream::Stream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+pub use budget::EventBudget;
 pub use events::{Event, EventCursor, EventStart};
 pub use holdings::{CrewMember, CrewPage};
 pub use options::RepoOptions;
 pub use records::{RecordPage, StoredRecord};
 
 use crate::blocks::View;
+use crate::disk::{self, Disk as _, RealDisk};
 use crate::error::RepoError;
 use crate::head::CommitInfo;
-use crate::index::Index;
+use crate::index::{self, Index};
+use crate::lock::Lock;
 use crate::offload::blocking;
 use crate::writer::prepare::prepare;
-use crate::writer::{Precondition, RecordWrite, WriteOutcome};
+use crate::writer::{Precondition, RecordWrite, Urgency, WriteOutcome};
 use task::Message;
 
 /// The repository. Cheap to clone; all clones are the same repository.
@@ -57,6 +62,8 @@ struct Inner {
     view: watch::Receiver<Arc<View>>,
     seq: watch::Receiver<u64>,
     mailbox: mpsc::Sender<Message>,
+    /// Why nothing is written any more.
+    halted: OnceLock<String>,
     /// `None` once closed.
     running: Mutex<Option<JoinHandle<()>>>,
 }
@@ -105,7 +112,7 @@ impl HoldRepo {
         &self.inner.did
     }
 
-    fn view(&self) -> Arc<View> {
+    pub(crate) fn view(&self) -> Arc<View> {
         Arc::clone(&self.inner.view.borrow())
     }
 
@@ -127,6 +134,7 @@ impl HoldRepo {
     ///   [`RepoError::TooManyWrites`], [`RepoError::DuplicatePath`]: the call is wrong
     /// - [`RepoError::Disk`], [`RepoError::ClockBehind`]: the operator has to do something
     /// - [`RepoError::Closed`]: open the repository again
+    /// - [`RepoError::Halted`]: another process may write
     ///
     /// Perhaps written: [`RepoError::PerhapsWritten`].
     ///
@@ -137,11 +145,42 @@ impl HoldRepo {
         writes: Vec<RecordWrite>,
         preconditions: Vec<Precondition>,
     ) -> Result<WriteOutcome, RepoError> {
+        self.send(writes, preconditions, Urgency::Interactive).await
+    }
+
+    /// As [`write`](Self::write), when `urgency` says so: a write in the background waits for the budget of events, half a
+    /// minute at most unless the options say otherwise, and shares its commit.
+    ///
+    /// # Errors
+    /// As [`write_if`](Self::write_if).
+    pub async fn write_by(
+        &self,
+        writes: Vec<RecordWrite>,
+        urgency: Urgency,
+    ) -> Result<WriteOutcome, RepoError> {
+        self.send(writes, Vec::new(), urgency).await
+    }
+
+    async fn send(
+        &self,
+        writes: Vec<RecordWrite>,
+        preconditions: Vec<Precondition>,
+        urgency: Urgency,
+    ) -> Result<WriteOutcome, RepoError> {
+        if let Some(reason) = self.inner.halted.get() {
+            return Err(RepoError::Halted {
+                reason: reason.clone(),
+            });
+        }
         let prepared = prepare(&self.inner.did, &self.inner.tids, writes, preconditions)?;
         let (reply, answer) = oneshot::channel();
         self.inner
             .mailbox
-            .send(Message::Write { prepared, reply })
+            .send(Message::Write {
+                prepared,
+                urgency,
+                reply,
+            })
             .await
             .map_err(|_| RepoError::Closed)?;
         answer.await.map_err(|_| RepoError::Closed)?
@@ -250,7 +289,17 @@ impl HoldRepo {
     /// next write.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.inner.healthy.load(Ordering::Relaxed) && !self.inner.mailbox.is_closed()
+        self.inner.healthy.load(Ordering::Relaxed)
+            && !self.inner.mailbox.is_closed()
+            && self.inner.halted.get().is_none()
+    }
+
+    /// Refuses every later write, for `reason`, as long as the process lives: another one has taken over. Reads go on.
+    pub fn stop_writing(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        if self.inner.halted.set(reason.clone()).is_ok() {
+            tracing::error!(reason, "the repository is not written any more");
+        }
     }
 
     /// How many batches of commits the index of records lacks; 0 unless the last write to it failed.
@@ -322,8 +371,34 @@ impl HoldRepo {
         self.inner.seq.clone()
     }
 
-    /// Walks the whole repository: signature, tree shape, every block present and equal to its name, every record that
-    /// should be in the index there and no other. Takes as long as an export; writes may go on.
+    /// Removes what opening makes anew: the index and the table of the snapshot's blocks. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`RepoError::Locked`] while a process has the repository open; the disk's.
+    pub fn discard_index(dir: &Path) -> Result<(), RepoError> {
+        let disk = RealDisk::open(dir)?;
+        let _lock = Lock::take(dir)?;
+        index::remove(dir)?;
+        let failed = |error| disk::failed(&disk, "list", "", error);
+        for name in disk.names().map_err(failed)? {
+            if name.ends_with(".tbl") {
+                disk.remove(&name)
+                    .map_err(|error| disk::failed(&disk, "remove", &name, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many records the index has.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn indexed_records(&self) -> Result<u64, RepoError> {
+        Ok(self.inner.index.row_count().await?.0)
+    }
+
+    /// Walks the whole repository: signature, tree shape, every block present and equal to its name, every event in the log
+    /// whole, every record that should be in the index there and no other. Takes as long as an export; writes may go on.
     ///
     /// # Errors
     /// [`RepoError::Corrupt`] says what is wrong first; the disk's or the index's.
@@ -331,7 +406,11 @@ impl HoldRepo {
         let view = (*self.view()).clone();
         let seq = view.last.0;
         let (did, key) = (self.inner.did.clone(), self.public_key());
-        let expected = blocking(move || verify::verify(view, &did, &key)).await?;
+        let expected = blocking(move || {
+            verify::verify_log(&view)?;
+            verify::verify(view, &did, &key)
+        })
+        .await?;
         let (found, as_of) = self.inner.index.row_count().await?;
         // Events that change no row do not move the index.
         let is_comparable = as_of <= seq && *self.inner.seq.borrow() == seq;

@@ -1,7 +1,7 @@
 //! Opening: lock, engine, index, writer.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use atcr_atproto::clock::{Clock, TidClock};
 use tokio::sync::{mpsc, watch};
@@ -16,31 +16,11 @@ use crate::lock::Lock;
 use crate::offload::blocking;
 
 pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<HoldRepo, RepoError> {
-    let RepoOptions {
-        dir,
-        did,
-        handle,
-        endpoint,
-        replaces,
-        signing_key,
-        accept_new_key,
-        node_cache_bytes,
-        limits,
-    } = options;
-    let public_key = signing_key.public_key();
+    let (dir, did) = (options.dir.clone(), options.did.clone());
+    let events = options.events;
+    let public_key = options.signing_key.public_key();
     let tids = Arc::new(TidClock::new(Arc::clone(&clock)));
-    let engine_options = EngineOptions {
-        did: did.clone(),
-        handle,
-        endpoint,
-        replaces,
-        signing_key,
-        accept_new_key,
-        node_cache_bytes,
-        limits,
-        clock,
-        tids: Arc::clone(&tids),
-    };
+    let engine_options = EngineOptions::of(options, clock, Arc::clone(&tids));
     let folder = dir.clone();
     let (lock, engine) = blocking(move || {
         let disk = RealDisk::open(&folder)?;
@@ -65,7 +45,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
         healthy: Arc::clone(&healthy),
         index_lag: Arc::clone(&index_lag),
     };
-    let task = WriterTask::new(engine, index.clone(), published, lock);
+    let task = WriterTask::new(engine, index.clone(), published, lock, events);
     let running = tokio::spawn(task.run(messages));
     Ok(HoldRepo {
         inner: Arc::new(Inner {
@@ -78,6 +58,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
             view: view_receiver,
             seq: seq_receiver,
             mailbox,
+            halted: OnceLock::new(),
             running: Mutex::new(Some(running)),
         }),
     })

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use atcr_atproto::crypto::SigningKey;
 use atcr_atproto::syntax::Did;
 
+use super::budget::EventBudget;
 use crate::log::LogLimits;
 
 /// Where the repository is and whose it is.
@@ -26,8 +27,12 @@ pub struct RepoOptions {
     /// What to do with a repository that another key signed: refuse it, or sign it anew, which tells followers that the
     /// identity has changed.
     pub accept_new_key: bool,
+    /// Whether an empty folder is refused; otherwise it becomes a new repository.
+    pub must_exist: bool,
     /// Bytes of tree nodes kept in memory.
     pub node_cache_bytes: usize,
+    /// How many events the repository may make.
+    pub events: EventBudget,
     pub(crate) limits: LogLimits,
 }
 
@@ -46,7 +51,9 @@ impl RepoOptions {
             replaces: None,
             signing_key,
             accept_new_key: false,
+            must_exist: false,
             node_cache_bytes: Self::DEFAULT_NODE_CACHE_BYTES,
+            events: EventBudget::DEFAULT,
             limits: LogLimits::DEFAULT,
         }
     }

@@ -1,5 +1,6 @@
 //! The task that writes. It takes the calls that wait in the mailbox, has the engine make commits of them, updates the index,
-//! and only then answers. The next batch gathers while it waits for the disk. Snapshots are written in parallel.
+//! and only then answers. The next batch gathers while it waits for the disk. Snapshots are written in parallel. Calls in the
+//! background wait for the budget of events, unless a commit that is made anyway has room for them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,12 +13,15 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::backoff::Backoff;
+use super::budget::{EventBudget, Tokens};
 use crate::blocks::View;
 use crate::engine::{Answer, BatchOutcome, Call, Engine};
 use crate::error::RepoError;
 use crate::index::{Index, state_of};
 use crate::lock::Lock;
 use crate::snapshot::Snapshot;
+use crate::writer::Urgency;
+use crate::writer::limits::{MAX_COMMIT_CAR_BYTES, MAX_OPS};
 use crate::writer::prepare::PreparedCall;
 
 /// Calls that wait; more callers wait for a place.
@@ -32,11 +36,20 @@ const SNAPSHOT_AFTER: [Duration; 2] = [Duration::from_mins(1), Duration::from_ho
 /// hardly written to there is none for months.
 const DROP_OLD_EVERY: Duration = Duration::from_mins(10);
 
+/// Bytes of records up to which background calls join a commit that is made anyway: its tree nodes need room as well.
+const MAX_SHARED_BYTES: usize = MAX_COMMIT_CAR_BYTES / 2;
+
+/// Events of the repository; label `class`.
+const EVENTS: &str = "atcr_hold_repo_events_total";
+const INTERACTIVE: &str = "interactive";
+const BACKGROUND: &str = "background";
+
 /// What the mailbox takes.
 #[derive(Debug)]
 pub(super) enum Message {
     Write {
         prepared: PreparedCall,
+        urgency: Urgency,
         reply: oneshot::Sender<Answer>,
     },
     /// Refuse writes for this reason from now on, or take them again.
@@ -90,12 +103,26 @@ pub(super) struct WriterTask {
     stop: Arc<AtomicBool>,
     heals: Backoff,
     snapshots: Backoff,
+    tokens: Tokens,
+    /// Calls that wait for a token, and since when.
+    background: VecDeque<Call<Ticket>>,
+    waiting_since: tokio::time::Instant,
     _lock: Lock,
 }
 
 impl WriterTask {
-    pub(super) fn new(engine: Engine, index: Index, published: Published, lock: Lock) -> Self {
+    pub(super) fn new(
+        engine: Engine,
+        index: Index,
+        published: Published,
+        lock: Lock,
+        events: EventBudget,
+    ) -> Self {
+        let now = tokio::time::Instant::now();
         Self {
+            tokens: Tokens::new(events, now),
+            background: VecDeque::new(),
+            waiting_since: now,
             engine: Some(engine),
             index,
             is_index_behind: false,
@@ -116,8 +143,14 @@ impl WriterTask {
         drop_old.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let needs_healing = self.engine.is_some() && !self.published.healthy.load(Ordering::Relaxed);
+            let due = self.tokens.due(self.waiting_since);
             let message = tokio::select! {
                 message = mailbox.recv() => message,
+                () = tokio::time::sleep_until(due), if !self.background.is_empty() => {
+                    queue.append(&mut self.background);
+                    self.write_all(&mut queue, BACKGROUND).await;
+                    continue;
+                }
                 result = ended(&mut self.snapshot) => {
                     self.finish_snapshot(result).await;
                     continue;
@@ -137,11 +170,21 @@ impl WriterTask {
             let mut next = Some(message);
             while let Some(message) = next {
                 match message {
-                    Message::Write { prepared, reply } => match &self.paused {
-                        None => queue.push_back(Call {
-                            prepared,
-                            ticket: reply,
-                        }),
+                    Message::Write {
+                        prepared,
+                        urgency,
+                        reply,
+                    } => match &self.paused {
+                        None => {
+                            let call = Call {
+                                prepared,
+                                ticket: reply,
+                            };
+                            match urgency {
+                                Urgency::Interactive => queue.push_back(call),
+                                Urgency::Background => self.wait_for_token(call),
+                            }
+                        }
                         Some(reason) => answer(
                             reply,
                             Err(RepoError::Paused {
@@ -150,12 +193,14 @@ impl WriterTask {
                         ),
                     },
                     Message::Pause { reason, reply } => {
-                        self.write_all(&mut queue).await;
+                        queue.append(&mut self.background);
+                        self.write_all(&mut queue, INTERACTIVE).await;
                         self.paused = reason;
                         let _ = reply.send(());
                     }
                     Message::ChangeKey { key, reply } => {
-                        self.write_all(&mut queue).await;
+                        queue.append(&mut self.background);
+                        self.write_all(&mut queue, INTERACTIVE).await;
                         let _ = reply.send(self.change_key(key).await);
                     }
                     Message::Announce(reply) => {
@@ -171,12 +216,61 @@ impl WriterTask {
                     None
                 };
             }
-            self.write_all(&mut queue).await;
+            if !queue.is_empty() {
+                self.take_along(&mut queue);
+                self.write_all(&mut queue, INTERACTIVE).await;
+            } else if self.background.len() >= MAILBOX {
+                queue.append(&mut self.background);
+                self.write_all(&mut queue, BACKGROUND).await;
+            }
         }
+        queue.append(&mut self.background);
+        self.write_all(&mut queue, BACKGROUND).await;
         self.stop.store(true, Ordering::Relaxed);
         if let Some(running) = self.snapshot.take() {
             // One that is whole already is removed at the next start.
             let _ = running.work.await;
+        }
+    }
+
+    fn wait_for_token(&mut self, call: Call<Ticket>) {
+        if self.background.is_empty() {
+            self.waiting_since = tokio::time::Instant::now();
+        }
+        self.background.push_back(call);
+    }
+
+    /// Background calls for which the commit of `queue` has room cost no event of their own.
+    fn take_along(&mut self, queue: &mut VecDeque<Call<Ticket>>) {
+        let size = |call: &Call<Ticket>| (call.prepared.writes.len(), call.prepared.record_bytes);
+        let (mut ops, mut bytes) = queue
+            .iter()
+            .map(size)
+            .fold((0, 0), |sum, call| (sum.0 + call.0, sum.1 + call.1));
+        if ops == 0 {
+            // A write of nothing, which asks whether the writer works, makes no commit.
+            return;
+        }
+        while let Some(call) = self.background.front() {
+            let more = size(call);
+            (ops, bytes) = (ops + more.0, bytes + more.1);
+            if ops > MAX_OPS || bytes > MAX_SHARED_BYTES {
+                break;
+            }
+            queue.extend(self.background.pop_front());
+        }
+    }
+
+    async fn write_all(&mut self, queue: &mut VecDeque<Call<Ticket>>, class: &'static str) {
+        while !queue.is_empty() {
+            let events = self.write_batch(queue).await;
+            metrics::counter!(EVENTS, "class" => class).increment(events as u64);
+            if self.tokens.took(events, tokio::time::Instant::now()) {
+                tracing::warn!(
+                    events = self.tokens.of_day(),
+                    "the repository made more events in a day than relays take of a host that they do not know; they fall behind"
+                );
+            }
         }
     }
 
@@ -236,12 +330,6 @@ impl WriterTask {
         }
     }
 
-    async fn write_all(&mut self, queue: &mut VecDeque<Call<Ticket>>) {
-        while !queue.is_empty() {
-            self.write_batch(queue).await;
-        }
-    }
-
     async fn change_key(&mut self, key: SigningKey) -> Result<(), RepoError> {
         self.tell(move |engine| engine.change_key(key)).await
     }
@@ -259,7 +347,8 @@ impl WriterTask {
         changed.unwrap_or(Err(RepoError::Closed))
     }
 
-    async fn write_batch(&mut self, queue: &mut VecDeque<Call<Ticket>>) {
+    /// Returns how many events were made.
+    async fn write_batch(&mut self, queue: &mut VecDeque<Call<Ticket>>) -> usize {
         let mut calls = std::mem::take(queue);
         let worked = self.with_engine(move |engine| {
             let outcome = engine.write_batch(&mut calls);
@@ -267,10 +356,14 @@ impl WriterTask {
         });
         // Without an engine the callers' channels end, which tells them that the repository is closed.
         let Some((calls, outcome)) = worked.await else {
-            return;
+            return 0;
         };
         *queue = calls;
-        let BatchOutcome { answers, changes } = outcome;
+        let BatchOutcome {
+            answers,
+            changes,
+            events,
+        } = outcome;
         if self.published.healthy.load(Ordering::Relaxed) {
             self.heals.worked();
         }
@@ -286,6 +379,7 @@ impl WriterTask {
         if is_due && !self.snapshots.is_waiting(Instant::now()) {
             self.start_snapshot(None);
         }
+        events
     }
 
     /// A write that is in the log is never refused for the index's sake; the next batch tries again.

@@ -11,10 +11,11 @@ use crate::blocks::View;
 use crate::blocks::walk::{Step, Walk};
 use crate::error::RepoError;
 use crate::index::holdings::has_row;
+use crate::log::Position;
 
 /// Reads every block of the newest commit. Blocks are compared with their names as they are read. Returns how many records
 /// the index should have.
-pub(super) fn verify(view: View, did: &Did, key: &PublicKey) -> Result<u64, RepoError> {
+pub(crate) fn verify(view: View, did: &Did, key: &PublicKey) -> Result<u64, RepoError> {
     let head = view.head.clone();
     let commit = Commit::decode(&view.block(&head.commit)?)?;
     if commit.did != did.as_str() || commit.rev != head.rev.as_str() || commit.data != head.data {
@@ -46,6 +47,19 @@ pub(super) fn verify(view: View, did: &Did, key: &PublicKey) -> Result<u64, Repo
         }
     }
     Ok(indexed)
+}
+
+/// Reads every event that is kept.
+pub(crate) fn verify_log(view: &View) -> Result<(), RepoError> {
+    let mut reader = view.reader(Position::default());
+    while let Some(entry) = reader.next_entry()? {
+        let header = entry.header;
+        let parts = header.aux(entry.bytes).and(header.frame(entry.bytes));
+        parts.map_err(|damage| {
+            RepoError::corrupt(format!("the log is damaged in {}: {}", header.position, damage.0))
+        })?;
+    }
+    Ok(())
 }
 
 /// What is known of the tree so far.

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use atcr_atproto::clock::{Clock, TidClock};
 use atcr_atproto::crypto::{Curve, SigningKey};
 use atcr_atproto::data_model::{DAG_CBOR, cid_of};
-use atcr_atproto::syntax::{Cid, Did};
-use atcr_repo::mst::{Tree, range};
+use atcr_atproto::syntax::{Cid, Did, Tid};
+use atcr_repo::DataError;
+use atcr_repo::mst::{Node, NodeSource, Tree, range};
 use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -16,11 +17,15 @@ use serde_json::json;
 
 use super::consumer::Consumer;
 use super::disk::{Fault, SimDisk};
+use crate::backup::{BackupView, MANIFEST};
 use crate::blocks::walk::{Step, Walk};
 use crate::blocks::{BlockKey, View};
-use crate::engine::{Call, Engine, EngineOptions};
+use crate::disk::Disk;
+use crate::engine::{Call, Engine, EngineOptions, restore};
 use crate::error::RepoError;
+use crate::import::Build;
 use crate::log::LogLimits;
+use crate::progress::Progress;
 use crate::writer::prepare::prepare;
 use crate::writer::{Precondition, RecordWrite};
 
@@ -45,6 +50,25 @@ impl Clock for TestClock {
     }
 }
 
+/// The files of a backup, and the records in them.
+#[derive(Clone)]
+struct Copied {
+    files: Vec<(String, Vec<u8>)>,
+    records: Records,
+    rev: Tid,
+}
+
+/// A tree that is made in memory needs none.
+struct NoNodes;
+
+impl NodeSource for NoNodes {
+    type Error = DataError;
+
+    fn node(&self, cid: &Cid) -> Result<Arc<Node>, DataError> {
+        Err(DataError::Missing(*cid))
+    }
+}
+
 pub(super) struct History {
     random: StdRng,
     pub(super) disk: SimDisk,
@@ -56,6 +80,12 @@ pub(super) struct History {
     /// What may be true instead: writes whose answer left it open.
     perhaps: Vec<Records>,
     pub(super) consumer: Consumer,
+    /// The states that imports and restores made, by the roots of their trees.
+    states: BTreeMap<Cid, Records>,
+    /// What the bucket has, if it has anything.
+    backup: Option<Copied>,
+    pub(super) imports: usize,
+    pub(super) restores: usize,
     /// Names of records that there once were.
     gone: BTreeSet<Cid>,
 }
@@ -77,6 +107,7 @@ pub(super) fn options_of(clock: Arc<TestClock>, tids: Arc<TidClock>) -> EngineOp
         replaces: None,
         signing_key: key(),
         accept_new_key: false,
+        must_exist: false,
         node_cache_bytes: 64 * 1024,
         limits: LIMITS,
         clock,
@@ -103,6 +134,10 @@ impl History {
             records: Records::new(),
             perhaps: Vec::new(),
             consumer: Consumer::default(),
+            states: BTreeMap::new(),
+            backup: None,
+            imports: 0,
+            restores: 0,
             gone: BTreeSet::new(),
         }
     }
@@ -145,7 +180,10 @@ impl History {
             return self.reopen();
         }
         match self.random.random_range(0..20) {
-            0..13 => self.write(),
+            0..11 => self.write(),
+            11 => self.import(),
+            12 if self.random.random_bool(0.7) => self.back_up(),
+            12 => self.lose_the_folder(),
             13..16 => self.snapshot(),
             16 => self.check_all(),
             17 if self.random.random_bool(0.5) => {
@@ -186,6 +224,91 @@ impl History {
         self.follow()
     }
 
+    /// Copies what is acknowledged.
+    fn back_up(&mut self) -> Result<(), String> {
+        self.disk.unplan();
+        if self.disk.is_stopped() {
+            return Ok(());
+        }
+        let view = BackupView::of(did().as_str(), self.view().clone());
+        let mut files = vec![(MANIFEST.to_owned(), view.manifest().unwrap())];
+        for file in view.files() {
+            let bytes = file.read_now().map_err(|error| error.to_string())?;
+            files.push((file.name, bytes));
+        }
+        self.backup = Some(Copied {
+            files,
+            records: self.records.clone(),
+            rev: view.rev().clone(),
+        });
+        Ok(())
+    }
+
+    /// The machine is lost; another one gets the newest backup, in spite of crashes.
+    fn lose_the_folder(&mut self) -> Result<(), String> {
+        let Some(copied) = self.backup.clone() else {
+            return Ok(());
+        };
+        let seed = self.random.random();
+        self.engine = None;
+        self.disk = SimDisk::new(seed, false);
+        self.tids = Arc::new(TidClock::new(self.clock.clone()));
+        loop {
+            let copy = SimDisk::new(seed, false);
+            for (name, bytes) in &copied.files {
+                copy.create(name).unwrap().write_at(0, bytes).unwrap();
+            }
+            self.plan_fault();
+            let to: Arc<dyn Disk> = Arc::new(self.disk.clone());
+            let from: Arc<dyn Disk> = Arc::new(copy);
+            let restored = restore(
+                &from,
+                &to,
+                options_of(self.clock.clone(), self.tids.clone()),
+                &Progress::none(),
+            );
+            self.disk.unplan();
+            let is_half = match restored {
+                Ok(restored) if !self.disk.is_stopped() => {
+                    if restored.from.rev != copied.rev {
+                        return Err("another revision was restored".to_owned());
+                    }
+                    self.engine = Some(restored.engine);
+                    break;
+                }
+                Ok(_) | Err(RepoError::Disk { .. } | RepoError::PerhapsWritten(_)) => true,
+                // The last try ended after the repository was whole, and its answer was lost.
+                Err(RepoError::Exists { .. }) => false,
+                Err(error) => return Err(format!("a restore failed: {error}")),
+            };
+            if self.disk.is_stopped() || self.random.random_bool(0.3) {
+                self.disk.restart();
+            }
+            if !is_half {
+                self.restored_to(copied);
+                return Ok(());
+            }
+        }
+        self.restored_to(copied);
+        self.follow()
+    }
+
+    fn restored_to(&mut self, copied: Copied) {
+        self.gone.extend(self.records.values());
+        self.records = copied.records;
+        self.perhaps.clear();
+        if let Ok(root) = self
+            .records
+            .iter()
+            .try_fold(Tree::empty(), |tree, (path, cid)| tree.put(&NoNodes, path, *cid))
+        {
+            self.states
+                .insert(root.finish().unwrap().root, self.records.clone());
+        }
+        self.consumer.may_break = true;
+        self.restores += 1;
+    }
+
     pub(super) fn names(&self) -> Vec<String> {
         self.disk.sizes().into_iter().map(|(name, _)| name).collect()
     }
@@ -207,7 +330,7 @@ impl History {
     /// The follower reads what is new.
     fn follow(&mut self) -> Result<(), String> {
         let view = self.view().clone();
-        if self.consumer.seq < view.dropped_seq {
+        if self.consumer.seq < view.dropped_seq && !self.consumer.may_break {
             return Err("events were dropped that a follower of the last seconds has not read".to_owned());
         }
         let mut reader = view.reader(view.seek(self.consumer.seq));
@@ -217,7 +340,13 @@ impl History {
                     .header
                     .frame(entry.bytes)
                     .map_err(|damage| damage.0.to_owned())?;
+                let resyncs = self.consumer.resyncs;
                 self.consumer.take(frame, &key().public_key())?;
+                if self.consumer.resyncs > resyncs {
+                    let root = self.consumer.root().unwrap();
+                    let state = self.states.get(&root).ok_or("a sync without an import")?;
+                    self.consumer.records.clone_from(state);
+                }
             }
         }
         if self.consumer.seq != view.last.0 {
@@ -229,6 +358,7 @@ impl History {
         if self.consumer.records != self.records {
             return Err("the follower has other records".to_owned());
         }
+        self.consumer.may_break = false;
         Ok(())
     }
 
@@ -305,6 +435,53 @@ impl History {
                 Some(Err(error)) => return Err(format!("a write failed: {error}")),
                 None => return Err("a write got no answer".to_owned()),
             }
+        }
+        if self.disk.is_stopped() {
+            return Ok(());
+        }
+        self.disk.unplan();
+        self.follow()
+    }
+
+    /// Records come from elsewhere, and become the state at once. A command does this, which ends when it fails.
+    fn import(&mut self) -> Result<(), String> {
+        if self.view().blocks.frozen.is_some() {
+            return Ok(());
+        }
+        let mut records = Vec::new();
+        let mut state = self.records.clone();
+        for _ in 0..self.random.random_range(1..30) {
+            let path = format!("{COLLECTION}/k{:02}", self.random.random_range(0..60));
+            let (value, cid) = content(&format!("imported {}", self.random.random_range(0..6)));
+            let ipld = atcr_atproto::data_model::record_to_ipld(&value).unwrap();
+            state.insert(path.clone(), cid);
+            records.push((path, cid, serde_ipld_dagcbor::to_vec(&ipld).unwrap()));
+        }
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let engine = self.engine.as_mut().unwrap();
+        let states = &mut self.states;
+        let mut work = || -> Result<(), RepoError> {
+            let mut build = Build::new(engine, &disk)?;
+            for (path, cid, bytes) in &records {
+                build.put(path, *cid, || Ok(bytes.clone().into()), &Progress::none())?;
+            }
+            let (staging, data) = build.finish()?;
+            states.insert(data, state.clone());
+            engine.adopt(staging, data)
+        };
+        match work() {
+            Ok(()) => {
+                self.gone.extend(self.records.values());
+                self.records = state;
+                self.perhaps.clear();
+                self.imports += 1;
+            }
+            Err(RepoError::Disk { .. } | RepoError::PerhapsWritten(_)) => {
+                self.perhaps.push(state);
+                self.engine = None;
+                return Ok(());
+            }
+            Err(error) => return Err(format!("an import failed: {error}")),
         }
         if self.disk.is_stopped() {
             return Ok(());

@@ -17,6 +17,7 @@ use history::History;
 const HISTORIES: u64 = 500;
 const VARIABLE: &str = "ATCR_SIMULATED_HISTORIES";
 const FIRST_SEED: &str = "ATCR_SIMULATED_FIRST_SEED";
+
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |value| value.parse().unwrap())
 }
@@ -24,15 +25,17 @@ fn number(variable: &str, default: u64) -> u64 {
 #[test]
 fn nothing_acknowledged_is_lost_and_followers_never_lose_their_chain() {
     let first = number(FIRST_SEED, 0);
-    let mut commits = 0;
+    let (mut commits, mut imports, mut restores) = (0, 0, 0);
     for seed in first..first + number(VARIABLE, HISTORIES) {
         let mut history = History::new(seed, false);
         if let Err(error) = history.run() {
             panic!("history {seed}: {error}");
         }
         commits += history.consumer.commits;
+        imports += history.imports;
+        restores += history.restores;
     }
-    assert!(commits > 0);
+    assert!(commits > 0 && imports > 0 && restores > 0);
     println!("{commits} commits were followed");
 }
 

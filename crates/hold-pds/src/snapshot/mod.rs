@@ -193,9 +193,9 @@ fn checked(content: &[u8], cid: &Cid) -> Result<Bytes, RepoError> {
     }
 }
 
-/// The rows of a CAR whose table is lost. The revision that added each block is lost with it: every block counts as new as
+/// The rows of a CAR, each block compared with its name. For one whose table is lost: the revision that added each block is lost with it: every block counts as new as
 /// the snapshot, so an export since a revision has more than necessary.
-fn scan(file: &Arc<dyn DiskFile>, size: u64, rev: u64) -> Result<Vec<Row>, RepoError> {
+pub(crate) fn scan(file: &Arc<dyn DiskFile>, size: u64, rev: u64) -> Result<Vec<Row>, RepoError> {
     let malformed = || RepoError::corrupt("the snapshot is no CAR");
     let mut reader = CarReader {
         file: Arc::clone(file),

@@ -4,4 +4,4 @@ pub mod limits;
 pub(crate) mod prepare;
 mod write;
 
-pub use write::{Precondition, RecordRef, RecordWrite, WriteOutcome};
+pub use write::{Precondition, RecordRef, RecordWrite, Urgency, WriteOutcome};

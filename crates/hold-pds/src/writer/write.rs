@@ -84,6 +84,16 @@ impl RecordWrite {
     }
 }
 
+/// Whether a person waits for a write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Urgency {
+    /// It is committed at once.
+    #[default]
+    Interactive,
+    /// It shares a commit with others, within the budget of events.
+    Background,
+}
+
 /// What must be true of the repository for the writes of a call to happen at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {

@@ -19,6 +19,10 @@ pub(crate) struct Consumer {
     head: Option<(Tid, Cid)>,
     pub(crate) records: BTreeMap<String, Cid>,
     pub(crate) commits: usize,
+    /// How often a `#sync` named a state that it did not have. The caller then gives it the records.
+    pub(crate) resyncs: usize,
+    /// The chain may break once: the repository was restored, and commits that this has seen are lost.
+    pub(crate) may_break: bool,
 }
 
 struct Nodes(HashMap<Cid, Arc<Node>>);
@@ -32,6 +36,11 @@ impl NodeSource for Nodes {
 }
 
 impl Consumer {
+    /// The root of the newest commit that it knows.
+    pub(crate) fn root(&self) -> Option<Cid> {
+        self.head.as_ref().map(|(_, data)| *data)
+    }
+
     /// Takes one message.
     pub(crate) fn take(&mut self, frame: &[u8], key: &PublicKey) -> Result<(), String> {
         let message = Message::decode(frame).map_err(|error| error.to_string())?;
@@ -46,6 +55,11 @@ impl Consumer {
                 let (commit, _) = signed_commit(&blocks, event.rev.as_str(), key)?;
                 match &self.head {
                     Some((rev, data)) if *rev == event.rev && *data == commit.data => Ok(()),
+                    Some((rev, _)) if *rev < event.rev => {
+                        self.head = Some((event.rev.clone(), commit.data));
+                        self.resyncs += 1;
+                        Ok(())
+                    }
                     head => Err(format!("a sync to {} at {head:?}", event.rev)),
                 }
             }
@@ -63,7 +77,14 @@ impl Consumer {
             None => (None, None),
             Some((rev, data)) => (Some(rev.clone()), Some(*data)),
         };
-        if event.since != since || event.prev_data != prev_data {
+        let is_next = event.since == since && event.prev_data == prev_data;
+        if !is_next && self.may_break && since.as_ref().is_some_and(|since| *since < event.rev) {
+            self.may_break = false;
+            self.head = Some((event.rev.clone(), commit.data));
+            self.resyncs += 1;
+            return Ok(());
+        }
+        if !is_next {
             return Err(format!(
                 "the chain is broken: since {:?} at {since:?}",
                 event.since

@@ -239,8 +239,8 @@ async fn a_follower_verifies_every_event_by_itself() {
         follower.take(&event.frame, &signing_key().public_key()).unwrap();
     }
     assert_eq!(
-        (follower.seq, follower.commits),
-        (*seq.borrow(), events.len() - 3)
+        (follower.seq, follower.commits, follower.resyncs),
+        (*seq.borrow(), events.len() - 3, 0)
     );
     let (_, records) = nodes(&export(&repo, None).await).contents(commit(&export(&repo, None).await).data);
     assert_eq!(follower.records, records);

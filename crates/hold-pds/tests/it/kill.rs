@@ -58,6 +58,7 @@ async fn nothing_acknowledged_is_missing_after_a_kill() {
         repo.close().await;
     }
     assert!(acknowledged.len() > KILLS);
+    assert_eq!(follower.resyncs, 0);
 }
 
 /// Notes one line of the child; whether it was an acknowledgement.

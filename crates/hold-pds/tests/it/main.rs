@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod budget;
 #[path = "../../../repo/tests/it/car_reader.rs"]
 mod car_reader;
 mod consumer;
@@ -9,6 +10,7 @@ mod crash;
 mod exports;
 mod holdings;
 mod identity_events;
+mod import;
 mod kill;
 mod repository;
 #[expect(dead_code, reason = "shared with the tests of the tree, which use the rest")]

@@ -178,7 +178,9 @@ impl EdgeError {
                 (StatusCode::FORBIDDEN, notify_manifest::error::USER_MISMATCH)
             }
             Self::Notice(NoticeError::TooOften(_)) => TOO_MANY,
-            Self::Notice(NoticeError::Stopped) => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+            Self::Notice(NoticeError::Stopped | NoticeError::Counts(_)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
+            }
             Self::Join(JoinError::RegistrationDisabled) => {
                 (StatusCode::FORBIDDEN, hold_crew::error::REGISTRATION_DISABLED)
             }
@@ -360,6 +362,7 @@ fn repo(error: &RepoError) -> (StatusCode, &'static str) {
     match error {
         // Nothing was written: the same call may work later.
         RepoError::Closed
+        | RepoError::Halted { .. }
         | RepoError::Disk { .. }
         | RepoError::ClockBehind { .. }
         | RepoError::Paused { .. } => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
@@ -368,6 +371,10 @@ fn repo(error: &RepoError) -> (StatusCode, &'static str) {
         | RepoError::OtherDid { .. }
         | RepoError::OtherKey
         | RepoError::Incomplete { .. }
+        | RepoError::NoRepository { .. }
+        | RepoError::Exists { .. }
+        | RepoError::HalfRestored { .. }
+        | RepoError::Import { .. }
         | RepoError::Index(_)
         | RepoError::Corrupt { .. }
         | RepoError::PerhapsWritten(_)

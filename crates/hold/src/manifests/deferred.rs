@@ -12,7 +12,7 @@ use atcr_server::Shutdown;
 use atcr_server::supervise::{Quarantine, Task};
 use chrono::{DateTime, Utc};
 
-use super::recorder::{Event, Recorded};
+use super::recorder::Recorded;
 use super::{ManifestNotices, Notice, NoticeError, TooOften};
 
 /// The task that records them, in logs and metrics.
@@ -133,7 +133,7 @@ impl ManifestNotices {
             return Ok(());
         }
         notice.weigh(&self.blobs).await;
-        self.hand_in(Event::Push, notice).await?;
+        self.hand_in(notice).await?;
         Ok(self.backlog.table.remove(id).await?)
     }
 

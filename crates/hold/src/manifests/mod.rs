@@ -3,8 +3,10 @@
 //! - [`Notice`]: what an AppView says of one manifest, checked
 //! - [`NoticeLimits`]: how much one account may have recorded
 //! - [`DeferredNotices`]: pushes that wait for promised layers
-//! - [`ManifestNotices`]: takes notices; one task behind it records them, many in one commit when many come at once
+//! - [`ManifestNotices`]: takes notices; one task behind it records the layers, many in one commit when many come at once
+//! - [`Counts`]: pushes and pulls, counted at once and published from time to time
 
+mod counts;
 mod deferred;
 mod limits;
 mod notice;
@@ -21,13 +23,14 @@ use tokio::task::JoinHandle;
 
 use crate::blobs::{BlobError, BlobService};
 
+pub use counts::{CountStore, Counted, CountingError, Counts, CountsError, Event};
 use deferred::Backlog;
 pub use deferred::{DeferralError, DeferredNotices};
 use limits::Budgets;
 pub use limits::{NoticeLimits, TooOften};
 pub use notice::{Child, InvalidNotice, Notice};
 pub use recorder::Recorded;
-use recorder::{Counts, Entry, Event, Recorder};
+use recorder::{Entry, Recorder};
 
 /// Notices waiting to be written; beyond that, callers wait to hand theirs in.
 const MAILBOX: usize = 256;
@@ -44,6 +47,9 @@ pub enum NoticeError {
     /// The repository failed.
     #[error("the notice could not be recorded")]
     Repo(#[from] RepoError),
+    /// The table of counts failed.
+    #[error("the notice could not be counted")]
+    Counts(#[source] Arc<CountsError>),
     /// A push that waits for promised layers could not be kept.
     #[error("the notice could not be kept for later")]
     Deferral(#[source] Arc<DeferralError>),
@@ -67,6 +73,15 @@ impl From<BlobError> for NoticeError {
     }
 }
 
+impl From<CountingError> for NoticeError {
+    fn from(error: CountingError) -> Self {
+        match error {
+            CountingError::Counts(error) => Self::Counts(Arc::new(error)),
+            CountingError::Repo(error) => Self::Repo(error),
+        }
+    }
+}
+
 /// Takes notices. Clones hand them to the same recorder, which ends when the last clone is gone.
 #[derive(Clone, Debug)]
 pub struct ManifestNotices {
@@ -86,12 +101,12 @@ impl ManifestNotices {
     pub fn start(
         repo: HoldRepo,
         blobs: BlobService,
+        counts: Counts,
         deferred: Arc<dyn DeferredNotices>,
         limits: &NoticeLimits,
         clock: Arc<dyn Clock>,
     ) -> (Self, JoinHandle<()>) {
         let (mailbox, entries) = mpsc::channel(MAILBOX);
-        let counts = Counts::new(repo.clone());
         let budgets = Arc::new(Budgets::new(limits, clock.clone()));
         let recorder = Recorder::new(repo, counts.clone(), budgets.clone(), clock.clone());
         let recorder = tokio::spawn(recorder.run(entries));
@@ -136,7 +151,7 @@ impl ManifestNotices {
             return self.defer(&notice).await;
         }
         notice.weigh(&self.blobs).await;
-        self.hand_in(Event::Push, notice).await
+        self.hand_in(notice).await
     }
 
     /// Counts a pull by `reader`, whose right to read was checked. A repository without any record here is counted as well, since
@@ -155,16 +170,18 @@ impl ManifestNotices {
             tracing::debug!(did = %reader, manifest = %notice.manifest, "a pull is not counted");
             return Ok(Recorded::default());
         }
-        self.hand_in(Event::Pull, notice).await
+        self.counts
+            .add(&notice.owner, &notice.repository, Event::Pull)
+            .await?;
+        Ok(Recorded {
+            layers_created: 0,
+            stats_updated: true,
+        })
     }
 
-    async fn hand_in(&self, event: Event, notice: Notice) -> Result<Recorded, NoticeError> {
+    async fn hand_in(&self, notice: Notice) -> Result<Recorded, NoticeError> {
         let (answer, answered) = oneshot::channel();
-        let entry = Entry {
-            event,
-            notice,
-            answer,
-        };
+        let entry = Entry { notice, answer };
         self.mailbox.send(entry).await.map_err(|_| NoticeError::Stopped)?;
         answered.await.map_err(|_| NoticeError::Stopped)?
     }

@@ -10,7 +10,9 @@
 mod access_matrix;
 mod access_tokens;
 mod administration;
+mod backup;
 mod bootstrap;
+mod commands;
 mod configuration;
 #[path = "../../../hold-pds/tests/it/consumer.rs"]
 mod consumer;

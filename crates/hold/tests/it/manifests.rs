@@ -43,6 +43,8 @@ fn notice(owner: &Account, operation: &str, manifest: &str, layers: &[(&str, u64
 }
 
 async fn records(hold: &TestHold, collection: &str) -> Vec<Value> {
+    // What was counted is published from time to time.
+    hold.hold.counts().publish().await.expect("published");
     let page = hold
         .query(&format!(
             "com.atproto.repo.listRecords?repo={}&collection={collection}&limit=100",
@@ -490,5 +492,52 @@ async fn a_notice_that_cannot_be_believed_changes_nothing() {
         (&told["operation"], &told["layersCreated"]),
         (&json!("push"), &json!(0))
     );
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_pull_is_no_commit_and_outlives_the_process_as_soon_as_it_is_answered() {
+    let setup = Setup {
+        public: true,
+        ..Setup::default()
+    };
+    let hold = TestHold::start(setup).await;
+    let sailor = hold.crew("sailor", &["blob:write"]).await;
+    let push = notice(&sailor, "push", "m1", &[]);
+    hold.call(NOTIFY, Some(&sailor), &push).await.ok();
+    let head = hold.hold.repo().latest_commit();
+    let pull = notice(&sailor, "pull", "m1", &[]);
+    for _ in 0..5 {
+        hold.call(NOTIFY, Some(&sailor), &pull).await.ok();
+    }
+    assert_eq!(hold.hold.repo().latest_commit(), head);
+    // What another process would find.
+    let file = hold.data_dir().join("hold.sqlite");
+    let database = atcr_hold::adapters::sqlite::open(&file).await.expect("opens");
+    let store = atcr_hold::adapters::sqlite::SqliteCounts::new(database.clone());
+    let counted = atcr_hold::manifests::CountStore::unpublished(&store, 10)
+        .await
+        .expect("readable");
+    assert_eq!(counted.len(), 1);
+    assert_eq!((counted[0].pushes, counted[0].pulls), (1, 5));
+    database.close().await;
+
+    // The end of the process publishes it, in one commit.
+    let seq = *hold.hold.repo().watch_seq().borrow();
+    let hold = hold.restart(|_| ()).await;
+    let events = hold.hold.repo().events_after(seq, 10).await.expect("readable");
+    assert_eq!(events.len(), 1);
+    let stats = records(&hold, "io.atcr.hold.stats").await;
+    assert_eq!(
+        (&stats[0]["pushCount"], &stats[0]["pullCount"]),
+        (&json!(1), &json!(5))
+    );
+    // Publishing again writes nothing.
+    let head = hold.hold.repo().latest_commit();
+    hold.hold.counts().publish().await.expect("published");
+    assert_eq!(hold.hold.repo().latest_commit(), head);
+    hold.call(NOTIFY, Some(&sailor), &pull).await.ok();
+    let stats = records(&hold, "io.atcr.hold.stats").await;
+    assert_eq!(stats[0]["pullCount"], 6);
     hold.stop().await;
 }

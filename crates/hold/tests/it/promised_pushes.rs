@@ -129,9 +129,13 @@ async fn digests(hold: &TestHold, collection: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Waits until the push is counted, which is recorded with its layers.
+/// Waits until the push is counted, which happens once its layers are recorded.
 async fn recorded_layers(hold: &TestHold) -> Vec<Value> {
-    while digests(hold, "io.atcr.hold.stats").await.is_empty() {
+    loop {
+        hold.hold.counts().publish().await.expect("published");
+        if !digests(hold, "io.atcr.hold.stats").await.is_empty() {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     digests(hold, "io.atcr.hold.layer").await

@@ -76,6 +76,8 @@ pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &s
             },
         },
         "storage": storage,
+        // A reset forgets the repository and not the bucket, and a hold does not begin anew where it has a backup.
+        "backup": { "enabled": false },
     });
     write_private(
         &Part::Hold.argument(&options.state),

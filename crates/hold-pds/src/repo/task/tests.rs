@@ -37,6 +37,7 @@ impl Running {
             replaces: None,
             signing_key: SigningKey::from_bytes(Curve::K256, &[7; 32]).unwrap(),
             accept_new_key: false,
+            must_exist: false,
             node_cache_bytes: 64 * 1024,
             limits: LogLimits {
                 prefill_bytes: 64 * 1024,
@@ -58,7 +59,8 @@ impl Running {
         };
         let (mailbox, messages) = mpsc::channel(MAILBOX);
         let lock = Lock::take(folder.path()).unwrap();
-        let task = tokio::spawn(WriterTask::new(engine, index, published, lock).run(messages));
+        let task =
+            tokio::spawn(WriterTask::new(engine, index, published, lock, EventBudget::DEFAULT).run(messages));
         Self {
             disk,
             did,
@@ -79,7 +81,11 @@ impl Running {
         };
         let prepared = prepare(&self.did, &self.tids, vec![put], Vec::new()).unwrap();
         let (reply, answer) = oneshot::channel();
-        let message = Message::Write { prepared, reply };
+        let message = Message::Write {
+            prepared,
+            urgency: Urgency::Interactive,
+            reply,
+        };
         self.mailbox.send(message).await.unwrap();
         answer.await.ok()
     }

@@ -12,8 +12,10 @@
 //!
 //! - `own_objects`: what the hold itself stores
 //! - `served`: what the URLs give · `signed_url`: their signatures · `read`: file → stream
+//! - `backup`: names below a folder, for the repository's backup
 //! - `upload`: one upload's state · `parts_log`: its file of parts · `ingest`: body → file · `durable`: fsync
 
+mod backup;
 mod durable;
 mod ingest;
 mod own_objects;
@@ -36,6 +38,7 @@ use chrono::{DateTime, Utc};
 use url::Url;
 use uuid::Uuid;
 
+pub use self::backup::FolderBackup;
 pub use self::ingest::PartError;
 pub use self::served::{OpenObject, SignedUrlError};
 pub use self::signed_url::UrlSignature;

@@ -5,8 +5,10 @@
 //!
 //! - `client`: the SDK's client from [`S3Options`] · `presign`: URLs · `multipart`: upload, join, copy · `listing`: pages
 //! - `own_objects`: what the hold itself stores
+//! - `backup`: names below a prefix, for the repository's backup
 //! - `error`: the SDK's errors → the port's
 
+mod backup;
 mod client;
 mod error;
 mod listing;
@@ -26,6 +28,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream;
 use url::Url;
 
+pub use self::backup::S3Backup;
 pub use self::client::S3Options;
 use self::error::{is_absent, unavailable};
 use crate::blobs::{

@@ -150,6 +150,14 @@ impl TestHold {
         }
     }
 
+    /// Stops the hold; its folder lives as long as what this returns.
+    pub(crate) async fn stop_keeping(self) -> TempDir {
+        self.shutdown.begin();
+        assert!(self.shutdown.drain(GRACE).await, "the hold finishes by itself");
+        self.hold.close(GRACE).await;
+        self.dir
+    }
+
     pub(crate) async fn stop(self) {
         self.shutdown.begin();
         assert!(self.shutdown.drain(GRACE).await, "the hold finishes by itself");

@@ -1,0 +1,90 @@
+//! The files of a backup.
+
+use std::path::Path;
+
+use atcr_atproto::syntax::Did;
+use atcr_hold_pds::MANIFEST;
+use futures_util::TryStreamExt as _;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
+
+use super::head::MAX_LEN;
+use super::{BackupError, BackupStore, Head, StoredFile, account, life, read_whole};
+
+/// The newest backup of the account.
+///
+/// # Errors
+/// [`BackupError::None`] if there is none; the store's; `Damaged`.
+pub async fn newest_head(store: &dyn BackupStore, did: &Did) -> Result<Head, BackupError> {
+    let newest = life::newest(store, did).await?;
+    // A life that ended before its first upload has no pointer.
+    for life in (1..=newest).rev() {
+        if let Some(content) = store.get(&format!("{}/head/{life}", account(did))).await? {
+            let head = Head::decode(&read_whole(content, MAX_LEN).await?)?;
+            if head.did != *did {
+                return Err(BackupError::Damaged {
+                    what: format!("it is that of {}", head.did),
+                });
+            }
+            return Ok(head);
+        }
+    }
+    Err(BackupError::None {
+        did: did.clone(),
+        place: store.place(),
+    })
+}
+
+/// Writes the files of `head` into `folder`, which must be empty, and tells `progress` how many bytes are there.
+///
+/// # Errors
+/// The store's and the disk's; `Damaged` for an object that is missing or not as long as it should be.
+pub async fn download(
+    store: &dyn BackupStore,
+    head: &Head,
+    folder: &Path,
+    progress: impl Fn(u64),
+) -> Result<(), BackupError> {
+    let mut bytes = 0;
+    for file in &head.files {
+        bytes += download_file(store, head, file, folder).await?;
+        progress(bytes);
+    }
+    let path = folder.join(MANIFEST);
+    tokio::fs::write(&path, &head.manifest)
+        .await
+        .map_err(|source| BackupError::File { path, source })
+}
+
+async fn download_file(
+    store: &dyn BackupStore,
+    head: &Head,
+    file: &StoredFile,
+    folder: &Path,
+) -> Result<u64, BackupError> {
+    let path = folder.join(&file.name);
+    let failed = |source| BackupError::File {
+        path: path.clone(),
+        source,
+    };
+    let mut out = File::create_new(&path).await.map_err(failed)?;
+    for part in &file.objects {
+        let name = format!("{}/{}/{}", account(&head.did), head.log_id, part.object);
+        let damaged = |what: &str| BackupError::Damaged {
+            what: format!("{name} {what}"),
+        };
+        let mut content = store.get(&name).await?.ok_or_else(|| damaged("is missing"))?;
+        let mut left = part.to - part.from;
+        while let Some(piece) = content.try_next().await? {
+            left = left
+                .checked_sub(piece.len() as u64)
+                .ok_or_else(|| damaged("is longer than it should be"))?;
+            out.write_all(&piece).await.map_err(failed)?;
+        }
+        if left > 0 {
+            return Err(damaged("is shorter than it should be"));
+        }
+    }
+    out.flush().await.map_err(failed)?;
+    Ok(file.bytes())
+}

@@ -1,0 +1,306 @@
+//! Uploads what the repository has and the backup does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use atcr_atproto::clock::Clock;
+use atcr_hold_pds::{BackupFile, HoldRepo};
+use atcr_server::Shutdown;
+use atcr_server::supervise::Task;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+
+use super::head::MAX_LEN;
+use super::{BackupError, BackupStore, Head, Stored, StoredFile, account, life, one_piece, read_whole};
+use crate::blobs::{ObjectBytes, StoreError};
+
+/// The task, in logs and metrics.
+pub const STANDING: Task = Task::new("back_up_repository");
+
+/// Parts of one file; then they are uploaded anew as one.
+const MAX_PARTS: usize = 64;
+/// Bytes read at once.
+const PIECE: usize = 1024 * 1024;
+/// Earlier lives whose pointers are looked at for what is there already.
+const LIVES_LOOKED_AT: u64 = 32;
+/// Seconds since everything was in the backup.
+const BEHIND: &str = "atcr_hold_backup_behind_seconds";
+
+/// How far the backup is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupStatus {
+    /// The newest event in it; 0 before the first round.
+    pub seq: u64,
+    /// When everything was in it for the last time.
+    complete_at: Option<Instant>,
+    started_at: Instant,
+}
+
+impl BackupStatus {
+    /// How long ago everything was in the backup, given the repository's newest event.
+    #[must_use]
+    pub fn behind(&self, newest_seq: u64) -> Duration {
+        if self.seq == newest_seq {
+            return Duration::ZERO;
+        }
+        self.complete_at.unwrap_or(self.started_at).elapsed()
+    }
+}
+
+/// The backup of one repository. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn BackupStore>,
+    repo: HoldRepo,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    status: watch::Sender<BackupStatus>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    life: Option<u64>,
+    /// What is there, as far as this process knows.
+    head: Option<Head>,
+}
+
+impl Backup {
+    /// The backup of `repo` in `store`. Nothing is asked of the store yet.
+    #[must_use]
+    pub fn new(repo: HoldRepo, store: Arc<dyn BackupStore>, clock: Arc<dyn Clock>) -> Self {
+        let (status, _) = watch::channel(BackupStatus {
+            seq: 0,
+            complete_at: None,
+            started_at: Instant::now(),
+        });
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                repo,
+                clock,
+                state: Mutex::default(),
+                status,
+            }),
+        }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn status(&self) -> BackupStatus {
+        self.shared.status.borrow().clone()
+    }
+
+    /// How long ago everything was in the backup.
+    #[must_use]
+    pub fn behind(&self) -> Duration {
+        self.status().behind(*self.shared.repo.watch_seq().borrow())
+    }
+
+    /// Uploads every `interval` from now on, until the soft shutdown.
+    pub fn start(&self, interval: Duration, shutdown: &Shutdown) {
+        let backup = self.clone();
+        STANDING.every(interval, shutdown, move || {
+            let backup = backup.clone();
+            async move {
+                let outcome = backup.round().await;
+                metrics::gauge!(BEHIND).set(backup.behind().as_secs_f64());
+                outcome
+            }
+        });
+    }
+
+    /// Uploads what is missing. A process that has been taken over stops writing to the repository here.
+    ///
+    /// # Errors
+    /// [`BackupError`]; the next round goes on from where this one ended.
+    pub async fn round(&self) -> Result<(), BackupError> {
+        // One round at a time: the lock is this task's own, and no request waits for it.
+        let mut state = self.shared.state.lock().await;
+        let outcome = self.shared.round(&mut state).await;
+        if let Err(error @ (BackupError::OtherLife { .. } | BackupError::OlderCopy { .. })) = &outcome {
+            self.shared.repo.stop_writing(error.to_string());
+        }
+        outcome
+    }
+}
+
+impl Shared {
+    async fn round(&self, state: &mut State) -> Result<(), BackupError> {
+        let did = self.repo.did();
+        let life = match state.life {
+            Some(life) => {
+                life::check(&*self.store, did, life).await?;
+                life
+            }
+            None => {
+                let before = life::newest(&*self.store, did).await?;
+                state.head = self.known_head(before).await?;
+                let life = life::begin(&*self.store, did).await?;
+                tracing::info!(life, place = self.store.place(), "the repository is backed up");
+                state.life = Some(life);
+                life
+            }
+        };
+        let view = self.repo.backup_view();
+        let log_id = view.log_id();
+        let known = state.head.as_ref().filter(|head| head.log_id == log_id);
+        if let Some(known) = known
+            && known.seq > view.seq()
+        {
+            return Err(BackupError::OlderCopy {
+                backup: known.seq,
+                found: view.seq(),
+            });
+        }
+        let is_new = self.status.borrow().complete_at.is_none();
+        if !is_new && known.is_some_and(|known| known.seq == view.seq()) {
+            return Ok(());
+        }
+        let folder = format!("{}/{log_id}", account(did));
+        let known: BTreeMap<&str, &StoredFile> = known
+            .iter()
+            .flat_map(|head| &head.files)
+            .map(|file| (&*file.name, file))
+            .collect();
+        let mut files = Vec::new();
+        for file in view.files() {
+            let stored = self
+                .upload(&folder, &file, known.get(&*file.name).copied())
+                .await?;
+            files.push(stored);
+        }
+        let manifest = String::from_utf8(view.manifest()?).map_err(|_| BackupError::Damaged {
+            what: "the list of files is no text".to_owned(),
+        })?;
+        let head = Head::new(
+            did.clone(),
+            log_id,
+            (view.seq(), view.rev().clone()),
+            self.clock.now_datetime(),
+            manifest,
+            files,
+        );
+        // Another process may have taken over while this one uploaded.
+        life::check(&*self.store, did, life).await?;
+        let bytes = head.encode()?;
+        let size = bytes.len() as u64;
+        let name = format!("{}/head/{life}", account(did));
+        self.store.put(&name, one_piece(bytes), size).await?;
+        let old = state.head.replace(head.clone());
+        self.status.send_modify(|status| {
+            status.seq = head.seq;
+            status.complete_at = Some(Instant::now());
+        });
+        self.remove_unused(&folder, old.as_ref(), &head).await;
+        Ok(())
+    }
+
+    /// What the newest lives before this one have uploaded of the same log.
+    async fn known_head(&self, newest: u64) -> Result<Option<Head>, BackupError> {
+        let did = self.repo.did();
+        let log_id = self.repo.backup_view().log_id();
+        for life in (1..=newest)
+            .rev()
+            .take(usize::try_from(LIVES_LOOKED_AT).unwrap_or(1))
+        {
+            let Some(content) = self.store.get(&format!("{}/head/{life}", account(did))).await? else {
+                continue;
+            };
+            let head = Head::decode(&read_whole(content, MAX_LEN).await?)?;
+            return Ok(Some(head).filter(|head| head.log_id == log_id));
+        }
+        Ok(None)
+    }
+
+    /// Uploads what is missing of a file.
+    async fn upload(
+        &self,
+        folder: &str,
+        file: &BackupFile,
+        known: Option<&StoredFile>,
+    ) -> Result<StoredFile, BackupError> {
+        let mut objects = known.map(|known| known.objects.clone()).unwrap_or_default();
+        let there = known.map_or(0, StoredFile::bytes);
+        if there > file.bytes {
+            return Err(BackupError::Damaged {
+                what: format!("{} is longer there than here", file.name),
+            });
+        }
+        let is_joined = objects.len() <= 1;
+        if there < file.bytes || (file.is_final && !is_joined) {
+            let from = if file.is_final || objects.len() >= MAX_PARTS {
+                objects.clear();
+                0
+            } else {
+                there
+            };
+            let object = object_name(file, from);
+            let size = file.bytes - from;
+            let name = format!("{folder}/{object}");
+            self.store.put(&name, pieces(file.clone(), from), size).await?;
+            objects.push(Stored {
+                object,
+                from,
+                to: file.bytes,
+            });
+        }
+        Ok(StoredFile {
+            name: file.name.clone(),
+            objects,
+        })
+    }
+
+    /// What stays behind costs room and nothing else.
+    async fn remove_unused(&self, folder: &str, old: Option<&Head>, new: &Head) {
+        let objects = |head: &Head| -> BTreeSet<String> {
+            let objects = head.files.iter().flat_map(|file| &file.objects);
+            objects.map(|part| part.object.clone()).collect()
+        };
+        let Some(old) = old.filter(|old| old.log_id == new.log_id) else {
+            return;
+        };
+        for object in objects(old).difference(&objects(new)) {
+            if let Err(error) = self.store.delete(&format!("{folder}/{object}")).await {
+                tracing::warn!(%error, object, "an object that the backup does not need stays");
+            }
+        }
+    }
+}
+
+/// Segments that are written are uploaded in parts, which are named by their bytes.
+fn object_name(file: &BackupFile, from: u64) -> String {
+    let folder = if file.name.ends_with(".car") {
+        "snap"
+    } else {
+        "log"
+    };
+    if file.is_final {
+        return format!("{folder}/{}", file.name);
+    }
+    let stem = file.name.trim_end_matches(".seg");
+    format!("{folder}/{stem}.{from}-{}", file.bytes)
+}
+
+fn pieces(file: BackupFile, from: u64) -> ObjectBytes {
+    stream::try_unfold((file, from), |(file, from)| async move {
+        let left = file.bytes - from;
+        if left == 0 {
+            return Ok(None);
+        }
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
+        let piece = file
+            .read(from, length)
+            .await
+            .map_err(|error| StoreError::unavailable("read the repository", error))?;
+        let next = from + length as u64;
+        Ok(Some((piece, (file, next))))
+    })
+    .boxed()
+}

@@ -1,0 +1,350 @@
+//! The repository's backup: what is in it, and the way back.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use atcr_atproto::clock::SystemClock;
+use atcr_atproto::crypto::{Curve, SigningKey};
+use atcr_atproto::lexicon::crew::CrewRecord;
+use atcr_atproto::syntax::Did;
+use atcr_hold::adapters::filesystem::FolderBackup;
+use atcr_hold::adapters::s3::{S3Backup, S3Options};
+use atcr_hold::backup::{BackupError, BackupStore, download, life, one_piece, read_whole};
+use atcr_hold_pds::{HoldRepo, Message, Progress, RepoOptions, restore};
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::{Setup, TestHold};
+use crate::object_store::servers::{
+    ACCESS_KEY, BUCKET, SECRET_KEY, Serving, Versitygw, s3s_router, versitygw_binary,
+};
+
+/// A place for backups, and what keeps it alive.
+struct Place {
+    store: Arc<dyn BackupStore>,
+    serving: Option<Serving>,
+    _versitygw: Option<Versitygw>,
+    _dir: TempDir,
+}
+
+fn s3(endpoint: &str) -> Arc<dyn BackupStore> {
+    let options = S3Options {
+        bucket: BUCKET.to_owned(),
+        region: "us-east-1".to_owned(),
+        endpoint: Some(endpoint.parse().expect("a URL")),
+        path_style: true,
+        pull_zone: None,
+        access_key: ACCESS_KEY.to_owned(),
+        secret_key: SECRET_KEY.to_owned().into(),
+    };
+    Arc::new(S3Backup::new(&options, "hold/repository"))
+}
+
+async fn places() -> Vec<Place> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut places = vec![Place {
+        store: Arc::new(FolderBackup::new(dir.path().join("backup"))),
+        serving: None,
+        _versitygw: None,
+        _dir: dir,
+    }];
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(dir.path().join(BUCKET)).expect("a bucket");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    places.push(Place {
+        store: s3(&format!("http://{addr}")),
+        serving: Some(Serving::start(&listener, s3s_router(dir.path()))),
+        _versitygw: None,
+        _dir: dir,
+    });
+    match versitygw_binary() {
+        Some(binary) => {
+            let dir = tempfile::tempdir().expect("a folder");
+            std::fs::create_dir(dir.path().join(BUCKET)).expect("a bucket");
+            let versitygw = Versitygw::start(&binary, dir.path()).await;
+            places.push(Place {
+                store: s3(&format!("http://{}", versitygw.addr)),
+                serving: None,
+                _versitygw: Some(versitygw),
+                _dir: dir,
+            });
+        }
+        None => eprintln!("SKIPPED: ATCR_VERSITYGW names no binary, backups are not tried against versitygw"),
+    }
+    places
+}
+
+async fn whole(store: &dyn BackupStore, name: &str) -> Option<Bytes> {
+    let found = store.get(name).await.expect("the store works")?;
+    Some(read_whole(found, 64 << 20).await.expect("readable"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_place_keeps_what_it_is_given_under_its_name() {
+    for place in places().await {
+        let store = &*place.store;
+        assert_eq!(whole(store, "a/b").await, None);
+        // More than one part of a multipart upload.
+        let long: Bytes = (0..(17 << 20) + 5_u32)
+            .map(|number| number.to_le_bytes()[1])
+            .collect();
+        for content in [Bytes::from_static(b"short"), long, Bytes::from_static(b"again")] {
+            let size = content.len() as u64;
+            store
+                .put("a/b", one_piece(content.clone()), size)
+                .await
+                .expect("stored");
+            assert!(whole(store, "a/b").await == Some(content), "{}", store.place());
+        }
+        let create = |text: &'static [u8]| store.create("a/c", Bytes::from_static(text));
+        assert!(create(b"first").await.expect("stored"));
+        let second = create(b"second").await.expect("answered");
+        let found = whole(store, "a/c").await.expect("there");
+        // A store that knows no conditions takes the second; `life::begin` finds that out by reading.
+        assert_eq!(found, if second { "second" } else { "first" });
+        store.delete("a/b").await.expect("removed");
+        store.delete("a/b").await.expect("none is fine");
+        assert_eq!(whole(store, "a/b").await, None);
+        if let Some(serving) = place.serving {
+            serving.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn lives_are_counted_and_an_older_one_notices_a_newer_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = FolderBackup::new(dir.path());
+    let did: Did = "did:web:hold.test%3A80".parse().expect("a DID");
+    assert_eq!(life::newest(&store, &did).await.expect("asked"), 0);
+    for expected in 1..=9 {
+        assert_eq!(life::begin(&store, &did).await.expect("begun"), expected);
+        assert_eq!(life::newest(&store, &did).await.expect("asked"), expected);
+    }
+    life::check(&store, &did, 9).await.expect("the newest");
+    let error = life::check(&store, &did, 8).await.expect_err("taken over");
+    assert!(
+        matches!(error, BackupError::OtherLife { ours: 8, theirs: 9 }),
+        "{error}"
+    );
+    let (left, right) = tokio::join!(life::begin(&store, &did), life::begin(&store, &did));
+    let mut both = [left.expect("begun"), right.expect("begun")];
+    both.sort_unstable();
+    assert_eq!(both, [10, 11]);
+}
+
+async fn hold_with_backup(folder: &Path) -> TestHold {
+    let folder = folder.display().to_string();
+    TestHold::start_with(Setup::default(), move |config| config.backup.path = folder).await
+}
+
+async fn add_crew(hold: &TestHold, count: usize) {
+    for number in 0..count {
+        let record = CrewRecord::new(
+            format!("did:web:sailor{number}.test").parse().expect("a DID"),
+            "member",
+            ["blob:read"],
+            atcr_atproto::clock::Clock::now_datetime(&SystemClock),
+        );
+        atcr_hold_pds::records::crew::ensure(hold.hold.repo(), &record)
+            .await
+            .expect("written");
+    }
+}
+
+async fn records(repo: &HoldRepo) -> Vec<String> {
+    let page = repo
+        .list_records("io.atcr.hold.crew", 1000, None, true)
+        .await
+        .expect("readable");
+    page.records
+        .into_iter()
+        .map(|record| record.uri.to_string())
+        .collect()
+}
+
+/// Restores what `store` has into a new folder.
+async fn restored(
+    hold: &TestHold,
+    store: &dyn BackupStore,
+    dir: &Path,
+) -> (RepoOptions, atcr_hold_pds::Restored) {
+    let head = download::newest_head(store, hold.did()).await.expect("a backup");
+    let copy = dir.join("copy");
+    std::fs::create_dir(&copy).expect("made");
+    download::download(store, &head, &copy, |_| ())
+        .await
+        .expect("downloaded");
+    let key = SigningKey::load(&hold.settings.key_path, Curve::K256)
+        .expect("readable")
+        .expect("a key");
+    let options = RepoOptions::new(dir.join("repo"), hold.did().clone(), key);
+    let restored = restore(&copy, options.clone(), Arc::new(SystemClock), Progress::none())
+        .await
+        .expect("restored");
+    (options, restored)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_has_every_acknowledged_record_and_the_restored_chain_goes_on() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    let store = FolderBackup::new(place.path());
+    hold.hold.back_up().await.expect("copied");
+    add_crew(&hold, 3).await;
+    hold.hold.repo().write_snapshot().await.expect("written");
+    hold.hold.back_up().await.expect("copied");
+    add_crew(&hold, 6).await;
+    hold.hold.back_up().await.expect("copied");
+    let repo = hold.hold.repo();
+    let (seq, head, expected) = (
+        *repo.watch_seq().borrow(),
+        repo.latest_commit(),
+        records(repo).await,
+    );
+
+    let dir = tempfile::tempdir().expect("a folder");
+    let (options, done) = restored(&hold, &store, dir.path()).await;
+    assert_eq!((done.from_seq, &done.from_rev), (seq, &head.rev));
+    assert!(done.seq > seq + 3_600_000_000 && done.rev > head.rev);
+    let again = HoldRepo::open(options, Arc::new(SystemClock))
+        .await
+        .expect("opens");
+    again.verify().await.expect("whole");
+    assert_eq!(records(&again).await, expected);
+    let events = again.events_after(seq, 10).await.expect("readable");
+    let kinds: Vec<Message> = events
+        .iter()
+        .map(|event| event.decode().expect("decodes"))
+        .collect();
+    let [Message::Commit(commit), Message::Sync(sync)] = &kinds[..] else {
+        panic!("{kinds:?}");
+    };
+    assert_eq!(commit.since.as_ref(), Some(&head.rev), "who has seen all goes on");
+    assert!(commit.ops.is_empty() && sync.rev == commit.rev);
+    // What a subscriber that was away needs is there as well.
+    let old = hold.hold.repo().events_after(0, 1000).await.expect("readable");
+    let kept = again.events_after(0, old.len()).await.expect("readable");
+    assert_eq!(kept, old);
+    again.close().await;
+    hold.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_that_was_taken_over_writes_no_more() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    hold.hold.back_up().await.expect("copied");
+    life::begin(&FolderBackup::new(place.path()), hold.did())
+        .await
+        .expect("another one begins");
+    hold.hold.back_up().await.expect_err("taken over");
+    let member = json!({
+        "$type": "io.atcr.hold.crew", "member": "did:web:late.test", "role": "member", "permissions": [],
+        "addedAt": "2026-11-01T00:00:00.000Z",
+    });
+    let input = json!({ "repo": hold.did(), "collection": "io.atcr.hold.crew", "record": member });
+    let answer = hold
+        .call("com.atproto.repo.createRecord", Some(&hold.captain), &input)
+        .await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let ready = hold.get("/readyz").send().await.expect("an answer");
+    assert_eq!(ready.status(), 503);
+    hold.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_copy_of_the_folder_is_not_written() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    let repo_dir = hold.data_dir().join("repo");
+    let older = tempfile::tempdir().expect("a folder");
+    let hold = hold.restart(|_| ()).await;
+    for entry in std::fs::read_dir(&repo_dir).expect("a folder") {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), older.path().join(entry.file_name())).expect("copied");
+    }
+    add_crew(&hold, 2).await;
+    hold.hold.back_up().await.expect("copied");
+    let taken = older.path().to_owned();
+    let hold = hold
+        .restart(move |_| {
+            std::fs::remove_dir_all(&repo_dir).expect("removed");
+            std::fs::create_dir(&repo_dir).expect("made");
+            for entry in std::fs::read_dir(taken).expect("a folder") {
+                let entry = entry.expect("an entry");
+                std::fs::copy(entry.path(), repo_dir.join(entry.file_name())).expect("copied");
+            }
+        })
+        .await;
+    let error = hold.hold.back_up().await.expect_err("older");
+    assert!(matches!(error, BackupError::OlderCopy { .. }), "{error}");
+    assert!(!hold.hold.repo().is_writable());
+    hold.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_of_the_open_segment_are_joined_and_what_is_not_needed_is_removed() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    let store = FolderBackup::new(place.path());
+    for round in 0..70 {
+        let record = CrewRecord::new(
+            format!("did:web:sailor{round}.test").parse().expect("a DID"),
+            "member",
+            ["blob:read"],
+            hold.clock.now_datetime(),
+        );
+        atcr_hold_pds::records::crew::ensure(hold.hold.repo(), &record)
+            .await
+            .expect("written");
+        hold.hold.back_up().await.expect("copied");
+        let head = download::newest_head(&store, hold.did()).await.expect("a backup");
+        let named: usize = head.files.iter().map(|file| file.objects.len()).sum();
+        assert!(named <= 65, "{named} objects");
+        let log = place
+            .path()
+            .join(hold.did().as_str().replace([':', '%'], "_"))
+            .join(&head.log_id)
+            .join("log");
+        let there = std::fs::read_dir(log).expect("a folder").count();
+        assert_eq!(there, named, "round {round}");
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let (options, _) = restored(&hold, &store, dir.path()).await;
+    let again = HoldRepo::open(options, Arc::new(SystemClock))
+        .await
+        .expect("opens");
+    assert_eq!(records(&again).await.len(), 71);
+    let export: Vec<Bytes> = again.export_car(None).try_collect().await.expect("exported");
+    assert!(!export.is_empty());
+    again.close().await;
+    hold.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_folder_does_not_become_a_new_hold_while_there_is_a_backup() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    hold.hold.back_up().await.expect("copied");
+    assert_eq!(hold.hold.backup_behind(), Some(Duration::ZERO));
+    let (settings, identities) = (hold.settings.clone(), hold.identities.clone());
+    let dir = hold.stop_keeping().await;
+    std::fs::remove_dir_all(settings.data_dir.join("repo")).expect("removed");
+    std::fs::remove_dir_all(&settings.data_dir).expect("removed");
+    let surroundings = atcr_hold::compose::Surroundings {
+        clock: Arc::new(SystemClock),
+        resolver: identities,
+        shutdown: atcr_server::Shutdown::new(),
+        egress: crate::harness::egress(),
+    };
+    let error = atcr_hold::compose::Hold::open(&settings, surroundings)
+        .await
+        .expect_err("lost, not new");
+    assert!(error.to_string().contains("atcr-hold repo restore"), "{error}");
+    drop(dir);
+}
