@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
-use atcr_test_support::network::{HoldDid, Part};
+use atcr_test_support::network::{FollowerPorts, HoldDid, Part};
 use atcr_test_support::registry_client::{IMAGE_MANIFEST, RegistryClient, image_manifest};
 use atcr_test_support::tools::Workspace;
 use serde_json::Value;
@@ -11,6 +12,8 @@ use serde_json::Value;
 use crate::{World, client, run, succeed};
 
 const NAME: &str = "alice.test/moved";
+/// How long a relay may take to hear of a commit.
+const RELAY_PATIENCE: Duration = Duration::from_mins(1);
 
 async fn push(world: &World, tag: &str) {
     let mut client = RegistryClient::new(world.appview(), world.account("alice.test")).expect("a client");
@@ -166,6 +169,52 @@ async fn a_hold_in_the_directory_moves_changes_its_key_and_outlives_its_machine(
     push(&world, "recovered").await;
     verify(&world, "1");
     assert_eq!(shown(&world)["differences"], Value::Array(Vec::new()));
+}
+
+/// Waits until the relay has the hold's newest commit: it takes none whose signature or chain does not verify.
+async fn relayed(world: &World) {
+    let file = world.network.file();
+    let followers = file.followers.as_ref().expect("followers");
+    let newest = async |url: &str| -> Value {
+        let url = format!(
+            "{url}/xrpc/com.atproto.sync.getLatestCommit?did={}",
+            file.hold.did
+        );
+        let answer = client().get(url).send().await.expect("an answer");
+        answer.json().await.unwrap_or(Value::Null)
+    };
+    let same = async {
+        loop {
+            let own = newest(&file.hold.url).await;
+            if own["cid"].is_string() && own == newest(&followers.relay.url).await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(RELAY_PATIENCE, same)
+        .await
+        .expect("the relay follows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_relay_follows_the_hold_over_changes_of_its_key() {
+    let mut world = World::start_with(|options| {
+        options.hold_did = HoldDid::Plc;
+        options.followers = Some(FollowerPorts::free().expect("ports"));
+    })
+    .await;
+    push(&world, "before").await;
+    relayed(&world).await;
+    operate(&world, &["keys", "rotate"]);
+    relayed(&world).await;
+    push(&world, "after").await;
+    relayed(&world).await;
+    world.network.stop(Part::Hold).await.expect("stopped");
+    operate(&world, &["keys", "rotate"]);
+    world.network.start_hold().await.expect("it starts");
+    push(&world, "again").await;
+    relayed(&world).await;
 }
 
 fn write_key(path: &std::path::Path, key: &[u8]) {
