@@ -85,6 +85,16 @@ pub async fn recover(settings: &HoldSettings, did: Option<Did>) -> anyhow::Resul
             Some(did) => did,
             None => did_of(settings, &folder)?,
         };
+        if let Some(found) = folder
+            .did()?
+            .or(folder.repo_did()?.and_then(|found| found.parse().ok()))
+            && found != did
+        {
+            bail!(
+                "{} is the folder of {found}, not of {did}",
+                settings.data_dir.display()
+            );
+        }
         let plc = Plc::open(plc_settings, settings.plc_directory.clone())?;
         let log = plc.log(&did).await?;
         plc.check_rotation_key(&did, &log)?;

@@ -513,6 +513,11 @@ async fn a_lost_machine_is_recovered_with_the_rotation_key() {
     commands::recover(&configured, Some(did.clone()))
         .await
         .expect("recovered");
+    let other = Some("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa".parse().expect("a DID"));
+    let refused = commands::recover(&configured, other)
+        .await
+        .expect_err("another DID");
+    assert!(refused.to_string().contains(did.as_str()), "{refused:#}");
     let stopped = Stopped {
         settings: configured,
         ..stopped
@@ -596,4 +601,71 @@ async fn a_hold_made_in_the_place_of_another_says_so() {
     );
     assert_eq!(directory.dids().len(), 2);
     hold.stop().await;
+}
+
+#[tokio::test]
+async fn the_files_of_an_original_hold_are_taken_over_as_they_are() {
+    let directory = Directory::start().await;
+    let hold = start(&directory).await;
+    let did = hold.did().clone();
+    let stopped = hold.stop_to_restart().await;
+    let data = stopped.data_dir();
+    let (signing, rotation) = (
+        key_in(&data.join("signing.key")),
+        key_in(&data.join("rotation.key")),
+    );
+    let raw = |key: &SigningKey| {
+        let text = key.to_multikey();
+        let text = secrecy::ExposeSecret::expose_secret(&text).to_owned();
+        multibase_bytes(&text)
+    };
+    fs::remove_dir_all(&data).expect("removed");
+    fs::create_dir(&data).expect("made");
+    let write = |name: &str, content: &[u8]| {
+        fs::write(data.join(name), content).expect("written");
+        fs::set_permissions(data.join(name), fs::Permissions::from_mode(0o600)).expect("set");
+    };
+    // Its signing key is the scalar alone, its rotation key a multibase text, its DID without a line's end.
+    write("signing.key", &raw(&signing)[2..]);
+    let text = rotation.to_multikey();
+    write(
+        "rotation.key",
+        secrecy::ExposeSecret::expose_secret(&text).as_bytes(),
+    );
+    write("did.txt", did.as_str().as_bytes());
+    write("carstore.sqlite3", b"what this hold does not read");
+
+    let refused = stopped.refusal().await;
+    assert!(refused.contains("repo is missing"), "{refused}");
+    commands::recover(&stopped.settings, None)
+        .await
+        .expect("recovered");
+    let hold = stopped.start(|_| ()).await.expect("it starts");
+    assert_eq!(*hold.did(), did);
+    assert_eq!(served_key(&hold).await, signing.public_key().to_did_key());
+    assert_eq!(
+        directory.operations(did.as_str()).len(),
+        1,
+        "nothing had to be changed"
+    );
+    hold.stop().await;
+}
+
+/// The bytes of a multibase text in base58btc.
+fn multibase_bytes(text: &str) -> Vec<u8> {
+    const DIGITS: &str = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    let mut bytes: Vec<u8> = Vec::new();
+    for digit in text.strip_prefix('z').expect("base58btc").chars() {
+        let mut carry = DIGITS.find(digit).expect("a digit");
+        for byte in bytes.iter_mut().rev() {
+            carry += usize::from(*byte) * 58;
+            *byte = u8::try_from(carry % 256).expect("below 256");
+            carry /= 256;
+        }
+        while carry > 0 {
+            bytes.insert(0, u8::try_from(carry % 256).expect("below 256"));
+            carry /= 256;
+        }
+    }
+    bytes
 }
