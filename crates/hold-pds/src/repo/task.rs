@@ -204,7 +204,8 @@ impl WriterTask {
                         let _ = reply.send(self.change_key(key).await);
                     }
                     Message::Announce(reply) => {
-                        self.write_all(&mut queue).await;
+                        queue.append(&mut self.background);
+                        self.write_all(&mut queue, INTERACTIVE).await;
                         let _ = reply.send(self.tell(Engine::announce_identity).await);
                     }
                     Message::Snapshot(waiter) => self.start_snapshot(Some(waiter)),
