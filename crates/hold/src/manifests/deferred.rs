@@ -132,7 +132,7 @@ impl ManifestNotices {
         if notice.waits_for(&self.blobs).await? {
             return Ok(());
         }
-        notice.weigh(&self.blobs).await;
+        notice.weigh_all(&self.blobs).await?;
         self.hand_in(notice).await?;
         Ok(self.backlog.table.remove(id).await?)
     }

@@ -95,8 +95,8 @@ pub struct ManifestNotices {
 }
 
 impl ManifestNotices {
-    /// Starts the recorder of `repo`, for layers in `blobs`, with the pushes that wait in `deferred`; the handle ends once every clone is dropped and every notice taken
-    /// is written.
+    /// Starts the recorder of `repo`, for layers in `blobs`, with the pushes that wait in `deferred`; the handle ends once every
+    /// clone is dropped and every notice taken is written.
     #[must_use]
     pub fn start(
         repo: HoldRepo,
@@ -134,7 +134,8 @@ impl ManifestNotices {
     ///
     /// # Errors
     /// [`NoticeError::UserMismatch`] when the manifest belongs to another account; [`NoticeError::TooOften`] beyond the
-    /// account's limits; [`NoticeError::Repo`], [`NoticeError::Deferral`], [`NoticeError::Blobs`]: try again, what was written already is not written twice.
+    /// account's limits; [`NoticeError::Repo`], [`NoticeError::Deferral`], [`NoticeError::Blobs`]: try again, what was written
+    /// already is not written twice.
     ///
     /// # Cancel safety
     /// A notice that was taken is written even if its caller leaves.

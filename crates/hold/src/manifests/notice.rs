@@ -147,25 +147,54 @@ impl Notice {
     /// not have: they keep nothing. A layer that cannot be looked for now keeps the claim, since without its record nothing
     /// would keep the blob.
     pub(super) async fn weigh(&mut self, blobs: &BlobService) {
-        let distinct: HashSet<Digest> = self.layers.iter().map(|layer| layer.digest.clone()).collect();
-        let found: HashMap<Digest, Option<u64>> = stream::iter(distinct)
-            .map(async |digest: Digest| match blobs.stat(None, &digest).await {
-                Ok(found) => Some((digest, found.map(|found| found.size))),
+        let mut sizes = HashMap::new();
+        for (digest, found) in self.look_for_layers(blobs).await {
+            match found {
+                Ok(size) => {
+                    sizes.insert(digest, size);
+                }
                 Err(error) => {
                     metrics::counter!(UNWEIGHED).increment(1);
                     tracing::error!(
                         %digest, %error,
                         "a layer is recorded with the size that its pusher claimed: the store cannot be asked"
                     );
-                    None
                 }
+            }
+        }
+        self.keep_found(&sizes);
+    }
+
+    /// As [`weigh`](Self::weigh), but takes no claim: layers that were promised may be missing.
+    ///
+    /// # Errors
+    /// A layer cannot be looked for.
+    pub(super) async fn weigh_all(&mut self, blobs: &BlobService) -> Result<(), BlobError> {
+        let mut sizes = HashMap::new();
+        for (digest, found) in self.look_for_layers(blobs).await {
+            sizes.insert(digest, found?);
+        }
+        self.keep_found(&sizes);
+        Ok(())
+    }
+
+    /// The size of each distinct layer in the store.
+    async fn look_for_layers(&self, blobs: &BlobService) -> Vec<(Digest, Result<Option<u64>, BlobError>)> {
+        let distinct: HashSet<Digest> = self.layers.iter().map(|layer| layer.digest.clone()).collect();
+        stream::iter(distinct)
+            .map(async |digest: Digest| {
+                let found = blobs.stat(None, &digest).await;
+                (digest, found.map(|found| found.map(|found| found.size)))
             })
             .buffer_unordered(LOOKS_AT_ONCE)
-            .filter_map(std::future::ready)
             .collect()
-            .await;
+            .await
+    }
+
+    /// Gives the layers their `sizes`, and drops those that have none there. What is not in `sizes` stays as it is.
+    fn keep_found(&mut self, sizes: &HashMap<Digest, Option<u64>>) {
         let before = self.layers.len();
-        self.layers.retain_mut(|layer| match found.get(&layer.digest) {
+        self.layers.retain_mut(|layer| match sizes.get(&layer.digest) {
             None => true,
             Some(Some(size)) => {
                 layer.size = *size;

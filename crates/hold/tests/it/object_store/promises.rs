@@ -332,6 +332,29 @@ async fn an_upload_with_a_statement_is_promised_with_the_size_that_was_stated() 
     assert_eq!(world.size_of(&digest).await, Some(6));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_hashes_promises_nothing() {
+    let world = World::start(Backend::Filesystem).await;
+    let stalled = Stalled::at(Step::Publishing, &world);
+    let upload = world.initiate().await;
+    let tags = [world.send(&upload, 1, b"hashed").await];
+    let digest = sha256(b"hashed");
+    let completing = tokio::spawn({
+        let (service, digest) = (stalled.service.clone(), digest.clone());
+        async move {
+            service
+                .complete(&alice(), &upload.upload_id, &digest, &tags, None)
+                .await
+        }
+    });
+    stalled.store.arrived().await;
+    assert_eq!(stalled.service.stat(Some(&alice()), &digest).await.unwrap(), None);
+    assert!(!completing.is_finished());
+    stalled.store.go_on();
+    let completed = completing.await.unwrap().unwrap();
+    assert_eq!((completed.size, completed.is_promised), (6, false));
+}
+
 #[tokio::test]
 async fn only_a_running_upload_is_promised_and_only_within_the_limits() {
     let world = World::start(Backend::S3s).await;
