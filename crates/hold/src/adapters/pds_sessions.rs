@@ -5,23 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use atcr_atproto::egress::{CappedBody, EgressClient, Limits};
+use atcr_atproto::egress::{CappedBody, EgressClient, Limits, party};
 use atcr_atproto::identity::{IdentityError, IdentityResolver};
 use atcr_atproto::lexicon::nsid::SERVER_GET_SESSION;
 use atcr_atproto::syntax::Did;
 use atcr_atproto::xrpc::XrpcErrorBody;
+use atcr_server::shared_places::SharedPlaces;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, HeaderMap};
 use http::{Method, StatusCode};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::accounts::{AccountSessions, SessionError};
 
-/// Tokens checked at once: each check is a request to a host that the caller names.
+/// Tokens checked at once: each check is a request to a host that the caller names. Hosts below one registered name have a quarter.
 const CHECKS_AT_ONCE: usize = 16;
+const CHECKS_OF_PARTY: usize = 4;
 /// Bytes of a proof. Real ones have some 500.
 const MAX_PROOF_LEN: usize = 8 * 1024;
 /// Bytes of a nonce that is handed on to the caller.
@@ -38,7 +39,7 @@ const USE_DPOP_NONCE: &str = "use_dpop_nonce";
 pub struct PdsSessions {
     egress: EgressClient,
     resolver: Arc<dyn IdentityResolver>,
-    checks: Semaphore,
+    checks: SharedPlaces,
 }
 
 impl PdsSessions {
@@ -48,7 +49,7 @@ impl PdsSessions {
         Self {
             egress,
             resolver,
-            checks: Semaphore::new(CHECKS_AT_ONCE),
+            checks: SharedPlaces::new(CHECKS_AT_ONCE, CHECKS_OF_PARTY),
         }
     }
 
@@ -87,7 +88,8 @@ impl fmt::Debug for PdsSessions {
 impl AccountSessions for PdsSessions {
     async fn account_of(&self, token: &str, proof: &str) -> Result<Did, SessionError> {
         let url = session_url(proof).ok_or(SessionError::WrongProof)?;
-        let _check = self.checks.try_acquire().map_err(|_| SessionError::Busy)?;
+        let host = url.host_str().unwrap_or_default();
+        let _check = self.checks.try_acquire(&party(host)).ok_or(SessionError::Busy)?;
         let answer = self.session(&url, token, proof).await?;
         if answer.status != StatusCode::OK {
             return Err(refused(&answer));
