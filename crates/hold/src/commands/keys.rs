@@ -21,7 +21,7 @@ use serde_json::json;
 use super::Common;
 use super::terminal::Terminal;
 use crate::identity::establish::folder_of;
-use crate::settings::HoldSettings;
+use crate::settings::{HoldSettings, IdentitySettings};
 
 /// What the seal is for.
 const CONTEXT: &[u8] = b"atcr-hold keys 1";
@@ -36,8 +36,10 @@ const KEY_LEN: usize = 32;
 const LEAST_PASSPHRASE_LEN: usize = 8;
 /// Bytes of a key file, and of the sealed file.
 const MAX_FILE_LEN: u64 = 256 * 1024;
-/// Files of the data folder that are part of the identity, where they exist.
-const OTHERS: [&str; 2] = ["rotation.key", "did.txt"];
+/// The rotation key's name in the sealed file, wherever it is on the machine.
+const ROTATION_KEY: &str = "rotation.key";
+/// The file of the data folder that says the DID, if it is a did:plc.
+const DID_FILE: &str = "did.txt";
 /// The signing key's name in the sealed file, wherever it is on the machine.
 const SIGNING_KEY: &str = "signing.key";
 /// Earlier signing keys are kept as `signing.key.<something>`.
@@ -148,8 +150,10 @@ fn export(common: &Common, out: &Path, passphrase_file: Option<&Path>) -> anyhow
 /// The files of the identity.
 fn collect(settings: &HoldSettings) -> anyhow::Result<BTreeMap<String, String>> {
     let mut paths = BTreeMap::from([(SIGNING_KEY.to_owned(), settings.key_path.clone())]);
-    for name in OTHERS {
-        let path = settings.data_dir.join(name);
+    for (name, path) in [
+        (ROTATION_KEY, rotation_key_path(settings)),
+        (DID_FILE, settings.data_dir.join(DID_FILE)),
+    ] {
         if path.exists() {
             paths.insert(name.to_owned(), path);
         }
@@ -167,6 +171,13 @@ fn collect(settings: &HoldSettings) -> anyhow::Result<BTreeMap<String, String>> 
     }
     let read = |(name, path): (String, PathBuf)| Ok((name, STANDARD.encode(read_small(&path)?)));
     paths.into_iter().map(read).collect()
+}
+
+fn rotation_key_path(settings: &HoldSettings) -> PathBuf {
+    match &settings.identity {
+        IdentitySettings::Plc(plc) => plc.rotation_key_path.clone(),
+        IdentitySettings::Web(_) => settings.data_dir.join(ROTATION_KEY),
+    }
 }
 
 fn read_small(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -225,8 +236,11 @@ fn place_of(settings: &HoldSettings, name: &str) -> Option<PathBuf> {
     if name == SIGNING_KEY {
         return Some(settings.key_path.clone());
     }
-    if OTHERS.contains(&name) {
-        return Some(settings.data_dir.join(name));
+    if name == ROTATION_KEY {
+        return Some(rotation_key_path(settings));
+    }
+    if name == DID_FILE {
+        return Some(settings.data_dir.join(DID_FILE));
     }
     let rest = name.strip_prefix(EARLIER)?;
     let is_plain = !rest.is_empty()

@@ -63,6 +63,7 @@ async fn it_is_ready_while_every_part_works_and_live_regardless() {
         ["ok", "ok", "failed", "ok"]
     );
     assert_eq!(told["parts"]["repository"]["index_lag_batches"], 0);
+    assert_eq!(told["parts"]["backup"]["is_configured"], 0);
     assert!(told["parts"]["store"]["reason"].is_string(), "{told}");
     for folder in ["data", "objects"] {
         assert!(told["parts"]["disk"][folder].as_u64() > Some(0), "{told}");
