@@ -653,6 +653,9 @@ impl Part for RepoPart {
     }
 
     async fn check(&self) -> Result<Figures, Reason> {
+        if let Some(reason) = self.0.why_halted() {
+            return Err(reason.into());
+        }
         if !self.0.is_writable() {
             return Err("the last write to the disk failed".into());
         }

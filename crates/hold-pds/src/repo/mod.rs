@@ -294,6 +294,12 @@ impl HoldRepo {
             && self.inner.halted.get().is_none()
     }
 
+    /// Why every write is refused, if [`stop_writing`](Self::stop_writing) was called.
+    #[must_use]
+    pub fn why_halted(&self) -> Option<&str> {
+        self.inner.halted.get().map(String::as_str)
+    }
+
     /// Refuses every later write, for `reason`, as long as the process lives: another one has taken over. Reads go on.
     pub fn stop_writing(&self, reason: impl Into<String>) {
         let reason = reason.into();
