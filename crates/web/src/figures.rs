@@ -101,11 +101,11 @@ pub fn len<T>(list: &[T]) -> Count {
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["k", "M", "bn", "tn", "qn"];
         let exact = exact(self.0);
         if self.0 <= 9_999 {
             return f.write_str(&exact);
         }
-        const UNITS: [&str; 5] = ["k", "M", "bn", "tn", "qn"];
         let (mut unit, mut divisor) = (0, 1000_u128);
         let value = u128::from(self.0);
         while unit + 1 < UNITS.len() && value * 1000 >= divisor * 999_500 {
