@@ -21,7 +21,8 @@ async fn push(world: &World, tags: std::ops::Range<usize>) {
         let size = layer.len();
         let layer = client.push_blob(NAME, layer.into_bytes()).await.expect("a layer");
         let manifest = image_manifest((&config, 2), &[(layer, size)]);
-        let pushed = client.push_manifest(NAME, &tag.to_string(), IMAGE_MANIFEST, manifest);
+        let tag = tag.to_string();
+        let pushed = client.push_manifest(NAME, &tag, IMAGE_MANIFEST, manifest);
         pushed.await.expect("a manifest");
     }
 }
