@@ -1,4 +1,4 @@
-//! The command line: `serve`, `config init`, `config check`.
+//! The command line: `serve`, `config init`, `config check`, `index`.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::compose;
 use crate::config::AppViewConfig;
+use crate::index_command::IndexCommand;
 use crate::settings::AppViewSettings;
 
 /// The ATCR AppView: a container registry over the AT Protocol.
@@ -31,6 +32,9 @@ enum Command {
     /// Work with the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Work with the index of the network
+    #[command(subcommand)]
+    Index(IndexCommand),
 }
 
 /// Runs the command that `cli` asks for.
@@ -43,6 +47,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let loaded = load::<AppViewConfig>(&LoadOptions::from_process(config))?;
             run_to_end(serve_until_stopped(loaded))
         }
+        Command::Index(command) => run_to_end(command.run()),
         Command::Config(command) => {
             command.run::<AppViewConfig>("server.base_url and server.default_hold_did")
         }
@@ -82,6 +87,7 @@ async fn serve_until_stopped(loaded: Loaded<AppViewConfig>) -> anyhow::Result<()
     serve::serve_within(listener, app.router, settings.listener.clone(), shutdown.clone()).await;
     let finished = shutdown.drain(grace).await;
     app.database.close().await;
+    app.index.close().await;
     if finished {
         tracing::info!("stopped");
     } else {

@@ -52,6 +52,7 @@ use crate::adapters::content_proofs::SignedContentProofs;
 use crate::adapters::crew::CrewOfPushes;
 use crate::adapters::hold::tokens::PdsHoldTokens;
 use crate::adapters::hold::{HoldClient, HoldTimeouts};
+use crate::adapters::indexed_records::IndexedRecords;
 use crate::adapters::observed::{
     ObservedAccountIndex, ObservedHolds, ObservedRevisions, ObservedUploadSessions,
 };
@@ -79,6 +80,7 @@ use crate::edge::registry::manifest_memory::ManifestMemory;
 use crate::edge::registry::principal::Authenticator;
 use crate::edge::registry::{RegistryParts, TokenRealm};
 use crate::edge::well_known::did_document;
+use crate::index::NetworkIndex;
 use crate::routes::router;
 use crate::settings::AppViewSettings;
 use crate::state::AppState;
@@ -109,6 +111,8 @@ pub struct App {
     pub router: Router,
     /// The caller closes it when it stops serving.
     pub database: Databases,
+    /// The index of the network; the caller closes it too.
+    pub index: Arc<SqliteIndex>,
     /// Whether it can work.
     pub readiness: Readiness,
     /// Where clients reach this server.
@@ -142,7 +146,6 @@ pub async fn compose(
         .with_context(|| format!("cannot make the folder {}", paths.data.display()))?;
     let databases = Databases::open(&paths.database).await?;
     let (database, scratch) = (databases.durable.clone(), databases.scratch.clone());
-    let network_index = Arc::new(SqliteIndex::open(&paths.database.with_file_name("index.db")).await?);
     let registry_key = RegistryKey::load_or_create(&paths.registry_key)?;
     let appview_key = SigningKey::load_or_create(&paths.appview_key, Curve::P256)?;
     let vault = Arc::new(Vault::load_or_create(&paths.vault_key)?);
@@ -209,6 +212,21 @@ pub async fn compose(
         Sessions::new(sign_ins, Arc::clone(&app_passwords) as _).with_oauth(Arc::new(oauth_sessions.clone()));
 
     let records = Arc::new(PdsRecords::new(clients.clone(), sessions.clone()));
+    let network = NetworkIndex::open(
+        &settings.paths.index,
+        &settings.firehoses,
+        &identities,
+        &egress,
+        &clock,
+    )
+    .await?;
+    let indexed_records = Arc::new(IndexedRecords::new(
+        Arc::clone(&records) as _,
+        network.ports.clone(),
+        network.scheduler.clone(),
+        Arc::clone(&clock),
+    ));
+    network.start(&shutdown);
     let tokens: Arc<dyn HoldTokens> = Arc::new(PdsHoldTokens::new(clients, sessions.clone(), service_tokens));
     let holds = Arc::new(ObservedHolds::new(Arc::new(HoldClient::new(
         egress,
@@ -222,7 +240,7 @@ pub async fn compose(
         SqliteAccountIndex::new(scratch.clone()),
     )));
     let accounts = Arc::new(Accounts::new(
-        Arc::clone(&records) as _,
+        Arc::clone(&indexed_records) as _,
         Arc::clone(&index),
         Arc::new(ObservedRevisions::new(Arc::new(SqliteRevisions::new(
             scratch.clone(),
@@ -307,7 +325,7 @@ pub async fn compose(
         shutdown.clone(),
     );
     push_notices.resume().await?;
-    let stars: Arc<dyn AccountRecords> = Arc::clone(&records) as _;
+    let stars: Arc<dyn AccountRecords> = Arc::clone(&indexed_records) as _;
     let manifests = Manifests::new(
         ManifestPorts {
             store: Arc::clone(&records) as _,
@@ -346,8 +364,9 @@ pub async fn compose(
     let manifests = Arc::new(manifests);
     let permissions = Permissions::new(Arc::new(DevicesHere(Arc::clone(&devices))));
     let browse = Browse::new(BrowseParts {
-        index: Arc::clone(&network_index) as _,
-        search: network_index as _,
+        index: Arc::clone(&network.store) as _,
+        search: Arc::clone(&network.store) as _,
+        scheduler: network.scheduler.clone(),
         clock: Arc::clone(&clock),
         identities: Arc::clone(&identities),
         permissions: permissions.clone(),
@@ -393,6 +412,7 @@ pub async fn compose(
         router: router(state),
         sign_in,
         database: databases,
+        index: network.store,
         readiness,
         base_url,
         did,
@@ -460,7 +480,7 @@ fn listing_limits(settings: &AppViewSettings, clock: &Arc<dyn Clock>) -> Listing
     ListingLimits::new(bounds, Arc::clone(clock))
 }
 
-fn identity_resolver(
+pub(crate) fn identity_resolver(
     settings: &AppViewSettings,
     egress: &EgressClient,
     clock: &Arc<dyn Clock>,

@@ -34,6 +34,8 @@ pub struct AppViewConfig {
     pub upstream: UpstreamSection,
     /// The local databases.
     pub ui: UiSection,
+    /// The index of the network, from which pages are made.
+    pub index: IndexSection,
     /// Releases of the credential helper that this server offers.
     pub credential_helper: CredentialHelperSection,
 }
@@ -184,6 +186,18 @@ pub struct UiSection {
     pub database_path: PathBuf,
 }
 
+/// The index of the network, from which pages are made.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct IndexSection {
+    /// SQLite file of the index. All but the history of tags and pulls by day can be built again from the network. Empty: index.db in the
+    /// data folder.
+    pub database_path: PathBuf,
+    /// Servers whose firehose is followed, for example https://pds.example.com: account servers and holds. What their accounts write is
+    /// indexed within seconds. Other accounts are read when a page about them is opened, or when they write through this server.
+    pub firehoses: Vec<String>,
+}
+
 /// Releases of the credential helper that this server offers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -211,6 +225,7 @@ impl Default for AppViewConfig {
             limits: LimitsSection::default(),
             upstream: UpstreamSection::default(),
             ui: UiSection::default(),
+            index: IndexSection::default(),
             credential_helper: CredentialHelperSection::default(),
         }
     }

@@ -6,6 +6,7 @@
 //! - `atcr-sessions`: who a caller is, and what acts for the caller at a PDS.
 //! - [`browse`]: what pages about images read.
 //! - [`adapters`]: SQLite, PDS, hold.
+//! - [`index`]: the index of the network, and what fills it.
 //! - [`compose`]: which adapter stands behind which port.
 
 pub mod adapters;
@@ -14,6 +15,8 @@ pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod edge;
+pub mod index;
+pub mod index_command;
 pub mod routes;
 pub mod settings;
 pub mod state;

@@ -59,6 +59,8 @@ pub struct AppViewSettings {
     pub listener: ServeLimits,
     /// Networks whose clients no limit counts by address.
     pub exempt: Vec<Network>,
+    /// Servers whose firehose is followed.
+    pub firehoses: Vec<Url>,
     /// The release of the credential helper that is offered, if any.
     pub credential_helper: Option<CredentialHelperSettings>,
 }
@@ -78,6 +80,8 @@ pub struct Paths {
     pub oauth_key: PathBuf,
     /// The durable database.
     pub database: PathBuf,
+    /// The index of the network.
+    pub index: PathBuf,
     /// The folder for bytes of uploads that are not a part yet.
     pub spool: PathBuf,
 }
@@ -151,6 +155,8 @@ impl AppViewSettings {
         let listener = listener(&config.limits, unlimited_peers);
         let branding = branding(config, problems);
         let credential_helper = credential_helper(config, problems);
+        let firehoses = config.index.firehoses.iter().map(|text| url(text));
+        let firehoses = noted(problems, "index.firehoses", firehoses.collect::<Result<_, _>>());
         let permission_set = noted(
             problems,
             "oauth.permission_set",
@@ -204,6 +210,7 @@ impl AppViewSettings {
             limits: config.limits.clone(),
             listener,
             exempt: exempt?,
+            firehoses: firehoses?,
             credential_helper: Some(credential_helper?)
                 .filter(|release| !release.folder.as_os_str().is_empty()),
         })
@@ -227,6 +234,7 @@ impl Paths {
             vault_key: path(&config.auth.vault_key_path, "auth/vault.key"),
             oauth_key: path(&config.server.oauth_key_path, "oauth/client.key"),
             database: path(&config.ui.database_path, "ui.db"),
+            index: path(&config.index.database_path, "index.db"),
             spool: data.join("spool"),
             data: data.clone(),
         }

@@ -15,6 +15,7 @@ use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_index::IndexError;
 use atcr_index::ports::{IndexReader, SearchIndex};
 use atcr_index::view::{AccountView, RepositoryView};
+use atcr_ingest::schedule::Scheduler;
 use atcr_oci::{Digest, Manifest, ManifestError, Reference, RepositoryName};
 use atcr_registry::Granted;
 use atcr_registry::access::{Caller, Permissions, Pull};
@@ -33,6 +34,9 @@ const MAX_CONFIG: u64 = 1024 * 1024;
 
 /// How long a page waits for a hold. What is late is shown the next time, from memory.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a page waits for an account that the index does not know yet.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// Configurations that are remembered, by their bytes.
 const REMEMBERED_BYTES: u64 = 32 * 1024 * 1024;
@@ -102,6 +106,7 @@ pub struct Browse {
     pub search: Arc<dyn SearchIndex>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    scheduler: Scheduler,
     identities: Arc<dyn IdentityResolver>,
     permissions: Permissions,
     manifests: Arc<Manifests>,
@@ -117,6 +122,8 @@ pub struct BrowseParts {
     pub index: Arc<dyn IndexReader>,
     /// Search.
     pub search: Arc<dyn SearchIndex>,
+    /// Brings accounts to their heads when a page is about them.
+    pub scheduler: Scheduler,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Whose account a name is.
@@ -171,6 +178,7 @@ impl Browse {
         Self {
             index: parts.index,
             search: parts.search,
+            scheduler: parts.scheduler,
             clock: parts.clock,
             identities: parts.identities,
             permissions: parts.permissions,
@@ -199,7 +207,15 @@ impl Browse {
                 BrowseError::NoAccount { name: name.clone() }
             }
         })?;
-        let account = self.index.account(&identity.did).await?;
+        let mut account = self.index.account(&identity.did).await?;
+        let is_listed = account.as_ref().is_some_and(|account| account.rev.is_some());
+        if self
+            .scheduler
+            .looked_at(&identity.did, is_listed, FIRST_LOOK)
+            .await
+        {
+            account = self.index.account(&identity.did).await?;
+        }
         let owner = Owner { identity, account };
         match &owner.account {
             Some(account) if !account.is_visible() => Err(BrowseError::Hidden {

@@ -17,9 +17,7 @@ use crate::harness::{Answer, TestAppView, descriptor, sha256};
 
 /// Brings the index to what the account's server has, as a catch-up does.
 pub(crate) async fn catch_up(appview: &TestAppView, settings: &AppViewSettings, did: &str, handle: &str) {
-    let index = SqliteIndex::open(&settings.paths.database.with_file_name("index.db"))
-        .await
-        .unwrap();
+    let index = SqliteIndex::open(&settings.paths.index).await.unwrap();
     let owner: Did = did.parse().unwrap();
     let base = index
         .account(&owner)
@@ -464,4 +462,49 @@ async fn the_parts_of_pages_are_shown_where_pages_are_made() {
     for forbidden in [" style=", "<script>", "onclick"] {
         assert!(!text.contains(forbidden), "{forbidden}");
     }
+}
+
+/// What the page of the tags says.
+async fn tags_page(appview: &TestAppView) -> String {
+    let page = Browser::new(appview).get("/r/alice.test/tools/app/-/tags").await;
+    page.assert_status(200);
+    page.text()
+}
+
+#[tokio::test]
+async fn a_push_and_a_deletion_are_on_the_pages_when_they_are_acknowledged() {
+    let appview = TestAppView::start().await;
+    let name = "alice.test/tools/app";
+    let alice = appview.sailor("alice.test", &[name]).await;
+    let image = image(&appview, "amd64");
+    for tag in ["first-tag", "second-tag", "third-tag"] {
+        alice.push(name, tag, &image).await;
+        assert!(tags_page(&appview).await.contains(tag), "{tag}");
+    }
+    let gone = alice.delete(&format!("/v2/{name}/manifests/second-tag")).await;
+    gone.assert_status(202);
+    let text = tags_page(&appview).await;
+    assert!(
+        text.contains("third-tag") && !text.contains("second-tag"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn an_account_that_the_index_does_not_know_is_read_when_its_page_is_opened() {
+    let mut appview = TestAppView::start().await;
+    let name = "alice.test/tools/app";
+    let image = image(&appview, "amd64");
+    appview
+        .sailor("alice.test", &[name])
+        .await
+        .push(name, "1.0", &image)
+        .await;
+    let empty = appview.settings().paths.index.with_file_name("empty.db");
+    appview.configure(|config| config.index.database_path = empty);
+    appview.restart().await;
+    let visitor = Browser::new(&appview);
+    visitor.get("/r/alice.test/tools/app").await.assert_status(200);
+    let home = visitor.get("/").await.text();
+    assert!(home.contains("href=\"/r/alice.test/tools/app\""), "{home}");
 }

@@ -106,6 +106,7 @@ pub(super) fn write_appview(options: &NetworkOptions, file: &NetworkFile) -> Res
             "shutdown_grace": format!("{}s", SHUTDOWN_GRACE.as_secs()),
         },
         "registry": { "allow_missing_content": options.allow_missing_content },
+        "index": { "firehoses": [file.pds.url] },
         // Every client of the network is on this machine, and some of them measure.
         "limits": { "account_requests": "off", "exempt": ["127.0.0.0/8", "::1"] },
     });

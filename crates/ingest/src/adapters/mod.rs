@@ -1,0 +1,4 @@
+//! The ports over the network.
+
+pub mod pds;
+pub mod socket;

@@ -1,0 +1,200 @@
+//! Accounts at their PDSes, over XRPC.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use atcr_atproto::bounds::{ANSWER_TIMEOUT, MAX_DOCUMENT_BYTES};
+use atcr_atproto::crypto::PublicKey;
+use atcr_atproto::egress::{EgressClient, Limits};
+use atcr_atproto::identity::{IdentityError, IdentityResolver};
+use atcr_atproto::lexicon::nsid;
+use atcr_atproto::pds::{ListRecords, PdsClient, PdsError};
+use atcr_atproto::syntax::{Did, Tid};
+use atcr_index::Collection;
+use atcr_index::change::{IdentityStep, Status};
+use atcr_index::fact::RecordFact;
+use serde::Deserialize;
+use url::Url;
+
+use crate::source::{AccountSource, Head, SourceError, SourcePage};
+
+/// Records of a page: small ones for a start would need more requests, and this many manifests stay below the longest answer.
+const PAGE: u8 = 100;
+
+/// Records of a page when a larger one was too long.
+const SMALL_PAGE: u8 = 10;
+
+/// Accounts at the PDS that each one's DID document names.
+#[derive(Clone)]
+pub struct PdsSource {
+    identities: Arc<dyn IdentityResolver>,
+    egress: EgressClient,
+}
+
+#[derive(Deserialize)]
+struct RepoStatus {
+    active: bool,
+    status: Option<String>,
+    rev: Option<String>,
+}
+
+impl PdsSource {
+    /// Asks through `egress`, which is for hosts that others name.
+    #[must_use]
+    pub fn new(identities: Arc<dyn IdentityResolver>, egress: EgressClient) -> Self {
+        Self { identities, egress }
+    }
+
+    async fn host(&self, did: &Did) -> Result<Url, SourceError> {
+        let document = self.identities.resolve_document(did).await.map_err(unresolved)?;
+        document
+            .service("atproto_pds")
+            .or_else(|| document.service("atcr_hold"))
+            .ok_or_else(|| SourceError::Unreadable("its document names no server".to_owned()))
+    }
+
+    async fn client(&self, did: &Did) -> Result<PdsClient, SourceError> {
+        Ok(PdsClient::new(self.host(did).await?, self.egress.clone()))
+    }
+
+    /// What the server says about the account's repository.
+    async fn status(&self, did: &Did) -> Result<Option<RepoStatus>, SourceError> {
+        let mut url = self.host(did).await?;
+        url.set_path(&format!("/xrpc/{}", nsid::SYNC_GET_REPO_STATUS));
+        url.query_pairs_mut().clear().append_pair("did", did.as_str());
+        let limits = Limits {
+            max_bytes: MAX_DOCUMENT_BYTES,
+            timeout: ANSWER_TIMEOUT,
+        };
+        let answer = self
+            .egress
+            .get_within(&url, "application/json", limits)
+            .await
+            .map_err(later)?;
+        if answer.status.is_success() {
+            return answer.json().map(Some).map_err(later);
+        }
+        let is_missing = answer
+            .bytes
+            .windows("RepoNotFound".len())
+            .any(|window| window == b"RepoNotFound");
+        if is_missing {
+            return Ok(None);
+        }
+        Err(later(format!(
+            "status {} of getRepoStatus",
+            answer.status.as_u16()
+        )))
+    }
+}
+
+fn later(error: impl Display) -> SourceError {
+    SourceError::Later {
+        detail: error.to_string(),
+        after: None,
+    }
+}
+
+fn unresolved(error: IdentityError) -> SourceError {
+    if error.is_not_found() {
+        SourceError::Unreadable(error.to_string())
+    } else {
+        later(error)
+    }
+}
+
+fn refused(error: PdsError) -> SourceError {
+    let after = match &error {
+        PdsError::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(Duration::from_mins(1))),
+        _ => None,
+    };
+    SourceError::Later {
+        detail: error.to_string(),
+        after,
+    }
+}
+
+#[async_trait]
+impl AccountSource for PdsSource {
+    async fn identity(&self, did: &Did) -> Result<IdentityStep, SourceError> {
+        let identity = self.identities.resolve_did(did).await.map_err(unresolved)?;
+        Ok(IdentityStep {
+            did: did.clone(),
+            handle: identity.handle.clone(),
+            pds: identity.pds.clone(),
+            signing_key: identity.signing_key.as_ref().map(PublicKey::to_multikey),
+        })
+    }
+
+    async fn renewed_identity(&self, did: &Did) -> Result<IdentityStep, SourceError> {
+        self.identities.invalidate_did(did).await;
+        self.identity(did).await
+    }
+
+    async fn signing_key(&self, did: &Did, anew: bool) -> Result<Option<PublicKey>, SourceError> {
+        let document = if anew {
+            self.identities.refresh_document(did).await
+        } else {
+            self.identities.resolve_document(did).await
+        };
+        Ok(document.map_err(unresolved)?.signing_key())
+    }
+
+    async fn head(&self, did: &Did) -> Result<Head, SourceError> {
+        match self.client(did).await?.get_latest_commit(did).await {
+            Ok(commit) => Ok(Head::At(commit.rev)),
+            Err(error) if error.as_xrpc().is_some() => match self.status(did).await? {
+                None => Ok(Head::Inactive(Status::Deleted)),
+                Some(RepoStatus {
+                    active: false,
+                    status,
+                    ..
+                }) => Ok(Head::Inactive(Status::of(false, status.as_deref()))),
+                Some(RepoStatus { rev: Some(rev), .. }) => rev.parse::<Tid>().map(Head::At).map_err(later),
+                Some(RepoStatus { rev: None, .. }) => Err(refused(error)),
+            },
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    async fn page(
+        &self,
+        did: &Did,
+        collection: Collection,
+        cursor: Option<&str>,
+    ) -> Result<SourcePage, SourceError> {
+        let client = self.client(did).await?;
+        let page = |limit| ListRecords {
+            limit: Some(limit),
+            cursor,
+            reverse: false,
+        };
+        let listed = match client.list_records(did, collection.nsid(), page(PAGE)).await {
+            Err(PdsError::TooLarge { .. }) => {
+                client
+                    .list_records(did, collection.nsid(), page(SMALL_PAGE))
+                    .await
+            }
+            listed => listed,
+        };
+        let listed = listed.map_err(refused)?;
+        let records = listed
+            .records
+            .into_iter()
+            .filter_map(|entry| {
+                // What is not of the account's collection is not the account's word.
+                let is_own = entry.uri.did().as_ref() == Some(did)
+                    && entry.uri.collection() == Some(collection.nsid());
+                let rkey = entry.uri.rkey().filter(|_| is_own)?;
+                Some(RecordFact::read(did, collection, rkey, entry.cid?, entry.value))
+            })
+            .collect();
+        Ok(SourcePage {
+            records,
+            cursor: listed.cursor,
+            size_bytes: listed.size_bytes,
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! What an event of a firehose proves. No relay is trusted to have checked any of it.
+//!
+//! # Spec
+//! atproto specs "Sync": commit validation, MST operation inversion.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use atcr_atproto::crypto::PublicKey;
+use atcr_atproto::data_model::{self, DAG_CBOR, cid_of};
+use atcr_atproto::revision::Revision;
+use atcr_atproto::syntax::{Cid, Did, RecordKey, Tid};
+use atcr_index::Collection;
+use atcr_index::change::{Change, Proof, RecordsStep};
+use atcr_index::fact::RecordFact;
+use atcr_repo::firehose::{CommitEvent, RecordOp, SyncEvent};
+use atcr_repo::mst::{self, Node, NodeSource, Tree, inversion};
+use atcr_repo::{Commit, DataError, car};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use ipld_core::ipld::Ipld;
+
+/// Longest list of blocks of one commit, in bytes.
+///
+/// # Spec
+/// atproto specs "Sync", limits of `#commit`.
+pub const MAX_BLOCKS: usize = 2_000_000;
+
+/// Most operations of one commit.
+pub const MAX_OPERATIONS: usize = 200;
+
+/// Why an event proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is longer than an event may be.
+    #[error("the event is too long")]
+    TooLong,
+    /// A part of it has the wrong form.
+    #[error("the event is malformed: {0}")]
+    Malformed(&'static str),
+    /// A block does not hash to its name.
+    #[error("a block does not hash to its name")]
+    WrongHash,
+    /// The revision is more than five minutes ahead of our clock.
+    #[error("the revision is in the future")]
+    FromTheFuture,
+    /// The account's key did not sign the commit.
+    #[error("the signature is not the account's")]
+    BadSignature,
+    /// Undoing the operations does not lead to the tree before: an operation is missing, or wrong.
+    #[error("the operations are not what changed")]
+    Incomplete,
+}
+
+impl From<DataError> for Refusal {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Missing(_) => Self::Malformed("a block is missing"),
+            DataError::Malformed(what) => Self::Malformed(what),
+        }
+    }
+}
+
+/// The blocks of an event, each under the hash of its content.
+struct Blocks(HashMap<Cid, Bytes>);
+
+impl Blocks {
+    fn read(blocks: &Bytes) -> Result<Self, Refusal> {
+        if blocks.len() > MAX_BLOCKS {
+            return Err(Refusal::TooLong);
+        }
+        let mut next = car::header_len(blocks).ok_or(Refusal::Malformed("the blocks have no header"))?;
+        let mut found = HashMap::new();
+        while next < blocks.len() {
+            let section = car::read_block(blocks, next).ok_or(Refusal::Malformed("a block is cut"))?;
+            next = section.content.end;
+            let content = blocks.slice(section.content);
+            if cid_of(DAG_CBOR, &content) != section.cid {
+                return Err(Refusal::WrongHash);
+            }
+            found.insert(section.cid, content);
+        }
+        Ok(Self(found))
+    }
+
+    fn get(&self, cid: &Cid) -> Result<&Bytes, Refusal> {
+        self.0.get(cid).ok_or(Refusal::Malformed("a block is missing"))
+    }
+
+    /// The commit `cid` of `did` at `rev`, signed by `key`.
+    fn commit(&self, cid: &Cid, did: &Did, rev: &Tid, key: &PublicKey) -> Result<Commit, Refusal> {
+        let commit = Commit::decode(self.get(cid)?)?;
+        if commit.did != did.as_str() || commit.rev != rev.as_str() {
+            return Err(Refusal::Malformed("the commit is another one"));
+        }
+        if !commit.is_signed_by(key) {
+            return Err(Refusal::BadSignature);
+        }
+        Ok(commit)
+    }
+}
+
+impl NodeSource for Blocks {
+    type Error = DataError;
+
+    fn node(&self, cid: &Cid) -> Result<Arc<Node>, DataError> {
+        let bytes = self.0.get(cid).ok_or(DataError::Missing(*cid))?;
+        Node::decode(bytes).map(Arc::new)
+    }
+}
+
+/// The step that a commit proves, given the key that `event.repo`'s DID document has. The step is empty of changes when the commit is about
+/// other collections.
+///
+/// # Errors
+/// [`Refusal`]: the event proves nothing.
+pub fn commit(event: &CommitEvent, key: &PublicKey, now: DateTime<Utc>) -> Result<RecordsStep, Refusal> {
+    if event.ops.len() > MAX_OPERATIONS {
+        return Err(Refusal::TooLong);
+    }
+    if Revision::judge(&event.rev, None, now) == Revision::FromTheFuture {
+        return Err(Refusal::FromTheFuture);
+    }
+    let blocks = Blocks::read(&event.blocks)?;
+    let commit = blocks.commit(&event.commit, &event.repo, &event.rev, key)?;
+    let tree = Tree::open(&blocks, commit.data)?;
+    let mut undone = Vec::with_capacity(event.ops.len());
+    for operation in &event.ops {
+        if tree.get(&blocks, &operation.path)? != operation.cid {
+            return Err(Refusal::Incomplete);
+        }
+        undone.push(mst::Change {
+            key: operation.path.as_str().into(),
+            old: operation.prev,
+            new: operation.cid,
+        });
+    }
+    let before = match event.prev_data {
+        Some(root) => root,
+        // The first commit: there was nothing before.
+        None if event.since.is_none() => Tree::empty().finish()?.root,
+        None => return Err(Refusal::Malformed("the tree before is not named")),
+    };
+    if inversion::invert(&blocks, commit.data, &undone)? != before {
+        return Err(Refusal::Incomplete);
+    }
+    let changes = event
+        .ops
+        .iter()
+        .filter_map(|operation| change(&event.repo, operation, &blocks).transpose())
+        .collect::<Result<_, _>>()?;
+    Ok(RecordsStep {
+        did: event.repo.clone(),
+        base: event.since.clone(),
+        base_data: event.prev_data,
+        rev: event.rev.clone(),
+        data: Some(commit.data),
+        proof: Proof::Signed,
+        // Of an account whose first commit this is, it is all.
+        coverage: event
+            .since
+            .is_none()
+            .then_some(atcr_index::change::Coverage::Whole),
+        changes,
+    })
+}
+
+/// What an operation is to the index; `None` for another collection.
+fn change(did: &Did, operation: &RecordOp, blocks: &Blocks) -> Result<Option<Change>, Refusal> {
+    let malformed = Refusal::Malformed("a path");
+    let (collection, rkey) = operation.path.split_once('/').ok_or(malformed.clone())?;
+    let Ok(collection) = collection.parse::<Collection>() else {
+        return Ok(None);
+    };
+    let rkey: RecordKey = rkey.parse().map_err(|_| malformed)?;
+    let Some(cid) = operation.cid else {
+        return Ok(Some(Change::Delete { collection, rkey }));
+    };
+    Ok(Some(Change::Put(record(
+        did,
+        collection,
+        rkey,
+        cid,
+        blocks.get(&cid)?,
+    ))))
+}
+
+/// The record with these bytes, which hash to `cid`.
+fn record(did: &Did, collection: Collection, rkey: RecordKey, cid: Cid, bytes: &[u8]) -> RecordFact {
+    let value = serde_ipld_dagcbor::from_slice::<Ipld>(bytes)
+        .ok()
+        .and_then(|value| data_model::ipld_to_json(&value).ok());
+    // What is no record is an unusable one.
+    RecordFact::read(did, collection, rkey, cid, value.unwrap_or_default())
+}
+
+/// The account's tree as a `#sync` proves it, given the account's key.
+///
+/// # Errors
+/// [`Refusal`]: the event proves nothing.
+pub fn sync(event: &SyncEvent, key: &PublicKey, now: DateTime<Utc>) -> Result<Cid, Refusal> {
+    if Revision::judge(&event.rev, None, now) == Revision::FromTheFuture {
+        return Err(Refusal::FromTheFuture);
+    }
+    let blocks = Blocks::read(&event.blocks)?;
+    let mut names = blocks.0.keys();
+    let (Some(cid), None) = (names.next(), names.next()) else {
+        return Err(Refusal::Malformed("not one block"));
+    };
+    Ok(blocks.commit(cid, &event.did, &event.rev, key)?.data)
+}

@@ -1,0 +1,177 @@
+//! Accounts listed from their own servers.
+
+use std::time::Duration;
+
+use atcr_index::change::{Coverage, Lane, QueuedWork, Status};
+use atcr_index::ports::{IndexReader as _, WorkQueue as _};
+use atcr_ingest::catch_up::{Limits, Outcome};
+use chrono::TimeDelta;
+
+use crate::host::{Host, World, alice, bob, delete, now, put_manifest, put_post, put_tag};
+
+fn many_tags(count: usize) -> Vec<(String, Option<serde_json::Value>)> {
+    (0..count)
+        .map(|number| put_tag(&alice(), "app", &format!("1.{number}"), '1'))
+        .collect()
+}
+
+#[tokio::test]
+async fn an_account_is_listed_whole_and_what_is_gone_is_removed() {
+    let host = Host::with(&[alice()]);
+    host.commit(
+        &alice(),
+        vec![put_manifest("app", '1'), put_tag(&alice(), "app", "latest", '1')],
+    );
+    host.commit(&alice(), many_tags(10));
+    let world = World::new(&host).await;
+    let outcome = world.catch_up.run(&alice()).await.unwrap();
+    assert_eq!(
+        outcome,
+        Outcome::Caught {
+            changes: 12,
+            is_whole: true
+        }
+    );
+    assert_eq!(world.catch_up.run(&alice()).await.unwrap(), Outcome::Current);
+    host.commit(
+        &alice(),
+        vec![
+            delete("io.atcr.tag/app_latest"),
+            put_tag(&alice(), "app", "1.3", '2'),
+        ],
+    );
+    let outcome = world.catch_up.run(&alice()).await.unwrap();
+    assert_eq!(
+        outcome,
+        Outcome::Caught {
+            changes: 2,
+            is_whole: true
+        }
+    );
+    let card = world
+        .store
+        .repository(&alice(), "app")
+        .await
+        .unwrap()
+        .unwrap()
+        .card;
+    assert_eq!(card.tags, 10);
+    // What others wrote moves the account all the same.
+    host.commit(&alice(), vec![put_post("hello")]);
+    assert_eq!(
+        world.catch_up.run(&alice()).await.unwrap(),
+        Outcome::Caught {
+            changes: 0,
+            is_whole: true
+        }
+    );
+    world.dump().await;
+}
+
+#[tokio::test]
+async fn an_account_that_changes_while_it_is_listed_is_listed_again() {
+    let host = Host::with(&[alice()]);
+    host.commit(&alice(), many_tags(5));
+    let world = World::new(&host).await;
+    host.commit_during_listing(
+        &alice(),
+        vec![
+            delete("io.atcr.tag/app_1.0"),
+            put_tag(&alice(), "app", "new", '2'),
+        ],
+    );
+    let outcome = world.catch_up.run(&alice()).await.unwrap();
+    assert!(
+        matches!(outcome, Outcome::Caught { is_whole: true, .. }),
+        "{outcome:?}"
+    );
+    let fresh = World::new(&host).await;
+    fresh.catch_up.run(&alice()).await.unwrap();
+    assert_eq!(world.dump().await, fresh.dump().await);
+}
+
+#[tokio::test]
+async fn an_account_that_never_stands_still_is_left_for_later() {
+    let host = Host::with(&[alice()]);
+    host.commit(&alice(), many_tags(2));
+    let world = World::new(&host).await;
+    for number in 0..200 {
+        host.commit_during_listing(&alice(), vec![put_post(&format!("p{number}"))]);
+    }
+    assert_eq!(world.catch_up.run(&alice()).await.unwrap(), Outcome::Moving);
+}
+
+#[tokio::test]
+async fn more_than_is_listed_of_one_account_is_cut_and_says_so() {
+    let host = Host::with(&[alice()]);
+    host.commit(&alice(), many_tags(20));
+    let limits = Limits {
+        records: 10,
+        bytes: 1_000_000,
+    };
+    let world = World::within(&host, limits).await;
+    let outcome = world.catch_up.run(&alice()).await.unwrap();
+    assert!(
+        matches!(outcome, Outcome::Caught { is_whole: false, .. }),
+        "{outcome:?}"
+    );
+    let account = world.store.account(&alice()).await.unwrap().unwrap();
+    assert_eq!(account.coverage, Coverage::Cut);
+}
+
+#[tokio::test]
+async fn an_account_that_is_not_served_is_hidden_until_it_is() {
+    let host = Host::with(&[alice()]);
+    host.commit(&alice(), many_tags(2));
+    let world = World::new(&host).await;
+    world.catch_up.run(&alice()).await.unwrap();
+    let is_seen = async || world.store.repository(&alice(), "app").await.unwrap().is_some();
+    assert!(is_seen().await);
+    host.change(&alice(), |account| account.status = Some(Status::Deactivated));
+    world.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(
+        world.catch_up.run(&alice()).await.unwrap(),
+        Outcome::Hidden(Status::Deactivated)
+    );
+    assert!(!is_seen().await);
+    host.change(&alice(), |account| account.status = None);
+    world.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(world.catch_up.run(&alice()).await.unwrap(), Outcome::Current);
+    assert!(is_seen().await);
+}
+
+#[tokio::test]
+async fn what_fails_is_tried_again_and_what_is_new_is_looked_at_once() {
+    let host = Host::with(&[alice()]);
+    host.commit(&alice(), many_tags(2));
+    let world = World::new(&host).await;
+    host.go_down(true);
+    let due = QueuedWork {
+        did: alice(),
+        lane: Lane::Gap,
+        due: now(),
+    };
+    world.store.enqueue(&[due]).await.unwrap();
+    assert_eq!(world.scheduler.drain().await.unwrap(), 1);
+    assert_eq!(world.revision(&alice()).await, None);
+    host.go_down(false);
+    assert_eq!(world.scheduler.drain().await.unwrap(), 0, "not before its time");
+    world.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(world.scheduler.drain().await.unwrap(), 1);
+    assert!(world.revision(&alice()).await.is_some());
+    assert_eq!(world.scheduler.drain().await.unwrap(), 0);
+
+    let outcome = world
+        .scheduler
+        .look_at(&alice(), Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_eq!(outcome, Some(Outcome::Current));
+    // No such account.
+    let outcome = world
+        .scheduler
+        .look_at(&bob(), Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_eq!(outcome, Some(Outcome::Hidden(Status::Deleted)));
+}
