@@ -64,6 +64,11 @@ const RULES: &[(&[&str], &[&str])] = &[
             "atcr_hold",
         ],
     ),
+    // What fills the index reaches it through its ports.
+    (
+        &["ingest/src"],
+        &["axum", "sqlx", "atcr_index_sqlite", "atcr_registry"],
+    ),
     // What pages read is no page.
     (
         &["appview/src/browse"],
