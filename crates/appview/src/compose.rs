@@ -220,13 +220,17 @@ pub async fn compose(
         &clock,
     )
     .await?;
-    let indexed_records = Arc::new(IndexedRecords::new(
-        Arc::clone(&records) as _,
-        network.ports.clone(),
-        network.scheduler.clone(),
-        Arc::clone(&clock),
-    ));
-    network.start(&shutdown);
+    let indexed_records: Arc<dyn AccountRecords> = if settings.fills_index {
+        network.start(&shutdown);
+        Arc::new(IndexedRecords::new(
+            Arc::clone(&records) as _,
+            network.ports.clone(),
+            network.scheduler.clone(),
+            Arc::clone(&clock),
+        ))
+    } else {
+        Arc::clone(&records) as _
+    };
     let tokens: Arc<dyn HoldTokens> = Arc::new(PdsHoldTokens::new(clients, sessions.clone(), service_tokens));
     let holds = Arc::new(ObservedHolds::new(Arc::new(HoldClient::new(
         egress,
@@ -240,7 +244,7 @@ pub async fn compose(
         SqliteAccountIndex::new(scratch.clone()),
     )));
     let accounts = Arc::new(Accounts::new(
-        Arc::clone(&indexed_records) as _,
+        Arc::clone(&indexed_records),
         Arc::clone(&index),
         Arc::new(ObservedRevisions::new(Arc::new(SqliteRevisions::new(
             scratch.clone(),
@@ -325,7 +329,7 @@ pub async fn compose(
         shutdown.clone(),
     );
     push_notices.resume().await?;
-    let stars: Arc<dyn AccountRecords> = Arc::clone(&indexed_records) as _;
+    let stars = Arc::clone(&indexed_records);
     let manifests = Manifests::new(
         ManifestPorts {
             store: Arc::clone(&records) as _,
@@ -366,7 +370,7 @@ pub async fn compose(
     let browse = Browse::new(BrowseParts {
         index: Arc::clone(&network.store) as _,
         search: Arc::clone(&network.store) as _,
-        scheduler: network.scheduler.clone(),
+        scheduler: settings.fills_index.then(|| network.scheduler.clone()),
         clock: Arc::clone(&clock),
         identities: Arc::clone(&identities),
         permissions: permissions.clone(),

@@ -187,9 +187,11 @@ pub struct UiSection {
 }
 
 /// The index of the network, from which pages are made.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct IndexSection {
+    /// Fill the index. Without it, pages show only what was indexed before.
+    pub enabled: bool,
     /// SQLite file of the index. All but the history of tags and pulls by day can be built again from the network. Empty: index.db in the
     /// data folder.
     pub database_path: PathBuf,
@@ -247,6 +249,16 @@ impl Default for ServerSection {
             shutdown_grace: HumanDuration::from_secs(30),
             free_disk_bytes: 256 * 1024 * 1024,
             test_mode: false,
+        }
+    }
+}
+
+impl Default for IndexSection {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            database_path: PathBuf::new(),
+            firehoses: Vec::new(),
         }
     }
 }

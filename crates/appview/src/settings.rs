@@ -59,6 +59,8 @@ pub struct AppViewSettings {
     pub listener: ServeLimits,
     /// Networks whose clients no limit counts by address.
     pub exempt: Vec<Network>,
+    /// The index of the network is filled.
+    pub fills_index: bool,
     /// Servers whose firehose is followed.
     pub firehoses: Vec<Url>,
     /// The release of the credential helper that is offered, if any.
@@ -210,6 +212,7 @@ impl AppViewSettings {
             limits: config.limits.clone(),
             listener,
             exempt: exempt?,
+            fills_index: config.index.enabled,
             firehoses: firehoses?,
             credential_helper: Some(credential_helper?)
                 .filter(|release| !release.folder.as_os_str().is_empty()),

@@ -106,7 +106,7 @@ pub struct Browse {
     pub search: Arc<dyn SearchIndex>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    scheduler: Scheduler,
+    scheduler: Option<Scheduler>,
     identities: Arc<dyn IdentityResolver>,
     permissions: Permissions,
     manifests: Arc<Manifests>,
@@ -122,8 +122,8 @@ pub struct BrowseParts {
     pub index: Arc<dyn IndexReader>,
     /// Search.
     pub search: Arc<dyn SearchIndex>,
-    /// Brings accounts to their heads when a page is about them.
-    pub scheduler: Scheduler,
+    /// Brings accounts to their heads when a page is about them; `None` when the index is not filled.
+    pub scheduler: Option<Scheduler>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Whose account a name is.
@@ -208,13 +208,11 @@ impl Browse {
             }
         })?;
         let mut account = self.index.account(&identity.did).await?;
-        let is_listed = account.as_ref().is_some_and(|account| account.rev.is_some());
-        if self
-            .scheduler
-            .looked_at(&identity.did, is_listed, FIRST_LOOK)
-            .await
-        {
-            account = self.index.account(&identity.did).await?;
+        if let Some(scheduler) = &self.scheduler {
+            let is_listed = account.as_ref().is_some_and(|account| account.rev.is_some());
+            if scheduler.looked_at(&identity.did, is_listed, FIRST_LOOK).await {
+                account = self.index.account(&identity.did).await?;
+            }
         }
         let owner = Owner { identity, account };
         match &owner.account {

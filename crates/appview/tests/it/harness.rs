@@ -64,6 +64,8 @@ impl TestAppView {
         config.server.handle_resolver_url = pds.url();
         config.server.default_hold_did = hold.did();
         config.server.test_mode = true;
+        // It reads accounts of its own accord, and most tests count who reads what.
+        config.index.enabled = false;
         config.upstream.pds_timeout = HumanDuration::from_secs(20);
         config.upstream.hold_timeout = HumanDuration::from_secs(20);
         change(&mut config);

@@ -473,7 +473,7 @@ async fn tags_page(appview: &TestAppView) -> String {
 
 #[tokio::test]
 async fn a_push_and_a_deletion_are_on_the_pages_when_they_are_acknowledged() {
-    let appview = TestAppView::start().await;
+    let appview = TestAppView::start_with(|config| config.index.enabled = true).await;
     let name = "alice.test/tools/app";
     let alice = appview.sailor("alice.test", &[name]).await;
     let image = image(&appview, "amd64");
@@ -492,7 +492,7 @@ async fn a_push_and_a_deletion_are_on_the_pages_when_they_are_acknowledged() {
 
 #[tokio::test]
 async fn an_account_that_the_index_does_not_know_is_read_when_its_page_is_opened() {
-    let mut appview = TestAppView::start().await;
+    let mut appview = TestAppView::start_with(|config| config.index.enabled = true).await;
     let name = "alice.test/tools/app";
     let image = image(&appview, "amd64");
     appview
