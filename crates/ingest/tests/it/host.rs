@@ -248,10 +248,6 @@ impl Host {
     pub(crate) fn pages(&self) -> usize {
         self.lock().listings
     }
-
-    pub(crate) fn key(&self, did: &Did) -> PublicKey {
-        self.change(did, |account| account.key.public_key())
-    }
 }
 
 #[async_trait]
