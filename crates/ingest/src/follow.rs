@@ -243,14 +243,20 @@ impl Follower {
         due: &mut BTreeSet<Did>,
     ) -> Vec<Unverified> {
         let mut commits = Vec::new();
+        // Accounts whose first commit is among the messages: what follows it is theirs as well.
+        let mut begun: BTreeSet<Did> = BTreeSet::new();
         for message in messages {
             match message {
                 Message::Commit(event) => match listed.get(&event.repo) {
                     // Older ones are known, and one that is known may still bring the tree of a write of ours.
                     Some(rev) if event.rev < *rev => {}
                     Some(_) => commits.push(event),
+                    None if begun.contains(&event.repo) => commits.push(event),
                     None if !is_about_images(&event) => {}
-                    None if event.since.is_none() => commits.push(event),
+                    None if event.since.is_none() => {
+                        begun.insert(event.repo.clone());
+                        commits.push(event);
+                    }
                     None => {
                         due.insert(event.repo.clone());
                     }

@@ -7,7 +7,7 @@ use atcr_ingest::adapters::socket::WebSocketSource;
 use atcr_ingest::follow::EventSource as _;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_tungstenite::accept_hdr_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -82,8 +82,12 @@ async fn a_private_address_is_not_connected_to_and_no_other_answer_is_a_stream()
     assert!(firehose(address, guarded).connect(None).await.is_err());
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        assert!(stream.read(&mut request).await.unwrap() > 0);
         let answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\n\r\n";
         stream.write_all(answer.as_bytes()).await.unwrap();
+        // Until the other side leaves.
+        let _ = stream.read(&mut request).await;
     });
     let refused = firehose(address, egress()).connect(None).await.err().unwrap();
     assert!(refused.to_string().contains("not to our request"), "{refused}");
