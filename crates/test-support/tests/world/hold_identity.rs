@@ -57,9 +57,13 @@ async fn document(world: &World) -> Value {
     answer.json().await.expect("a document")
 }
 
+/// The signing key that the directory has, as a did:key.
 async fn key_in_directory(world: &World) -> String {
-    let document = document(world).await;
-    let key = &document["verificationMethod"][0]["publicKeyMultibase"];
+    let file = world.network.file();
+    let url = format!("{}/{}/data", file.plc.url, file.hold.did);
+    let answer = client().get(url).send().await.expect("an answer");
+    let data: Value = answer.json().await.expect("data");
+    let key = &data["verificationMethods"]["atproto"];
     key.as_str().expect("a key").to_owned()
 }
 
