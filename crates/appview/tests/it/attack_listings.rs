@@ -1,7 +1,7 @@
 //! Listings, notices and answers that strangers make slow, long or dangerous.
 
 use atcr_server::HumanDuration;
-use atcr_test_support::fakes::{FakeHold, FakePds, StoreKind};
+use atcr_test_support::fakes::{FakeHold, FakePds, PdsFault, StoreKind};
 use http::Method;
 use serde_json::json;
 
@@ -56,6 +56,33 @@ async fn accounts_of_one_slow_pds_keep_nobody_from_listing_those_of_another() {
     };
     let (answers, ()) = tokio::join!(stuck, others);
     assert_eq!(answers.len(), slow.len());
+}
+
+#[tokio::test]
+async fn a_page_whose_manifests_do_not_arrive_is_kept_without_them() {
+    let mut appview = TestAppView::start().await;
+    let image = appview.image_with("many", |image| {
+        image.layers = (0..1_500).map(|n| appview.blob(&format!("layer {n}"))).collect();
+    });
+    {
+        let alice = appview.sailor("alice.test", &[APP]).await;
+        alice.push(APP, "v1", &image).await;
+    }
+    // The record names no layers: they are taken from the manifest's bytes, for which its server makes us wait.
+    let (digest, carol) = (sha256(&image), appview.pds.add_account("carol.test", PASSWORD));
+    for (collection, rkey) in [("io.atcr.manifest", digest.hex()), ("io.atcr.tag", "app_v1")] {
+        let record = appview.pds.record(&appview.alice, collection, rkey).unwrap();
+        appview.pds.put_record(&carol, collection, rkey, record);
+    }
+    appview
+        .pds
+        .set_fault("com.atproto.sync.getBlob", Some(PdsFault::Silence));
+    appview.configure(|config| config.upstream.pds_timeout = HumanDuration::from_secs(3));
+    appview.restart().await;
+    let answer = listed(&appview, "carol.test").await;
+    answer.assert_status(200);
+    assert_eq!(answer.json()["tags"], json!(["v1"]));
+    assert!(!answer.header("warning").is_empty());
 }
 
 #[tokio::test]
