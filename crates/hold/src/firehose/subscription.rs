@@ -59,23 +59,36 @@ impl Subscription {
         }
     }
 
-    /// The next events; `None` if there are none at the moment.
-    ///
-    /// # Errors
-    /// As [`next`](Self::next).
-    pub async fn page(&self) -> Result<Option<Page>, RepoError> {
-        let inner = &*self.place.firehose.inner;
-        let Some(events) = inner.recent.after(self.cursor.seq(), PAGE_BYTES) else {
-            let _reader = inner.readers.acquire().await.map_err(|_| RepoError::Closed)?;
-            let (events, after) = inner.repo.next_events_within(self.cursor, PAGE_BYTES).await?;
-            return Ok((!events.is_empty()).then(|| Page {
-                frames: events.into_iter().map(|event| event.frame).collect(),
-                after,
-            }));
+    /// The next events; `None` if there are none in memory at the moment.
+    async fn page(&self) -> Result<Option<Page>, RepoError> {
+        let recent = &self.place.firehose.inner.recent;
+        let Some(events) = recent.after(self.cursor.seq(), PAGE_BYTES) else {
+            return self.page_of_log().await;
         };
         Ok(events.last().map(|last| Page {
             after: last.cursor(),
             frames: events.iter().map(|event| event.frame.clone()).collect(),
+        }))
+    }
+
+    /// The next events, also those that are not in memory yet; `None` if there are none.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn rest(&self) -> Result<Option<Page>, RepoError> {
+        match self.page().await? {
+            None => self.page_of_log().await,
+            page => Ok(page),
+        }
+    }
+
+    async fn page_of_log(&self) -> Result<Option<Page>, RepoError> {
+        let inner = &*self.place.firehose.inner;
+        let _reader = inner.readers.acquire().await.map_err(|_| RepoError::Closed)?;
+        let (events, after) = inner.repo.next_events_within(self.cursor, PAGE_BYTES).await?;
+        Ok((!events.is_empty()).then(|| Page {
+            frames: events.into_iter().map(|event| event.frame).collect(),
+            after,
         }))
     }
 

@@ -277,7 +277,7 @@ impl EventStream<'_> {
                 page = self.subscription.next() => self.send(&page?).await?,
             }
         }
-        while let Some(page) = self.subscription.page().await? {
+        while let Some(page) = self.subscription.rest().await? {
             self.send(&page).await?;
         }
         Ok(())
