@@ -14,6 +14,10 @@ mod backup;
 mod bootstrap;
 mod commands;
 mod configuration;
+#[expect(
+    dead_code,
+    reason = "shared with the tests of the repository, which ask it for more"
+)]
 #[path = "../../../hold-pds/tests/it/consumer.rs"]
 mod consumer;
 mod content_proof;
