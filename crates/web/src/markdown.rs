@@ -13,6 +13,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
 use askama::filters::HtmlSafe;
 use comrak::adapters::{HeadingAdapter, HeadingMeta};
+use comrak::arena_tree::NodeEdge;
 use comrak::nodes::{Node, NodeLink, NodeValue, Sourcepos};
 use comrak::options::Plugins;
 use comrak::{Anchorizer, Arena, Options, html, parse_document};
@@ -20,6 +21,12 @@ use url::Url;
 
 /// Longest text that is rendered, in bytes; a longer one is cut before a heading.
 pub const MAX_LEN: usize = 100 * 1024;
+
+/// Elements in elements, at most. Every browser and every reader gets lost far earlier, and the sanitiser's work grows with the depth.
+const MAX_DEPTH: usize = 100;
+
+/// `<` in a text, at most: a README has some hundred tags at most. A text with more shows them as they are written.
+const MAX_TAGS: usize = 2_000;
 
 /// What identifiers begin with.
 const ID_PREFIX: &str = "readme-";
@@ -77,9 +84,16 @@ pub fn render(text: &str, source: Option<&Url>) -> Rendered {
     extension.alerts = true;
     // What HTML there is in it goes through the list of what is allowed, like everything else.
     options.render.r#unsafe = true;
+    options.render.escape = text.bytes().filter(|byte| *byte == b'<').count() > MAX_TAGS;
 
     let arena = Arena::new();
     let root = parse_document(&arena, text, &options);
+    if depth(root) > MAX_DEPTH {
+        return Rendered {
+            html: plain(text),
+            is_cut,
+        };
+    }
     adapt(&arena, root);
     let headings = Headings::default();
     let mut plugins = Plugins::default();
@@ -104,6 +118,29 @@ fn cut(text: &str) -> (&str, bool) {
     let text = &text[..text.floor_char_boundary(MAX_LEN)];
     let end = text.rfind("\n#").filter(|end| *end > MAX_LEN / 2);
     (&text[..end.unwrap_or(text.len())], true)
+}
+
+/// How deep the parsed text is nested.
+fn depth(root: Node<'_>) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for edge in root.traverse() {
+        match edge {
+            NodeEdge::Start(_) => depth += 1,
+            NodeEdge::End(_) => depth = depth.saturating_sub(1),
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// The text as it is written.
+fn plain(text: &str) -> Markup {
+    let mut shown = String::from("<pre tabindex=\"0\">");
+    if html::escape(&mut shown, text).is_err() {
+        // Writing to a string does not fail.
+        shown.clear();
+    }
+    Markup(shown + "</pre>")
 }
 
 /// Changes the parsed text to what fits in a page of ours.

@@ -146,6 +146,15 @@ fn nothing_in_it_can_run_or_speak_to_the_server() {
 }
 
 #[test]
+fn a_text_that_is_nested_without_end_is_shown_as_it_is_written() {
+    let shown = html(&format!("{}<b>x", "> ".repeat(500)));
+    assert!(shown.starts_with("<pre tabindex=\"0\">&gt; &gt;"), "{shown}");
+    assert!(shown.contains("&lt;b&gt;x</pre>"), "{shown}");
+    let tags = html(&"<b>".repeat(3_000));
+    assert!(tags.contains("&lt;b&gt;") && !tags.contains("<b>"));
+}
+
+#[test]
 fn hostile_nesting_takes_no_time_to_speak_of() {
     for piece in [
         "> ", "- ", "[", "*a ", "<div>", "![", "`", "<b><i>", "|a", "[^a]", "a@",
