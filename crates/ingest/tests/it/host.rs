@@ -41,6 +41,9 @@ pub(crate) fn rev(number: u64) -> Tid {
     Tid::from_parts(1_700_000_000_000_000 + number, 0)
 }
 
+/// Records by path; `None` deletes.
+pub(crate) type Writes = Vec<(String, Option<Value>)>;
+
 #[derive(Default)]
 struct Nodes(HashMap<Cid, Arc<Node>>);
 
@@ -94,7 +97,7 @@ impl Account {
     }
 
     /// Makes the writes in one commit: `None` deletes. Returns the event.
-    pub(crate) fn commit(&mut self, writes: Vec<(String, Option<Value>)>) -> CommitEvent {
+    pub(crate) fn commit(&mut self, writes: Writes) -> CommitEvent {
         let old = Tree::open(&self.nodes, self.root).unwrap();
         let mut tree = old.clone();
         let mut ops = Vec::new();
@@ -208,7 +211,7 @@ struct State {
     accounts: HashMap<Did, Account>,
     listings: usize,
     /// Commits that are made when a page is asked for.
-    during: Vec<(Did, Vec<(String, Option<Value>)>)>,
+    during: Vec<(Did, Writes)>,
     is_down: bool,
 }
 
@@ -231,12 +234,12 @@ impl Host {
         change(self.lock().accounts.get_mut(did).unwrap())
     }
 
-    pub(crate) fn commit(&self, did: &Did, writes: Vec<(String, Option<Value>)>) -> CommitEvent {
+    pub(crate) fn commit(&self, did: &Did, writes: Writes) -> CommitEvent {
         self.change(did, |account| account.commit(writes))
     }
 
     /// Makes a commit while the next page is asked for.
-    pub(crate) fn commit_during_listing(&self, did: &Did, writes: Vec<(String, Option<Value>)>) {
+    pub(crate) fn commit_during_listing(&self, did: &Did, writes: Writes) {
         self.lock().during.push((did.clone(), writes));
     }
 

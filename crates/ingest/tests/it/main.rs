@@ -1,5 +1,7 @@
 //! From the network into the index: what is proven, what is not, and that both end alike.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
+
 mod catching_up;
 mod following;
 mod host;

@@ -26,6 +26,7 @@ fn firehose(address: SocketAddr, egress: EgressClient) -> WebSocketSource {
 async fn serve(listener: TcpListener, messages: Vec<Message>) -> String {
     let (stream, _) = listener.accept().await.unwrap();
     let mut path = String::new();
+    #[expect(clippy::result_large_err, reason = "the library's own type")]
     let note = |request: &Request, response: Response| {
         path = request.uri().to_string();
         Ok(response)
