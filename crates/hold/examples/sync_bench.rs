@@ -226,7 +226,7 @@ async fn open(folder: &Path, shutdown: &Shutdown) -> Result<(Hold, String)> {
     config.server.public_url = format!("http://{address}");
     config.server.test_mode = true;
     config.server.relay_endpoint = String::new();
-    config.registration.owner_did = "did:web:captain.test".to_owned();
+    "did:web:captain.test".clone_into(&mut config.registration.owner_did);
     config.database.path = folder.join("data").display().to_string();
     config.limits.repo_export_timeout = HumanDuration::from_secs(3600);
     let mut problems = Problems::default();

@@ -4,10 +4,10 @@
 //! again from its source. One connection writes. Every write is a few statements for a whole batch, each with its rows as one JSON
 //! parameter: a statement for each row would cost more in hand-overs between threads than in work.
 //!
-//! - [`write`]: batches
-//! - [`read`], [`search`]: queries of pages
-//! - [`queue`]: accounts to work on
-//! - [`audit`]: dump, recount, figures
+//! - `write`: batches
+//! - `read`, `search`: queries of pages
+//! - `queue`: accounts to work on
+//! - `audit`: dump, recount, figures
 
 mod audit;
 mod codec;

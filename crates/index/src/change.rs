@@ -64,6 +64,7 @@ impl Status {
 
 /// A change to one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every change is the large one")]
 pub enum Change {
     /// The record is new or has a new value.
     Put(RecordFact),

@@ -123,7 +123,7 @@ impl Follower {
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(source = self.name, %error, "the firehose cannot be followed now")
+                        tracing::warn!(source = self.name, %error, "the firehose cannot be followed now");
                     }
                 }
                 tokio::select! {

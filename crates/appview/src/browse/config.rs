@@ -191,11 +191,11 @@ mod tests {
     #[test]
     fn a_configuration_of_docker_is_read() {
         let config = ImageConfig::parse(
-            br##"{"os":"linux","architecture":"arm64","variant":"v8","created":"2026-05-12T10:00:00Z",
+            br#"{"os":"linux","architecture":"arm64","variant":"v8","created":"2026-05-12T10:00:00Z",
             "config":{"Entrypoint":["/app"],"Cmd":["serve"],"User":"65532","Env":["PATH=/bin","A=b=c","EMPTY"],
             "ExposedPorts":{"8080/tcp":{}},"Labels":{"org.opencontainers.image.source":"https://example.com","n":1}},
             "history":[{"created_by":"/bin/sh -c #(nop) ADD file:1 in / "},{"created_by":"ENV A=b","empty_layer":true},
-            {"created_by":"RUN /bin/sh -c make # buildkit"}]}"##,
+            {"created_by":"RUN /bin/sh -c make # buildkit"}]}"#,
         );
         assert_eq!(config.platform, "linux/arm64/v8");
         assert_eq!(

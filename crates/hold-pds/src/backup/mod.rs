@@ -89,11 +89,7 @@ impl BackupView {
     /// Names the log, in hexadecimal. A restored repository has another one.
     #[must_use]
     pub fn log_id(&self) -> String {
-        self.view
-            .log_id
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        data_encoding::HEXLOWER.encode(&self.view.log_id)
     }
 
     /// The newest event.

@@ -43,6 +43,7 @@ fn s3(endpoint: &str) -> Arc<dyn BackupStore> {
     Arc::new(S3Backup::new(&options, "hold/repository"))
 }
 
+#[expect(clippy::print_stderr, reason = "says what is not tried")]
 async fn places() -> Vec<Place> {
     let dir = tempfile::tempdir().expect("a folder");
     let mut places = vec![Place {

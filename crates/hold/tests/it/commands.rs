@@ -195,7 +195,7 @@ async fn a_hold_whose_machine_is_lost_comes_back_from_bucket_and_keys() {
             lose_and_restore(versitygw.addr).await;
         }
         None => {
-            eprintln!("SKIPPED: ATCR_VERSITYGW names no binary, the restore is not tried against versitygw")
+            eprintln!("SKIPPED: ATCR_VERSITYGW names no binary, the restore is not tried against versitygw");
         }
     }
 }

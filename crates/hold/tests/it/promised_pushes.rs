@@ -66,8 +66,8 @@ impl SlowS3 {
 
     async fn hold(&self) -> TestHold {
         TestHold::start_with(Setup::default(), |config| {
-            config.storage.bucket = BUCKET.to_owned();
-            config.storage.endpoint = self.endpoint.clone();
+            BUCKET.clone_into(&mut config.storage.bucket);
+            config.storage.endpoint.clone_from(&self.endpoint);
             config.storage.access_key = Secret::new(ACCESS_KEY);
             config.storage.secret_key = Secret::new(SECRET_KEY);
         })

@@ -1,6 +1,6 @@
 //! The repositories that a batch touches: their totals, what their cards show, and their search rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use atcr_index::Collection;
 use atcr_index::fact::{Fact, Kind, one_line};
@@ -54,7 +54,7 @@ impl Touched {
 
 /// Makes sure that every repository that a manifest or a tag names has a row. A new one counts the stars that were there before it.
 pub(super) async fn ensure(context: &mut Context<'_>, writes: &Writes<'_>) -> Result<(), sqlx::Error> {
-    let mut names: BTreeMap<(i64, &str), ()> = BTreeMap::new();
+    let mut names: BTreeSet<(i64, &str)> = BTreeSet::new();
     for write in of(writes, Collection::Manifest)
         .iter()
         .chain(of(writes, Collection::Tag))
@@ -64,13 +64,13 @@ pub(super) async fn ensure(context: &mut Context<'_>, writes: &Writes<'_>) -> Re
             Some(Fact::Tag(fact)) => &fact.repository,
             _ => continue,
         };
-        names.insert((write.account, name), ());
+        names.insert((write.account, name));
     }
     if names.is_empty() {
         return Ok(());
     }
     let values: Vec<Value> = names
-        .keys()
+        .iter()
         .map(|(account, name)| json!([account, name, context.accounts.did(*account)]))
         .collect();
     context

@@ -163,14 +163,14 @@ async fn what_fails_is_tried_again_and_what_is_new_is_looked_at_once() {
 
     let outcome = world
         .scheduler
-        .look_at(&alice(), Duration::from_secs(60))
+        .look_at(&alice(), Duration::from_mins(1))
         .await
         .unwrap();
     assert_eq!(outcome, Some(Outcome::Current));
     // No such account.
     let outcome = world
         .scheduler
-        .look_at(&bob(), Duration::from_secs(60))
+        .look_at(&bob(), Duration::from_mins(1))
         .await
         .unwrap();
     assert_eq!(outcome, Some(Outcome::Hidden(Status::Deleted)));

@@ -159,7 +159,7 @@ async fn a_status_on_a_stream_is_what_the_accounts_own_server_says() {
     // An old host that speaks last in a migration changes nothing.
     assert!(world.store.repository(&alice(), "app").await.unwrap().is_some());
     host.change(&alice(), |account| {
-        account.status = Some(atcr_index::change::Status::TakenDown)
+        account.status = Some(atcr_index::change::Status::TakenDown);
     });
     world.clock.advance(TimeDelta::minutes(1));
     world.catch_up.run(&alice()).await.unwrap();

@@ -447,7 +447,7 @@ impl Inner {
                 tracing::error!(hold.did = %hold, did = did.map(Did::as_str), digest, %error, "a hold will not be notified of a push");
             }
             _ => {
-                tracing::info!(hold.did = %hold, digest, %error, "a hold could not be notified of a push now; it will be later")
+                tracing::info!(hold.did = %hold, digest, %error, "a hold could not be notified of a push now; it will be later");
             }
         }
         sent
