@@ -92,7 +92,10 @@ pub(crate) fn restore(
     )?;
     let from_position = snapshot.map(|snapshot| Position::from_u64(snapshot.info.position));
     let (recent, position) = copy_events(&copy.view, &mut log, from_position, progress)?;
-    log.skip_numbers_to(copy.view.last.0.max(copy.builder.now_micros()) + SEQ_GAP_MICROS);
+    // A second restore of the same copy skips further than the first: by the time in between.
+    let (seq, time) = copy.view.last;
+    let ahead = seq.saturating_sub(time);
+    log.skip_numbers_to(copy.builder.now_micros().max(time) + ahead + SEQ_GAP_MICROS);
 
     let snapshot = copied_snapshot.map(|mut snapshot| {
         snapshot.info.position = position.to_u64();

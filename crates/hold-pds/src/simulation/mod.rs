@@ -35,7 +35,11 @@ fn nothing_acknowledged_is_lost_and_followers_never_lose_their_chain() {
         imports += history.imports;
         restores += history.restores;
     }
-    assert!(commits > 0 && imports > 0 && restores > 0);
+    assert!(commits > 0);
+    // A single history may have none of them.
+    if number(VARIABLE, HISTORIES) >= HISTORIES {
+        assert!(imports > 0 && restores > 0);
+    }
     println!("{commits} commits were followed");
 }
 
