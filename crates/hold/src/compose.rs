@@ -122,6 +122,20 @@ pub enum StartError {
         /// The newest event in it.
         seq: u64,
     },
+    /// The folder is empty, and it cannot be told whether the account has a backup.
+    #[error(
+        "{} is empty, and whether {place} has a backup of this account is not known: {reason}; start again when it answers, or \
+         set backup.enabled to false for a hold that never had one",
+        path.display()
+    )]
+    BackupUnknown {
+        /// The repository's folder.
+        path: PathBuf,
+        /// Where the backup would be.
+        place: String,
+        /// Why it is not known.
+        reason: String,
+    },
     /// The hold has no captain.
     #[error(transparent)]
     Captain(#[from] CaptainError),
@@ -598,14 +612,16 @@ async fn check_no_backup(store: &dyn BackupStore, settings: &HoldSettings) -> Re
             seq: head.seq,
         }),
         Ok(Err(BackupError::None { .. })) => Ok(()),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "it is not known whether this new hold has a backup from before");
-            Ok(())
-        }
-        Err(_) => {
-            tracing::warn!("it is not known whether this new hold has a backup from before: no answer");
-            Ok(())
-        }
+        Ok(Err(error)) => Err(StartError::BackupUnknown {
+            path: repo_dir(settings),
+            place: store.place(),
+            reason: error.to_string(),
+        }),
+        Err(_) => Err(StartError::BackupUnknown {
+            path: repo_dir(settings),
+            place: store.place(),
+            reason: "no answer".to_owned(),
+        }),
     }
 }
 

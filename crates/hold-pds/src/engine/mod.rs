@@ -143,9 +143,8 @@ impl Engine {
         }
         let old = std::mem::replace(&mut self.builder.signing_key, key);
         let result = self.announce(&open::Occasion::NewKey);
-        if let Err(error) = &result
-            && !matches!(error, RepoError::PerhapsWritten(_))
-        {
+        // Also after a write that may have happened: the next try announces once more.
+        if result.is_err() {
             self.builder.signing_key = old;
         }
         self.refresh();

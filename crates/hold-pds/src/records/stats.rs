@@ -67,7 +67,13 @@ pub async fn get(
     let own = stats::rkey(owner, repository)?;
     for key in std::iter::once(&own).chain(strange.get(owner, repository)) {
         if let Some(stored) = repo.get_record(nsid::HOLD_STATS, key.as_str()).await? {
-            return Ok(Some((key.clone(), StatsRecord::from_value(stored.value)?)));
+            match StatsRecord::from_value(stored.value) {
+                Ok(record) => return Ok(Some((key.clone(), record))),
+                // The next publication replaces it.
+                Err(error) => {
+                    tracing::warn!(rkey = key.as_str(), %error, "a record of counts cannot be read")
+                }
+            }
         }
     }
     Ok(None)

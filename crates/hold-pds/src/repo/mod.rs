@@ -161,17 +161,22 @@ impl HoldRepo {
         self.send(writes, Vec::new(), urgency).await
     }
 
+    fn check_not_halted(&self) -> Result<(), RepoError> {
+        match self.inner.halted.get() {
+            Some(reason) => Err(RepoError::Halted {
+                reason: reason.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     async fn send(
         &self,
         writes: Vec<RecordWrite>,
         preconditions: Vec<Precondition>,
         urgency: Urgency,
     ) -> Result<WriteOutcome, RepoError> {
-        if let Some(reason) = self.inner.halted.get() {
-            return Err(RepoError::Halted {
-                reason: reason.clone(),
-            });
-        }
+        self.check_not_halted()?;
         let prepared = prepare(&self.inner.did, &self.inner.tids, writes, preconditions)?;
         let (reply, answer) = oneshot::channel();
         self.inner
@@ -226,8 +231,9 @@ impl HoldRepo {
     /// to new subscribers any more. The DID document has to name `key` by now. Done whether or not writes are paused.
     ///
     /// # Errors
-    /// The disk's: the old key signs on then. After [`RepoError::PerhapsWritten`] only opening the repository again tells.
+    /// [`RepoError::Halted`]. The disk's: the old key signs on then. After [`RepoError::PerhapsWritten`] only opening the repository again tells.
     pub async fn change_key(&self, key: SigningKey) -> Result<(), RepoError> {
+        self.check_not_halted()?;
         let public_key = key.public_key();
         let (reply, answer) = oneshot::channel();
         self.inner
@@ -247,8 +253,9 @@ impl HoldRepo {
     /// Tells followers by an `#identity` to read the DID document again, changed or not.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk's; [`RepoError::Halted`].
     pub async fn announce_identity(&self) -> Result<(), RepoError> {
+        self.check_not_halted()?;
         let (reply, answer) = oneshot::channel();
         self.inner
             .mailbox

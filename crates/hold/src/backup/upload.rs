@@ -12,8 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use super::head::MAX_LEN;
-use super::{BackupError, BackupStore, Head, Stored, StoredFile, account, life, one_piece, read_whole};
+use super::{BackupError, BackupStore, Head, Stored, StoredFile, account, download, life, one_piece};
 use crate::blobs::{ObjectBytes, StoreError};
 
 /// The task, in logs and metrics.
@@ -23,8 +22,6 @@ pub const STANDING: Task = Task::new("back_up_repository");
 const MAX_PARTS: usize = 64;
 /// Bytes read at once.
 const PIECE: usize = 1024 * 1024;
-/// Earlier lives whose pointers are looked at for what is there already.
-const LIVES_LOOKED_AT: u64 = 32;
 /// Seconds since everything was in the backup.
 const BEHIND: &str = "atcr_hold_backup_behind_seconds";
 
@@ -140,8 +137,16 @@ impl Shared {
                 life
             }
             None => {
-                let before = life::newest(&*self.store, did).await?;
-                state.head = self.known_head(before).await?;
+                // Before a life is taken: a copy that may not go on must not stop the hold that may. Whatever log the backup is of,
+                // what a restore or another copy acknowledged is newer than what this folder has.
+                state.head = self.newest_head().await?;
+                let found = self.repo.backup_view().seq();
+                if let Some(head) = state.head.as_ref().filter(|head| head.seq > found) {
+                    return Err(BackupError::OlderCopy {
+                        backup: head.seq,
+                        found,
+                    });
+                }
                 let life = life::begin(&*self.store, did).await?;
                 tracing::info!(life, place = self.store.place(), "the repository is backed up");
                 state.life = Some(life);
@@ -151,14 +156,6 @@ impl Shared {
         let view = self.repo.backup_view();
         let log_id = view.log_id();
         let known = state.head.as_ref().filter(|head| head.log_id == log_id);
-        if let Some(known) = known
-            && known.seq > view.seq()
-        {
-            return Err(BackupError::OlderCopy {
-                backup: known.seq,
-                found: view.seq(),
-            });
-        }
         let is_new = self.status.borrow().complete_at.is_none();
         if !is_new && known.is_some_and(|known| known.seq == view.seq()) {
             return Ok(());
@@ -202,21 +199,13 @@ impl Shared {
         Ok(())
     }
 
-    /// What the newest lives before this one have uploaded of the same log.
-    async fn known_head(&self, newest: u64) -> Result<Option<Head>, BackupError> {
-        let did = self.repo.did();
-        let log_id = self.repo.backup_view().log_id();
-        for life in (1..=newest)
-            .rev()
-            .take(usize::try_from(LIVES_LOOKED_AT).unwrap_or(1))
-        {
-            let Some(content) = self.store.get(&format!("{}/head/{life}", account(did))).await? else {
-                continue;
-            };
-            let head = Head::decode(&read_whole(content, MAX_LEN).await?)?;
-            return Ok(Some(head).filter(|head| head.log_id == log_id));
+    /// What the newest of the lives before this one has uploaded, of whatever log.
+    async fn newest_head(&self) -> Result<Option<Head>, BackupError> {
+        match download::newest_head(&*self.store, self.repo.did()).await {
+            Ok(head) => Ok(Some(head)),
+            Err(BackupError::None { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(None)
     }
 
     /// Uploads what is missing of a file.

@@ -138,6 +138,13 @@ impl IdentityWatch {
         let Some(next) = inner.folder.next_key()? else {
             return Ok(());
         };
+        // A hold that was taken over must not take the identity from the one that goes on.
+        if let Some(reason) = inner.repo.why_halted() {
+            return Err(RepoError::Halted {
+                reason: reason.to_owned(),
+            }
+            .into());
+        }
         let old = inner.identity.public_key();
         inner.publish(&next, &old).await?;
         inner.identity.change_signing_key(next.clone());

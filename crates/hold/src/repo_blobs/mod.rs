@@ -245,6 +245,11 @@ impl RepoBlobs {
         let before = now - UNREFERENCED_FOR;
         let (mut after, mut removed) = (String::new(), 0);
         loop {
+            // Which record refers to what is known by the index alone.
+            if shared.repo.index_lag_batches() > 0 {
+                tracing::warn!("blobs are not swept while the index of records is behind");
+                return Ok(removed);
+            }
             let page = shared.table.uploaded_before(before, &after, SWEEP_PAGE).await?;
             let Some(last) = page.last() else {
                 return Ok(removed);

@@ -11,7 +11,7 @@ use atcr_atproto::syntax::Did;
 use atcr_hold::adapters::filesystem::FolderBackup;
 use atcr_hold::adapters::s3::{S3Backup, S3Options};
 use atcr_hold::backup::{BackupError, BackupStore, download, life, one_piece, read_whole};
-use atcr_hold_pds::{HoldRepo, Message, Progress, RepoOptions, restore};
+use atcr_hold_pds::{HoldRepo, Message, Progress, RepoError, RepoOptions, restore};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use serde_json::json;
@@ -271,6 +271,9 @@ async fn an_older_copy_of_the_folder_is_not_written() {
     }
     add_crew(&hold, 2).await;
     hold.hold.back_up().await.expect("copied");
+    let lives = life::newest(&FolderBackup::new(place.path()), hold.did())
+        .await
+        .expect("lives");
     let taken = older.path().to_owned();
     let hold = hold
         .restart(move |_| {
@@ -285,6 +288,17 @@ async fn an_older_copy_of_the_folder_is_not_written() {
     let error = hold.hold.back_up().await.expect_err("older");
     assert!(matches!(error, BackupError::OlderCopy { .. }), "{error}");
     assert!(!hold.hold.repo().is_writable());
+    let announced = hold.hold.repo().announce_identity().await;
+    assert!(
+        matches!(announced, Err(RepoError::Halted { .. })),
+        "{announced:?}"
+    );
+    let after = life::newest(&FolderBackup::new(place.path()), hold.did()).await;
+    assert_eq!(
+        after.expect("lives"),
+        lives,
+        "the hold that may go on is not stopped"
+    );
     hold.stop().await;
 }
 
