@@ -14,7 +14,13 @@ async fn a_pushed_image_is_found_read_and_pulled_by_the_command_of_its_page() {
     let digest = write_multi_arch_layout(&layout);
     succeed(
         Command::new("skopeo")
-            .args(["copy", "--all", "--dest-tls-verify=false", "--dest-creds"])
+            .args([
+                "copy",
+                "--all",
+                "--preserve-digests",
+                "--dest-tls-verify=false",
+                "--dest-creds",
+            ])
             .arg(world.credentials("alice.test"))
             .arg(format!("oci:{}:multi", layout.display()))
             .arg(format!("docker://{registry}/alice.test/tools/app:1.4")),
