@@ -35,3 +35,4 @@ mod repository;
 mod service_tokens;
 mod surface;
 mod uploads;
+mod what_is_served;
