@@ -95,8 +95,9 @@ impl Pusher {
     }
 }
 
-/// Kills a server `kills` times while two people push images with layers of `layer` bytes, and returns what was acknowledged.
-async fn kill_while_pushing(world: &mut World, kills: usize, layer: usize) -> Acknowledged {
+/// Kills a server `kills` times, less than `apart` steps after it was up again, while two people push images with layers of `layer`
+/// bytes, and returns what was acknowledged. A push takes eleven steps.
+async fn kill_while_pushing(world: &mut World, kills: usize, apart: u64, layer: usize) -> Acknowledged {
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
@@ -118,7 +119,7 @@ async fn kill_while_pushing(world: &mut World, kills: usize, layer: usize) -> Ac
 
     for _ in 0..kills {
         // A kill comes some steps on, at any moment of the step that is then under way.
-        let wanted = *taken.borrow() + random.random_range(1..16);
+        let wanted = *taken.borrow() + random.random_range(1..apart);
         tokio::time::timeout(PROGRESS_TIMEOUT, taken.wait_for(|count| *count >= wanted))
             .await
             .expect("the pushes go on after a kill")
@@ -176,7 +177,7 @@ async fn pull_all(world: &World, acknowledged: &Acknowledged) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_image_is_lost_or_wrong_after_fifty_kills() {
     let mut world = World::start().await;
-    let acknowledged = kill_while_pushing(&mut world, 50, 150_000).await;
+    let acknowledged = kill_while_pushing(&mut world, 50, 16, 150_000).await;
     pull_all(&world, &acknowledged).await;
 
     // What the kills left of uploads, and uploads that were not continued, is gone once it has expired, and nothing else.
@@ -227,7 +228,7 @@ async fn no_acknowledged_layer_is_lost_or_wrong_on_s3_after_kills_between_parts(
     let (gateway, storage) = start_versitygw(folder.path()).await.expect("versitygw starts");
     let mut world = World::start_with(|options| options.storage = HoldStorage::S3(storage)).await;
     // Two parts each.
-    let acknowledged = kill_while_pushing(&mut world, 12, 20_000_000).await;
+    let acknowledged = kill_while_pushing(&mut world, 12, 48, 20_000_000).await;
     pull_all(&world, &acknowledged).await;
     drop(world);
     gateway.stop().await.expect("versitygw stops");
