@@ -71,7 +71,7 @@ pub async fn get(
                 Ok(record) => return Ok(Some((key.clone(), record))),
                 // The next publication replaces it.
                 Err(error) => {
-                    tracing::warn!(rkey = key.as_str(), %error, "a record of counts cannot be read")
+                    tracing::warn!(rkey = key.as_str(), %error, "a record of counts cannot be read");
                 }
             }
         }
