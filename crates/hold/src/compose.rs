@@ -596,7 +596,7 @@ pub(crate) fn backup_store(settings: &HoldSettings) -> Option<Arc<dyn BackupStor
     }
 }
 
-/// An empty folder of an account that has a backup is a lost one, not a new one.
+/// An empty folder of an account that has a backup, or may have one, is a lost one, not a new one.
 async fn check_no_backup(store: &dyn BackupStore, settings: &HoldSettings) -> Result<(), StartError> {
     let Some(did) = settings.identity.configured_did() else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Stars: records in the account of whoever gives them.
+//! Stars: records in the account of the person who gives them.
 
 use atcr_atproto::lexicon::star::{self, StarRecord};
 use atcr_atproto::lexicon::{Record as _, nsid};

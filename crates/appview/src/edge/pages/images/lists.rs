@@ -253,7 +253,7 @@ pub(super) async fn activity(page: &RepositoryVisit<'_>) -> Result<Response, Pag
     ))
 }
 
-/// Somebody's star, in a list.
+/// A person's star, in a list.
 #[derive(Clone, Debug)]
 struct StarRow {
     who: OwnerLink,
