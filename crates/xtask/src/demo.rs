@@ -32,7 +32,7 @@ pub(crate) async fn demo(arguments: DemoArguments, interrupt: &Interrupt) -> Res
     let workspace = Workspace::locate()?;
     let state = arguments.state.folder(&workspace);
     if let Some(file) = NetworkFile::read(&state)?
-        && Part::STOPPING
+        && Part::ALWAYS
             .iter()
             .all(|part| file.running(*part, &state).is_some())
         && !file.accounts.is_empty()

@@ -134,6 +134,9 @@ impl Part {
         Self::AtProtocol,
     ];
 
+    /// The parts that every network has; the others come with its followers.
+    pub const ALWAYS: [Self; 3] = [Self::AppView, Self::Hold, Self::AtProtocol];
+
     /// What a person calls it.
     #[must_use]
     pub const fn name(self) -> &'static str {
