@@ -1,5 +1,7 @@
 //! Signing in with an app password, and the resulting sessions.
 
+use atcr_atproto::identity::IdentityUnavailable;
+use atcr_atproto::pds::PdsFailure;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,11 +121,9 @@ impl AppPasswords {
         let identity = match self.identities.resolve(&identifier).await {
             Ok(identity) => identity,
             Err(error) if error.is_transient() => {
-                return Err(NoSession::Unavailable(SessionError::IdentityUnavailable {
-                    name: identifier.to_string(),
-                    reason: error.to_string(),
-                    source: Arc::new(error),
-                }));
+                return Err(NoSession::Unavailable(
+                    IdentityUnavailable::new(identifier.to_string(), error).into(),
+                ));
             }
             Err(error) => return Err(NoSession::Refused(error.to_string())),
         };
@@ -142,7 +142,7 @@ impl AppPasswords {
             return Ok(());
         }
         let Some(pds) = &sailor.pds else {
-            return Err(SessionError::PdsMissing { did: did.clone() }.into());
+            return Err(SessionError::Pds(PdsFailure::Missing { did: did.clone() }).into());
         };
         match self.server.create(pds, did, password).await {
             Ok(session) => {

@@ -1,12 +1,11 @@
 //! Why a caller is not signed in, or why a session cannot be used.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use atcr_atproto::syntax::Did;
+use atcr_atproto::identity::IdentityUnavailable;
+use atcr_atproto::pds::PdsFailure;
 
-/// The source of an error, kept for the log.
-pub type Source = Arc<dyn std::error::Error + Send + Sync>;
+pub use atcr_atproto::pds::Source;
 
 /// Why a sign-in, a session or a device could not be had. Cheap to clone, since callers that waited for the same answer share it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -36,65 +35,11 @@ pub enum SessionError {
 
     // --- The account and its server ---------------------------------------------------------------------------
     /// The identity could not be resolved just now.
-    #[error("the identity of {name} cannot be resolved now: {reason}")]
-    IdentityUnavailable {
-        /// The account as it was spelled.
-        name: String,
-        /// Which server did not answer.
-        reason: String,
-        /// The resolver's error.
-        #[source]
-        source: Source,
-    },
-    /// The account has no PDS in its DID document.
-    #[error("account {did} names no PDS")]
-    PdsMissing {
-        /// The account.
-        did: Did,
-    },
-    /// The account's server cannot be reached.
-    #[error("the PDS {host} cannot be reached: {reason}")]
-    PdsUnreachable {
-        /// Its host.
-        host: String,
-        /// A short reason.
-        reason: String,
-        /// The transport's error.
-        #[source]
-        source: Source,
-    },
-    /// The account's server did not answer in time.
-    #[error("the PDS {host} did not answer in time")]
-    PdsTimeout {
-        /// Its host.
-        host: String,
-    },
-    /// The account's server limits its callers.
-    #[error("the PDS {host} asks to slow down; try again in {} s", retry_after.as_secs())]
-    PdsRateLimited {
-        /// Its host.
-        host: String,
-        /// How long to wait.
-        retry_after: Duration,
-    },
-    /// The account's server says that it cannot serve for the moment.
-    #[error("the PDS {host} is not available: {reason}")]
-    PdsUnavailable {
-        /// Its host.
-        host: String,
-        /// Its message, shortened.
-        reason: String,
-    },
-    /// The account's server answered with an error that is none of these, or with something that is not an answer.
-    #[error("the PDS {host} answered {error}: {reason}")]
-    PdsFailed {
-        /// Its host.
-        host: String,
-        /// The name of its error.
-        error: String,
-        /// Its message, shortened.
-        reason: String,
-    },
+    #[error(transparent)]
+    Identity(#[from] IdentityUnavailable),
+    /// The account's PDS did not do it.
+    #[error(transparent)]
+    Pds(#[from] PdsFailure),
 
     // --- Ourselves --------------------------------------------------------------------------------------------
     /// The local database failed.

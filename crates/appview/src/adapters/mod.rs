@@ -6,7 +6,6 @@ pub mod hold;
 pub mod indexed_records;
 pub mod observed;
 pub mod pds_client;
-pub mod pds_error;
 pub mod pds_profiles;
 pub mod pds_records;
 pub mod pds_sessions;

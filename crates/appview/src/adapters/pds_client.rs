@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use atcr_atproto::egress::EgressClient;
 use atcr_atproto::identity::ResolvedIdentity;
-use atcr_atproto::pds::{PdsClient, PdsError};
+use atcr_atproto::pds::{PdsClient, PdsError, PdsFailure};
 use atcr_auth::principal::Principal;
+use atcr_registry::error::{AccessError, RegistryError};
 use atcr_server::port_call::{Outcome, PortCall};
-use atcr_sessions::Sessions;
 use atcr_sessions::ports::PdsCredential;
+use atcr_sessions::{SessionError, Sessions};
 use url::Url;
-
-use super::pds_error::{PdsFailure, is_token_refused};
 
 /// Makes clients: every PDS through the one egress client, every call within the configured time.
 #[derive(Clone, Debug)]
@@ -41,42 +40,58 @@ impl PdsClients {
     pub fn of(&self, owner: &ResolvedIdentity) -> Result<PdsClient, PdsFailure> {
         match &owner.pds {
             Some(pds) => Ok(self.at(pds)),
-            None => Err(PdsFailure::Missing(owner.did.clone())),
+            None => Err(PdsFailure::Missing {
+                did: owner.did.clone(),
+            }),
         }
     }
 
     /// Calls the PDS of `principal` on behalf of the account. If the token has expired, renews it and repeats the call once.
     ///
     /// # Errors
-    /// [`PdsFailure::Session`] when there is no session to renew; the PDS's.
+    /// [`RegistryError::Access`] when there is no session to renew; the PDS's.
     pub async fn as_sailor<T, F, Fut>(
         &self,
         sessions: &Sessions,
         principal: &Principal,
         call: F,
-    ) -> Result<T, PdsFailure>
+    ) -> Result<T, RegistryError>
     where
         F: Fn(PdsClient, PdsCredential) -> Fut,
         Fut: Future<Output = Result<T, PdsError>>,
     {
-        let credential = sessions.credential(principal).await?;
+        let credential = sessions.credential(principal).await.map_err(no_session)?;
         match call(self.at(&credential.pds), credential.clone()).await {
             Ok(output) => Ok(output),
-            Err(error) if is_token_refused(&error) => {
-                let renewed = sessions.renew(principal, &credential).await?;
+            Err(error) if error.is_unauthorized() => {
+                let renewed = sessions.renew(principal, &credential).await.map_err(no_session)?;
                 call(self.at(&renewed.pds), renewed.clone())
                     .await
                     .map_err(|error| {
-                        if is_token_refused(&error) {
+                        if error.is_unauthorized() {
                             // Two tokens in a row: the session is of no use, whatever its server says of it.
-                            sessions.ended(principal).into()
+                            no_session(sessions.ended(principal))
                         } else {
-                            PdsFailure::call(renewed.pds, error)
+                            PdsFailure::at(&renewed.pds, error).into()
                         }
                     })
             }
-            Err(error) => Err(PdsFailure::call(credential.pds, error)),
+            Err(error) => Err(PdsFailure::at(&credential.pds, error).into()),
         }
+    }
+}
+
+/// What it means to the registry that a caller's session cannot be used.
+pub(super) fn no_session(error: SessionError) -> RegistryError {
+    match error {
+        SessionError::SignInRequired => AccessError::SignInRequired.into(),
+        SessionError::Rejected { reason } => AccessError::SignedOut { reason }.into(),
+        SessionError::Ended { sentence } => AccessError::SessionEnded { sentence }.into(),
+        SessionError::TooManyAttempts { retry_after } => RegistryError::TooManyRequests { retry_after },
+        SessionError::Identity(unavailable) => unavailable.into(),
+        SessionError::Pds(failure) => failure.into(),
+        SessionError::Database(source) => RegistryError::Database(source),
+        SessionError::Internal { what } => RegistryError::Internal { what },
     }
 }
 

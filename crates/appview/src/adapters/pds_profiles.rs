@@ -4,14 +4,13 @@ use async_trait::async_trait;
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::lexicon::Record as _;
 use atcr_atproto::lexicon::sailor_profile::{SailorProfileRecord, has_legacy_hold};
-use atcr_atproto::pds::Write;
+use atcr_atproto::pds::{PdsFailure, Write};
 use atcr_atproto::syntax::RecordKey;
 use atcr_sessions::SessionError;
 use atcr_sessions::ports::PdsCredential;
 use atcr_sessions::profile::{FoundProfile, ProfileStore};
 
 use super::pds_client::{PdsClients, seen};
-use super::pds_error::session_error;
 use super::pds_records::read;
 
 /// Profiles at PDSes.
@@ -36,7 +35,7 @@ impl ProfileStore for PdsProfiles {
         let call = client.get_record(&sailor.did, SailorProfileRecord::NSID, &rkey);
         let entry = seen("get_record", client.base(), call)
             .await
-            .map_err(|error| session_error(client.base(), error))?;
+            .map_err(|error| PdsFailure::at(client.base(), error))?;
         let Some(entry) = entry else { return Ok(None) };
         let is_outdated = has_legacy_hold(&entry.value);
         Ok(read(sailor, entry).map(|located| FoundProfile {
@@ -52,6 +51,6 @@ impl ProfileStore for PdsProfiles {
         seen("apply_writes", &credential.pds, call)
             .await
             .map(|_| ())
-            .map_err(|error| session_error(&credential.pds, error))
+            .map_err(|error| PdsFailure::at(&credential.pds, error).into())
     }
 }

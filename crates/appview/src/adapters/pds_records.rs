@@ -10,6 +10,7 @@ use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::lexicon::sailor_profile::SailorProfileRecord;
 use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::lexicon::{BlobRef, Record};
+use atcr_atproto::pds::PdsFailure;
 use atcr_atproto::pds::{CommitMeta, ListRecords, PdsError, RecordEntry, Write};
 use atcr_atproto::syntax::{Cid, Did, RecordKey};
 use atcr_auth::oauth::scopes::{FALLBACK_BLOB_TYPE, MANIFEST_BLOB_TYPES};
@@ -28,7 +29,6 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::pds_client::{PdsClients, seen};
-use super::pds_error::registry_error;
 
 /// Records in a page, the most a PDS gives.
 const PAGE: u8 = 100;
@@ -72,7 +72,7 @@ impl PdsRecords {
         let call = client.get_record(&owner.did, R::NSID, rkey);
         let entry = seen("get_record", client.base(), call)
             .await
-            .map_err(|error| registry_error(client.base(), error))?;
+            .map_err(|error| PdsFailure::at(client.base(), error))?;
         Ok(entry
             .and_then(|entry| read(owner, entry))
             .map(|located| located.record))
@@ -95,7 +95,7 @@ impl PdsRecords {
             let page = match seen("list_records", client.base(), call).await {
                 Ok(page) => page,
                 Err(PdsError::TooLarge { .. }) => continue,
-                Err(error) => return Err(registry_error(client.base(), error)),
+                Err(error) => return Err(PdsFailure::at(client.base(), error).into()),
             };
             let is_empty = page.records.is_empty();
             return Ok(CollectionPage {
@@ -157,19 +157,14 @@ impl PdsRecords {
                     let _room = self.parse_room(owner, bytes.len()).await?;
                     restate(&mut manifest.record, &bytes);
                 }
-                Ok(None)
-                | Err(
-                    RegistryError::Corrupt { .. }
-                    | RegistryError::PdsFailed { .. }
-                    | RegistryError::PdsUnavailable { .. },
-                ) => {
+                Err(error) if !is_gap(&error) => return Err(error),
+                Ok(None) | Err(_) => {
                     tracing::info!(
                         did = %owner.did,
                         rkey = manifest.rkey.as_str(),
                         "what a manifest names is not known: its bytes cannot be had"
                     );
                 }
-                Err(error) => return Err(error),
             }
         }
         drop(reads);
@@ -186,6 +181,15 @@ impl PdsRecords {
             retry_after: PARSE_PATIENCE,
         })
     }
+}
+
+/// Whether an error says no more than that the bytes of one manifest cannot be had.
+fn is_gap(error: &RegistryError) -> bool {
+    error.is_damaged()
+        || matches!(
+            error,
+            RegistryError::Pds(PdsFailure::Failed { .. } | PdsFailure::Unavailable { .. })
+        )
 }
 
 /// Puts into `record` what it leaves out of its manifest `bytes`, but for annotations: they are not indexed, and as long as their
@@ -236,7 +240,7 @@ impl AccountRecords for PdsRecords {
         match seen("get_latest_commit", client.base(), call).await {
             Ok(head) => Ok(Some(head)),
             Err(error) if error.is_xrpc("RepoNotFound") => Ok(None),
-            Err(error) => Err(registry_error(client.base(), error)),
+            Err(error) => Err(PdsFailure::at(client.base(), error).into()),
         }
     }
 
@@ -290,8 +294,7 @@ impl AccountRecords for PdsRecords {
         writes: Vec<Write>,
         expected: Option<&CommitMeta>,
     ) -> Result<CommitOutcome, RegistryError> {
-        Ok(self
-            .clients
+        self.clients
             .as_sailor(&self.sessions, principal, |client, credential| {
                 let (writes, swap) = (writes.clone(), expected.map(|head| head.cid));
                 async move {
@@ -304,7 +307,7 @@ impl AccountRecords for PdsRecords {
                     }
                 }
             })
-            .await?)
+            .await
     }
 }
 
@@ -339,7 +342,7 @@ impl ManifestStore for PdsRecords {
             Err(error) if error.is_xrpc("BlobNotFound") || is_status(&error, 404) => Ok(None),
             // The reference PDS names no error when the bytes are gone from its store.
             Err(PdsError::Xrpc(error)) if error.message.as_deref() == Some("Blob not found") => Ok(None),
-            Err(error) => Err(registry_error(client.base(), error)),
+            Err(error) => Err(PdsFailure::at(client.base(), error).into()),
         }
     }
 
@@ -350,8 +353,7 @@ impl ManifestStore for PdsRecords {
         bytes: Bytes,
         media_type: &str,
     ) -> Result<BlobRef, RegistryError> {
-        Ok(self
-            .clients
+        self.clients
             .as_sailor(&self.sessions, principal, |client, credential| {
                 let bytes = bytes.clone();
                 let media_type = blob_type(&credential.authorization, media_type).to_owned();
@@ -361,7 +363,7 @@ impl ManifestStore for PdsRecords {
                     seen("upload_blob", &credential.pds, call).await
                 }
             })
-            .await?)
+            .await
     }
 }
 
@@ -383,7 +385,7 @@ impl AccountSettings for PdsRecords {
         let call = client.list_records(&owner.did, HoldLegacyRecord::NSID, page);
         let page = seen("list_records", client.base(), call)
             .await
-            .map_err(|error| registry_error(client.base(), error))?;
+            .map_err(|error| PdsFailure::at(client.base(), error))?;
         let mut records = page
             .records
             .into_iter()

@@ -1,7 +1,7 @@
 //! `SessionServer` over a PDS's `createSession` and `refreshSession`.
 
 use async_trait::async_trait;
-use atcr_atproto::pds::PdsError;
+use atcr_atproto::pds::{PdsError, PdsFailure};
 use atcr_atproto::syntax::Did;
 use atcr_sessions::ports::{NoSession, PdsSession, SessionServer};
 use base64::Engine as _;
@@ -13,7 +13,6 @@ use serde::Deserialize;
 use url::Url;
 
 use super::pds_client::{PdsClients, seen};
-use super::pds_error::session_error;
 
 /// Sessions made by PDSes.
 #[derive(Clone, Debug)]
@@ -101,7 +100,7 @@ fn refusal(pds: &Url, error: PdsError) -> NoSession {
                 .clone()
                 .unwrap_or_else(|| "the PDS refused the sign-in".to_owned()),
         ),
-        _ => NoSession::Unavailable(session_error(pds, error)),
+        _ => NoSession::Unavailable(PdsFailure::at(pds, error).into()),
     }
 }
 

@@ -8,7 +8,7 @@ use atcr_registry::access::SignedInDevices;
 use atcr_registry::error::RegistryError;
 use atcr_sessions::devices::Devices;
 
-use super::pds_error::no_session;
+use super::pds_client::no_session;
 
 /// The devices of this server.
 #[derive(Debug)]

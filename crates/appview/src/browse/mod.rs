@@ -22,7 +22,7 @@ use atcr_registry::access::{Caller, Permissions, Pull};
 use atcr_registry::account::ports::AccountRecords;
 use atcr_registry::blob::Blobs;
 use atcr_registry::context::RequestContext;
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{AccountError, RegistryError};
 use atcr_registry::manifest::Manifests;
 use futures_util::StreamExt as _;
 use moka::future::Cache;
@@ -260,7 +260,7 @@ impl Browse {
     /// The configuration `digest` of an image, from its hold or from memory.
     ///
     /// # Errors
-    /// The registry's; [`RegistryError::HoldTimeout`] and its like also when a hold has lately not answered.
+    /// The registry's; `HoldError::TimedOut` and its like also when a hold has lately not answered.
     pub async fn config(
         &self,
         visitor: Option<&Did>,
@@ -345,9 +345,11 @@ impl Browse {
             .unwrap_or_default();
         let name = RepositoryName::new(&segment, repository);
         let context = RequestContext {
-            name: name.map_err(|error| RegistryError::NameUnknown {
-                name: repository.to_owned(),
-                reason: error.to_string(),
+            name: name.map_err(|error| {
+                RegistryError::Account(AccountError::NameUnknown {
+                    name: repository.to_owned(),
+                    reason: error.to_string(),
+                })
             })?,
             owner: Arc::clone(identity),
             // Visitors who did not sign in are one requester.

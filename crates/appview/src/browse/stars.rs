@@ -27,7 +27,7 @@ impl Browse {
     /// Gives or takes back `visitor`'s star for the repository: a record in the visitor's own account. What is so already stays so.
     ///
     /// # Errors
-    /// The PDS's, [`RegistryError::SessionEnded`]; the index's.
+    /// The PDS's, `AccessError::SessionEnded`; the index's.
     pub async fn set_star(
         &self,
         visitor: &Did,

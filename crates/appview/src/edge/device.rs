@@ -23,7 +23,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::dialect::oci;
+use super::dialect::oci_status;
 use super::response::{empty, json};
 use crate::state::AppState;
 
@@ -197,7 +197,11 @@ fn answer(outcome: Result<Response, DeviceError>) -> Response {
                 error = &failure as &dyn std::error::Error,
                 "the device flow failed"
             );
-            error(oci::session_rendering(&failure).status, "server_error", None)
+            error(
+                oci_status::session_rendering(&failure).status,
+                "server_error",
+                None,
+            )
         }
     };
     response

@@ -40,7 +40,7 @@ async fn a_hold_that_limits_us_says_for_how_long_whatever_it_was_asked() {
         client.find_captain(&hold).await.err(),
         client.find_quota(&hold, &alice).await.err(),
     ] {
-        let seven = Some(Duration::from_secs(7));
+        let seven = Duration::from_secs(7);
         assert!(
             matches!(&refused, Some(HoldError::Busy { retry_after }) if *retry_after == seven),
             "{refused:?}"

@@ -81,6 +81,25 @@ impl IdentityError {
     }
 }
 
+/// An identity that someone needs could not be resolved just now. Cheap to clone.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the identity of {name} cannot be resolved now: {source}")]
+pub struct IdentityUnavailable {
+    name: String,
+    source: Arc<IdentityError>,
+}
+
+impl IdentityUnavailable {
+    /// What `name` stands for is not known, because of `error`; `name` as the caller spelled it.
+    #[must_use]
+    pub fn new(name: impl Into<String>, error: IdentityError) -> Self {
+        Self {
+            name: name.into(),
+            source: Arc::new(error),
+        }
+    }
+}
+
 /// An answer with a status that says neither yes nor no.
 #[derive(Debug, thiserror::Error)]
 #[error("status {0}")]

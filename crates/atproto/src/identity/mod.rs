@@ -21,7 +21,7 @@ mod handle_xrpc;
 pub mod resolver;
 
 pub use document::DidDocument;
-pub use error::IdentityError;
+pub use error::{IdentityError, IdentityUnavailable};
 pub use resolver::{Resolver, ResolverConfig};
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 mod blobs;
 mod call;
 mod error;
+mod failure;
 mod records;
 mod session;
 
@@ -20,6 +21,7 @@ use crate::syntax::{AtUri, Cid, Did, Handle, RecordKey, Tid};
 
 pub use blobs::BlobStream;
 pub use error::PdsError;
+pub use failure::{PdsFailure, Source};
 
 pub use crate::bounds::{ANSWER_TIMEOUT as DEFAULT_TIMEOUT, MAX_ANSWER_BYTES};
 

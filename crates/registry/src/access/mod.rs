@@ -1,5 +1,6 @@
 //! Permission as a value: a use case takes a [`Granted`], and only [`Permissions`] makes one.
 
+pub mod error;
 pub mod scopes;
 
 use std::marker::PhantomData;
@@ -11,7 +12,7 @@ use atcr_auth::principal::Principal;
 use atcr_auth::registry_token::RegistryClaims;
 
 use crate::context::RequestContext;
-use crate::error::RegistryError;
+use crate::error::{AccessError, RegistryError};
 
 /// Who sends a request.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub trait SignedInDevices: Send + Sync {
     /// Checks that the device `id` of `did` is still signed in: what it was given lives longer than that.
     ///
     /// # Errors
-    /// [`RegistryError::SignedOut`] if it is not; the database's.
+    /// [`AccessError::SignedOut`] if it is not; the database's.
     async fn require(&self, did: &Did, id: &str) -> Result<(), RegistryError>;
 }
 
@@ -98,9 +99,9 @@ impl Permissions {
     /// have moved since it was issued. A caller without a token signed in on the request itself (Basic).
     ///
     /// # Errors
-    /// - [`RegistryError::NotCovered`]: the token does not cover the action, and a fresh token may.
-    /// - [`RegistryError::SignedOut`]: the device that the token was given to is no longer signed in.
-    /// - [`RegistryError::Denied`]: the principal may not do it whatever the token says.
+    /// - [`AccessError::NotCovered`]: the token does not cover the action, and a fresh token may.
+    /// - [`AccessError::SignedOut`]: the device that the token was given to is no longer signed in.
+    /// - [`AccessError::Denied`]: the principal may not do it whatever the token says.
     pub async fn grant<A: Action>(
         &self,
         caller: &Caller,
@@ -118,7 +119,7 @@ impl Permissions {
     /// Checks that `caller` may list repositories: the token must have been asked for `registry:catalog:*`.
     ///
     /// # Errors
-    /// [`RegistryError::NotCovered`] when it was not.
+    /// [`AccessError::NotCovered`] when it was not.
     pub fn grant_catalog(&self, caller: &Caller) -> Result<GrantedCatalog, RegistryError> {
         let covers = |claims: &RegistryClaims| {
             claims
@@ -129,7 +130,7 @@ impl Permissions {
         if caller.claims.as_ref().is_none_or(covers) {
             Ok(GrantedCatalog(caller.principal.clone()))
         } else {
-            Err(RegistryError::NotCovered)
+            Err(RegistryError::Access(AccessError::NotCovered))
         }
     }
 }
@@ -176,16 +177,16 @@ impl<A: Action> Granted<A> {
         if let Some(claims) = &caller.claims
             && !claims.allows(context.name.as_str(), A::NAME)
         {
-            return Err(RegistryError::NotCovered);
+            return Err(RegistryError::Access(AccessError::NotCovered));
         }
         if A::WRITES {
             match &caller.principal {
-                Principal::Anonymous => return Err(RegistryError::SignInRequired),
+                Principal::Anonymous => return Err(RegistryError::Access(AccessError::SignInRequired)),
                 Principal::Sailor { did, .. } if *did == context.owner.did => {}
                 Principal::Sailor { .. } => {
-                    return Err(RegistryError::Denied {
+                    return Err(RegistryError::Access(AccessError::Denied {
                         reason: format!("only the owner of {} may {} there", context.name, A::NAME),
-                    });
+                    }));
                 }
             }
         }
@@ -225,7 +226,7 @@ impl Granted<Pull> {
     /// Reading from `source`, for a mount by `caller`: the account's own repositories need no word in the token.
     ///
     /// # Errors
-    /// [`RegistryError::NotCovered`] when it is another account's repository that the token does not cover.
+    /// [`AccessError::NotCovered`] when it is another account's repository that the token does not cover.
     pub fn of_mount_source(caller: &Caller, source: &RequestContext) -> Result<Self, RegistryError> {
         let is_own = caller.principal.did() == Some(&source.owner.did);
         let caller = Caller {

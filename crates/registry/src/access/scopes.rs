@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use atcr_atproto::identity::IdentityResolver;
+use atcr_atproto::identity::IdentityUnavailable;
 use atcr_atproto::syntax::{AtIdentifier, Did};
 use atcr_auth::principal::Principal;
 use atcr_oci::{AccessScope, RepositoryName};
 
-use crate::error::RegistryError;
+use crate::error::{AccessError, RegistryError};
 
 /// Reading, which every caller may ask for; the hold decides.
 const PULL: &str = "pull";
@@ -32,8 +33,8 @@ impl Scopes {
     /// Scopes of kinds that this registry does not have are left out.
     ///
     /// # Errors
-    /// [`RegistryError::Denied`] when a sailor asks to write to another account's repository;
-    /// [`RegistryError::IdentityUnavailable`] when it cannot be told whose it is.
+    /// [`AccessError::Denied`] when a sailor asks to write to another account's repository;
+    /// [`IdentityUnavailable`] when it cannot be told whose it is.
     ///
     /// # Spec
     /// Docker token authentication, "Requesting a token".
@@ -56,11 +57,11 @@ impl Scopes {
                 Principal::Anonymous => scope.actions.retain(|action| action == PULL),
                 Principal::Sailor { did, .. } => {
                     if writes && !self.owns(did, &name).await? {
-                        return Err(RegistryError::Denied {
+                        return Err(RegistryError::Access(AccessError::Denied {
                             reason: format!(
                                 "{name} is not yours to write to: push to a repository under your own handle"
                             ),
-                        });
+                        }));
                     }
                 }
             }
@@ -80,11 +81,9 @@ impl Scopes {
         }
         match self.identities.resolve(&identifier).await {
             Ok(identity) => Ok(identity.did == *did),
-            Err(error) if error.is_transient() => Err(RegistryError::IdentityUnavailable {
-                name: name.to_string(),
-                reason: error.to_string(),
-                source: Arc::new(error),
-            }),
+            Err(error) if error.is_transient() => {
+                Err(IdentityUnavailable::new(name.to_string(), error).into())
+            }
             Err(_) => Ok(false),
         }
     }

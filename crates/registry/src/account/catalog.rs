@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use atcr_atproto::identity::IdentityUnavailable;
 use atcr_atproto::identity::{IdentityResolver, ResolvedIdentity};
 use atcr_oci::{CatalogBody, Page};
 
@@ -47,15 +48,11 @@ impl Catalog {
         let Some(did) = grant.principal().did() else {
             return Ok(empty);
         };
-        let owner =
-            self.identities
-                .resolve_did(did)
-                .await
-                .map_err(|error| RegistryError::IdentityUnavailable {
-                    name: did.to_string(),
-                    reason: error.to_string(),
-                    source: Arc::new(error),
-                })?;
+        let owner = self
+            .identities
+            .resolve_did(did)
+            .await
+            .map_err(|error| IdentityUnavailable::new(did.as_str(), error))?;
         let Some(identity) = segment(&owner) else {
             return Ok(empty);
         };

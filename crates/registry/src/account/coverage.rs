@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use atcr_atproto::syntax::Did;
 
-use crate::error::RegistryError;
+use crate::error::{AccountError, RegistryError};
 
 /// What the index says of an account, compared with what the account has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,11 +46,13 @@ impl Coverage {
     /// Checks that what was not found is not there.
     ///
     /// # Errors
-    /// [`RegistryError::AccountTooLarge`], [`RegistryError::TooManyRequests`] when it may be there all the same.
+    /// [`AccountError::TooLarge`], [`RegistryError::TooManyRequests`] when it may be there all the same.
     pub fn require_absence(self, did: &Did) -> Result<(), RegistryError> {
         match self {
             Self::Whole => Ok(()),
-            Self::Partial => Err(RegistryError::AccountTooLarge { did: did.clone() }),
+            Self::Partial => Err(RegistryError::Account(AccountError::TooLarge {
+                did: did.clone(),
+            })),
             Self::Stale { retry_after } => Err(RegistryError::TooManyRequests { retry_after }),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::pds::CommitMeta;
+use atcr_atproto::pds::PdsFailure;
 use atcr_atproto::syntax::Did;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
@@ -131,8 +132,10 @@ impl Accounts {
             let page = self.store.list_page(owner, &at, until);
             let page = tokio::time::timeout_at(until + LAST_CALL, page).await;
             meter.charge();
-            let page = page.map_err(|_| RegistryError::PdsTimeout {
-                host: pds_host(owner),
+            let page = page.map_err(|_| {
+                RegistryError::Pds(PdsFailure::Timeout {
+                    host: pds_host(owner),
+                })
             })??;
             meter.count(page.manifests.len() + page.tags.len(), page.size_bytes);
             is_whole &= !page.is_cut;

@@ -10,6 +10,7 @@
 
 pub mod catalog;
 pub mod coverage;
+pub mod error;
 mod listing;
 pub mod listing_limits;
 pub mod ports;
@@ -33,7 +34,7 @@ use crate::account::listing::{OwnWrite, Running};
 use crate::account::listing_limits::{ListingFor, ListingLimits};
 use crate::account::ports::{AccountChange, AccountIndex, AccountRecords, CommitOutcome, RevisionStore};
 use crate::account::revisions::Revisions;
-use crate::error::RegistryError;
+use crate::error::{AccountError, RegistryError};
 use atcr_server::KeyedLocks;
 
 /// Times a write is planned anew because somebody else wrote to the account meanwhile. After that it is written as planned
@@ -207,7 +208,7 @@ impl Accounts {
     /// The account's newest commit; `None` when its PDS has no repository for it.
     ///
     /// # Errors
-    /// [`RegistryError::RolledBack`] when it is older than one that was seen before; the PDS's, the database's.
+    /// [`AccountError::RolledBack`] when it is older than one that was seen before; the PDS's, the database's.
     async fn head(&self, owner: &ResolvedIdentity) -> Result<Option<CommitMeta>, RegistryError> {
         let newest = self.revisions.newest(&owner.did).await?;
         let head = self.store.head(owner).await?;
@@ -228,7 +229,9 @@ impl Accounts {
         freshness: Freshness,
     ) -> Result<Option<CommitMeta>, RegistryError> {
         match self.head(owner).await {
-            Err(RegistryError::RolledBack { .. }) if freshness != Freshness::Required => {
+            Err(RegistryError::Account(AccountError::RolledBack { .. }))
+                if freshness != Freshness::Required =>
+            {
                 self.store.head(owner).await
             }
             head => head,
@@ -239,14 +242,14 @@ impl Accounts {
     /// no reason to refuse.
     ///
     /// # Errors
-    /// [`RegistryError::RolledBack`].
+    /// [`AccountError::RolledBack`].
     pub async fn require_steady(&self, owner: &ResolvedIdentity) -> Result<(), RegistryError> {
         if self.steady.contains_key(&owner.did) {
             return Ok(());
         }
         match self.head(owner).await {
             Ok(_) => Ok(()),
-            Err(error @ RegistryError::RolledBack { .. }) => Err(error),
+            Err(error @ RegistryError::Account(AccountError::RolledBack { .. })) => Err(error),
             Err(error) => {
                 tracing::debug!(did = %owner.did, %error, "whether a PDS has gone back is not known");
                 Ok(())
@@ -288,7 +291,10 @@ impl Accounts {
         let synced = self.sync_for_write(owner, head.clone(), lane);
         let reason = match tokio::time::timeout(QUICK, synced).await {
             Ok(Ok(head)) => return Ok(head),
-            Ok(Err(error @ (RegistryError::Database(_) | RegistryError::RolledBack { .. }))) => {
+            Ok(Err(
+                error
+                @ (RegistryError::Database(_) | RegistryError::Account(AccountError::RolledBack { .. })),
+            )) => {
                 return Err(error);
             }
             Ok(Err(error)) => error.to_string(),

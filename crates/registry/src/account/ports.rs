@@ -70,7 +70,7 @@ pub enum CommitOutcome {
 /// An account's repository at its PDS, as a whole.
 ///
 /// Reads ask the owner's PDS without credentials; writes go through the session of `principal`, who is the owner. Errors are
-/// those that begin with `Pds`, and [`RegistryError::SessionEnded`] for writes.
+/// those of [`RegistryError::Pds`], and `AccessError::SessionEnded` for writes.
 #[async_trait]
 pub trait AccountRecords: Send + Sync {
     /// The newest commit of the account's repository; `None` when the PDS has no repository for it.

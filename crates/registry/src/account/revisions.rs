@@ -12,7 +12,7 @@ use atcr_atproto::syntax::{Did, Tid};
 use moka::sync::Cache;
 
 use crate::account::ports::RevisionStore;
-use crate::error::RegistryError;
+use crate::error::{AccountError, RegistryError};
 
 /// Accounts whose newest revision is kept in memory.
 const IN_MEMORY: u64 = 20_000;
@@ -52,7 +52,7 @@ impl Revisions {
     /// Compares `seen` with the `newest` revision that was known before `seen` was asked for, and remembers a newer one.
     ///
     /// # Errors
-    /// [`RegistryError::RolledBack`]; the database's.
+    /// [`AccountError::RolledBack`]; the database's.
     pub(super) async fn check(
         &self,
         did: &Did,
@@ -70,11 +70,11 @@ impl Revisions {
                 let newest = newest.map(Tid::as_str).unwrap_or_default();
                 metrics::counter!("atcr_appview_accounts_rolled_back_total").increment(1);
                 tracing::error!(%did, rev = seen.as_str(), newest, "a PDS serves an older state of an account than before");
-                Err(RegistryError::RolledBack {
+                Err(RegistryError::Account(AccountError::RolledBack {
                     did: did.clone(),
                     rev: seen.as_str().to_owned(),
                     newest: newest.to_owned(),
-                })
+                }))
             }
         }
     }

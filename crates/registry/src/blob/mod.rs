@@ -3,6 +3,7 @@
 //! The directory names the holds that may have a blob; they are asked in order. Whether the caller may read is the hold's
 //! decision: most are public, and a private one knows its crew.
 
+pub mod error;
 pub mod ports;
 mod recently_seen;
 mod search;
@@ -25,7 +26,7 @@ use crate::blob::ports::{BlobDownload, BlobGateway, SignedUrl};
 use crate::blob::recently_seen::KnownBlobs;
 use crate::blob::search::{HOLDS_FOR_ANYBODY, HOLDS_FOR_SAILORS, Search};
 use crate::blob::verifying_stream::{verified, while_held};
-use crate::error::RegistryError;
+use crate::error::{BlobError, RegistryError};
 use crate::hold::credentials::{CallError, HoldAccess};
 use crate::hold::error::HoldError;
 use crate::hold::ports::{HoldDirectory, HoldRef, HoldTokens};
@@ -135,8 +136,10 @@ impl Blobs {
         };
         let owner = &grant.context().owner.did;
         let size = self.find(grant.principal(), &hold, owner, digest).await?;
-        size.ok_or_else(|| RegistryError::BlobUnknown {
-            digest: digest.clone(),
+        size.ok_or_else(|| {
+            RegistryError::Blob(BlobError::Unknown {
+                digest: digest.clone(),
+            })
         })
     }
 
@@ -173,9 +176,9 @@ impl Blobs {
             opened => opened,
         };
         let mut download = opened.map_err(|error| match error {
-            HoldError::BlobNotFound => RegistryError::BlobUnknown {
+            HoldError::BlobNotFound => RegistryError::Blob(BlobError::Unknown {
                 digest: digest.clone(),
-            },
+            }),
             other => other.at(&hold),
         })?;
         download.bytes = while_held(place, verified(download.bytes, digest.clone()));
@@ -282,9 +285,9 @@ impl Blobs {
             Principal::Anonymous => HOLDS_FOR_ANYBODY,
             Principal::Sailor { .. } => HOLDS_FOR_SAILORS,
         });
-        let not_found = RegistryError::BlobUnknown {
+        let not_found = RegistryError::Blob(BlobError::Unknown {
             digest: digest.clone(),
-        };
+        });
         let mut search = Search::new(self.patience, not_found);
         if let Some(found) = search.first(known.clone(), ask).await {
             return Ok(found);

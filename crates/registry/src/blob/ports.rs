@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 
 use async_trait::async_trait;
+use atcr_atproto::lexicon::hold_upload::S3_MIN_PART_SIZE;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_oci::Digest;
@@ -101,15 +102,12 @@ pub struct StoreTraits {
     pub announced: bool,
 }
 
-/// 5 MiB: the smallest part S3 accepts, the last one excepted.
-pub const S3_MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
-
 impl StoreTraits {
     /// What is assumed of a hold that says nothing: S3 behind it.
     #[must_use]
     pub fn assumed() -> Self {
         Self {
-            min_part_size: S3_MIN_PART_BYTES,
+            min_part_size: S3_MIN_PART_SIZE,
             max_part_size: None,
             hashes: false,
             streaming: false,

@@ -11,7 +11,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use crate::error::RegistryError;
+use crate::error::{AccessError, BlobError, RegistryError};
+use crate::hold::error::HoldError;
 
 /// Holds asked for one blob, for a caller who signed in.
 pub(super) const HOLDS_FOR_SAILORS: usize = 8;
@@ -52,7 +53,7 @@ impl Search {
             let asked = ask(hold.clone());
             async move {
                 let answer = tokio::time::timeout_at(deadline, asked).await;
-                answer.unwrap_or(Err(RegistryError::HoldTimeout { hold }))
+                answer.unwrap_or(Err(HoldError::TimedOut.of(&hold)))
             }
         };
         let mut waiting = holds.into_iter();
@@ -89,11 +90,16 @@ impl Search {
 
 fn gravity(error: &RegistryError) -> u8 {
     match error {
-        RegistryError::BlobUnknown { .. } => 0,
-        RegistryError::HoldForbidden { .. } => 2,
-        RegistryError::HoldUnauthorized { .. }
-        | RegistryError::SignInRequired
-        | RegistryError::SignedOut { .. } => 3,
+        RegistryError::Blob(BlobError::Unknown { .. }) => 0,
+        RegistryError::Hold {
+            error: HoldError::Forbidden { .. },
+            ..
+        } => 2,
+        RegistryError::Hold {
+            error: HoldError::Unauthorized,
+            ..
+        }
+        | RegistryError::Access(AccessError::SignInRequired | AccessError::SignedOut { .. }) => 3,
         _ => 1,
     }
 }
@@ -114,9 +120,9 @@ mod tests {
     fn search() -> Search {
         Search::new(
             Duration::from_secs(30),
-            RegistryError::BlobUnknown {
+            RegistryError::Blob(BlobError::Unknown {
                 digest: atcr_oci::Digest::of(atcr_oci::Algorithm::Sha256, b"nobody has this"),
-            },
+            }),
         )
     }
 
@@ -143,7 +149,13 @@ mod tests {
         );
         assert_eq!(search.first(holds(&["silent"]), answer).await, None);
         assert_eq!(began.elapsed(), HEAD_START + Duration::from_secs(30));
-        assert!(matches!(search.into_error(), RegistryError::HoldTimeout { .. }));
+        assert!(matches!(
+            search.into_error(),
+            RegistryError::Hold {
+                error: HoldError::TimedOut,
+                ..
+            }
+        ));
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use secrecy::SecretString;
 
-use crate::error::RegistryError;
+use crate::error::{AccessError, RegistryError};
 use crate::hold::error::HoldError;
 use crate::hold::ports::{HoldRef, HoldTokens};
 
@@ -121,7 +121,7 @@ impl HoldAccess {
             .token_for(principal, &hold.did)
             .await
             .map_err(CallError::Token)?;
-        token.ok_or_else(|| CallError::Token(RegistryError::SignInRequired))
+        token.ok_or_else(|| CallError::Token(RegistryError::Access(AccessError::SignInRequired)))
     }
 }
 
@@ -135,7 +135,12 @@ mod tests {
             reason: "the connection broke".to_owned(),
         };
         assert!(CallError::from(unreachable).is_passing());
-        assert!(CallError::from(HoldError::Busy { retry_after: None }).is_passing());
+        assert!(
+            CallError::from(HoldError::Busy {
+                retry_after: Duration::ZERO
+            })
+            .is_passing()
+        );
         assert!(!CallError::from(HoldError::TimedOut).is_passing());
         assert!(!CallError::from(HoldError::DigestRefused).is_passing());
     }

@@ -64,23 +64,20 @@ impl HoldResolver {
     /// Where the hold `did` answers.
     ///
     /// # Errors
-    /// [`RegistryError::HoldUnresolvable`] when its document cannot be had or names no endpoint;
-    /// [`RegistryError::HoldUnreachable`] when a server that should know does not answer.
+    /// [`HoldError::Unresolvable`] when its document cannot be had or names no endpoint;
+    /// [`HoldError::Unreachable`] when a server that should know does not answer.
     pub async fn resolve(&self, did: &Did) -> Result<HoldRef, RegistryError> {
-        let unresolvable = |reason: String| RegistryError::HoldUnresolvable {
-            hold: did.clone(),
-            reason,
-        };
+        let unresolvable = |reason: String| HoldError::Unresolvable { reason }.of(did);
         let document = self
             .identities
             .resolve_document(did)
             .await
             .map_err(|error: IdentityError| {
                 if error.is_transient() {
-                    RegistryError::HoldUnreachable {
-                        hold: did.clone(),
+                    HoldError::Unreachable {
                         reason: error.to_string(),
                     }
+                    .of(did)
                 } else {
                     unresolvable(error.to_string())
                 }
@@ -234,7 +231,7 @@ impl HoldDiscovery {
     fn note_failure(&self, hold: &HoldRef, error: &RegistryError) {
         tracing::debug!(hold.did = %hold.did, %error, "a hold does not do what it is asked");
         // Finding out that no process listens takes no time, and a hold that is just starting should not have to wait.
-        if !matches!(error, RegistryError::HoldUnreachable { .. }) {
+        if !matches!(error.as_hold(), Some(HoldError::Unreachable { .. })) {
             self.failures.insert(hold.did.clone(), error.clone());
         }
     }
@@ -324,8 +321,7 @@ impl Patience {
         hold: &Did,
         asked: impl Future<Output = Result<T, RegistryError>>,
     ) -> Result<T, RegistryError> {
-        self.within(asked, || RegistryError::HoldTimeout { hold: hold.clone() })
-            .await
+        self.within(asked, || HoldError::TimedOut.of(hold)).await
     }
 
     /// What `asked` brings, or else `late` when it did not come while there was time.
@@ -351,8 +347,8 @@ impl Patience {
 /// Whether a hold does not answer at all, so that nothing else need be asked of it.
 fn is_down(error: &RegistryError) -> bool {
     matches!(
-        error,
-        RegistryError::HoldTimeout { .. } | RegistryError::HoldUnreachable { .. }
+        error.as_hold(),
+        Some(HoldError::TimedOut | HoldError::Unreachable { .. })
     )
 }
 
@@ -439,7 +435,7 @@ mod tests {
             let nothing = std::future::pending::<Result<(), _>>();
             let error = patience.wait(&silent, nothing).await.unwrap_err();
             assert!(
-                matches!(&error, RegistryError::HoldTimeout { hold } if *hold == silent),
+                matches!(&error, RegistryError::Hold { hold, error: HoldError::TimedOut } if *hold == silent),
                 "{error:?}"
             );
         }

@@ -33,8 +33,8 @@ pub trait HoldDirectory: Send + Sync {
     /// than one answer of a hold may; one that failed is not asked again for some seconds.
     ///
     /// # Errors
-    /// [`RegistryError::NoHold`] when the owner chose none; [`RegistryError::HoldUnresolvable`] when its DID leads
-    /// nowhere; [`RegistryError::HoldTimeout`], [`RegistryError::HoldUnreachable`] when it is down; the PDS's errors when the
+    /// [`RegistryError::NoHold`] when the owner chose none; [`HoldError::Unresolvable`] when its DID leads
+    /// nowhere; [`HoldError::TimedOut`], [`HoldError::Unreachable`] when it is down; the PDS's errors when the
     /// owner's profile cannot be read.
     async fn for_push(&self, grant: &Granted<Push>) -> Result<HoldRef, RegistryError>;
 
@@ -48,7 +48,7 @@ pub trait HoldDirectory: Send + Sync {
     /// Where a hold answers.
     ///
     /// # Errors
-    /// [`RegistryError::HoldUnresolvable`], [`RegistryError::HoldUnreachable`].
+    /// [`HoldError::Unresolvable`], [`HoldError::Unreachable`].
     async fn resolve(&self, hold: &Did) -> Result<HoldRef, RegistryError>;
 
     /// The hold that the owner's pushes go to, for blobs that none of [`HoldDirectory::for_blob`] has; `None` when the owner
@@ -69,7 +69,7 @@ pub trait HoldTokens: Send + Sync {
     /// A service token of `principal`'s PDS for `hold`; `None` for the anonymous caller. Cached for 50 s.
     ///
     /// # Errors
-    /// [`RegistryError::SessionEnded`] when the sailor has to sign in again; the PDS's errors.
+    /// `AccessError::SessionEnded` when the sailor has to sign in again; the PDS's errors.
     async fn token_for(
         &self,
         principal: &Principal,

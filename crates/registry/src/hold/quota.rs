@@ -14,6 +14,7 @@ use moka::sync::Cache;
 use crate::account::Accounts;
 use crate::context::RequestContext;
 use crate::error::RegistryError;
+use crate::hold::error::HoldError;
 use crate::hold::ports::{HoldGateway, HoldRef};
 use crate::manifest::pushed_content::blob_children;
 
@@ -57,7 +58,7 @@ impl Quotas {
     /// Layers that other manifests of the account at that hold name are counted already.
     ///
     /// # Errors
-    /// [`RegistryError::QuotaExceeded`] when they would be too much; the database's.
+    /// `HoldError::QuotaExceeded` when they would be too much; the database's.
     pub(crate) async fn check(
         &self,
         accounts: &Accounts,
@@ -87,12 +88,10 @@ impl Quotas {
         if new == 0 || used.saturating_add(new) <= limit {
             return Ok(());
         }
-        Err(RegistryError::QuotaExceeded {
-            hold: hold.did.clone(),
-            reason: format!(
-                "{used} of {limit} bytes are used and this manifest adds {new}; delete images to free space"
-            ),
-        })
+        let message = format!(
+            "{used} of {limit} bytes are used and this manifest adds {new}; delete images to free space"
+        );
+        Err(HoldError::QuotaExceeded { message }.at(hold))
     }
 
     /// Bytes used and allowed, if the hold says both.

@@ -8,7 +8,7 @@ use crate::access::{Delete, Granted};
 use crate::account::coverage::Coverage;
 use crate::account::{Freshness, Plan};
 use crate::context::RequestContext;
-use crate::error::RegistryError;
+use crate::error::{ManifestError, RegistryError};
 use crate::manifest::Manifests;
 use crate::manifest::pull::internal;
 use crate::manifest::record_keys::{self, ManifestKeys};
@@ -26,7 +26,7 @@ impl Manifests {
     /// Another repository of the account that has the same manifest keeps it.
     ///
     /// # Errors
-    /// [`RegistryError::ManifestUnknown`], [`RegistryError::ManifestReferenced`]; [`RegistryError::Unsupported`] for a manifest of an
+    /// [`ManifestError::Unknown`], [`ManifestError::Referenced`]; [`RegistryError::Unsupported`] for a manifest of an
     /// account that has more records than are listed; the PDS's.
     ///
     /// # Spec
@@ -51,7 +51,7 @@ impl Manifests {
             self.cache.forget(context, reference.digest(), reference.tag());
             let plan = match deleted {
                 // Another client has deleted the rest.
-                Err(RegistryError::ManifestUnknown { .. }) if goes_on => return Ok(()),
+                Err(RegistryError::Manifest(ManifestError::Unknown { .. })) if goes_on => return Ok(()),
                 deleted => deleted?,
             };
             self.cache.forget(context, &plan.removed, &plan.moved);
@@ -86,10 +86,10 @@ impl Manifests {
             }
             Reference::Digest(digest) => {
                 if let Some(parent) = index.parent_of(did, repository, digest).await? {
-                    return Err(RegistryError::ManifestReferenced {
+                    return Err(RegistryError::Manifest(ManifestError::Referenced {
                         digest: digest.clone(),
                         index: parent,
-                    });
+                    }));
                 }
                 let mut tags = index.tags_of(did, repository, digest).await?;
                 let is_last = tags.len() <= TAGS_AT_ONCE;
@@ -104,10 +104,10 @@ impl Manifests {
         }
         if plan.writes.is_empty() {
             coverage.require_absence(did)?;
-            return Err(RegistryError::ManifestUnknown {
+            return Err(RegistryError::Manifest(ManifestError::Unknown {
                 name: context.name.to_string(),
                 reference: reference.to_string(),
-            });
+            }));
         }
         plan.fit()?;
         Ok(plan)

@@ -2,6 +2,7 @@
 
 mod cache;
 mod delete;
+pub mod error;
 pub mod ports;
 pub mod pull;
 pub mod push;
@@ -28,7 +29,7 @@ use crate::manifest::cache::ManifestCache;
 use crate::manifest::ports::ManifestStore;
 
 /// The largest manifest taken, in bytes: 4 MiB, what the specification asks of every registry.
-pub const MANIFEST_LIMIT: u64 = 4 * 1024 * 1024;
+pub const MANIFEST_LIMIT: u64 = atcr_oci::MAX_MANIFEST_BYTES as u64;
 
 /// What the manifest use cases need from outside.
 pub struct ManifestPorts {

@@ -14,7 +14,7 @@ use crate::error::RegistryError;
 /// The manifests and tags of an account, one by one, at its PDS.
 ///
 /// Reads ask the owner's PDS without credentials; uploads go through the session of `principal`, who is the owner. Errors are
-/// those that begin with `Pds`, and [`RegistryError::SessionEnded`] for uploads.
+/// those of [`RegistryError::Pds`], and `AccessError::SessionEnded` for uploads.
 #[async_trait]
 pub trait ManifestStore: Send + Sync {
     /// The manifest record under `rkey`; a record that is not of its form counts as none.

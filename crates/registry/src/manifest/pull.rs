@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::access::{Granted, Pull};
 use crate::account::ports::Located;
 use crate::context::RequestContext;
-use crate::error::RegistryError;
+use crate::error::{ManifestError, RegistryError};
 use crate::manifest::cache::Presence;
 use crate::manifest::record;
 use crate::manifest::record_keys::{self, ManifestKeys};
@@ -38,7 +38,7 @@ impl Manifests {
     /// `counts` is true for a download, which the hold is told of so that it can count it.
     ///
     /// # Errors
-    /// [`RegistryError::ManifestUnknown`]; [`RegistryError::Corrupt`] when the PDS gives other bytes than the digest names;
+    /// [`ManifestError::Unknown`]; [`RegistryError::Corrupt`] when the PDS gives other bytes than the digest names;
     /// the PDS's.
     ///
     /// # Spec
@@ -51,9 +51,11 @@ impl Manifests {
         counts: bool,
     ) -> Result<ServedManifest, RegistryError> {
         let context = grant.context();
-        let unknown = || RegistryError::ManifestUnknown {
-            name: context.name.to_string(),
-            reference: reference.to_string(),
+        let unknown = || {
+            RegistryError::Manifest(ManifestError::Unknown {
+                name: context.name.to_string(),
+                reference: reference.to_string(),
+            })
         };
         let (digest, tag) = match reference {
             Reference::Digest(digest) => (digest.clone(), None),
@@ -193,10 +195,10 @@ impl Manifests {
                 room = Some(self.parse_room(&context.owner, bytes.len()).await?);
                 record::complete(&mut record, &bytes);
             }
-            Ok(None) | Err(RegistryError::Corrupt { .. }) => {
+            Err(error) if !error.is_damaged() => return Err(error),
+            Ok(None) | Err(_) => {
                 tracing::info!(did = %context.owner.did, %digest, "what a manifest names is not known: its bytes cannot be had");
             }
-            Err(error) => return Err(error),
         }
         Ok((record, room))
     }
@@ -241,9 +243,11 @@ impl Manifests {
                 .store
                 .read_blob(&context.owner, &presence.blob, MANIFEST_LIMIT)
                 .await?
-                .ok_or_else(|| RegistryError::ManifestUnknown {
-                    name: context.name.to_string(),
-                    reference: digest.to_string(),
+                .ok_or_else(|| {
+                    RegistryError::Manifest(ManifestError::Unknown {
+                        name: context.name.to_string(),
+                        reference: digest.to_string(),
+                    })
                 })?;
             let actual = Digest::of(digest.algorithm(), &bytes);
             if actual != *digest {
@@ -255,7 +259,7 @@ impl Manifests {
         };
         match self.cache.bytes(&context.owner.did, digest, fetch).await {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(RegistryError::ManifestUnknown { .. }) => Ok(None),
+            Err(RegistryError::Manifest(ManifestError::Unknown { .. })) => Ok(None),
             Err(error) => Err(error),
         }
     }

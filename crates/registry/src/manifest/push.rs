@@ -7,7 +7,7 @@ use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::lexicon::{BlobRef, Record};
 use atcr_atproto::pds::Write;
 use atcr_atproto::syntax::RecordKey;
-use atcr_oci::{Algorithm, Digest, Manifest, ManifestError, Reference, Tag};
+use atcr_oci::{Algorithm, Digest, Manifest, ManifestError as MalformedManifest, Reference, Tag};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
@@ -17,7 +17,7 @@ use crate::access::{Granted, Push};
 use crate::account::ports::Located;
 use crate::account::{Freshness, Plan};
 use crate::context::RequestContext;
-use crate::error::RegistryError;
+use crate::error::{BlobError, ManifestError, RegistryError};
 use crate::hold::ports::HoldRef;
 use crate::manifest::pull::internal;
 use crate::manifest::pushed_content::{BlobChildren, blob_children};
@@ -73,8 +73,8 @@ impl Manifests {
     /// answer is safe.
     ///
     /// # Errors
-    /// [`RegistryError::ManifestInvalid`], [`RegistryError::ManifestTooLarge`], [`RegistryError::DigestMismatch`],
-    /// [`RegistryError::ManifestBlobUnknown`] before any record is written; the hold's and the PDS's.
+    /// [`ManifestError::Invalid`], [`ManifestError::TooLarge`], [`BlobError::DigestMismatch`],
+    /// [`ManifestError::BlobUnknown`] before any record is written; the hold's and the PDS's.
     ///
     /// # Cancel safety
     /// The write is one commit: all of it or nothing. Only more than 40 tags at once, in an account that wants untagged manifests
@@ -102,10 +102,10 @@ impl Manifests {
         let mut tags: BTreeSet<Tag> = upload.tags.into_iter().collect();
         match upload.reference {
             Reference::Digest(expected) if expected != digest => {
-                return Err(RegistryError::DigestMismatch {
+                return Err(RegistryError::Blob(BlobError::DigestMismatch {
                     expected,
                     actual: digest,
-                });
+                }));
             }
             Reference::Digest(_) => {}
             Reference::Tag(tag) => {
@@ -396,12 +396,12 @@ fn put<R: Record>(rkey: &RecordKey, record: &R, exists: bool) -> Result<Write, R
     })
 }
 
-fn invalid(error: ManifestError) -> RegistryError {
+fn invalid(error: MalformedManifest) -> ManifestError {
     match error {
-        ManifestError::TooLarge => RegistryError::ManifestTooLarge {
+        MalformedManifest::TooLarge => ManifestError::TooLarge {
             limit: MANIFEST_LIMIT,
         },
-        error => RegistryError::ManifestInvalid {
+        error => ManifestError::Invalid {
             reason: error.to_string(),
         },
     }

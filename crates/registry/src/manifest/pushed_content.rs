@@ -6,7 +6,7 @@ use atcr_oci::{ContentKind, Descriptor, Digest, Manifest};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::access::{Granted, Push};
-use crate::error::RegistryError;
+use crate::error::{ManifestError, RegistryError};
 use crate::hold::ports::HoldRef;
 use crate::manifest::Manifests;
 
@@ -81,16 +81,16 @@ impl Manifests {
             .map(|(digest, _)| digest.clone())
             .collect();
         if !missing.is_empty() {
-            return Err(RegistryError::ManifestBlobUnknown { missing });
+            return Err(RegistryError::Manifest(ManifestError::BlobUnknown { missing }));
         }
         for named in manifest.blobs().chain(manifest.manifests()) {
             if let Some(Found::Blob(size)) = found.get(&named.digest)
                 && *size != named.size
                 && !is_elsewhere(named)
             {
-                return Err(RegistryError::ManifestInvalid {
+                return Err(RegistryError::Manifest(ManifestError::Invalid {
                     reason: format!("{} has {size} bytes and not {}", named.digest, named.size),
-                });
+                }));
             }
         }
         Ok(blob_children)

@@ -3,6 +3,7 @@
 //! Strangers decide how many such manifests an account has, how long they are and what they say, so an answer is made in a stream: some
 //! rows at a time, some bytes of manifests at a time, until it is as long as it may be or has cost as much as it may.
 
+use atcr_atproto::pds::PdsFailure;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -231,13 +232,18 @@ impl Manifests {
             Ok(Some(bytes)) if Digest::of(digest.algorithm(), &bytes) == *digest => Ok(Some(bytes)),
             Ok(Some(_)) => damaged("the PDS gave other bytes than the digest names"),
             Ok(None) => Ok(None),
-            Err(RegistryError::Corrupt { what }) => damaged(&what),
-            Err(error @ (RegistryError::PdsFailed { .. } | RegistryError::PdsUnavailable { .. })) => {
-                damaged(&error.to_string())
-            }
+            Err(error) if error.is_damaged() || is_refusal(&error) => damaged(&error.to_string()),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether the PDS answered that it does not give the bytes, or not now.
+fn is_refusal(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::Pds(PdsFailure::Failed { .. } | PdsFailure::Unavailable { .. })
+    )
 }
 
 /// Length of a descriptor in the answer.

@@ -4,7 +4,7 @@ use atcr_oci::{Page, TagList};
 
 use crate::access::{Granted, Pull};
 use crate::account::coverage::Coverage;
-use crate::error::RegistryError;
+use crate::error::{AccountError, RegistryError};
 use crate::manifest::Manifests;
 
 /// Tags in a page, when the client names no number or a larger one.
@@ -25,7 +25,7 @@ impl Manifests {
     /// A page of the repository's tags, in byte order.
     ///
     /// # Errors
-    /// [`RegistryError::NameUnknown`] when the account has nothing under that name; the PDS's.
+    /// [`AccountError::NameUnknown`] when the account has nothing under that name; the PDS's.
     ///
     /// # Spec
     /// distribution-spec v1.1, end-8a and end-8b.
@@ -48,10 +48,10 @@ impl Manifests {
             .await?;
         if tags.is_empty() && !index.has_repository(did, repository).await? {
             coverage.require_absence(did)?;
-            return Err(RegistryError::NameUnknown {
+            return Err(RegistryError::Account(AccountError::NameUnknown {
                 name: context.name.to_string(),
                 reason: "the account has no such repository".to_owned(),
-            });
+            }));
         }
         let next = cut(&mut tags, limit);
         Ok(Listed {

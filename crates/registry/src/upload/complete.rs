@@ -6,7 +6,7 @@ use atcr_atproto::syntax::Did;
 use atcr_oci::{Digest, RepositoryName, UploadSessionId};
 
 use crate::access::{Granted, Push};
-use crate::error::RegistryError;
+use crate::error::{BlobError, RegistryError, UploadError};
 use crate::hold::credentials::CallError;
 use crate::hold::error::HoldError;
 use crate::upload::chunks::ChunkReader;
@@ -61,7 +61,7 @@ impl Uploads {
         if let Err(error) = taken.and_then(|()| check_received(&reader, body.len, body.range)) {
             reader.drain(DRAIN_BYTES).await;
             // The answer to an earlier request may have been lost after the hold had completed the upload.
-            if matches!(error, RegistryError::UploadUnknown { .. })
+            if matches!(error, RegistryError::Upload(UploadError::Unknown { .. }))
                 && let Some(size) = self.stored_size(&transfer.session, digest).await
             {
                 return Ok(self.stored(&transfer.session, digest, size));
@@ -71,17 +71,17 @@ impl Uploads {
         let verified = match transfer.session.hash.digest(digest.algorithm()) {
             Some(actual) if actual != *digest => {
                 self.discard(&transfer.session).await;
-                return Err(RegistryError::DigestMismatch {
+                return Err(RegistryError::Blob(BlobError::DigestMismatch {
                     expected: digest.clone(),
                     actual,
-                });
+                }));
             }
             computed => computed.is_some(),
         };
         let size = transfer.session.offset;
         if let Err(error) = transfer.flush(whole.then_some(size)).await {
             // As above.
-            let lost = matches!(error, RegistryError::UploadUnknown { .. });
+            let lost = matches!(error, RegistryError::Upload(UploadError::Unknown { .. }));
             if !(lost && self.is_stored(&transfer.session, digest).await) {
                 return Err(self.after_failure(&transfer.session, error).await);
             }
@@ -130,15 +130,17 @@ impl Uploads {
         digest: &Digest,
         verified: bool,
     ) -> Result<(), RegistryError> {
-        let unknown = || RegistryError::UploadUnknown {
-            session: session.id.clone(),
+        let unknown = || {
+            RegistryError::Upload(UploadError::Unknown {
+                session: session.id.clone(),
+            })
         };
         let remote = session.remote.as_ref().ok_or_else(unknown)?;
         // A hold that neither hashes nor is known to read what it is given would take anything for the blob.
         if !verified && !remote.traits.announced {
-            return Err(RegistryError::UploadInvalid {
+            return Err(RegistryError::Upload(UploadError::Invalid {
                 reason: "say digest-algorithm=sha512 when starting the upload of a large blob".to_owned(),
-            });
+            }));
         }
         let mut attempt = 1;
         loop {
@@ -153,10 +155,10 @@ impl Uploads {
                 }
                 CallError::Hold(HoldError::DigestRefused) => {
                     self.discard(session).await;
-                    return Err(RegistryError::DigestRefused {
+                    return Err(RegistryError::Blob(BlobError::DigestRefused {
                         hold: session.hold.did.clone(),
                         digest: digest.clone(),
-                    });
+                    }));
                 }
                 error if error.is_passing() && attempt < ATTEMPTS => {
                     tracing::warn!(hold.did = %session.hold.did, %digest, %error, "completion is asked for again");

@@ -3,22 +3,29 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`session`] | the state between two requests |
+//! | [`resume`] | whose session it is, and that one request at a time goes on with it |
 //! | [`transfer`] | one request's bytes on their way to the store |
 //! | [`complete`] | the end: digests compared, the blob made visible |
+//! | [`discard`] | giving a session up, here and at the hold |
 //! | [`sweep`] | sessions that were not finished |
-//! | [`schedule`], [`hash`], [`chunks`], [`feed`], [`part_sender`], [`guard`] | the pieces of those |
+//! | [`mount`] | taking a blob from another repository, without bytes |
+//! | [`announced_length`], [`schedule`], [`hash`], [`chunks`], [`part_stream`], [`part_sender`], [`claims`] | the pieces of those |
 //!
 //! Every request is all or nothing: it takes a session from one acknowledged offset to the next, or leaves it where it was. So
 //! dropping a request at any point (the client is gone, the process is killed) needs no repair.
 
+mod announced_length;
 pub mod chunks;
 pub mod claims;
 mod complete;
+mod discard;
+pub mod error;
 pub mod hash;
 pub mod mount;
 mod part_sender;
 mod part_stream;
 pub mod ports;
+mod resume;
 pub mod schedule;
 pub mod session;
 mod sweep;
@@ -37,11 +44,12 @@ use atcr_server::shared_places::SharedPlaces;
 use crate::access::{Granted, Push};
 use crate::blob::Blobs;
 use crate::blob::ports::{BlobGateway, ByteStream, StoreTraits};
-use crate::error::RegistryError;
+use crate::error::{AccessError, BlobError, RegistryError, UploadError};
 use crate::hold::credentials::HoldAccess;
 use crate::hold::ports::{HoldDirectory, HoldTokens};
+use crate::upload::announced_length::{check_range, check_received};
 use crate::upload::chunks::ChunkReader;
-use crate::upload::claims::{SessionGuard, SessionGuards};
+use crate::upload::claims::SessionGuards;
 use crate::upload::complete::FinishedSessions;
 use crate::upload::ports::{ContentProofs, Spool, UploadSessions};
 use crate::upload::session::{SESSION_LIFE, UploadSession};
@@ -185,10 +193,10 @@ impl Uploads {
         let session = self.new_session(grant, algorithm).await?;
         let most = self.sessions_per_account;
         if !self.sessions.insert(&session, most).await? {
-            return Err(RegistryError::TooManyUploads {
+            return Err(RegistryError::Upload(UploadError::TooMany {
                 most,
                 retry_after: FEWER_UPLOADS_AFTER,
-            });
+            }));
         }
         Ok(UploadProgress {
             session: session.id,
@@ -214,16 +222,16 @@ impl Uploads {
         let _place = self
             .wholes
             .try_acquire(session.did.as_str())
-            .ok_or(RegistryError::TooManyUploads {
+            .ok_or(RegistryError::Upload(UploadError::TooMany {
                 most: self.sessions_per_account,
                 retry_after: FEWER_UPLOADS_AFTER,
-            })?;
+            }))?;
         let _guard = self.claim(&session.id)?;
         let mut transfer = Transfer::new(self, session, false);
         let stored = self.finish(&mut transfer, digest, body).await;
         match &stored {
             Ok(_) => self.spool.discard(&transfer.session.id).await?,
-            Err(RegistryError::DigestMismatch { .. } | RegistryError::DigestRefused { .. }) => {}
+            Err(RegistryError::Blob(BlobError::DigestMismatch { .. } | BlobError::DigestRefused { .. })) => {}
             Err(_) => self.discard(&transfer.session).await,
         }
         stored
@@ -305,7 +313,7 @@ impl Uploads {
         body: UploadBody,
     ) -> Result<StoredBlob, RegistryError> {
         let (session, _guard) = match self.resume(grant, id).await {
-            Err(unknown @ RegistryError::UploadUnknown { .. }) => {
+            Err(unknown @ RegistryError::Upload(UploadError::Unknown { .. })) => {
                 return self.find_finished(grant, id, digest).ok_or(unknown);
             }
             resumed => resumed?,
@@ -338,7 +346,7 @@ impl Uploads {
         algorithm: Option<Algorithm>,
     ) -> Result<UploadSession, RegistryError> {
         let Principal::Sailor { did, auth_method } = grant.principal() else {
-            return Err(RegistryError::SignInRequired);
+            return Err(RegistryError::Access(AccessError::SignInRequired));
         };
         let hold = self.directory.for_push(grant).await?;
         let owner = (did.clone(), *auth_method);
@@ -353,62 +361,6 @@ impl Uploads {
         ))
     }
 
-    /// The session, if it is the caller's and alive. Another account's is as unknown as one that never was.
-    async fn require(
-        &self,
-        grant: &Granted<Push>,
-        id: &UploadSessionId,
-    ) -> Result<UploadSession, RegistryError> {
-        let found = self.sessions.get(id).await?;
-        let mine = |session: &UploadSession| {
-            matches!(grant.principal(), Principal::Sailor { did, .. } if *did == session.did)
-                && session.repository == grant.context().name
-                && self.clock.now() < session.expires_at
-        };
-        found
-            .filter(mine)
-            .ok_or_else(|| RegistryError::UploadUnknown { session: id.clone() })
-    }
-
-    /// The session for a caller who goes on with it: claimed, and its spool checked after a restart.
-    async fn resume(
-        &self,
-        grant: &Granted<Push>,
-        id: &UploadSessionId,
-    ) -> Result<(UploadSession, SessionGuard), RegistryError> {
-        let guard = self.claim(id)?;
-        let session = self.require(grant, id).await?;
-        if session.written_by != self.run && !self.tail_is_intact(&session).await {
-            tracing::warn!(upload.id = ?id, "the spooled bytes of an upload did not survive the restart");
-            self.discard(&session).await;
-            return Err(RegistryError::UploadUnknown { session: id.clone() });
-        }
-        Ok((session, guard))
-    }
-
-    async fn tail_is_intact(&self, session: &UploadSession) -> bool {
-        let len = session.tail_len();
-        if len == 0 {
-            return true;
-        }
-        let Ok(body) = self.spool.read(&session.id, session.next_part(), len).await else {
-            return false;
-        };
-        let mut hash = session.tail_hash.clone();
-        let mut reader = ChunkReader::new(body.bytes, self.body_idle);
-        loop {
-            match reader.next().await {
-                Ok(Some(piece)) => hash.update(&piece),
-                Ok(None) => return session.tail_is_intact(&hash),
-                Err(_) => return false,
-            }
-        }
-    }
-
-    fn claim(&self, id: &UploadSessionId) -> Result<SessionGuard, RegistryError> {
-        self.guards.claim(id).ok_or(RegistryError::UploadBusy)
-    }
-
     /// Makes the working copy the session's state.
     async fn advance(&self, transfer: Transfer<'_>, received: u64) -> Result<UploadProgress, RegistryError> {
         let (kept_part, mut session) = (transfer.kept_part, transfer.session);
@@ -416,7 +368,9 @@ impl Uploads {
             session.written_by = self.run;
             session.expires_at = self.clock.now() + SESSION_LIFE;
             if !self.sessions.advance(&session).await? {
-                return Err(RegistryError::UploadUnknown { session: session.id });
+                return Err(RegistryError::Upload(UploadError::Unknown {
+                    session: session.id,
+                }));
             }
             if let Some(kept) = kept_part.filter(|kept| *kept < session.next_part()) {
                 self.spool.discard_part(&session.id, kept).await?;
@@ -430,84 +384,9 @@ impl Uploads {
 
     /// A session that the hold no longer knows cannot go on; the client is to start again.
     async fn after_failure(&self, session: &UploadSession, error: RegistryError) -> RegistryError {
-        if matches!(error, RegistryError::UploadUnknown { .. }) {
+        if matches!(error, RegistryError::Upload(UploadError::Unknown { .. })) {
             self.forget(&session.id).await;
         }
         error
     }
-
-    /// Gives the session up, here and at the hold. What fails is left to the sweeper and to the hold's own expiry.
-    async fn discard(&self, session: &UploadSession) {
-        self.forget(&session.id).await;
-        self.abort(session).await;
-    }
-
-    /// Gives the session up at the hold.
-    async fn abort(&self, session: &UploadSession) {
-        let Some(remote) = &session.remote else { return };
-        let (principal, hold) = (session.principal(), &session.hold);
-        let aborted = self
-            .access
-            .as_user(&principal, hold, |token| async move {
-                self.gateway.abort_upload(hold, &token, &remote.id).await
-            })
-            .await;
-        if let Err(error) = aborted {
-            tracing::debug!(hold.did = %hold.did, %error, "an upload stays at the hold");
-        }
-    }
-
-    /// Drops what is kept here of a session.
-    async fn forget(&self, id: &UploadSessionId) {
-        if let Err(error) = self.sessions.remove(id).await {
-            tracing::warn!(upload.id = ?id, %error, "an upload session stays until it is swept");
-        }
-        if let Err(error) = self.spool.discard(id).await {
-            tracing::warn!(upload.id = ?id, %error, "spooled bytes stay until they are swept");
-        }
-    }
-}
-
-/// Checks what a body says of itself before it is read.
-fn check_range(
-    session: &UploadSession,
-    len: Option<u64>,
-    range: Option<(u64, u64)>,
-) -> Result<(), RegistryError> {
-    let Some((first, last)) = range else {
-        return Ok(());
-    };
-    if first != session.offset {
-        return Err(RegistryError::ChunkOutOfOrder {
-            session: session.id.clone(),
-            given: first,
-            received: session.offset,
-        });
-    }
-    let promised = range_len(first, last);
-    match len {
-        Some(len) if len != promised => Err(RegistryError::SizeInvalid {
-            reason: format!("Content-Range {first}-{last} has {promised} bytes, Content-Length says {len}"),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Checks that a body was as long as it said.
-fn check_received(
-    reader: &ChunkReader,
-    len: Option<u64>,
-    range: Option<(u64, u64)>,
-) -> Result<(), RegistryError> {
-    let received = reader.received();
-    match len.or(range.map(|(first, last)| range_len(first, last))) {
-        Some(promised) if promised != received => Err(RegistryError::SizeInvalid {
-            reason: format!("{promised} bytes were announced, {received} came"),
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn range_len(first: u64, last: u64) -> u64 {
-    last.saturating_add(1).saturating_sub(first)
 }

@@ -8,7 +8,7 @@ use atcr_oci::UploadSessionId;
 use bytes::Bytes;
 
 use crate::blob::ports::{BlobGateway, PartBody, PartTarget, UploadedPart};
-use crate::error::RegistryError;
+use crate::error::{RegistryError, UploadError};
 use crate::hold::credentials::{CallError, HoldAccess};
 use crate::hold::error::HoldError;
 use crate::hold::ports::HoldRef;
@@ -77,9 +77,9 @@ impl PartSender {
     /// The registry's words for a failed call about this upload.
     pub(super) fn explain(&self, error: CallError) -> RegistryError {
         match error {
-            CallError::Hold(HoldError::UploadNotFound) => RegistryError::UploadUnknown {
+            CallError::Hold(HoldError::UploadNotFound) => RegistryError::Upload(UploadError::Unknown {
                 session: self.session.clone(),
-            },
+            }),
             other => other.at(&self.hold),
         }
     }

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use crate::blob::ports::PartBody;
-use crate::error::RegistryError;
+use crate::error::{RegistryError, UploadError};
 use crate::upload::session::{RemoteUpload, UploadSession};
 
 /// Keeps upload sessions over restarts.
@@ -92,13 +92,15 @@ const ROOM_AFTER: Duration = Duration::from_secs(30);
 impl From<SpoolError> for RegistryError {
     fn from(error: SpoolError) -> Self {
         match error {
-            SpoolError::AccountFull { limit } => Self::SpoolQuota {
+            SpoolError::AccountFull { limit } => UploadError::SpoolQuota {
                 limit,
                 retry_after: ROOM_AFTER,
-            },
-            SpoolError::Full => Self::SpoolFull {
+            }
+            .into(),
+            SpoolError::Full => UploadError::SpoolFull {
                 retry_after: ROOM_AFTER,
-            },
+            }
+            .into(),
             SpoolError::Disk(error) => error.into(),
         }
     }

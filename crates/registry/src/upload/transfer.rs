@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::blob::ports::{PartBody, PartTarget, StoreTraits, UploadedPart};
-use crate::error::RegistryError;
+use crate::error::{BlobError, RegistryError, UploadError};
 use crate::hold::error::HoldError;
 use crate::upload::Uploads;
 use crate::upload::chunks::ChunkReader;
@@ -312,9 +312,9 @@ impl<'a> Transfer<'a> {
     }
 
     fn unknown(&self) -> RegistryError {
-        RegistryError::UploadUnknown {
+        RegistryError::Upload(UploadError::Unknown {
             session: self.session.id.clone(),
-        }
+        })
     }
 
     fn next_part(&self) -> Result<u32, RegistryError> {
@@ -413,13 +413,13 @@ impl Sending {
 }
 
 fn too_large() -> RegistryError {
-    RegistryError::SizeInvalid {
+    RegistryError::Blob(BlobError::SizeInvalid {
         reason: "a blob has at most 5 TiB".to_owned(),
-    }
+    })
 }
 
 fn too_many_parts() -> RegistryError {
-    RegistryError::SizeInvalid {
+    RegistryError::Blob(BlobError::SizeInvalid {
         reason: "the upload came in more than 10,000 pieces".to_owned(),
-    }
+    })
 }

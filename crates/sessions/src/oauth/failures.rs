@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use atcr_atproto::pds::PdsFailure;
 use atcr_atproto::syntax::Did;
 use atcr_auth::oauth::OAuthError;
 use url::Url;
@@ -31,14 +32,14 @@ pub(super) fn session_error(error: OAuthError) -> SessionError {
             host,
             retry_after: Some(retry_after),
             ..
-        } => SessionError::PdsRateLimited { host, retry_after },
+        } => SessionError::Pds(PdsFailure::RateLimited { host, retry_after }),
         OAuthError::Unavailable {
             ref host, ref reason, ..
-        } => SessionError::PdsUnreachable {
+        } => SessionError::Pds(PdsFailure::Unreachable {
             host: host.clone(),
             reason: reason.clone(),
             source: Arc::new(error.clone()),
-        },
+        }),
         OAuthError::Unsuitable { host, reason }
         | OAuthError::Denied { host, reason }
         | OAuthError::Untrusted { host, reason } => failed(host, "InvalidAnswer".to_owned(), reason),
@@ -63,5 +64,5 @@ pub(super) fn session_error(error: OAuthError) -> SessionError {
 }
 
 fn failed(host: String, error: String, reason: String) -> SessionError {
-    SessionError::PdsFailed { host, error, reason }
+    SessionError::Pds(PdsFailure::Failed { host, error, reason })
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
+use atcr_atproto::pds::PdsFailure;
 use atcr_atproto::syntax::Did;
 use atcr_auth::oauth::{OAuthClient, OAuthError, OAuthSession};
 use atcr_server::Shutdown;
@@ -354,9 +355,9 @@ impl Inner {
             Ok(Ok(session)) => return self.keep_refreshed(session, live.version).await,
             Ok(Err(OAuthError::Ended { reason })) => return self.ended(live, &reason).await,
             Ok(Err(error)) => session_error(error),
-            Err(_) => SessionError::PdsTimeout {
+            Err(_) => SessionError::Pds(PdsFailure::Timeout {
                 host: atcr_auth::oauth::discovery::host(&live.session.pds),
-            },
+            }),
         };
         tracing::warn!(%did, %error, "a session could not be renewed now");
         self.store.release(did, live.version).await?;

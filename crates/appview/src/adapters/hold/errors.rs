@@ -11,6 +11,9 @@ use atcr_atproto::xrpc::XrpcError;
 use atcr_registry::hold::error::HoldError;
 use http::{HeaderMap, StatusCode};
 
+/// What a busy hold is given when it does not say how long.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// What is asked of the hold decides what "not there" means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum About {
@@ -57,7 +60,9 @@ pub(super) fn record(error: PdsError) -> HoldError {
     match error {
         PdsError::Unreachable { source, .. } => transport(&source),
         PdsError::Timeout { .. } => HoldError::TimedOut,
-        PdsError::RateLimited { retry_after, .. } => HoldError::Busy { retry_after },
+        PdsError::RateLimited { retry_after, .. } => HoldError::Busy {
+            retry_after: retry_after.unwrap_or(DEFAULT_RETRY_AFTER),
+        },
         PdsError::Xrpc(error) => {
             let message = || error.message.clone().unwrap_or_else(|| error.error.clone());
             match error.status {
@@ -97,8 +102,8 @@ fn other(status: StatusCode, message: String) -> HoldError {
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    asked(headers, None).map(|wait| wait.min(MAX_RETRY_AFTER))
+fn retry_after(headers: &HeaderMap) -> Duration {
+    asked(headers, None).map_or(DEFAULT_RETRY_AFTER, |wait| wait.min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]

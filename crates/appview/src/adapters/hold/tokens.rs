@@ -55,7 +55,6 @@ impl HoldTokens for PdsHoldTokens {
                     }
                 })
                 .await
-                .map_err(RegistryError::from)
         };
         match self.cache.get_or_mint(did, hold, mint).await {
             Ok(token) => Ok(Some(token)),

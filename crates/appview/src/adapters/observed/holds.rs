@@ -50,7 +50,8 @@ fn outcome_of(error: &HoldError) -> Outcome {
         | HoldError::DigestRefused
         | HoldError::Busy { .. }
         | HoldError::Refused { .. } => Outcome::Refused,
-        HoldError::Failed { .. }
+        HoldError::Unresolvable { .. }
+        | HoldError::Failed { .. }
         | HoldError::Unreachable { .. }
         | HoldError::TimedOut
         | HoldError::Malformed { .. } => Outcome::Failed,

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::{AuthMethod, Principal};
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{AccessError, RegistryError};
 use atcr_registry::hold::notices::push_outbox::{NoticeId, NoticeOutbox, PendingNotice};
 use atcr_server::port_call::PortCall;
 use chrono::{DateTime, Utc};
@@ -68,7 +68,7 @@ impl NoticeOutbox for SqlitePushNotices {
     ) -> Result<u64, RegistryError> {
         let call = Box::pin(async {
             let Principal::Sailor { did, auth_method } = principal else {
-                return Err(RegistryError::SignInRequired);
+                return Err(RegistryError::Access(AccessError::SignInRequired));
             };
             let auth_method = match auth_method {
                 AuthMethod::OAuth => "oauth",

@@ -1,4 +1,5 @@
-//! One file per wire dialect of errors, each an exhaustive match.
+//! One file per wire dialect of errors, and one for each dialect's statuses, which is an exhaustive match.
 
 pub mod oci;
+pub mod oci_status;
 pub mod page;

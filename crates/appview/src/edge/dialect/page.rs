@@ -17,7 +17,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use url::form_urlencoded;
 
-use super::oci;
+use super::oci_status;
 use crate::browse::BrowseError;
 use crate::browse::address::repository_path;
 use crate::edge::pages::visit::Visit;
@@ -123,7 +123,7 @@ pub fn rendering(error: &PageError) -> Rendering {
         PageError::SignIn(error) => sign_in(error),
         PageError::Browse(error) => browse(error),
         PageError::Failed(error) => {
-            let rendering = oci::session_rendering(error);
+            let rendering = oci_status::session_rendering(error);
             let text = match rendering.status {
                 StatusCode::INTERNAL_SERVER_ERROR => "This page failed on our side. Try again.".to_owned(),
                 _ => sentence(&error.to_string()),
@@ -200,7 +200,7 @@ fn browse(error: &BrowseError) -> Rendering {
             "This page failed on our side. Try again.".to_owned(),
         ),
         BrowseError::Registry(error) => {
-            let rendering = oci::registry_rendering(error);
+            let rendering = oci_status::registry_rendering(error);
             let text = match rendering.status {
                 StatusCode::INTERNAL_SERVER_ERROR => "This page failed on our side. Try again.".to_owned(),
                 _ => sentence(&error.to_string()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use atcr_oci::{MAX_MANIFEST_BYTES, ManifestRequest, MediaType, Reference, Tag, response_headers};
 use atcr_registry::access::{Granted, Permissions, Pull, Push};
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{ManifestError, RegistryError};
 use atcr_registry::manifest::{MANIFEST_LIMIT, Manifests};
 use atcr_registry::{ManifestUpload, ServedManifest};
 use atcr_server::body::{self, BodyError};
@@ -113,9 +113,9 @@ async fn put(
     let bytes = body::read(&call.headers, call.body, MAX_MANIFEST_BYTES)
         .await
         .map_err(|error| match error {
-            BodyError::TooLarge => RegistryError::ManifestTooLarge {
+            BodyError::TooLarge => RegistryError::Manifest(ManifestError::TooLarge {
                 limit: MANIFEST_LIMIT,
-            },
+            }),
             BodyError::Interrupted(source) => RegistryError::BodyInterrupted { source },
         })?;
     room.shrink_to(bytes.len());

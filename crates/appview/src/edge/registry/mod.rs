@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use atcr_atproto::identity::IdentityResolver;
+use atcr_atproto::identity::IdentityUnavailable;
 use atcr_atproto::syntax::AtIdentifier;
 use atcr_auth::principal::Principal;
 use atcr_oci::{
@@ -22,7 +23,7 @@ use atcr_registry::access::{Action, Caller, Granted, Permissions};
 use atcr_registry::account::catalog::Catalog;
 use atcr_registry::blob::Blobs;
 use atcr_registry::context::RequestContext;
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{AccountError, RegistryError};
 use atcr_registry::manifest::Manifests;
 use atcr_registry::upload::Uploads;
 use atcr_server::client_address::ClientAddress;
@@ -273,19 +274,17 @@ async fn resolve(
     identities: &dyn IdentityResolver,
     name: &RepositoryName,
 ) -> Result<Arc<atcr_atproto::identity::ResolvedIdentity>, RegistryError> {
-    let unknown = |reason: String| RegistryError::NameUnknown {
-        name: name.to_string(),
-        reason,
+    let unknown = |reason: String| {
+        RegistryError::Account(AccountError::NameUnknown {
+            name: name.to_string(),
+            reason,
+        })
     };
     let identifier =
         AtIdentifier::from_image_segment(name.identity()).map_err(|error| unknown(error.to_string()))?;
     identities.resolve(&identifier).await.map_err(|error| {
         if error.is_transient() {
-            RegistryError::IdentityUnavailable {
-                name: name.to_string(),
-                reason: error.to_string(),
-                source: Arc::new(error),
-            }
+            IdentityUnavailable::new(name.to_string(), error).into()
         } else {
             unknown(error.to_string())
         }

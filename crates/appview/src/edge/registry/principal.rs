@@ -5,7 +5,7 @@ use std::sync::Arc;
 use atcr_atproto::clock::Clock;
 use atcr_auth::registry_token::{RegistryClaims, RegistryTokenError, RegistryTokenVerifier};
 use atcr_registry::access::Caller;
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{AccessError, RegistryError};
 use atcr_server::client_address::ClientAddress;
 use atcr_sessions::{Sessions, SignInAttempt};
 use chrono::TimeDelta;
@@ -58,7 +58,7 @@ impl Authenticator {
     /// The caller of a request with `headers` from `client`.
     ///
     /// # Errors
-    /// [`RegistryError::SignInRequired`] without credentials; [`EdgeError::InvalidToken`] or a [`atcr_sessions::SessionError`] with
+    /// [`AccessError::SignInRequired`] without credentials; [`EdgeError::InvalidToken`] or a [`atcr_sessions::SessionError`] with
     /// bad ones.
     pub async fn authenticate(
         &self,
@@ -67,7 +67,7 @@ impl Authenticator {
         client: ClientAddress,
     ) -> Result<Caller, EdgeError> {
         match Credentials::read(headers)? {
-            Credentials::None => Err(RegistryError::SignInRequired.into()),
+            Credentials::None => Err(RegistryError::Access(AccessError::SignInRequired).into()),
             Credentials::Bearer(token) => {
                 let claims = self.verify(token, life)?;
                 let principal = claims

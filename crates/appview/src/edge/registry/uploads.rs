@@ -5,7 +5,7 @@ use std::io;
 use atcr_oci::header::{DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID};
 use atcr_oci::{ContentRange, RepositoryName, UploadRequest, blob_path, upload_path};
 use atcr_registry::access::{Permissions, Push};
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{RegistryError, UploadError};
 use atcr_registry::upload::{StoredBlob, UploadBody, UploadProgress, Uploads};
 use axum::body::Body;
 use axum::response::Response;
@@ -29,7 +29,9 @@ pub async fn answer(
 ) -> Result<Response, EdgeError> {
     let name = call.context.name.clone();
     match carry_out(uploads, permissions, request, call).await {
-        Err(EdgeError::Registry(error @ RegistryError::ChunkOutOfOrder { .. })) => out_of_order(&name, error),
+        Err(EdgeError::Registry(error @ RegistryError::Upload(UploadError::ChunkOutOfOrder { .. }))) => {
+            out_of_order(&name, error)
+        }
         answered => answered,
     }
 }
@@ -142,9 +144,9 @@ fn progress(
 /// 416 with the two headers that let the client go on from where the session stands.
 fn out_of_order(name: &RepositoryName, error: RegistryError) -> Result<Response, EdgeError> {
     let stands = match &error {
-        RegistryError::ChunkOutOfOrder {
+        RegistryError::Upload(UploadError::ChunkOutOfOrder {
             session, received, ..
-        } => Some(UploadProgress {
+        }) => Some(UploadProgress {
             session: session.clone(),
             offset: *received,
         }),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{RegistryError, UploadError};
 use atcr_test_support::fakes::{FakeHold, StoreKind};
 use chrono::TimeDelta;
 
@@ -40,7 +40,7 @@ async fn a_silent_hold_keeps_no_expired_upload_here_and_holds_up_no_other_hold()
     for upload in uploads {
         let gone = side.range(&upload).await;
         assert!(
-            matches!(gone, Err(RegistryError::UploadUnknown { .. })),
+            matches!(gone, Err(RegistryError::Upload(UploadError::Unknown { .. }))),
             "{gone:?}"
         );
     }

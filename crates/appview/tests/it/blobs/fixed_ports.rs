@@ -13,6 +13,7 @@ use atcr_oci::Digest;
 use atcr_registry::access::{Granted, Push, SignedInDevices};
 use atcr_registry::context::RequestContext;
 use atcr_registry::error::RegistryError;
+use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::{HoldDirectory, HoldRef, HoldTokens};
 use atcr_registry::upload::ports::ContentProofs;
 use atcr_test_support::fakes::FakeHold;
@@ -134,9 +135,11 @@ impl HoldDirectory for FixedDirectory {
         let (holds, sources) = (self.holds.lock().unwrap(), self.sources.lock().unwrap());
         let mut known = holds.iter().chain(sources.values().flatten());
         let found = known.find(|known| known.did == *hold).cloned();
-        found.ok_or_else(|| RegistryError::HoldUnresolvable {
-            hold: hold.clone(),
-            reason: "no such hold".to_owned(),
+        found.ok_or_else(|| {
+            HoldError::Unresolvable {
+                reason: "no such hold".to_owned(),
+            }
+            .of(hold)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{RegistryError, UploadError};
 use atcr_registry::upload::Swept;
 use atcr_test_support::fakes::StoreKind;
 
@@ -51,7 +51,7 @@ async fn spooled_bytes_that_did_not_survive_a_restart_end_the_session() {
         side.restart().await;
         let ended = side.patch(&location, noise(10)).await;
         assert!(
-            matches!(ended, Err(RegistryError::UploadUnknown { .. })),
+            matches!(ended, Err(RegistryError::Upload(UploadError::Unknown { .. }))),
             "{damage}"
         );
         side.assert_gone(&location).await;

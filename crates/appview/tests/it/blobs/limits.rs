@@ -1,7 +1,7 @@
 //! What uploads may take of this server.
 
 use atcr_appview::adapters::spool::SpoolLimits;
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{RegistryError, UploadError};
 use atcr_test_support::fakes::StoreKind;
 
 use super::{Ask, BOB, BlobSide, Limits, MIB, noise, sha256};
@@ -31,7 +31,10 @@ async fn an_account_has_so_many_unfinished_uploads_and_no_more() {
     side.restart().await;
     let third = side.alice(Ask::post(UPLOADS)).await;
     assert!(
-        matches!(third, Err(RegistryError::TooManyUploads { most: 2, .. })),
+        matches!(
+            third,
+            Err(RegistryError::Upload(UploadError::TooMany { most: 2, .. }))
+        ),
         "{third:?}"
     );
     let other = side.send(BOB, Ask::post("/v2/bob.test/app/blobs/uploads/")).await;
@@ -61,7 +64,10 @@ async fn uploads_in_one_request_are_counted_while_they_last() {
     }
     let second = side.alice(Ask::post(&whole()).bytes(bytes.clone())).await;
     assert!(
-        matches!(second, Err(RegistryError::TooManyUploads { most: 1, .. })),
+        matches!(
+            second,
+            Err(RegistryError::Upload(UploadError::TooMany { most: 1, .. }))
+        ),
         "{second:?}"
     );
     let rest = async {
@@ -86,7 +92,7 @@ async fn an_account_spools_so_many_bytes_and_what_it_gives_up_makes_room() {
     side.patch(&one, noise(1000)).await.unwrap();
     let refused = side.patch(&two, noise(4 * MIB)).await;
     assert!(
-        matches!(refused, Err(RegistryError::SpoolQuota { limit, .. }) if limit == 8 * MIB as u64),
+        matches!(refused, Err(RegistryError::Upload(UploadError::SpoolQuota { limit, .. })) if limit == 8 * MIB as u64),
         "{refused:?}"
     );
     assert_eq!(
@@ -110,7 +116,7 @@ async fn all_accounts_together_spool_so_many_bytes() {
     let theirs = super::header(&theirs, &http::header::LOCATION);
     let refused = side.send(BOB, Ask::patch(&theirs).bytes(noise(4 * MIB))).await;
     assert!(
-        matches!(refused, Err(RegistryError::SpoolFull { .. })),
+        matches!(refused, Err(RegistryError::Upload(UploadError::SpoolFull { .. }))),
         "{refused:?}"
     );
 }

@@ -31,7 +31,7 @@ use atcr_oci::{Digest, RegistryRequest, RepositoryRequest};
 use atcr_registry::access::{Caller, Permissions};
 use atcr_registry::blob::{BlobParts, Blobs};
 use atcr_registry::context::RequestContext;
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{RegistryError, UploadError};
 use atcr_registry::upload::{UploadParts, Uploads};
 use atcr_test_support::fakes::{FakeHold, StoreKind};
 use axum::body::Bytes;
@@ -245,7 +245,7 @@ impl BlobSide {
     pub(crate) async fn assert_gone(&self, location: &str) {
         let gone = self.range(location).await;
         assert!(
-            matches!(gone, Err(RegistryError::UploadUnknown { .. })),
+            matches!(gone, Err(RegistryError::Upload(UploadError::Unknown { .. }))),
             "{gone:?}"
         );
     }

@@ -1,7 +1,8 @@
 //! Holds that answer as original ones do.
 
 use atcr_auth::principal::Principal;
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{BlobError, RegistryError};
+use atcr_registry::hold::error::HoldError;
 use atcr_test_support::fakes::{FakeHold, HeadAnswer, Spelling, StoreKind, UrlAnswer};
 use http::header::{CONTENT_LENGTH, LOCATION};
 
@@ -41,7 +42,7 @@ async fn the_length_of_a_blob_is_that_of_the_object_however_the_hold_says_it() {
             let missing = path(sha256(b"nobody has this").as_ref());
             let missing = side.alice(Ask::head(&missing)).await;
             assert!(
-                matches!(missing, Err(RegistryError::BlobUnknown { .. })),
+                matches!(missing, Err(RegistryError::Blob(BlobError::Unknown { .. }))),
                 "{spelling:?}: {missing:?}"
             );
             assert_eq!(side.hold.violations(), Vec::<String>::new());
@@ -75,14 +76,26 @@ async fn a_private_hold_that_forbids_strangers_serves_its_crew() {
         assert!(side.alice(method(&path(&digest))).await.is_ok());
         let refused = side.send(BOB, method(&path(&digest))).await;
         assert!(
-            matches!(refused, Err(RegistryError::HoldForbidden { .. })),
+            matches!(
+                refused,
+                Err(RegistryError::Hold {
+                    error: HoldError::Forbidden { .. },
+                    ..
+                })
+            ),
             "{refused:?}"
         );
         let anonymous = side
             .send_with(Principal::Anonymous, None, method(&path(&digest)))
             .await;
         assert!(
-            matches!(anonymous, Err(RegistryError::HoldUnauthorized { .. })),
+            matches!(
+                anonymous,
+                Err(RegistryError::Hold {
+                    error: HoldError::Unauthorized,
+                    ..
+                })
+            ),
             "{anonymous:?}"
         );
     }
@@ -94,7 +107,7 @@ async fn a_url_of_a_hold_that_signs_blindly_is_no_sign_of_the_blob() {
     let digest = sha256(b"nobody has this").to_string();
     let missing = side.alice(Ask::get(&path(&digest))).await;
     assert!(
-        matches!(missing, Err(RegistryError::BlobUnknown { .. })),
+        matches!(missing, Err(RegistryError::Blob(BlobError::Unknown { .. }))),
         "{missing:?}"
     );
 
@@ -125,7 +138,13 @@ async fn a_client_is_sent_nowhere_that_this_server_would_not_go() {
             for method in [Ask::get, Ask::head] {
                 let refused = side.alice(method(&path(&digest))).await;
                 assert!(
-                    matches!(refused, Err(RegistryError::HoldFailed { .. })),
+                    matches!(
+                        refused,
+                        Err(RegistryError::Hold {
+                            error: HoldError::Malformed { .. },
+                            ..
+                        })
+                    ),
                     "{elsewhere}: {refused:?}"
                 );
             }

@@ -2,7 +2,8 @@
 
 use atcr_appview::edge::registry::blobs::BLOB_DELIVERY;
 use atcr_auth::principal::Principal;
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{BlobError, RegistryError};
+use atcr_registry::hold::error::HoldError;
 use atcr_test_support::fakes::{FakeHold, HeadAnswer, Spelling, StoreKind};
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, LOCATION, RANGE, USER_AGENT};
@@ -67,14 +68,14 @@ async fn a_blob_that_no_hold_has_is_unknown() {
     for ask in [Ask::get(&path(&digest)), Ask::head(&path(&digest))] {
         let unknown = side.alice(ask).await;
         assert!(
-            matches!(unknown, Err(RegistryError::BlobUnknown { .. })),
+            matches!(unknown, Err(RegistryError::Blob(BlobError::Unknown { .. }))),
             "{unknown:?}"
         );
     }
     side.directory.holds.lock().unwrap().clear();
     assert!(matches!(
         side.alice(Ask::get(&path(&digest))).await,
-        Err(RegistryError::BlobUnknown { .. })
+        Err(RegistryError::Blob(BlobError::Unknown { .. }))
     ));
 }
 
@@ -88,14 +89,26 @@ async fn a_private_hold_serves_its_crew_and_nobody_else() {
         assert!(side.alice(method(&path(&digest))).await.is_ok());
         let refused = side.send(super::BOB, method(&path(&digest))).await;
         assert!(
-            matches!(refused, Err(RegistryError::HoldForbidden { .. })),
+            matches!(
+                refused,
+                Err(RegistryError::Hold {
+                    error: HoldError::Forbidden { .. },
+                    ..
+                })
+            ),
             "{refused:?}"
         );
         let refused = side
             .send_with(Principal::Anonymous, None, method(&path(&digest)))
             .await;
         assert!(
-            matches!(refused, Err(RegistryError::HoldUnauthorized { .. })),
+            matches!(
+                refused,
+                Err(RegistryError::Hold {
+                    error: HoldError::Unauthorized,
+                    ..
+                })
+            ),
             "{refused:?}"
         );
     }
@@ -111,7 +124,13 @@ async fn what_one_reader_was_shown_is_not_shown_to_another() {
     for ask in [Ask::get(&path(&digest)), Ask::head(&path(&digest))] {
         let refused = side.send_with(Principal::Anonymous, None, ask).await;
         assert!(
-            matches!(refused, Err(RegistryError::HoldUnauthorized { .. })),
+            matches!(
+                refused,
+                Err(RegistryError::Hold {
+                    error: HoldError::Unauthorized,
+                    ..
+                })
+            ),
             "{refused:?}"
         );
     }
@@ -136,14 +155,20 @@ async fn holds_are_asked_in_order_and_the_gravest_refusal_is_the_answer() {
     );
     let failed = side.alice(Ask::get(&missing)).await;
     assert!(
-        matches!(&failed, Err(RegistryError::HoldUnreachable { hold, .. }) if *hold == dead.did),
+        matches!(&failed, Err(RegistryError::Hold { hold, error: HoldError::Unreachable { .. } }) if *hold == dead.did),
         "{failed:?}"
     );
     second.set_private(true);
     second.set_members(&["did:plc:somebody"]);
     let failed = side.alice(Ask::get(&missing)).await;
     assert!(
-        matches!(failed, Err(RegistryError::HoldForbidden { .. })),
+        matches!(
+            failed,
+            Err(RegistryError::Hold {
+                error: HoldError::Forbidden { .. },
+                ..
+            })
+        ),
         "{failed:?}"
     );
 }
@@ -207,7 +232,10 @@ async fn a_remembered_url_that_leads_nowhere_any_more_is_asked_for_again() {
     let gone = side
         .alice(Ask::get(&path(&digest)).header(BLOB_DELIVERY, "proxy"))
         .await;
-    assert!(matches!(gone, Err(RegistryError::BlobUnknown { .. })), "{gone:?}");
+    assert!(
+        matches!(gone, Err(RegistryError::Blob(BlobError::Unknown { .. }))),
+        "{gone:?}"
+    );
 }
 
 #[tokio::test]

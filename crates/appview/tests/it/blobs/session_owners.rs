@@ -1,6 +1,6 @@
 //! Whose an upload session is, for how long, and who may write to it.
 
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{AccessError, RegistryError, UploadError};
 use atcr_registry::upload::Swept;
 use atcr_test_support::fakes::StoreKind;
 use chrono::TimeDelta;
@@ -22,9 +22,15 @@ async fn two_requests_cannot_write_to_one_session_and_do_not_wait_for_each_other
             sender.send(Ok(bytes.slice(500..1000))).await.unwrap();
             sender.reserve().await.unwrap();
             let busy = side.patch(&location, bytes.slice(..1000)).await;
-            assert!(matches!(busy, Err(RegistryError::UploadBusy)), "{busy:?}");
+            assert!(
+                matches!(busy, Err(RegistryError::Upload(UploadError::Busy))),
+                "{busy:?}"
+            );
             let busy = side.alice(Ask::delete(&location)).await;
-            assert!(matches!(busy, Err(RegistryError::UploadBusy)), "{busy:?}");
+            assert!(
+                matches!(busy, Err(RegistryError::Upload(UploadError::Busy))),
+                "{busy:?}"
+            );
             assert_eq!(side.range(&location).await.unwrap(), "0-0");
             drop(sender);
         };
@@ -48,14 +54,14 @@ async fn a_session_is_of_its_user_and_its_repository_only() {
         ] {
             let refused = side.send(caller, ask).await;
             assert!(
-                matches!(refused, Err(RegistryError::UploadUnknown { .. })),
+                matches!(refused, Err(RegistryError::Upload(UploadError::Unknown { .. }))),
                 "{refused:?}"
             );
         }
     }
     let refused = side.send(BOB, Ask::patch(&location).bytes(noise(10))).await;
     assert!(
-        matches!(refused, Err(RegistryError::Denied { .. })),
+        matches!(refused, Err(RegistryError::Access(AccessError::Denied { .. }))),
         "{refused:?}"
     );
     assert_eq!(side.range(&location).await.unwrap(), "0-0");
@@ -88,7 +94,7 @@ async fn sessions_expire_a_day_after_their_last_byte_and_are_swept() {
         side.clock.advance(TimeDelta::hours(5));
         assert!(matches!(
             side.range(&left).await,
-            Err(RegistryError::UploadUnknown { .. })
+            Err(RegistryError::Upload(UploadError::Unknown { .. }))
         ));
         assert_eq!(side.range(&kept).await.unwrap(), "0-199");
 
@@ -118,7 +124,9 @@ async fn the_anonymous_caller_cannot_start_an_upload() {
     assert!(
         matches!(
             refused,
-            Err(RegistryError::NotCovered | RegistryError::SignInRequired)
+            Err(RegistryError::Access(
+                AccessError::NotCovered | AccessError::SignInRequired
+            ))
         ),
         "{refused:?}"
     );

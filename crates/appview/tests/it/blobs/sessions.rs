@@ -1,7 +1,7 @@
 //! The life of an upload session, in front of either kind of store: chunks, digests, the end.
 
 use atcr_oci::{Algorithm, Digest};
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{BlobError, RegistryError, UploadError};
 use atcr_test_support::fakes::StoreKind;
 use bytes::Bytes;
 use http::StatusCode;
@@ -113,7 +113,10 @@ async fn chunks_add_up_with_and_without_ranges_and_the_last_may_come_with_the_en
         assert_eq!(side.alice(end).await.unwrap().status(), StatusCode::CREATED);
         side.assert_stored(&digest, &bytes);
         let gone = side.range(&location).await;
-        assert!(matches!(gone, Err(RegistryError::UploadUnknown { .. })));
+        assert!(matches!(
+            gone,
+            Err(RegistryError::Upload(UploadError::Unknown { .. }))
+        ));
     }
 }
 
@@ -155,13 +158,16 @@ async fn a_chunk_that_is_not_as_long_as_it_says_changes_nothing() {
         let refused = side
             .alice(Ask::patch(&location).range("0-1999").bytes(bytes.clone()))
             .await;
-        assert!(matches!(refused, Err(RegistryError::SizeInvalid { .. })));
+        assert!(matches!(
+            refused,
+            Err(RegistryError::Blob(BlobError::SizeInvalid { .. }))
+        ));
         let (sender, ask) = Ask::patch(&location).range("0-1999").streamed();
         sender.try_send(Ok(bytes.clone())).unwrap();
         drop(sender);
         let refused = side.alice(ask).await;
         assert!(
-            matches!(refused, Err(RegistryError::SizeInvalid { .. })),
+            matches!(refused, Err(RegistryError::Blob(BlobError::SizeInvalid { .. }))),
             "{refused:?}"
         );
         assert_eq!(side.range(&location).await.unwrap(), "0-0");
@@ -174,8 +180,8 @@ async fn content_that_does_not_match_its_digest_is_discarded_everywhere() {
     for kind in KINDS {
         // A store that hashes is left to find it out.
         let is_told = |error: &RegistryError| match kind {
-            StoreKind::Streaming => matches!(error, RegistryError::DigestRefused { .. }),
-            _ => matches!(error, RegistryError::DigestMismatch { .. }),
+            StoreKind::Streaming => matches!(error, RegistryError::Blob(BlobError::DigestRefused { .. })),
+            _ => matches!(error, RegistryError::Blob(BlobError::DigestMismatch { .. })),
         };
         let side = BlobSide::start(kind).await;
         let (bytes, other) = (noise(1000), sha256(b"something else"));
@@ -234,7 +240,7 @@ async fn sha512_works_declared_or_not() {
         side.patch(&location, noise(9 * MIB - 1)).await.unwrap();
         let refused = side.put(&location, &digest, Bytes::new()).await;
         assert!(
-            matches!(refused, Err(RegistryError::DigestRefused { .. })),
+            matches!(refused, Err(RegistryError::Blob(BlobError::DigestRefused { .. }))),
             "{refused:?}"
         );
     }
@@ -250,7 +256,7 @@ async fn a_hold_that_looks_at_nothing_is_not_given_content_that_nobody_checked()
         .put(&location, &Digest::of(Algorithm::Sha512, &bytes), Bytes::new())
         .await;
     assert!(
-        matches!(refused, Err(RegistryError::UploadInvalid { .. })),
+        matches!(refused, Err(RegistryError::Upload(UploadError::Invalid { .. }))),
         "{refused:?}"
     );
     // The bytes are all there, so it can still be finished under the digest that was computed.
@@ -293,7 +299,7 @@ async fn an_end_with_bytes_can_be_repeated_as_well() {
         // No other account, and under no other name.
         let other = side.put(&location, &sha256(b"other"), Bytes::new()).await;
         assert!(
-            matches!(other, Err(RegistryError::UploadUnknown { .. })),
+            matches!(other, Err(RegistryError::Upload(UploadError::Unknown { .. }))),
             "{other:?}"
         );
 

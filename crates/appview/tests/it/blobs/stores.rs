@@ -1,6 +1,7 @@
 //! What a hold or its store can do to an upload.
 
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{RegistryError, UploadError};
+use atcr_registry::hold::error::HoldError;
 use atcr_test_support::fakes::{Fault, StoreKind};
 use bytes::Bytes;
 use http::StatusCode;
@@ -105,7 +106,13 @@ async fn a_part_that_keeps_failing_fails_the_request_and_nothing_else() {
     let location = side.begin().await;
     let failed = side.patch(&location, bytes.clone()).await;
     assert!(
-        matches!(failed, Err(RegistryError::HoldFailed { .. })),
+        matches!(
+            failed,
+            Err(RegistryError::Hold {
+                error: HoldError::Failed { .. },
+                ..
+            })
+        ),
         "{failed:?}"
     );
     assert_eq!(side.range(&location).await.unwrap(), "0-0");
@@ -130,7 +137,7 @@ async fn a_streamed_part_that_fails_can_be_sent_again_by_the_client() {
         let failed = side.patch(&location, bytes.slice(1000..)).await;
         let hold = side.hold.did();
         assert!(
-            matches!(&failed, Err(RegistryError::HoldFailed { hold: named, .. } | RegistryError::HoldUnreachable { hold: named, .. }) if named.as_str() == hold),
+            matches!(&failed, Err(RegistryError::Hold { hold: named, error: HoldError::Failed { .. } | HoldError::Unreachable { .. } }) if named.as_str() == hold),
             "{failed:?}"
         );
         assert_eq!(side.range(&location).await.unwrap(), "0-999");
@@ -149,7 +156,7 @@ async fn a_hold_that_dies_in_the_middle_is_named_and_the_upload_goes_on_when_it_
         let failed = side.patch(&location, bytes.slice(17 * MIB..)).await;
         let hold = side.hold.did();
         assert!(
-            matches!(&failed, Err(RegistryError::HoldUnreachable { hold: named, .. }) if named.as_str() == hold),
+            matches!(&failed, Err(RegistryError::Hold { hold: named, error: HoldError::Unreachable { .. } }) if named.as_str() == hold),
             "{failed:?}"
         );
         side.hold.resume().await.unwrap();
@@ -191,7 +198,13 @@ async fn a_completion_that_fails_leaves_the_session_to_be_finished_later() {
         side.patch(&location, bytes.slice(..4000)).await.unwrap();
         let failed = side.put(&location, &sha256(&bytes), bytes.slice(4000..)).await;
         assert!(
-            matches!(failed, Err(RegistryError::HoldFailed { .. })),
+            matches!(
+                failed,
+                Err(RegistryError::Hold {
+                    error: HoldError::Failed { .. },
+                    ..
+                })
+            ),
             "{failed:?}"
         );
         assert_eq!(side.range(&location).await.unwrap(), "0-3999");
@@ -208,7 +221,7 @@ async fn an_upload_that_the_hold_forgot_has_to_be_started_again() {
         side.hold.fail(Fault::UploadsForgotten);
         let unknown = side.patch(&location, noise(17 * MIB)).await;
         assert!(
-            matches!(unknown, Err(RegistryError::UploadUnknown { .. })),
+            matches!(unknown, Err(RegistryError::Upload(UploadError::Unknown { .. }))),
             "{unknown:?}"
         );
         side.assert_gone(&location).await;
@@ -228,7 +241,13 @@ async fn a_service_token_that_is_refused_is_replaced_once() {
     side.hold.refuse_token(&next);
     let refused = side.put(&side.begin().await, &sha256(&bytes), bytes).await;
     assert!(
-        matches!(refused, Err(RegistryError::HoldUnauthorized { .. })),
+        matches!(
+            refused,
+            Err(RegistryError::Hold {
+                error: HoldError::Unauthorized,
+                ..
+            })
+        ),
         "{refused:?}"
     );
 }
@@ -241,7 +260,7 @@ async fn a_user_without_the_right_to_write_is_told_so() {
         .put(&side.begin().await, &sha256(b"x"), Bytes::from_static(b"x"))
         .await;
     assert!(
-        matches!(&refused, Err(RegistryError::HoldForbidden { reason, .. }) if reason.contains("crew")),
+        matches!(&refused, Err(RegistryError::Hold { error: HoldError::Forbidden { message }, .. }) if message.contains("crew")),
         "{refused:?}"
     );
 }

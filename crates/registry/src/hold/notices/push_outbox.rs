@@ -25,7 +25,8 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::error::RegistryError;
+use crate::error::{AccessError, RegistryError};
+use crate::hold::error::HoldError;
 use crate::hold::notices::sender::NoticeSender;
 
 /// Notices on their way at once to holds that answered the last one, to all of them and to one.
@@ -472,20 +473,27 @@ fn party_of(hold: &Did) -> String {
 
 /// What an error means for a notice.
 fn verdict(error: &RegistryError) -> Sent {
-    use RegistryError as Error;
     match error {
-        Error::HoldRateLimited { retry_after, .. } => Sent::HoldFails(Some(*retry_after)),
-        Error::HoldUnresolvable { .. }
-        | Error::HoldUnreachable { .. }
-        | Error::HoldTimeout { .. }
-        | Error::HoldFailed { .. } => Sent::HoldFails(None),
-        // A hold that does not know the method will not learn it within a day.
-        Error::HoldRefused { .. }
-        | Error::HoldForbidden { .. }
-        | Error::QuotaExceeded { .. }
-        | Error::SessionEnded { .. }
-        | Error::SignInRequired
-        | Error::SignedOut { .. } => Sent::Refused,
+        RegistryError::Hold { error, .. } => match error {
+            HoldError::Busy { retry_after } => Sent::HoldFails(Some(*retry_after)),
+            HoldError::Unresolvable { .. }
+            | HoldError::Unreachable { .. }
+            | HoldError::TimedOut
+            | HoldError::Failed { .. }
+            | HoldError::Malformed { .. } => Sent::HoldFails(None),
+            // A hold that does not know the method will not learn it within a day.
+            HoldError::Refused { .. }
+            | HoldError::Forbidden { .. }
+            | HoldError::QuotaExceeded { .. }
+            | HoldError::UrlRefused
+            | HoldError::BlobNotFound
+            | HoldError::UploadNotFound
+            | HoldError::DigestRefused => Sent::Refused,
+            HoldError::Unauthorized | HoldError::BodyBroken => Sent::NotYet,
+        },
+        RegistryError::Access(
+            AccessError::SessionEnded { .. } | AccessError::SignInRequired | AccessError::SignedOut { .. },
+        ) => Sent::Refused,
         _ => Sent::NotYet,
     }
 }

@@ -34,7 +34,7 @@ impl NoticeSender {
     /// name of the anonymous caller, for whom nothing is done.
     ///
     /// # Errors
-    /// The hold's; the PDS's, and [`RegistryError::SessionEnded`], when there is no token to be had.
+    /// The hold's; the PDS's, and `AccessError::SessionEnded`, when there is no token to be had.
     pub async fn send(
         &self,
         principal: &Principal,

@@ -7,7 +7,8 @@ use atcr_index::fact::Kind;
 use atcr_index::page::PageRequest;
 use atcr_index::view::ManifestView;
 use atcr_oci::{Descriptor, Digest, Manifest, Reference};
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{BlobError, RegistryError};
+use atcr_registry::hold::error::HoldError;
 use atcr_web::drawings::Bar;
 use atcr_web::figures::{self, Bytes, Count, percent};
 use atcr_web::moment::Moment;
@@ -356,12 +357,21 @@ async fn config_of(
 /// Why a hold did not give what it was asked for, to people.
 fn why(error: &RegistryError) -> String {
     match error {
-        RegistryError::HoldUnauthorized { .. } | RegistryError::HoldForbidden { .. } => {
+        RegistryError::Hold {
+            error: HoldError::Unauthorized | HoldError::Forbidden { .. },
+            ..
+        } => {
             "The layers are in a hold that only members can pull from. Tags and manifests are public. Sign in, or ask the hold's owner."
                 .to_owned()
         }
-        RegistryError::BlobUnknown { .. } => "The hold does not have the image's configuration any more.".to_owned(),
-        RegistryError::Internal { .. } | RegistryError::HoldTimeout { .. } | RegistryError::HoldUnreachable { .. } => {
+        RegistryError::Blob(BlobError::Unknown { .. }) => {
+            "The hold does not have the image's configuration any more.".to_owned()
+        }
+        RegistryError::Internal { .. }
+        | RegistryError::Hold {
+            error: HoldError::TimedOut | HoldError::Unreachable { .. },
+            ..
+        } => {
             "The hold does not answer. Pulls may fail until it is back. Everything else on this page comes from signed records and is still true."
                 .to_owned()
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::hold::error::HoldError;
+use atcr_atproto::pds::PdsFailure;
 
 fn hold() -> Did {
     "did:web:hold.example.com".parse().unwrap()
@@ -7,55 +7,35 @@ fn hold() -> Did {
 
 #[test]
 fn what_may_pass_is_tried_again_and_a_decision_is_not() {
-    let reason = || String::from("x");
+    let message = || String::from("x");
+    let verdict_on = |error: HoldError| verdict(&error.of(&hold()));
+    let session_ended = AccessError::SessionEnded { sentence: message() };
+    assert!(matches!(verdict(&session_ended.into()), Sent::Refused));
     for error in [
-        RegistryError::HoldRefused {
-            hold: hold(),
-            reason: reason(),
-        },
-        RegistryError::HoldForbidden {
-            hold: hold(),
-            reason: reason(),
-        },
-        RegistryError::QuotaExceeded {
-            hold: hold(),
-            reason: reason(),
-        },
-        RegistryError::session_ended(),
+        HoldError::Refused { message: message() },
+        HoldError::Forbidden { message: message() },
+        HoldError::QuotaExceeded { message: message() },
     ] {
-        assert!(matches!(verdict(&error), Sent::Refused), "{error}");
+        assert!(matches!(verdict_on(error.clone()), Sent::Refused), "{error}");
     }
     for error in [
-        RegistryError::HoldFailed {
-            hold: hold(),
-            reason: reason(),
-        },
-        RegistryError::HoldTimeout { hold: hold() },
-        RegistryError::HoldUnreachable {
-            hold: hold(),
-            reason: reason(),
-        },
-        RegistryError::HoldUnresolvable {
-            hold: hold(),
-            reason: reason(),
-        },
+        HoldError::Failed { message: message() },
+        HoldError::TimedOut,
+        HoldError::Unreachable { reason: message() },
+        HoldError::Unresolvable { reason: message() },
+        HoldError::Malformed { what: "a list" },
     ] {
-        assert!(matches!(verdict(&error), Sent::HoldFails(None)), "{error}");
+        assert!(
+            matches!(verdict_on(error.clone()), Sent::HoldFails(None)),
+            "{error}"
+        );
     }
-    let limited = RegistryError::HoldRateLimited {
-        hold: hold(),
-        retry_after: Duration::from_secs(7),
-    };
-    assert!(matches!(verdict(&limited), Sent::HoldFails(Some(wait)) if wait == Duration::from_secs(7)));
-    for error in [
-        RegistryError::HoldUnauthorized {
-            hold: hold(),
-            reason: reason(),
-        },
-        RegistryError::PdsTimeout { host: reason() },
-    ] {
-        assert!(matches!(verdict(&error), Sent::NotYet), "{error}");
-    }
+    let retry_after = Duration::from_secs(7);
+    let limited = verdict_on(HoldError::Busy { retry_after });
+    assert!(matches!(limited, Sent::HoldFails(Some(wait)) if wait == retry_after));
+    assert!(matches!(verdict_on(HoldError::Unauthorized), Sent::NotYet));
+    let silent_pds = PdsFailure::Timeout { host: message() };
+    assert!(matches!(verdict(&silent_pds.into()), Sent::NotYet));
 }
 
 #[tokio::test(start_paused = true)]
