@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
-use atcr_atproto::egress::address_policy::is_local_host;
+use atcr_atproto::egress::address_ranges::is_local_host;
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::EventBudget;
 use atcr_hold_pds::records::captain::Stated;

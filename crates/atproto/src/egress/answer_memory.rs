@@ -1,8 +1,9 @@
 //! Memory for answers: one budget for bodies that arrive, one for what is made of them when they are complete.
 //!
 //! A body takes its length while it arrives and nothing more, however slow its server is. What parsing it costs is taken only when
-//! all of it is there, and given back with what was parsed. Hosts below one registered name have one share. The order is always reading, then parsing; no code that holds a part for
-//! parsing waits for one for reading.
+//! all of it is there, and given back with what was parsed. Hosts below one registered name have one share. The order is always
+//! reading, then parsing; no code that holds a part for parsing waits for one for reading. How much there is by default is
+//! [`ANSWER_MEMORY_BYTES`](crate::bounds::ANSWER_MEMORY_BYTES).
 
 use std::time::Duration;
 

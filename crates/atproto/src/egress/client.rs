@@ -1,45 +1,21 @@
-//! The client: schemes, redirects, no proxies, time and body limits.
+//! The client: no proxies, no referrer, time and body limits. What it may ask at all is [`super::guard`]'s to say.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, header};
 use reqwest::redirect;
-use url::{Host, Url};
+use url::Url;
 
 use super::XRPC_LIMITS;
-use super::address_policy::{is_local_host, is_loopback_host};
 use super::answer::{CappedBody, Limits, Pace, host_text, read_capped};
 use super::answer_memory::AnswerMemory;
 use super::error::EgressError;
+use super::guard::{EgressPolicy, Reach, check_url, follow_checked};
 use super::host_permits::{HostLimit, HostPermits};
-use super::lookup::{GuardedResolver, HostLookup, Reach, SystemLookup};
-use crate::bounds::{
-    ANSWER_MEMORY_BYTES, ANSWER_PACE, CONNECT_TIMEOUT, DOCUMENT_TIMEOUT, HOST_LIMIT, MAX_REDIRECTS,
-};
-
-/// What hosts named by others may be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EgressPolicy {
-    /// Development only: `localhost`, names below it and loopback addresses are reachable too, over plain HTTP as well.
-    pub allow_loopback: bool,
-    /// Test mode only: private networks (`172.28.0.3:8080`, `http://hold:8080`) are reachable too, by address and by names that are never
-    /// public, over plain HTTP as well. Link-local addresses are not.
-    pub allow_private: bool,
-}
-
-impl EgressPolicy {
-    /// The policy of a server: public hosts, and in test mode this machine and private networks.
-    #[must_use]
-    pub fn of_server(test_mode: bool) -> Self {
-        Self {
-            allow_loopback: test_mode,
-            allow_private: test_mode,
-        }
-    }
-}
+use super::lookup::{GuardedResolver, HostLookup, SystemLookup};
+use crate::bounds::{ANSWER_MEMORY_BYTES, ANSWER_PACE, CONNECT_TIMEOUT, DOCUMENT_TIMEOUT, HOST_LIMIT};
 
 /// The HTTP client for hosts that others name. Cheap to clone; clones share their connections.
 ///
@@ -49,7 +25,7 @@ impl EgressPolicy {
 #[derive(Clone)]
 pub struct EgressClient {
     reach: Reach,
-    /// Follows up to [`MAX_REDIRECTS`] redirects; for documents.
+    /// Follows up to [`MAX_REDIRECTS`](crate::bounds::MAX_REDIRECTS) redirects; for documents.
     following: reqwest::Client,
     /// Never follows; for everything that may carry a token or a body.
     direct: reqwest::Client,
@@ -301,71 +277,5 @@ impl atrium_xrpc::HttpClient for EgressClient {
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         Ok(response)
-    }
-}
-
-fn follow_checked(reach: Reach, attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let last = attempt.previous().last();
-    if attempt.previous().len() > MAX_REDIRECTS {
-        let host = last.map(host_text).unwrap_or_default();
-        return attempt.error(EgressError::TooManyRedirects { host });
-    }
-    // Even in development a public host has no business pointing at this machine or its network.
-    if local(attempt.url()) && last.is_some_and(|url| !local(url)) {
-        let host = host_text(attempt.url());
-        return attempt.error(EgressError::AddressRefused { host });
-    }
-    match check_url(reach, attempt.url()) {
-        Ok(()) => attempt.follow(),
-        Err(error) => attempt.error(error),
-    }
-}
-
-fn local(url: &Url) -> bool {
-    url.host().is_some_and(|host| is_local_host(&host))
-}
-
-/// The part of the guard that needs no look-up. Literal addresses must be judged here, since the HTTP library
-/// connects to them without asking a resolver; the URL parser has by now turned `0x7f.1` and `2130706433` into what they are.
-fn check_url(reach: Reach, url: &Url) -> Result<(), EgressError> {
-    let refused = |reason| {
-        Err(EgressError::UrlRefused {
-            origin: url.origin().ascii_serialization(),
-            reason,
-        })
-    };
-    let Some(host) = url.host() else {
-        return refused("the URL has no host");
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        return refused("the URL contains credentials");
-    }
-    let policy = match reach {
-        Reach::Configured => EgressPolicy::of_server(true),
-        Reach::Public(policy) => policy,
-    };
-    let here = is_loopback_host(&host);
-    let near = !here && is_local_host(&host);
-    match url.scheme() {
-        "https" => {}
-        "http" if reach == Reach::Configured => {}
-        "http" if (here && policy.allow_loopback) || (near && policy.allow_private) => {}
-        _ => return refused("only https is spoken"),
-    }
-    let address = match host {
-        Host::Domain(_) => None,
-        Host::Ipv4(v4) => Some(IpAddr::V4(v4)),
-        Host::Ipv6(v6) => Some(IpAddr::V6(v6)),
-    };
-    let permitted = match (reach, address) {
-        (Reach::Configured, _) => true,
-        _ if here => policy.allow_loopback,
-        (_, None) => true,
-        (_, Some(address)) => super::address_policy::is_public(address) || (near && policy.allow_private),
-    };
-    if permitted {
-        Ok(())
-    } else {
-        Err(EgressError::AddressRefused { host: host_text(url) })
     }
 }

@@ -10,9 +10,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::address_policy::{is_local_name, is_localhost_name, is_private_network, is_public};
-use super::client::EgressPolicy;
 use super::error::EgressError;
+use super::guard::Reach;
 use crate::bounds::MAX_ADDRESSES;
 
 /// Port: the addresses of a host name.
@@ -36,31 +35,6 @@ impl HostLookup for SystemLookup {
             .await?
             .map(|address| address.ip())
             .collect())
-    }
-}
-
-/// Which addresses a client may connect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// Public addresses, and what the policy allows beside them: this machine under its own names only, private networks under local
-    /// names only.
-    Public(EgressPolicy),
-    /// Any address: the operator wrote the host into the configuration.
-    Configured,
-}
-
-impl Reach {
-    /// Whether a connection to `address` may be made for the host `name`.
-    pub(super) fn permits(self, name: &str, address: IpAddr) -> bool {
-        match self {
-            Self::Configured => true,
-            // A name for this machine must stay on this machine, and no other name may lead to it.
-            Self::Public(policy) if policy.allow_loopback && is_localhost_name(name) => address.is_loopback(),
-            Self::Public(policy) if policy.allow_private && is_local_name(name) => {
-                is_private_network(address) || is_public(address)
-            }
-            Self::Public(_) => is_public(address),
-        }
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! | Module | Decides |
 //! |---|---|
-//! | [`address_policy`] | which addresses and host names may be spoken to at all |
+//! | [`guard`] | which URLs, redirects and addresses a client may ask: the guard against requests to one's own network |
+//! | [`address_ranges`] | which addresses are public, private, this machine; which names are local |
 //! | [`lookup`] | names to addresses, filtered at the moment of connecting, so a rebinding answer gains nothing |
-//! | [`client`] | schemes, redirects, proxies (none), time and body limits |
+//! | [`client`] | the client: proxies (none), time and body limits |
 //! | `host_permits` | how many requests to one host are under way at once |
 //! | [`answer`] | how long an answer may be and how slowly it may come |
 //! | [`answer_memory`] | how much memory all answers take together, arriving and parsed |
@@ -13,12 +14,13 @@
 //! | [`json`] | how deep a JSON answer nests, and what parsing it may cost |
 //! | [`error`] | what went wrong, in words that never hold a path, a query string or a credential |
 
-pub mod address_policy;
+pub mod address_ranges;
 pub mod answer;
 pub mod answer_memory;
 pub mod byte_budget;
 pub mod client;
 pub mod error;
+pub mod guard;
 mod host_permits;
 pub mod json;
 pub mod lookup;
@@ -28,8 +30,9 @@ pub mod shared_budget;
 pub use answer::{CappedBody, Limits, Pace};
 pub use answer_memory::AnswerMemory;
 pub use byte_budget::{ByteBudget, BytePermit, Exhausted};
-pub use client::{EgressClient, EgressPolicy};
+pub use client::EgressClient;
 pub use error::EgressError;
+pub use guard::EgressPolicy;
 pub use host_permits::HostLimit;
 pub use lookup::{HostLookup, SystemLookup};
 pub use party::party;

@@ -15,7 +15,8 @@ use url::Url;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::lookup::{GuardedResolver, Reach};
+use super::guard::Reach;
+use super::lookup::GuardedResolver;
 use super::*;
 
 mod load;

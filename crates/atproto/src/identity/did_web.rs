@@ -5,7 +5,7 @@ use url::Url;
 
 use super::error::{from_egress, unexpected_status};
 use super::{DidDocument, IdentityError};
-use crate::egress::address_policy::is_local_host;
+use crate::egress::address_ranges::is_local_host;
 use crate::egress::{DEFAULT_BODY_CAP, EgressClient, EgressError};
 use crate::syntax::Did;
 

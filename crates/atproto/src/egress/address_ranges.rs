@@ -1,4 +1,4 @@
-//! Which addresses a request may reach when others chose the host.
+//! Which addresses and names are public, of a private network, or this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
