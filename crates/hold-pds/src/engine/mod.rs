@@ -247,31 +247,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether the log has grown so much that a snapshot is due.
+    /// Whether the log has grown so much that a snapshot is due, and none is under way.
     pub(crate) fn wants_snapshot(&self) -> bool {
-        let from = self.log.manifest().replay_from();
-        let mut since: u64 = 0;
-        for segment in self
-            .view
-            .segments
-            .iter()
-            .filter(|segment| segment.number >= from.segment)
-        {
-            let end = segment.closed.map_or(self.view.end.offset, |closed| closed.end);
-            let start = if segment.number == from.segment {
-                from.offset
-            } else {
-                0
-            };
-            since += u64::from(end.saturating_sub(start));
-        }
-        let live = self
-            .log
-            .manifest()
-            .snapshot
-            .as_ref()
-            .map_or(0, |snapshot| snapshot.car_bytes);
-        self.view.blocks.frozen.is_none() && since >= self.log.limits().snapshot_after_bytes.max(live)
+        self.view.blocks.frozen.is_none() && self.log.wants_snapshot()
     }
 
     /// Begins a snapshot of the repository as it is now. `None` while one is under way, or if there is one of this state.

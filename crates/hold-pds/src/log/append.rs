@@ -251,47 +251,6 @@ impl Log {
     pub(crate) fn limits(&self) -> &LogLimits {
         &self.limits
     }
-
-    /// Drops the oldest segments: those that the snapshot covers and that exceed the retention in age or size.
-    pub(crate) fn drop_old(&mut self, now: u64) -> Result<(), RepoError> {
-        let covered = self.manifest.replay_from();
-        let total: u64 = self.manifest.segments.iter().map(size_of).sum();
-        let mut left = total;
-        let mut dropped = Vec::new();
-        let mut dropped_seq = self.manifest.dropped_seq;
-        for info in &self.manifest.segments {
-            let Some(closed) = info.closed.filter(|_| info.number < covered.segment) else {
-                break;
-            };
-            let is_old = now.saturating_sub(closed.last_time) > self.limits.retention_micros;
-            if !is_old && left <= self.limits.retention_bytes {
-                break;
-            }
-            left -= size_of(info);
-            dropped.push(info.number);
-            dropped_seq = dropped_seq.max(closed.last_seq);
-        }
-        if dropped.is_empty() {
-            return Ok(());
-        }
-        self.update_manifest(|manifest| {
-            manifest.segments.retain(|info| !dropped.contains(&info.number));
-            manifest.dropped_seq = dropped_seq;
-        })?;
-        for number in &dropped {
-            let name = segment::name(*number);
-            // What stays is removed at the next start.
-            if let Err(error) = self.disk.remove(&name) {
-                tracing::warn!(%error, name, "a segment that is not needed any more could not be removed");
-            }
-        }
-        tracing::info!(segments = dropped.len(), dropped_seq, "old events were dropped");
-        Ok(())
-    }
-}
-
-fn size_of(info: &SegmentInfo) -> u64 {
-    info.closed.map_or(0, |closed| u64::from(closed.end))
 }
 
 fn offset(start: u32, length: usize) -> Option<u32> {

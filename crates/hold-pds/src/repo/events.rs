@@ -4,6 +4,7 @@ use atcr_repo::firehose::Message;
 use bytes::Bytes;
 
 use super::HoldRepo;
+use super::event_cursor::EventCursor;
 use crate::blocks::View;
 use crate::error::RepoError;
 use crate::log::Position;
@@ -42,59 +43,7 @@ impl Event {
     }
 }
 
-/// A place in the events that moves on: all that a subscriber costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventCursor {
-    position: Position,
-    /// Events up to this one were seen.
-    seq: u64,
-}
-
-impl EventCursor {
-    /// The newest event that was read with this cursor.
-    #[must_use]
-    pub fn seq(&self) -> u64 {
-        self.seq
-    }
-}
-
-/// Where a subscriber begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventStart {
-    /// With the event after the one that was asked for.
-    At(EventCursor),
-    /// With the oldest event that is kept: some in between are not kept any more.
-    Outdated(EventCursor),
-    /// The event that was asked for is newer than all there are.
-    Future,
-}
-
 impl HoldRepo {
-    /// Where to begin for the events after `seq`; `None` for those from now on. 0 is the oldest there is.
-    #[must_use]
-    pub fn event_cursor(&self, seq: Option<u64>) -> EventStart {
-        let view = self.view();
-        let Some(seq) = seq else {
-            return EventStart::At(EventCursor {
-                position: view.end,
-                seq: view.last.0,
-            });
-        };
-        if seq > view.last.0 {
-            return EventStart::Future;
-        }
-        let from = seq.max(view.dropped_seq);
-        let cursor = EventCursor {
-            position: view.seek(from),
-            seq: from,
-        };
-        if seq > 0 && seq < view.dropped_seq {
-            EventStart::Outdated(cursor)
-        } else {
-            EventStart::At(cursor)
-        }
-    }
-
     /// The next events, some 1 MiB of them, and where to go on. Empty at the end: wait for
     /// [`watch_seq`](Self::watch_seq) to move.
     ///
@@ -125,11 +74,7 @@ impl HoldRepo {
     pub async fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<Event>, RepoError> {
         let view = self.view();
         blocking(move || {
-            let from = seq.max(view.dropped_seq);
-            let mut cursor = EventCursor {
-                position: view.seek(from),
-                seq: from,
-            };
+            let mut cursor = EventCursor::after(&view, seq);
             let mut events = Vec::new();
             while events.len() < limit {
                 let (page, next) = read(&view, cursor, limit - events.len(), PAGE_BYTES)?;

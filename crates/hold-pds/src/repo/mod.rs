@@ -2,6 +2,7 @@
 
 mod backoff;
 mod budget;
+mod event_cursor;
 mod events;
 mod export;
 mod holdings;
@@ -25,7 +26,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use budget::EventBudget;
-pub use events::{Event, EventCursor, EventStart};
+pub use event_cursor::{EventCursor, EventStart};
+pub use events::Event;
 pub use holdings::{CrewMember, CrewPage};
 pub use options::RepoOptions;
 pub use records::{RecordPage, StoredRecord};
