@@ -10,11 +10,11 @@ use clap::{Args, Parser, Subcommand};
 use rustix::fs::Mode;
 
 use crate::adapters::relay_client::RelayClient;
+use crate::commands::identity;
 use crate::commands::keys::CarryCommand;
 use crate::commands::repo::RepoCommand;
 use crate::compose;
 use crate::config::HoldConfig;
-use crate::identity::commands;
 use crate::relays::RelayApi as _;
 use crate::settings::HoldSettings;
 
@@ -122,19 +122,19 @@ pub fn main() -> ExitCode {
         Command::Relays(command) => ask_relays(command),
         Command::Serve { config } => run(config, compose::run),
         Command::Init { replaces, configured } => run(configured.config, async |settings| {
-            commands::init(&settings, replaces).await
+            identity::init(&settings, replaces).await
         }),
         Command::Keys(KeysCommand::Rotate { configured }) => run(configured.config, async |settings| {
-            commands::rotate(&settings).await
+            identity::rotate(&settings).await
         }),
         Command::Identity(IdentityCommand::Show { json, configured }) => {
             run(configured.config, async |settings| {
-                commands::show(&settings, json).await
+                identity::show(&settings, json).await
             })
         }
         Command::Identity(IdentityCommand::Recover { did, configured }) => {
             run(configured.config, async |settings| {
-                commands::recover(&settings, did).await
+                identity::recover(&settings, did).await
             })
         }
         Command::Keys(KeysCommand::Carry(command)) => command.run(),

@@ -14,7 +14,7 @@
 //! | [`accounts`] | whose OAuth access token a caller presents |
 //! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
 //! | [`config`], [`settings`], [`cli`], [`compose`] | settings as written and as parsed, command line, wiring |
-//! | `commands` | what the command line does beside serving |
+//! | [`commands`] | what the command line does beside serving |
 //!
 //! Who may do what is decided in `atcr_hold_pds::access`, whose proofs the use cases ask for. One more XRPC method: a file
 //! under `edge/<namespace>/`, a line in [`routes`], a test over HTTP.
@@ -25,7 +25,7 @@ pub mod administration;
 pub mod backup;
 pub mod blobs;
 pub mod cli;
-mod commands;
+pub mod commands;
 pub mod compose;
 pub mod config;
 pub mod crew;

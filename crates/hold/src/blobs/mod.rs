@@ -1,15 +1,15 @@
 //! Blobs: how they get into the store under their content address, and how they are found there.
 //!
-//! - [`BlobService`]: the use cases; `upload` (begin, parts, complete, abort), `promises` (completions that are acknowledged before
+//! - [`BlobService`]: the use cases; `upload` (begin, parts, complete, abort), `late_completion` (completions that are acknowledged before
 //!   they are done), `download` (stat, URLs), `sweep` (what was not finished), `verify` (the bytes are what they are said to be)
 //! - [`ObjectKey`]: the place of each object in the store
 //! - [`ObjectStore`], [`UploadSessions`]: the ports
 
 mod download;
 mod error;
+mod late_completion;
 mod object_key;
 mod ports;
-mod promises;
 mod sweep;
 mod upload;
 mod verify;
@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::error::{BlobError, SessionsError, Source, StoreError};
+pub(crate) use self::late_completion::KEEPER;
+use self::late_completion::Keeping;
 pub(crate) use self::object_key::UPLOADS_PREFIX;
 pub use self::object_key::{InvalidObjectKey, ObjectKey};
 pub use self::ports::{
@@ -32,8 +34,6 @@ pub use self::ports::{
     ObjectStore, PartTag, PartUrl, PresignedUrl, Promise, PromiseLimits, PromisedBlob, StoreTraits,
     StoreUpload, Unfinished, UploadSession, UploadSessions,
 };
-pub(crate) use self::promises::KEEPER;
-use self::promises::Keeping;
 use self::sweep::FailedUpload;
 pub(crate) use self::sweep::SWEEP;
 pub use self::sweep::Swept;

@@ -5,7 +5,7 @@
 //!                │                                   └─ wrong digest ─┐
 //!                └──────────── abort, sweep ──────────────────────────┴─► gone
 //! ```
-//! Only `running`, `finished` and `gone` are recorded, and whether the end was promised (see [`promises`](super::promises)). After a
+//! Only `running`, `finished` and `gone` are recorded, and whether the end was promised (see [`late_completion`](super::late_completion)). After a
 //! crash the steps in between are repeated, since every step of the store may be repeated.
 
 use std::sync::Arc;
@@ -145,7 +145,7 @@ impl BlobService {
     /// does not hash is not read back.
     ///
     /// Work that takes longer than [`BlobOptions::patience`](super::BlobOptions) is promised: the answer comes before the work is
-    /// done, and the work goes on, also after a restart (see [`promises`](super::promises)).
+    /// done, and the work goes on, also after a restart (see [`late_completion`](super::late_completion)).
     ///
     /// A repetition, after a lost answer or at the same time, gives the same answer. A blob that already exists is kept
     /// and never written again.

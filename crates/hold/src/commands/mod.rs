@@ -1,11 +1,13 @@
-//! Commands beside `serve`: they work on the folder of a hold that is not running.
+//! Commands beside `serve`: they work on the folder of a hold, which most of them want stopped.
 //!
+//! - [`identity`]: the DID and the keys: init, rotate, show, recover
 //! - [`repo`]: the repository: export, import, verify, rebuild, compact
 //! - [`backup`]: the repository's backup and the way back
 //! - [`keys`]: the keys, sealed by a passphrase
 //! - [`terminal`]: what a command says meanwhile and at its end
 
 mod backup;
+pub mod identity;
 pub(crate) mod keys;
 pub(crate) mod repo;
 mod terminal;

@@ -6,9 +6,9 @@
 //! | [`plc`] | a did:plc in its directory: made, taken over, kept up to date |
 //! | [`establish`] | the start: files, directory and repository are brought together |
 //! | [`watch`] | while the hold runs: the document is read again, keys are changed |
-//! | [`commands`] | `keys rotate`, `identity show`, `identity recover` |
+//!
+//! The commands are in [`crate::commands::identity`].
 
-pub mod commands;
 pub(crate) mod establish;
 pub(crate) mod folder;
 pub(crate) mod plc;

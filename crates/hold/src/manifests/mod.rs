@@ -2,6 +2,7 @@
 //!
 //! - [`Notice`]: what an AppView says of one manifest, checked
 //! - [`NoticeLimits`]: how much one account may have recorded
+//! - `weighing`: what its layers weigh in the store
 //! - [`DeferredNotices`]: pushes that wait for promised layers
 //! - [`ManifestNotices`]: takes notices; one task behind it records the layers, many in one commit when many come at once
 //! - [`Counts`]: pushes and pulls, counted at once and published from time to time
@@ -11,6 +12,7 @@ mod deferred;
 mod limits;
 mod notice;
 mod recorder;
+mod weighing;
 
 use std::sync::Arc;
 

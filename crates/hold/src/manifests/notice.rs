@@ -1,7 +1,5 @@
 //! A notice of `notifyManifest`, checked: everything in it fits into a record.
 
-use std::collections::{HashMap, HashSet};
-
 use atcr_atproto::lexicon::manifest::{UNTYPED, short_media_type};
 use atcr_atproto::lexicon::notify_manifest::{
     ChildManifestInfo, LayerInfo, ManifestInfo, NotifyManifestInput, PlatformInfo,
@@ -9,7 +7,6 @@ use atcr_atproto::lexicon::notify_manifest::{
 use atcr_atproto::lexicon::{manifest, nsid};
 use atcr_atproto::syntax::{AtUri, Did};
 use atcr_oci::Digest;
-use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::blobs::{BlobError, BlobService};
@@ -26,14 +23,8 @@ const MAX_CHILDREN: usize = 4096;
 /// Bytes of a child's operating system or architecture.
 const MAX_PLATFORM_LEN: usize = 64;
 
-/// Layers looked for in the store at once.
-const LOOKS_AT_ONCE: usize = 16;
-
 /// Blobs looked for to find out whether a manifest that was pulled is kept here.
 const BLOBS_TRIED: usize = 8;
-
-/// Counts layers that were recorded with a size that nothing has checked.
-const UNWEIGHED: &str = "atcr_hold_unweighed_layers_total";
 
 /// A notice that is not valid. The text names the part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,71 +132,6 @@ impl Notice {
     pub(super) async fn waits_for(&self, blobs: &BlobService) -> Result<bool, BlobError> {
         let promised = blobs.promised_to(&self.owner).await?;
         Ok(self.layers.iter().any(|layer| promised.contains(&layer.digest)))
-    }
-
-    /// Gives every layer the size of its object in place of the one that was claimed, and drops the layers that the store does
-    /// not have: they keep nothing. A layer that cannot be looked for now keeps the claim, since without its record nothing
-    /// would keep the blob.
-    pub(super) async fn weigh(&mut self, blobs: &BlobService) {
-        let mut sizes = HashMap::new();
-        for (digest, found) in self.look_for_layers(blobs).await {
-            match found {
-                Ok(size) => {
-                    sizes.insert(digest, size);
-                }
-                Err(error) => {
-                    metrics::counter!(UNWEIGHED).increment(1);
-                    tracing::error!(
-                        %digest, %error,
-                        "a layer is recorded with the size that its pusher claimed: the store cannot be asked"
-                    );
-                }
-            }
-        }
-        self.keep_found(&sizes);
-    }
-
-    /// As [`weigh`](Self::weigh), but takes no claim: layers that were promised may be missing.
-    ///
-    /// # Errors
-    /// A layer cannot be looked for.
-    pub(super) async fn weigh_all(&mut self, blobs: &BlobService) -> Result<(), BlobError> {
-        let mut sizes = HashMap::new();
-        for (digest, found) in self.look_for_layers(blobs).await {
-            sizes.insert(digest, found?);
-        }
-        self.keep_found(&sizes);
-        Ok(())
-    }
-
-    /// The size of each distinct layer in the store.
-    async fn look_for_layers(&self, blobs: &BlobService) -> Vec<(Digest, Result<Option<u64>, BlobError>)> {
-        let distinct: HashSet<Digest> = self.layers.iter().map(|layer| layer.digest.clone()).collect();
-        stream::iter(distinct)
-            .map(async |digest: Digest| {
-                let found = blobs.stat(None, &digest).await;
-                (digest, found.map(|found| found.map(|found| found.size)))
-            })
-            .buffer_unordered(LOOKS_AT_ONCE)
-            .collect()
-            .await
-    }
-
-    /// Gives the layers their `sizes`, and drops those that have none there. What is not in `sizes` stays as it is.
-    fn keep_found(&mut self, sizes: &HashMap<Digest, Option<u64>>) {
-        let before = self.layers.len();
-        self.layers.retain_mut(|layer| match sizes.get(&layer.digest) {
-            None => true,
-            Some(Some(size)) => {
-                layer.size = *size;
-                true
-            }
-            Some(None) => false,
-        });
-        let dropped = before - self.layers.len();
-        if dropped > 0 {
-            tracing::info!(manifest = %self.manifest, dropped, "layers that the store does not have are not recorded");
-        }
     }
 
     /// Whether the store may have the manifest's content: false when the notice names blobs and none of the first few is there.

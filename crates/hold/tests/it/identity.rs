@@ -6,8 +6,8 @@ use std::path::Path;
 
 use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
 use atcr_atproto::plc::{Operation, PlcData};
+use atcr_hold::commands::identity as commands;
 use atcr_hold::config::{DidMethod, HoldConfig};
-use atcr_hold::identity::commands;
 use atcr_hold::settings::{HoldSettings, IdentitySettings, PlcSettings};
 use atcr_hold_pds::Message;
 use serde_json::json;

@@ -1,5 +1,4 @@
-//! Snapshots of what clients and operators see: the bodies of refusals, configuration errors. The table of methods is in the manual,
-//! which `access_matrix` compares with the routes.
+//! Snapshots of what clients and operators see: the routes, the bodies of refusals, configuration errors.
 //!
 //! What differs from run to run is replaced by a name in angle brackets. Accept a change with `cargo insta review`.
 
@@ -8,6 +7,7 @@ use std::fmt::Write as _;
 
 use atcr_atproto::crypto::Curve;
 use atcr_hold::config::HoldConfig;
+use atcr_hold::routes::doors;
 use atcr_server::{LoadOptions, load};
 use insta::assert_snapshot;
 use reqwest::{Method, RequestBuilder};
@@ -83,6 +83,45 @@ async fn refusals() {
         shown += &refusal(&hold, what, request).await;
     }
     assert_snapshot!("refusals", shown);
+    hold.stop().await;
+}
+
+/// Every route, each with the verbs that it answers as a client learns them, and for whom a method is.
+#[tokio::test]
+async fn routes() {
+    let hold = TestHold::start(Setup::default()).await;
+    let methods = doors().map(|(nsid, door)| (format!("/xrpc/{nsid}"), door.to_string()));
+    let mut table: BTreeMap<String, String> = methods.collect();
+    let source = include_str!("../../src/routes.rs");
+    for rest in source.split(".route(\"").skip(1) {
+        let path = rest.split('"').next().unwrap_or_default();
+        let answer = hold.request(Method::TRACE, path).send().await.expect("an answer");
+        let prefix = if answer.status() == 404 {
+            "/.well-known"
+        } else {
+            ""
+        };
+        table.insert(format!("{prefix}{path}"), String::new());
+    }
+    for path in ["/store/parts/{upload}/{part}", "/store/blobs/{*key}"] {
+        table.insert(path.to_owned(), "holders of a signed URL".to_owned());
+    }
+    let mut shown = String::new();
+    for (path, door) in table {
+        let concrete = path.replace(['{', '}', '*'], "");
+        let answer = hold
+            .request(Method::TRACE, &concrete)
+            .send()
+            .await
+            .expect("an answer");
+        let allowed = answer
+            .headers()
+            .get("allow")
+            .map(|verbs| verbs.to_str().expect("text").to_owned());
+        let verbs = allowed.unwrap_or_else(|| answer.status().to_string());
+        let _ = writeln!(shown, "{}", format!("{path:<52} {verbs:<10} {door}").trim_end());
+    }
+    assert_snapshot!("routes", shown);
     hold.stop().await;
 }
 

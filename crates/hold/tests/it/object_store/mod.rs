@@ -3,9 +3,9 @@
 //! The suites use a store as the hold and the holder of its URLs do: through `BlobService`, and over HTTP.
 
 mod filesystem;
+mod late_completion;
 mod own_objects;
 mod panicking_uploads;
-mod promises;
 mod s3;
 pub(crate) mod servers;
 mod stalling_store;

@@ -16,11 +16,11 @@ use atcr_hold_pds::identity::HoldIdentity;
 use serde::Serialize;
 use url::Url;
 
-use super::IdentityError;
-use super::establish::{Established, establish, folder_of};
-use super::folder::{FolderState, IdentityFolder};
-use super::plc::{Plc, named_key};
 use crate::compose::REPO_DIR;
+use crate::identity::IdentityError;
+use crate::identity::establish::{Established, establish, folder_of};
+use crate::identity::folder::{FolderState, IdentityFolder};
+use crate::identity::plc::{Plc, named_key};
 use crate::settings::{HoldSettings, IdentitySettings};
 
 /// How long a running hold may take to change its key, and how often it is looked at.
