@@ -1,15 +1,17 @@
 //! Which adapter stands behind which port.
 
+mod oauth_client;
+mod readiness;
+
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::crypto::{Curve, SigningKey};
 use atcr_atproto::egress::{AnswerMemory, EgressClient, EgressPolicy, HostLimit};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
-use atcr_atproto::syntax::{Did, Nsid};
+use atcr_atproto::syntax::Did;
 use atcr_auth::appview_token::AppViewTokenSigner;
-use atcr_auth::oauth::{Branding, OAuthClient, OAuthClientParts, Registration, ScopePlan};
+use atcr_auth::oauth::{OAuthClient, OAuthClientParts, Registration};
 use atcr_auth::registry_token::{RegistryKey, RegistryTokenIssuer, RegistryTokenVerifier};
 use atcr_auth::service_token::ServiceTokenCache;
 use atcr_auth::vault::Vault;
@@ -30,8 +32,7 @@ use atcr_registry::manifest::{ManifestPorts, ManifestSettings, Manifests};
 use atcr_registry::upload::{UploadParts, Uploads};
 use atcr_server::Shutdown;
 use atcr_server::address_gate::Exempt;
-use atcr_server::disk_space::{DataFolder, DiskSpace};
-use atcr_server::health::{self, Figures, Part, Readiness, Reason};
+use atcr_server::health::Readiness;
 use atcr_server::private_files::make_private_folder;
 use atcr_sessions::Sessions;
 use atcr_sessions::app_password::AppPasswords;
@@ -84,9 +85,6 @@ use crate::index::NetworkIndex;
 use crate::routes::router;
 use crate::settings::AppViewSettings;
 use crate::state::AppState;
-
-/// Where browsers come back to after a sign-in at their account's server.
-const CALLBACK_PATH: &str = "/auth/oauth/callback";
 
 /// What a test may put in place of the real thing.
 #[derive(Clone, Debug)]
@@ -179,7 +177,7 @@ pub async fn compose(
         Arc::clone(&clock),
     ));
     let oauth = Arc::new(OAuthClient::new(OAuthClientParts {
-        registration: registration(settings)?,
+        registration: oauth_client::registration(settings)?,
         egress: egress.clone(),
         identities: Arc::clone(&identities),
         clock: Arc::clone(&clock),
@@ -347,16 +345,7 @@ pub async fn compose(
             cache_bytes: settings.registry.manifest_cache_bytes,
         },
     );
-    // PDSes and holds are many and not ours: they do not count.
-    let readiness = Readiness::new(
-        vec![
-            Box::new(DatabasesPart(databases.clone())),
-            Box::new(ListingsPart(Arc::clone(&accounts))),
-            Box::new(disk_space(settings)),
-        ],
-        shutdown,
-        health::FRESH_FOR,
-    );
+    let readiness = readiness::of(settings, &databases, &accounts, shutdown);
     let limits = Arc::new(Limits::new(&settings.limits, exempt, Arc::clone(&clock)));
     let realm = base_url.join("/auth/token").context("server.base_url")?;
     let verifier = RegistryTokenVerifier::new(registry_key.clone(), &service);
@@ -423,54 +412,6 @@ pub async fn compose(
     })
 }
 
-#[derive(Debug)]
-struct DatabasesPart(Databases);
-
-#[async_trait]
-impl Part for DatabasesPart {
-    fn name(&self) -> &'static str {
-        "database"
-    }
-
-    async fn check(&self) -> Result<Figures, Reason> {
-        self.0.check().await?;
-        Ok(Figures::new())
-    }
-}
-
-/// Never fails: an account that is not listed yet is listed when it is asked for.
-#[derive(Debug)]
-struct ListingsPart(Arc<Accounts>);
-
-#[async_trait]
-impl Part for ListingsPart {
-    fn name(&self) -> &'static str {
-        "listings"
-    }
-
-    async fn check(&self) -> Result<Figures, Reason> {
-        Ok(Figures::from([(
-            "accounts_being_listed",
-            u64::try_from(self.0.being_listed()).unwrap_or(u64::MAX),
-        )]))
-    }
-}
-
-/// The folders of the databases, of unfinished uploads and of the keys.
-fn disk_space(settings: &AppViewSettings) -> DiskSpace {
-    let folder = |name, path: &std::path::Path| DataFolder {
-        name,
-        path: path.to_owned(),
-    };
-    let paths = &settings.paths;
-    let folders = vec![
-        folder("data", &paths.data),
-        folder("database", &paths.database),
-        folder("spool", &paths.spool),
-    ];
-    DiskSpace::new(folders, settings.free_disk_bytes)
-}
-
 fn bytes(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
@@ -529,34 +470,4 @@ fn releases(settings: &AppViewSettings) -> Result<Releases, String> {
         release.signing_key.clone(),
     )
     .map_err(|reason| format!("credential_helper.release_dir: {reason}"))
-}
-
-/// Who this server is to authorization servers.
-fn registration(settings: &AppViewSettings) -> anyhow::Result<Registration> {
-    let base_url = &settings.base_url;
-    let scopes = ScopePlan::registry(settings.permission_set.as_ref().map(Nsid::as_str));
-    if Registration::is_public(base_url) {
-        let redirect = Registration::loopback_redirect(base_url.port(), CALLBACK_PATH);
-        return Ok(Registration::public(redirect, scopes));
-    }
-    let key = SigningKey::load_or_create(&settings.paths.oauth_key, Curve::P256)?;
-    let branding = Branding {
-        name: Some(settings.branding.name.clone()).filter(|name| !name.is_empty()),
-        logo_uri: settings.branding.logo_url.clone(),
-        tos_uri: settings.branding.terms_url.clone(),
-        policy_uri: settings.branding.privacy_url.clone(),
-    };
-    // Sign-ins fail on a clock that is off before anything else does: the time is in the log beside the key.
-    tracing::info!(
-        kid = key.public_key().to_did_key(),
-        time = %chrono::Local::now().to_rfc3339(),
-        "OAuth client key"
-    );
-    Ok(Registration::confidential(
-        base_url,
-        CALLBACK_PATH,
-        key,
-        branding,
-        scopes,
-    )?)
 }

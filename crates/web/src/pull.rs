@@ -61,38 +61,20 @@ pub struct PullCommands {
     pub has_digest: bool,
 }
 
-const DOCKER: Client = Client {
-    id: "docker",
-    name: "docker",
-};
-const PODMAN: Client = Client {
-    id: "podman",
-    name: "podman",
-};
-const SKOPEO: Client = Client {
-    id: "skopeo",
-    name: "skopeo",
-};
-const HELM: Client = Client {
-    id: "helm",
-    name: "helm",
-};
-const ORAS: Client = Client {
-    id: "oras",
-    name: "oras",
-};
-const KUBERNETES: Client = Client {
-    id: "kubernetes",
-    name: "Kubernetes",
-};
-const COMPOSE: Client = Client {
-    id: "compose",
-    name: "compose",
-};
-const BUILDX: Client = Client {
-    id: "buildx",
-    name: "docker buildx",
-};
+const DOCKER: Client = Client::new("docker", "docker");
+const PODMAN: Client = Client::new("podman", "podman");
+const SKOPEO: Client = Client::new("skopeo", "skopeo");
+const HELM: Client = Client::new("helm", "helm");
+const ORAS: Client = Client::new("oras", "oras");
+const KUBERNETES: Client = Client::new("kubernetes", "Kubernetes");
+const COMPOSE: Client = Client::new("compose", "compose");
+const BUILDX: Client = Client::new("buildx", "docker buildx");
+
+impl Client {
+    const fn new(id: &'static str, name: &'static str) -> Self {
+        Self { id, name }
+    }
+}
 
 impl PullCommands {
     /// The commands for `target`.
@@ -104,32 +86,25 @@ impl PullCommands {
             Pullable::Files => vec![ORAS, SKOPEO],
             Pullable::Cache => vec![BUILDX],
         };
-        let mut commands = Vec::new();
-        let mut has_digest = false;
-        for client in &clients {
-            if let Some(tag) = target.tag {
-                let reference = format!("{}:{tag}", target.repository);
-                commands.push(PullCommand {
-                    client: client.id,
-                    by: "tag",
-                    text: command(*client, target, &reference, Some(tag)),
-                });
-            }
-            if let Some(digest) = target.digest {
-                has_digest = true;
-                let reference = format!("{}@{digest}", target.repository);
-                commands.push(PullCommand {
-                    client: client.id,
-                    by: "digest",
-                    text: command(*client, target, &reference, None),
-                });
-            }
-        }
+        let (repository, tag) = (target.repository, target.tag);
+        let by_tag = tag.map(|tag| ("tag", format!("{repository}:{tag}"), Some(tag)));
+        let by_digest = target
+            .digest
+            .map(|digest| ("digest", format!("{repository}@{digest}"), None));
+        let references: Vec<_> = by_tag.into_iter().chain(by_digest).collect();
+        let of_client = |client: &Client| {
+            let client = *client;
+            references.iter().map(move |(by, reference, tag)| PullCommand {
+                client: client.id,
+                by,
+                text: command(client, target, reference, *tag),
+            })
+        };
         Self {
+            commands: clients.iter().flat_map(of_client).collect(),
             clients,
-            commands,
-            tag: target.tag.map(str::to_owned),
-            has_digest,
+            tag: tag.map(str::to_owned),
+            has_digest: target.digest.is_some(),
         }
     }
 
