@@ -3,19 +3,16 @@
 //! # Spec
 //! atproto specs "Sync": commit validation, MST operation inversion.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use atcr_atproto::crypto::PublicKey;
-use atcr_atproto::data_model::{self, DAG_CBOR, cid_of};
+use atcr_atproto::data_model;
 use atcr_atproto::revision::Revision;
 use atcr_atproto::syntax::{Cid, Did, RecordKey, Tid};
 use atcr_index::Collection;
 use atcr_index::change::{Change, Proof, RecordsStep};
 use atcr_index::fact::RecordFact;
 use atcr_repo::firehose::{CommitEvent, RecordOp, SyncEvent};
-use atcr_repo::mst::{self, Node, NodeSource, Tree, inversion};
-use atcr_repo::{Commit, DataError, car};
+use atcr_repo::mst::{self, Tree, inversion};
+use atcr_repo::{Blocks, BlocksError, Commit, DataError};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ipld_core::ipld::Ipld;
@@ -61,52 +58,36 @@ impl From<DataError> for Refusal {
     }
 }
 
-/// The blocks of an event, each under the hash of its content.
-struct Blocks(HashMap<Cid, Bytes>);
-
-impl Blocks {
-    fn read(blocks: &Bytes) -> Result<Self, Refusal> {
-        if blocks.len() > MAX_BLOCKS {
-            return Err(Refusal::TooLong);
+impl From<BlocksError> for Refusal {
+    fn from(error: BlocksError) -> Self {
+        match error {
+            BlocksError::TooLong => Self::TooLong,
+            BlocksError::Malformed(what) => Self::Malformed(what),
+            BlocksError::WrongHash => Self::WrongHash,
         }
-        let mut next = car::header_len(blocks).ok_or(Refusal::Malformed("the blocks have no header"))?;
-        let mut found = HashMap::new();
-        while next < blocks.len() {
-            let section = car::read_block(blocks, next).ok_or(Refusal::Malformed("a block is cut"))?;
-            next = section.content.end;
-            let content = blocks.slice(section.content);
-            if cid_of(DAG_CBOR, &content) != section.cid {
-                return Err(Refusal::WrongHash);
-            }
-            found.insert(section.cid, content);
-        }
-        Ok(Self(found))
-    }
-
-    fn get(&self, cid: &Cid) -> Result<&Bytes, Refusal> {
-        self.0.get(cid).ok_or(Refusal::Malformed("a block is missing"))
-    }
-
-    /// The commit `cid` of `did` at `rev`, signed by `key`.
-    fn commit(&self, cid: &Cid, did: &Did, rev: &Tid, key: &PublicKey) -> Result<Commit, Refusal> {
-        let commit = Commit::decode(self.get(cid)?)?;
-        if commit.did != did.as_str() || commit.rev != rev.as_str() {
-            return Err(Refusal::Malformed("the commit is another one"));
-        }
-        if !commit.is_signed_by(key) {
-            return Err(Refusal::BadSignature);
-        }
-        Ok(commit)
     }
 }
 
-impl NodeSource for Blocks {
-    type Error = DataError;
+fn block<'a>(blocks: &'a Blocks, cid: &Cid) -> Result<&'a Bytes, Refusal> {
+    blocks.get(cid).ok_or(Refusal::Malformed("a block is missing"))
+}
 
-    fn node(&self, cid: &Cid) -> Result<Arc<Node>, DataError> {
-        let bytes = self.0.get(cid).ok_or(DataError::Missing(*cid))?;
-        Node::decode(bytes).map(Arc::new)
+/// The commit `cid` of `did` at `rev`, signed by `key`.
+fn signed_commit(
+    blocks: &Blocks,
+    cid: &Cid,
+    did: &Did,
+    rev: &Tid,
+    key: &PublicKey,
+) -> Result<Commit, Refusal> {
+    let commit = Commit::decode(block(blocks, cid)?)?;
+    if commit.did != did.as_str() || commit.rev != rev.as_str() {
+        return Err(Refusal::Malformed("the commit is another one"));
     }
+    if !commit.is_signed_by(key) {
+        return Err(Refusal::BadSignature);
+    }
+    Ok(commit)
 }
 
 /// The step that a commit proves, given the key that `event.repo`'s DID document has. The step is empty of changes when the commit is about
@@ -121,8 +102,8 @@ pub fn commit(event: &CommitEvent, key: &PublicKey, now: DateTime<Utc>) -> Resul
     if Revision::judge(&event.rev, None, now) == Revision::FromTheFuture {
         return Err(Refusal::FromTheFuture);
     }
-    let blocks = Blocks::read(&event.blocks)?;
-    let commit = blocks.commit(&event.commit, &event.repo, &event.rev, key)?;
+    let blocks = Blocks::read(&event.blocks, MAX_BLOCKS)?;
+    let commit = signed_commit(&blocks, &event.commit, &event.repo, &event.rev, key)?;
     let tree = Tree::open(&blocks, commit.data)?;
     let mut undone = Vec::with_capacity(event.ops.len());
     for operation in &event.ops {
@@ -181,7 +162,7 @@ fn change(did: &Did, operation: &RecordOp, blocks: &Blocks) -> Result<Option<Cha
         collection,
         rkey,
         cid,
-        blocks.get(&cid)?,
+        block(blocks, &cid)?,
     ))))
 }
 
@@ -202,10 +183,10 @@ pub fn sync(event: &SyncEvent, key: &PublicKey, now: DateTime<Utc>) -> Result<Ci
     if Revision::judge(&event.rev, None, now) == Revision::FromTheFuture {
         return Err(Refusal::FromTheFuture);
     }
-    let blocks = Blocks::read(&event.blocks)?;
-    let mut names = blocks.0.keys();
+    let blocks = Blocks::read(&event.blocks, MAX_BLOCKS)?;
+    let mut names = blocks.names();
     let (Some(cid), None) = (names.next(), names.next()) else {
         return Err(Refusal::Malformed("not one block"));
     };
-    Ok(blocks.commit(cid, &event.did, &event.rev, key)?.data)
+    Ok(signed_commit(&blocks, cid, &event.did, &event.rev, key)?.data)
 }

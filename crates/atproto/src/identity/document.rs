@@ -8,6 +8,7 @@ use super::IdentityError;
 use crate::bounds::MAX_DOCUMENT_ENTRIES;
 use crate::crypto::{Curve, PublicKey};
 use crate::egress::json;
+use crate::plc::PlcData;
 use crate::syntax::{Did, Handle};
 
 /// A DID document. Entries that are not of the expected form are ignored and do not make the rest invalid. Entries after the
@@ -72,6 +73,53 @@ impl DidDocument {
                 .filter_map(|value| entry(&wire.id, value, read_endpoint))
                 .collect(),
         })
+    }
+
+    /// The document that a did:plc's operations stand for.
+    ///
+    /// # Spec
+    /// did:plc v0.1, "DID Resolution".
+    #[must_use]
+    pub fn of_plc(did: &Did, data: &PlcData) -> Self {
+        let named = |fragment: &String| fragment.trim_start_matches('#').to_owned();
+        Self {
+            id: did.clone(),
+            also_known_as: data.also_known_as.clone(),
+            keys: data
+                .verification_methods
+                .iter()
+                .filter_map(|(fragment, key)| {
+                    Some(Entry {
+                        fragment: named(fragment),
+                        value: PublicKey::from_did_key(key).ok()?,
+                    })
+                })
+                .collect(),
+            services: data
+                .services
+                .iter()
+                .filter_map(|(fragment, service)| {
+                    Some(Entry {
+                        fragment: named(fragment),
+                        value: usable(&service.endpoint)?,
+                    })
+                })
+                .collect(),
+        }
+    }
+
+    /// A document that says no more than the account's signing key, which the caller knows from elsewhere.
+    #[must_use]
+    pub fn of_key(did: &Did, key: PublicKey) -> Self {
+        Self {
+            id: did.clone(),
+            also_known_as: Vec::new(),
+            keys: vec![Entry {
+                fragment: "atproto".to_owned(),
+                value: key,
+            }],
+            services: Vec::new(),
+        }
     }
 
     /// The DID this document describes.
@@ -148,7 +196,12 @@ fn read_key(value: &Value) -> Option<PublicKey> {
 }
 
 fn read_endpoint(value: &Value) -> Option<Url> {
-    let url = Url::parse(value.get("serviceEndpoint")?.as_str()?).ok()?;
+    usable(value.get("serviceEndpoint")?.as_str()?)
+}
+
+/// An http(s) URL with a host and without credentials.
+fn usable(endpoint: &str) -> Option<Url> {
+    let url = Url::parse(endpoint).ok()?;
     let plain = url.username().is_empty() && url.password().is_none() && url.has_host();
     (plain && matches!(url.scheme(), "http" | "https")).then_some(url)
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use atrium_api::com::atproto::repo::{apply_writes, get_record, list_records};
-use atrium_api::com::atproto::sync::get_latest_commit;
+use atrium_api::com::atproto::sync::{get_latest_commit, get_record as sync_get_record};
 use atrium_api::types::{Unknown, string};
-use http::Method;
+use bytes::Bytes;
+use http::{Method, header};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{CommitMeta, ListRecords, PdsAuth, PdsClient, PdsError, RecordEntry, RecordPage, Write};
 use crate::bounds::{MAX_CURSOR_BYTES, MAX_PAGE_RECORDS};
-use crate::egress::SharePermit;
+use crate::egress::{Limits, SharePermit};
 use crate::lexicon::nsid;
 use crate::syntax::{Cid, Did, RecordKey, Tid};
 
@@ -64,6 +65,43 @@ impl PdsClient {
             Ok(answer) => self.entry(self.decode(&answer)?, answer.held()).map(Some),
             Err(error) if is_missing_record(&error) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The proof of the record of `did` in `collection` under `rkey`, or of its absence, as a CAR of at most `max` bytes; nothing in it is
+    /// checked. `None` if the server says without a proof that there is no such record.
+    ///
+    /// # Errors
+    /// `TooLarge` for a longer proof; `Xrpc` from a server that does not host the account.
+    ///
+    /// # Spec
+    /// `com.atproto.sync.getRecord`.
+    pub async fn record_proof(
+        &self,
+        did: &Did,
+        collection: &str,
+        rkey: &RecordKey,
+        max: usize,
+    ) -> Result<Option<Bytes>, PdsError> {
+        let parameters = sync_get_record::ParametersData {
+            collection: self.collection(collection)?,
+            did: self.did(did)?,
+            rkey: self.rkey(rkey)?,
+        };
+        let request = self
+            .request(Method::GET, nsid::SYNC_GET_RECORD, PdsAuth::None)?
+            .query(&parameters)
+            .header(header::ACCEPT, "application/vnd.ipld.car");
+        let limits = Limits {
+            max_bytes: max,
+            timeout: self.timeout,
+        };
+        let answer = self.egress.send_capped(request, limits).await;
+        let answer = answer.map_err(|error| PdsError::from_egress(error, &self.host()))?;
+        match self.refusal(answer.status, &answer.headers, &answer.bytes) {
+            None => Ok(Some(answer.bytes)),
+            Some(error) if is_missing_record(&error) => Ok(None),
+            Some(error) => Err(error),
         }
     }
 

@@ -1,12 +1,13 @@
 //! The client of a directory.
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use url::Url;
 
 use super::log::Entry;
 use super::{LogError, Operation, PlcLog};
 use crate::bounds::{ANSWER_TIMEOUT, MAX_ANSWER_BYTES, MAX_ERROR_MESSAGE_CHARS};
-use crate::egress::{EgressClient, EgressError, Limits};
+use crate::egress::{EgressClient, EgressError, Limits, json};
 use crate::syntax::Did;
 
 const LIMITS: Limits = Limits {
@@ -84,6 +85,16 @@ impl PlcDirectory {
     /// # Spec
     /// did:plc, `GET /:did/log/audit`.
     pub async fn log(&self, did: &Did) -> Result<PlcLog, DirectoryError> {
+        let text = self.audit_log(did).await?;
+        let entries: Vec<Entry> = json::parse(&text).map_err(|error| self.unavailable(error.to_string()))?;
+        Ok(PlcLog::verify(did, entries)?)
+    }
+
+    /// The operations of `did` as the directory has them, unverified: what [`PlcLog::read`] reads.
+    ///
+    /// # Errors
+    /// As [`log`](Self::log), but for the check.
+    pub async fn audit_log(&self, did: &Did) -> Result<Bytes, DirectoryError> {
         let url = self.url_of(&format!("{did}/log/audit"));
         let answer = self
             .client
@@ -91,12 +102,7 @@ impl PlcDirectory {
             .await
             .map_err(|error| self.unavailable(error.detail()))?;
         match answer.status {
-            StatusCode::OK => {
-                let entries: Vec<Entry> = answer
-                    .json()
-                    .map_err(|error| self.unavailable(error.to_string()))?;
-                Ok(PlcLog::verify(did, entries)?)
-            }
+            StatusCode::OK => Ok(answer.bytes),
             StatusCode::NOT_FOUND => Err(DirectoryError::NotFound {
                 directory: self.host(),
                 did: did.clone(),

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Operation, PlcData};
+use crate::egress::json;
 use crate::syntax::Did;
 
 /// More operations than the directory takes in a year from one DID at its weekly limit.
@@ -48,6 +49,19 @@ pub(super) struct Entry {
 }
 
 impl PlcLog {
+    /// Reads and checks a log that was kept: the text that a directory gives for `/:did/log/audit`. That nothing was added since, only
+    /// the directory knows.
+    ///
+    /// # Errors
+    /// [`LogError`]
+    pub fn read(did: &Did, text: &[u8]) -> Result<Self, LogError> {
+        let entries = json::parse(text).map_err(|_| LogError::Unverified {
+            did: did.clone(),
+            reason: "they are no audit log",
+        })?;
+        Self::verify(did, entries)
+    }
+
     /// Checks that `entries` lead from the operation that `did` is the hash of, each signed by a rotation key of the one before it, to
     /// the current one. Entries that were undone are skipped.
     pub(super) fn verify(did: &Did, entries: Vec<Entry>) -> Result<Self, LogError> {

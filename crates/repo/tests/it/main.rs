@@ -12,5 +12,6 @@ mod car_reader;
 mod firehose;
 mod mst_model;
 mod mst_vectors;
+mod provenance;
 mod suites;
 mod trees;
