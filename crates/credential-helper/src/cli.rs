@@ -7,7 +7,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    Context, configure_docker, erase, get, list, login, logout, status, store, switch, update, version,
+    Context, configure_docker, erase, get, list, login, logout, status, store, switch, update, verify,
+    version,
 };
 use crate::environment::Environment;
 use crate::error::{self, HelperError};
@@ -38,6 +39,8 @@ enum Command {
     Switch(switch::SwitchArguments),
     /// Make Docker ask this program for a registry's credentials
     ConfigureDocker(configure_docker::ConfigureDockerArguments),
+    /// Prove that an image is its author's, without trusting the registry
+    Verify(Box<verify::VerifyArguments>),
     /// Replace this program with its newest release
     Update(update::UpdateArguments),
     /// Show the version
@@ -76,6 +79,7 @@ impl Command {
             Self::Switch(arguments) => arguments.json,
             Self::ConfigureDocker(arguments) => arguments.json,
             Self::Update(arguments) => arguments.json,
+            Self::Verify(arguments) => arguments.json,
             Self::Version(arguments) => arguments.json,
             Self::Completions { .. } | Self::Get | Self::Store | Self::Erase | Self::List => false,
         }
@@ -139,6 +143,7 @@ fn dispatch(command: Command, environment: Environment, printer: Printer) -> Res
         Command::Status(arguments) => status::status(&context, &arguments),
         Command::Switch(arguments) => switch::switch(&context, &arguments),
         Command::ConfigureDocker(arguments) => configure_docker::configure_docker(&context, &arguments),
+        Command::Verify(arguments) => verify::verify(&context, &arguments),
         Command::Get => get::get(&context),
         Command::Store => store::store(&context),
         Command::Erase => erase::erase(&context),

@@ -13,6 +13,7 @@ use crate::keyring::KeyringError;
 use crate::protocol::InvalidRequest;
 use crate::registry_url::{InvalidServerUrl, RegistryUrl};
 use crate::release::ReleaseError;
+use crate::verification::Unchecked;
 
 /// A command that did not do what it was asked.
 #[derive(Debug, Error)]
@@ -46,6 +47,9 @@ pub enum HelperError {
     /// The update came to nothing.
     #[error(transparent)]
     Release(#[from] ReleaseError),
+    /// An image could not be checked.
+    #[error(transparent)]
+    Unchecked(Box<Unchecked>),
     /// No account is signed in there.
     #[error("no account is signed in to {0}")]
     NotSignedIn(RegistryUrl),
@@ -179,6 +183,7 @@ impl HelperError {
                 registry,
                 named: None,
             } => format!("install the release by hand: curl -fsSL {registry}/install.sh | sh"),
+            Self::Unchecked(unchecked) => unchecked_hint(unchecked)?,
             Self::NotForPeople(_) => "to sign in: docker-credential-atcr login".to_owned(),
             Self::EnvironmentToken { .. } => {
                 "set ATCR_REGISTRY, ATCR_USERNAME and ATCR_TOKEN or ATCR_TOKEN_FILE".to_owned()
@@ -187,6 +192,18 @@ impl HelperError {
         };
         Some(text)
     }
+}
+
+fn unchecked_hint(unchecked: &Unchecked) -> Option<String> {
+    let text = match unchecked {
+        Unchecked::ImageName { .. } | Unchecked::NoImage => {
+            "name it as for docker pull: atcr.io/alice.example/app:1, or with @sha256:… instead of the tag"
+        }
+        Unchecked::NoAnchor(_) => "give the key that you trust for this account: --key did:key:…",
+        Unchecked::Egress(error) if error.is_refusal() => "for a network on this machine: --local",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 fn appview_hint(error: &AppViewError) -> Option<String> {

@@ -9,6 +9,7 @@
 //! - [`accounts`], [`selection`]: the accounts that are signed in, and the choice of one
 //! - [`file_store`], [`device_file`], [`keyring`], [`docker_config`], [`ancestors`], [`environment`]: this machine
 //! - [`appview`], [`device_flow`], [`release`]: the registry
+//! - [`verification`]: whether an image is its author's, asked of the author's own server
 //! - [`commands`], [`printer`]: the user; a new command is a file there and a line in [`cli`]
 
 pub mod accounts;
@@ -32,6 +33,7 @@ pub mod protocol;
 pub mod registry_url;
 pub mod release;
 pub mod selection;
+pub mod verification;
 
 pub use cli::run;
 

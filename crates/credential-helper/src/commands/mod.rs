@@ -10,6 +10,7 @@ pub mod status;
 pub mod store;
 pub mod switch;
 pub mod update;
+pub mod verify;
 pub mod version;
 
 use std::io::IsTerminal as _;

@@ -22,3 +22,4 @@ mod protocol;
 mod server_urls;
 mod terminal;
 mod updates;
+mod verification;

@@ -117,6 +117,14 @@ impl FakePds {
         }
     }
 
+    /// Uploads a blob as another client of the account would.
+    pub fn put_blob(&self, did: &str, kind: &str, bytes: Bytes) {
+        let cid = data_model::cid_of(data_model::RAW, &bytes).to_string();
+        if let Some(account) = self.inner().accounts.get_mut(did) {
+            account.blobs.insert(cid, (kind.to_owned(), bytes));
+        }
+    }
+
     /// Puts other bytes in place of a blob.
     pub fn damage_blob(&self, did: &str, cid: &str, bytes: impl Into<Bytes>) {
         if let Some((_, stored)) = self

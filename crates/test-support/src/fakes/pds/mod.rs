@@ -10,11 +10,13 @@
 //! | [`sessions`] | app-password sessions and service tokens |
 //! | [`reads`], [`writes`] | the methods that read and that write |
 //! | [`faults`] | what goes wrong on request |
+//! | `proofs` | signed proofs of records |
 //! | [`original`] | records as the original's AppView writes them |
 
 mod accounts;
 mod faults;
 pub mod original;
+mod proofs;
 mod reads;
 mod sessions;
 mod writes;
@@ -52,6 +54,7 @@ struct Account {
     gate: Option<Arc<PageGate>>,
     is_restless: bool,
     is_endless: bool,
+    is_forged: bool,
 }
 
 pub(super) struct Inner {

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-use super::{Shared, invalid, refuse, sessions};
+use super::{Shared, invalid, proofs, refuse, sessions};
 
 pub(super) async fn plc_document(State(shared): State<Arc<Shared>>, Path(did): Path<String>) -> Response {
     if let Some(fault) = shared.enter("plc").await {
@@ -21,10 +21,14 @@ pub(super) async fn plc_document(State(shared): State<Arc<Shared>>, Path(did): P
         return StatusCode::NOT_FOUND.into_response();
     };
     let home = inner.homes.get(&did).cloned().unwrap_or_else(|| shared.url());
+    let key = proofs::signing_key(&did).map_or_else(|_| String::new(), |key| key.public_key().to_multikey());
     axum::Json(json!({
         "id": did,
         "alsoKnownAs": [format!("at://{}", account.handle)],
-        "verificationMethod": [],
+        "verificationMethod": [{
+            "id": format!("{did}#atproto"), "type": "Multikey", "controller": did,
+            "publicKeyMultibase": key,
+        }],
         "service": [{
             "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": home
         }],
@@ -122,6 +126,18 @@ pub(super) async fn query(
                 .map(|(rkey, value)| entry(parameter("repo"), collection, rkey, value))
                 .collect();
             axum::Json(json!({ "records": entries, "cursor": cursor })).into_response()
+        }
+        "com.atproto.sync.getRecord" => {
+            let path = format!("{}/{}", parameter("collection"), parameter("rkey"));
+            match account.map(|account| proofs::proof_of(parameter("did"), account, &path)) {
+                Some(Ok(proof)) => ([(CONTENT_TYPE, "application/vnd.ipld.car")], proof).into_response(),
+                Some(Err(error)) => refuse(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "InternalServerError",
+                    &error.to_string(),
+                ),
+                None => refuse(StatusCode::BAD_REQUEST, "RepoNotFound", "no such repository"),
+            }
         }
         "com.atproto.sync.getBlob" => match account.and_then(|account| account.blobs.get(parameter("cid"))) {
             Some((kind, bytes)) => ([(CONTENT_TYPE, kind.clone())], bytes.clone()).into_response(),
