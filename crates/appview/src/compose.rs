@@ -59,6 +59,7 @@ use crate::adapters::observed::{
 };
 use crate::adapters::pds_client::PdsClients;
 use crate::adapters::pds_profiles::PdsProfiles;
+use crate::adapters::pds_proofs::PdsProofs;
 use crate::adapters::pds_records::PdsRecords;
 use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::signed_in_devices::DevicesHere;
@@ -229,6 +230,7 @@ pub async fn compose(
     } else {
         Arc::clone(&records) as _
     };
+    let proofs = Arc::new(PdsProofs::new(clients.clone()));
     let tokens: Arc<dyn HoldTokens> = Arc::new(PdsHoldTokens::new(clients, sessions.clone(), service_tokens));
     let holds = Arc::new(ObservedHolds::new(Arc::new(HoldClient::new(
         egress,
@@ -366,6 +368,7 @@ pub async fn compose(
         manifests: Arc::clone(&manifests),
         blobs: Arc::clone(&blobs),
         records: stars,
+        proofs,
     });
     let state = AppState {
         browse: Arc::new(browse),

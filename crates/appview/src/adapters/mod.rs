@@ -7,6 +7,7 @@ pub mod indexed_records;
 pub mod observed;
 pub mod pds_client;
 pub mod pds_profiles;
+pub mod pds_proofs;
 pub mod pds_records;
 pub mod pds_sessions;
 pub mod signed_in_devices;

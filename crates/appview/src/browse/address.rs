@@ -35,6 +35,10 @@ pub enum RepositoryPage {
     Stars,
     /// `/-/blob/{digest}`: a file of an artifact.
     Blob(Digest),
+    /// `/-/proof/{digest}`: whether a manifest is its owner's.
+    Proof(Digest),
+    /// `/-/proof/{digest}.car`: the proof.
+    ProofCar(Digest),
     /// `/-/star`: where the form with the star is sent.
     Star,
     /// `/-/feed`
@@ -121,6 +125,8 @@ impl ImageAddress {
             RepositoryPage::Activity => format!("{repository}/-/activity"),
             RepositoryPage::Stars => format!("{repository}/-/stars"),
             RepositoryPage::Blob(digest) => format!("{repository}/-/blob/{digest}"),
+            RepositoryPage::Proof(digest) => format!("{repository}/-/proof/{digest}"),
+            RepositoryPage::ProofCar(digest) => format!("{repository}/-/proof/{digest}.car"),
             RepositoryPage::Star => format!("{repository}/-/star"),
             RepositoryPage::Feed => format!("{repository}/-/feed"),
             RepositoryPage::Badge(kind) => format!("{repository}/-/badge/{}.svg", kind.name()),
@@ -154,6 +160,10 @@ fn view_of(view: &str) -> Option<RepositoryPage> {
         "feed" => RepositoryPage::Feed,
         other => match other.split_once('/')? {
             ("blob", digest) => RepositoryPage::Blob(digest.parse().ok()?),
+            ("proof", file) => match file.strip_suffix(".car") {
+                Some(digest) => RepositoryPage::ProofCar(digest.parse().ok()?),
+                None => RepositoryPage::Proof(file.parse().ok()?),
+            },
             ("badge", file) => RepositoryPage::Badge(BadgeKind::of(file)?),
             _ => return None,
         },
@@ -206,6 +216,8 @@ mod tests {
             "app/-/badge/pulls.svg".to_owned(),
             "app/-/badge/tag.svg".to_owned(),
             format!("app/-/blob/{digest}"),
+            format!("app/-/proof/{digest}"),
+            format!("tools/app/-/proof/{digest}.car"),
         ] {
             for identity in ["alice.example", "did:plc:ewvi7nxzyoun6zhxrhs64oiz"] {
                 assert_eq!(path(identity, &rest), Some(format!("/r/{identity}/{rest}")));
@@ -229,6 +241,7 @@ mod tests {
             "app@sha256:12",
             "-/tags",
             "app/-/blob/x",
+            "app/-/proof/x.car",
             "../x",
         ] {
             assert_eq!(path("alice.example", rest), None, "{rest}");

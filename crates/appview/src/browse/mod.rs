@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod config;
+pub mod provenance;
 mod stars;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use futures_util::StreamExt as _;
 use moka::future::Cache;
 
 use self::config::ImageConfig;
+use self::provenance::{ProofSource, Proofs};
 
 /// Longest configuration that is read, in bytes. Docker's are some kilobytes; charts' and models' are larger.
 const MAX_CONFIG: u64 = 1024 * 1024;
@@ -114,6 +116,8 @@ pub struct Browse {
     records: Arc<dyn AccountRecords>,
     configs: Cache<(Option<Did>, Digest), Arc<ImageConfig>>,
     failures: moka::sync::Cache<(Option<Did>, Digest), Arc<RegistryError>>,
+    proof_source: Arc<dyn ProofSource>,
+    proofs: Proofs,
 }
 
 /// What [`Browse`] works with.
@@ -136,6 +140,8 @@ pub struct BrowseParts {
     pub blobs: Arc<Blobs>,
     /// Where stars are written.
     pub records: Arc<dyn AccountRecords>,
+    /// Where proofs are from.
+    pub proofs: Arc<dyn ProofSource>,
 }
 
 /// An account that a page is about.
@@ -187,6 +193,8 @@ impl Browse {
             records: parts.records,
             configs: configs.build(),
             failures: failures.build(),
+            proof_source: parts.proofs,
+            proofs: provenance::remembered(),
         }
     }
 

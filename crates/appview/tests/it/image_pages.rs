@@ -106,7 +106,7 @@ fn index(images: &[(&str, &Manifest)], annotations: &[(&str, &str)]) -> Manifest
 }
 
 /// Alice pushes an image for two platforms as `1.4.2` and `latest`, with a README.
-async fn push(appview: &TestAppView) -> Digest {
+pub(crate) async fn push(appview: &TestAppView) -> Digest {
     let name = "alice.test/tools/app";
     let alice = appview.sailor("alice.test", &[name]).await;
     let (amd64, arm64) = (image(appview, "amd64"), image(appview, "arm64"));

@@ -18,6 +18,7 @@ mod hold_tokens;
 mod holds;
 mod hostile_accounts;
 mod image_pages;
+mod image_proofs;
 mod impossible_expiry;
 mod limits;
 mod listings;

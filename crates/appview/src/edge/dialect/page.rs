@@ -20,6 +20,7 @@ use url::form_urlencoded;
 use super::oci_status;
 use crate::browse::BrowseError;
 use crate::browse::address::repository_path;
+use crate::browse::provenance::ProofError;
 use crate::edge::pages::visit::Visit;
 
 /// Tells a page's script to load the page anew.
@@ -44,6 +45,8 @@ pub enum PageError {
     Failed(SessionError),
     /// There is nothing to show about an image, or it cannot be had.
     Browse(BrowseError),
+    /// An image is not proven, or cannot be checked now.
+    NoProof(ProofError),
 }
 
 impl From<BrowseError> for PageError {
@@ -122,6 +125,16 @@ pub fn rendering(error: &PageError) -> Rendering {
         },
         PageError::SignIn(error) => sign_in(error),
         PageError::Browse(error) => browse(error),
+        PageError::NoProof(ProofError::Refused(refusal)) => plain(
+            StatusCode::NOT_FOUND,
+            "Not proven",
+            &sentence(&refusal.to_string()),
+        ),
+        PageError::NoProof(ProofError::Unavailable(reason)) => plain(
+            StatusCode::BAD_GATEWAY,
+            "The proof cannot be had now",
+            &sentence(reason),
+        ),
         PageError::Failed(error) => {
             let rendering = oci_status::session_rendering(error);
             let text = match rendering.status {

@@ -106,7 +106,9 @@ pub fn refused(error: &PageError) -> Response {
         PageError::OtherSite => "Forbidden",
         PageError::Refused(_) => "InvalidRequest",
         PageError::Limited(_) => "RateLimitExceeded",
-        PageError::SignIn(_) | PageError::Failed(_) | PageError::Browse(_) => "InternalServerError",
+        PageError::SignIn(_) | PageError::Failed(_) | PageError::Browse(_) | PageError::NoProof(_) => {
+            "InternalServerError"
+        }
     };
     let rendering = rendering(error);
     let mut response = json_error(rendering.status, name, &rendering.text);

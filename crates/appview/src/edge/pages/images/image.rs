@@ -145,6 +145,8 @@ struct ImagePage {
     /// The platform that is shown, of an index.
     shown: Option<PlatformRow>,
     trust: TrustView,
+    /// The page that checks the signature.
+    proof: String,
     hold: Option<HoldName>,
     scan: Option<ScanSummary>,
     is_scannable: bool,
@@ -276,6 +278,7 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, reference: &Reference) -> R
                 .as_ref()
                 .map(|subject| DigestView::new(&page.path, subject)),
             trust: TrustView::of(did, &found),
+            proof: super::proof::path(&page.path, &digest),
             hold,
             scan: scans.first().map(|scan| ScanSummary::of(scan, page.now)),
             is_scannable: matches!(found.summary.kind, Kind::Image | Kind::ImageIndex),

@@ -6,6 +6,7 @@ pub(super) mod home;
 mod image;
 mod lists;
 mod overview;
+mod proof;
 pub mod search;
 pub mod user;
 pub(super) mod views;
@@ -124,6 +125,8 @@ async fn show(visit: &Visit, state: &AppState, address: &ImageAddress) -> Result
         RepositoryPage::Stars => lists::stars(&page).await,
         RepositoryPage::Feed => feed::show(&page).await,
         RepositoryPage::Badge(kind) => badge::show(&page, *kind).await,
+        RepositoryPage::Proof(digest) => proof::show(&page, digest).await,
+        RepositoryPage::ProofCar(digest) => proof::download(&page, digest).await,
         RepositoryPage::Blob(_) | RepositoryPage::Star => Err(PageError::NotFound),
     }?;
     // The account's handle is in the address that counts; its DID leads to the same pages.
