@@ -88,10 +88,10 @@ impl Browser {
         field.send_keys(value).await.expect("a field");
     }
 
-    /// Presses the button or link on which `label` is written.
+    /// Presses the button, link or summary on which `label` is written.
     pub(crate) async fn press(&self, label: &str) {
         let path = format!(
-            "//button[normalize-space()='{label}'] | //a[normalize-space()='{label}'] | //input[@type='submit' and @value='{label}']"
+            "//button[normalize-space()='{label}'] | //a[normalize-space()='{label}'] | //summary[normalize-space()='{label}'] | //input[@type='submit' and @value='{label}']"
         );
         let element = self.element(Locator::XPath(&path)).await;
         // A page may scroll smoothly, and a click in the middle of that would meet another element.

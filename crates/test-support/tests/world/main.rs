@@ -20,6 +20,7 @@ mod images;
 mod kill_points;
 mod oauth_helper;
 mod operation;
+mod provenance;
 mod reference_tools;
 mod s3;
 mod sessions;
