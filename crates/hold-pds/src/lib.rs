@@ -61,6 +61,6 @@ pub use index::holdings::Usage;
 pub use progress::Progress;
 pub use repo::{
     CrewMember, CrewPage, Event, EventBudget, EventCursor, EventStart, HoldRepo, RecordPage, RepoOptions,
-    StoredRecord,
+    Seen, StoredRecord,
 };
 pub use writer::{Precondition, RecordRef, RecordWrite, Urgency, WriteOutcome};

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use atcr_atproto::clock::{Clock, TidClock};
+use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::syntax::Tid;
 use bytes::Bytes;
 
@@ -152,15 +153,16 @@ pub struct Restored {
 
 /// Makes a repository in the folder that `options` name, which must be empty, from the files of a backup in `copy`: those of
 /// [`BackupView::files`] and [`MANIFEST`]. Hashes, chain, signature and account are checked first. `copy` is changed and can
-/// be removed afterwards.
+/// be removed afterwards. The newest commit must have the signature of the key that `options` name, or of one of `signed_by`.
 ///
 /// # Errors
 /// [`RepoError::Exists`] when there is a repository; [`RepoError::Corrupt`], [`RepoError::Incomplete`],
-/// [`RepoError::OtherDid`], [`RepoError::OtherKey`] when the backup is not that of this account, or not whole; the disk's: call
-/// it again.
+/// [`RepoError::OtherDid`], [`RepoError::OtherKey`] when the backup is not that of this account, or not whole;
+/// [`RepoError::ClockBehind`] when followers have seen revisions of the future; the disk's: call it again.
 pub async fn restore(
     copy: &Path,
     options: RepoOptions,
+    signed_by: Vec<PublicKey>,
     clock: Arc<dyn Clock>,
     progress: Progress,
 ) -> Result<Restored, RepoError> {
@@ -171,7 +173,7 @@ pub async fn restore(
         let _lock = Lock::take(&options.dir)?;
         let tids = Arc::new(TidClock::new(Arc::clone(&clock)));
         let options = EngineOptions::of(options, clock, tids);
-        let copied = restore_engine(&from, &to, options, &progress)?;
+        let copied = restore_engine(&from, &to, options, &signed_by, &progress)?;
         let view = copied.engine.view();
         Ok(Restored {
             from_rev: copied.from.rev,

@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 
 use atcr_atproto::clock::{Clock, TidClock};
 use atcr_atproto::crypto::{PublicKey, SigningKey};
-use atcr_atproto::syntax::Did;
+use atcr_atproto::syntax::{Did, Tid};
 
 pub(crate) use batch::{Answer, Call};
 pub(crate) use commit_builder::CommitBuilder;
@@ -31,7 +31,7 @@ use crate::disk::Disk;
 use crate::error::RepoError;
 use crate::index::RecordChange;
 use crate::log::{Announced, AppendError, Log, LogLimits, Manifest, PendingEntry};
-use crate::repo::RepoOptions;
+use crate::repo::{RepoOptions, Seen};
 use crate::snapshot::{self, Snapshot, SnapshotJob};
 use batch::Batch;
 
@@ -39,6 +39,30 @@ use batch::Batch;
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How far the newest revision may be ahead of the clock. Relays refuse five minutes.
 const MAX_AHEAD_MICROS: u64 = 120 * 1_000_000;
+
+/// Numbers that lost events may have had: some followers' clocks are that far ahead, and a restore skips as many.
+const SEQ_GAP_MICROS: u64 = 3600 * 1_000_000;
+
+impl Seen {
+    /// The number that the next event has to be greater than.
+    fn skips_to(&self) -> u64 {
+        match self.seq {
+            0 => 0,
+            seq => seq.saturating_add(SEQ_GAP_MICROS),
+        }
+    }
+}
+
+/// Whose signature the newest commit may have.
+#[derive(Clone, Debug)]
+pub(crate) enum Signers {
+    /// The signing key's.
+    Own,
+    /// Anyone's: what another key signed is signed anew, and followers are told so.
+    Any,
+    /// The signing key's, or that of one of these. Nothing is signed anew: it is a copy.
+    OneOf(Vec<PublicKey>),
+}
 
 /// What the engine needs to know.
 #[derive(Debug)]
@@ -51,7 +75,9 @@ pub(crate) struct EngineOptions {
     /// The account that this one takes the place of at the same host, if the repository is new.
     pub(crate) replaces: Option<Did>,
     pub(crate) signing_key: SigningKey,
-    pub(crate) accept_new_key: bool,
+    pub(crate) signers: Signers,
+    /// What followers have got of an earlier repository. Counts for a new one, and for one that is restored.
+    pub(crate) seen: Seen,
     pub(crate) must_exist: bool,
     pub(crate) node_cache_bytes: usize,
     pub(crate) limits: LogLimits,
@@ -70,6 +96,7 @@ impl EngineOptions {
             replaces,
             signing_key,
             accept_new_key,
+            seen,
             must_exist,
             node_cache_bytes,
             events: _,
@@ -81,7 +108,12 @@ impl EngineOptions {
             endpoint,
             replaces,
             signing_key,
-            accept_new_key,
+            signers: if accept_new_key {
+                Signers::Any
+            } else {
+                Signers::Own
+            },
+            seen,
             must_exist,
             node_cache_bytes,
             limits,
@@ -238,13 +270,7 @@ impl Engine {
 
     /// A clock far behind the newest commit would make revisions that no relay takes.
     fn check_clock(&self) -> Result<(), RepoError> {
-        let (now, head) = (self.builder.now_micros(), self.view.head.rev.micros());
-        if head > now.saturating_add(MAX_AHEAD_MICROS) {
-            return Err(RepoError::ClockBehind {
-                seconds: (head - now) / 1_000_000,
-            });
-        }
-        Ok(())
+        check_ahead(&self.view.head.rev, self.builder.now_micros())
     }
 
     /// Whether the log has grown so much that a snapshot is due, and none is under way.
@@ -329,6 +355,17 @@ impl Engine {
         self.refresh();
         result
     }
+}
+
+/// Refuses to go on from a revision that is far ahead of the clock.
+fn check_ahead(rev: &Tid, now: u64) -> Result<(), RepoError> {
+    let ahead = rev.micros().saturating_sub(now);
+    if ahead > MAX_AHEAD_MICROS {
+        return Err(RepoError::ClockBehind {
+            seconds: ahead / 1_000_000,
+        });
+    }
+    Ok(())
 }
 
 /// Removes a snapshot whose manifest could not be published, unless that manifest has the name already: then it is perhaps

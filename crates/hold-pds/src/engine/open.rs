@@ -7,13 +7,14 @@ use atcr_repo::Commit;
 use rand::Rng as _;
 
 use super::commit_builder::{CommitBuilder, Content};
-use super::{Engine, EngineOptions, SharedDisk, no_blocks};
+use super::{Engine, EngineOptions, SharedDisk, Signers, check_ahead, no_blocks};
 use crate::blocks::{NodeCache, View};
 use crate::disk;
 use crate::error::RepoError;
 use crate::head::{Head, rev_of};
 use crate::legacy;
 use crate::log::{Announced, Log, LogId, LogLimits, Manifest, SnapshotInfo, recovery, segment};
+use crate::repo::Seen;
 use crate::snapshot::Snapshot;
 
 /// Other files in the folder.
@@ -40,7 +41,8 @@ impl Engine {
             endpoint,
             replaces,
             signing_key,
-            accept_new_key,
+            signers,
+            seen,
             must_exist,
             node_cache_bytes,
             limits,
@@ -90,9 +92,10 @@ impl Engine {
             });
             Ok(())
         })?;
-        let log = Log::new(Arc::clone(&disk), limits, parts)?;
-        if let Some(head) = &head {
-            tids.advance_past(&head.rev);
+        let mut log = Log::new(Arc::clone(&disk), limits, parts)?;
+        match &head {
+            Some(head) => tids.advance_past(&head.rev),
+            None => log.skip_numbers_to(seen.skips_to()),
         }
         let builder = CommitBuilder {
             did,
@@ -130,8 +133,11 @@ impl Engine {
             view,
             perhaps_named: Vec::new(),
         };
-        let is_signed = match &head {
-            None => true,
+        let is_new_key = match &head {
+            None => {
+                engine.advance_past(&seen)?;
+                false
+            }
             Some(head) => {
                 let commit = Commit::decode(&engine.view.block(&head.commit)?)?;
                 if commit.did != engine.builder.did.as_str() || commit.data != head.data {
@@ -139,13 +145,18 @@ impl Engine {
                         "the newest commit does not say what the log says of it",
                     ));
                 }
-                commit.is_signed_by(&engine.builder.signing_key.public_key())
+                let is_own = commit.is_signed_by(&engine.public_key());
+                match &signers {
+                    Signers::Own if !is_own => return Err(RepoError::OtherKey),
+                    Signers::OneOf(keys) if !is_own && !keys.iter().any(|key| commit.is_signed_by(key)) => {
+                        return Err(RepoError::OtherKey);
+                    }
+                    Signers::Any => !is_own,
+                    Signers::Own | Signers::OneOf(_) => false,
+                }
             }
         };
-        if !is_signed && !accept_new_key {
-            return Err(RepoError::OtherKey);
-        }
-        if let Some(occasion) = occasion.or((!is_signed).then_some(Occasion::NewKey)) {
+        if let Some(occasion) = occasion.or(is_new_key.then_some(Occasion::NewKey)) {
             engine.announce(&occasion)?;
         }
         if is_renamed {
@@ -156,6 +167,16 @@ impl Engine {
         }
         legacy::set_aside(&*disk)?;
         Ok(engine)
+    }
+
+    /// Makes the next revision greater than what followers have seen.
+    pub(super) fn advance_past(&self, seen: &Seen) -> Result<(), RepoError> {
+        let Some(rev) = &seen.rev else {
+            return Ok(());
+        };
+        check_ahead(rev, self.builder.now_micros())?;
+        self.builder.tids.advance_past(rev);
+        Ok(())
     }
 
     /// The events that subscribers need in this case. The commit between them continues the chain of commits.

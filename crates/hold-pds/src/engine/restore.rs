@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use atcr_atproto::crypto::PublicKey;
+use atcr_repo::Commit;
 use rand::Rng as _;
 
 use super::open::{LOCK, Occasion, check_empty};
-use super::{Engine, EngineOptions, SharedDisk, no_blocks};
+use super::{Engine, EngineOptions, SEQ_GAP_MICROS, SharedDisk, Signers, no_blocks};
 use crate::blocks::{Recent, View};
 use crate::disk::{self, Disk};
 use crate::error::RepoError;
@@ -22,8 +24,6 @@ use crate::progress::Progress;
 use crate::repo::verify::{verify, verify_log};
 use crate::snapshot::{Snapshot, car_name};
 
-/// Numbers that the lost events may have had: some followers' clocks are that far ahead.
-const SEQ_GAP_MICROS: u64 = 3600 * 1_000_000;
 /// Bytes copied at once.
 const PIECE: usize = 1024 * 1024;
 /// Bytes of events that are synced at once.
@@ -37,27 +37,31 @@ pub(crate) struct FromCopy {
     pub(crate) from: Head,
 }
 
-/// Makes the repository whose files are in `from` the one in `to`. All of it is read and checked first.
+/// Makes the repository whose files are in `from` the one in `to`. All of it is read and checked first. One of `signed_by` may have
+/// signed it; then followers are told of the key that signs from now on.
 ///
 /// `to` must be empty, or what a restore that did not end has left. Until this returns, `to` does not open as a repository.
 pub(crate) fn restore(
     from: &SharedDisk,
     to: &SharedDisk,
     options: EngineOptions,
+    signed_by: &[PublicKey],
     progress: &Progress,
 ) -> Result<FromCopy, RepoError> {
     let limits = options.limits;
+    let seen = options.seen.clone();
     progress.step("checking the copy", 0);
     let copy = Engine::open(
         Arc::clone(from),
         EngineOptions {
             must_exist: true,
+            signers: Signers::OneOf(signed_by.to_vec()),
             ..options
         },
     )?;
-    verify_log(&copy.view)?;
-    verify(copy.view.clone(), copy.did(), &copy.public_key())?;
+    let occasion = check(&copy, signed_by)?;
     copy.check_clock()?;
+    copy.advance_past(&seen)?;
 
     clear(to)?;
     let log_id: LogId = rand::rng().random();
@@ -96,6 +100,7 @@ pub(crate) fn restore(
     let (seq, time) = copy.view.last;
     let ahead = seq.saturating_sub(time);
     log.skip_numbers_to(copy.builder.now_micros().max(time) + ahead + SEQ_GAP_MICROS);
+    log.skip_numbers_to(seen.skips_to());
 
     let snapshot = copied_snapshot.map(|mut snapshot| {
         snapshot.info.position = position.to_u64();
@@ -119,7 +124,7 @@ pub(crate) fn restore(
         announced: copy.announced,
         perhaps_named: Vec::new(),
     };
-    engine.announce(&Occasion::NewLog)?;
+    engine.announce(&occasion)?;
     engine.log.update_manifest(|manifest| {
         manifest.snapshot = info;
         manifest.restoring = false;
@@ -131,6 +136,23 @@ pub(crate) fn restore(
             ..head
         },
         engine,
+    })
+}
+
+/// Reads all of the copy. Returns what followers have to be told: of a new key, if another one signed the copy.
+fn check(copy: &Engine, signed_by: &[PublicKey]) -> Result<Occasion, RepoError> {
+    let commit = Commit::decode(&copy.view.block(&copy.view.head.commit)?)?;
+    let own = copy.public_key();
+    let mut keys = std::iter::once(&own).chain(signed_by);
+    let signer = keys
+        .find(|key| commit.is_signed_by(key))
+        .ok_or(RepoError::OtherKey)?;
+    verify_log(&copy.view)?;
+    verify(copy.view.clone(), copy.did(), signer)?;
+    Ok(if *signer == own {
+        Occasion::NewLog
+    } else {
+        Occasion::NewKey
     })
 }
 

@@ -29,7 +29,7 @@ pub use budget::EventBudget;
 pub use event_cursor::{EventCursor, EventStart};
 pub use events::Event;
 pub use holdings::{CrewMember, CrewPage};
-pub use options::RepoOptions;
+pub use options::{RepoOptions, Seen};
 pub use records::{RecordPage, StoredRecord};
 
 use crate::blocks::View;

@@ -3,10 +3,19 @@
 use std::path::PathBuf;
 
 use atcr_atproto::crypto::SigningKey;
-use atcr_atproto::syntax::Did;
+use atcr_atproto::syntax::{Did, Tid};
 
 use super::budget::EventBudget;
 use crate::log::LogLimits;
+
+/// What followers are known to have got of an account, or of the host that it is served at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The newest event's number; 0 if none is known.
+    pub seq: u64,
+    /// The newest revision.
+    pub rev: Option<Tid>,
+}
 
 /// Where the repository is and whose it is.
 #[derive(Clone, Debug)]
@@ -27,6 +36,8 @@ pub struct RepoOptions {
     /// What to do with a repository that another key signed: refuse it, or sign it anew, which tells followers that the
     /// identity has changed.
     pub accept_new_key: bool,
+    /// What followers have got already of what a new or a restored repository takes the place of: its numbers and revisions are greater.
+    pub seen: Seen,
     /// Whether an empty folder is refused; otherwise it becomes a new repository.
     pub must_exist: bool,
     /// Bytes of tree nodes kept in memory.
@@ -51,6 +62,7 @@ impl RepoOptions {
             replaces: None,
             signing_key,
             accept_new_key: false,
+            seen: Seen::default(),
             must_exist: false,
             node_cache_bytes: Self::DEFAULT_NODE_CACHE_BYTES,
             events: EventBudget::DEFAULT,

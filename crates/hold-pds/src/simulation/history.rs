@@ -22,11 +22,12 @@ use super::disk::{Fault, SimDisk};
 use crate::backup::{BackupView, MANIFEST};
 use crate::blocks::View;
 use crate::disk::Disk;
-use crate::engine::{Call, Engine, EngineOptions, restore};
+use crate::engine::{Call, Engine, EngineOptions, Signers, restore};
 use crate::error::RepoError;
 use crate::import::Build;
 use crate::log::LogLimits;
 use crate::progress::Progress;
+use crate::repo::Seen;
 use crate::writer::prepare::prepare;
 use crate::writer::{Precondition, RecordWrite};
 
@@ -107,7 +108,8 @@ pub(super) fn options_of(clock: Arc<TestClock>, tids: Arc<TidClock>) -> EngineOp
         endpoint: None,
         replaces: None,
         signing_key: key(),
-        accept_new_key: false,
+        signers: Signers::Own,
+        seen: Seen::default(),
         must_exist: false,
         node_cache_bytes: 64 * 1024,
         limits: LIMITS,
@@ -266,6 +268,7 @@ impl History {
                 &from,
                 &to,
                 options_of(self.clock.clone(), self.tids.clone()),
+                &[],
                 &Progress::none(),
             );
             self.disk.unplan();

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::egress::{CappedBody, EgressClient, EgressError, Limits};
+use atcr_atproto::syntax::{Did, Tid};
 use atcr_atproto::xrpc::XrpcErrorBody;
 use http::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
@@ -75,5 +77,18 @@ impl RelayApi for RelayClient {
         let request = self.0.request(Method::GET, &url).map_err(unavailable)?;
         let answer = self.0.send_capped(request, LIMITS).await.map_err(unavailable)?;
         agreed(answer)?.json().map_err(unavailable)
+    }
+
+    async fn latest_commit(&self, relay: &Url, did: &Did) -> Result<Tid, RelayError> {
+        #[derive(Deserialize)]
+        struct Output {
+            rev: Tid,
+        }
+        let mut url = method(relay, "com.atproto.sync.getLatestCommit");
+        url.query_pairs_mut().append_pair("did", did.as_str());
+        let request = self.0.request(Method::GET, &url).map_err(unavailable)?;
+        let answer = self.0.send_capped(request, LIMITS).await.map_err(unavailable)?;
+        let output: Output = agreed(answer)?.json().map_err(unavailable)?;
+        Ok(output.rev)
     }
 }

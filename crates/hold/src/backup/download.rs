@@ -16,10 +16,11 @@ use super::{BackupError, BackupStore, Head, StoredFile, account, life, read_whol
 /// # Errors
 /// [`BackupError::None`] if there is none; the store's; `Damaged`.
 pub async fn newest_head(store: &dyn BackupStore, did: &Did) -> Result<Head, BackupError> {
-    let newest = life::newest(store, did).await?;
-    // A life that ended before its first upload has no pointer.
-    for life in (1..=newest).rev() {
-        if let Some(content) = store.get(&format!("{}/head/{life}", account(did))).await? {
+    let mut lives = life::list(store, did).await?.heads;
+    // Some stores list a new name after a while only. A life that ended before its first upload has no pointer.
+    lives.insert(life::newest(store, did).await?);
+    for life in lives.into_iter().rev() {
+        if let Some(content) = store.get(&life::head_name(did, life)).await? {
             let head = Head::decode(&read_whole(content, MAX_LEN).await?)?;
             if head.did != *did {
                 return Err(BackupError::Damaged {

@@ -24,6 +24,10 @@ pub struct Head {
     pub seq: u64,
     /// The newest commit.
     pub rev: Tid,
+    /// Whose signature that commit has, as a did:key: a hint for those who restore without that key. Absent in a pointer of an older
+    /// version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// When this was written.
     pub at: Datetime,
     /// The content of the repository's own list of files.
@@ -67,6 +71,7 @@ impl Head {
         did: Did,
         log_id: String,
         (seq, rev): (u64, Tid),
+        signed_by: Option<String>,
         at: Datetime,
         manifest: String,
         files: Vec<StoredFile>,
@@ -77,6 +82,7 @@ impl Head {
             log_id,
             seq,
             rev,
+            signed_by,
             at,
             manifest,
             files,
@@ -145,6 +151,7 @@ mod tests {
             "did:web:hold.test".parse().expect("a DID"),
             "00ff".to_owned(),
             (7, "3lcaaaaaaaa22".parse().expect("a TID")),
+            None,
             "2026-11-30T00:00:00.000Z".parse().expect("a time"),
             "manifest".to_owned(),
             vec![file],

@@ -1,17 +1,23 @@
 //! Lives of one account. Each start of a hold that writes takes the next number; a process that finds a greater one than its
 //! own stops writing, since another one has taken over.
 
+use std::collections::BTreeSet;
+
 use atcr_atproto::syntax::Did;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{BackupError, BackupStore, account, read_whole};
+use super::{BackupError, BackupStore, Listed, account, read_whole};
 
 /// Bytes of a life's own note.
 const MAX_NOTE_LEN: usize = 4096;
 /// Other processes that may take a number at the same moment.
 const TRIES: u32 = 16;
+/// Lives before the newest one that are remembered.
+const KEPT: u64 = 1000;
+/// Names of lives that are listed.
+const MAX_NAMES: usize = 50_000;
 
 #[derive(Serialize, Deserialize)]
 struct Note {
@@ -22,29 +28,105 @@ fn name(did: &Did, life: u64) -> String {
     format!("{}/epoch/{life}", account(did))
 }
 
+/// The name of a life's pointer.
+pub(super) fn head_name(did: &Did, life: u64) -> String {
+    format!("{}/head/{life}", account(did))
+}
+
+fn encode(process: &str) -> Result<Bytes, BackupError> {
+    let note = Note {
+        process: process.to_owned(),
+    };
+    serde_json::to_vec(&note)
+        .map(Bytes::from)
+        .map_err(|error| BackupError::Damaged {
+            what: error.to_string(),
+        })
+}
+
 async fn exists(store: &dyn BackupStore, did: &Did, life: u64) -> Result<bool, BackupError> {
     Ok(store.get(&name(did, life)).await?.is_some())
 }
 
-/// The newest life; 0 if there was none. Numbers have no gaps, so this takes a few questions.
+/// What is left of the lives in the place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lives {
+    /// Numbers that were taken.
+    pub taken: BTreeSet<u64>,
+    /// Lives that have a pointer.
+    pub heads: BTreeSet<u64>,
+}
+
+impl Lives {
+    /// The newest one that is known; 0 if there was none. Notes and pointers are one as good as the other: something may have removed
+    /// some of them.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        let newest = |lives: &BTreeSet<u64>| lives.last().copied().unwrap_or(0);
+        newest(&self.taken).max(newest(&self.heads))
+    }
+}
+
+/// Lists the lives.
+///
+/// # Errors
+/// The store's.
+pub async fn list(store: &dyn BackupStore, did: &Did) -> Result<Lives, BackupError> {
+    let numbers = async |folder: &str| -> Result<BTreeSet<u64>, BackupError> {
+        let listed = store
+            .list(&format!("{}/{folder}", account(did)), MAX_NAMES)
+            .await?;
+        let number = |listed: &Listed| listed.name.rsplit('/').next()?.parse().ok();
+        Ok(listed.iter().filter_map(number).collect())
+    };
+    Ok(Lives {
+        taken: numbers("epoch").await?,
+        heads: numbers("head").await?,
+    })
+}
+
+/// The newest life; 0 if there was none.
 ///
 /// # Errors
 /// The store's.
 pub async fn newest(store: &dyn BackupStore, did: &Did) -> Result<u64, BackupError> {
-    let (mut found, mut missing) = (0, 1);
-    while exists(store, did, missing).await? {
-        found = missing;
-        missing = missing.saturating_mul(2);
+    let mut newest = list(store, did).await?.newest();
+    // Some stores list a new name after a while only.
+    while exists(store, did, newest.saturating_add(1)).await? {
+        newest += 1;
     }
-    while missing - found > 1 {
-        let middle = found + (missing - found) / 2;
-        if exists(store, did, middle).await? {
-            found = middle;
-        } else {
-            missing = middle;
-        }
+    Ok(newest)
+}
+
+/// Takes the number of life `ours` again, whose note something has removed.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn take_again(store: &dyn BackupStore, did: &Did, ours: u64) -> Result<(), BackupError> {
+    let note = encode(&Uuid::new_v4().to_string())?;
+    // If it is there by now, that is what is wanted.
+    store.create(&name(did, ours), note).await?;
+    Ok(())
+}
+
+/// Removes what is left of lives long before `ours`.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn forget_old(
+    store: &dyn BackupStore,
+    did: &Did,
+    lives: &Lives,
+    ours: u64,
+) -> Result<(), BackupError> {
+    let first_kept = ours.saturating_sub(KEPT);
+    for life in lives.taken.range(..first_kept) {
+        store.delete(&name(did, *life)).await?;
     }
-    Ok(found)
+    for life in lives.heads.range(..first_kept) {
+        store.delete(&head_name(did, *life)).await?;
+    }
+    Ok(())
 }
 
 /// Takes the next number.
@@ -53,15 +135,12 @@ pub async fn newest(store: &dyn BackupStore, did: &Did) -> Result<u64, BackupErr
 /// The store's; `Damaged` when others always take the number first.
 pub async fn begin(store: &dyn BackupStore, did: &Did) -> Result<u64, BackupError> {
     let process = Uuid::new_v4().to_string();
-    let note = Note {
-        process: process.clone(),
-    };
-    let note = serde_json::to_vec(&note).map_err(|error| BackupError::Damaged {
-        what: error.to_string(),
-    })?;
+    let note = encode(&process)?;
     for _ in 0..TRIES {
-        let life = newest(store, did).await? + 1;
-        if !store.create(&name(did, life), Bytes::from(note.clone())).await? {
+        let Some(life) = newest(store, did).await?.checked_add(1) else {
+            break;
+        };
+        if !store.create(&name(did, life), note.clone()).await? {
             continue;
         }
         // A store that knows no conditions lets two processes write, and the last one stays.

@@ -9,9 +9,10 @@
 //! ```
 //! Only bytes that are on the hold's disk are uploaded, under names that never get other bytes. No key is among them.
 //!
-//! - [`BackupStore`]: the place · [`Head`]: what is there · [`Backup`]: uploads · [`life`]: two lives of one account notice each
-//!   other · [`download`]: the files of a backup
+//! - [`BackupStore`]: the place · [`Head`]: what is there · [`Backup`]: uploads · [`check`]: whether all of it is still there ·
+//!   [`life`]: two lives of one account notice each other · [`download`]: the files of a backup
 
+pub mod check;
 pub mod download;
 mod head;
 pub mod life;
@@ -19,7 +20,7 @@ mod port;
 mod upload;
 
 pub use head::{Head, Stored, StoredFile};
-pub use port::{BackupStore, one_piece, read_whole};
+pub use port::{BackupStore, Listed, one_piece, read_whole};
 pub use upload::{Backup, BackupStatus, STANDING};
 
 use atcr_atproto::syntax::Did;

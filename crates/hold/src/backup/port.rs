@@ -6,6 +6,15 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::blobs::{ObjectBytes, StoreError};
 
+/// A name that is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The name.
+    pub name: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
 /// Port: a place with names. Names have letters, digits and `/._-`.
 #[async_trait]
 pub trait BackupStore: std::fmt::Debug + Send + Sync {
@@ -29,6 +38,12 @@ pub trait BackupStore: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// The store's.
     async fn get(&self, name: &str) -> Result<Option<ObjectBytes>, StoreError>;
+
+    /// All names below `folder`, in no order.
+    ///
+    /// # Errors
+    /// The store's; `Unavailable` when there are more than `limit`.
+    async fn list(&self, folder: &str, limit: usize) -> Result<Vec<Listed>, StoreError>;
 
     /// Removes a name; none is fine.
     ///

@@ -8,11 +8,12 @@ use atcr_atproto::clock::Clock;
 use atcr_hold_pds::{BackupFile, HoldRepo};
 use atcr_server::Shutdown;
 use atcr_server::supervise::Task;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use super::{BackupError, BackupStore, Head, Stored, StoredFile, account, download, life, one_piece};
+use super::{BackupError, BackupStore, Head, Stored, StoredFile, account, check, download, life, one_piece};
 use crate::blobs::{ObjectBytes, StoreError};
 
 /// The task, in logs and metrics.
@@ -22,6 +23,12 @@ pub const STANDING: Task = Task::new("back_up_repository");
 const MAX_PARTS: usize = 64;
 /// Bytes read at once.
 const PIECE: usize = 1024 * 1024;
+/// How often what should be there is looked for; the first time at the first round.
+const CHECK_EVERY: TimeDelta = TimeDelta::days(1);
+/// When that is tried again after it failed.
+const CHECK_AGAIN_AFTER: TimeDelta = TimeDelta::hours(1);
+/// Counts files of the backup that were found incomplete, and uploaded again.
+const LOST: &str = "atcr_hold_backup_lost_files_total";
 /// Seconds since everything was in the backup.
 const BEHIND: &str = "atcr_hold_backup_behind_seconds";
 
@@ -66,6 +73,12 @@ struct State {
     life: Option<u64>,
     /// What is there, as far as this process knows.
     head: Option<Head>,
+    /// When that is compared with what is there.
+    check_at: Option<DateTime<Utc>>,
+    /// Files of `head` that are not whole any more.
+    lost: BTreeSet<String>,
+    /// This life's pointer is gone.
+    is_head_lost: bool,
 }
 
 impl Backup {
@@ -153,17 +166,20 @@ impl Shared {
                 life
             }
         };
+        self.check_if_due(state, life).await?;
         let view = self.repo.backup_view();
         let log_id = view.log_id();
         let known = state.head.as_ref().filter(|head| head.log_id == log_id);
-        let is_new = self.status.borrow().complete_at.is_none();
-        if !is_new && known.is_some_and(|known| known.seq == view.seq()) {
+        let must_upload =
+            state.is_head_lost || !state.lost.is_empty() || self.status.borrow().complete_at.is_none();
+        if !must_upload && known.is_some_and(|known| known.seq == view.seq()) {
             return Ok(());
         }
         let folder = format!("{}/{log_id}", account(did));
         let known: BTreeMap<&str, &StoredFile> = known
             .iter()
             .flat_map(|head| &head.files)
+            .filter(|file| !state.lost.contains(&file.name))
             .map(|file| (&*file.name, file))
             .collect();
         let mut files = Vec::new();
@@ -180,6 +196,7 @@ impl Shared {
             did.clone(),
             log_id,
             (view.seq(), view.rev().clone()),
+            Some(self.repo.public_key().to_did_key()),
             self.clock.now_datetime(),
             manifest,
             files,
@@ -188,8 +205,10 @@ impl Shared {
         life::check(&*self.store, did, life).await?;
         let bytes = head.encode()?;
         let size = bytes.len() as u64;
-        let name = format!("{}/head/{life}", account(did));
+        let name = life::head_name(did, life);
         self.store.put(&name, one_piece(bytes), size).await?;
+        state.lost.clear();
+        state.is_head_lost = false;
         let old = state.head.replace(head.clone());
         self.status.send_modify(|status| {
             status.seq = head.seq;
@@ -197,6 +216,61 @@ impl Shared {
         });
         self.remove_unused(&folder, old.as_ref(), &head).await;
         Ok(())
+    }
+
+    /// Looks once a day for everything that should be there, so that it is uploaded again if it is not.
+    async fn check_if_due(&self, state: &mut State, life: u64) -> Result<(), BackupError> {
+        let now = self.clock.now();
+        if state.check_at.is_some_and(|at| now < at) {
+            return Ok(());
+        }
+        let checked = self.check(state, life).await;
+        let pause = match &checked {
+            Ok(()) => CHECK_EVERY,
+            Err(_) => CHECK_AGAIN_AFTER,
+        };
+        state.check_at = now.checked_add_signed(pause);
+        match checked {
+            Err(error @ BackupError::OtherLife { .. }) => Err(error),
+            Err(error) => {
+                // What is new is uploaded all the same.
+                tracing::error!(%error, "whether the backup is still whole cannot be looked up");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn check(&self, state: &mut State, life: u64) -> Result<(), BackupError> {
+        let (store, did) = (&*self.store, self.repo.did());
+        let lives = life::list(store, did).await?;
+        if lives.newest() > life {
+            return Err(BackupError::OtherLife {
+                ours: life,
+                theirs: lives.newest(),
+            });
+        }
+        if !lives.taken.contains(&life) {
+            tracing::error!(
+                life,
+                place = store.place(),
+                "THE NOTE OF THIS LIFE IS GONE FROM THE BACKUP; it is written again"
+            );
+            life::take_again(store, did, life).await?;
+        }
+        let is_written = self.status.borrow().complete_at.is_some();
+        state.is_head_lost = is_written && !lives.heads.contains(&life);
+        if let Some(head) = &state.head {
+            state.lost = check::incomplete(store, head).await?;
+        }
+        if state.is_head_lost || !state.lost.is_empty() {
+            metrics::counter!(LOST).increment(state.lost.len() as u64);
+            tracing::error!(
+                files = ?state.lost, list = state.is_head_lost, place = store.place(),
+                "PARTS OF THE BACKUP ARE GONE, and are uploaded again: look for what removes them, such as a rule of the bucket"
+            );
+        }
+        life::forget_old(store, did, &lives, life).await
     }
 
     /// What the newest of the lives before this one has uploaded, of whatever log.

@@ -3,19 +3,24 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, ensure};
 use atcr_atproto::clock::SystemClock;
+use atcr_atproto::crypto::{PublicKey, SigningKey};
 use atcr_atproto::syntax::Did;
-use atcr_hold_pds::{HoldRepo, RepoError, RepoOptions, restore};
+use atcr_hold_pds::{HoldRepo, RepoError, RepoOptions, Seen, restore};
 use atcr_server::private_files::make_private_folder;
 use serde_json::json;
 
 use super::terminal::Terminal;
 use super::{Common, existing_repo, explained, found_did};
-use crate::backup::{Backup, BackupError, BackupStore, Head, download};
+use crate::adapters::relay_client::RelayClient;
+use crate::backup::{Backup, BackupError, BackupStore, Head, check, download};
 use crate::compose;
+use crate::identity::IdentityError;
 use crate::identity::establish::folder_of;
-use crate::settings::{BackupSettings, HoldSettings};
+use crate::identity::plc::{Plc, named_key};
+use crate::relays::seen::{Reason, seen_by_relays};
+use crate::settings::{BackupSettings, HoldSettings, IdentitySettings};
 
 /// Beside the repository: what was downloaded.
 const DOWNLOAD_DIR: &str = "repo.downloaded";
@@ -44,19 +49,35 @@ pub(super) async fn status(common: &Common) -> anyhow::Result<()> {
     let store = store(&settings)?;
     let terminal = Terminal::new(common.json, false);
     terminal.say("asking");
-    let head = download::newest_head(&*store, &account(&settings)?).await?;
+    let did = account(&settings)?;
+    let mut tries = 0;
+    let (head, incomplete) = loop {
+        tries += 1;
+        let head = download::newest_head(&*store, &did).await?;
+        let incomplete = check::incomplete(&*store, &head).await?;
+        if incomplete.is_empty() || tries == TRIES {
+            break (head, incomplete);
+        }
+    };
     terminal.done(
         &format!(
-            "{}: revision {} with events up to {}, written {}, {} bytes",
+            "{}: revision {} with events up to {}, written {}, {} bytes{}",
             store.place(),
             head.rev,
             head.seq,
             head.at,
-            bytes_of(&head)
+            bytes_of(&head),
+            match incomplete.len() {
+                0 => String::new(),
+                count => format!(
+                    "; {count} of {} files are NOT WHOLE: run `repo backup`, or restart the hold",
+                    head.files.len()
+                ),
+            }
         ),
         &json!({
             "place": store.place(), "did": head.did, "rev": head.rev, "seq": head.seq, "at": head.at,
-            "bytes": bytes_of(&head), "files": head.files.len(),
+            "bytes": bytes_of(&head), "files": head.files.len(), "incompleteFiles": incomplete,
         }),
     )?;
     Ok(())
@@ -93,38 +114,131 @@ pub(super) async fn now(common: &Common) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) async fn restore_newest(common: &Common) -> anyhow::Result<()> {
+/// What a restore is told beside the configuration.
+#[derive(Debug)]
+pub(super) struct RestoreOptions {
+    pub(super) signed_by: Vec<PublicKey>,
+    pub(super) new_key: bool,
+    pub(super) ignore_relays: bool,
+}
+
+pub(super) async fn restore_newest(common: &Common, how: RestoreOptions) -> anyhow::Result<()> {
     let settings = common.settings()?;
     let store = store(&settings)?;
     let did = account(&settings)?;
-    let key = folder_of(&settings).signing_key()?.with_context(|| {
-        format!(
-            "the signing key {} is missing; bring it here with `atcr-hold keys import`",
-            settings.key_path.display()
-        )
-    })?;
+    let identity = folder_of(&settings);
+    let key_path = settings.key_path.display();
+    ensure!(
+        how.new_key || identity.signing_key()?.is_some(),
+        "the signing key {key_path} is missing; bring it here with `atcr-hold keys import`, or, if it is lost, make a new one with \
+         --new-key"
+    );
     let terminal = Terminal::new(common.json, false);
     make_private_folder(&settings.data_dir)
         .with_context(|| format!("cannot make {}", settings.data_dir.display()))?;
+    let signers = Signers::find(&settings, &did, how.signed_by).await?;
+    terminal.say("asking the relays");
+    let seen = seen_before(&settings, &did, how.ignore_relays).await?;
     let folder = settings.data_dir.join(DOWNLOAD_DIR);
     let head = fetch(&*store, &did, &folder, &terminal).await?;
-    let options = RepoOptions::new(compose::repo_dir(&settings), did.clone(), key);
-    let restored = restore(&folder, options, Arc::new(SystemClock), terminal.progress()).await;
+    let key = identity.make_signing_key()?;
+    let own = key.public_key();
+    let mut options = RepoOptions::new(compose::repo_dir(&settings), did.clone(), key);
+    options.seen = seen;
+    let clock = Arc::new(SystemClock);
+    let restored = restore(&folder, options, signers.accepted, clock, terminal.progress()).await;
     // Also after a failure: the next try downloads anew.
     let removed = remove_folder(&folder);
-    let restored = restored.map_err(explained)?;
+    let restored = restored.map_err(|error| match error {
+        RepoError::OtherKey => anyhow!(
+            "the backup was signed by another key than {key_path}{}; if that key was the hold's, name it with --signed-by",
+            head.signed_by.as_ref().map_or_else(String::new, |key| format!(": it says by {key}"))
+        ),
+        error => explained(error),
+    })?;
     removed?;
+    let must_publish = signers.named.is_some_and(|named| named != own.to_did_key());
+    let then = if must_publish {
+        ". The document of the DID names another key: run `atcr-hold identity recover` before the hold is started"
+    } else {
+        ""
+    };
     terminal.done(
         &format!(
-            "restored {did} at revision {} (written {}); the repository goes on with revision {}",
+            "restored {did} at revision {} (written {}); the repository goes on with revision {}{then}",
             restored.from_rev, head.at, restored.rev
         ),
         &json!({
             "did": did, "at": head.at, "fromRev": restored.from_rev, "fromSeq": restored.from_seq,
-            "rev": restored.rev, "seq": restored.seq,
+            "rev": restored.rev, "seq": restored.seq, "mustRecover": must_publish,
         }),
     )?;
     Ok(())
+}
+
+/// Keys other than the hold's own.
+struct Signers {
+    /// Those that may have signed the backup.
+    accepted: Vec<PublicKey>,
+    /// The one that the document of a did:plc names.
+    named: Option<String>,
+}
+
+impl Signers {
+    /// The keys that the operator names, those of the folder, and the one that the directory names now. A key that the directory named
+    /// before is taken only from the operator: it may have been replaced because someone else has it.
+    async fn find(settings: &HoldSettings, did: &Did, told: Vec<PublicKey>) -> anyhow::Result<Self> {
+        let folder = folder_of(settings);
+        let mut accepted = told;
+        accepted.extend(folder.other_keys()?.iter().map(SigningKey::public_key));
+        let IdentitySettings::Plc(plc) = &settings.identity else {
+            return Ok(Self {
+                accepted,
+                named: None,
+            });
+        };
+        let plc = Plc::open(plc, settings.plc_directory.clone())?;
+        let has_key = folder.signing_key()?.is_some();
+        let log = match plc.log(did).await {
+            Ok(log) => log,
+            Err(IdentityError::Directory(error)) if error.is_transient() && has_key => {
+                tracing::warn!(%error, "which key the DID names is not known; the backup has to be signed by a key that is here");
+                return Ok(Self {
+                    accepted,
+                    named: None,
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let named = named_key(&log.data());
+        let own = folder.signing_key()?.map(|key| key.public_key().to_did_key());
+        if own.as_ref() != Some(&named) {
+            // The document has to be changed before the hold starts.
+            plc.check_rotation_key(did, &log)?;
+            accepted.extend(PublicKey::from_did_key(&named).ok());
+        }
+        Ok(Self {
+            accepted,
+            named: Some(named),
+        })
+    }
+}
+
+/// What the relays have of the account.
+async fn seen_before(settings: &HoldSettings, did: &Did, ignore_far_ahead: bool) -> anyhow::Result<Seen> {
+    let api = RelayClient::new()?;
+    let hostname = settings.hostname();
+    let asked = seen_by_relays(&api, &settings.relays, &hostname, did, &SystemClock).await;
+    for unknown in &asked.unknown {
+        ensure!(
+            ignore_far_ahead || !matches!(unknown.reason, Reason::FarAhead(_)),
+            "{unknown}. Set the clock if it is wrong; if the relay is, repeat with --ignore-relays"
+        );
+        tracing::warn!(
+            "{unknown}. THE REPOSITORY GOES ON AN HOUR AHEAD: a relay that has later events than that drops what the hold writes until then"
+        );
+    }
+    Ok(asked.seen)
 }
 
 async fn fetch(

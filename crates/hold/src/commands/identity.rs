@@ -39,6 +39,7 @@ pub async fn init(settings: &HoldSettings, replaces: Option<Did>) -> anyhow::Res
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut established = establish(settings, &*clock).await?;
+    established.takes_over = replaces.is_some();
     established.replaces = replaces;
     open_once(settings, &established, clock).await?;
     say(&format!("{} is made", established.identity.did()))
@@ -67,7 +68,9 @@ pub async fn rotate(settings: &HoldSettings) -> anyhow::Result<()> {
         let established = establish(settings, &*clock).await?;
         open_once(settings, &established, clock).await?;
     }
-    say(&format!("the signing key is {next}"))
+    say(&format!(
+        "the signing key is {next}. Export the keys again with `atcr-hold keys export`: an export from before does not have it"
+    ))
 }
 
 /// Makes this folder the hold of its DID again, although a part of it is lost: without a signing key it gets a new one, which the
@@ -111,6 +114,7 @@ pub async fn recover(settings: &HoldSettings, did: Option<Did>) -> anyhow::Resul
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut established = establish(settings, &*clock).await?;
     established.accept_new_key = true;
+    established.takes_over = true;
     open_once(settings, &established, clock).await?;
     say(&format!(
         "{} is recovered: {}, {}",
@@ -338,7 +342,8 @@ async fn open_once(
     established: &Established,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<()> {
-    let repo = HoldRepo::open(established.repo_options(settings), clock)
+    let options = established.repo_options(settings, &*clock).await?;
+    let repo = HoldRepo::open(options, clock)
         .await
         .context("cannot open the repository")?;
     let finished = established.finish();

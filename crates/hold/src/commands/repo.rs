@@ -72,6 +72,15 @@ pub(crate) enum RepoCommand {
     Restore {
         #[command(flatten)]
         common: Common,
+        /// A key that may have signed the backup, beside the hold's own and the one that a did:plc names
+        #[arg(long, value_name = "DID_KEY", value_parser = did_key)]
+        signed_by: Vec<PublicKey>,
+        /// Make a new signing key, since the old one is lost
+        #[arg(long)]
+        new_key: bool,
+        /// Restore although a relay claims to have events of a far future
+        #[arg(long)]
+        ignore_relays: bool,
     },
     /// Write a snapshot now, and drop events that are older than the retention
     Compact {
@@ -108,7 +117,19 @@ impl RepoCommand {
                 Self::Compact { common } => compact(&common).await,
                 Self::Backup { common, status: true } => backup::status(&common).await,
                 Self::Backup { common, .. } => backup::now(&common).await,
-                Self::Restore { common } => backup::restore_newest(&common).await,
+                Self::Restore {
+                    common,
+                    signed_by,
+                    new_key,
+                    ignore_relays,
+                } => {
+                    let how = backup::RestoreOptions {
+                        signed_by,
+                        new_key,
+                        ignore_relays,
+                    };
+                    backup::restore_newest(&common, how).await
+                }
             }
         })
     }

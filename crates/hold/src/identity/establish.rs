@@ -11,6 +11,7 @@ use atcr_hold_pds::identity::HoldIdentity;
 use super::IdentityError;
 use super::folder::{FolderState, IdentityFolder};
 use super::plc::{Plc, Update, Wanted, named_key, names, repository_of};
+use super::predecessor::seen_before;
 use crate::compose::{DATABASE_FILE, REPO_DIR};
 use crate::settings::{HoldSettings, IdentitySettings, PlcSettings};
 
@@ -25,11 +26,17 @@ pub(crate) struct Established {
     pub(crate) accept_new_key: bool,
     /// The account that was served here before, if this one takes its place.
     pub(crate) replaces: Option<Did>,
+    /// A new repository takes the place of one that is lost, or of another account's.
+    pub(crate) takes_over: bool,
 }
 
 impl Established {
-    /// How the repository is opened.
-    pub(crate) fn repo_options(&self, settings: &HoldSettings) -> RepoOptions {
+    /// How the repository is opened. A new one goes on from what followers have got of another one here before.
+    pub(crate) async fn repo_options(
+        &self,
+        settings: &HoldSettings,
+        clock: &dyn Clock,
+    ) -> Result<RepoOptions, IdentityError> {
         let mut options = RepoOptions::new(
             settings.data_dir.join(REPO_DIR),
             self.identity.did().clone(),
@@ -44,7 +51,14 @@ impl Established {
         options.endpoint = Some(self.identity.endpoint().to_owned());
         options.accept_new_key = self.accept_new_key;
         options.replaces.clone_from(&self.replaces);
-        options
+        if !self.folder.has_repo()? {
+            options.seen = seen_before(settings, self.identity.did(), clock).await;
+            if self.takes_over {
+                let now = u64::try_from(clock.now().timestamp_micros()).unwrap_or(0);
+                options.seen.seq = options.seen.seq.max(now);
+            }
+        }
+        Ok(options)
     }
 
     /// The repository is open: what was begun is done.
@@ -101,6 +115,7 @@ fn web(
         plc: None,
         accept_new_key: keys.next.is_some(),
         replaces: None,
+        takes_over: false,
     })
 }
 
@@ -295,6 +310,7 @@ impl<'a> Start<'a> {
             plc: Some(self.plc.clone()),
             accept_new_key: keys.next.is_some(),
             replaces: None,
+            takes_over: false,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! | [`folder`] | the files in the data folder; nothing missing becomes new |
 //! | [`plc`] | a did:plc in its directory: made, taken over, kept up to date |
 //! | [`establish`] | the start: files, directory and repository are brought together |
+//! | [`predecessor`] | what followers have got already where a new repository begins |
 //! | [`watch`] | while the hold runs: the document is read again, keys are changed |
 //!
 //! The commands are in [`crate::commands::identity`].
@@ -12,6 +13,7 @@
 pub(crate) mod establish;
 pub(crate) mod folder;
 pub(crate) mod plc;
+pub(crate) mod predecessor;
 pub(crate) mod watch;
 
 pub use watch::WatchError;

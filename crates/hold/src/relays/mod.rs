@@ -3,6 +3,9 @@
 //! - [`Announcements`]: asks until every relay has agreed, with longer and longer waits
 //! - [`RelayApi`]: what is asked of a relay
 //! - [`RelayState`]: how far that is
+//! - [`seen`]: what relays have got of the hold already
+
+pub mod seen;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -12,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
-use atcr_atproto::syntax::Datetime;
+use atcr_atproto::syntax::{Datetime, Did, Tid};
 use atcr_server::Shutdown;
 use atcr_server::supervise::Task;
 use serde::{Deserialize, Serialize};
@@ -47,6 +50,15 @@ pub trait RelayApi: fmt::Debug + Send + Sync {
     /// # Spec
     /// `com.atproto.sync.getHostStatus`.
     async fn host_status(&self, relay: &Url, hostname: &str) -> Result<HostStatus, RelayError>;
+
+    /// The newest revision that the relay has of the account.
+    ///
+    /// # Errors
+    /// [`RelayError::Refused`] if it has none.
+    ///
+    /// # Spec
+    /// `com.atproto.sync.getLatestCommit`.
+    async fn latest_commit(&self, relay: &Url, did: &Did) -> Result<Tid, RelayError>;
 }
 
 /// What a relay knows of a host.

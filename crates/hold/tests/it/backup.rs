@@ -4,15 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atcr_atproto::clock::SystemClock;
-use atcr_atproto::crypto::{Curve, SigningKey};
+use atcr_atproto::clock::{Clock, ManualClock, SystemClock};
+use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
 use atcr_atproto::lexicon::crew::CrewRecord;
-use atcr_atproto::syntax::Did;
+use atcr_atproto::syntax::{Did, Tid};
 use atcr_hold::adapters::filesystem::FolderBackup;
 use atcr_hold::adapters::s3::{S3Backup, S3Options};
-use atcr_hold::backup::{BackupError, BackupStore, download, life, one_piece, read_whole};
-use atcr_hold_pds::{HoldRepo, Message, Progress, RepoError, RepoOptions, restore};
+use atcr_hold::backup::{
+    Backup, BackupError, BackupStore, Listed, check, download, life, one_piece, read_whole,
+};
+use atcr_hold_pds::{HoldRepo, Message, Progress, RepoError, RepoOptions, Seen, restore};
 use bytes::Bytes;
+use chrono::TimeDelta;
 use futures_util::TryStreamExt as _;
 use serde_json::json;
 use tempfile::TempDir;
@@ -107,6 +110,15 @@ async fn every_place_keeps_what_it_is_given_under_its_name() {
         let found = whole(store, "a/c").await.expect("there");
         // A store that knows no conditions takes the second; `life::begin` finds that out by reading.
         assert_eq!(found, if second { "second" } else { "first" });
+        let mut listed = store.list("a", 2).await.expect("listed");
+        listed.sort_by(|a, b| a.name.cmp(&b.name));
+        let named = |name: &str, bytes| Listed {
+            name: name.to_owned(),
+            bytes,
+        };
+        assert_eq!(listed, [named("a/b", 5), named("a/c", found.len() as u64)]);
+        store.list("a", 1).await.expect_err("more than that");
+        assert_eq!(store.list("none", 1).await.expect("listed"), []);
         store.delete("a/b").await.expect("removed");
         store.delete("a/b").await.expect("none is fine");
         assert_eq!(whole(store, "a/b").await, None);
@@ -149,7 +161,7 @@ async fn add_crew(hold: &TestHold, count: usize) {
             format!("did:web:sailor{number}.test").parse().expect("a DID"),
             "member",
             ["blob:read"],
-            atcr_atproto::clock::Clock::now_datetime(&SystemClock),
+            SystemClock.now_datetime(),
         );
         atcr_hold_pds::records::crew::ensure(hold.hold.repo(), &record)
             .await
@@ -184,7 +196,8 @@ async fn restored(
         .expect("readable")
         .expect("a key");
     let options = RepoOptions::new(dir.join("repo"), hold.did().clone(), key);
-    let restored = restore(&copy, options.clone(), Arc::new(SystemClock), Progress::none())
+    let clock = Arc::new(SystemClock);
+    let restored = restore(&copy, options.clone(), Vec::new(), clock, Progress::none())
         .await
         .expect("restored");
     (options, restored)
@@ -362,4 +375,210 @@ async fn a_lost_folder_does_not_become_a_new_hold_while_there_is_a_backup() {
         .expect_err("lost, not new");
     assert!(error.to_string().contains("atcr-hold repo restore"), "{error}");
     drop(dir);
+}
+
+/// Everything below a folder of the place, with its bytes.
+async fn names(store: &FolderBackup, folder: &str) -> Vec<Listed> {
+    let mut names = store.list(folder, 1000).await.expect("listed");
+    names.sort_by(|a, b| a.name.cmp(&b.name));
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_vanishes_from_the_backup_is_noticed_at_the_start_and_once_a_day_and_uploaded_again() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    let store = FolderBackup::new(place.path());
+    add_crew(&hold, 2).await;
+    hold.hold.repo().write_snapshot().await.expect("written");
+    add_crew(&hold, 4).await;
+    hold.hold.back_up().await.expect("copied");
+    add_crew(&hold, 6).await;
+    hold.hold.back_up().await.expect("copied");
+    let account = hold.did().as_str().replace([':', '%'], "_");
+    let remove = |name: &str| std::fs::remove_file(place.path().join(name)).expect("removed");
+
+    let clock = ManualClock::host();
+    let backup = Backup::new(
+        hold.hold.repo().clone(),
+        Arc::new(store.clone()),
+        clock.clone() as Arc<dyn Clock>,
+    );
+    // The next start finds that a part of the log and the snapshot are gone, and another one damaged.
+    let whole = names(&store, &account).await;
+    let gone: Vec<&Listed> = whole
+        .iter()
+        .filter(|listed| listed.name.contains("/snap/") || listed.name.contains("/log/"))
+        .collect();
+    assert!(gone.len() >= 3, "{gone:?}");
+    remove(&gone[0].name);
+    remove(&gone[gone.len() - 1].name);
+    backup.round().await.expect("copied");
+    let head = download::newest_head(&store, hold.did()).await.expect("a backup");
+    assert!(check::incomplete(&store, &head).await.expect("listed").is_empty());
+    restored(&hold, &store, tempfile::tempdir().expect("a folder").path()).await;
+
+    // Later it takes a day.
+    let head_of_life = format!("{account}/head/2");
+    let lost = [head_of_life.clone(), format!("{account}/epoch/2")];
+    let object = names(&store, &format!("{account}/{}", head.log_id))
+        .await
+        .remove(0);
+    for name in lost.iter().chain([&object.name]) {
+        remove(name);
+    }
+    clock.advance(TimeDelta::hours(23));
+    backup.round().await.expect("nothing to do");
+    assert!(whole(&store, &head_of_life).await.is_none());
+    clock.advance(TimeDelta::hours(2));
+    backup.round().await.expect("copied");
+    for name in lost.iter().chain([&object.name]) {
+        assert!(whole(&store, name).await.is_some(), "{name}");
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let (options, _) = restored(&hold, &store, dir.path()).await;
+    let again = HoldRepo::open(options, Arc::new(SystemClock))
+        .await
+        .expect("opens");
+    assert_eq!(records(&again).await, records(hold.hold.repo()).await);
+    again.close().await;
+
+    // Another process took over, and the note right after ours is gone.
+    life::begin(&store, hold.did()).await.expect("begun");
+    life::begin(&store, hold.did()).await.expect("begun");
+    remove(&format!("{account}/epoch/3"));
+    clock.advance(TimeDelta::hours(25));
+    let error = backup.round().await.expect_err("taken over");
+    assert!(
+        matches!(error, BackupError::OtherLife { ours: 2, theirs: 4 }),
+        "{error}"
+    );
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn lives_are_found_although_a_rule_of_the_bucket_removes_old_objects() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = FolderBackup::new(dir.path());
+    let did: Did = "did:web:hold.test".parse().expect("a DID");
+    for _ in 0..7 {
+        life::begin(&store, &did).await.expect("begun");
+    }
+    for life in 1..=5 {
+        store
+            .delete(&format!("did_web_hold.test/epoch/{life}"))
+            .await
+            .expect("removed");
+    }
+    assert_eq!(life::newest(&store, &did).await.expect("asked"), 7);
+    let head = one_piece(Bytes::from_static(b"{}"));
+    store
+        .put("did_web_hold.test/head/9", head, 2)
+        .await
+        .expect("stored");
+    assert_eq!(life::begin(&store, &did).await.expect("begun"), 10);
+    let absurd = one_piece(Bytes::new());
+    store
+        .put(&format!("did_web_hold.test/epoch/{}", u64::MAX), absurd, 0)
+        .await
+        .expect("stored");
+    life::begin(&store, &did).await.expect_err("no number is left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_whose_backup_was_restored_elsewhere_writes_no_more() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    let store = FolderBackup::new(place.path());
+    hold.hold.back_up().await.expect("copied");
+    let dir = tempfile::tempdir().expect("a folder");
+    let (options, _) = restored(&hold, &store, dir.path()).await;
+    let elsewhere = HoldRepo::open(options, Arc::new(SystemClock))
+        .await
+        .expect("opens");
+    let clock = Arc::new(SystemClock);
+    let place_of = |repo: &HoldRepo| Backup::new(repo.clone(), Arc::new(store.clone()), clock.clone());
+    place_of(&elsewhere).round().await.expect("copied");
+    let lives = life::newest(&store, hold.did()).await.expect("lives");
+
+    // The old folder, started again, has another log than the backup: what it lacks has other numbers all the same.
+    add_crew(&hold, 3).await;
+    let error = place_of(hold.hold.repo()).round().await.expect_err("older");
+    assert!(matches!(error, BackupError::OlderCopy { .. }), "{error}");
+    assert!(hold.hold.repo().why_halted().is_some());
+    assert_eq!(life::newest(&store, hold.did()).await.expect("lives"), lives);
+    place_of(&elsewhere)
+        .round()
+        .await
+        .expect("the restored one goes on");
+    elsewhere.close().await;
+    hold.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_takes_the_keys_it_is_told_and_goes_beyond_what_relays_have() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    let store = FolderBackup::new(place.path());
+    add_crew(&hold, 2).await;
+    hold.hold.back_up().await.expect("copied");
+    let head = download::newest_head(&store, hold.did()).await.expect("a backup");
+    let signer = hold.hold.repo().public_key();
+    assert_eq!(head.signed_by, Some(signer.to_did_key()));
+
+    let dir = tempfile::tempdir().expect("a folder");
+    let copy = dir.path().join("copy");
+    let new_key = SigningKey::generate(Curve::K256);
+    let mut options = RepoOptions::new(dir.path().join("repo"), hold.did().clone(), new_key.clone());
+    let in_three_hours = head.seq + 3 * 3_600_000_000;
+    let newest = hold.hold.repo().latest_commit().rev;
+    let in_a_minute = Tid::from_parts(newest.micros() + 60_000_000, 5);
+    options.seen = Seen {
+        seq: in_three_hours,
+        rev: Some(in_a_minute.clone()),
+    };
+    let attempt = async |options: &RepoOptions, signed_by: Vec<PublicKey>| {
+        let _ = std::fs::remove_dir_all(&copy);
+        std::fs::create_dir(&copy).expect("made");
+        download::download(&store, &head, &copy, |_| ())
+            .await
+            .expect("downloaded");
+        let clock = Arc::new(SystemClock);
+        restore(&copy, options.clone(), signed_by, clock, Progress::none()).await
+    };
+    let other = SigningKey::generate(Curve::K256).public_key();
+    for told in [vec![], vec![other]] {
+        let refused = attempt(&options, told).await;
+        assert!(matches!(refused, Err(RepoError::OtherKey)), "{refused:?}");
+    }
+    let mut far = options.clone();
+    far.seen.rev = Some(Tid::from_parts(newest.micros() + 3_600_000_000, 5));
+    let refused = attempt(&far, vec![signer.clone()]).await;
+    assert!(
+        matches!(refused, Err(RepoError::ClockBehind { .. })),
+        "{refused:?}"
+    );
+    let done = attempt(&options, vec![signer]).await.expect("restored");
+    assert!(done.seq > in_three_hours + 3_600_000_000 && done.rev > in_a_minute);
+
+    let again = HoldRepo::open(options, Arc::new(SystemClock))
+        .await
+        .expect("opens with the new key");
+    again.verify().await.expect("whole");
+    assert_eq!(records(&again).await, records(hold.hold.repo()).await);
+    // Followers are told of the key, and are not sent what no one can verify now.
+    let events = again.events_after(0, 10).await.expect("readable");
+    let kinds: Vec<Message> = events
+        .iter()
+        .map(|event| event.decode().expect("decodes"))
+        .collect();
+    assert!(
+        matches!(
+            &kinds[..],
+            [Message::Identity(_), Message::Commit(_), Message::Sync(_)]
+        ),
+        "{kinds:?}"
+    );
+    again.close().await;
+    hold.stop().await;
 }

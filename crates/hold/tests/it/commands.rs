@@ -7,9 +7,11 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::harness::directory::Directory;
 use crate::object_store::servers::{
     ACCESS_KEY, BUCKET, SECRET_KEY, Serving, Versitygw, s3s_router, versitygw_binary,
 };
+use crate::relays::Relay;
 
 /// A hold's configuration, as variables.
 struct Machine {
@@ -104,9 +106,13 @@ impl Machine {
     }
 
     async fn captain(&self) -> Value {
+        let did = match std::fs::read_to_string(self.data().join("did.txt")) {
+            Ok(did) => did.trim().to_owned(),
+            Err(_) => format!("did:web:127.0.0.1%253A{}", self.port),
+        };
         let url = format!(
-            "http://127.0.0.1:{}/xrpc/com.atproto.repo.getRecord?repo=did:web:127.0.0.1%253A{}&collection=io.atcr.hold.captain&rkey=self",
-            self.port, self.port
+            "http://127.0.0.1:{}/xrpc/com.atproto.repo.getRecord?repo={did}&collection=io.atcr.hold.captain&rkey=self",
+            self.port
         );
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let answer = client.get(url).send().await.expect("an answer");
@@ -253,5 +259,101 @@ async fn lose_and_restore(addr: std::net::SocketAddr) {
 
     let serving = machine.serve();
     assert_eq!(machine.captain().await, before);
+    kill(serving);
+}
+
+/// A machine with a backup, and the arguments that seal its keys.
+fn machine_with_backup(place: &Path) -> (Machine, PathBuf) {
+    let mut machine = Machine::new();
+    machine.set("HOLD_BACKUP_PATH", text(place));
+    machine.set("HOLD_SERVER_RELAY_ENDPOINT", "");
+    let passphrase = machine.dir.path().join("passphrase");
+    std::fs::write(&passphrase, "correct horse battery\n").expect("written");
+    (machine, passphrase)
+}
+
+/// Exports the keys, changes the signing key, and loses everything but the export and the backup. Returns the captain record and the
+/// key that signed the backup.
+async fn rotate_and_lose(machine: &Machine, passphrase: &Path) -> (Value, String) {
+    kill(machine.serve());
+    let keys = machine.dir.path().join("keys.json");
+    let sealed = ["--passphrase-file", text(passphrase)];
+    machine.json(&["keys", "export", "--out", text(&keys), sealed[0], sealed[1]]);
+    let rotated = machine.run(&["keys", "rotate"]);
+    let said = String::from_utf8_lossy(&rotated.stdout).into_owned();
+    assert!(said.contains("keys export"), "a reminder: {rotated:?}");
+    let serving = machine.serve();
+    let before = machine.captain().await;
+    let shown = machine.json(&["identity", "show"]);
+    kill(serving);
+    machine.json(&["repo", "backup"]);
+    std::fs::rename(machine.data(), machine.dir.path().join("lost")).expect("moved");
+    machine.json(&["keys", "import", text(&keys), sealed[0], sealed[1]]);
+    let key = shown["signingKey"].as_str().expect("a key").to_owned();
+    (before, key)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_whose_key_is_lost_is_restored_by_those_who_name_the_key() {
+    for has_older_key in [true, false] {
+        let place = tempfile::tempdir().expect("a folder");
+        let (mut machine, passphrase) = machine_with_backup(place.path());
+        let (before, key) = rotate_and_lose(&machine, &passphrase).await;
+        let relay = Relay::default();
+        machine.set("HOLD_SERVER_RELAY_ENDPOINT", &relay.serve().await);
+        let has = |seq: u64| relay.has.lock().expect("a lock").0 = i64::try_from(seq).expect("fits");
+        let mut restore = vec!["repo", "restore"];
+        if !has_older_key {
+            std::fs::remove_file(machine.data().join("signing.key")).expect("removed");
+            assert!(machine.failure(&restore).contains("--new-key"));
+            restore.push("--new-key");
+        }
+        let said = machine.failure(&restore);
+        assert!(said.contains("--signed-by") && said.contains(&key), "{said}");
+        restore.extend(["--signed-by", &key]);
+        let now = machine.json(&["repo", "backup", "--status"])["seq"]
+            .as_u64()
+            .expect("a number");
+        let hours = |hours: u64| now + hours * 3_600_000_000;
+        has(hours(24 * 60));
+        assert!(machine.failure(&restore).contains("--ignore-relays"));
+        has(hours(5));
+        let restored = machine.json(&restore);
+        assert!(restored["seq"].as_u64() > Some(hours(6)), "{restored}");
+        assert_eq!(
+            restored["mustRecover"], false,
+            "the hold serves its document itself"
+        );
+        assert_eq!(machine.json(&["repo", "verify"])["whole"], true);
+        let serving = machine.serve();
+        assert_eq!(machine.captain().await, before);
+        kill(serving);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_signed_by_the_key_that_the_directory_names_is_restored_and_the_did_recovered() {
+    let directory = Directory::start().await;
+    let place = tempfile::tempdir().expect("a folder");
+    let (mut machine, passphrase) = machine_with_backup(place.path());
+    machine.set("HOLD_DATABASE_DID_METHOD", "plc");
+    machine.set("HOLD_DATABASE_PLC_DIRECTORY_URL", directory.url.as_str());
+    let (before, _) = rotate_and_lose(&machine, &passphrase).await;
+    let rotation = machine.data().join("rotation.key");
+    let aside = machine.dir.path().join("rotation.aside");
+    std::fs::rename(&rotation, &aside).expect("moved");
+    let said = machine.failure(&["repo", "restore"]);
+    assert!(said.contains("rotation key"), "it could not be started: {said}");
+    std::fs::rename(&aside, &rotation).expect("moved");
+    let restored = machine.json(&["repo", "restore"]);
+    assert_eq!(restored["mustRecover"], true);
+    let said = machine.failure(&["serve"]);
+    assert!(said.contains("identity recover"), "{said}");
+    let recovered = machine.run(&["identity", "recover"]);
+    assert!(recovered.status.success(), "{recovered:?}");
+    let serving = machine.serve();
+    assert_eq!(machine.captain().await, before);
+    let shown = machine.json(&["identity", "show"]);
+    assert_eq!(shown["differences"], Value::Array(Vec::new()), "{shown}");
     kill(serving);
 }

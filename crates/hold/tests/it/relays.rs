@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use atcr_atproto::clock::{Clock as _, SystemClock};
+use atcr_atproto::syntax::Tid;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -12,24 +14,24 @@ use tokio::sync::Notify;
 
 use crate::harness::{Setup, TestHold};
 
-/// A relay that writes down what it is asked, and answers with the status it was told.
+/// A relay that writes down what it is asked, and answers with what it was told.
 #[derive(Clone, Default)]
-struct Relay {
+pub(crate) struct Relay {
     asked: Arc<Mutex<Vec<Value>>>,
     refuses: Arc<Mutex<bool>>,
     was_asked: Arc<Notify>,
+    /// What it has of every host: its newest event, and its newest revision.
+    pub(crate) has: Arc<Mutex<(i64, Option<Tid>)>>,
 }
 
 impl Relay {
-    async fn serve(&self) -> String {
+    pub(crate) async fn serve(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let router = Router::new()
             .route("/xrpc/com.atproto.sync.requestCrawl", post(request_crawl))
-            .route(
-                "/xrpc/com.atproto.sync.getHostStatus",
-                get(async || Json(json!({ "hostname": "x", "status": "active", "seq": 42 }))),
-            )
+            .route("/xrpc/com.atproto.sync.getHostStatus", get(host_status))
+            .route("/xrpc/com.atproto.sync.getLatestCommit", get(latest_commit))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         url
@@ -44,6 +46,21 @@ impl Relay {
             }
             notified.await;
         }
+    }
+}
+
+async fn host_status(State(relay): State<Relay>) -> Json<Value> {
+    let seq = relay.has.lock().expect("a lock").0;
+    Json(json!({ "hostname": "x", "status": "active", "seq": seq }))
+}
+
+async fn latest_commit(State(relay): State<Relay>) -> (StatusCode, Json<Value>) {
+    match &relay.has.lock().expect("a lock").1 {
+        Some(rev) => (StatusCode::OK, Json(json!({ "cid": "x", "rev": rev }))),
+        None => (
+            StatusCode::NOT_FOUND,
+            Json(json!({ "error": "RepoNotFound", "message": "no such repository" })),
+        ),
     }
 }
 
@@ -103,4 +120,30 @@ async fn a_relay_is_asked_at_the_start_and_until_it_agrees() {
     hold.hold.announcements().announce();
     relay.asked(3).await;
     hold.stop().await;
+}
+
+fn from_now(hours: i64) -> i64 {
+    (SystemClock.now() + chrono::TimeDelta::hours(hours)).timestamp_micros()
+}
+
+#[tokio::test]
+async fn a_new_hold_goes_on_from_what_a_relay_has_of_its_host() {
+    for (hours, is_believed) in [(3, true), (24 * 40, false)] {
+        let relay = Relay::default();
+        let seen = from_now(hours);
+        let rev = Tid::from_parts(u64::try_from(from_now(0) + 60_000_000).expect("positive"), 7);
+        *relay.has.lock().expect("a lock") = (seen, Some(rev.clone()));
+        let url = relay.serve().await;
+        let hold = TestHold::start_with(Setup::default(), |config| config.server.relay_endpoint = url).await;
+        let repo = hold.hold.repo();
+        let first = repo.events_after(0, 1).await.expect("readable")[0].seq;
+        let seen = u64::try_from(seen).expect("positive");
+        assert_eq!(first > seen + 3_600_000_000, is_believed, "{first} after {seen}");
+        assert_eq!(repo.latest_commit().rev > rev, is_believed);
+        // Nothing is skipped at later starts.
+        let newest = *repo.watch_seq().borrow();
+        let hold = hold.restart(|_| ()).await;
+        assert_eq!(*hold.hold.repo().watch_seq().borrow(), newest);
+        hold.stop().await;
+    }
 }

@@ -7,8 +7,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::engine::EngineOptions;
+use crate::engine::{EngineOptions, Signers};
 use crate::log::LogLimits;
+use crate::repo::Seen;
 use crate::simulation::disk::{Fault, SimDisk};
 use crate::writer::RecordWrite;
 use crate::writer::prepare::prepare;
@@ -36,7 +37,8 @@ impl Running {
             endpoint: None,
             replaces: None,
             signing_key: SigningKey::from_bytes(Curve::K256, &[7; 32]).unwrap(),
-            accept_new_key: false,
+            signers: Signers::Own,
+            seen: Seen::default(),
             must_exist: false,
             node_cache_bytes: 64 * 1024,
             limits: LogLimits {

@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 
 use super::durable::{create_dirs, sync_dirs};
-use crate::backup::BackupStore;
+use crate::backup::{BackupStore, Listed};
 use crate::blobs::{ObjectBytes, StoreError};
 
 /// Bytes read at once.
@@ -125,6 +125,45 @@ impl BackupStore for FolderBackup {
             .await
         });
         Ok(Some(pieces.boxed()))
+    }
+
+    async fn list(&self, folder: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        let (root, folder) = (self.root.clone(), folder.to_owned());
+        blocking("list the backup", move || {
+            let mut found = Vec::new();
+            let mut folders = vec![folder];
+            while let Some(folder) = folders.pop() {
+                let entries = match fs::read_dir(root.join(&folder)) {
+                    Ok(entries) => entries,
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
+                for entry in entries {
+                    let entry = entry?;
+                    let Ok(last) = entry.file_name().into_string() else {
+                        continue;
+                    };
+                    let name = format!("{folder}/{last}");
+                    let kind = entry.file_type()?;
+                    if kind.is_dir() {
+                        folders.push(name);
+                    } else if kind.is_file() && !last.starts_with('.') {
+                        let bytes = match entry.metadata() {
+                            Ok(metadata) => metadata.len(),
+                            // Removed since.
+                            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                            Err(error) => return Err(error),
+                        };
+                        found.push(Listed { name, bytes });
+                    }
+                }
+                if found.len() + folders.len() > limit {
+                    return Err(io::Error::other("there are too many objects"));
+                }
+            }
+            Ok(found)
+        })
+        .await
     }
 
     async fn delete(&self, name: &str) -> Result<(), StoreError> {

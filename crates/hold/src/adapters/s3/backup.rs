@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::client::{self, S3Options, patient};
 use super::error::{is_absent, unavailable};
-use crate::backup::{BackupStore, read_whole};
+use crate::backup::{BackupStore, Listed, read_whole};
 use crate::blobs::{ObjectBytes, StoreError};
 
 const ACTION: &str = "write the backup";
@@ -206,6 +206,40 @@ impl BackupStore for S3Backup {
             Ok(piece.map(|piece| (piece, body)))
         });
         Ok(Some(pieces.boxed()))
+    }
+
+    async fn list(&self, folder: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        let action = "list the backup";
+        let (prefix, own) = (format!("{}/", self.key(folder)), self.key(""));
+        let mut found = Vec::new();
+        let mut continuation = None;
+        loop {
+            let page = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.bucket)
+                .prefix(&prefix)
+                .set_continuation_token(continuation)
+                .send()
+                .await
+                .map_err(|error| unavailable(action, error))?;
+            for object in page.contents.unwrap_or_default() {
+                let name = object.key.as_deref().and_then(|key| key.strip_prefix(&own));
+                if let Some(name) = name {
+                    found.push(Listed {
+                        name: name.to_owned(),
+                        bytes: object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+                    });
+                }
+            }
+            if found.len() > limit {
+                return Err(StoreError::unavailable(action, "there are too many objects"));
+            }
+            continuation = page.next_continuation_token;
+            if page.is_truncated != Some(true) || continuation.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     async fn delete(&self, name: &str) -> Result<(), StoreError> {
