@@ -39,6 +39,12 @@ pub enum DirectoryError {
         /// The directory's words, shortened.
         message: String,
     },
+    /// The directory did not take the operation, since it gets too many. Retry later.
+    #[error("the directory {directory} takes no more operations at the moment")]
+    Busy {
+        /// Its host.
+        directory: String,
+    },
     /// No usable answer. Retry later.
     #[error("the directory {directory} gives no usable answer: {reason}")]
     Unavailable {
@@ -53,7 +59,7 @@ impl DirectoryError {
     /// Whether the failure says nothing about the DID or the operation.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Busy { .. })
     }
 }
 
@@ -116,7 +122,8 @@ impl PlcDirectory {
     /// done.
     ///
     /// # Errors
-    /// [`DirectoryError::Refused`] if the directory does not take it; those of [`log`](Self::log).
+    /// [`DirectoryError::Refused`] and [`DirectoryError::Busy`] if the directory does not take it; those of [`log`](Self::log), and then it
+    /// may have been taken.
     ///
     /// # Spec
     /// did:plc, `POST /:did`.
@@ -147,7 +154,12 @@ impl PlcDirectory {
         if status.is_success() {
             return Ok(());
         }
-        if status.is_server_error() {
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(DirectoryError::Busy {
+                directory: self.host(),
+            });
+        }
+        if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
             return Err(self.unavailable(format!("status {status}")));
         }
         let message = String::from_utf8_lossy(&answer.bytes);

@@ -466,6 +466,55 @@ async fn a_change_of_the_key_that_the_directory_refuses_is_undone() {
 }
 
 #[tokio::test]
+async fn a_directory_that_has_too_many_operations_delays_a_change_of_the_key_and_stops_no_writes() {
+    let directory = Directory::start().await;
+    let hold = start(&directory).await;
+    let next = make_key(&hold.data_dir().join("signing.key.next"));
+    directory.set_busy(true);
+    for _ in 0..8 {
+        assert!(hold.hold.change_key_if_asked().await.is_err());
+        hold.hold
+            .repo()
+            .write(Vec::new())
+            .await
+            .expect("the old key signs");
+    }
+    directory.set_busy(false);
+    hold.hold.change_key_if_asked().await.expect("changed");
+    assert_eq!(served_key(&hold).await, next.to_did_key());
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_key_whose_answer_was_lost_is_not_given_up_because_it_is_refused_a_second_time() {
+    let directory = Directory::start().await;
+    let hold = start(&directory).await;
+    let data = hold.data_dir();
+    let before = seq(&hold).await;
+    let next = make_key(&data.join("signing.key.next"));
+    // It is taken; neither the answer nor what is read says so.
+    directory.set_loses_answers(true);
+    directory.set_lacks(1);
+    assert!(hold.hold.change_key_if_asked().await.is_err());
+    assert_eq!(directory.operations(hold.did().as_str()).len(), 2);
+    hold.hold
+        .repo()
+        .write(Vec::new())
+        .await
+        .expect_err("the document may name the next key");
+    // The same operation does not follow itself.
+    directory.set_loses_answers(false);
+    assert!(hold.hold.change_key_if_asked().await.is_err());
+    assert!(data.join("signing.key.next").exists());
+    directory.set_lacks(0);
+    hold.hold.change_key_if_asked().await.expect("changed");
+    assert_eq!(directory.operations(hold.did().as_str()).len(), 2);
+    assert_eq!(served_key(&hold).await, next.to_did_key());
+    assert_eq!(kinds_after(&hold, before).await, ["identity", "commit", "sync"]);
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn the_key_of_a_did_web_changes_with_its_document() {
     let hold = TestHold::start(Setup::default()).await;
     let data = hold.data_dir();

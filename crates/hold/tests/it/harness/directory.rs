@@ -24,6 +24,10 @@ struct Known {
     loses_answers: bool,
     /// Operations are refused.
     refuses: bool,
+    /// Operations are answered with 429.
+    is_busy: bool,
+    /// The log is read from a copy that lacks so many of the newest operations.
+    lacks: usize,
 }
 
 /// The directory.
@@ -59,6 +63,15 @@ impl Directory {
 
     pub(crate) fn set_refuses(&self, refuses: bool) {
         self.known.lock().expect("not poisoned").refuses = refuses;
+    }
+
+    pub(crate) fn set_busy(&self, is_busy: bool) {
+        self.known.lock().expect("not poisoned").is_busy = is_busy;
+    }
+
+    /// What is read lacks the `count` newest operations.
+    pub(crate) fn set_lacks(&self, count: usize) {
+        self.known.lock().expect("not poisoned").lacks = count;
     }
 
     /// The operations of a DID.
@@ -112,7 +125,8 @@ async fn log(State(known): State<Arc<Mutex<Known>>>, Path(did): Path<String>) ->
             "nullified": false, "createdAt": at,
         })
     };
-    Json(log.iter().map(entry).collect::<Vec<_>>()).into_response()
+    let shown = log.len().saturating_sub(known.lacks).max(1);
+    Json(log.iter().take(shown).map(entry).collect::<Vec<_>>()).into_response()
 }
 
 async fn submit(
@@ -123,6 +137,9 @@ async fn submit(
     let mut known = known.lock().expect("not poisoned");
     if known.is_down {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if known.is_busy {
+        return StatusCode::TOO_MANY_REQUESTS.into_response();
     }
     let Ok(operation) = serde_json::from_value::<Operation>(body) else {
         return (StatusCode::BAD_REQUEST, "not an operation").into_response();
