@@ -72,11 +72,18 @@ pub trait CountStore: std::fmt::Debug + Send + Sync {
     /// The store's.
     async fn is_counted(&self, owner: &Did, repository: &str) -> Result<bool, CountsError>;
 
-    /// Counts one event, on from what is there; `start` is where to begin if nothing is.
+    /// Counts one event, on from what is there; `start` is where to begin if nothing is. `settles` is the deferred notice that the event
+    /// comes from: it is forgotten in the same step, and if it is forgotten already, the event was counted then and is not again.
     ///
     /// # Errors
     /// The store's.
-    async fn add(&self, start: &Counted, event: Event, at: DateTime<Utc>) -> Result<(), CountsError>;
+    async fn add(
+        &self,
+        start: &Counted,
+        event: Event,
+        at: DateTime<Utc>,
+        settles: Option<i64>,
+    ) -> Result<(), CountsError>;
 
     /// At most `limit` counts that have changed since they were published.
     ///
@@ -143,8 +150,15 @@ impl Counts {
         Ok(published.is_some() || !self.repo.layers_of_manifest(&notice.manifest).await?.is_empty())
     }
 
-    /// Counts one event. The process may be killed as soon as this returns.
-    pub(super) async fn add(&self, owner: &Did, repository: &str, event: Event) -> Result<(), CountingError> {
+    /// Counts one event, and forgets the deferred notice that it comes from, if it comes from one. The process may be killed as soon as
+    /// this returns.
+    pub(super) async fn add(
+        &self,
+        owner: &Did,
+        repository: &str,
+        event: Event,
+        settles: Option<i64>,
+    ) -> Result<(), CountingError> {
         let mut start = Counted {
             owner: owner.clone(),
             repository: repository.to_owned(),
@@ -162,7 +176,7 @@ impl Counts {
             start.last_pull = record.last_pull.as_ref().map(Datetime::to_utc);
             start.last_push = record.last_push.as_ref().map(Datetime::to_utc);
         }
-        Ok(self.store.add(&start, event, self.clock.now()).await?)
+        Ok(self.store.add(&start, event, self.clock.now(), settles).await?)
     }
 
     /// Writes what was counted into records, when the repository's budget of events allows it. Writing the same counts again

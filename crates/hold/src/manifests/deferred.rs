@@ -11,6 +11,7 @@ use atcr_atproto::syntax::Did;
 use atcr_server::Shutdown;
 use atcr_server::supervise::{Quarantine, Task};
 use chrono::{DateTime, Utc};
+use moka::sync::Cache;
 
 use super::recorder::Recorded;
 use super::{ManifestNotices, Notice, NoticeError, TooOften};
@@ -27,8 +28,14 @@ const TRIES: u32 = 20;
 /// Notices of one account that may wait.
 const PER_ACCOUNT: u32 = 100;
 
-/// The wait that is asked for beyond that.
+/// The wait that is asked for beyond that, and the shortest one of a notice whose owner has used up the hour.
 const FULL_WAIT: Duration = Duration::from_mins(1);
+
+/// The longest one.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+/// Waiting notices that are remembered; others are tried again.
+const REMEMBERED: u64 = 10_000;
 
 /// Ids read at once.
 const BATCH: u32 = 100;
@@ -62,11 +69,8 @@ pub trait DeferredNotices: fmt::Debug + Send + Sync {
     /// Ids after `after`, oldest first, at most `limit`.
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<i64>, DeferralError>;
 
-    /// Finds a notice by its id.
+    /// Finds a notice by its id. What was recorded is forgotten by [`CountStore::add`](super::CountStore::add).
     async fn get(&self, id: i64) -> Result<Option<Notice>, DeferralError>;
-
-    /// Forgets a notice, if it is there.
-    async fn remove(&self, id: i64) -> Result<(), DeferralError>;
 }
 
 /// The deferred notices, and those of them that keep failing.
@@ -74,6 +78,8 @@ pub trait DeferredNotices: fmt::Debug + Send + Sync {
 pub(super) struct Backlog {
     table: Arc<dyn DeferredNotices>,
     failing: Quarantine<i64>,
+    /// Those whose owner has used up the hour, and until when.
+    waiting: Cache<i64, DateTime<Utc>>,
 }
 
 impl Backlog {
@@ -81,7 +87,19 @@ impl Backlog {
         Self {
             table,
             failing: Quarantine::new(RECORDING, TRIES),
+            waiting: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(LONGEST_WAIT)
+                .build(),
         }
+    }
+
+    fn is_waiting(&self, id: i64, now: DateTime<Utc>) -> bool {
+        self.waiting.get(&id).is_some_and(|until| now < until)
+    }
+
+    fn wait(&self, id: i64, now: DateTime<Utc>, wait: Duration) {
+        self.waiting.insert(id, now + wait.clamp(FULL_WAIT, LONGEST_WAIT));
     }
 }
 
@@ -126,6 +144,10 @@ impl ManifestNotices {
     }
 
     async fn record_if_due(&self, id: i64) -> Result<(), NoticeError> {
+        let now = self.clock.now();
+        if self.backlog.is_waiting(id, now) {
+            return Ok(());
+        }
         let Some(mut notice) = self.backlog.table.get(id).await? else {
             return Ok(());
         };
@@ -133,8 +155,14 @@ impl ManifestNotices {
             return Ok(());
         }
         notice.weigh_all(&self.blobs).await?;
-        self.hand_in(notice).await?;
-        Ok(self.backlog.table.remove(id).await?)
+        match self.hand_in(notice, Some(id)).await {
+            // No failure of the notice: the account's other pushes have used up the hour, and there is room again by and by.
+            Err(NoticeError::TooOften(TooOften { retry_after })) => {
+                self.backlog.wait(id, now, retry_after);
+                Ok(())
+            }
+            outcome => outcome.map(drop),
+        }
     }
 
     /// Records deferred pushes from now on, until the soft shutdown.

@@ -154,7 +154,7 @@ impl ManifestNotices {
             return self.defer(&notice).await;
         }
         notice.weigh(&self.blobs).await;
-        self.hand_in(notice).await
+        self.hand_in(notice, None).await
     }
 
     /// Counts a pull by `reader`, whose right to read was checked. A repository without any record here is counted as well, since
@@ -174,7 +174,7 @@ impl ManifestNotices {
             return Ok(Recorded::default());
         }
         self.counts
-            .add(&notice.owner, &notice.repository, Event::Pull)
+            .add(&notice.owner, &notice.repository, Event::Pull, None)
             .await?;
         Ok(Recorded {
             layers_created: 0,
@@ -182,9 +182,14 @@ impl ManifestNotices {
         })
     }
 
-    async fn hand_in(&self, notice: Notice) -> Result<Recorded, NoticeError> {
+    /// `settles` is the id of a notice that was deferred.
+    async fn hand_in(&self, notice: Notice, settles: Option<i64>) -> Result<Recorded, NoticeError> {
         let (answer, answered) = oneshot::channel();
-        let entry = Entry { notice, answer };
+        let entry = Entry {
+            notice,
+            settles,
+            answer,
+        };
         self.mailbox.send(entry).await.map_err(|_| NoticeError::Stopped)?;
         answered.await.map_err(|_| NoticeError::Stopped)?
     }

@@ -33,6 +33,8 @@ const LAYERS_PER_COMMIT: usize = MAX_OPS - 50;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) notice: Notice,
+    /// The deferred notice that this is.
+    pub(super) settles: Option<i64>,
     pub(super) answer: oneshot::Sender<Result<Recorded, NoticeError>>,
 }
 
@@ -51,6 +53,7 @@ struct Waiter {
     recorded: Recorded,
     owner: Did,
     repository: String,
+    settles: Option<i64>,
 }
 
 /// The next commit, as far as it is known.
@@ -99,6 +102,7 @@ impl Recorder {
                         recorded,
                         owner,
                         repository,
+                        settles: entry.settles,
                     }),
                     Some(Err(error)) => answer(entry.answer, Err(error)),
                     None => {
@@ -172,7 +176,8 @@ impl Recorder {
     }
 
     async fn count(&self, waiter: &Waiter) -> Result<(), NoticeError> {
-        let counted = self.counts.add(&waiter.owner, &waiter.repository, Event::Push);
+        let (owner, repository) = (&waiter.owner, &waiter.repository);
+        let counted = self.counts.add(owner, repository, Event::Push, waiter.settles);
         Ok(counted.await?)
     }
 }

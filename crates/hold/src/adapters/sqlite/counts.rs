@@ -64,7 +64,24 @@ impl CountStore for SqliteCounts {
             .map_err(failed)
     }
 
-    async fn add(&self, start: &Counted, event: Event, at: DateTime<Utc>) -> Result<(), CountsError> {
+    async fn add(
+        &self,
+        start: &Counted,
+        event: Event,
+        at: DateTime<Utc>,
+        settles: Option<i64>,
+    ) -> Result<(), CountsError> {
+        let mut step = self.database.writer().begin().await.map_err(failed)?;
+        if let Some(id) = settles {
+            let settled = sqlx::query("DELETE FROM deferred_notices WHERE id = ?")
+                .bind(id)
+                .execute(&mut *step)
+                .await
+                .map_err(failed)?;
+            if settled.rows_affected() == 0 {
+                return Ok(());
+            }
+        }
         let (pulls, pushes) = match event {
             Event::Pull => (1_i64, 0_i64),
             Event::Push => (0, 1),
@@ -96,10 +113,10 @@ impl CountStore for SqliteCounts {
         .bind(pushes)
         .bind(pulls)
         .bind(pushes)
-        .execute(self.database.writer())
+        .execute(&mut *step)
         .await
         .map_err(failed)?;
-        Ok(())
+        step.commit().await.map_err(failed)
     }
 
     async fn unpublished(&self, limit: u32) -> Result<Vec<Counted>, CountsError> {

@@ -62,15 +62,6 @@ impl DeferredNotices for SqliteDeferredNotices {
         json.map(|json| serde_json::from_str(&json).map_err(DeferralError::Corrupt))
             .transpose()
     }
-
-    async fn remove(&self, id: i64) -> Result<(), DeferralError> {
-        let removing = sqlx::query("DELETE FROM deferred_notices WHERE id = ?")
-            .bind(id)
-            .execute(self.database.writer());
-        let call = PortCall::database("remove_deferred_notice");
-        call.run(removing).await.map_err(failed)?;
-        Ok(())
-    }
 }
 
 fn failed(error: sqlx::Error) -> DeferralError {
