@@ -21,7 +21,6 @@ use atcr_server::health::{self, Figures, Part, Readiness, Reason};
 use atcr_server::private_files::make_private_folder;
 use atcr_server::rate_limit::{Now, RateLimit};
 use atcr_server::serve::{serve, serve_within};
-use atcr_server::stream_limits::StreamLimits;
 use atcr_server::telemetry::{install_metrics, metrics_router};
 use axum::Router;
 use tokio::net::TcpListener;
@@ -202,7 +201,8 @@ impl Hold {
         let identity = Arc::new(established.identity.clone());
         let did = identity.did().clone();
         let mut options = established
-            .repo_options(settings)
+            .repo_options(settings, &*clock)
+            .await?
             .with_retention(settings.event_retention.get());
         if let Some(bytes) = settings.log_segment_bytes {
             options = options.with_segment_bytes(bytes);
@@ -293,7 +293,6 @@ impl Hold {
         announcements.announce_after(firehose.identity_changes(), &shutdown);
         let subscribers = Subscribers {
             firehose,
-            exempt: settings.limits.exempt.clone(),
             shutdown: shutdown.clone(),
         };
         let watch = IdentityWatch::new(
@@ -331,11 +330,8 @@ impl Hold {
             notices,
             administration: Administration::new(repo.clone(), repo_blobs.clone(), crew_turns.clone()),
             repo_blobs: repo_blobs.clone(),
-            enlistment: Enlistment::new(repo.clone(), crew_turns, clock),
-            exports: StreamLimits::new(
-                settings.limits.repo_exports,
-                settings.limits.repo_export_timeout.get(),
-            ),
+            enlistment: Enlistment::new(repo.clone(), crew_turns, settings.limits.new_members, clock),
+            exports: settings.limits.exports.clone(),
             subscribers,
             readiness: readiness.clone(),
             repo: repo.clone(),

@@ -93,7 +93,7 @@ pub struct LimitsSection {
     pub connections_per_address: u32,
     /// How long a client may take to send the head of a request, and how long a connection may wait for its next request.
     pub header_timeout: HumanDuration,
-    /// How long a client may take no byte of an answer before its connection is closed.
+    /// How long 64 KiB of an answer may wait for a client before its connection is closed.
     pub write_timeout: HumanDuration,
     /// Requests of one address without a token, or with one that is no good. Uploads and downloads at signed URLs do not count.
     pub anonymous: Rate,
@@ -102,13 +102,18 @@ pub struct LimitsSection {
     /// Tokens of one address that are not good, before tokens from there are not looked at: checking one makes the hold ask other servers.
     /// Accounts whose token was good at that address within the last hour are not affected.
     pub failed_tokens: Rate,
-    /// Repository exports (com.atproto.sync.getRepo) at once.
+    /// Accounts that join by themselves (registration.allow_all_crew), for all addresses together: each is a record for good.
+    pub new_members: Rate,
+    /// Repository exports (com.atproto.sync.getRepo) at once. Of these and of subscribers, addresses of one IPv4 /24 or IPv6 /48 take a
+    /// quarter at most, and limits.exempt have as many of their own.
     pub repo_exports: u32,
+    /// Repository exports of one address at once; here an IPv6 /56 counts as one address.
+    pub repo_exports_per_address: u32,
     /// How long one repository export may take.
     pub repo_export_timeout: HumanDuration,
     /// Subscribers to the repository's events (com.atproto.sync.subscribeRepos) at once.
     pub subscribers: u32,
-    /// Subscribers of one address at once.
+    /// Subscribers of one address at once; here an IPv6 /56 counts as one address.
     pub subscribers_per_address: u32,
     /// Addresses and networks that the limits per address do not count, such as an AppView that sends the requests of many people.
     pub exempt: Vec<String>,
@@ -296,7 +301,9 @@ impl Default for LimitsSection {
             anonymous: Rate::new(3000, Duration::from_mins(1)),
             account: Rate::new(12_000, Duration::from_mins(1)),
             failed_tokens: Rate::new(600, Duration::from_mins(1)),
-            repo_exports: 8,
+            new_members: Rate::new(500, Duration::from_hours(1)),
+            repo_exports: 16,
+            repo_exports_per_address: 2,
             repo_export_timeout: HumanDuration::from_secs(600),
             subscribers: 1024,
             subscribers_per_address: 16,

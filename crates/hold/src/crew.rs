@@ -8,6 +8,8 @@ use atcr_atproto::syntax::Did;
 use atcr_hold_pds::access::{Permission, Permissions};
 use atcr_hold_pds::records::crew::{self, Ensured};
 use atcr_hold_pds::{HoldRepo, RepoError};
+use atcr_server::Rate;
+use atcr_server::rate_limit::{Limited, Now, RateLimit};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// The label of a member who did not ask for another.
@@ -40,6 +42,9 @@ pub enum JoinError {
     /// None of the requested permissions is granted on request.
     #[error("none of the permissions asked for can be granted; ask for blob:read or blob:write")]
     NothingToGrant,
+    /// As many accounts have joined in the last hour as may.
+    #[error("many accounts have joined this hold lately; try again later")]
+    TooMany(#[from] Limited),
     /// The repository failed.
     #[error("the crew records cannot be read or written")]
     Repo(#[from] RepoError),
@@ -50,14 +55,22 @@ pub enum JoinError {
 pub struct Enlistment {
     repo: HoldRepo,
     turns: CrewTurns,
+    newcomers: RateLimit<()>,
     clock: Arc<dyn Clock>,
 }
 
 impl Enlistment {
-    /// Works on the hold's repository, and shares `turns` with everything else that writes crew records.
+    /// Works on the hold's repository, and shares `turns` with everything else that writes crew records. At most `newcomers` accounts
+    /// join by themselves.
     #[must_use]
-    pub fn new(repo: HoldRepo, turns: CrewTurns, clock: Arc<dyn Clock>) -> Self {
-        Self { repo, turns, clock }
+    pub fn new(repo: HoldRepo, turns: CrewTurns, newcomers: Rate, clock: Arc<dyn Clock>) -> Self {
+        let time = Arc::clone(&clock);
+        Self {
+            repo,
+            turns,
+            newcomers: RateLimit::new("new_members", newcomers, Now::new(move || time.now())),
+            clock,
+        }
     }
 
     /// Makes `member` crew, if the captain takes every account, or `member` is the captain.
@@ -69,7 +82,8 @@ impl Enlistment {
     /// See [`JoinError`].
     ///
     /// # Security
-    /// Every account of the network may call this: what it writes is bounded and grants what `allowAllCrew` means.
+    /// Every account of the network may call this, and accounts cost nothing: what one call writes is bounded and grants what
+    /// `allowAllCrew` means, and how many write in an hour is limited for all together.
     pub async fn join(
         &self,
         member: &Did,
@@ -80,7 +94,8 @@ impl Enlistment {
             return Ok(crew::ensure(&self.repo, &existing.record).await?);
         }
         let captain = self.repo.captain().await?;
-        if !captain.is_some_and(|captain| captain.allow_all_crew || captain.owner == *member) {
+        let is_captain = captain.as_ref().is_some_and(|captain| captain.owner == *member);
+        if !is_captain && !captain.is_some_and(|captain| captain.allow_all_crew) {
             return Err(JoinError::RegistrationDisabled);
         }
         let free = Permissions::from_iter(FREE_PERMISSIONS);
@@ -101,6 +116,10 @@ impl Enlistment {
             self.clock.now_datetime(),
         );
         let _turn = self.turns.take().await;
+        // A call of the same member may have had the turn before.
+        if !is_captain && self.repo.crew_by_member(member).await?.is_none() {
+            self.newcomers.take(&())?;
+        }
         Ok(crew::ensure(&self.repo, &record).await?)
     }
 }

@@ -10,8 +10,11 @@ use atcr_atproto::egress::address_ranges::is_local_host;
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::EventBudget;
 use atcr_hold_pds::records::captain::Stated;
+use atcr_server::address_gate::Exempt;
 use atcr_server::client_address::Network;
+use atcr_server::client_places::ClientPlaces;
 use atcr_server::serve::ServeLimits;
+use atcr_server::stream_limits::ClientStreams;
 use atcr_server::telemetry::{LogFormat, check_log_level, listen_addr};
 use atcr_server::{HumanDuration, Problems, Rate};
 use chrono::TimeDelta;
@@ -170,10 +173,10 @@ pub struct Limits {
     pub account: Rate,
     /// Tokens of one address that are not good.
     pub failed_tokens: Rate,
-    /// Repository exports at once.
-    pub repo_exports: usize,
-    /// How long one export may take.
-    pub repo_export_timeout: HumanDuration,
+    /// Accounts that join by themselves.
+    pub new_members: Rate,
+    /// Repository exports.
+    pub exports: ClientStreams,
     /// Who may follow the repository.
     pub firehose: FirehoseLimits,
     /// Clients that limits per address do not count.
@@ -496,6 +499,10 @@ fn limits(section: &LimitsSection, proxies: Option<&[Network]>, problems: &mut P
         ("limits.connections", section.connections),
         ("limits.connections_per_address", section.connections_per_address),
         ("limits.repo_exports", section.repo_exports),
+        (
+            "limits.repo_exports_per_address",
+            section.repo_exports_per_address,
+        ),
         ("limits.subscribers", section.subscribers),
         ("limits.subscribers_per_address", section.subscribers_per_address),
     ] {
@@ -509,6 +516,10 @@ fn limits(section: &LimitsSection, proxies: Option<&[Network]>, problems: &mut P
         problems.require(!time.get().is_zero(), key, "must be longer than nothing");
     }
     let exempt = noted(problems, "limits.exempt", Network::parse_all(&section.exempt))?;
+    let places = |all: u32, per_address: u32| {
+        let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
+        ClientPlaces::new(count(all), count(per_address), Exempt::new(exempt.clone()))
+    };
     Some(Limits {
         listener: ServeLimits {
             listener: "main",
@@ -521,11 +532,13 @@ fn limits(section: &LimitsSection, proxies: Option<&[Network]>, problems: &mut P
         anonymous: section.anonymous,
         account: section.account,
         failed_tokens: section.failed_tokens,
-        repo_exports: usize::try_from(section.repo_exports).unwrap_or(usize::MAX),
-        repo_export_timeout: section.repo_export_timeout,
+        new_members: section.new_members,
+        exports: ClientStreams::new(
+            places(section.repo_exports, section.repo_exports_per_address),
+            section.repo_export_timeout.get(),
+        ),
         firehose: FirehoseLimits {
-            subscribers: usize::try_from(section.subscribers).unwrap_or(usize::MAX),
-            per_address: usize::try_from(section.subscribers_per_address).unwrap_or(usize::MAX),
+            places: places(section.subscribers, section.subscribers_per_address),
             ping_interval: PING_INTERVAL,
             pong_within: PONG_WITHIN,
             quiet_for: QUIET_FOR,

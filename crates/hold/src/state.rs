@@ -6,7 +6,7 @@ use atcr_hold_pds::HoldRepo;
 use atcr_hold_pds::access::Access;
 use atcr_hold_pds::identity::HoldIdentity;
 use atcr_server::health::Readiness;
-use atcr_server::stream_limits::StreamLimits;
+use atcr_server::stream_limits::ClientStreams;
 use axum::extract::FromRef;
 
 use crate::administration::Administration;
@@ -39,7 +39,7 @@ pub struct AppState {
     /// Blobs that the hold's records refer to.
     pub repo_blobs: RepoBlobs,
     /// Exports of the repository under way.
-    pub exports: StreamLimits,
+    pub exports: ClientStreams,
     /// Who follows the repository.
     pub subscribers: Subscribers,
     /// Whether every part works.
@@ -66,6 +66,6 @@ part!(notices: ManifestNotices);
 part!(enlistment: Enlistment);
 part!(administration: Administration);
 part!(repo_blobs: RepoBlobs);
-part!(exports: StreamLimits);
+part!(exports: ClientStreams);
 part!(subscribers: Subscribers);
 part!(readiness: Readiness);

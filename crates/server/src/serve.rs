@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,10 +14,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tokio_io_timeout::TimeoutWriter;
 
 use crate::Shutdown;
 use crate::client_address::{Network, client_key};
+use crate::paced_writer::PacedWriter;
 
 /// The most that is read from a connection at once. A body arrives in frames of this size, each with its own allocation: glibc
 /// returns freed blocks of 64 KiB and more to the kernel, and faulting the memory in again costs more than reading into it.
@@ -36,7 +35,7 @@ const CONNECTIONS: &str = "atcr_connections";
 /// Connections that were closed at once because their address had too many, label `listener`.
 const REFUSED: &str = "atcr_connections_refused_total";
 
-/// Connections that were closed because the client read nothing of an answer for too long, label `listener`.
+/// Connections that were closed because the client took next to nothing of an answer for too long, label `listener`.
 const STALLED: &str = "atcr_connections_stalled_total";
 
 /// The limits of a listener.
@@ -52,7 +51,7 @@ pub struct ServeLimits {
     pub unlimited_peers: Vec<Network>,
     /// How long a client may take to send the head of a request; also how long a connection may wait for its next request.
     pub header_timeout: Duration,
-    /// How long a client may read no byte of an answer before its connection is closed.
+    /// How long an answer may wait for a client that takes less than 64 KiB of it meanwhile; then its connection is closed.
     pub write_timeout: Duration,
 }
 
@@ -234,7 +233,7 @@ impl Connection {
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(READ_BUFFER_BYTES)
             .serve_connection(
-                TokioIo::new(with_write_timeout(stream, limits.write_timeout)),
+                TokioIo::new(PacedWriter::new(stream, limits.write_timeout)),
                 TowerToHyperService::new(service),
             )
             .with_upgrades();
@@ -249,19 +248,12 @@ impl Connection {
         if let Err(error) = outcome {
             if is_stalled(&error) {
                 metrics::counter!(STALLED, "listener" => limits.listener).increment(1);
-                tracing::info!(%peer, "connection closed: the client read nothing of its answer for too long");
+                tracing::info!(%peer, "connection closed: the client took nothing, or next to nothing, of its answer for too long");
             } else {
                 tracing::debug!(%error, %peer, "connection ended early");
             }
         }
     }
-}
-
-/// The stream, which fails when the peer reads nothing for `timeout` while data waits to be written.
-fn with_write_timeout(stream: TcpStream, timeout: Duration) -> Pin<Box<TimeoutWriter<TcpStream>>> {
-    let mut stream = TimeoutWriter::new(stream);
-    stream.set_timeout(Some(timeout));
-    Box::pin(stream)
 }
 
 /// Whether the write timeout ended the connection. The header timeout is another kind of error of hyper's.

@@ -20,6 +20,15 @@ struct Party {
     present: usize,
 }
 
+/// Why there is no place now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The party has its share.
+    Share,
+    /// All are taken.
+    All,
+}
+
 /// One place; dropping it makes room for another.
 pub struct Place {
     // Dropped in this order.
@@ -65,10 +74,20 @@ impl SharedPlaces {
     /// A place for `party`, if there is one now.
     #[must_use]
     pub fn try_acquire(&self, party: &str) -> Option<Place> {
+        self.try_place(party).ok()
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), for callers that tell why there is none.
+    ///
+    /// # Errors
+    /// [`Taken`]
+    pub fn try_place(&self, party: &str) -> Result<Place, Taken> {
         let (own, entry) = self.enter(party);
-        let own = own.try_acquire_owned().ok()?;
-        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        Some(Place {
+        let own = own.try_acquire_owned().map_err(|_| Taken::Share)?;
+        let all = Arc::clone(&self.all)
+            .try_acquire_owned()
+            .map_err(|_| Taken::All)?;
+        Ok(Place {
             _all: all,
             _own: own,
             _entry: entry,

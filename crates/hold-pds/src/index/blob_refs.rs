@@ -13,6 +13,8 @@ use crate::error::RepoError;
 
 /// References of one record that count. Records of the hold have two at most.
 const MAX_REFERENCES: usize = 1000;
+/// Records of a page of blobs that are looked at.
+const MAX_RECORDS: usize = 10_000;
 
 /// Brings the table in step with one record that a commit changed.
 pub(super) async fn apply(connection: &mut SqliteConnection, change: &RecordChange) -> Result<(), RepoError> {
@@ -104,6 +106,29 @@ impl Index {
             .fetch_optional(self.readers())
             .await?;
         row.as_ref().map(reference_of).transpose()
+    }
+
+    /// Records that refer to the blobs `from` to `to` in the order of their names, each with the blob; some of them, if there are very
+    /// many.
+    pub(crate) async fn records_of_blobs(
+        &self,
+        from: &Cid,
+        to: &Cid,
+    ) -> Result<Vec<(Cid, String)>, RepoError> {
+        let rows =
+            sqlx::query("SELECT cid, collection, rkey FROM blob_refs WHERE cid BETWEEN ? AND ? LIMIT ?")
+                .bind(from.to_string())
+                .bind(to.to_string())
+                .bind(to_sql(MAX_RECORDS as u64))
+                .fetch_all(self.readers())
+                .await?;
+        let record = |row: SqliteRow| {
+            let cid: String = row.try_get("cid")?;
+            let (collection, rkey): (String, String) = (row.try_get("collection")?, row.try_get("rkey")?);
+            let cid = cid.parse().map_err(|_| bad_row("blob_refs", "cid"))?;
+            Ok((cid, format!("{collection}/{rkey}")))
+        };
+        rows.into_iter().map(record).collect()
     }
 
     /// Blobs that records refer to, in the order of their names, after `after`.

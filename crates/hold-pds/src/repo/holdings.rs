@@ -1,13 +1,17 @@
 //! A hold's queries over its records.
 
+use std::collections::HashSet;
+
 use atcr_atproto::lexicon::captain::CaptainRecord;
 use atcr_atproto::lexicon::crew::CrewRecord;
 use atcr_atproto::lexicon::{BlobRef, Record as _, nsid};
-use atcr_atproto::syntax::{AtUri, Cid, Did, RecordKey};
+use atcr_atproto::syntax::{AtUri, Cid, Did, RecordKey, Tid};
 
 use super::HoldRepo;
 use crate::error::RepoError;
+use crate::head::rev_number;
 use crate::index::holdings::Usage;
+use crate::offload::blocking;
 
 /// A crew record and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +46,33 @@ impl HoldRepo {
     /// The index's.
     pub async fn blob_reference(&self, cid: &Cid) -> Result<Option<BlobRef>, RepoError> {
         self.inner.index.blob_reference(cid).await
+    }
+
+    /// Of `blobs`, which are in the order of their names, those that a record refers to which came in after the revision `since`.
+    ///
+    /// # Errors
+    /// The disk's or the index's.
+    pub async fn blobs_since(&self, blobs: Vec<Cid>, since: &Tid) -> Result<Vec<Cid>, RepoError> {
+        let (Some(first), Some(last)) = (blobs.first(), blobs.last()) else {
+            return Ok(blobs);
+        };
+        let records = self.inner.index.records_of_blobs(first, last).await?;
+        let (view, since) = (self.view(), rev_number(since));
+        let newer: HashSet<Cid> = blocking(move || {
+            let mut newer = HashSet::new();
+            for (blob, path) in records {
+                // A record that went away since has nothing to say.
+                if !newer.contains(&blob)
+                    && let Some(record) = view.record(&path)?
+                    && view.locate(&record)?.rev > since
+                {
+                    newer.insert(blob);
+                }
+            }
+            Ok(newer)
+        })
+        .await?;
+        Ok(blobs.into_iter().filter(|blob| newer.contains(blob)).collect())
     }
 
     /// Names of blobs that records refer to, in order: at most `limit`, after the name `after` when there is one.

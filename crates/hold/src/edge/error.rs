@@ -12,6 +12,7 @@ use atcr_atproto::lexicon::{hold_crew, hold_upload, notify_manifest};
 use atcr_atproto::xrpc::XrpcErrorBody;
 use atcr_hold_pds::RepoError;
 use atcr_hold_pds::access::{AccessDenied, AccessError};
+use atcr_server::client_places::NoPlace;
 use atcr_server::rate_limit::Limited;
 use atcr_server::request_log::RequestId;
 use atcr_server::retry_after;
@@ -119,9 +120,13 @@ pub enum EdgeError {
     /// As many follow the repository as the hold takes.
     #[error(transparent)]
     TooManySubscribers(#[from] TooManySubscribers),
-    /// As many repository exports as the hold does at once are under way.
-    #[error("too many repository exports are under way; try again in a minute")]
-    TooManyExports,
+    /// As many repository exports as the hold does at once, or for one client, are under way.
+    #[error("{}; try again in a minute", match .0 {
+        NoPlace::InTotal => "too many repository exports are under way",
+        NoPlace::OfClient => "too many repository exports of this address are under way",
+        NoPlace::OfNetwork => "too many repository exports of this address's network are under way",
+    })]
+    TooManyExports(NoPlace),
 }
 
 impl From<AccessError> for EdgeError {
@@ -184,10 +189,11 @@ impl EdgeError {
             Self::Join(JoinError::RegistrationDisabled) => {
                 (StatusCode::FORBIDDEN, hold_crew::error::REGISTRATION_DISABLED)
             }
+            Self::Join(JoinError::TooMany(_)) => TOO_MANY,
             Self::Join(JoinError::NothingToGrant) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
             Self::Administration(error) => administration(error),
             Self::RepoBlob(error) => repo_blob(error),
-            Self::TooManyRequests(_) | Self::TooManyExports => TOO_MANY,
+            Self::TooManyRequests(_) | Self::TooManyExports(_) => TOO_MANY,
             Self::TooManySubscribers(_) => (StatusCode::TOO_MANY_REQUESTS, "TooManySubscribers"),
             Self::SignedUrl(error) => signed_url(error),
             Self::Notice(NoticeError::Repo(error)) => written(error),
@@ -203,12 +209,12 @@ impl EdgeError {
     /// How long the client is asked to wait.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooManyRequests(limited) | Self::Auth(AuthError::TooManyRequests(limited)) => {
-                Some(limited.retry_after)
-            }
+            Self::TooManyRequests(limited)
+            | Self::Auth(AuthError::TooManyRequests(limited))
+            | Self::Join(JoinError::TooMany(limited)) => Some(limited.retry_after),
             Self::Notice(NoticeError::TooOften(too_often)) => Some(too_often.retry_after),
             Self::Blob(BlobError::StillPromised) => Some(PROMISE_WAIT),
-            Self::TooManyExports | Self::TooManySubscribers(_) | Self::RepoBlob(RepoBlobError::Busy) => {
+            Self::TooManyExports(_) | Self::TooManySubscribers(_) | Self::RepoBlob(RepoBlobError::Busy) => {
                 Some(STREAM_WAIT)
             }
             _ => None,

@@ -10,7 +10,6 @@ mod recent;
 mod subscription;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +18,8 @@ use atcr_atproto::clock::Clock;
 use atcr_hold_pds::{EventCursor, EventStart, HoldRepo, RepoError};
 use atcr_repo::firehose::is_identity;
 use atcr_server::Shutdown;
+use atcr_server::client_address::ClientAddress;
+use atcr_server::client_places::{ClientPlace, ClientPlaces, NoPlace};
 use atcr_server::supervise::Task;
 use tokio::sync::{Semaphore, watch};
 
@@ -44,10 +45,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How many may follow, and how long one may be silent.
 #[derive(Clone, Debug)]
 pub struct FirehoseLimits {
-    /// Subscribers at once.
-    pub subscribers: usize,
-    /// Subscribers of one address at once, an IPv6 /64 counting as one.
-    pub per_address: usize,
+    /// Places for subscribers.
+    pub places: ClientPlaces,
     /// How often a subscriber is pinged.
     pub ping_interval: Duration,
     /// How long a subscriber may give no sign of life: no answer to a ping, no byte taken that had to wait.
@@ -67,6 +66,19 @@ pub enum TooManySubscribers {
     /// Of this address.
     #[error("this address has as many subscriptions as one may have")]
     OfAddress,
+    /// Of the network around it.
+    #[error("the network of this address has as many subscriptions as one may have")]
+    OfNetwork,
+}
+
+impl From<NoPlace> for TooManySubscribers {
+    fn from(none: NoPlace) -> Self {
+        match none {
+            NoPlace::InTotal => Self::Total,
+            NoPlace::OfClient => Self::OfAddress,
+            NoPlace::OfNetwork => Self::OfNetwork,
+        }
+    }
 }
 
 /// The events, and who follows them. Cheap to clone.
@@ -86,15 +98,14 @@ struct Inner {
     /// Counts `#identity` events.
     identity_changes: watch::Sender<u64>,
     readers: Semaphore,
-    places: Mutex<Places>,
+    followers: Mutex<Followers>,
 }
 
 #[derive(Debug, Default)]
-struct Places {
+struct Followers {
     next_id: u64,
     /// The newest event that each subscriber has got.
     progress: HashMap<u64, Arc<AtomicU64>>,
-    of_address: HashMap<IpAddr, usize>,
 }
 
 /// The place of one subscriber; dropping it makes room for another.
@@ -102,8 +113,8 @@ struct Places {
 pub struct Place {
     firehose: Firehose,
     id: u64,
-    address: Option<IpAddr>,
     progress: Arc<AtomicU64>,
+    _place: ClientPlace,
 }
 
 /// Where a subscriber begins.
@@ -128,7 +139,7 @@ impl Firehose {
                 newest: watch::Sender::new(head.seq()),
                 identity_changes: watch::Sender::new(0),
                 readers: Semaphore::new(READERS),
-                places: Mutex::default(),
+                followers: Mutex::default(),
                 repo,
                 limits,
                 clock,
@@ -150,33 +161,23 @@ impl Firehose {
         &self.inner.limits
     }
 
-    /// A place for one more subscriber of `address`; `None` is an address that limits do not count.
+    /// A place for one more subscriber that is `client`, if it came over the network.
     ///
     /// # Errors
-    /// [`TooManySubscribers`] while all are taken.
-    pub fn admit(&self, address: Option<IpAddr>) -> Result<Place, TooManySubscribers> {
-        let limits = &self.inner.limits;
-        let mut places = self.places();
-        if places.progress.len() >= limits.subscribers {
-            return Err(TooManySubscribers::Total);
-        }
-        if let Some(address) = address {
-            let count = places.of_address.entry(address).or_insert(0);
-            if *count >= limits.per_address {
-                return Err(TooManySubscribers::OfAddress);
-            }
-            *count += 1;
-        }
-        let id = places.next_id;
-        places.next_id += 1;
+    /// [`TooManySubscribers`] while all are taken that it may have.
+    pub fn admit(&self, client: Option<&ClientAddress>) -> Result<Place, TooManySubscribers> {
+        let place = self.inner.limits.places.admit(client)?;
+        let mut followers = self.followers();
+        let id = followers.next_id;
+        followers.next_id += 1;
         let progress = Arc::new(AtomicU64::new(u64::MAX));
-        places.progress.insert(id, Arc::clone(&progress));
-        count_subscribers(&places);
+        followers.progress.insert(id, Arc::clone(&progress));
+        count_subscribers(&followers);
         Ok(Place {
             firehose: self.clone(),
             id,
-            address,
             progress,
+            _place: place,
         })
     }
 
@@ -217,8 +218,11 @@ impl Firehose {
         self.inner.identity_changes.subscribe()
     }
 
-    fn places(&self) -> std::sync::MutexGuard<'_, Places> {
-        self.inner.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn followers(&self) -> std::sync::MutexGuard<'_, Followers> {
+        self.inner
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn keep_following(self, mut head: EventCursor) {
@@ -235,7 +239,7 @@ impl Firehose {
         let mut cursor = head;
         let mut written = inner.repo.watch_seq();
         while written.wait_for(|seq| *seq > cursor.seq()).await.is_ok() {
-            if self.places().progress.len() > GATHER_ABOVE {
+            if self.followers().progress.len() > GATHER_ABOVE {
                 tokio::time::sleep(GATHER_FOR).await;
             }
             match inner.repo.next_events(cursor).await {
@@ -264,7 +268,7 @@ impl Firehose {
     fn measure_lag(&self) {
         let head = self.head();
         let slowest = self
-            .places()
+            .followers()
             .progress
             .values()
             .map(|progress| progress.load(Ordering::Relaxed))
@@ -276,22 +280,14 @@ impl Firehose {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut places = self.firehose.places();
-        places.progress.remove(&self.id);
-        if let Some(address) = self.address
-            && let Some(count) = places.of_address.get_mut(&address)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                places.of_address.remove(&address);
-            }
-        }
-        count_subscribers(&places);
+        let mut followers = self.firehose.followers();
+        followers.progress.remove(&self.id);
+        count_subscribers(&followers);
     }
 }
 
-fn count_subscribers(places: &Places) {
-    let count = u32::try_from(places.progress.len()).unwrap_or(u32::MAX);
+fn count_subscribers(followers: &Followers) {
+    let count = u32::try_from(followers.progress.len()).unwrap_or(u32::MAX);
     metrics::gauge!(SUBSCRIBERS).set(f64::from(count));
 }
 

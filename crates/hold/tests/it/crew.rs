@@ -131,6 +131,53 @@ async fn joining_many_times_at_once_makes_one_record() {
 }
 
 #[tokio::test]
+async fn a_flood_of_joins_ends_at_the_hours_bound_and_leaves_members_alone() {
+    let setup = Setup {
+        allow_all_crew: true,
+        ..Setup::default()
+    };
+    let hold = TestHold::start_with(setup, |config| {
+        config.limits.new_members = "2/1h".parse().expect("a rate");
+    })
+    .await;
+    let account = |name: &str| hold.identities.account(name, Curve::K256);
+    let [first, second, third] = ["first", "second", "third"].map(account);
+    for member in [&first, &second] {
+        // Many calls of one account count once.
+        let joined = join_all((0..4).map(|_| hold.call(REQUEST, Some(member), &json!({})))).await;
+        assert!(
+            joined.iter().all(|answer| answer.status.is_success()),
+            "{joined:?}"
+        );
+    }
+    let request = hold
+        .request(reqwest::Method::POST, &format!("/xrpc/{REQUEST}"))
+        .bearer_auth(hold.token(&third))
+        .json(&json!({}));
+    let refused = request.send().await.expect("an answer");
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "1800");
+    let body: Value = refused.json().await.expect("JSON");
+    assert_eq!(body["error"], "RateLimitExceeded");
+    for member in [&first, &hold.captain] {
+        hold.call(REQUEST, Some(member), &json!({})).await.ok();
+    }
+    let page = hold
+        .query(&format!(
+            "com.atproto.repo.listRecords?repo={}&collection=io.atcr.hold.crew",
+            hold.did()
+        ))
+        .await
+        .ok();
+    assert_eq!(
+        page["records"].as_array().map(Vec::len),
+        Some(3),
+        "the captain and two"
+    );
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn tiers_and_quota_are_there_without_limits() {
     let hold = TestHold::start(Setup::default()).await;
     assert_eq!(

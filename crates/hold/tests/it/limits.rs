@@ -4,6 +4,7 @@ use atcr_atproto::crypto::Curve;
 use atcr_hold::config::HoldConfig;
 use atcr_server::Rate;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::Request;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -160,6 +161,27 @@ async fn d10_exports_beyond_the_places_for_them_are_refused_until_one_ends() {
     assert_eq!(second.headers()["retry-after"], "60");
     drop(first);
     assert_eq!(export().await.status(), StatusCode::OK);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn exports_of_one_customer_leave_places_for_others() {
+    let hold = limited(|config| config.limits.repo_exports_per_address = 1).await;
+    let export = async |peer: &str| {
+        let peer: std::net::SocketAddr = peer.parse().expect("an address");
+        let uri = format!("/xrpc/com.atproto.sync.getRepo?did={}", hold.did());
+        let mut request = Request::get(uri).body(Body::empty()).expect("a request");
+        request.extensions_mut().insert(ConnectInfo(peer));
+        hold.hold.router().oneshot(request).await.expect("an answer")
+    };
+    let first = export("[2001:db8:1:1::1]:1").await;
+    assert_eq!(first.status(), StatusCode::OK);
+    let second = export("[2001:db8:1:2::1]:1").await;
+    assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(second.headers()["retry-after"], "60");
+    assert_eq!(export("192.0.2.1:1").await.status(), StatusCode::OK);
+    drop(first);
+    assert_eq!(export("[2001:db8:1:2::1]:1").await.status(), StatusCode::OK);
     hold.stop().await;
 }
 

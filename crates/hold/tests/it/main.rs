@@ -22,6 +22,7 @@ mod configuration;
 mod consumer;
 mod content_proof;
 mod crew;
+mod deferred_notices;
 mod firehose;
 mod harness;
 mod identity;

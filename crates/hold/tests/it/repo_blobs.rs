@@ -44,6 +44,43 @@ async fn listed(hold: &TestHold) -> Value {
 }
 
 #[tokio::test]
+async fn blobs_are_listed_by_the_revision_of_the_records_that_refer_to_them() {
+    let hold = TestHold::start(Setup::default()).await;
+    let mut known = Vec::new();
+    for (collection, picture) in [(PROFILE, "first"), ("app.bsky.actor.profile", "second")] {
+        let blob = upload(&hold, picture.as_bytes(), "image/png").await.ok()["blob"].clone();
+        let input = json!({
+            "repo": hold.did(), "collection": collection, "rkey": "self", "record": { "avatar": blob },
+        });
+        hold.call("com.atproto.repo.putRecord", Some(&hold.captain), &input)
+            .await
+            .ok();
+        known.push((blob["ref"]["$link"].clone(), hold.hold.repo().latest_commit().rev));
+    }
+    let [(first, of_first), (second, of_second)] = &known[..] else {
+        panic!("{known:?}");
+    };
+    let since = async |rev: &str| {
+        let query = format!("com.atproto.sync.listBlobs?did={}&since={rev}", hold.did());
+        hold.query(&query).await
+    };
+    for _ in 0..2 {
+        let all = since("2222222222222").await.ok()["cids"].clone();
+        let all = all.as_array().expect("a list");
+        assert!(
+            all.len() == 2 && all.contains(first) && all.contains(second),
+            "{all:?}"
+        );
+        assert_eq!(since(of_first.as_str()).await.ok()["cids"], json!([second]));
+        assert_eq!(since(of_second.as_str()).await.ok(), json!({ "cids": [] }));
+        // And when the records are in the snapshot.
+        hold.hold.repo().write_snapshot().await.expect("written");
+    }
+    assert_eq!(since("yesterday").await.error(), (400, "InvalidRequest"));
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn a_blob_is_served_to_everyone_while_a_record_refers_to_it() {
     let hold = TestHold::start(Setup::default()).await;
     let picture = b"\x89PNG and so on";

@@ -212,7 +212,7 @@ async fn blocks_are_given_by_their_names_as_long_as_the_repository_has_them() {
         .ok();
     let record = record["cid"].as_str().expect("a CID").to_owned();
     let query = format!(
-        "com.atproto.sync.getBlocks?did={did}&cids={}&cids={record}",
+        "com.atproto.sync.getBlocks?did={did}&cids={0}&cids={record}&cids={0}&cids={record}",
         after.0
     );
     let bytes = car(&hold, &query).await;

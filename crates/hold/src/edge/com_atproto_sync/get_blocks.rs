@@ -1,5 +1,6 @@
 //! `com.atproto.sync.getBlocks`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use atcr_atproto::syntax::Cid;
@@ -19,7 +20,7 @@ const MAX_BLOCKS: usize = 200;
 /// Bytes of one answer, more by at most one block.
 const MAX_BYTES: usize = 5_000_000;
 
-/// A CAR without a root that has the blocks named, which must all be of the repository as it is now.
+/// A CAR without a root that has the blocks named, each once, which must all be of the repository as it is now.
 pub async fn get_blocks(
     State(identity): State<Arc<HoldIdentity>>,
     State(repo): State<HoldRepo>,
@@ -48,7 +49,8 @@ pub async fn get_blocks(
     }
     let mut answer = Vec::new();
     car::write_header_without_root(&mut answer);
-    for cid in cids {
+    let mut sent = HashSet::new();
+    for cid in cids.into_iter().filter(|cid| sent.insert(*cid)) {
         // One by one, so that the bound holds whatever their sizes are.
         let found = repo.get_blocks(&[cid]).await?.pop();
         let block = found.ok_or(EdgeError::BlockNotFound(cid))?;

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use atcr_atproto::syntax::Tid;
 use atcr_hold_pds::HoldRepo;
 use atcr_hold_pds::identity::HoldIdentity;
-use atcr_server::stream_limits::StreamLimits;
+use atcr_server::client_address::ClientAddress;
+use atcr_server::stream_limits::ClientStreams;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::{CAR, require_own};
+use super::{CAR, require_own, revision};
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcQuery;
 
@@ -27,17 +28,16 @@ pub struct Input {
 pub async fn get_repo(
     State(identity): State<Arc<HoldIdentity>>,
     State(repo): State<HoldRepo>,
-    State(exports): State<StreamLimits>,
+    State(exports): State<ClientStreams>,
+    client: Option<Extension<ClientAddress>>,
     XrpcQuery(input): XrpcQuery<Input>,
 ) -> Result<Response, EdgeError> {
     require_own(&identity, &input.did)?;
-    let since = match input.since.as_deref() {
-        None | Some("") => None,
-        Some(text) => Some(text.parse::<Tid>().map_err(|error| EdgeError::InvalidRequest {
-            message: format!("since: {error}"),
-        })?),
-    };
-    let slot = exports.admit().ok_or(EdgeError::TooManyExports)?;
+    let since = revision(input.since.as_deref())?;
+    let client = client.map(|Extension(client)| client);
+    let slot = exports
+        .admit(client.as_ref())
+        .map_err(EdgeError::TooManyExports)?;
     let car = Body::from_stream(slot.bound(repo.export_car(since)));
     Ok(([(CONTENT_TYPE, CAR)], car).into_response())
 }

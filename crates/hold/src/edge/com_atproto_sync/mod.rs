@@ -11,6 +11,7 @@ pub mod list_repos;
 pub mod list_repos_by_collection;
 pub mod subscribe_repos;
 
+use atcr_atproto::syntax::Tid;
 use atcr_hold_pds::identity::HoldIdentity;
 use serde::Deserialize;
 
@@ -23,6 +24,16 @@ const CAR: &str = "application/vnd.ipld.car";
 #[derive(Debug, Deserialize)]
 pub struct Input {
     did: String,
+}
+
+/// The revision of a parameter `since`; an empty one is none.
+fn revision(since: Option<&str>) -> Result<Option<Tid>, EdgeError> {
+    match since {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|error| EdgeError::InvalidRequest {
+            message: format!("since: {error}"),
+        }),
+    }
 }
 
 /// Whether `did` names the hold's repository.

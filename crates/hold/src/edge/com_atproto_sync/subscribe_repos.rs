@@ -9,7 +9,7 @@ use std::time::Duration;
 use atcr_hold_pds::RepoError;
 use atcr_repo::firehose::{error, info};
 use atcr_server::Shutdown;
-use atcr_server::client_address::{ClientAddress, Network};
+use atcr_server::client_address::ClientAddress;
 use atcr_server::supervise::Task;
 use axum::Extension;
 use axum::extract::State;
@@ -43,8 +43,6 @@ pub struct Input {
 pub struct Subscribers {
     /// The events.
     pub firehose: Firehose,
-    /// Addresses that are not counted.
-    pub exempt: Vec<Network>,
     /// The process's end.
     pub shutdown: Shutdown,
 }
@@ -62,16 +60,9 @@ pub async fn subscribe_repos(
             message: "cursor must be a whole number, 0 or greater".to_owned(),
         })?),
     };
-    let Subscribers {
-        firehose,
-        exempt,
-        shutdown,
-    } = subscribers;
+    let Subscribers { firehose, shutdown } = subscribers;
     let address = client.map(|Extension(client)| client);
-    let counted = address
-        .filter(|client| !exempt.iter().any(|network| network.contains(client.counted)))
-        .map(|client| client.key());
-    let place = firehose.admit(counted)?;
+    let place = firehose.admit(address.as_ref())?;
     let (answer, socket) = upgrade.accept();
     let from = address.and_then(|client| client.own);
     let stop = shutdown.clone();

@@ -253,7 +253,8 @@ fn a_client_that_must_wait_is_told_how_long() {
     for (error, status, seconds) in [
         (EdgeError::TooManyRequests(wait), too_many, "2"),
         (EdgeError::Auth(AuthError::TooManyRequests(wait)), too_many, "2"),
-        (EdgeError::TooManyExports, too_many, "60"),
+        (EdgeError::TooManyExports(NoPlace::OfNetwork), too_many, "60"),
+        (JoinError::TooMany(wait).into(), too_many, "2"),
         (
             EdgeError::Blob(BlobError::StillPromised),
             StatusCode::SERVICE_UNAVAILABLE,
