@@ -52,13 +52,19 @@ impl Engine {
         self.announce_state()
     }
 
+    /// The commit object of the head.
+    pub(super) fn newest_commit(&self) -> Result<Block, RepoError> {
+        let cid = self.view.head.commit;
+        Ok(Block {
+            cid,
+            bytes: self.view.block(&cid)?,
+        })
+    }
+
     /// The `#sync` of the newest commit, which the manifest says is owed.
     pub(super) fn announce_state(&mut self) -> Result<(), RepoError> {
         let head = self.view.head.clone();
-        let commit = Block {
-            cid: head.commit,
-            bytes: self.view.block(&head.commit)?,
-        };
+        let commit = self.newest_commit()?;
         let mut last = self.view.last.0;
         let entry = self.builder.sync(&head, &commit, &mut last)?;
         self.store(&[entry], head)?;

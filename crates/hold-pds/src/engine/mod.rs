@@ -131,6 +131,8 @@ pub(crate) struct Engine {
     /// What the newest `#identity` event says, or is to say.
     announced: Announced,
     view: View,
+    /// The repository is new, or at another host: followers that come have no position here.
+    is_unknown: bool,
     /// Revisions of snapshots that were given up while a manifest that names them was perhaps on the disk already.
     perhaps_named: Vec<String>,
 }
@@ -183,9 +185,14 @@ impl Engine {
         result
     }
 
-    /// Tells followers to read the identity again.
-    pub(crate) fn announce_identity(&mut self) -> Result<(), RepoError> {
-        let result = self.announce(&open::Occasion::NewName);
+    /// Whether those that follow this host know nothing of the repository.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.is_unknown
+    }
+
+    /// Tells followers what the repository is now.
+    pub(crate) fn introduce(&mut self) -> Result<(), RepoError> {
+        let result = self.announce(&open::Occasion::NewFollower);
         self.refresh();
         result
     }

@@ -30,6 +30,8 @@ pub(super) enum Occasion {
     NewName,
     /// The log is new, the repository is not.
     NewLog,
+    /// A follower has come that may know nothing of the repository.
+    NewFollower,
 }
 
 impl Engine {
@@ -127,6 +129,7 @@ impl Engine {
             nodes: Arc::new(NodeCache::new(node_cache_bytes)),
         };
         let mut engine = Self {
+            is_unknown: head.is_none() || (is_renamed && log.manifest().announced.is_some()),
             log,
             builder,
             announced,
@@ -198,8 +201,12 @@ impl Engine {
         if !matches!(occasion, Occasion::NewLog) {
             entries.push(builder.identity(&mut last)?);
         }
-        if matches!(occasion, Occasion::NewName) {
-            return self.store(&entries, self.view.head.clone());
+        if matches!(occasion, Occasion::NewName | Occasion::NewFollower) {
+            let head = self.view.head.clone();
+            if matches!(occasion, Occasion::NewFollower) {
+                entries.push(builder.sync(&head, &self.newest_commit()?, &mut last)?);
+            }
+            return self.store(&entries, head);
         }
         let built = if is_new {
             entries.push(builder.account(&mut last)?);

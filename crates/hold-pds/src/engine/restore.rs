@@ -122,6 +122,7 @@ pub(crate) fn restore(
         log,
         builder: copy.builder,
         announced: copy.announced,
+        is_unknown: false,
         perhaps_named: Vec::new(),
     };
     engine.announce(&occasion)?;

@@ -57,6 +57,7 @@ struct Inner {
     /// The key that signed the newest commit.
     public_key: RwLock<PublicKey>,
     tids: Arc<TidClock>,
+    was_unknown: bool,
     index: Index,
     /// The last write to the disk worked.
     healthy: Arc<AtomicBool>,
@@ -252,11 +253,17 @@ impl HoldRepo {
         Ok(())
     }
 
-    /// Tells followers by an `#identity` to read the DID document again, changed or not.
+    /// Whether the repository was new when it was opened, or at another host than before: those that follow this host have no position.
+    #[must_use]
+    pub fn was_unknown(&self) -> bool {
+        self.inner.was_unknown
+    }
+
+    /// Tells followers what the repository is now, by an `#identity` and a `#sync`. Those that knew it lose nothing.
     ///
     /// # Errors
     /// The disk's; [`RepoError::Halted`].
-    pub async fn announce_identity(&self) -> Result<(), RepoError> {
+    pub async fn introduce(&self) -> Result<(), RepoError> {
         self.check_not_halted()?;
         let (reply, answer) = oneshot::channel();
         self.inner

@@ -34,6 +34,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
         return Err(error);
     }
 
+    let was_unknown = engine.is_unknown();
     let healthy = Arc::new(AtomicBool::new(true));
     let index_lag = Arc::new(AtomicU64::new(0));
     let (seq, seq_receiver) = watch::channel(engine.view().last.0);
@@ -52,6 +53,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
             did,
             public_key: RwLock::new(public_key),
             tids,
+            was_unknown,
             index,
             healthy,
             index_lag,

@@ -206,7 +206,7 @@ impl WriterTask {
                     Message::Announce(reply) => {
                         queue.append(&mut self.background);
                         self.write_all(&mut queue, INTERACTIVE).await;
-                        let _ = reply.send(self.tell(Engine::announce_identity).await);
+                        let _ = reply.send(self.tell(Engine::introduce).await);
                     }
                     Message::Snapshot(waiter) => self.start_snapshot(Some(waiter)),
                     Message::Close => mailbox.close(),

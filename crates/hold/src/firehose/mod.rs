@@ -10,7 +10,7 @@ mod recent;
 mod subscription;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ const LAG: &str = "hold_firehose_lag_seconds";
 const LAG_INTERVAL: Duration = Duration::from_secs(5);
 /// Subscribers that read the log at the same time; others wait.
 const READERS: usize = 8;
+/// Subscribers that are told of a repository that is new or at another host. Relays come first: they are asked to.
+const INTRODUCTIONS: u32 = 8;
 /// With more subscribers than this, events are gathered for [`GATHER_FOR`] before they are sent.
 const GATHER_ABOVE: usize = 100;
 const GATHER_FOR: Duration = Duration::from_millis(10);
@@ -98,6 +100,8 @@ struct Inner {
     /// Counts `#identity` events.
     identity_changes: watch::Sender<u64>,
     readers: Semaphore,
+    /// Subscribers without a cursor that are still told what the repository is, since none can have a position in it.
+    introductions: AtomicU32,
     followers: Mutex<Followers>,
 }
 
@@ -139,6 +143,7 @@ impl Firehose {
                 newest: watch::Sender::new(head.seq()),
                 identity_changes: watch::Sender::new(0),
                 readers: Semaphore::new(READERS),
+                introductions: AtomicU32::new(if repo.was_unknown() { INTRODUCTIONS } else { 0 }),
                 followers: Mutex::default(),
                 repo,
                 limits,
@@ -191,8 +196,9 @@ impl Firehose {
         }
     }
 
-    /// A relay that never got an event of this host has no cursor, and forgets the host if it hears nothing. When
-    /// the hold was quiet for long, it is told to read the hold's identity.
+    /// A relay that never got an event of this host has no cursor, does not know the repository before it hears of it, and forgets the
+    /// host if it hears nothing. It is told what the repository is when the hold was quiet for long, and when the repository is new or at
+    /// another host than before.
     ///
     /// # Errors
     /// The disk's.
@@ -200,10 +206,15 @@ impl Firehose {
         // The seq of an event is its time.
         let now = u64::try_from(self.inner.clock.now().timestamp_micros()).unwrap_or(0);
         let quiet_for = Duration::from_micros(now.saturating_sub(self.head()));
-        if quiet_for < self.inner.limits.quiet_for {
+        let is_expected = self
+            .inner
+            .introductions
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok();
+        if !is_expected && quiet_for < self.inner.limits.quiet_for {
             return Ok(());
         }
-        self.inner.repo.announce_identity().await
+        self.inner.repo.introduce().await
     }
 
     /// The newest event of the repository.

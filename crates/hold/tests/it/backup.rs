@@ -301,7 +301,7 @@ async fn an_older_copy_of_the_folder_is_not_written() {
     let error = hold.hold.back_up().await.expect_err("older");
     assert!(matches!(error, BackupError::OlderCopy { .. }), "{error}");
     assert!(!hold.hold.repo().is_writable());
-    let announced = hold.hold.repo().announce_identity().await;
+    let announced = hold.hold.repo().introduce().await;
     assert!(
         matches!(announced, Err(RepoError::Halted { .. })),
         "{announced:?}"

@@ -357,3 +357,50 @@ async fn a_backup_signed_by_the_key_that_the_directory_names_is_restored_and_the
     assert_eq!(shown["differences"], Value::Array(Vec::new()), "{shown}");
     kill(serving);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_did_web_hold_becomes_a_did_plc_one_and_back_by_export_and_import() {
+    let directory = Directory::start().await;
+    let mut machine = Machine::new();
+    machine.set("HOLD_SERVER_RELAY_ENDPOINT", "");
+    machine.set("HOLD_DATABASE_PLC_DIRECTORY_URL", directory.url.as_str());
+    let serving = machine.serve();
+    let record = machine.captain().await["value"].clone();
+    kill(serving);
+    let car = machine.dir.path().join("hold.car");
+    for method in ["plc", "web"] {
+        let shown = machine.json(&["identity", "show"]);
+        let (did, key) = (
+            shown["did"].as_str().expect("a DID"),
+            shown["signingKey"].as_str().expect("a key"),
+        );
+        let exported = machine.json(&["repo", "export", "--out", text(&car)]);
+        let aside = machine.dir.path().join(format!("before {method}"));
+        std::fs::rename(machine.data(), aside).expect("moved");
+        machine.set("HOLD_DATABASE_DID_METHOD", method);
+        let made = machine.run(&["init", "--replaces", did]);
+        assert!(made.status.success(), "{made:?}");
+        let mut import = vec!["repo", "import", text(&car)];
+        let said = machine.failure(&import);
+        assert!(said.contains("--from"), "{said}");
+        import.extend(["--from", did]);
+        let said = machine.failure(&import);
+        assert!(said.contains("--signed-by"), "{said}");
+        import.extend(["--signed-by", key]);
+        assert_eq!(machine.json(&import)["found"], 2, "captain and crew");
+        assert_eq!(machine.json(&["repo", "verify"])["whole"], true);
+
+        let serving = machine.serve();
+        let found = machine.captain().await;
+        assert_eq!(found["value"], record, "the captain record came along");
+        let now = machine.json(&["identity", "show"]);
+        assert!(
+            now["did"].as_str().is_some_and(|now| now.contains(method)),
+            "{now}"
+        );
+        assert_eq!(now["differences"], Value::Array(Vec::new()), "{now}");
+        kill(serving);
+        let again = machine.json(&["repo", "export", "--out", text(&car)]);
+        assert!(again["rev"].as_str() > exported["rev"].as_str());
+    }
+}

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use atcr_atproto::crypto::PublicKey;
-use atcr_hold::config::HoldConfig;
-use atcr_hold_pds::{HoldRepo, RecordWrite};
+use atcr_hold::config::{DidMethod, HoldConfig};
+use atcr_hold_pds::{HoldRepo, Message as Event, RecordWrite};
 use atcr_server::HumanDuration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::StatusCode;
@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::consumer::Consumer;
+use crate::harness::directory::Directory;
 use crate::harness::{Answer, Setup, TestHold};
 
 const SUBSCRIBE: &str = "/xrpc/com.atproto.sync.subscribeRepos";
@@ -159,7 +160,7 @@ async fn a_consumer_verifies_every_one_of_many_commits_across_restarts_and_compa
 
 #[tokio::test]
 async fn a_cursor_says_where_to_begin() {
-    let hold = TestHold::start(Setup::default()).await;
+    let hold = TestHold::start(Setup::default()).await.restart(|_| ()).await;
     let repo = hold.hold.repo().clone();
     let before = head(&hold);
     let mut live = subscribe(&hold, None).await;
@@ -236,6 +237,52 @@ fn seq(frame: &[u8]) -> Option<u64> {
 /// Whether a message that has no `seq` has this name.
 fn named(frame: &[u8], name: &[u8]) -> bool {
     frame.windows(name.len()).any(|window| window == name)
+}
+
+#[tokio::test]
+async fn one_who_comes_without_a_cursor_hears_of_a_repository_that_is_new_or_at_another_host() {
+    let directory = Directory::start().await;
+    let url = directory.url.to_string();
+    let mut hold = TestHold::start_with(Setup::default(), |config| {
+        config.database.did_method = DidMethod::Plc;
+        config.database.plc_directory_url = url;
+    })
+    .await;
+    let mut consumer = Consumer::default();
+    for occasion in ["new", "known", "at another host"] {
+        let mut socket = subscribe(&hold, None).await;
+        if occasion == "known" {
+            // Nothing comes before what happens.
+            let write = vec![note(1, occasion)];
+            hold.hold.repo().write(write).await.expect("written");
+        }
+        let mut heard = Vec::new();
+        let expected = if occasion == "known" { 1 } else { 2 };
+        while heard.len() < expected {
+            let frame = next(&mut socket).await.expect("an event");
+            heard.push(Event::decode(&frame).expect("an event"));
+        }
+        match (&heard[..], occasion) {
+            ([Event::Commit(_)], "known") => {}
+            ([Event::Identity(_), Event::Sync(sync)], "new" | "at another host") => {
+                assert_eq!(sync.rev, hold.hold.repo().latest_commit().rev);
+            }
+            _ => panic!("{occasion}: {heard:?}"),
+        }
+        drop(socket);
+        hold = hold
+            .restart(|settings| {
+                if occasion == "known" {
+                    settings.public_url = "http://hold.test:1004".parse().expect("a URL");
+                }
+            })
+            .await;
+    }
+    // Those that knew it all the time lose nothing.
+    let mut socket = subscribe(&hold, Some(0)).await;
+    follow(&mut socket, &mut consumer, &public_key(&hold).await, head(&hold)).await;
+    drop(socket);
+    hold.stop().await;
 }
 
 #[tokio::test]
