@@ -292,9 +292,28 @@ impl History {
                 self.restored_to(copied);
                 return Ok(());
             }
+            self.check_not_half_open(&to, &copied)?;
         }
         self.restored_to(copied);
         self.follow()
+    }
+
+    /// What a restore that broke off leaves is no repository, or the whole one.
+    fn check_not_half_open(&self, to: &Arc<dyn Disk>, copied: &Copied) -> Result<(), String> {
+        if self.disk.is_stopped() {
+            return Ok(());
+        }
+        let tids = Arc::new(TidClock::new(self.clock.clone()));
+        let options = EngineOptions {
+            must_exist: true,
+            ..options_of(self.clock.clone(), tids)
+        };
+        match Engine::open(Arc::clone(to), options) {
+            Err(RepoError::HalfRestored { .. } | RepoError::NoRepository { .. }) => Ok(()),
+            Ok(engine) if engine.view().head.rev > copied.rev => Ok(()),
+            Ok(_) => Err("half of a repository opens".to_owned()),
+            Err(error) => Err(format!("what a restore has left: {error}")),
+        }
     }
 
     fn restored_to(&mut self, copied: Copied) {

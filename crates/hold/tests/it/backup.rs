@@ -13,6 +13,7 @@ use atcr_hold::adapters::s3::{S3Backup, S3Options};
 use atcr_hold::backup::{
     Backup, BackupError, BackupStore, Listed, check, download, life, one_piece, read_whole,
 };
+use atcr_hold::settings::BackupSettings;
 use atcr_hold_pds::{HoldRepo, Message, Progress, RepoError, RepoOptions, Seen, restore};
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -413,6 +414,12 @@ async fn what_vanishes_from_the_backup_is_noticed_at_the_start_and_once_a_day_an
     assert!(gone.len() >= 3, "{gone:?}");
     remove(&gone[0].name);
     remove(&gone[gone.len() - 1].name);
+    let head = download::newest_head(&store, hold.did()).await.expect("a backup");
+    let dir = tempfile::tempdir().expect("a folder");
+    let error = download::download(&store, &head, dir.path(), |_| ())
+        .await
+        .expect_err("not whole");
+    assert!(matches!(error, BackupError::Damaged { .. }), "{error}");
     backup.round().await.expect("copied");
     let head = download::newest_head(&store, hold.did()).await.expect("a backup");
     assert!(check::incomplete(&store, &head).await.expect("listed").is_empty());
@@ -580,5 +587,24 @@ async fn a_restore_takes_the_keys_it_is_told_and_goes_beyond_what_relays_have() 
         "{kinds:?}"
     );
     again.close().await;
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn an_empty_folder_does_not_become_a_hold_while_the_place_of_the_backup_fails() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("no folder");
+    std::fs::write(&file, "").expect("written");
+    let hold = TestHold::start(Setup::default()).await;
+    let mut stopped = hold.stop_to_restart().await;
+    std::fs::remove_dir_all(stopped.data_dir()).expect("removed");
+    stopped.settings.backup = BackupSettings::Folder { path: file };
+    let refused = stopped.refusal().await;
+    assert!(
+        refused.contains("is not known") && refused.contains("backup.enabled"),
+        "{refused}"
+    );
+    stopped.settings.backup = BackupSettings::Off;
+    let hold = stopped.start(|_| ()).await.expect("a hold that never had one");
     hold.stop().await;
 }

@@ -459,6 +459,33 @@ async fn a_subscriber_that_takes_nothing_holds_up_nobody_and_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_subscriber_whose_next_events_are_dropped_while_it_reads_is_told_so() {
+    let hold = TestHold::start(Setup::default()).await;
+    let hold = hold
+        .restart(|settings| {
+            settings.log_segment_bytes = Some(1024 * 1024);
+            settings.event_retention = HumanDuration::from_secs(0);
+        })
+        .await;
+    let repo = hold.hold.repo().clone();
+    let long = "x".repeat(900_000);
+    // More than sockets and memory keep.
+    for key in 0..30 {
+        repo.write(vec![note(key, &format!("{key}{long}"))])
+            .await
+            .expect("written");
+    }
+    let mut slow = bare(&hold, 0, 16 * 1024).await;
+    repo.write_snapshot().await.expect("a snapshot");
+    let mut received = Vec::new();
+    let ended = slow.read_to_end(&mut received).await;
+    assert!(ended.is_ok(), "{ended:?}");
+    assert!(received.len() < 27_000_000, "{}", received.len());
+    assert!(named(&received, b"ConsumerTooSlow"));
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn a_hold_that_stops_sends_the_last_events_and_says_goodbye() {
     let hold = TestHold::start(Setup::default()).await;
     let mut socket = subscribe(&hold, None).await;
