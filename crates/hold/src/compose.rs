@@ -219,6 +219,7 @@ impl Hold {
             region: settings.region.clone(),
             first_region: settings.first_region.clone(),
             successor: settings.successor.clone(),
+            first_profile: settings.first_profile.clone(),
         };
         let captain = captain::ensure(&repo, &captain_settings, clock.now_datetime()).await?;
 

@@ -134,7 +134,7 @@ pub struct LimitsSection {
 }
 
 /// Who owns the hold and who may join.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RegistrationSection {
     /// DID of the captain. Required at the first start; later the captain record decides.
@@ -145,6 +145,23 @@ pub struct RegistrationSection {
     /// Where the blobs are, for people to read (at most 64 bytes). Empty leaves the captain record as it is, and a new one
     /// gets the bucket's region on S3; "none" removes it.
     pub region: String,
+    /// The hold's name in the profile that the first start writes; empty for its host, "none" for no profile. A crew administrator
+    /// changes the profile later.
+    pub profile_display_name: String,
+    /// The description in that profile.
+    pub profile_description: String,
+}
+
+impl Default for RegistrationSection {
+    fn default() -> Self {
+        Self {
+            owner_did: String::new(),
+            allow_all_crew: false,
+            region: String::new(),
+            profile_display_name: String::new(),
+            profile_description: "Keeps the layers of container images.".to_owned(),
+        }
+    }
 }
 
 /// The store that keeps the blobs.

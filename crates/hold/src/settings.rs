@@ -10,6 +10,7 @@ use atcr_atproto::egress::address_ranges::is_local_host;
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::EventBudget;
 use atcr_hold_pds::records::captain::Stated;
+use atcr_hold_pds::records::profile::FirstProfile;
 use atcr_server::address_gate::Exempt;
 use atcr_server::client_address::Network;
 use atcr_server::client_places::ClientPlaces;
@@ -23,13 +24,18 @@ use url::Url;
 
 use crate::adapters::s3::S3Options;
 use crate::config::{
-    DatabaseSection, DidMethod, HoldConfig, LimitsSection, LogFormatSetting, StorageDriver, StorageSection,
+    DatabaseSection, DidMethod, HoldConfig, LimitsSection, LogFormatSetting, RegistrationSection,
+    StorageDriver, StorageSection,
 };
 use crate::firehose::FirehoseLimits;
 use crate::manifests::NoticeLimits;
 
 /// In `server.successor` and `registration.region`: the captain record shall not have the field.
 const NONE: &str = "none";
+
+/// Bytes of a profile's name and description. What applications show is shorter.
+const MAX_NAME_LEN: usize = 640;
+const MAX_DESCRIPTION_LEN: usize = 2560;
 
 /// Longer than an upload is ever waited for, and short enough to count back from any date.
 const MAX_UPLOAD_EXPIRY: TimeDelta = TimeDelta::days(3650);
@@ -82,6 +88,8 @@ pub struct HoldSettings {
     pub region: Stated<String>,
     /// The place of a captain record that has none.
     pub first_region: Option<String>,
+    /// The profile that the first start writes.
+    pub first_profile: Option<FirstProfile>,
     /// How much one account may have recorded.
     pub notice_limits: NoticeLimits,
     /// The store.
@@ -259,6 +267,7 @@ impl HoldSettings {
             "registration.region",
             "must be at most 64 bytes",
         );
+        let first_profile = first_profile(&config.registration, public_url.as_ref(), problems);
         let upload_expiry = noted(
             problems,
             "storage.upload_expiry",
@@ -320,6 +329,7 @@ impl HoldSettings {
             allow_all_crew: config.registration.allow_all_crew,
             region: region?,
             first_region,
+            first_profile,
             notice_limits: notice_limits?,
             storage: storage?,
             data_dir,
@@ -599,6 +609,37 @@ fn notice_limits(section: &LimitsSection, problems: &mut Problems) -> Option<Not
         notices_per_hour: notices_per_hour?,
         layer_records_per_hour: layer_records_per_hour?,
         new_repositories_per_hour: new_repositories_per_hour?,
+    })
+}
+
+/// The profile of a new hold, whose name is its host's unless it has another; "none" is no profile.
+fn first_profile(
+    section: &RegistrationSection,
+    public_url: Option<&Url>,
+    problems: &mut Problems,
+) -> Option<FirstProfile> {
+    for (key, text, limit) in [
+        (
+            "registration.profile_display_name",
+            &section.profile_display_name,
+            MAX_NAME_LEN,
+        ),
+        (
+            "registration.profile_description",
+            &section.profile_description,
+            MAX_DESCRIPTION_LEN,
+        ),
+    ] {
+        problems.require(text.len() <= limit, key, format!("must be at most {limit} bytes"));
+    }
+    let display_name = match section.profile_display_name.as_str() {
+        NONE => return None,
+        "" => public_url?.host_str()?.to_owned(),
+        name => name.to_owned(),
+    };
+    Some(FirstProfile {
+        display_name,
+        description: section.profile_description.clone(),
     })
 }
 

@@ -7,6 +7,7 @@ use atcr_atproto::syntax::{Datetime, Did, RecordKey};
 use serde_json::{Map, Value};
 
 use super::crew;
+use super::profile::{self, FirstProfile};
 use crate::access::Permission;
 use crate::error::RepoError;
 use crate::repo::HoldRepo;
@@ -42,6 +43,8 @@ pub struct CaptainSettings {
     pub first_region: Option<String>,
     /// The hold that replaces this one.
     pub successor: Stated<Did>,
+    /// The profile that the first start writes.
+    pub first_profile: Option<FirstProfile>,
 }
 
 /// Why the hold has no captain.
@@ -55,7 +58,7 @@ pub enum CaptainError {
     Repo(#[from] RepoError),
 }
 
-/// Makes the captain record say what `settings` say; at the first start also makes the captain a member of the crew.
+/// Makes the captain record say what `settings` say; at the first start also makes the captain a member of the crew, and the profile.
 ///
 /// The owner of an existing record stays: a hold is not handed over by a changed setting. So do fields that the settings
 /// do not mention, those included that this version does not know.
@@ -105,6 +108,12 @@ pub async fn ensure(
         let permissions = Permission::ALL.map(Permission::as_str);
         let record = CrewRecord::new(captain.owner.clone(), OWNER_ROLE, permissions, now);
         writes.push(crew::write(&record)?);
+    }
+    if before.is_none()
+        && let Some(profile) = &settings.first_profile
+        && repo.get_record(profile::COLLECTION, "self").await?.is_none()
+    {
+        writes.push(profile.write()?);
     }
     repo.write(writes).await?;
     Ok(captain)

@@ -3,6 +3,7 @@
 pub mod captain;
 pub mod crew;
 pub mod layer;
+pub mod profile;
 pub mod stats;
 
 #[cfg(test)]

@@ -99,6 +99,7 @@ async fn the_captain_is_made_once_and_then_follows_the_settings() {
         region: Stated::Unsaid,
         first_region: None,
         successor: Stated::Unsaid,
+        first_profile: None,
     };
     let now = SystemClock.now_datetime();
     let refused = captain::ensure(&repo, &settings, now.clone()).await;
@@ -142,6 +143,7 @@ async fn the_captain_record_keeps_what_the_settings_do_not_mention() {
         region: Stated::Unsaid,
         first_region: Some("us-east-1".to_owned()),
         successor: Stated::Unsaid,
+        first_profile: None,
     };
     let now = SystemClock.now_datetime();
     captain::ensure(&repo, &settings, now.clone()).await.unwrap();

@@ -61,7 +61,16 @@ async fn the_first_start_makes_the_captain_crew() {
         .expect("readable")
         .len();
     // Those of a new repository: identity, account, commit, sync.
-    assert_eq!(events, 5, "captain and crew are one commit");
+    assert_eq!(events, 5, "captain, crew and profile are one commit");
+    let query = format!("app.bsky.actor.getProfile?actor={}", hold.did());
+    let profile = hold.query(&query).await.ok();
+    assert_eq!(
+        (&profile["displayName"], &profile["description"]),
+        (
+            &json!("127.0.0.1"),
+            &json!("Keeps the layers of container images.")
+        )
+    );
 
     let mode = |path: &str| {
         let metadata = std::fs::metadata(hold.data_dir().join(path)).expect("it is there");
@@ -69,6 +78,42 @@ async fn the_first_start_makes_the_captain_crew() {
     };
     assert_eq!(mode(""), 0o700);
     assert_eq!(mode("signing.key"), 0o600);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_profile_is_written_once_and_only_if_it_is_wanted() {
+    let profile = "sh.tangled.actor.profile";
+    let record = async |hold: &TestHold| {
+        let query = format!(
+            "com.atproto.repo.getRecord?repo={}&collection={profile}&rkey=self",
+            hold.did()
+        );
+        hold.query(&query).await
+    };
+    let none = TestHold::start_with(Setup::default(), |config| {
+        config.registration.profile_display_name = "none".to_owned();
+    })
+    .await;
+    assert_eq!(record(&none).await.error(), (404, "RecordNotFound"));
+    none.stop().await;
+
+    let hold = TestHold::start_with(Setup::default(), |config| {
+        config.registration.profile_display_name = "The harbour".to_owned();
+    })
+    .await;
+    let written = record(&hold).await.ok();
+    assert_eq!(written["value"]["displayName"], "The harbour");
+    let delete = json!({ "repo": hold.did(), "collection": profile, "rkey": "self" });
+    hold.call("com.atproto.repo.deleteRecord", Some(&hold.captain), &delete)
+        .await
+        .ok();
+    let hold = hold.restart(|_| ()).await;
+    assert_eq!(
+        record(&hold).await.error(),
+        (404, "RecordNotFound"),
+        "what was deleted stays so"
+    );
     hold.stop().await;
 }
 

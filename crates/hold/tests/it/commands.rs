@@ -157,7 +157,7 @@ fn a_stopped_hold_is_exported_imported_verified_rebuilt_and_compacted() {
     let imported = machine.json(&["repo", "import", text(&car)]);
     assert_eq!(
         (&imported["found"], &imported["changed"]),
-        (&Value::from(2), &Value::from(0))
+        (&Value::from(3), &Value::from(0))
     );
     let mut damaged = bytes.clone();
     let last = damaged.len() - 1;
@@ -387,7 +387,7 @@ async fn a_did_web_hold_becomes_a_did_plc_one_and_back_by_export_and_import() {
         let said = machine.failure(&import);
         assert!(said.contains("--signed-by"), "{said}");
         import.extend(["--signed-by", key]);
-        assert_eq!(machine.json(&import)["found"], 2, "captain and crew");
+        assert_eq!(machine.json(&import)["found"], 3, "captain, crew and profile");
         assert_eq!(machine.json(&["repo", "verify"])["whole"], true);
 
         let serving = machine.serve();

@@ -83,7 +83,11 @@ async fn the_repository_describes_itself_the_same_everywhere() {
         assert_eq!(described["didDoc"]["id"], did.as_str());
         assert_eq!(
             described["collections"],
-            json!(["io.atcr.hold.captain", "io.atcr.hold.crew"])
+            json!([
+                "io.atcr.hold.captain",
+                "io.atcr.hold.crew",
+                "sh.tangled.actor.profile"
+            ])
         );
     }
     let latest = hold
