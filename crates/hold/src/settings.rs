@@ -630,7 +630,11 @@ fn first_profile(
             MAX_DESCRIPTION_LEN,
         ),
     ] {
-        problems.require(text.len() <= limit, key, format!("must be at most {limit} bytes"));
+        problems.require(
+            text.len() <= limit,
+            key,
+            &format!("must be at most {limit} bytes"),
+        );
     }
     let display_name = match section.profile_display_name.as_str() {
         NONE => return None,

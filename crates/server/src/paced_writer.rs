@@ -132,7 +132,7 @@ mod tests {
             }
         });
         let written = PacedWriter::new(stream, TIMEOUT)
-            .write_all(&[7; 128 * 1024])
+            .write_all(&vec![7; 128 * 1024])
             .await;
         reading.abort();
         written

@@ -192,7 +192,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_receiver_that_takes_its_time_does_not_get_more_of_it() {
         let limits = StreamLimits::new(1, Duration::from_mins(1));
-        let ready = stream::repeat_with(|| Ok::<_, io::Error>([7; 1024 * 1024]));
+        let ready = stream::repeat_with(|| Ok::<_, io::Error>(vec![7_u8; 1024 * 1024]));
         let mut bound = Box::pin(limits.admit().unwrap().bound(ready));
         bound.next().await.unwrap().unwrap();
         tokio::time::advance(Duration::from_secs(61)).await;
@@ -207,7 +207,7 @@ mod tests {
     async fn a_receiver_that_takes_next_to_nothing_loses_its_place() {
         let read = async |pause: Duration| {
             let limits = StreamLimits::new(1, Duration::from_hours(1));
-            let ready = stream::repeat_with(|| Ok::<_, io::Error>([7; 64 * 1024])).take(100);
+            let ready = stream::repeat_with(|| Ok::<_, io::Error>(vec![7_u8; 64 * 1024])).take(100);
             let mut bound = Box::pin(limits.admit().unwrap().bound(ready));
             let mut taken = 0;
             while let Some(item) = bound.next().await {

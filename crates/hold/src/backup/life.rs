@@ -92,8 +92,10 @@ pub async fn list(store: &dyn BackupStore, did: &Did) -> Result<Lives, BackupErr
 pub async fn newest(store: &dyn BackupStore, did: &Did) -> Result<u64, BackupError> {
     let mut newest = list(store, did).await?.newest();
     // Some stores list a new name after a while only.
-    while exists(store, did, newest.saturating_add(1)).await? {
-        newest += 1;
+    while let Some(next) = newest.checked_add(1)
+        && exists(store, did, next).await?
+    {
+        newest = next;
     }
     Ok(newest)
 }

@@ -405,9 +405,9 @@ async fn what_vanishes_from_the_backup_is_noticed_at_the_start_and_once_a_day_an
         Arc::new(store.clone()),
         clock.clone() as Arc<dyn Clock>,
     );
-    // The next start finds that a part of the log and the snapshot are gone, and another one damaged.
-    let whole = names(&store, &account).await;
-    let gone: Vec<&Listed> = whole
+    // The next start finds that a part of the log and the snapshot are gone.
+    let all = names(&store, &account).await;
+    let gone: Vec<&Listed> = all
         .iter()
         .filter(|listed| listed.name.contains("/snap/") || listed.name.contains("/log/"))
         .collect();

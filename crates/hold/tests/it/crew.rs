@@ -142,9 +142,10 @@ async fn a_flood_of_joins_ends_at_the_hours_bound_and_leaves_members_alone() {
     .await;
     let account = |name: &str| hold.identities.account(name, Curve::K256);
     let [first, second, third] = ["first", "second", "third"].map(account);
+    let input = json!({});
     for member in [&first, &second] {
         // Many calls of one account count once.
-        let joined = join_all((0..4).map(|_| hold.call(REQUEST, Some(member), &json!({})))).await;
+        let joined = join_all((0..4).map(|_| hold.call(REQUEST, Some(member), &input))).await;
         assert!(
             joined.iter().all(|answer| answer.status.is_success()),
             "{joined:?}"

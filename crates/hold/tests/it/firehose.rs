@@ -249,6 +249,7 @@ async fn one_who_comes_without_a_cursor_hears_of_a_repository_that_is_new_or_at_
     })
     .await;
     let mut consumer = Consumer::default();
+    let key = public_key(&hold).await;
     for occasion in ["new", "known", "at another host"] {
         let mut socket = subscribe(&hold, None).await;
         if occasion == "known" {
@@ -280,7 +281,7 @@ async fn one_who_comes_without_a_cursor_hears_of_a_repository_that_is_new_or_at_
     }
     // Those that knew it all the time lose nothing.
     let mut socket = subscribe(&hold, Some(0)).await;
-    follow(&mut socket, &mut consumer, &public_key(&hold).await, head(&hold)).await;
+    follow(&mut socket, &mut consumer, &key, head(&hold)).await;
     drop(socket);
     hold.stop().await;
 }
