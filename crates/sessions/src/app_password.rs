@@ -12,7 +12,7 @@ use atcr_atproto::syntax::{AtIdentifier, Did};
 use atcr_auth::principal::{AuthMethod, Principal};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::attempts::{Attempts, FailedSignIns, LoginKey};
+use super::password_attempts::{Attempts, FailedSignIns, LoginKey};
 use super::ports::{
     Authorization, NoSession, PdsCredential, PdsSession, ServiceTokens, SessionServer, SessionSource,
     SessionStore, SignIn,

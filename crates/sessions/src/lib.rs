@@ -4,11 +4,11 @@
 //! the [`SessionSource`] for a principal's way of signing in. A new way of signing in is one more adapter of these two ports.
 
 pub mod app_password;
-pub mod attempts;
 pub mod devices;
 pub mod error;
 mod live_sessions;
 pub mod oauth;
+pub mod password_attempts;
 pub mod ports;
 pub mod profile;
 pub mod refresh_token;

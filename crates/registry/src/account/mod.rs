@@ -37,7 +37,7 @@ use crate::account::revisions::Revisions;
 use crate::error::{AccountError, RegistryError};
 use atcr_server::KeyedLocks;
 
-/// Times a write is planned anew because somebody else wrote to the account meanwhile. After that it is written as planned
+/// Times a write is planned anew because another client wrote to the account meanwhile. After that it is written as planned
 /// last: an account that is written to all the time must still take a push.
 const CONDITIONAL_ATTEMPTS: usize = 4;
 
@@ -316,8 +316,8 @@ impl Accounts {
     ///
     /// Returns the plan that was carried out, its writes taken out.
     ///
-    /// Writers to one account queue here. `plan` reads what it needs and says what to write; it is asked again if somebody
-    /// else wrote meanwhile. `freshness` says whether the index is of the account's newest commit when it is asked; it is complete if
+    /// Writers to one account queue here. `plan` reads what it needs and says what to write; it is asked again if another
+    /// client wrote meanwhile. `freshness` says whether the index is of the account's newest commit when it is asked; it is complete if
     /// [`Accounts::is_whole`].
     ///
     /// # Errors

@@ -229,7 +229,7 @@ pub trait AccountIndex: Send + Sync {
     /// accounts longest unused when all of them have grown too large. Repeating it is harmless.
     async fn sweep(&self, left: &[ListingId]) -> Result<(), RegistryError>;
 
-    /// Makes `change`. The account counts as synced at `to` if it was at `from`, so that a change by somebody else in
+    /// Makes `change`. The account counts as synced at `to` if it was at `from`, so that another writer's change in
     /// between is still found.
     async fn apply(
         &self,

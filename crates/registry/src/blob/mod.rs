@@ -262,8 +262,8 @@ impl Blobs {
         }
     }
 
-    /// Asks the candidate holds, and the hold of pushes only when none of those that are known has the blob: nobody has to notice that
-    /// it is down. When no hold has the blob, the gravest refusal is the answer.
+    /// Asks the candidate holds, and the hold of pushes only when none of those that are known has the blob: then a pull does not fail
+    /// because it is down. When no hold has the blob, the gravest refusal is the answer.
     async fn first_of<T, F, Fut>(
         &self,
         grant: &Granted<Pull>,

@@ -64,7 +64,7 @@ const REMEMBER_STORE: Duration = Duration::from_hours(1);
 /// When a client whose account has too many unfinished uploads is to try again.
 const FEWER_UPLOADS_AFTER: Duration = Duration::from_mins(1);
 
-/// Bytes of a refused body that are still read, so that the client gets to see why: a connection closed on somebody who is
+/// Bytes of a refused body that are still read, so that the client gets to see why: a connection that is closed on a client that is
 /// sending often takes the answer with it.
 const DRAIN_BYTES: u64 = 1024 * 1024;
 

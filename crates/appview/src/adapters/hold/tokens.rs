@@ -22,7 +22,7 @@ pub struct PdsHoldTokens {
 }
 
 impl PdsHoldTokens {
-    /// Asks through `clients` with the sessions in `sessions`, and keeps what it gets in `cache`: whoever ends a session has the
+    /// Asks through `clients` with the sessions in `sessions`, and keeps what it gets in `cache`: a caller that ends a session has the
     /// tokens forgotten there.
     #[must_use]
     pub fn new(clients: PdsClients, sessions: Sessions, cache: Arc<ServiceTokenCache>) -> Self {

@@ -5,6 +5,7 @@
 //! signs a commit for each count.
 
 pub mod push_outbox;
+mod retry;
 pub mod sender;
 
 use std::sync::Arc;

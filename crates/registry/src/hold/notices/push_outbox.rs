@@ -9,7 +9,6 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
@@ -20,13 +19,13 @@ use atcr_auth::principal::Principal;
 use atcr_server::Shutdown;
 use atcr_server::shared_places::{Place, SharedPlaces};
 use atcr_server::supervise::{Quarantine, Task};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::error::{AccessError, RegistryError};
-use crate::hold::error::HoldError;
+use crate::error::RegistryError;
+use crate::hold::notices::retry::{Backoff, GIVE_UP_AFTER, LONGEST_PAUSE, Sent, verdict};
 use crate::hold::notices::sender::NoticeSender;
 
 /// Notices on their way at once to holds that answered the last one, to all of them and to one.
@@ -49,15 +48,6 @@ const TRIES: u32 = 5;
 
 /// Notices read at once.
 const BATCH: u32 = 32;
-
-/// The first pause after a failure; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_mins(10);
-
-/// After this a notice is given up.
-const GIVE_UP_AFTER: TimeDelta = TimeDelta::days(1);
 
 /// A notice that waits, in the order in which they were written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,40 +98,6 @@ pub trait NoticeOutbox: Send + Sync {
 
     /// Forgets the notices for `hold` of pushes before `than`, and returns how many those were.
     async fn remove_older(&self, hold: &Did, than: DateTime<Utc>) -> Result<u64, RegistryError>;
-}
-
-/// What came of sending a notice.
-enum Sent {
-    /// The hold knows.
-    Told,
-    /// It will not do.
-    Refused,
-    /// The pusher cannot be asked for a token just now.
-    NotYet,
-    /// Sending it fails each time, and it is not tried for now.
-    SetAside,
-    /// The hold fails, and asks to be left alone for so long if it says.
-    HoldFails(Option<Duration>),
-}
-
-/// How long something is left alone after it failed.
-#[derive(Default)]
-struct Backoff {
-    failures: u32,
-    until: Option<Instant>,
-}
-
-impl Backoff {
-    fn fail(&mut self, at_least: Option<Duration>) {
-        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures));
-        let pause = pause.max(at_least.unwrap_or_default()).min(LONGEST_PAUSE);
-        self.failures = self.failures.saturating_add(1);
-        self.until = Some(Instant::now() + pause);
-    }
-
-    fn is_over(&self) -> bool {
-        self.until.is_none_or(|until| until <= Instant::now())
-    }
 }
 
 /// The right to have a notice on its way.
@@ -371,7 +327,7 @@ impl Inner {
                 match sent {
                     Sent::Told | Sent::Refused => {
                         if matches!(sent, Sent::Told) {
-                            at_hold.failures = 0;
+                            at_hold.worked();
                         }
                         by_notice.remove(&id);
                         done.push(id);
@@ -468,33 +424,6 @@ fn party_of(hold: &Did) -> String {
                 .unwrap_or(rest),
         ),
         None => "did:plc".to_owned(),
-    }
-}
-
-/// What an error means for a notice.
-fn verdict(error: &RegistryError) -> Sent {
-    match error {
-        RegistryError::Hold { error, .. } => match error {
-            HoldError::Busy { retry_after } => Sent::HoldFails(Some(*retry_after)),
-            HoldError::Unresolvable { .. }
-            | HoldError::Unreachable { .. }
-            | HoldError::TimedOut
-            | HoldError::Failed { .. }
-            | HoldError::Malformed { .. } => Sent::HoldFails(None),
-            // A hold that does not know the method will not learn it within a day.
-            HoldError::Refused { .. }
-            | HoldError::Forbidden { .. }
-            | HoldError::QuotaExceeded { .. }
-            | HoldError::UrlRefused
-            | HoldError::BlobNotFound
-            | HoldError::UploadNotFound
-            | HoldError::DigestRefused => Sent::Refused,
-            HoldError::Unauthorized | HoldError::BodyBroken => Sent::NotYet,
-        },
-        RegistryError::Access(
-            AccessError::SessionEnded { .. } | AccessError::SignInRequired | AccessError::SignedOut { .. },
-        ) => Sent::Refused,
-        _ => Sent::NotYet,
     }
 }
 
