@@ -39,6 +39,7 @@ use atcr_sessions::app_password::AppPasswords;
 use atcr_sessions::devices::{DeviceParts, Devices};
 use atcr_sessions::oauth::SignInFlow;
 use atcr_sessions::oauth::flow::{FlowParts, OAuthFlow};
+use atcr_sessions::oauth::ports::Crew;
 use atcr_sessions::oauth::renewal::OAuthSessions;
 use atcr_sessions::password_attempts::FailedSignIns;
 use atcr_sessions::profile::Profiles;
@@ -50,10 +51,11 @@ use axum::Router;
 use url::Url;
 
 use crate::adapters::content_proofs::SignedContentProofs;
-use crate::adapters::crew::CrewOfPushes;
+use crate::adapters::crew::{CrewOfPushes, IndexedSailors};
 use crate::adapters::hold::tokens::PdsHoldTokens;
 use crate::adapters::hold::{HoldClient, HoldTimeouts};
 use crate::adapters::indexed_records::IndexedRecords;
+use crate::adapters::indexed_takedowns::IndexedTakedowns;
 use crate::adapters::observed::{
     ObservedAccountIndex, ObservedHolds, ObservedRevisions, ObservedUploadSessions,
 };
@@ -82,7 +84,7 @@ use crate::edge::registry::manifest_memory::ManifestMemory;
 use crate::edge::registry::principal::Authenticator;
 use crate::edge::registry::{RegistryParts, TokenRealm};
 use crate::edge::well_known::did_document;
-use crate::index::NetworkIndex;
+use crate::index::{NetworkIndex, NetworkIndexParts};
 use crate::routes::router;
 use crate::settings::AppViewSettings;
 use crate::state::AppState;
@@ -211,14 +213,14 @@ pub async fn compose(
         Sessions::new(sign_ins, Arc::clone(&app_passwords) as _).with_oauth(Arc::new(oauth_sessions.clone()));
 
     let records = Arc::new(PdsRecords::new(clients.clone(), sessions.clone()));
-    let network = NetworkIndex::open(
-        &settings.paths.index,
-        &settings.firehoses,
-        &identities,
-        &egress,
-        &clock,
-    )
-    .await?;
+    let network = NetworkIndexParts {
+        network: &settings.network,
+        default_hold: default_hold.as_ref(),
+        identities: &identities,
+        egress: &egress,
+        clock: &clock,
+    };
+    let network = NetworkIndex::open(&settings.paths.index, network).await?;
     let indexed_records: Arc<dyn AccountRecords> = if settings.fills_index {
         network.start(&shutdown);
         Arc::new(IndexedRecords::new(
@@ -266,13 +268,19 @@ pub async fn compose(
         hold_timeout,
     ));
     let directory: Arc<dyn HoldDirectory> = Arc::clone(&discovery) as _;
+    let crew: Arc<dyn Crew> = Arc::new(CrewOfPushes(discovery));
+    let crew: Arc<dyn Crew> = if settings.fills_index {
+        Arc::new(IndexedSailors::new(crew, network.scheduler.clone()))
+    } else {
+        crew
+    };
     let sign_in: Arc<dyn SignInFlow> = Arc::new(OAuthFlow::new(FlowParts {
         client: Arc::clone(&oauth),
         identities: Arc::clone(&identities),
         requests: Arc::new(SqliteOAuthRequests::new(database.clone(), vault)),
         sessions: oauth_sessions,
         profiles,
-        crew: Arc::new(CrewOfPushes(discovery)),
+        crew,
         clock: Arc::clone(&clock),
         shutdown: shutdown.clone(),
     }));
@@ -347,7 +355,7 @@ pub async fn compose(
             cache_bytes: settings.registry.manifest_cache_bytes,
         },
     );
-    let readiness = readiness::of(settings, &databases, &accounts, shutdown);
+    let readiness = readiness::of(settings, &databases, &accounts, network.part(), shutdown);
     let limits = Arc::new(Limits::new(&settings.limits, exempt, Arc::clone(&clock)));
     let realm = base_url.join("/auth/token").context("server.base_url")?;
     let verifier = RegistryTokenVerifier::new(registry_key.clone(), &service);
@@ -358,6 +366,11 @@ pub async fn compose(
     let proxies = Arc::clone(&settings.proxies);
     let manifests = Arc::new(manifests);
     let permissions = Permissions::new(Arc::new(DevicesHere(Arc::clone(&devices))));
+    let permissions = if settings.network.labeler.is_some() {
+        permissions.with_takedowns(Arc::new(IndexedTakedowns(Arc::clone(&network.store) as _)))
+    } else {
+        permissions
+    };
     let browse = Browse::new(BrowseParts {
         index: Arc::clone(&network.store) as _,
         search: Arc::clone(&network.store) as _,

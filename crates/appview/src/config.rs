@@ -36,6 +36,10 @@ pub struct AppViewConfig {
     pub ui: UiSection,
     /// The index of the network, from which pages are made.
     pub index: IndexSection,
+    /// Where the index hears of the network.
+    pub jetstream: JetstreamSection,
+    /// Who may take things down.
+    pub labeler: LabelerSection,
     /// Releases of the credential helper that this server offers.
     pub credential_helper: CredentialHelperSection,
 }
@@ -195,9 +199,34 @@ pub struct IndexSection {
     /// SQLite file of the index. All but the history of tags and pulls by day can be built again from the network. Empty: index.db in the
     /// data folder.
     pub database_path: PathBuf,
-    /// Servers whose firehose is followed, for example https://pds.example.com: account servers and holds. What their accounts write is
-    /// indexed within seconds. Other accounts are read when a page about them is opened, or when they write through this server.
+    /// Servers whose own firehose is followed, for example https://pds.example.com: account servers and holds. What their accounts write
+    /// is indexed within seconds, and their accounts are found at the start. For servers that no relay follows, and for one's own.
     pub firehoses: Vec<String>,
+    /// Relays whose firehose is followed, for example https://relay1.us-east.bsky.network: the first one that answers. Every commit of the
+    /// network comes over the wire, and those about images are verified. A Jetstream is the cheaper way.
+    pub relays: Vec<String>,
+}
+
+/// Where the index hears of the network.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct JetstreamSection {
+    /// Jetstreams of either version: the first one that answers. What one says is not believed; it has the account's own server asked.
+    /// Empty: none, as in a network of one's own.
+    pub urls: Vec<String>,
+    /// Find the accounts of the network at the start and each day: those with images, at relay_endpoints and at index.firehoses.
+    pub backfill_enabled: bool,
+    /// Relays and collection directories that list accounts by collection.
+    pub relay_endpoints: Vec<String>,
+}
+
+/// Who may take things down.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LabelerSection {
+    /// DID of the labeler whose label !takedown, on an account or on the page record of a repository, hides that here and refuses pulls
+    /// and pushes. Empty: none.
+    pub did: String,
 }
 
 /// Releases of the credential helper that this server offers.
@@ -228,6 +257,8 @@ impl Default for AppViewConfig {
             upstream: UpstreamSection::default(),
             ui: UiSection::default(),
             index: IndexSection::default(),
+            jetstream: JetstreamSection::default(),
+            labeler: LabelerSection::default(),
             credential_helper: CredentialHelperSection::default(),
         }
     }
@@ -259,6 +290,24 @@ impl Default for IndexSection {
             enabled: true,
             database_path: PathBuf::new(),
             firehoses: Vec::new(),
+            relays: Vec::new(),
+        }
+    }
+}
+
+impl Default for JetstreamSection {
+    fn default() -> Self {
+        let second = |region| {
+            format!("wss://jetstream.{region}.bsky.network/xrpc/network.bsky.jetstream.subscribeEvents")
+        };
+        Self {
+            urls: vec![
+                second("us-west"),
+                second("us-east"),
+                "wss://jetstream2.us-west.bsky.network/subscribe".to_owned(),
+            ],
+            backfill_enabled: true,
+            relay_endpoints: vec!["https://relay1.us-east.bsky.network".to_owned()],
         }
     }
 }

@@ -1,22 +1,36 @@
-//! The index of the network: its file, the accounts' own servers that fill it, and the firehoses that are followed.
+//! The index of the network: its file, the accounts' own servers that fill it, the streams that are followed, and the lists in which
+//! accounts are found.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::egress::{EgressClient, HostLimit};
 use atcr_atproto::identity::IdentityResolver;
+use atcr_atproto::syntax::Did;
+use atcr_index::ports::IndexAudit as _;
 use atcr_index_sqlite::SqliteIndex;
 use atcr_ingest::Index;
+use atcr_ingest::adapters::directory::XrpcDirectory;
+use atcr_ingest::adapters::labeler::LabelerSource;
 use atcr_ingest::adapters::pds::PdsSource;
 use atcr_ingest::adapters::socket::WebSocketSource;
 use atcr_ingest::catch_up::{CatchUp, Limits};
-use atcr_ingest::follow::Follower;
+use atcr_ingest::discovery::Discovery;
+use atcr_ingest::firehose::Firehose;
+use atcr_ingest::follow::{Follower, Intake, Place};
+use atcr_ingest::health::StreamHealth;
+use atcr_ingest::jetstream::Jetstream;
+use atcr_ingest::labels::Labels;
 use atcr_ingest::schedule::Scheduler;
 use atcr_ingest::source::AccountSource;
 use atcr_server::Shutdown;
+use atcr_server::health::{Figures, Part, Reason};
 use url::Url;
+
+use crate::settings::NetworkSettings;
 
 /// Requests of the index to one host at once: what people wait for goes first.
 const REQUESTS_PER_HOST: u64 = 4;
@@ -31,21 +45,38 @@ pub struct NetworkIndex {
     pub scheduler: Scheduler,
     /// Brings one account to its head.
     pub catch_up: CatchUp,
+    /// Finds accounts.
+    pub discovery: Discovery,
     followers: Vec<Follower>,
+}
+
+/// What the index is made with.
+pub struct NetworkIndexParts<'p> {
+    /// Where the network is heard of.
+    pub network: &'p NetworkSettings,
+    /// The hold of accounts that chose none: it is indexed whether anybody lists it or not.
+    pub default_hold: Option<&'p Did>,
+    /// Who accounts are.
+    pub identities: &'p Arc<dyn IdentityResolver>,
+    /// For hosts that others name.
+    pub egress: &'p EgressClient,
+    /// The time.
+    pub clock: &'p Arc<dyn Clock>,
 }
 
 impl NetworkIndex {
     /// Opens the file at `path`. Nothing is fetched before [`NetworkIndex::start`].
     ///
     /// # Errors
-    /// The file, which is named, cannot be opened.
-    pub async fn open(
-        path: &Path,
-        firehoses: &[Url],
-        identities: &Arc<dyn IdentityResolver>,
-        egress: &EgressClient,
-        clock: &Arc<dyn Clock>,
-    ) -> anyhow::Result<Self> {
+    /// The file, which is named, cannot be opened, or the HTTP client cannot be made.
+    pub async fn open(path: &Path, parts: NetworkIndexParts<'_>) -> anyhow::Result<Self> {
+        let NetworkIndexParts {
+            network,
+            default_hold,
+            identities,
+            egress,
+            clock,
+        } = parts;
         let store = Arc::new(
             SqliteIndex::open(path)
                 .await
@@ -53,6 +84,8 @@ impl NetworkIndex {
         );
         let ports = Index::of(Arc::clone(&store));
         let egress = egress.clone().with_host_limit(HostLimit::of(REQUESTS_PER_HOST));
+        // The operator named these hosts, so they may be anywhere.
+        let configured = EgressClient::for_configured_hosts()?.with_memory(egress.memory().clone());
         let source: Arc<dyn AccountSource> = Arc::new(PdsSource::new(Arc::clone(identities), egress.clone()));
         let catch_up = CatchUp::new(
             ports.clone(),
@@ -60,20 +93,74 @@ impl NetworkIndex {
             Arc::clone(clock),
             Limits::default(),
         );
-        let followers = firehoses
+        let firehose: Arc<dyn Intake> = Arc::new(Firehose::new(
+            ports.clone(),
+            Arc::clone(&source),
+            Arc::clone(clock),
+        ));
+        let jetstream: Arc<dyn Intake> = Arc::new(Jetstream::new(ports.clone(), source, Arc::clone(clock)));
+        let labeler = network.labeler.as_ref().map(|labeler| {
+            let place = Place {
+                name: format!("labeler {labeler}"),
+                events: Arc::new(LabelerSource::new(
+                    labeler.clone(),
+                    Arc::clone(identities),
+                    egress.clone(),
+                )),
+            };
+            let labels = Labels::new(
+                labeler.clone(),
+                ports.clone(),
+                Arc::clone(identities),
+                Arc::clone(clock),
+            );
+            Follower::new(vec![place], Arc::new(labels), Arc::clone(clock))
+        });
+        let place = |url: &Url, events: fn(Url, EgressClient) -> WebSocketSource| Place {
+            name: url.authority().to_owned(),
+            events: Arc::new(events(url.clone(), configured.clone())),
+        };
+        let streams = network
+            .firehoses
             .iter()
-            .map(|url| {
-                Follower::new(
-                    url.authority(),
-                    Arc::new(WebSocketSource::firehose(url.clone(), egress.clone())),
-                    ports.clone(),
-                    Arc::clone(&source),
-                    Arc::clone(clock),
-                )
-            })
+            .map(|host| (vec![place(host, WebSocketSource::firehose)], &firehose))
+            .chain([
+                (
+                    network
+                        .relays
+                        .iter()
+                        .map(|relay| place(relay, WebSocketSource::firehose))
+                        // A host may be followed for itself as well, with a cursor of its own.
+                        .map(|place| Place {
+                            name: format!("relay {}", place.name),
+                            ..place
+                        })
+                        .collect(),
+                    &firehose,
+                ),
+                (
+                    network
+                        .jetstreams
+                        .iter()
+                        .map(|url| place(url, WebSocketSource::jetstream))
+                        .collect(),
+                    &jetstream,
+                ),
+            ]);
+        let followers = streams
+            .filter(|(places, _)| !places.is_empty())
+            .map(|(places, intake)| Follower::new(places, Arc::clone(intake), Arc::clone(clock)))
+            .chain(labeler)
             .collect();
         Ok(Self {
             scheduler: Scheduler::new(ports.clone(), catch_up.clone(), Arc::clone(clock)),
+            discovery: Discovery::new(
+                ports.clone(),
+                Arc::new(XrpcDirectory::new(configured.clone())),
+                Arc::clone(clock),
+                network.directories.clone(),
+                default_hold.into_iter().cloned().collect(),
+            ),
             store,
             ports,
             catch_up,
@@ -81,11 +168,51 @@ impl NetworkIndex {
         })
     }
 
-    /// Follows the firehoses and works on accounts that are due, until the shutdown.
+    /// Finds accounts, follows the streams and works on accounts that are due, until the shutdown.
     pub fn start(&self, shutdown: &Shutdown) {
         self.scheduler.clone().spawn(shutdown);
+        self.discovery.clone().spawn(shutdown);
         for follower in &self.followers {
             follower.clone().spawn(shutdown);
         }
     }
+
+    /// What readiness says of it.
+    #[must_use]
+    pub fn part(&self) -> Box<dyn Part> {
+        Box::new(IndexPart {
+            store: Arc::clone(&self.store),
+            streams: self.followers.iter().map(Follower::health).collect(),
+        })
+    }
+}
+
+/// Fails only with the file: a stream that is lost is followed again, and pages go on.
+#[derive(Debug)]
+struct IndexPart {
+    store: Arc<SqliteIndex>,
+    streams: Vec<StreamHealth>,
+}
+
+#[async_trait]
+impl Part for IndexPart {
+    fn name(&self) -> &'static str {
+        "index"
+    }
+
+    async fn check(&self) -> Result<Figures, Reason> {
+        let queued = self.store.queued().await?;
+        let connected = self.streams.iter().filter(|stream| stream.is_connected());
+        let lag = self.streams.iter().map(StreamHealth::lag_seconds).max();
+        Ok(Figures::from([
+            ("accounts_due", queued),
+            ("streams", count(self.streams.len())),
+            ("streams_connected", count(connected.count())),
+            ("stream_lag_seconds", lag.unwrap_or(0)),
+        ]))
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }

@@ -61,10 +61,25 @@ pub struct AppViewSettings {
     pub exempt: Vec<Network>,
     /// The index of the network is filled.
     pub fills_index: bool,
-    /// Servers whose firehose is followed.
-    pub firehoses: Vec<Url>,
+    /// Where the index hears of the network.
+    pub network: NetworkSettings,
     /// The release of the credential helper that is offered, if any.
     pub credential_helper: Option<CredentialHelperSettings>,
+}
+
+/// Where the index hears of the network.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkSettings {
+    /// Servers whose own firehose is followed.
+    pub firehoses: Vec<Url>,
+    /// Relays of which one's firehose is followed.
+    pub relays: Vec<Url>,
+    /// Jetstreams of which one is followed, as `http` or `https`.
+    pub jetstreams: Vec<Url>,
+    /// Places that list accounts.
+    pub directories: Vec<Url>,
+    /// The labeler whose takedowns hold.
+    pub labeler: Option<Did>,
 }
 
 /// Where things are kept.
@@ -157,8 +172,7 @@ impl AppViewSettings {
         let listener = listener(&config.limits, unlimited_peers);
         let branding = branding(config, problems);
         let credential_helper = credential_helper(config, problems);
-        let firehoses = config.index.firehoses.iter().map(|text| url(text));
-        let firehoses = noted(problems, "index.firehoses", firehoses.collect::<Result<_, _>>());
+        let network = network(config, problems);
         let permission_set = noted(
             problems,
             "oauth.permission_set",
@@ -213,7 +227,7 @@ impl AppViewSettings {
             listener,
             exempt: exempt?,
             fills_index: config.index.enabled,
-            firehoses: firehoses?,
+            network: network?,
             credential_helper: Some(credential_helper?)
                 .filter(|release| !release.folder.as_os_str().is_empty()),
         })
@@ -242,6 +256,32 @@ impl Paths {
             data: data.clone(),
         }
     }
+}
+
+fn network(config: &AppViewConfig, problems: &mut Problems) -> Option<NetworkSettings> {
+    let (index, jetstream) = (&config.index, &config.jetstream);
+    let mut urls = |key, texts: &[String], parse: fn(&str) -> Result<Url, String>| {
+        let urls = texts.iter().map(|text| parse(text));
+        noted(problems, key, urls.collect::<Result<Vec<_>, _>>())
+    };
+    let firehoses = urls("index.firehoses", &index.firehoses, url);
+    let relays = urls("index.relays", &index.relays, url);
+    let jetstreams = urls("jetstream.urls", &jetstream.urls, stream_url);
+    let directories = urls("jetstream.relay_endpoints", &jetstream.relay_endpoints, url);
+    let labeler = noted(problems, "labeler.did", optional(&config.labeler.did, did));
+    let firehoses = firehoses?;
+    let directories = if jetstream.backfill_enabled {
+        [directories?, firehoses.clone()].concat()
+    } else {
+        Vec::new()
+    };
+    Some(NetworkSettings {
+        firehoses,
+        relays: relays?,
+        jetstreams: jetstreams?,
+        directories,
+        labeler: labeler?,
+    })
 }
 
 fn branding(config: &AppViewConfig, problems: &mut Problems) -> Option<BrandingSettings> {
@@ -376,6 +416,18 @@ fn url(text: &str) -> Result<Url, String> {
     } else {
         Err(format!("{text:?} is not an http or https URL"))
     }
+}
+
+/// A URL of a WebSocket, whose connection begins as a request over HTTP.
+fn stream_url(text: &str) -> Result<Url, String> {
+    let http = if let Some(rest) = text.strip_prefix("wss://") {
+        format!("https://{rest}")
+    } else if let Some(rest) = text.strip_prefix("ws://") {
+        format!("http://{rest}")
+    } else {
+        text.to_owned()
+    };
+    url(&http).map_err(|_| format!("{text:?} is not a wss, ws, https or http URL"))
 }
 
 /// A URL of nothing but scheme, host and port, from which a did:web follows.

@@ -178,6 +178,14 @@ impl IndexAudit for SqliteIndex {
         dids.iter().map(|did| codec::did(did)).collect()
     }
 
+    async fn queued(&self) -> Result<u64, IndexError> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM work")
+            .fetch_one(self.database.readers())
+            .await
+            .map_err(failed)?;
+        Ok(codec::count(count))
+    }
+
     async fn stats(&self) -> Result<IndexStats, IndexError> {
         let row: (i64, i64, i64, i64, i64, i64, i64) = sqlx::query_as(
             "SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM account WHERE coverage = 2), \

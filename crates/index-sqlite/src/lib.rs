@@ -7,10 +7,12 @@
 //! - `write`: batches
 //! - `read`, `search`: queries of pages
 //! - `queue`: accounts to work on
+//! - `discovery`: lists of accounts that are read in parts
 //! - `audit`: dump, recount, figures
 
 mod audit;
 mod codec;
+mod discovery;
 mod queue;
 mod read;
 mod search;

@@ -14,7 +14,7 @@ use crate::{SqliteIndex, failed};
 
 const LANES: [Lane; 4] = [Lane::Asked, Lane::Gap, Lane::Discovered, Lane::Audit];
 
-fn lane_code(lane: Lane) -> i64 {
+pub(crate) fn lane_code(lane: Lane) -> i64 {
     LANES
         .iter()
         .position(|known| *known == lane)
@@ -110,5 +110,19 @@ impl WorkQueue for SqliteIndex {
         .await
         .map_err(failed)?;
         Ok(())
+    }
+
+    async fn enqueue_all(&self, lane: Lane, due: DateTime<Utc>) -> Result<u64, IndexError> {
+        let queued = sqlx::query(
+            "INSERT INTO work (did, lane, due) SELECT did, ?1, ?2 FROM account WHERE rev <> '' \
+             ON CONFLICT (did) DO UPDATE SET lane = min(lane, excluded.lane), due = min(due, excluded.due), \
+                 again = claimed_until > 0",
+        )
+        .bind(lane_code(lane))
+        .bind(micros(due))
+        .execute(self.database.writer())
+        .await
+        .map_err(failed)?;
+        Ok(queued.rows_affected())
     }
 }

@@ -3,7 +3,7 @@
 //! | For | Port |
 //! |---|---|
 //! | pages, feeds, badges, the JSON API | [`IndexReader`], [`SearchIndex`] |
-//! | ingest, our own writes | [`IndexWriter`], [`WorkQueue`] |
+//! | ingest, our own writes | [`IndexWriter`], [`WorkQueue`], [`DiscoveryLog`] |
 //! | `index verify`, `index stats`, tests | [`IndexAudit`] |
 //!
 //! # Pages from it
@@ -49,6 +49,9 @@ pub trait IndexReader: Send + Sync {
 
     /// The account that had the handle last and has another one now: pages redirect there.
     async fn former_owner(&self, handle: &Handle) -> Result<Option<Did>, IndexError>;
+
+    /// Whether the labeler took down the account or its repository. It holds for what is not indexed, too.
+    async fn is_taken_down(&self, did: &Did, repository: &str) -> Result<bool, IndexError>;
 
     // Lists of repositories.
 
@@ -260,6 +263,48 @@ pub trait WorkQueue: Send + Sync {
 
     /// The account failed; it is due again at `due`.
     async fn retry(&self, did: &Did, due: DateTime<Utc>) -> Result<(), IndexError>;
+
+    /// Queues every account that is indexed in `lane`: something may have been missed of any of them. Returns how many there are. It
+    /// costs a row each.
+    async fn enqueue_all(&self, lane: Lane, due: DateTime<Utc>) -> Result<u64, IndexError>;
+}
+
+/// How far a list of the network's accounts has been read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiscoveryProgress {
+    /// Where its next page begins, as its server named it; `None` at the start of the list.
+    pub cursor: Option<String>,
+    /// When its end was reached last.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Accounts of the pages since its start.
+    pub accounts: u64,
+}
+
+/// An account in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundAccount {
+    /// The account.
+    pub did: Did,
+    /// Its revision, where the list says it.
+    pub rev: Option<Tid>,
+}
+
+/// Lists of the network's accounts that are read in parts. It survives a crash.
+#[async_trait]
+pub trait DiscoveryLog: Send + Sync {
+    /// How far `list` has been read.
+    async fn discovery(&self, list: &str) -> Result<DiscoveryProgress, IndexError>;
+
+    /// Queues the accounts of a page of `list`, and moves its position to `next` (`None`: the page was the last one), both or nothing.
+    /// Those that are not indexed go to the lane `Discovered`, those that are to `Audit`, unless they are at the revision that the list
+    /// has. Returns how many are not indexed.
+    async fn discovered(
+        &self,
+        list: &str,
+        accounts: &[FoundAccount],
+        next: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<u64, IndexError>;
 }
 
 /// A total that does not agree with the rows it counts.
@@ -277,7 +322,7 @@ pub struct Mismatch {
     pub counted: i64,
 }
 
-/// Checks of the whole index. Each reads all of it.
+/// Checks of the whole index. Each reads all of it, but [`IndexAudit::queued`].
 #[async_trait]
 pub trait IndexAudit: Send + Sync {
     /// Hands every line of the canonical dump to `line`, sorted as [`DumpLine`]s are.
@@ -288,6 +333,9 @@ pub trait IndexAudit: Send + Sync {
 
     /// At most `limit` accounts that are known, behind `after`, in the order of their DIDs.
     async fn dids(&self, after: Option<&Did>, limit: u32) -> Result<Vec<Did>, IndexError>;
+
+    /// How many accounts are queued.
+    async fn queued(&self) -> Result<u64, IndexError>;
 
     /// How much is indexed.
     async fn stats(&self) -> Result<IndexStats, IndexError>;

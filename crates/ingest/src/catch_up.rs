@@ -1,4 +1,5 @@
-//! An account brought to its head: all its records are listed between two equal heads and compared with the rows.
+//! An account brought to its head: by what changed since the rows' revision, or else by all its records, listed between two equal heads
+//! and compared with the rows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use atcr_index::change::{Applied, Batch, Change, Coverage, Proof, RecordsStep, S
 use atcr_index::{Collection, IndexError};
 
 use crate::Index;
+use crate::difference;
 use crate::source::{AccountSource, Head, SourceError};
+use crate::verify::Refusal;
 
 /// Changes that are written at once. A larger catch-up is written in parts, and the account is cut meanwhile.
 const PART: usize = 2_000;
@@ -52,6 +55,8 @@ pub enum Outcome {
     },
     /// The account is not served; it is hidden.
     Hidden(Status),
+    /// The account has no records of ours, and nothing is written of it.
+    WithoutRecords,
     /// The server has an older head than was seen before. Nothing is written.
     WentBack,
     /// The account changed each time that it was listed. It is cut, and due again.
@@ -98,6 +103,18 @@ impl CatchUp {
         }
     }
 
+    /// As [`CatchUp::run`], for an account that somebody named: one that has nothing of ours leaves no row.
+    ///
+    /// # Errors
+    /// [`CatchUpError`].
+    pub async fn run_found(&self, did: &Did) -> Result<Outcome, CatchUpError> {
+        let is_known = self.index.reader.account(did).await?.is_some();
+        if !is_known && !self.source.has_records(did).await? {
+            return Ok(Outcome::WithoutRecords);
+        }
+        self.run(did).await
+    }
+
     /// Brings the account to its head.
     ///
     /// # Cancel safety
@@ -136,11 +153,66 @@ impl CatchUp {
             if is_whole && rev.as_ref() == Some(&head) {
                 return Ok(Outcome::Current);
             }
+            if is_whole
+                && let Some(rev) = &rev
+                && let Some(outcome) = self.by_difference(did, rev).await?
+            {
+                return Ok(outcome);
+            }
             if let Some(outcome) = self.list(did, rev, head).await? {
                 return Ok(outcome);
             }
         }
         Ok(Outcome::Moving)
+    }
+
+    /// Brings a whole account from `rev` to its head by what changed since. `None` when that cannot be done: it is listed then.
+    async fn by_difference(&self, did: &Did, rev: &Tid) -> Result<Option<Outcome>, CatchUpError> {
+        let Some(blocks) = self.source.difference(did, rev).await? else {
+            return Ok(None);
+        };
+        let mut rows = Vec::new();
+        for collection in Collection::ALL {
+            rows.extend(self.index.writer.known_records(did, collection).await?);
+        }
+        let mut difference = Err(Refusal::BadSignature);
+        // A signature that the key we know does not verify may be one of a newer key.
+        for anew in [false, true] {
+            let Some(key) = self.source.signing_key(did, anew).await? else {
+                return Ok(None);
+            };
+            difference = difference::difference(&blocks, did, &key, rev, &rows, self.clock.now());
+            if difference != Err(Refusal::BadSignature) {
+                break;
+            }
+        }
+        let difference = match difference {
+            Ok(difference) => difference,
+            Err(refusal) => {
+                tracing::debug!(%did, %refusal, "what changed of an account is not told; it is listed");
+                return Ok(None);
+            }
+        };
+        if difference.changes.len() > PART {
+            return Ok(None);
+        }
+        let changes = difference.changes.len();
+        let step = RecordsStep {
+            did: did.clone(),
+            base: Some(rev.clone()),
+            base_data: None,
+            rev: difference.rev,
+            data: Some(difference.data),
+            // Signed it is, but what was left out is the server's word.
+            proof: Proof::Owner,
+            coverage: None,
+            changes: difference.changes,
+        };
+        let answers = self.write(vec![Step::Records(step)]).await?;
+        Ok((answers == [Applied::Done]).then_some(Outcome::Caught {
+            changes,
+            is_whole: true,
+        }))
     }
 
     async fn hide(&self, did: &Did, status: Status) -> Result<Outcome, CatchUpError> {

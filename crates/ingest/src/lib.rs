@@ -5,20 +5,31 @@
 //!
 //! - [`verify`]: what a `#commit` and a `#sync` prove
 //! - [`catch_up`]: an account brought to its head by listing it
-//! - [`follow`]: one firehose, from its socket to the index, with its cursor
+//! - [`difference`]: the same by what changed since a revision
+//! - [`discovery`]: lists of the network's accounts, read in parts
+//! - [`follow`]: one stream, from its socket on, at the first of its places that works; [`health`]: how it goes
+//! - [`firehose`]: what frames of `subscribeRepos` become
+//! - [`jetstream`]: what messages of a Jetstream become: hints
+//! - [`labels`]: takedowns by the labeler that this server trusts
 //! - [`schedule`]: accounts that are due, worked on side by side
 //! - [`source`]: the port to accounts' own servers; [`adapters`] has it over XRPC, and the WebSocket
 
 pub mod adapters;
 pub mod catch_up;
+pub mod difference;
+pub mod discovery;
+pub mod firehose;
 pub mod follow;
+pub mod health;
+pub mod jetstream;
+pub mod labels;
 pub mod schedule;
 pub mod source;
 pub mod verify;
 
 use std::sync::Arc;
 
-use atcr_index::ports::{IndexReader, IndexWriter, WorkQueue};
+use atcr_index::ports::{DiscoveryLog, IndexReader, IndexWriter, WorkQueue};
 
 /// The ports of one index.
 #[derive(Clone)]
@@ -29,15 +40,18 @@ pub struct Index {
     pub writer: Arc<dyn IndexWriter>,
     /// Accounts that are due.
     pub queue: Arc<dyn WorkQueue>,
+    /// Lists of accounts that are read in parts.
+    pub discoveries: Arc<dyn DiscoveryLog>,
 }
 
 impl Index {
     /// The ports of `store`, which has all of them.
-    pub fn of<S: IndexReader + IndexWriter + WorkQueue + 'static>(store: Arc<S>) -> Self {
+    pub fn of<S: IndexReader + IndexWriter + WorkQueue + DiscoveryLog + 'static>(store: Arc<S>) -> Self {
         Self {
             reader: Arc::<S>::clone(&store),
             writer: Arc::<S>::clone(&store),
-            queue: store,
+            queue: Arc::<S>::clone(&store),
+            discoveries: store,
         }
     }
 }

@@ -10,7 +10,7 @@ use atcr_index::change::{Lane, QueuedWork};
 use atcr_index::ports::ClaimedWork;
 use atcr_server::supervise::Task;
 use atcr_server::{KeyedLocks, Shutdown};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
@@ -31,6 +31,13 @@ const PERIOD: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 const LOOKED_AT: u64 = 10_000;
 
+/// Turns of one account within [`TURNS_WITHIN`] that events get it at once. Then it has one each [`THROTTLED`], and of how many accounts
+/// that is remembered.
+const TURNS: u32 = 60;
+const TURNS_WITHIN: TimeDelta = TimeDelta::hours(1);
+const THROTTLED: TimeDelta = TimeDelta::minutes(2);
+const COUNTED: u64 = 20_000;
+
 /// The first pause after a failure, and the longest.
 const FIRST_RETRY: TimeDelta = TimeDelta::seconds(15);
 const LONGEST_RETRY: TimeDelta = TimeDelta::hours(6);
@@ -47,6 +54,8 @@ pub struct Scheduler {
     lanes: Arc<KeyedLocks<Did>>,
     /// Accounts that readers looked at a moment ago.
     looked_at: moka::sync::Cache<Did, ()>,
+    /// Turns of accounts, since when they are counted.
+    turns: moka::sync::Cache<Did, (DateTime<Utc>, u32)>,
 }
 
 impl Scheduler {
@@ -63,6 +72,10 @@ impl Scheduler {
             looked_at: moka::sync::Cache::builder()
                 .max_capacity(LOOKED_AT)
                 .time_to_live(LOOK_AGAIN)
+                .build(),
+            turns: moka::sync::Cache::builder()
+                .max_capacity(COUNTED)
+                .time_to_idle(Duration::from_hours(2))
                 .build(),
         }
     }
@@ -126,13 +139,31 @@ impl Scheduler {
 
     async fn work_on(&self, work: &ClaimedWork) {
         let did = &work.did;
-        let outcome = self.run(did).await;
+        if self.has_had_enough(work) {
+            let settled = self
+                .index
+                .queue
+                .retry(did, moved(self.clock.now(), THROTTLED))
+                .await;
+            if let Err(error) = settled {
+                tracing::warn!(%did, %error, "the queue of accounts could not be written");
+            }
+            return;
+        }
+        let outcome = match work.lane {
+            Lane::Discovered => {
+                let _lane = self.lanes.lock(did).await;
+                self.catch_up.run_found(did).await
+            }
+            Lane::Asked | Lane::Gap | Lane::Audit => self.run(did).await,
+        };
         let label = match &outcome {
             Ok(Outcome::Current) => "current",
             Ok(Outcome::Caught { .. }) => "caught",
             Ok(Outcome::Hidden(_)) => "hidden",
             Ok(Outcome::WentBack) => "went_back",
             Ok(Outcome::Moving) => "moving",
+            Ok(Outcome::WithoutRecords) => "without_records",
             Err(CatchUpError::Source(_)) => "source_failed",
             Err(CatchUpError::Index(_)) => "index_failed",
         };
@@ -157,6 +188,25 @@ impl Scheduler {
             // The claim ends by itself.
             tracing::warn!(%did, %error, "the queue of accounts could not be written");
         }
+    }
+
+    /// Whether events make the account due so often that it has to wait. People do not wait for it.
+    fn has_had_enough(&self, work: &ClaimedWork) -> bool {
+        if work.lane == Lane::Asked {
+            return false;
+        }
+        let now = self.clock.now();
+        let (since, turns) = self.turns.get(&work.did).unwrap_or((now, 0));
+        let (since, turns) = if now.signed_duration_since(since) > TURNS_WITHIN {
+            (now, 0)
+        } else {
+            (since, turns)
+        };
+        // The turn after a wait is taken.
+        let is_enough = turns >= TURNS && work.attempts == 0;
+        self.turns
+            .insert(work.did.clone(), (since, turns.saturating_add(1)));
+        is_enough
     }
 
     async fn retry(&self, work: &ClaimedWork, after: Option<Duration>) -> Result<(), IndexError> {

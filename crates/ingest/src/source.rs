@@ -8,6 +8,7 @@ use atcr_atproto::syntax::{Did, Tid};
 use atcr_index::Collection;
 use atcr_index::change::{IdentityStep, Status};
 use atcr_index::fact::RecordFact;
+use bytes::Bytes;
 
 /// Why an account's server gave no answer that can be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -54,17 +55,21 @@ pub trait AccountSource: Send + Sync {
     /// [`SourceError::Unreadable`] for a DID that is gone.
     async fn identity(&self, did: &Did) -> Result<IdentityStep, SourceError>;
 
-    /// The same, not from a cache.
-    ///
-    /// # Errors
-    /// As [`AccountSource::identity`].
-    async fn renewed_identity(&self, did: &Did) -> Result<IdentityStep, SourceError>;
+    /// The next answer about who the account is does not come from a cache.
+    async fn forget_identity(&self, did: &Did);
+
+    /// Whether the account has records of any of our collections.
+    async fn has_records(&self, did: &Did) -> Result<bool, SourceError>;
 
     /// The key that signs the account's commits; with `anew` not from a cache. `None` when its document has none.
     async fn signing_key(&self, did: &Did, anew: bool) -> Result<Option<PublicKey>, SourceError>;
 
     /// Where the account is now.
     async fn head(&self, did: &Did) -> Result<Head, SourceError>;
+
+    /// The blocks of the account's repository that are new since `since`, a CAR. `None` when the server does not say, or when they are
+    /// more than [`MAX_DIFFERENCE`](crate::difference::MAX_DIFFERENCE).
+    async fn difference(&self, did: &Did, since: &Tid) -> Result<Option<Bytes>, SourceError>;
 
     /// A page of the account's records.
     async fn page(

@@ -68,7 +68,7 @@ impl From<BlocksError> for Refusal {
     }
 }
 
-fn block<'a>(blocks: &'a Blocks, cid: &Cid) -> Result<&'a Bytes, Refusal> {
+pub(crate) fn block<'a>(blocks: &'a Blocks, cid: &Cid) -> Result<&'a Bytes, Refusal> {
     blocks.get(cid).ok_or(Refusal::Malformed("a block is missing"))
 }
 
@@ -80,8 +80,17 @@ fn signed_commit(
     rev: &Tid,
     key: &PublicKey,
 ) -> Result<Commit, Refusal> {
+    let commit = commit_of(blocks, cid, did, key)?;
+    if commit.rev != rev.as_str() {
+        return Err(Refusal::Malformed("the commit is another one"));
+    }
+    Ok(commit)
+}
+
+/// The commit `cid` of `did`, signed by `key`, at whatever revision.
+pub(crate) fn commit_of(blocks: &Blocks, cid: &Cid, did: &Did, key: &PublicKey) -> Result<Commit, Refusal> {
     let commit = Commit::decode(block(blocks, cid)?)?;
-    if commit.did != did.as_str() || commit.rev != rev.as_str() {
+    if commit.did != did.as_str() {
         return Err(Refusal::Malformed("the commit is another one"));
     }
     if !commit.is_signed_by(key) {
@@ -167,7 +176,13 @@ fn change(did: &Did, operation: &RecordOp, blocks: &Blocks) -> Result<Option<Cha
 }
 
 /// The record with these bytes, which hash to `cid`.
-fn record(did: &Did, collection: Collection, rkey: RecordKey, cid: Cid, bytes: &[u8]) -> RecordFact {
+pub(crate) fn record(
+    did: &Did,
+    collection: Collection,
+    rkey: RecordKey,
+    cid: Cid,
+    bytes: &[u8],
+) -> RecordFact {
     let value = serde_ipld_dagcbor::from_slice::<Ipld>(bytes)
         .ok()
         .and_then(|value| data_model::ipld_to_json(&value).ok());

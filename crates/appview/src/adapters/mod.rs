@@ -4,6 +4,7 @@ pub mod content_proofs;
 pub mod crew;
 pub mod hold;
 pub mod indexed_records;
+pub mod indexed_takedowns;
 pub mod observed;
 pub mod pds_client;
 pub mod pds_profiles;

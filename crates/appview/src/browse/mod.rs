@@ -55,6 +55,14 @@ pub enum BrowseError {
         /// As it stands in the address.
         name: String,
     },
+    /// The account that had the handle has another one now.
+    #[error("the account {name} is {to} now")]
+    Moved {
+        /// As it stands in the address.
+        name: String,
+        /// Its handle now, or its ID.
+        to: AtIdentifier,
+    },
     /// The account's directory or server does not answer.
     #[error("the account {name} cannot be looked up now: {reason}")]
     AccountUnavailable {
@@ -201,20 +209,20 @@ impl Browse {
     /// The account that `identifier` stands for.
     ///
     /// # Errors
-    /// [`BrowseError::NoAccount`], [`BrowseError::AccountUnavailable`], [`BrowseError::Hidden`], the index's.
+    /// [`BrowseError::NoAccount`], [`BrowseError::Moved`], [`BrowseError::AccountUnavailable`], [`BrowseError::Hidden`], the index's.
     pub async fn owner(&self, identifier: &AtIdentifier) -> Result<Owner, BrowseError> {
         let name = identifier.as_str().to_owned();
         let resolved = self.identities.resolve(identifier).await;
-        let identity = resolved.map_err(|error| {
-            if error.is_transient() {
-                BrowseError::AccountUnavailable {
-                    name: name.clone(),
+        let identity = match resolved {
+            Ok(identity) => identity,
+            Err(error) if error.is_transient() => {
+                return Err(BrowseError::AccountUnavailable {
+                    name,
                     reason: error.to_string(),
-                }
-            } else {
-                BrowseError::NoAccount { name: name.clone() }
+                });
             }
-        })?;
+            Err(_) => return Err(self.without_account(identifier).await?),
+        };
         let mut account = self.index.account(&identity.did).await?;
         if let Some(scheduler) = &self.scheduler {
             let is_listed = account.as_ref().is_some_and(|account| account.rev.is_some());
@@ -230,6 +238,24 @@ impl Browse {
             }),
             _ => Ok(owner),
         }
+    }
+
+    /// What to say of a name that nobody has: an account may have had it before.
+    async fn without_account(&self, identifier: &AtIdentifier) -> Result<BrowseError, IndexError> {
+        let name = identifier.as_str().to_owned();
+        let AtIdentifier::Handle(handle) = identifier else {
+            return Ok(BrowseError::NoAccount { name });
+        };
+        let Some(did) = self.index.former_owner(handle).await? else {
+            return Ok(BrowseError::NoAccount { name });
+        };
+        let handle = self
+            .index
+            .account(&did)
+            .await?
+            .and_then(|account| account.owner.handle);
+        let to = handle.map_or_else(|| did.into(), AtIdentifier::from);
+        Ok(BrowseError::Moved { name, to })
     }
 
     /// The repository `name` of `owner`.

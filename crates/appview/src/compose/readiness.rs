@@ -1,4 +1,4 @@
-//! What readiness asks: the databases, the listings, the room on the disks. PDSes and holds are many and not ours: they do not count.
+//! What readiness asks: the databases, the listings, the index, the room on the disks. PDSes and holds are many and not ours: they do not count.
 
 use std::sync::Arc;
 
@@ -16,11 +16,13 @@ pub(super) fn of(
     settings: &AppViewSettings,
     databases: &Databases,
     accounts: &Arc<Accounts>,
+    index: Box<dyn Part>,
     shutdown: Shutdown,
 ) -> Readiness {
     let parts: Vec<Box<dyn Part>> = vec![
         Box::new(DatabasesPart(databases.clone())),
         Box::new(ListingsPart(Arc::clone(accounts))),
+        index,
         Box::new(disk_space(settings)),
     ];
     Readiness::new(parts, shutdown, health::FRESH_FOR)

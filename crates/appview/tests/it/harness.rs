@@ -66,6 +66,8 @@ impl TestAppView {
         config.server.test_mode = true;
         // It reads accounts of its own accord, and most tests count who reads what.
         config.index.enabled = false;
+        config.jetstream.urls = Vec::new();
+        config.jetstream.relay_endpoints = Vec::new();
         config.upstream.pds_timeout = HumanDuration::from_secs(20);
         config.upstream.hold_timeout = HumanDuration::from_secs(20);
         change(&mut config);

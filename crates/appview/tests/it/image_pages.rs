@@ -508,3 +508,52 @@ async fn an_account_that_the_index_does_not_know_is_read_when_its_page_is_opened
     let home = visitor.get("/").await.text();
     assert!(home.contains("href=\"/r/alice.test/tools/app\""), "{home}");
 }
+
+#[tokio::test]
+async fn the_pages_of_an_old_handle_lead_to_the_new_one() {
+    let mut appview = TestAppView::start_with(|config| config.index.enabled = true).await;
+    let name = "alice.test/tools/app";
+    let image = image(&appview, "amd64");
+    let alice = appview.sailor("alice.test", &[name]).await;
+    alice.push(name, "1.0", &image).await;
+    appview.pds.rename(&appview.alice, "renamed.test");
+    // The identity is not asked for again while it is remembered.
+    appview.restart().await;
+    let visitor = Browser::new(&appview);
+    let found = visitor.get(&format!("/u/{}", appview.alice)).await;
+    found.assert_status(200);
+    while found_name(&appview).await != "/r/renamed.test/tools/app/-/tags" {
+        tokio::task::yield_now().await;
+    }
+    let user = visitor.get("/u/alice.test").await;
+    user.assert_status(307);
+    assert_eq!(user.header("location"), "/u/renamed.test");
+}
+
+/// Where the old address of the tags leads.
+async fn found_name(appview: &TestAppView) -> String {
+    let answer = Browser::new(appview).get("/r/alice.test/tools/app/-/tags").await;
+    answer.header("location").to_owned()
+}
+
+#[tokio::test]
+async fn the_account_of_a_sailor_who_signs_in_is_read_at_once() {
+    let mut appview = TestAppView::start_with(|config| config.index.enabled = true).await;
+    let name = "alice.test/tools/app";
+    let image = image(&appview, "amd64");
+    let alice = appview.sailor("alice.test", &[name]).await;
+    alice.push(name, "1.0", &image).await;
+    let empty = appview.settings().paths.index.with_file_name("empty.db");
+    appview.configure(|config| config.index.database_path = empty);
+    appview.restart().await;
+    let visitor = Browser::alice(&appview).await;
+    // The home page is made from the index alone.
+    while !visitor
+        .get("/")
+        .await
+        .text()
+        .contains("href=\"/r/alice.test/tools/app\"")
+    {
+        tokio::task::yield_now().await;
+    }
+}

@@ -39,6 +39,7 @@ impl Program {
             .env("ATCR_SERVER_HANDLE_RESOLVER_URL", pds.url())
             .env("ATCR_SERVER_DEFAULT_HOLD_DID", hold)
             .env("ATCR_SERVER_TEST_MODE", "true")
+            .env("ATCR_INDEX_ENABLED", "false")
             .env("ATCR_LOG_LEVEL", "error")
             .stdout(Stdio::null())
             .stderr(Stdio::null())

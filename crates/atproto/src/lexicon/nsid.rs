@@ -90,6 +90,8 @@ pub const SYNC_GET_RECORD: &str = "com.atproto.sync.getRecord";
 pub const SYNC_GET_REPO_STATUS: &str = "com.atproto.sync.getRepoStatus";
 /// Query: the repositories of a server.
 pub const SYNC_LIST_REPOS: &str = "com.atproto.sync.listRepos";
+/// Query: the repositories with records of one collection.
+pub const SYNC_LIST_REPOS_BY_COLLECTION: &str = "com.atproto.sync.listReposByCollection";
 /// Procedure: signs in with a password.
 pub const SERVER_CREATE_SESSION: &str = "com.atproto.server.createSession";
 /// Procedure: ends a session.

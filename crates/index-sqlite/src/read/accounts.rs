@@ -93,3 +93,18 @@ pub(super) async fn former_owner(
     .map_err(failed)?;
     did.map(|did| codec::did(&did)).transpose()
 }
+
+pub(super) async fn is_taken_down(
+    connection: &mut SqliteConnection,
+    did: &Did,
+    repository: &str,
+) -> Result<bool, IndexError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM takedown WHERE did = ? AND repository IN ('', ?) AND applies = 1)",
+    )
+    .bind(did.as_str())
+    .bind(repository)
+    .fetch_one(connection)
+    .await
+    .map_err(failed)
+}

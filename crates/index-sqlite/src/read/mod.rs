@@ -58,6 +58,10 @@ impl IndexReader for SqliteIndex {
         accounts::former_owner(&mut *self.snapshot().await?, handle).await
     }
 
+    async fn is_taken_down(&self, did: &Did, repository: &str) -> Result<bool, IndexError> {
+        accounts::is_taken_down(&mut *self.snapshot().await?, did, repository).await
+    }
+
     async fn recently_pushed(&self, page: &PageRequest) -> Result<Page<RepositoryCard>, IndexError> {
         repositories::recently_pushed(&mut *self.snapshot().await?, page).await
     }

@@ -7,17 +7,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atcr_atproto::bounds::{ANSWER_TIMEOUT, MAX_DOCUMENT_BYTES};
 use atcr_atproto::crypto::PublicKey;
-use atcr_atproto::egress::{EgressClient, Limits};
+use atcr_atproto::egress::{EgressClient, EgressError, Limits};
 use atcr_atproto::identity::{IdentityError, IdentityResolver};
 use atcr_atproto::lexicon::nsid;
 use atcr_atproto::pds::{ListRecords, PdsClient, PdsError};
 use atcr_atproto::syntax::{Did, Tid};
+use atcr_atproto::xrpc::XrpcError;
 use atcr_index::Collection;
 use atcr_index::change::{IdentityStep, Status};
 use atcr_index::fact::RecordFact;
+use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::host_turns::HostTurns;
+use crate::difference::MAX_DIFFERENCE;
 use crate::source::{AccountSource, Head, SourceError, SourcePage};
 
 /// Records of a page: small ones for a start would need more requests, and this many manifests stay below the longest answer.
@@ -26,11 +31,24 @@ const PAGE: u8 = 100;
 /// Records of a page when a larger one was too long.
 const SMALL_PAGE: u8 = 10;
 
+/// How long a difference may take.
+const DOWNLOAD: Duration = Duration::from_secs(30);
+
+/// How long a server is left alone that says there were too many requests, but not for how long.
+const UNNAMED_PAUSE: Duration = Duration::from_mins(1);
+
 /// Accounts at the PDS that each one's DID document names.
 #[derive(Clone)]
 pub struct PdsSource {
     identities: Arc<dyn IdentityResolver>,
     egress: EgressClient,
+    hosts: HostTurns,
+}
+
+#[derive(Deserialize)]
+struct RepoDescription {
+    #[serde(default)]
+    collections: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +62,11 @@ impl PdsSource {
     /// Asks through `egress`, which is for hosts that others name.
     #[must_use]
     pub fn new(identities: Arc<dyn IdentityResolver>, egress: EgressClient) -> Self {
-        Self { identities, egress }
+        Self {
+            identities,
+            egress,
+            hosts: HostTurns::new(),
+        }
     }
 
     async fn host(&self, did: &Did) -> Result<Url, SourceError> {
@@ -56,14 +78,22 @@ impl PdsSource {
     }
 
     async fn client(&self, did: &Did) -> Result<PdsClient, SourceError> {
-        Ok(PdsClient::new(self.host(did).await?, self.egress.clone()))
+        let host = self.host(did).await?;
+        self.hosts.turn(&host).await?;
+        Ok(PdsClient::new(host, self.egress.clone()))
     }
 
-    /// What the server says about the account's repository.
-    async fn status(&self, did: &Did) -> Result<Option<RepoStatus>, SourceError> {
+    /// The answer of `method` about the account; `None` when the server does not have it.
+    async fn get<T: DeserializeOwned>(
+        &self,
+        did: &Did,
+        method: &str,
+        parameter: &str,
+    ) -> Result<Option<T>, SourceError> {
         let mut url = self.host(did).await?;
-        url.set_path(&format!("/xrpc/{}", nsid::SYNC_GET_REPO_STATUS));
-        url.query_pairs_mut().clear().append_pair("did", did.as_str());
+        self.hosts.turn(&url).await?;
+        url.set_path(&format!("/xrpc/{method}"));
+        url.query_pairs_mut().clear().append_pair(parameter, did.as_str());
         let limits = Limits {
             max_bytes: MAX_DOCUMENT_BYTES,
             timeout: ANSWER_TIMEOUT,
@@ -76,17 +106,29 @@ impl PdsSource {
         if answer.status.is_success() {
             return answer.json().map(Some).map_err(later);
         }
-        let is_missing = answer
-            .bytes
-            .windows("RepoNotFound".len())
-            .any(|window| window == b"RepoNotFound");
-        if is_missing {
+        let error = XrpcError::from_response(answer.status, &answer.bytes);
+        if error.is("RepoNotFound") {
             return Ok(None);
         }
-        Err(later(format!(
-            "status {} of getRepoStatus",
-            answer.status.as_u16()
-        )))
+        Err(later(format!("status {} of {method}", answer.status.as_u16())))
+    }
+
+    /// In the words of the port; the server is left alone for as long as it asks.
+    async fn refused(&self, did: &Did, error: PdsError) -> SourceError {
+        let after = match &error {
+            PdsError::RateLimited { retry_after, .. } => {
+                let pause = retry_after.unwrap_or(UNNAMED_PAUSE);
+                if let Ok(host) = self.host(did).await {
+                    self.hosts.leave_alone(&host, pause);
+                }
+                Some(pause)
+            }
+            _ => None,
+        };
+        SourceError::Later {
+            detail: error.to_string(),
+            after,
+        }
     }
 }
 
@@ -105,17 +147,6 @@ fn unresolved(error: IdentityError) -> SourceError {
     }
 }
 
-fn refused(error: PdsError) -> SourceError {
-    let after = match &error {
-        PdsError::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(Duration::from_mins(1))),
-        _ => None,
-    };
-    SourceError::Later {
-        detail: error.to_string(),
-        after,
-    }
-}
-
 #[async_trait]
 impl AccountSource for PdsSource {
     async fn identity(&self, did: &Did) -> Result<IdentityStep, SourceError> {
@@ -128,9 +159,21 @@ impl AccountSource for PdsSource {
         })
     }
 
-    async fn renewed_identity(&self, did: &Did) -> Result<IdentityStep, SourceError> {
+    async fn forget_identity(&self, did: &Did) {
         self.identities.invalidate_did(did).await;
-        self.identity(did).await
+    }
+
+    async fn has_records(&self, did: &Did) -> Result<bool, SourceError> {
+        let Some(described) = self
+            .get::<RepoDescription>(did, nsid::REPO_DESCRIBE_REPO, "repo")
+            .await?
+        else {
+            return Ok(false);
+        };
+        Ok(described
+            .collections
+            .iter()
+            .any(|collection| collection.parse::<Collection>().is_ok()))
     }
 
     async fn signing_key(&self, did: &Did, anew: bool) -> Result<Option<PublicKey>, SourceError> {
@@ -145,7 +188,10 @@ impl AccountSource for PdsSource {
     async fn head(&self, did: &Did) -> Result<Head, SourceError> {
         match self.client(did).await?.get_latest_commit(did).await {
             Ok(commit) => Ok(Head::At(commit.rev)),
-            Err(error) if error.as_xrpc().is_some() => match self.status(did).await? {
+            Err(error) if error.as_xrpc().is_some() => match self
+                .get::<RepoStatus>(did, nsid::SYNC_GET_REPO_STATUS, "did")
+                .await?
+            {
                 None => Ok(Head::Inactive(Status::Deleted)),
                 Some(RepoStatus {
                     active: false,
@@ -153,9 +199,33 @@ impl AccountSource for PdsSource {
                     ..
                 }) => Ok(Head::Inactive(Status::of(false, status.as_deref()))),
                 Some(RepoStatus { rev: Some(rev), .. }) => rev.parse::<Tid>().map(Head::At).map_err(later),
-                Some(RepoStatus { rev: None, .. }) => Err(refused(error)),
+                Some(RepoStatus { rev: None, .. }) => Err(self.refused(did, error).await),
             },
-            Err(error) => Err(refused(error)),
+            Err(error) => Err(self.refused(did, error).await),
+        }
+    }
+
+    async fn difference(&self, did: &Did, since: &Tid) -> Result<Option<Bytes>, SourceError> {
+        let mut url = self.host(did).await?;
+        self.hosts.turn(&url).await?;
+        url.set_path(&format!("/xrpc/{}", nsid::SYNC_GET_REPO));
+        url.query_pairs_mut()
+            .clear()
+            .append_pair("did", did.as_str())
+            .append_pair("since", since.as_str());
+        let limits = Limits {
+            max_bytes: MAX_DIFFERENCE,
+            timeout: DOWNLOAD,
+        };
+        let answer = self
+            .egress
+            .get_within(&url, "application/vnd.ipld.car", limits)
+            .await;
+        match answer {
+            Ok(answer) if answer.status.is_success() => Ok(Some(Bytes::copy_from_slice(&answer.bytes))),
+            // The listing tells why, if it is not this method alone.
+            Ok(_) | Err(EgressError::TooLarge { .. }) => Ok(None),
+            Err(error) => Err(later(error)),
         }
     }
 
@@ -179,7 +249,10 @@ impl AccountSource for PdsSource {
             }
             listed => listed,
         };
-        let listed = listed.map_err(refused)?;
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(error) => return Err(self.refused(did, error).await),
+        };
         let records = listed
             .records
             .into_iter()

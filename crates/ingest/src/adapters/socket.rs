@@ -30,10 +30,18 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Signs of life that may be missing.
 const MISSED: u32 = 3;
 
+/// The path of a Jetstream of the second version, and how its messages are framed.
+const JETSTREAM_2: &str = "/xrpc/network.bsky.jetstream.subscribeEvents";
+const JETSTREAM_2_FRAMING: &str = "xrpc.v1.json";
+
+/// What of all collections is asked for.
+const OUR_COLLECTIONS: &str = "io.atcr.*";
+
 /// One host's `com.atproto.sync.subscribeRepos`, or another stream with a numeric cursor.
 #[derive(Clone)]
 pub struct WebSocketSource {
     url: Url,
+    framing: Option<&'static str>,
     egress: EgressClient,
 }
 
@@ -41,7 +49,31 @@ impl WebSocketSource {
     /// The stream at `url` (`http` or `https`, with the path of the method).
     #[must_use]
     pub fn new(url: Url, egress: EgressClient) -> Self {
-        Self { url, egress }
+        Self {
+            url,
+            framing: None,
+            egress,
+        }
+    }
+
+    /// The Jetstream at `url` (`http` or `https`): of the second version at that version's path, else of the first. It sends what is
+    /// about our collections, and what happens to accounts.
+    #[must_use]
+    pub fn jetstream(mut url: Url, egress: EgressClient) -> Self {
+        if url.path() != JETSTREAM_2 {
+            url.query_pairs_mut()
+                .append_pair("wantedCollections", OUR_COLLECTIONS);
+            return Self::new(url, egress);
+        }
+        url.query_pairs_mut().append_pair("collections", OUR_COLLECTIONS);
+        for kind in ["commit", "identity", "account", "sync"] {
+            url.query_pairs_mut().append_pair("kinds", kind);
+        }
+        Self {
+            url,
+            framing: Some(JETSTREAM_2_FRAMING),
+            egress,
+        }
     }
 
     /// The firehose of the host at `base`.
@@ -74,6 +106,10 @@ impl EventSource for WebSocketSource {
             .header(header::UPGRADE, "websocket")
             .header(header::SEC_WEBSOCKET_VERSION, "13")
             .header(header::SEC_WEBSOCKET_KEY, &key);
+        let request = match self.framing {
+            Some(framing) => request.header(header::SEC_WEBSOCKET_PROTOCOL, framing),
+            None => request,
+        };
         let response = self.egress.open(request, CONNECT).await.map_err(broken)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(StreamError(format!("status {}", response.status().as_u16())));

@@ -1,11 +1,14 @@
 //! Accounts listed from their own servers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use atcr_index::change::{Coverage, Lane, QueuedWork, Status};
 use atcr_index::ports::{IndexReader as _, WorkQueue as _};
 use atcr_ingest::catch_up::{Limits, Outcome};
 use chrono::TimeDelta;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 
 use crate::host::{Host, World, alice, bob, delete, now, put_manifest, put_post, put_tag};
 
@@ -174,4 +177,57 @@ async fn what_fails_is_tried_again_and_what_is_new_is_looked_at_once() {
         .await
         .unwrap();
     assert_eq!(outcome, Some(Outcome::Hidden(Status::Deleted)));
+}
+
+#[tokio::test]
+async fn what_changed_since_is_enough_and_says_the_same_as_a_listing() {
+    for seed in 0..12 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let host = Host::with(&[alice()]);
+        host.commit(&alice(), many_tags(60));
+        let world = World::new(&host).await;
+        world.catch_up.run(&alice()).await.unwrap();
+        let pages = host.pages();
+        for _ in 0..12 {
+            for _ in 0..rng.random_range(1..4) {
+                let writes = (0..rng.random_range(1..6)).map(|_| {
+                    let tag = format!("1.{}", rng.random_range(0..80));
+                    match rng.random_range(0..5) {
+                        0 | 1 => (format!("io.atcr.tag/app_{tag}"), None),
+                        2 => put_post(&tag),
+                        _ => put_tag(&alice(), "app", &tag, char::from(b'1' + rng.random_range(0..3))),
+                    }
+                });
+                // One write a record.
+                let writes: BTreeMap<_, _> = writes.collect();
+                host.commit_existing(&alice(), writes.into_iter().collect());
+            }
+            world.catch_up.run(&alice()).await.unwrap();
+        }
+        assert_eq!(host.pages(), pages, "nothing was listed");
+        let fresh = World::new(&host).await;
+        fresh.catch_up.run(&alice()).await.unwrap();
+        assert_eq!(world.dump().await, fresh.dump().await, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_say_what_changed_is_listed() {
+    let host = Host::with(&[alice()]);
+    host.commit(&alice(), many_tags(3));
+    let world = World::new(&host).await;
+    world.catch_up.run(&alice()).await.unwrap();
+    let pages = host.pages();
+    host.change(&alice(), |account| account.is_silent = true);
+    host.commit(&alice(), vec![delete("io.atcr.tag/app_1.0")]);
+    world.catch_up.run(&alice()).await.unwrap();
+    assert!(host.pages() > pages);
+    let card = world
+        .store
+        .repository(&alice(), "app")
+        .await
+        .unwrap()
+        .unwrap()
+        .card;
+    assert_eq!(card.tags, 2);
 }

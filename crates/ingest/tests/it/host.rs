@@ -22,6 +22,7 @@ use atcr_ingest::source::{AccountSource, Head, SourceError, SourcePage};
 use atcr_repo::firehose::{CommitEvent, RecordOp};
 use atcr_repo::mst::{Node, NodeSource, Tree, diff, proof};
 use atcr_repo::{Block, DataError, car, commit};
+use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
@@ -65,6 +66,10 @@ pub(crate) struct Account {
     nodes: Nodes,
     root: Cid,
     commits: u64,
+    /// By which commit each node and record came.
+    born: HashMap<Cid, u64>,
+    /// Its server does not say what changed.
+    pub(crate) is_silent: bool,
 }
 
 impl Account {
@@ -89,6 +94,8 @@ impl Account {
             nodes,
             root: empty.root,
             commits: 0,
+            born: HashMap::new(),
+            is_silent: false,
         }
     }
 
@@ -136,6 +143,10 @@ impl Account {
         }
         let new = Tree::open(&self.nodes, finished.root).unwrap();
         let mut needed: BTreeSet<Cid> = diff::diff(&self.nodes, &old, &new).unwrap().created;
+        let came = needed
+            .iter()
+            .chain(ops.iter().filter_map(|operation| operation.cid.as_ref()));
+        self.born.extend(came.map(|cid| (*cid, self.commits + 1)));
         needed.insert(finished.root);
         for operation in &ops {
             proof::covering(&new, &self.nodes, &operation.path, &mut needed).unwrap();
@@ -147,6 +158,9 @@ impl Account {
         let since = (self.commits > 0).then(|| self.rev());
         let prev_data = (self.commits > 0).then_some(self.root);
         self.commits += 1;
+        if self.root != finished.root {
+            self.born.insert(finished.root, self.commits);
+        }
         self.root = finished.root;
         let signed: Block = commit::sign(&self.did, &self.rev(), self.root, &self.key).unwrap();
         blocks.insert(signed.cid, signed.bytes.to_vec());
@@ -164,6 +178,32 @@ impl Account {
                 blocks.iter().map(|(cid, bytes)| (cid, bytes.as_slice())),
             ),
         }
+    }
+}
+
+impl Account {
+    /// The blocks that came after the revision, as a server has them.
+    fn difference(&self, since: &Tid) -> Bytes {
+        let is_new = |cid: &Cid| self.born.get(cid).is_some_and(|commit| rev(*commit) > *since);
+        let signed = commit::sign(&self.did, &self.rev(), self.root, &self.key).unwrap();
+        let mut blocks: BTreeMap<Cid, Vec<u8>> = BTreeMap::from([(signed.cid, signed.bytes.to_vec())]);
+        let mut next = vec![self.root];
+        while let Some(cid) = next.pop() {
+            let node = &self.nodes.0[&cid];
+            next.extend(node.subtrees());
+            if is_new(&cid) {
+                blocks.insert(cid, node.encode().unwrap());
+            }
+        }
+        for (cid, _, bytes) in self.records.values() {
+            if is_new(cid) {
+                blocks.insert(*cid, bytes.clone());
+            }
+        }
+        car::of_blocks(
+            signed.cid,
+            blocks.iter().map(|(cid, bytes)| (cid, bytes.as_slice())),
+        )
     }
 }
 
@@ -210,6 +250,7 @@ pub(crate) struct Host(Arc<Mutex<State>>);
 struct State {
     accounts: HashMap<Did, Account>,
     listings: usize,
+    differences: usize,
     /// Commits that are made when a page is asked for.
     during: Vec<(Did, Writes)>,
     is_down: bool,
@@ -236,6 +277,17 @@ impl Host {
 
     pub(crate) fn commit(&self, did: &Did, writes: Writes) -> CommitEvent {
         self.change(did, |account| account.commit(writes))
+    }
+
+    /// The same without deletions of what is not there.
+    pub(crate) fn commit_existing(&self, did: &Did, writes: Writes) {
+        self.change(did, |account| {
+            let writes = writes
+                .into_iter()
+                .filter(|(path, value)| value.is_some() || account.records.contains_key(path))
+                .collect();
+            account.commit(writes);
+        });
     }
 
     /// Makes a commit while the next page is asked for.
@@ -269,8 +321,15 @@ impl AccountSource for Host {
         })
     }
 
-    async fn renewed_identity(&self, did: &Did) -> Result<IdentityStep, SourceError> {
-        self.identity(did).await
+    async fn forget_identity(&self, _did: &Did) {}
+
+    async fn has_records(&self, did: &Did) -> Result<bool, SourceError> {
+        let state = self.lock();
+        let account = state
+            .accounts
+            .get(did)
+            .ok_or_else(|| SourceError::Unreadable("no such account".to_owned()))?;
+        Ok(account.records.keys().any(|path| path.starts_with("io.atcr.")))
     }
 
     async fn signing_key(&self, did: &Did, _anew: bool) -> Result<Option<PublicKey>, SourceError> {
@@ -294,6 +353,13 @@ impl AccountSource for Host {
             Some(status) => Head::Inactive(status),
             None => Head::At(account.rev()),
         })
+    }
+
+    async fn difference(&self, did: &Did, since: &Tid) -> Result<Option<Bytes>, SourceError> {
+        let mut state = self.lock();
+        state.differences += 1;
+        let account = &state.accounts[did];
+        Ok((!account.is_silent).then(|| account.difference(since)))
     }
 
     async fn page(

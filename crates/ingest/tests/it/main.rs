@@ -3,7 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
 mod catching_up;
+mod converging;
+mod discovering;
 mod following;
+mod hinting;
 mod host;
+mod labelling;
 mod proofs;
 mod sockets;
+mod streams;

@@ -22,13 +22,16 @@ fn firehose(address: SocketAddr, egress: EgressClient) -> WebSocketSource {
     WebSocketSource::firehose(Url::parse(&format!("http://{address}")).unwrap(), egress)
 }
 
-/// Sends `messages` to the one who connects, and then waits for the end. Returns the path that was asked for.
+/// Sends `messages` to the one who connects, and then waits for the end. Returns the path that was asked for, and the framing if any.
 async fn serve(listener: TcpListener, messages: Vec<Message>) -> String {
     let (stream, _) = listener.accept().await.unwrap();
     let mut path = String::new();
     #[expect(clippy::result_large_err, reason = "the library's own type")]
     let note = |request: &Request, response: Response| {
         path = request.uri().to_string();
+        if let Some(framing) = request.headers().get("sec-websocket-protocol") {
+            path = format!("{path} {}", framing.to_str().unwrap());
+        }
         Ok(response)
     };
     let mut socket = accept_hdr_async(stream, note).await.unwrap();
@@ -61,6 +64,27 @@ async fn frames_come_in_order_from_behind_the_cursor() {
         server.await.unwrap(),
         "/xrpc/com.atproto.sync.subscribeRepos?cursor=41"
     );
+}
+
+#[tokio::test]
+async fn a_jetstream_of_either_version_is_asked_for_our_collections() {
+    for (path, expected) in [
+        ("/subscribe", "/subscribe?wantedCollections=io.atcr.*&cursor=41"),
+        (
+            "/xrpc/network.bsky.jetstream.subscribeEvents",
+            "/xrpc/network.bsky.jetstream.subscribeEvents?collections=io.atcr.*&kinds=commit&kinds=identity&kinds=account&kinds=sync\
+             &cursor=41 xrpc.v1.json",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}{path}", listener.local_addr().unwrap());
+        let source = WebSocketSource::jetstream(url.parse().unwrap(), egress());
+        let server = tokio::spawn(serve(listener, vec![Message::Text("{}".into())]));
+        let mut events = source.connect(Some(41)).await.unwrap();
+        assert_eq!(events.next().await.unwrap().unwrap(), "{}");
+        drop(events);
+        assert_eq!(server.await.unwrap(), expected);
+    }
 }
 
 #[tokio::test]

@@ -27,4 +27,10 @@ pub enum AccessError {
         /// Why, and what would help.
         reason: String,
     },
+    /// The labeler that this registry trusts took it down.
+    #[error("{name} was taken down by this registry")]
+    TakenDown {
+        /// The repository, as the client spelled it.
+        name: String,
+    },
 }

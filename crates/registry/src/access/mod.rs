@@ -41,6 +41,16 @@ pub trait SignedInDevices: Send + Sync {
     async fn require(&self, did: &Did, id: &str) -> Result<(), RegistryError>;
 }
 
+/// What this registry has taken down.
+#[async_trait]
+pub trait Takedowns: Send + Sync {
+    /// Whether the account `did`, or its repository, is taken down.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn is_taken_down(&self, did: &Did, repository: &str) -> Result<bool, RegistryError>;
+}
+
 mod sealed {
     pub trait Sealed {}
 }
@@ -83,13 +93,24 @@ action!(Delete, "delete", true);
 #[derive(Clone)]
 pub struct Permissions {
     devices: Arc<dyn SignedInDevices>,
+    takedowns: Option<Arc<dyn Takedowns>>,
 }
 
 impl Permissions {
     /// Asks `devices` whether the device behind a token is still signed in.
     #[must_use]
     pub fn new(devices: Arc<dyn SignedInDevices>) -> Self {
-        Self { devices }
+        Self {
+            devices,
+            takedowns: None,
+        }
+    }
+
+    /// The same, with what `takedowns` has taken down refused to everybody.
+    #[must_use]
+    pub fn with_takedowns(mut self, takedowns: Arc<dyn Takedowns>) -> Self {
+        self.takedowns = Some(takedowns);
+        self
     }
 
     /// Checks that `caller` may do `A` on the repository of `context`.
@@ -102,6 +123,7 @@ impl Permissions {
     /// - [`AccessError::NotCovered`]: the token does not cover the action, and a fresh token may.
     /// - [`AccessError::SignedOut`]: the device that the token was given to is no longer signed in.
     /// - [`AccessError::Denied`]: the principal may not do it whatever the token says.
+    /// - [`AccessError::TakenDown`]: nobody may read or write there.
     pub async fn grant<A: Action>(
         &self,
         caller: &Caller,
@@ -112,6 +134,18 @@ impl Permissions {
             && let Some((did, device)) = caller.device_of_token()
         {
             self.devices.require(did, device).await?;
+        }
+        // Owners may still delete what is theirs.
+        if A::NAME != Delete::NAME
+            && let Some(takedowns) = &self.takedowns
+            && takedowns
+                .is_taken_down(&context.owner.did, context.repository())
+                .await?
+        {
+            return Err(AccessError::TakenDown {
+                name: context.name.to_string(),
+            }
+            .into());
         }
         Ok(granted)
     }

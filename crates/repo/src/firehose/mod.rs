@@ -6,7 +6,11 @@
 //! atproto specs "Event Stream", framing; lexicon `com.atproto.sync.subscribeRepos`.
 
 mod event;
+mod glance;
+mod labels;
 mod wire;
 
 pub use event::{AccountEvent, CommitEvent, IdentityEvent, Message, RecordOp, SyncEvent};
+pub use glance::{Glance, GlancedEvent};
+pub use labels::{LabelFrame, label_frame};
 pub use wire::{EncodedCommit, error, info, is_identity};

@@ -40,12 +40,15 @@ struct WireCommit {
     seq: u64,
     repo: String,
     time: String,
+    #[serde(default)]
     blobs: Vec<Cid>,
     since: Option<String>,
     #[serde(with = "serde_bytes")]
     blocks: Vec<u8>,
     commit: Cid,
+    #[serde(default)]
     rebase: bool,
+    #[serde(default)]
     too_big: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prev_data: Option<Cid>,
@@ -229,7 +232,7 @@ pub fn is_identity(frame: &[u8]) -> bool {
 }
 
 impl Message {
-    /// Reads a message that this module wrote: in canonical form, and of a kind that has a `seq`.
+    /// Reads a message of a kind that has a `seq`.
     ///
     /// # Errors
     /// [`DataError::Malformed`] for any other message.
@@ -301,11 +304,47 @@ impl Message {
     }
 }
 
+/// The kinds that have a `seq`, the most frequent one first.
+pub(super) const KINDS: [&str; 4] = ["#commit", "#identity", "#account", "#sync"];
+
+/// The body, if the message is of kind `t`. The two fields of the header may stand in either order: not everybody sorts them.
+pub(super) fn body_of<'f>(frame: &'f [u8], t: &str) -> Option<&'f [u8]> {
+    let sorted = || {
+        let rest = frame.strip_prefix(b"\xa2at")?;
+        text(rest, t)?.strip_prefix(b"bop\x01")
+    };
+    let other = || {
+        let rest = frame.strip_prefix(b"\xa2bop\x01at")?;
+        text(rest, t)
+    };
+    sorted().or_else(other)
+}
+
+/// The name of the error, if the message is one; the stream ends with it.
+pub(super) fn error_name(frame: &[u8]) -> Result<Option<String>, DataError> {
+    #[derive(Deserialize)]
+    struct Body {
+        error: String,
+    }
+    let Some(body) = frame.strip_prefix(b"\xa1bop\x20") else {
+        return Ok(None);
+    };
+    serde_ipld_dagcbor::from_slice::<Body>(body)
+        .map(|body| Some(body.error))
+        .map_err(|_| DataError::Malformed("the body of a message"))
+}
+
+/// What follows the short text `t`.
+fn text<'f>(bytes: &'f [u8], t: &str) -> Option<&'f [u8]> {
+    let (head, rest) = bytes.split_first()?;
+    // Texts of up to 23 bytes have their length in the first byte.
+    let is_head = usize::from(*head) == 0x60 + t.len() && t.len() < 24;
+    rest.strip_prefix(t.as_bytes()).filter(|_| is_head)
+}
+
 /// The body, if the message is of kind `t`.
 fn body<T: DeserializeOwned>(frame: &[u8], t: &str) -> Result<Option<T>, DataError> {
-    let header = serde_ipld_dagcbor::to_vec(&Header { t: Some(t), op: 1 })
-        .map_err(|_| DataError::Malformed("a header does not encode"))?;
-    match frame.strip_prefix(&*header) {
+    match body_of(frame, t) {
         None => Ok(None),
         Some(body) => serde_ipld_dagcbor::from_slice(body)
             .map(Some)

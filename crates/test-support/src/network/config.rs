@@ -106,7 +106,16 @@ pub(super) fn write_appview(options: &NetworkOptions, file: &NetworkFile) -> Res
             "shutdown_grace": format!("{}s", SHUTDOWN_GRACE.as_secs()),
         },
         "registry": { "allow_missing_content": options.allow_missing_content },
-        "index": { "firehoses": [file.pds.url] },
+        // With a relay and a collection directory the appview hears of the PDS only through them.
+        "index": match &file.followers {
+            Some(followers) => json!({ "relays": [followers.relay.url] }),
+            None => json!({ "firehoses": [file.pds.url] }),
+        },
+        // This network is no part of the public one.
+        "jetstream": {
+            "urls": [],
+            "relay_endpoints": file.followers.iter().map(|followers| &followers.collections.url).collect::<Vec<_>>(),
+        },
         // Every client of the network is on this machine, and some of them measure.
         "limits": { "account_requests": "off", "exempt": ["127.0.0.0/8", "::1"] },
     });

@@ -1,4 +1,4 @@
-//! The network's own relay, tap and collection directory follow the hold.
+//! The network's own relay, tap and collection directory follow the hold, and the appview follows them.
 
 use std::collections::BTreeMap;
 
@@ -116,4 +116,54 @@ async fn relay_tap_and_collection_directory_have_what_the_hold_has() {
             break;
         }
     }
+}
+
+/// Waits until the home page, which is made from the index alone, has the image.
+async fn shown(world: &World) {
+    let link = "href=\"/r/alice.test/followed\"";
+    loop {
+        let home = client().get(world.appview()).send().await;
+        if let Ok(home) = home
+            && home.text().await.is_ok_and(|text| text.contains(link))
+        {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_appview_finds_an_image_that_it_never_saw_being_pushed() {
+    let world = World::start_with(|options| {
+        options.followers = Some(FollowerPorts::free().expect("ports"));
+    });
+    let mut world = world.await;
+    push(&world, 0..1).await;
+    shown(&world).await;
+    let followers = world.network.file().followers.clone().expect("followers");
+    let alice = world.account("alice.test").did.clone();
+    let query = "xrpc/com.atproto.sync.listReposByCollection?collection=io.atcr.manifest";
+    loop {
+        let listed = get(&format!("{}/{query}", followers.collections.url)).await;
+        let repos = listed["repos"].as_array();
+        if repos.is_some_and(|repos| repos.iter().any(|repo| repo["did"] == alice.as_str())) {
+            break;
+        }
+    }
+    // Another appview, as far as the index goes.
+    world
+        .network
+        .stop(Part::AppView)
+        .await
+        .expect("the appview stops");
+    let index = world.network.state().join("appview/index.db");
+    for name in ["index.db", "index.db-wal", "index.db-shm"] {
+        let _ = std::fs::remove_file(index.with_file_name(name));
+    }
+    world
+        .network
+        .start_appview()
+        .await
+        .expect("the appview starts again");
+    shown(&world).await;
 }

@@ -88,6 +88,7 @@ fn access(error: &AccessError) -> Rendering {
         | AccessError::SignedOut { .. }
         | AccessError::SessionEnded { .. } => plain(StatusCode::UNAUTHORIZED, Code::Unauthorized),
         AccessError::Denied { .. } => plain(StatusCode::FORBIDDEN, Code::Denied),
+        AccessError::TakenDown { .. } => plain(StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS, Code::Denied),
     }
 }
 

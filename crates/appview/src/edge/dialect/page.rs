@@ -165,6 +165,11 @@ fn browse(error: &BrowseError) -> Rendering {
             "No such account",
             format!("No account has the name {name}. Handles can change; a permanent ID (did:…) stays."),
         ),
+        BrowseError::Moved { name, to } => plain(
+            not_found,
+            "The account has another name",
+            format!("{name} is {to} now."),
+        ),
         BrowseError::AccountUnavailable { name, reason } => plain(
             StatusCode::BAD_GATEWAY,
             "The account cannot be looked up now",

@@ -29,6 +29,13 @@ impl FakePds {
         did
     }
 
+    /// Gives the account another handle; nobody has the old one then.
+    pub fn rename(&self, did: &str, handle: &str) {
+        if let Some(account) = self.inner().accounts.get_mut(did) {
+            handle.clone_into(&mut account.handle);
+        }
+    }
+
     /// The record under a key.
     #[must_use]
     pub fn record(&self, did: &str, collection: &str, rkey: &str) -> Option<Value> {

@@ -46,6 +46,7 @@ fn table() -> Vec<(RegistryError, u16, Code)> {
             Code::Unauthorized,
         ),
         access(AccessError::Denied { reason: text() }, 403, Code::Denied),
+        access(AccessError::TakenDown { name: text() }, 451, Code::Denied),
     ]);
     let account = |error: AccountError, status, code| (error.into(), status, code);
     let (name, reason) = (text(), text());

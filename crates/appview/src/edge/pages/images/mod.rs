@@ -86,7 +86,16 @@ async fn star(
 
 async fn show(visit: &Visit, state: &AppState, address: &ImageAddress) -> Result<Response, PageError> {
     let browse = state.browse.as_ref();
-    let owner = browse.owner(&address.owner).await?;
+    let owner = match browse.owner(&address.owner).await {
+        Err(BrowseError::Moved { to, .. }) => {
+            let now = ImageAddress {
+                owner: to,
+                ..address.clone()
+            };
+            return Ok(Redirect::temporary(&now.path()).into_response());
+        }
+        found => found?,
+    };
     if let RepositoryPage::Blob(digest) = &address.view {
         let url = browse
             .blob_url(visitor(visit), &owner, &address.repository, digest)

@@ -7,7 +7,7 @@ use atcr_web::figures::Count;
 use atcr_web::navigation::{Paging, Tab};
 use atcr_web::view::{Chrome, render};
 use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Redirect, Response};
 use http::StatusCode;
 
 use super::views::{CardView, OwnerLink, page_request, paging};
@@ -61,7 +61,13 @@ async fn show(
 ) -> Result<Response, PageError> {
     let browse = &state.browse;
     let identifier: AtIdentifier = identity.parse().map_err(|_| PageError::NotFound)?;
-    let found = browse.owner(&identifier).await?;
+    let found = match browse.owner(&identifier).await {
+        Err(BrowseError::Moved { to, .. }) => {
+            let view = if shows_stars { "/-/stars" } else { "" };
+            return Ok(Redirect::temporary(&format!("/u/{to}{view}")).into_response());
+        }
+        found => found?,
+    };
     let did = &found.identity.did;
     let request = page_request(visit.query(), CARDS);
     let page = if shows_stars {

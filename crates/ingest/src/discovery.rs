@@ -1,0 +1,260 @@
+//! Accounts found in the network: lists of those that have records of our collections, at relays, at collection directories, and at
+//! single hosts. A list is read page by page; its position is kept with the accounts of the page, so that a restart goes on where it was.
+//!
+//! What a list says is not believed: an account that it names is asked itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use atcr_atproto::clock::Clock;
+use atcr_atproto::syntax::Did;
+use atcr_index::change::{Lane, QueuedWork};
+use atcr_index::ports::FoundAccount;
+use atcr_index::{Collection, IndexError};
+use atcr_server::Shutdown;
+use atcr_server::supervise::Task;
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use url::Url;
+
+use crate::Index;
+
+const TASK: Task = Task::new("discover_accounts");
+
+/// How often a list that was read to its end is read again: what a stream lost is found then.
+const READ_AGAIN: TimeDelta = TimeDelta::hours(24);
+
+/// How often it is looked whether a list is due, and how soon one that failed goes on.
+const PERIOD: Duration = Duration::from_mins(2);
+
+/// Pages of one list: a server that names cursors without end is left. At 500 accounts a page these are five million.
+const MAX_PAGES: usize = 10_000;
+
+/// Pages of the list of all accounts of a host that has no list by collection. Each account of it is asked whether it has images.
+const MAX_PAGES_OF_ALL: usize = 200;
+
+/// Pages after which the progress is said.
+const SAID_EVERY: usize = 20;
+
+/// Accounts found, by place and by whether they were known.
+const FOUND: &str = "atcr_index_discovered_total";
+
+/// What is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// The accounts with records of one collection.
+    With(Collection),
+    /// All accounts.
+    All,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundPage {
+    /// The accounts.
+    pub accounts: Vec<FoundAccount>,
+    /// Where the next page begins; `None` after the last.
+    pub cursor: Option<String>,
+}
+
+/// Why there is no page.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// The place does not have such a list.
+    #[error("it has no such list")]
+    NotOffered,
+    /// The place does not take the cursor (any more).
+    #[error("it does not take the cursor")]
+    BadCursor,
+    /// Not now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Places that list accounts.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// A page of `list` at `place`.
+    ///
+    /// # Spec
+    /// `com.atproto.sync.listReposByCollection`, `com.atproto.sync.listRepos`.
+    async fn page(&self, place: &Url, list: List, cursor: Option<&str>) -> Result<FoundPage, DirectoryError>;
+}
+
+/// Why a list was left before its end.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// The place.
+    #[error("{place} does not list accounts: {error}")]
+    Place {
+        /// Its host.
+        place: String,
+        /// Why.
+        error: DirectoryError,
+    },
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// Finds accounts.
+#[derive(Clone)]
+pub struct Discovery {
+    index: Index,
+    directory: Arc<dyn Directory>,
+    clock: Arc<dyn Clock>,
+    places: Arc<[Url]>,
+    always: Arc<[Did]>,
+}
+
+impl Discovery {
+    /// Reads the lists of `places` into the queue of `index`. The accounts in `always` are queued as well, whether anybody lists them or
+    /// not.
+    #[must_use]
+    pub fn new(
+        index: Index,
+        directory: Arc<dyn Directory>,
+        clock: Arc<dyn Clock>,
+        places: Vec<Url>,
+        always: Vec<Did>,
+    ) -> Self {
+        Self {
+            index,
+            directory,
+            clock,
+            places: places.into(),
+            always: always.into(),
+        }
+    }
+
+    /// Finds accounts until the shutdown: at the start, and each day.
+    pub fn spawn(self, shutdown: &Shutdown) {
+        TASK.every(PERIOD, shutdown, move || {
+            let discovery = self.clone();
+            async move { discovery.run_due().await }
+        });
+    }
+
+    /// Reads every list that is due to its end, places side by side.
+    ///
+    /// # Errors
+    /// The first one; other places are read all the same.
+    pub async fn run_due(&self) -> Result<(), DiscoveryError> {
+        self.run(false).await
+    }
+
+    /// Reads every list to its end, whether it is due or not.
+    ///
+    /// # Errors
+    /// As [`Discovery::run_due`].
+    pub async fn run_all(&self) -> Result<(), DiscoveryError> {
+        self.run(true).await
+    }
+
+    async fn run(&self, is_forced: bool) -> Result<(), DiscoveryError> {
+        self.queue_always(is_forced).await?;
+        join_all(self.places.iter().map(|place| self.read_place(place, is_forced)))
+            .await
+            .into_iter()
+            .collect()
+    }
+
+    async fn queue_always(&self, is_forced: bool) -> Result<(), IndexError> {
+        let list = "always";
+        if self.always.is_empty() || !(is_forced || self.is_due(list).await?) {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let work: Vec<QueuedWork> = self
+            .always
+            .iter()
+            .map(|did| QueuedWork {
+                did: did.clone(),
+                lane: Lane::Gap,
+                due: now,
+            })
+            .collect();
+        self.index.queue.enqueue(&work).await?;
+        self.index.discoveries.discovered(list, &[], None, now).await?;
+        Ok(())
+    }
+
+    async fn is_due(&self, list: &str) -> Result<bool, IndexError> {
+        let progress = self.index.discoveries.discovery(list).await?;
+        let finished = progress.finished_at.filter(|_| progress.cursor.is_none());
+        Ok(finished.is_none_or(|at| self.clock.now().signed_duration_since(at) >= READ_AGAIN))
+    }
+
+    /// The lists by collection; where there are none, the list of all accounts.
+    async fn read_place(&self, place: &Url, is_forced: bool) -> Result<(), DiscoveryError> {
+        for collection in Collection::ALL {
+            match self.read_list(place, List::With(collection), is_forced).await {
+                Err(DiscoveryError::Place {
+                    error: DirectoryError::NotOffered,
+                    ..
+                }) => return self.read_list(place, List::All, is_forced).await,
+                read => read?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_list(&self, place: &Url, list: List, is_forced: bool) -> Result<(), DiscoveryError> {
+        let host = place.authority();
+        let name = match list {
+            List::With(collection) => format!("{host} {collection}"),
+            List::All => format!("{host} all"),
+        };
+        if !is_forced && !self.is_due(&name).await? {
+            return Ok(());
+        }
+        let most_pages = match list {
+            List::With(_) => MAX_PAGES,
+            List::All => MAX_PAGES_OF_ALL,
+        };
+        let failed = |error| DiscoveryError::Place {
+            place: host.to_owned(),
+            error,
+        };
+        let mut cursor = self.index.discoveries.discovery(&name).await?.cursor;
+        let (mut accounts, mut new) = (0_u64, 0_u64);
+        for number in 1..=most_pages {
+            let page = match self.directory.page(place, list, cursor.as_deref()).await {
+                // The list begins again: what was read of it is known by now and costs little.
+                Err(DirectoryError::BadCursor) if cursor.is_some() => {
+                    cursor = None;
+                    continue;
+                }
+                page => page.map_err(failed)?,
+            };
+            let is_last = page.accounts.is_empty() || page.cursor.is_none() || page.cursor == cursor;
+            let next = page.cursor.filter(|_| !is_last && number < most_pages);
+            let found = self
+                .index
+                .discoveries
+                .discovered(&name, &page.accounts, next.as_deref(), self.clock.now())
+                .await?;
+            accounts += page.accounts.len() as u64;
+            new += found;
+            count(host, "new", found);
+            count(host, "known", (page.accounts.len() as u64).saturating_sub(found));
+            if next.is_none() {
+                if !is_last {
+                    tracing::warn!(list = name, accounts, "a list of accounts has no end; it is left");
+                }
+                break;
+            }
+            if number % SAID_EVERY == 0 {
+                tracing::info!(list = name, accounts, new, "accounts are being found");
+            }
+            cursor = next;
+        }
+        tracing::info!(list = name, accounts, new, "a list of accounts was read");
+        Ok(())
+    }
+}
+
+fn count(place: &str, state: &'static str, accounts: u64) {
+    metrics::counter!(FOUND, "place" => place.to_owned(), "state" => state).increment(accounts);
+}

@@ -1,0 +1,133 @@
+//! A Jetstream: it hints, and is never believed.
+
+use atcr_index::ports::{IndexReader as _, IndexWriter as _};
+use chrono::TimeDelta;
+use serde_json::json;
+
+use crate::host::{Host, World, alice, bob, now, put_manifest, put_post, put_tag, rev};
+use crate::streams::{Stream, follow, hint_1, hint_2, jetstream};
+
+#[tokio::test]
+async fn a_hint_has_the_accounts_own_server_asked_and_nothing_else() {
+    let host = Host::with(&[alice(), bob()]);
+    let world = World::new(&host).await;
+    let stream = Stream::default();
+    host.commit(&alice(), vec![put_manifest("app", '1')]);
+    host.commit(&bob(), vec![put_post("hello")]);
+    let head = host.change(&alice(), |account| account.rev());
+    stream.push_hint(1, hint_1(&alice(), &head, "io.atcr.tag/app_forged", 1));
+    // Bob has no image, whatever is said of him.
+    stream.push_hint(2, hint_2(&bob(), &head, "io.atcr.manifest/forged", 2));
+    stream.push_hint(3, "{ not json");
+    stream.push_hint(4, hint_1(&bob(), &head, "app.bsky.feed.post/x", 4));
+    let (frames, ended) = follow(&world, &stream.place("one"), jetstream(&world, &host)).await;
+    ended.unwrap();
+    assert_eq!(frames, 4);
+    assert_eq!(world.scheduler.drain().await.unwrap(), 2);
+    let view = world.store.repository(&alice(), "app").await.unwrap().unwrap();
+    assert_eq!((view.manifests, view.card.tags), (1, 0));
+    assert!(
+        world
+            .store
+            .repository(&alice(), "forged")
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(world.store.account(&bob()).await.unwrap().is_none());
+
+    // What is known costs nothing; what is new is fetched; no future is believed in.
+    stream.push_hint(5, hint_2(&alice(), &head, "io.atcr.tag/app_1", 5));
+    follow(&world, &stream.place("one"), jetstream(&world, &host))
+        .await
+        .1
+        .unwrap();
+    assert_eq!(world.scheduler.drain().await.unwrap(), 0);
+    host.commit(&alice(), vec![put_tag(&alice(), "app", "2.0", '1')]);
+    let future = atcr_atproto::syntax::Tid::from_parts(u64::MAX >> 12, 0);
+    stream.push_hint(6, hint_2(&alice(), &future, "io.atcr.tag/app_2", 6));
+    follow(&world, &stream.place("one"), jetstream(&world, &host))
+        .await
+        .1
+        .unwrap();
+    assert_eq!(world.scheduler.drain().await.unwrap(), 1);
+    let view = world.store.repository(&alice(), "app").await.unwrap().unwrap();
+    assert_eq!(view.card.tags, 1);
+}
+
+#[tokio::test]
+async fn the_next_jetstream_goes_on_a_little_before_where_the_last_one_was() {
+    let host = Host::with(&[alice()]);
+    let world = World::new(&host).await;
+    host.commit(&alice(), vec![put_manifest("app", '1')]);
+    let (one, two) = (Stream::default(), Stream::default());
+    let minute = 60_000_000;
+    one.push_hint(-minute, hint_1(&alice(), &rev(1), "io.atcr.manifest/1", -minute));
+    // A time that has not come yet counts as now.
+    one.push_hint(0, hint_1(&alice(), &rev(1), "io.atcr.manifest/1", minute));
+    follow(&world, &one.place("one"), jetstream(&world, &host))
+        .await
+        .1
+        .unwrap();
+    let reached = now().timestamp_micros();
+    assert_eq!(
+        world.store.take_source("jetstream").await.unwrap().1,
+        Some(reached)
+    );
+    two.push_hint(-1, hint_2(&alice(), &rev(1), "io.atcr.manifest/1", -1));
+    follow(&world, &two.place("two"), jetstream(&world, &host))
+        .await
+        .1
+        .unwrap();
+    assert_eq!(two.connections(), [Some(reached - 10_000_000)]);
+    // What comes again moves nothing back.
+    assert_eq!(
+        world.store.take_source("jetstream").await.unwrap().1,
+        Some(reached)
+    );
+    world.scheduler.drain().await.unwrap();
+
+    // After a day nobody has what was missed: every account is compared with its server.
+    host.commit(&alice(), vec![put_tag(&alice(), "app", "missed", '1')]);
+    world.clock.advance(TimeDelta::hours(25));
+    follow(&world, &Stream::default().place("one"), jetstream(&world, &host))
+        .await
+        .1
+        .unwrap();
+    assert_eq!(world.scheduler.drain().await.unwrap(), 1);
+    let view = world.store.repository(&alice(), "app").await.unwrap().unwrap();
+    assert_eq!(view.card.tags, 1);
+}
+
+#[tokio::test]
+async fn what_happens_to_an_account_is_asked_of_its_own_server() {
+    let host = Host::with(&[alice(), bob()]);
+    let world = World::new(&host).await;
+    host.commit(&alice(), vec![put_manifest("app", '1')]);
+    world.catch_up.run(&alice()).await.unwrap();
+    host.change(&alice(), |account| account.handle = "renamed.example".to_owned());
+    let stream = Stream::default();
+    let about = |did: &atcr_atproto::syntax::Did, kind: &str| {
+        json!({ "did": did.as_str(), "time_us": now().timestamp_micros(), "kind": kind }).to_string()
+    };
+    stream.push_hint(1, about(&alice(), "identity"));
+    stream.push_hint(2, about(&bob(), "identity"));
+    follow(&world, &stream.place("one"), jetstream(&world, &host))
+        .await
+        .1
+        .unwrap();
+    // Bob is nobody's concern.
+    assert_eq!(world.scheduler.drain().await.unwrap(), 1);
+    let former = world
+        .store
+        .former_owner(&"someone.example".parse().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(former, Some(alice()));
+    let renamed = world
+        .store
+        .account_by_handle(&"renamed.example".parse().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(renamed.unwrap().owner.did, alice());
+}
