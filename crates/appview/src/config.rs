@@ -225,7 +225,7 @@ pub struct JetstreamSection {
 #[serde(default)]
 pub struct LabelerSection {
     /// DID of the labeler whose label !takedown, on an account or on the page record of a repository, hides that here and refuses pulls
-    /// and pushes. Empty: none.
+    /// and pushes. It is followed while index.enabled is true. Empty: none.
     pub did: String,
 }
 

@@ -40,6 +40,7 @@ mod sessions;
 mod sign_out_everywhere;
 mod silent_account_servers;
 mod tag_keys;
+mod takedowns;
 mod tokens;
 mod web_pages;
 mod web_sessions;

@@ -7,6 +7,8 @@ use serde_json::json;
 use crate::host::{Host, World, alice, bob, now, put_manifest, put_post, put_tag, rev};
 use crate::streams::{Stream, follow, hint_1, hint_2, jetstream};
 
+const SECOND: i64 = 1_000_000;
+
 #[tokio::test]
 async fn a_hint_has_the_accounts_own_server_asked_and_nothing_else() {
     let host = Host::with(&[alice(), bob()]);
@@ -15,11 +17,20 @@ async fn a_hint_has_the_accounts_own_server_asked_and_nothing_else() {
     host.commit(&alice(), vec![put_manifest("app", '1')]);
     host.commit(&bob(), vec![put_post("hello")]);
     let head = host.change(&alice(), |account| account.rev());
-    stream.push_hint(1, hint_1(&alice(), &head, "io.atcr.tag/app_forged", 1));
+    stream.push_hint(
+        -60 * SECOND,
+        hint_1(&alice(), &head, "io.atcr.tag/app_forged", -60 * SECOND),
+    );
     // Bob has no image, whatever is said of him.
-    stream.push_hint(2, hint_2(&bob(), &head, "io.atcr.manifest/forged", 2));
-    stream.push_hint(3, "{ not json");
-    stream.push_hint(4, hint_1(&bob(), &head, "app.bsky.feed.post/x", 4));
+    stream.push_hint(
+        -59 * SECOND,
+        hint_2(&bob(), &head, "io.atcr.manifest/forged", -59 * SECOND),
+    );
+    stream.push_hint(-58 * SECOND, "{ not json");
+    stream.push_hint(
+        -40 * SECOND,
+        hint_1(&bob(), &head, "app.bsky.feed.post/x", -40 * SECOND),
+    );
     let (frames, ended) = follow(&world, &stream.place("one"), jetstream(&world, &host)).await;
     ended.unwrap();
     assert_eq!(frames, 4);
@@ -37,7 +48,10 @@ async fn a_hint_has_the_accounts_own_server_asked_and_nothing_else() {
     assert!(world.store.account(&bob()).await.unwrap().is_none());
 
     // What is known costs nothing; what is new is fetched; no future is believed in.
-    stream.push_hint(5, hint_2(&alice(), &head, "io.atcr.tag/app_1", 5));
+    stream.push_hint(
+        -20 * SECOND,
+        hint_2(&alice(), &head, "io.atcr.tag/app_1", -20 * SECOND),
+    );
     follow(&world, &stream.place("one"), jetstream(&world, &host))
         .await
         .1
@@ -45,7 +59,10 @@ async fn a_hint_has_the_accounts_own_server_asked_and_nothing_else() {
     assert_eq!(world.scheduler.drain().await.unwrap(), 0);
     host.commit(&alice(), vec![put_tag(&alice(), "app", "2.0", '1')]);
     let future = atcr_atproto::syntax::Tid::from_parts(u64::MAX >> 12, 0);
-    stream.push_hint(6, hint_2(&alice(), &future, "io.atcr.tag/app_2", 6));
+    stream.push_hint(
+        -5 * SECOND,
+        hint_2(&alice(), &future, "io.atcr.tag/app_2", -5 * SECOND),
+    );
     follow(&world, &stream.place("one"), jetstream(&world, &host))
         .await
         .1
@@ -61,7 +78,7 @@ async fn the_next_jetstream_goes_on_a_little_before_where_the_last_one_was() {
     let world = World::new(&host).await;
     host.commit(&alice(), vec![put_manifest("app", '1')]);
     let (one, two) = (Stream::default(), Stream::default());
-    let minute = 60_000_000;
+    let minute = 60 * SECOND;
     one.push_hint(-minute, hint_1(&alice(), &rev(1), "io.atcr.manifest/1", -minute));
     // A time that has not come yet counts as now.
     one.push_hint(0, hint_1(&alice(), &rev(1), "io.atcr.manifest/1", minute));
