@@ -5,7 +5,7 @@
 //! cursor is therefore a time, which every instance of either version takes, and goes back a little each time: hints may come twice.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -146,11 +146,19 @@ fn read(message: &[u8]) -> Option<(Hint, Option<DateTime<Utc>>)> {
     Some((event.hint(), event.at()))
 }
 
+/// What was hinted at of one account.
+#[derive(Default)]
+struct Hinted {
+    /// The highest revision.
+    rev: Option<Tid>,
+    /// One hint had no revision that can be believed.
+    is_vague: bool,
+}
+
 /// The hints of a batch.
 #[derive(Default)]
 struct Hints {
-    /// Accounts with the highest revision that was hinted at.
-    accounts: std::collections::BTreeMap<Did, Option<Tid>>,
+    accounts: BTreeMap<Did, Hinted>,
     /// Accounts that are of interest only if they are indexed.
     if_listed: BTreeSet<Did>,
     renewed: BTreeSet<Did>,
@@ -172,8 +180,9 @@ fn gathered(messages: &[Bytes], now: DateTime<Utc>) -> Hints {
         match hint {
             Hint::Record(did, rev) => {
                 let rev = rev.filter(|rev| Revision::judge(rev, None, now).is_good());
-                let highest = hints.accounts.entry(did).or_default();
-                *highest = highest.take().max(rev);
+                let hinted = hints.accounts.entry(did).or_default();
+                hinted.is_vague |= rev.is_none();
+                hinted.rev = hinted.rev.take().max(rev);
             }
             Hint::Account(did) => {
                 hints.if_listed.insert(did);
@@ -264,18 +273,19 @@ impl Jetstream {
             lane,
             due: now,
         };
-        for (did, rev) in &hints.accounts {
-            match (listed.get(did), rev) {
-                (Some(known), Some(rev)) if rev <= known => {}
-                (Some(_), rev) => {
-                    batch.work.push(queued(did, Lane::Gap));
-                    batch.steps.extend(rev.clone().map(|rev| Step::HeadSeen {
-                        did: did.clone(),
-                        rev,
-                    }));
-                }
-                (None, _) => batch.work.push(queued(did, Lane::Discovered)),
+        for (did, hinted) in &hints.accounts {
+            let Some(known) = listed.get(did) else {
+                batch.work.push(queued(did, Lane::Discovered));
+                continue;
+            };
+            let newer = hinted.rev.clone().filter(|rev| rev > known);
+            if newer.is_some() || hinted.is_vague {
+                batch.work.push(queued(did, Lane::Gap));
             }
+            batch.steps.extend(newer.map(|rev| Step::HeadSeen {
+                did: did.clone(),
+                rev,
+            }));
         }
         let touched = hints.if_listed.iter().filter(|did| listed.contains_key(*did));
         batch.work.extend(touched.map(|did| queued(did, Lane::Gap)));
