@@ -48,7 +48,7 @@ pub enum HelperError {
     #[error(transparent)]
     Release(#[from] ReleaseError),
     /// An image could not be checked.
-    #[error(transparent)]
+    #[error("{}", crate::printer::plain(&chain(.0.as_ref())))]
     Unchecked(Box<Unchecked>),
     /// No account is signed in there.
     #[error("no account is signed in to {0}")]
@@ -220,9 +220,9 @@ fn appview_hint(error: &AppViewError) -> Option<String> {
 
 /// The sentence of an error and of everything beneath it.
 #[must_use]
-pub fn chain(error: &HelperError) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
         // Some sentences already carry their cause.

@@ -7,6 +7,7 @@ use super::directory::{DirectoryError, PlcDirectory};
 use super::log::Entry;
 use super::{LogError, Operation, PlcData, PlcLog, Service};
 use crate::crypto::{Curve, SigningKey};
+use crate::identity::DidDocument;
 use crate::syntax::Did;
 
 /// What the reference library makes of the same keys and fields.
@@ -65,6 +66,40 @@ fn verify(entries: &[Value]) -> Result<PlcLog, LogError> {
 
 fn did() -> Did {
     REFERENCE_DID.parse().unwrap()
+}
+
+#[test]
+fn a_log_that_was_kept_stands_for_the_document() {
+    let text = json!([entry(&genesis(), false), entry(&renamed(), false)]).to_string();
+    let log = PlcLog::read(&did(), text.as_bytes()).unwrap();
+    let document = DidDocument::of_plc(&did(), &log.data());
+    // As the directory resolves it.
+    let resolved = json!({
+        "id": REFERENCE_DID, "alsoKnownAs": ["at://new.example.com"],
+        "verificationMethod": [{
+            "id": format!("{REFERENCE_DID}#atproto"), "type": "Multikey", "controller": REFERENCE_DID,
+            "publicKeyMultibase": key(0x22).public_key().to_multikey(),
+        }],
+        "service": [
+            { "id": "#atcr_hold", "type": "AtcrHoldService", "serviceEndpoint": "https://hold.example.com" },
+            { "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": "https://hold.example.com" },
+        ],
+    });
+    assert_eq!(
+        document,
+        DidDocument::parse(&did(), resolved.to_string().as_bytes()).unwrap()
+    );
+    for kept in [
+        text.replace("new.example.com", "bad.example.com"),
+        text.replace(&did_key(0x22), &did_key(0x44)),
+        "[]".to_owned(),
+        "{}".to_owned(),
+    ] {
+        let read = PlcLog::read(&did(), kept.as_bytes());
+        assert!(matches!(read, Err(LogError::Unverified { .. })), "{kept}");
+    }
+    let other: Did = format!("did:plc:{}", "a".repeat(24)).parse().unwrap();
+    assert!(PlcLog::read(&other, text.as_bytes()).is_err());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use clap::Args;
 use super::{Context, parse_registry, reveal};
 use crate::DEFAULT_REGISTRY;
 use crate::error::HelperError;
+use crate::printer::plain;
 use crate::registry_url::RegistryUrl;
 use crate::selection::{Selection, select};
 use crate::verification::blobs::{Credentials, Hashed, RegistryBlobs};
@@ -22,7 +23,7 @@ use crate::verification::network::{Network, NetworkArguments};
 use crate::verification::policy::Policy;
 use crate::verification::proof_file::{Anchor, ProofFile};
 use crate::verification::report::{Circumstances, Failure, Report};
-use crate::verification::{Refused, Unchecked, Unproven};
+use crate::verification::{Refused, Unchecked, Unproven, read_at_most};
 
 /// How `verify` ends when the image is not proven. 0 is proven, 1 could not be checked, 2 a command line that is not valid.
 const REFUSED: u8 = 3;
@@ -105,7 +106,9 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<ExitCode
                     .printer
                     .json(&failure("refused", Some(refused.code()), reason));
             }
-            context.printer.error(format_args!("not proven: {refused}"));
+            context
+                .printer
+                .error(format_args!("not proven: {}", plain(&refused.to_string())));
             Ok(ExitCode::from(REFUSED))
         }
         Err(Attempt::Unproven(Unproven::Unchecked(unchecked))) => {
@@ -189,18 +192,12 @@ fn default_registry(context: &Context, known: &[RegistryUrl]) -> Result<Registry
 }
 
 fn read_policy(path: &Path) -> Result<Policy, Unchecked> {
-    let unreadable = |reason: String| Unchecked::File {
+    let text = read_at_most(path, MAX_POLICY_BYTES)?;
+    let text = String::from_utf8_lossy(&text);
+    Policy::parse(&text).map_err(|reason| Unchecked::File {
         path: path.to_owned(),
-        reason,
-    };
-    let length = std::fs::metadata(path)
-        .map_err(|error| unreadable(error.to_string()))?
-        .len();
-    if length > MAX_POLICY_BYTES {
-        return Err(unreadable(format!("longer than {MAX_POLICY_BYTES} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    Policy::parse(&text).map_err(|reason| unreadable(format!("no policy: {reason}")))
+        reason: format!("no policy: {reason}"),
+    })
 }
 
 fn from_file(

@@ -1,5 +1,6 @@
 //! Blobs and child manifests as the registry gives them, read to their end and hashed. Nothing is kept.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use atcr_atproto::egress::{EgressClient, EgressError, Limits};
@@ -83,6 +84,7 @@ impl<'a> RegistryBlobs<'a> {
     /// [`Refused::BlobDiffers`] for other bytes than the digest's; [`Unchecked`] for what cannot be had.
     pub async fn hash_all(&mut self, manifest: &Manifest) -> Result<Hashed, Unproven> {
         let mut blobs = coverage::blobs(manifest);
+        let mut known: HashSet<Digest> = blobs.iter().map(|blob| blob.digest.clone()).collect();
         let mut hashed = Hashed::default();
         for child in coverage::children(manifest) {
             let bytes = self.child(&child).await?;
@@ -90,11 +92,8 @@ impl<'a> RegistryBlobs<'a> {
             hashed.size_bytes += bytes.len() as u64;
             // What is no manifest, as a cache's blobs in an index are none, names nothing.
             if let Ok(child) = Manifest::parse(bytes, Some(child.media_type.as_str())) {
-                for blob in coverage::blobs(&child) {
-                    if blobs.iter().all(|known| known.digest != blob.digest) {
-                        blobs.push(blob);
-                    }
-                }
+                let named = coverage::blobs(&child).into_iter();
+                blobs.extend(named.filter(|blob| known.insert(blob.digest.clone())));
             }
         }
         for blob in &blobs {

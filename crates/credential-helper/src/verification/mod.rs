@@ -18,6 +18,10 @@ pub mod policy;
 pub mod proof_file;
 pub mod report;
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
 use atcr_atproto::egress::EgressError;
 use atcr_atproto::identity::IdentityError;
 use atcr_atproto::pds::PdsError;
@@ -137,6 +141,31 @@ pub enum Unchecked {
     /// The runtime.
     #[error("cannot begin")]
     Runtime(#[source] std::io::Error),
+}
+
+impl Unchecked {
+    /// A file that cannot be used.
+    fn file(path: &Path, reason: impl ToString) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// The content of a file of at most `max` bytes.
+///
+/// # Errors
+/// [`Unchecked::File`]
+pub fn read_at_most(path: &Path, max: u64) -> Result<Vec<u8>, Unchecked> {
+    let mut content = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(max + 1).read_to_end(&mut content))
+        .map_err(|error| Unchecked::file(path, error))?;
+    if content.len() as u64 > max {
+        return Err(Unchecked::file(path, format_args!("longer than {max} bytes")));
+    }
+    Ok(content)
 }
 
 /// The outcome of an attempt that has no proof at its end.

@@ -36,7 +36,7 @@ pub struct Network {
     /// The client for hosts that others name.
     pub egress: EgressClient,
     resolver: Resolver,
-    directory: PlcDirectory,
+    directory: Url,
 }
 
 impl Network {
@@ -54,7 +54,7 @@ impl Network {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Self {
             resolver: Resolver::new(settings, egress.clone(), clock)?,
-            directory: PlcDirectory::new(arguments.plc_directory_url.clone())?,
+            directory: arguments.plc_directory_url.clone(),
             egress,
         })
     }
@@ -89,7 +89,8 @@ impl Network {
         if did.method() != "plc" {
             return None;
         }
-        self.directory.audit_log(did).await.ok()
+        let directory = PlcDirectory::new(self.directory.clone()).ok()?;
+        directory.audit_log(did).await.ok()
     }
 }
 

@@ -4,7 +4,6 @@
 //! operations of a did:plc, whose first one the DID is the hash of. For another DID the user gives the key. What a file cannot tell is
 //! whether something changed after it was made.
 
-use std::fs;
 use std::path::Path;
 
 use atcr_atproto::crypto::PublicKey;
@@ -19,9 +18,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Refused, Unchecked, Unproven};
+use super::image_name::ImageName;
+use super::{Refused, Unchecked, Unproven, read_at_most};
 use crate::file::{self, Access, FileError};
-use crate::verification::image_name::ImageName;
 
 /// The form that is written and read.
 const FORM: &str = "atcr-proof/1";
@@ -141,19 +140,9 @@ impl ProofFile {
     /// # Errors
     /// [`Unchecked::File`]
     pub fn read(path: &Path) -> Result<Self, Unchecked> {
-        let unreadable = |reason: String| Unchecked::File {
-            path: path.to_owned(),
-            reason,
-        };
-        let length = fs::metadata(path)
-            .map_err(|error| unreadable(error.to_string()))?
-            .len();
-        if length > MAX_FILE_BYTES {
-            return Err(unreadable(format!("longer than {MAX_FILE_BYTES} bytes")));
-        }
-        let text = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+        let text = read_at_most(path, MAX_FILE_BYTES)?;
         serde_json::from_slice(&text)
-            .map_err(|error| unreadable(format!("no proof of the form {FORM}: {error}")))
+            .map_err(|error| Unchecked::file(path, format_args!("no proof of the form {FORM}: {error}")))
     }
 
     /// The image that it says it is about, at `registry`.

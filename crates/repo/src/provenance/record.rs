@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use ipld_core::ipld::Ipld;
 
 use super::Refusal;
+use super::refusal::shortened;
 use crate::blocks::Blocks;
 use crate::car;
 use crate::commit::Commit;
@@ -103,7 +104,10 @@ pub fn record<R: Record>(proof: &Bytes, claim: &RecordClaim<'_>) -> Result<Prove
     };
     let bytes = blocks.get(&cid).ok_or(Refusal::RecordMissing)?;
     Ok(ProvenRecord {
-        value: read(bytes).map_err(|reason| Refusal::RecordMalformed { path, reason })?,
+        value: read(bytes).map_err(|reason| Refusal::RecordMalformed {
+            path,
+            reason: shortened(&reason),
+        })?,
         cid,
         commit: root,
         rev,

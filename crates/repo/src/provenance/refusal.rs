@@ -137,6 +137,6 @@ impl From<BlocksError> for Refusal {
 }
 
 /// A stranger's words, at most 200 characters and none that controls a terminal.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
