@@ -52,6 +52,12 @@ impl SailorProfileRecord {
     }
 }
 
+/// The hold that `text` names: a DID, or a URL or host, of which it is the did:web. `None` for anything else.
+#[must_use]
+pub fn hold_of(text: &str) -> Option<Did> {
+    lenient::did_from_did_or_url(text)
+}
+
 /// True if the stored `value` names its hold by URL: write the record that was read from it back.
 #[must_use]
 pub fn has_legacy_hold(value: &Value) -> bool {

@@ -270,13 +270,13 @@ pub trait AccountIndex: Send + Sync {
     /// Every record of `digest`, in order of repository.
     async fn copies(&self, did: &Did, digest: &Digest) -> Result<Vec<IndexedManifest>, RegistryError>;
 
-    /// An index of the repository that names `digest` as its child.
-    async fn parent_of(
+    /// The indexes of the repository that name `digest` as their child, at most 1,000, in order of digest.
+    async fn parents_of(
         &self,
         did: &Did,
         repository: &str,
         digest: &Digest,
-    ) -> Result<Option<Digest>, RegistryError>;
+    ) -> Result<Vec<Digest>, RegistryError>;
 
     /// At most `limit` manifests of the repository whose subject is `subject` and whose digests come after `after`, in order of digest.
     async fn referrers(
@@ -316,11 +316,12 @@ pub trait AccountIndex: Send + Sync {
         blob: &Digest,
     ) -> Result<Vec<Did>, RegistryError>;
 
-    /// Which of `blobs` are named by a manifest of the account whose blobs are at `hold`.
+    /// Which of `blobs` are named by a manifest of the account whose blobs are at `hold`. The manifest records `besides` do not count.
     async fn blobs_at(
         &self,
         did: &Did,
         hold: &Did,
         blobs: &[Digest],
+        besides: &[RecordKey],
     ) -> Result<BTreeSet<Digest>, RegistryError>;
 }

@@ -391,6 +391,11 @@ impl HoldDirectory for HoldDiscovery {
 }
 
 impl HoldDiscovery {
+    /// Forgets which hold the account chose: it may have chosen another one.
+    pub fn forget_choice(&self, did: &Did) {
+        self.choices.invalidate(did);
+    }
+
     /// Asks the hold that `sailor`'s pushes go to, if it takes every account. Failing is no matter: the push asks again.
     pub async fn join(&self, principal: &Principal, sailor: &ResolvedIdentity) {
         let patience = Patience::new(self.timeout);

@@ -7,6 +7,7 @@ use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_oci::Digest;
 use secrecy::SecretString;
+use serde_json::Value;
 use url::Url;
 
 use crate::access::{Granted, Push};
@@ -99,4 +100,10 @@ pub trait HoldGateway: Send + Sync {
 
     /// What `user` has at the hold and may have.
     async fn find_quota(&self, hold: &HoldRef, user: &Did) -> Result<Quota, HoldError>;
+
+    /// All that the hold knows of the token's bearer, as the hold writes it.
+    async fn export_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<Value, HoldError>;
+
+    /// Asks the hold to erase what it knows of the token's bearer; its answer says how much that was.
+    async fn delete_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<Value, HoldError>;
 }

@@ -81,7 +81,7 @@ impl Quotas {
             tracing::info!(did = %user, %error, "a quota is compared with what is known of the account");
         }
         let digests: Vec<Digest> = layers.keys().cloned().collect();
-        for counted in accounts.index().blobs_at(user, &hold.did, &digests).await? {
+        for counted in accounts.index().blobs_at(user, &hold.did, &digests, &[]).await? {
             layers.remove(&counted);
         }
         let new = total(&layers);

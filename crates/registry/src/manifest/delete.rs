@@ -62,6 +62,53 @@ impl Manifests {
         }
     }
 
+    /// Deletes tags, some hundred in a commit. Tags that are not there are passed over.
+    ///
+    /// # Errors
+    /// The PDS's.
+    pub(super) async fn delete_tags(
+        &self,
+        grant: &Granted<Delete>,
+        tags: &[Tag],
+    ) -> Result<(), RegistryError> {
+        let context = grant.context();
+        for lot in tags.chunks(TAGS_AT_ONCE) {
+            loop {
+                let forget = || self.cache.forget(context, [], lot);
+                forget();
+                let deleted = self
+                    .accounts
+                    .write(grant.principal(), &context.owner, Freshness::Required, &|| {
+                        self.plan_delete_tags(context, lot).boxed()
+                    })
+                    .await;
+                // Also after an error: the commit may have been made and only its answer lost.
+                forget();
+                // Writers that keep a tag under several keys can make more of it than one commit takes.
+                if deleted?.change.deleted_tags.len() < TAGS_AT_ONCE {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn plan_delete_tags(&self, context: &RequestContext, tags: &[Tag]) -> Result<Plan, RegistryError> {
+        let mut plan = Plan::default();
+        for tag in tags {
+            let index = self.accounts.index();
+            let records = index
+                .find_tag(&context.owner.did, context.repository(), tag.as_str())
+                .await?;
+            for record in records {
+                if plan.writes.len() < TAGS_AT_ONCE {
+                    plan.delete_tag(record.rkey);
+                }
+            }
+        }
+        Ok(plan)
+    }
+
     /// What to write so that `reference` is gone. The index is as complete as it gets.
     async fn plan_delete(
         &self,
@@ -85,7 +132,8 @@ impl Manifests {
                 }
             }
             Reference::Digest(digest) => {
-                if let Some(parent) = index.parent_of(did, repository, digest).await? {
+                let parents = index.parents_of(did, repository, digest).await?;
+                if let Some(parent) = parents.into_iter().next() {
                     return Err(RegistryError::Manifest(ManifestError::Referenced {
                         digest: digest.clone(),
                         index: parent,

@@ -11,6 +11,7 @@ pub mod record;
 pub mod record_keys;
 mod record_size;
 mod referrers;
+pub mod removal;
 mod tag_records;
 pub mod tags;
 

@@ -92,6 +92,17 @@ impl Manifests {
         grant: &Granted<Push>,
         upload: ManifestUpload,
     ) -> Result<PushedManifest, RegistryError> {
+        let hold = self.holds.for_push(grant).await?;
+        self.push_to(grant, upload, hold).await
+    }
+
+    /// The same, with `hold` as the one that has the blobs.
+    pub(super) async fn push_to(
+        &self,
+        grant: &Granted<Push>,
+        upload: ManifestUpload,
+        hold: HoldRef,
+    ) -> Result<PushedManifest, RegistryError> {
         let context = grant.context();
         let manifest = Manifest::parse(upload.bytes, upload.content_type.as_deref()).map_err(invalid)?;
         let algorithm = match &upload.reference {
@@ -112,7 +123,6 @@ impl Manifests {
                 tags.insert(tag);
             }
         }
-        let hold = self.holds.for_push(grant).await?;
         let keys = ManifestKeys::new(&digest, context.repository()).map_err(internal)?;
         let mut planned = Planned {
             grant,
@@ -315,7 +325,7 @@ impl Manifests {
             let named_here = manifest.manifests().iter().any(|child| child.digest == previous);
             if kept.iter().any(|tag| !moves(&tag.tag))
                 || named_here
-                || index.parent_of(did, repository, &previous).await?.is_some()
+                || !index.parents_of(did, repository, &previous).await?.is_empty()
             {
                 continue;
             }

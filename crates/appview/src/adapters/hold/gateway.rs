@@ -11,6 +11,7 @@ use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::{HoldGateway, HoldRef, Quota};
 use http::Method;
 use secrecy::SecretString;
+use serde_json::{Value, json};
 
 use super::HoldClient;
 use super::errors::{self, About};
@@ -52,5 +53,19 @@ impl HoldGateway for HoldClient {
             used_bytes: quota.total_size,
             limit_bytes: quota.limit,
         })
+    }
+
+    async fn export_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<Value, HoldError> {
+        let url = method_url(hold, nsid::HOLD_EXPORT_USER_DATA)?;
+        let request = self.request(Method::GET, &url, Some(token))?;
+        let answer = self.ask(request, self.timeouts.call).await?;
+        read(About::Account, &answer)
+    }
+
+    async fn delete_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<Value, HoldError> {
+        let url = method_url(hold, nsid::HOLD_DELETE_USER_DATA)?;
+        let request = self.request(Method::POST, &url, Some(token))?.json(&json!({}));
+        let answer = self.ask(request, self.timeouts.call).await?;
+        read(About::Account, &answer)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
-use atcr_atproto::syntax::Did;
+use atcr_atproto::syntax::{Did, RecordKey};
 use atcr_oci::Digest;
 use atcr_registry::account::ports::{
     AccountChange, AccountIndex, IndexedManifest, IndexedTag, ListedAs, ListingId, Located, ManifestDetails,
@@ -138,14 +138,14 @@ impl AccountIndex for ObservedAccountIndex {
             .await
     }
 
-    async fn parent_of(
+    async fn parents_of(
         &self,
         did: &Did,
         repository: &str,
         digest: &Digest,
-    ) -> Result<Option<Digest>, RegistryError> {
-        PortCall::database("find_parent")
-            .run(self.0.parent_of(did, repository, digest))
+    ) -> Result<Vec<Digest>, RegistryError> {
+        PortCall::database("list_parents")
+            .run(self.0.parents_of(did, repository, digest))
             .await
     }
 
@@ -206,9 +206,10 @@ impl AccountIndex for ObservedAccountIndex {
         did: &Did,
         hold: &Did,
         blobs: &[Digest],
+        besides: &[RecordKey],
     ) -> Result<BTreeSet<Digest>, RegistryError> {
         PortCall::database("list_blobs_at_hold")
-            .run(self.0.blobs_at(did, hold, blobs))
+            .run(self.0.blobs_at(did, hold, blobs, besides))
             .await
     }
 }

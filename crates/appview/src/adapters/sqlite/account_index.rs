@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
-use atcr_atproto::syntax::Did;
+use atcr_atproto::syntax::{Did, RecordKey};
 use atcr_oci::Digest;
 use atcr_registry::account::ports::{
     AccountChange, AccountIndex, IndexedManifest, IndexedTag, ListedAs, ListingId, Located, ManifestDetails,
@@ -32,6 +32,9 @@ macro_rules! listing {
 
 /// Holds that are named for one blob: each is asked in turn.
 const HOLDS: usize = 8;
+
+/// Indexes that are named for one child.
+const PARENTS: usize = 1_000;
 
 /// Manifests whose bytes were read for what their records do not say, at most: 128 MiB with the longest annotations.
 const KEPT_DETAILS: u32 = 16_384;
@@ -250,26 +253,29 @@ impl AccountIndex for SqliteAccountIndex {
         rows.into_iter().map(IndexedManifest::try_from).collect()
     }
 
-    async fn parent_of(
+    async fn parents_of(
         &self,
         did: &Did,
         repository: &str,
         digest: &Digest,
-    ) -> Result<Option<Digest>, RegistryError> {
-        let parent: Option<String> = sqlx::query_scalar(concat!(
-            "SELECT manifest.digest FROM manifest_child JOIN manifest ON manifest.id = manifest_child.manifest \
+    ) -> Result<Vec<Digest>, RegistryError> {
+        // manifest_child's key: a range of one child.
+        let parents: Vec<String> = sqlx::query_scalar(concat!(
+            "SELECT DISTINCT manifest.digest FROM manifest_child JOIN manifest ON manifest.id = manifest_child.manifest \
              WHERE manifest_child.listing = ",
             listing!(),
-            " AND manifest_child.digest = ?2 AND manifest.repository = ?3 ORDER BY manifest.digest LIMIT 1"
+            " AND manifest_child.digest = ?2 AND manifest.repository = ?3 ORDER BY manifest.digest LIMIT ?4"
         ))
         .bind(did.as_str())
         .bind(digest.as_str())
         .bind(repository)
-        .fetch_optional(self.database.readers())
+        .bind(rows(PARENTS))
+        .fetch_all(self.database.readers())
         .await.map_err(failed)?;
-        parent
-            .map(|digest| digest.parse().map_err(|_| corrupt("manifest", "digest")))
-            .transpose()
+        let parents = parents
+            .into_iter()
+            .map(|digest| digest.parse().map_err(|_| corrupt("manifest", "digest")));
+        parents.collect()
     }
 
     async fn referrers(
@@ -405,6 +411,7 @@ impl AccountIndex for SqliteAccountIndex {
         did: &Did,
         hold: &Did,
         blobs: &[Digest],
+        besides: &[RecordKey],
     ) -> Result<BTreeSet<Digest>, RegistryError> {
         let mut named = BTreeSet::new();
         for blobs in blobs.chunks(DIGESTS_AT_ONCE) {
@@ -421,6 +428,14 @@ impl AccountIndex for SqliteAccountIndex {
                 digests.push_bind(blob.as_str());
             }
             query.push(")");
+            if !besides.is_empty() {
+                query.push(" AND manifest.rkey NOT IN (");
+                let mut rkeys = query.separated(", ");
+                for rkey in besides {
+                    rkeys.push_bind(rkey.as_str());
+                }
+                query.push(")");
+            }
             let found: Vec<String> = query
                 .build_query_scalar()
                 .fetch_all(self.database.readers())

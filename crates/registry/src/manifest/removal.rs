@@ -1,0 +1,434 @@
+//! What a deletion would take and free, said before it is made; the deletion; and the way back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use atcr_atproto::syntax::{Did, RecordKey};
+use atcr_oci::{Digest, Manifest, Reference, Tag};
+use bytes::Bytes;
+
+use crate::access::{Delete, Granted, Push};
+use crate::account::coverage::Coverage;
+use crate::context::RequestContext;
+use crate::error::RegistryError;
+use crate::manifest::Manifests;
+use crate::manifest::push::ManifestUpload;
+use crate::manifest::pushed_content::blob_children;
+
+/// Tags that one deletion may name.
+pub const MOST_TAGS: usize = 1_000;
+
+/// Manifests that one deletion may take.
+pub const MOST_MANIFESTS: usize = 200;
+
+/// Bytes of manifests that one deletion may take: they are kept for the way back.
+pub const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+/// Manifests that are looked at for one deletion.
+const MOST_LOOKED_AT: usize = 2_000;
+
+/// Referrers of one manifest that go with it.
+const REFERRERS: usize = 100;
+
+/// What is to be deleted from a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// These tags.
+    pub tags: BTreeSet<Tag>,
+    /// These manifests, with every tag that points at one.
+    pub manifests: BTreeSet<Digest>,
+    /// Also what nothing else names then: manifests that lose their last tag, the images of an index, statements about an image.
+    pub with_untagged: bool,
+}
+
+/// A tag, and what it points at; `None` when its record does not say so in a usable form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedTag {
+    /// The tag.
+    pub tag: Tag,
+    /// The manifest.
+    pub digest: Option<Digest>,
+}
+
+/// A manifest that goes, with all that it takes to write it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedManifest {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// The hold that has its blobs.
+    pub hold: Option<Did>,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// A manifest that is named by the selection and stays. One without tags and index stays untagged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StayingManifest {
+    /// Its digest.
+    pub digest: Digest,
+    /// Tags that still point at it.
+    pub tags: Vec<String>,
+    /// An index that stays and names it.
+    pub index: Option<Digest>,
+    /// It was chosen itself.
+    pub is_chosen: bool,
+}
+
+/// What goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Tags.
+    pub tags: Vec<RemovedTag>,
+    /// Manifests, each behind the indexes that name it.
+    pub manifests: Vec<RemovedManifest>,
+}
+
+/// What a deletion does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// What goes.
+    pub removed: Removed,
+    /// What stays, and what keeps it.
+    pub staying: Vec<StayingManifest>,
+    /// Bytes of blobs, by hold, that no other manifest of the account names. The hold decides when it lets go of them; what other
+    /// accounts keep in it stays.
+    pub freed: BTreeMap<Did, u64>,
+}
+
+/// A manifest that may go, and whether it was chosen itself.
+struct Candidate {
+    digest: Digest,
+    is_chosen: bool,
+}
+
+impl Manifests {
+    /// What deleting `selection` does, by the account's newest state.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestUnknown`] for a chosen manifest that is not there; [`RegistryError::Unsupported`] when it is more than one
+    /// deletion takes, or manifests are to go from an account that has more records than are listed; the PDS's.
+    pub async fn removal(
+        &self,
+        grant: &Granted<Delete>,
+        selection: &Selection,
+    ) -> Result<Removal, RegistryError> {
+        let context = grant.context();
+        let (did, repository) = (&context.owner.did, context.repository());
+        if selection.tags.len() > MOST_TAGS || selection.manifests.len() > MOST_MANIFESTS {
+            return Err(too_much());
+        }
+        let coverage = self
+            .accounts
+            .ensure_synced(&context.owner, &context.requester)
+            .await?;
+        let takes_manifests = selection.with_untagged || !selection.manifests.is_empty();
+        if takes_manifests && coverage != Coverage::Whole {
+            return Err(RegistryError::Unsupported {
+                reason: "the account has more records than this registry lists, so it cannot tell what still names a manifest; \
+                         delete tags alone"
+                    .to_owned(),
+            });
+        }
+        let index = self.accounts.index();
+        let mut tags = BTreeMap::new();
+        for tag in &selection.tags {
+            let records = index.find_tag(did, repository, tag.as_str()).await?;
+            if let Some(record) = records.into_iter().next() {
+                tags.insert(tag.clone(), record.digest);
+            }
+        }
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for digest in &selection.manifests {
+            for record in index.tags_of(did, repository, digest).await? {
+                if let Ok(tag) = record.tag.parse() {
+                    tags.insert(tag, Some(digest.clone()));
+                }
+            }
+            candidates.push(Candidate {
+                digest: digest.clone(),
+                is_chosen: true,
+            });
+        }
+        if selection.with_untagged {
+            candidates.extend(tags.values().flatten().cloned().map(|digest| Candidate {
+                digest,
+                is_chosen: false,
+            }));
+        }
+        let (manifests, staying) = self
+            .taken(context, &tags, candidates, selection.with_untagged)
+            .await?;
+        let going: BTreeSet<Digest> = manifests.iter().map(|manifest| manifest.digest.clone()).collect();
+        // Tags of a chosen manifest that stays are not to go either.
+        tags.retain(|tag, digest| {
+            selection.tags.contains(tag) || digest.as_ref().is_some_and(|digest| going.contains(digest))
+        });
+        let chosen_tags = tags.iter().filter(|(tag, _)| selection.tags.contains(tag));
+        let named: BTreeSet<Digest> = chosen_tags.filter_map(|(_, digest)| digest.clone()).collect();
+        let chosen = staying.into_iter().filter(|candidate| candidate.is_chosen);
+        let chosen: BTreeSet<Digest> = chosen.map(|candidate| candidate.digest).collect();
+        let mut staying = Vec::new();
+        for digest in named.union(&chosen).filter(|digest| !going.contains(digest)) {
+            let parents = index.parents_of(did, repository, digest).await?;
+            staying.push(StayingManifest {
+                digest: digest.clone(),
+                tags: self.tags_besides(context, digest, &tags).await?,
+                index: parents.into_iter().find(|parent| !going.contains(parent)),
+                is_chosen: chosen.contains(digest),
+            });
+        }
+        let freed = self.freed(context, &manifests).await?;
+        let tags = tags.into_iter().map(|(tag, digest)| RemovedTag { tag, digest });
+        Ok(Removal {
+            removed: Removed {
+                tags: tags.collect(),
+                manifests,
+            },
+            staying,
+            freed,
+        })
+    }
+
+    /// The manifests that go: those of `candidates`, and with `spreads` what they alone name, that no tag but `tags` and no index that stays
+    /// keeps. The second part is the candidates that stay.
+    async fn taken(
+        &self,
+        context: &RequestContext,
+        tags: &BTreeMap<Tag, Option<Digest>>,
+        mut candidates: Vec<Candidate>,
+        spreads: bool,
+    ) -> Result<(Vec<RemovedManifest>, Vec<Candidate>), RegistryError> {
+        let (did, repository) = (&context.owner.did, context.repository());
+        let index = self.accounts.index();
+        let mut seen: BTreeSet<Digest> = BTreeSet::new();
+        candidates.retain(|candidate| seen.insert(candidate.digest.clone()));
+        let mut going: Vec<RemovedManifest> = Vec::new();
+        let mut bytes = 0;
+        loop {
+            let before = going.len();
+            let (mut staying, mut found) = (Vec::new(), Vec::new());
+            for candidate in candidates {
+                let parents = index.parents_of(did, repository, &candidate.digest).await?;
+                let is_named = parents
+                    .iter()
+                    .any(|parent| !going.iter().any(|manifest| manifest.digest == *parent));
+                if is_named
+                    || !candidate.is_chosen
+                        && !self
+                            .tags_besides(context, &candidate.digest, tags)
+                            .await?
+                            .is_empty()
+                {
+                    staying.push(candidate);
+                    continue;
+                }
+                let Some(manifest) = self.removed_manifest(context, &candidate).await? else {
+                    continue;
+                };
+                bytes += manifest.bytes.len();
+                if going.len() >= MOST_MANIFESTS || bytes > MOST_BYTES {
+                    return Err(too_much());
+                }
+                if spreads {
+                    let parsed = parsed(&manifest);
+                    let children = parsed.iter().flat_map(Manifest::manifests);
+                    found.extend(children.map(|child| child.digest.clone()));
+                    let referrers = index.referrers(did, repository, &manifest.digest, None, REFERRERS);
+                    found.extend(referrers.await?.into_iter().map(|referrer| referrer.digest));
+                }
+                going.push(manifest);
+            }
+            if going.len() == before {
+                return Ok((going, staying));
+            }
+            if found.len() + staying.len() > MOST_LOOKED_AT {
+                return Err(too_much());
+            }
+            found.retain(|digest| seen.insert(digest.clone()));
+            staying.extend(found.into_iter().map(|digest| Candidate {
+                digest,
+                is_chosen: false,
+            }));
+            candidates = staying;
+        }
+    }
+
+    /// The manifest as it is kept for the way back; `None` for one that is not there and was not chosen itself.
+    async fn removed_manifest(
+        &self,
+        context: &RequestContext,
+        candidate: &Candidate,
+    ) -> Result<Option<RemovedManifest>, RegistryError> {
+        let digest = &candidate.digest;
+        let presence = self.locate(context, digest, false).await?;
+        let read = match &presence {
+            Some(presence) => self.read(context, digest, presence).await?,
+            None => None,
+        };
+        match (presence, read) {
+            (Some(presence), Some(bytes)) => Ok(Some(RemovedManifest {
+                digest: digest.clone(),
+                media_type: presence.media_type,
+                hold: presence.hold,
+                bytes,
+            })),
+            _ if candidate.is_chosen => Err(RegistryError::ManifestUnknown {
+                name: context.name.to_string(),
+                reference: digest.to_string(),
+            }),
+            _ => Ok(None),
+        }
+    }
+
+    /// The tags of the repository besides `tags` that point at `digest`.
+    async fn tags_besides(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+        tags: &BTreeMap<Tag, Option<Digest>>,
+    ) -> Result<Vec<String>, RegistryError> {
+        let index = self.accounts.index();
+        let records = index
+            .tags_of(&context.owner.did, context.repository(), digest)
+            .await?;
+        let goes = |name: &str| tags.keys().any(|tag| tag.as_str() == name);
+        let names: BTreeSet<String> = records.into_iter().map(|record| record.tag).collect();
+        Ok(names.into_iter().filter(|name| !goes(name)).collect())
+    }
+
+    /// Bytes by hold that only `manifests` of the repository name.
+    async fn freed(
+        &self,
+        context: &RequestContext,
+        manifests: &[RemovedManifest],
+    ) -> Result<BTreeMap<Did, u64>, RegistryError> {
+        let (did, repository) = (&context.owner.did, context.repository());
+        let index = self.accounts.index();
+        let mut records: Vec<RecordKey> = Vec::new();
+        let mut blobs: BTreeMap<Did, BTreeMap<Digest, u64>> = BTreeMap::new();
+        for manifest in manifests {
+            let copies = index.copies(did, &manifest.digest).await?;
+            let own = copies.into_iter().filter(|copy| copy.repository == repository);
+            records.extend(own.map(|copy| copy.rkey));
+            let (Some(hold), Some(parsed)) = (&manifest.hold, parsed(manifest)) else {
+                continue;
+            };
+            let of_hold = blobs.entry(hold.clone()).or_default();
+            let children = blob_children(&parsed);
+            let children = parsed
+                .manifests()
+                .iter()
+                .filter(|child| children.contains(&child.digest));
+            for blob in parsed.blobs().chain(children) {
+                of_hold.insert(blob.digest.clone(), blob.size);
+            }
+        }
+        let mut freed = BTreeMap::new();
+        for (hold, mut blobs) in blobs {
+            let digests: Vec<Digest> = blobs.keys().cloned().collect();
+            for named in index.blobs_at(did, &hold, &digests, &records).await? {
+                blobs.remove(&named);
+            }
+            let bytes = blobs.values().fold(0_u64, |sum, size| sum.saturating_add(*size));
+            freed.insert(hold, bytes);
+        }
+        Ok(freed)
+    }
+
+    /// Deletes what `removed` names, as [`Manifests::delete`] does: the tags, then each manifest. What is gone already is passed over, so a
+    /// deletion that broke off is finished by repeating it.
+    ///
+    /// # Errors
+    /// The PDS's; [`RegistryError::ManifestReferenced`] when a new index names a manifest meanwhile.
+    pub async fn remove(&self, grant: &Granted<Delete>, removed: &Removed) -> Result<(), RegistryError> {
+        let tags: Vec<Tag> = removed.tags.iter().map(|removed| removed.tag.clone()).collect();
+        self.delete_tags(grant, &tags).await?;
+        for manifest in &removed.manifests {
+            match self
+                .delete(grant, &Reference::Digest(manifest.digest.clone()))
+                .await
+            {
+                Ok(()) | Err(RegistryError::ManifestUnknown { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes what was `removed` again, to the holds that had its blobs. A tag that was set anew meanwhile stays where it is now.
+    ///
+    /// # Returns
+    /// The tags that were left alone.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestBlobUnknown`] when a hold has let go of blobs; [`RegistryError::ManifestUnknown`] when a manifest that a tag
+    /// pointed at is gone; the hold's and the PDS's. What is back by then stays; repeating it is harmless.
+    pub async fn restore(&self, grant: &Granted<Push>, removed: &Removed) -> Result<Vec<Tag>, RegistryError> {
+        let context = grant.context();
+        let (did, repository) = (&context.owner.did, context.repository());
+        self.accounts
+            .ensure_synced(&context.owner, &context.requester)
+            .await?;
+        let mut left = Vec::new();
+        let mut tags: BTreeMap<&Digest, Vec<Tag>> = BTreeMap::new();
+        for RemovedTag { tag, digest } in &removed.tags {
+            let Some(digest) = digest else { continue };
+            let now = self
+                .accounts
+                .index()
+                .find_tag(did, repository, tag.as_str())
+                .await?;
+            match now.first() {
+                None => tags.entry(digest).or_default().push(tag.clone()),
+                Some(record) if record.digest.as_ref() == Some(digest) => {}
+                Some(_) => left.push(tag.clone()),
+            }
+        }
+        for manifest in removed.manifests.iter().rev() {
+            let tags = tags.remove(&manifest.digest).unwrap_or_default();
+            self.put_back(grant, manifest, tags).await?;
+        }
+        for (digest, tags) in tags {
+            let candidate = Candidate {
+                digest: digest.clone(),
+                is_chosen: true,
+            };
+            if let Some(manifest) = self.removed_manifest(context, &candidate).await? {
+                self.put_back(grant, &manifest, tags).await?;
+            }
+        }
+        Ok(left)
+    }
+
+    async fn put_back(
+        &self,
+        grant: &Granted<Push>,
+        manifest: &RemovedManifest,
+        tags: Vec<Tag>,
+    ) -> Result<(), RegistryError> {
+        let hold = match &manifest.hold {
+            Some(hold) => self.holds.resolve(hold).await?,
+            None => self.holds.for_push(grant).await?,
+        };
+        let upload = ManifestUpload {
+            reference: Reference::Digest(manifest.digest.clone()),
+            tags,
+            content_type: Some(manifest.media_type.clone()),
+            bytes: manifest.bytes.clone(),
+        };
+        self.push_to(grant, upload, hold).await.map(drop)
+    }
+}
+
+fn parsed(manifest: &RemovedManifest) -> Option<Manifest> {
+    Manifest::parse(manifest.bytes.clone(), Some(&manifest.media_type)).ok()
+}
+
+fn too_much() -> RegistryError {
+    RegistryError::Unsupported {
+        reason: format!(
+            "this is more than one deletion takes ({MOST_TAGS} tags, {MOST_MANIFESTS} manifests); choose fewer"
+        ),
+    }
+}
