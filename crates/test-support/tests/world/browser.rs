@@ -113,6 +113,39 @@ impl Browser {
         self.open(&address).await;
     }
 
+    /// Presses the button that matches a CSS selector.
+    pub(crate) async fn follow_form(&self, selector: &str) {
+        let button = self.element(Locator::Css(selector)).await;
+        button.click().await.expect("a button that can be pressed");
+    }
+
+    /// Makes the window as large as this, in pixels.
+    pub(crate) async fn resize(&self, width: u32, height: u32) {
+        let resized = self.client.set_window_size(width, height).await;
+        resized.expect("a window of another size");
+    }
+
+    /// Shows the page in a theme, as its button does.
+    pub(crate) async fn set_theme(&self, theme: &str) {
+        let script = "document.documentElement.dataset.theme = arguments[0]";
+        let set = self.client.execute(script, vec![json!(theme)]).await;
+        set.expect("a page with a theme");
+    }
+
+    /// What axe-core, given as its source, finds wrong with the page: the rule, and the element.
+    pub(crate) async fn violations(&self, axe: &str) -> Vec<String> {
+        let loaded = self.client.execute(axe, Vec::new()).await;
+        loaded.expect("axe-core runs in the page");
+        let script = "const done = arguments[arguments.length - 1];
+            axe.run(document, { resultTypes: ['violations'] }).then(
+                (results) => done(results.violations.flatMap((rule) =>
+                    rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)} ${node.failureSummary ?? ''}`))),
+                (error) => done([String(error)]));";
+        let found = self.client.execute_async(script, Vec::new()).await;
+        let found: Result<Vec<String>, _> = serde_json::from_value(found.expect("an answer of axe-core"));
+        found.expect("a list of violations")
+    }
+
     /// The text of the element that matches a CSS selector, shown or not.
     pub(crate) async fn content(&self, selector: &str) -> String {
         let element = self.element(Locator::Css(selector)).await;

@@ -8,6 +8,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod accessibility;
 mod browser;
 mod buildkit;
 mod clients;
