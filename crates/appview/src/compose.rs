@@ -68,6 +68,7 @@ use crate::adapters::signed_in_devices::DevicesHere;
 use crate::adapters::spool::{FileSpool, SpoolLimits};
 use crate::adapters::sqlite::Databases;
 use crate::adapters::sqlite::account_index::SqliteAccountIndex;
+use crate::adapters::sqlite::deletions::SqliteDeletions;
 use crate::adapters::sqlite::devices::SqliteDevices;
 use crate::adapters::sqlite::oauth_requests::SqliteOAuthRequests;
 use crate::adapters::sqlite::oauth_sessions::SqliteOAuthSessions;
@@ -85,6 +86,7 @@ use crate::edge::registry::principal::Authenticator;
 use crate::edge::registry::{RegistryParts, TokenRealm};
 use crate::edge::well_known::did_document;
 use crate::index::{NetworkIndex, NetworkIndexParts};
+use crate::manage::{Manage, ManageParts};
 use crate::routes::router;
 use crate::settings::AppViewSettings;
 use crate::state::AppState;
@@ -264,7 +266,7 @@ pub async fn compose(
             tokens: Arc::clone(&tokens),
             resolver: resolver.clone(),
         },
-        default_hold,
+        default_hold.clone(),
         hold_timeout,
     ));
     let directory: Arc<dyn HoldDirectory> = Arc::clone(&discovery) as _;
@@ -329,15 +331,15 @@ pub async fn compose(
     }));
     uploads.start_sweeping(&shutdown);
 
-    let sender = NoticeSender::new(Arc::clone(&gateway), tokens, resolver);
+    let sender = NoticeSender::new(Arc::clone(&gateway), Arc::clone(&tokens), resolver);
     let push_notices = PushNotices::new(
         sender.clone(),
-        Arc::new(SqlitePushNotices::new(database)),
+        Arc::new(SqlitePushNotices::new(database.clone())),
         Arc::clone(&clock),
         shutdown.clone(),
     );
     push_notices.resume().await?;
-    let stars = Arc::clone(&indexed_records);
+    let own_records = Arc::clone(&records);
     let manifests = Manifests::new(
         ManifestPorts {
             store: Arc::clone(&records) as _,
@@ -345,7 +347,7 @@ pub async fn compose(
             holds: directory,
             blobs: Arc::clone(&blobs) as _,
             notices: Notices::new(sender, push_notices, shutdown.clone()),
-            gateway,
+            gateway: Arc::clone(&gateway),
             clock: Arc::clone(&clock),
             memory,
         },
@@ -380,11 +382,26 @@ pub async fn compose(
         permissions: permissions.clone(),
         manifests: Arc::clone(&manifests),
         blobs: Arc::clone(&blobs),
-        records: stars,
+        records: Arc::clone(&indexed_records),
         proofs,
     });
+    let browse = Arc::new(browse);
+    let manage = Manage::new(ManageParts {
+        browse: Arc::clone(&browse),
+        manifests: Arc::clone(&manifests),
+        records: indexed_records,
+        own: Arc::clone(&own_records) as _,
+        settings: own_records,
+        holds: discovery,
+        tokens,
+        gateway,
+        default_hold,
+        deletions: Arc::new(SqliteDeletions::new(database)),
+        clock: Arc::clone(&clock),
+    });
     let state = AppState {
-        browse: Arc::new(browse),
+        browse,
+        manage: Arc::new(manage),
         registry: RegistryParts {
             blobs,
             uploads,

@@ -5,6 +5,7 @@
 //! - `atcr-registry`: push and pull. Decides; talks to the outside through `ports.rs`.
 //! - `atcr-sessions`: who a caller is, and what acts for the caller at a PDS.
 //! - [`browse`]: what pages about images read.
+//! - [`manage`]: what owners change on pages.
 //! - [`adapters`]: SQLite, PDS, hold.
 //! - [`index`]: the index of the network, and what fills it.
 //! - [`compose`]: which adapter stands behind which port.
@@ -17,6 +18,7 @@ pub mod config;
 pub mod edge;
 pub mod index;
 pub mod index_command;
+pub mod manage;
 pub mod routes;
 pub mod settings;
 pub mod state;

@@ -7,9 +7,9 @@ use axum::middleware;
 use axum::routing::{any, delete, get, post};
 
 use crate::edge::pages::{
-    approve_device, devices, gallery, home, images, install, learn_more, not_found, settings,
+    approve_device, crawlers, devices, gallery, home, images, install, learn_more, not_found, settings,
 };
-use crate::edge::{credential_helper, device, limits, oauth, panics, registry, token, well_known};
+use crate::edge::{api, credential_helper, device, limits, oauth, panics, registry, token, well_known};
 use crate::state::AppState;
 
 /// The router of the main listener.
@@ -36,7 +36,9 @@ pub fn router(state: AppState) -> Router {
         .merge(forms(&state))
         .merge(json(&state))
         .route("/static/{hash}/{name}", get(assets::serve))
-        .route("/robots.txt", get(not_found::robots))
+        .route("/robots.txt", get(crawlers::robots))
+        .route("/sitemap.xml", get(crawlers::index))
+        .route("/sitemap/{file}", get(crawlers::map))
         // Other servers.
         .route("/.well-known/did.json", get(well_known::did_json))
         .route(
@@ -77,6 +79,13 @@ fn forms(state: &AppState) -> Router<AppState> {
         .route("/device/approve", post(approve_device::decide))
         .route("/settings/devices/{id}/revoke", post(settings::revoke_device))
         .route("/r/{identity}/{*rest}", post(images::submit))
+        .route("/settings/storage/hold", post(settings::storage::choose))
+        .route(
+            "/settings/storage/auto-remove",
+            post(settings::storage::auto_remove),
+        )
+        .route("/settings/data/export", post(settings::data::export))
+        .route("/settings/data/delete", post(settings::data::delete))
         .route(
             "/settings/sign-out-everywhere",
             post(settings::sign_out_everywhere),
@@ -89,6 +98,10 @@ fn json(state: &AppState) -> Router<AppState> {
     Router::new()
         .route("/api/devices", get(devices::list))
         .route("/api/devices/{id}", delete(devices::revoke))
+        .route("/api/v1/openapi.json", get(api::description))
+        .route("/api/v1/search", get(api::search))
+        .route("/api/v1/u/{identity}", get(api::account))
+        .route("/api/v1/r/{identity}/{*rest}", get(api::repository))
         .route_layer(middleware::from_fn_with_state(state.clone(), limits::of_json))
 }
 
@@ -106,6 +119,12 @@ fn pages(state: &AppState) -> Router<AppState> {
         .route("/components", get(gallery::page))
         .route("/device", get(approve_device::page))
         .route("/settings", get(settings::page))
+        .route("/settings/storage", get(settings::storage::page))
+        .route(
+            "/settings/appearance",
+            get(settings::appearance::page).post(settings::appearance::save),
+        )
+        .route("/settings/data", get(settings::data::page))
         .route("/auth/oauth/login", sign_in.clone())
         .route("/auth/oauth/authorize", sign_in)
         .route("/auth/oauth/callback", get(oauth::callback::serve))

@@ -21,6 +21,7 @@ use crate::edge::credential_helper::Releases;
 use crate::edge::limits::Limits;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
 use crate::edge::registry::{RegistryParts, TokenRealm};
+use crate::manage::Manage;
 use atcr_server::client_address::TrustedProxies;
 
 /// The use cases and settings that handlers reach; cloned per request, so every part is shared.
@@ -30,6 +31,8 @@ pub struct AppState {
     pub registry: RegistryParts,
     /// What pages about images read.
     pub browse: Arc<Browse>,
+    /// What owners change on pages.
+    pub manage: Arc<Manage>,
     /// Signing in.
     pub sessions: Sessions,
     /// Signing in through the account's own server.

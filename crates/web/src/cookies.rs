@@ -1,4 +1,4 @@
-//! The two cookies that the servers set.
+//! The cookies that the servers set.
 //!
 //! Over TLS their names begin with `__Host-`: a browser then takes them only from this very host, so that no other host of the same
 //! domain can plant one. On loopback without TLS the name has the port instead, since cookies are shared among ports.
@@ -19,6 +19,8 @@ pub enum Cookie {
     Session,
     /// What a browser keeps from a sign-in's start to its end: `atcr_sign_in`.
     SignIn,
+    /// How pages look in it: `atcr_appearance`.
+    Appearance,
 }
 
 impl Cookie {
@@ -28,6 +30,7 @@ impl Cookie {
         let name = match self {
             Self::Session => "atcr_session",
             Self::SignIn => "atcr_sign_in",
+            Self::Appearance => "atcr_appearance",
         };
         match site.origin.port() {
             _ if site.is_secure() => format!("__Host-{name}"),
@@ -48,7 +51,10 @@ impl Cookie {
             .filter_map(|pair| pair.trim().split_once('='))
             .filter(|(found, _)| *found == name)
             .map(|(_, value)| value);
-        let value = values.next().filter(|value| is_token(value))?;
+        let value = values.next().filter(|value| match self {
+            Self::Session | Self::SignIn => is_token(value),
+            Self::Appearance => is_choice(value),
+        })?;
         values
             .next()
             .is_none()
@@ -85,6 +91,14 @@ fn is_token(value: &str) -> bool {
         && value
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// Whether `value` may be a choice among words.
+fn is_choice(value: &str) -> bool {
+    value.len() <= MAX_LEN
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'.')
 }
 
 #[cfg(test)]

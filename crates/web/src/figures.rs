@@ -15,6 +15,21 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A number of bytes as quotas are counted: `3.1 GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gibibytes(pub u64);
+
+impl fmt::Display for Gibibytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const GIB: u128 = 1 << 30;
+        let tenths = (u128::from(self.0) * 10 + GIB / 2) / GIB;
+        if tenths == 0 && self.0 > 0 {
+            return f.write_str("less than 0.1 GiB");
+        }
+        write!(f, "{}.{} GiB", tenths / 10, tenths % 10)
+    }
+}
+
 /// Three digits that count, and the unit.
 fn parts(bytes: u64) -> (String, &'static str) {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
@@ -187,6 +202,18 @@ mod tests {
         assert_eq!(range(&[900, 31_020_000]).as_deref(), Some("900 B – 31.0 MB"));
         assert_eq!(range(&[31_020_000, 31_020_001]).as_deref(), Some("31.0 MB"));
         assert_eq!(range(&[]), None);
+    }
+
+    #[test]
+    fn quotas_are_in_gibibytes() {
+        for (bytes, text) in [
+            (0, "0.0 GiB"),
+            (1, "less than 0.1 GiB"),
+            (5 << 30, "5.0 GiB"),
+            (3_328_599_655, "3.1 GiB"),
+        ] {
+            assert_eq!(Gibibytes(bytes).to_string(), text);
+        }
     }
 
     #[test]

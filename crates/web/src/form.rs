@@ -9,6 +9,9 @@ use url::form_urlencoded;
 /// Longest form that is read, in bytes.
 const MAX_LEN: usize = 16 * 1024;
 
+/// Longest form of an owner that is read, in bytes: a text of the 100,000 bytes that a page may have, or some hundred tags.
+const MAX_LONG_LEN: usize = 512 * 1024;
+
 /// The fields of a form, as sent.
 #[derive(Debug, Default)]
 pub struct Form(Vec<(String, String)>);
@@ -30,6 +33,14 @@ impl Form {
         self.0
             .iter()
             .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Every field of this name that is not empty.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let fields = self.0.iter().filter(move |(found, _)| found == name);
+        fields
             .map(|(_, value)| value.as_str())
             .filter(|value| !value.is_empty())
     }
@@ -58,18 +69,34 @@ impl IntoResponse for FormError {
     }
 }
 
+/// A form that may be long: one with a text, or with many things chosen.
+#[derive(Debug, Default)]
+pub struct LongForm(pub Form);
+
 impl<S: Send + Sync> FromRequest<S> for Form {
     type Rejection = FormError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, FormError> {
-        let (parts, body) = request.into_parts();
-        match body::read(&parts.headers, body, MAX_LEN).await {
-            Ok(bytes) => Ok(Self::parse(&bytes)),
-            Err(BodyError::TooLarge) => Err(FormError::TooLong),
-            Err(BodyError::Interrupted(error)) => {
-                tracing::info!(%error, "a form broke off");
-                Err(FormError::BrokeOff)
-            }
+        read(request, MAX_LEN).await
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for LongForm {
+    type Rejection = FormError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, FormError> {
+        read(request, MAX_LONG_LEN).await.map(Self)
+    }
+}
+
+async fn read(request: Request, max: usize) -> Result<Form, FormError> {
+    let (parts, body) = request.into_parts();
+    match body::read(&parts.headers, body, max).await {
+        Ok(bytes) => Ok(Form::parse(&bytes)),
+        Err(BodyError::TooLarge) => Err(FormError::TooLong),
+        Err(BodyError::Interrupted(error)) => {
+            tracing::info!(%error, "a form broke off");
+            Err(FormError::BrokeOff)
         }
     }
 }

@@ -4,10 +4,12 @@
 //! - [`assets`]: style sheet, scripts, fonts and icons, built in by `build.rs`
 //! - [`cookies`], [`csrf`], [`origin`], [`security_headers`], [`return_to`]: protection against other sites
 //! - [`form`], [`moment`], [`figures`]: forms, and times and numbers as people read them
+//! - [`appearance`]: light or dark, and the client of commands
 //! - [`drawings`], [`markdown`], [`pull`], [`navigation`]: bars and charts, READMEs, commands to pull, tabs and pages of lists
 //!
 //! The parts that pages are made of are macros in `templates/parts/`; [`gallery`] is a page that shows them all.
 
+pub mod appearance;
 pub mod assets;
 pub mod cookies;
 pub mod csrf;

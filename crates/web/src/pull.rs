@@ -76,6 +76,9 @@ impl Client {
     }
 }
 
+/// Every client that can be chosen.
+pub const CLIENTS: [Client; 8] = [DOCKER, PODMAN, SKOPEO, KUBERNETES, COMPOSE, HELM, ORAS, BUILDX];
+
 impl PullCommands {
     /// The commands for `target`.
     #[must_use]
@@ -106,12 +109,6 @@ impl PullCommands {
             tag: tag.map(str::to_owned),
             has_digest: target.digest.is_some(),
         }
-    }
-
-    /// The choice that is shown first.
-    #[must_use]
-    pub fn is_first(&self, client: &Client) -> bool {
-        self.clients.first() == Some(client)
     }
 }
 

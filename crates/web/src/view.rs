@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
+use super::appearance::Appearance;
 use super::assets::{self, Icon};
 use super::site::Site;
 
@@ -33,9 +34,17 @@ pub struct Chrome {
     pub visitor: Option<Visitor>,
     /// Path and query, to come back to.
     pub here: String,
+    /// How the visitor's browser shows pages.
+    pub appearance: Appearance,
 }
 
 impl Chrome {
+    /// The handle or DID of who is signed in; empty for anyone else.
+    #[must_use]
+    pub fn visitor_name(&self) -> &str {
+        self.visitor.as_ref().map_or("", |visitor| visitor.name.as_str())
+    }
+
     /// The address of an asset.
     #[must_use]
     pub fn asset(&self, name: &str) -> &'static str {

@@ -7,6 +7,7 @@ use atcr_atproto::egress::SharePermit;
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::lexicon::hold_legacy::HoldLegacyRecord;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
+use atcr_atproto::lexicon::repo_page::RepoPageRecord;
 use atcr_atproto::lexicon::sailor_profile::SailorProfileRecord;
 use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::lexicon::{BlobRef, Record};
@@ -29,6 +30,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::pds_client::{PdsClients, seen};
+use crate::manage::ports::OwnRecords;
 
 /// Records in a page, the most a PDS gives.
 const PAGE: u8 = 100;
@@ -364,6 +366,48 @@ impl ManifestStore for PdsRecords {
                 }
             })
             .await
+    }
+}
+
+#[async_trait]
+impl OwnRecords for PdsRecords {
+    async fn find_page(
+        &self,
+        owner: &ResolvedIdentity,
+        rkey: &RecordKey,
+    ) -> Result<Option<RepoPageRecord>, RegistryError> {
+        self.find(owner, rkey).await
+    }
+
+    async fn record_keys(
+        &self,
+        owner: &ResolvedIdentity,
+        collection: &str,
+        limit: usize,
+    ) -> Result<Vec<RecordKey>, RegistryError> {
+        let client = self.clients.of(owner)?;
+        let mut keys = Vec::new();
+        let mut cursor: Option<String> = None;
+        while keys.len() < limit {
+            let page = ListRecords {
+                limit: Some(PAGE),
+                cursor: cursor.as_deref(),
+                reverse: false,
+            };
+            let call = client.list_records(&owner.did, collection, page);
+            let page = seen("list_records", client.base(), call)
+                .await
+                .map_err(|error| registry_error(client.base(), error))?;
+            let is_empty = page.records.is_empty();
+            keys.extend(page.records.iter().filter_map(|entry| entry.uri.rkey()));
+            // A server that gives a cursor with every page ends with an empty one.
+            cursor = match page.cursor {
+                Some(next) if !is_empty && Some(&next) != cursor.as_ref() => Some(next),
+                _ => break,
+            };
+        }
+        keys.truncate(limit);
+        Ok(keys)
     }
 }
 

@@ -41,6 +41,14 @@ pub enum RepositoryPage {
     ProofCar(Digest),
     /// `/-/star`: where the form with the star is sent.
     Star,
+    /// `/-/delete`: what a deletion takes, and where it is confirmed.
+    Delete,
+    /// `/-/undo`: where a deletion is undone.
+    Undo,
+    /// `/-/edit`: the owner's text.
+    Edit,
+    /// `/-/diff`: two images side by side.
+    Diff,
     /// `/-/feed`
     Feed,
     /// `/-/badge/{kind}.svg`
@@ -128,6 +136,10 @@ impl ImageAddress {
             RepositoryPage::Proof(digest) => format!("{repository}/-/proof/{digest}"),
             RepositoryPage::ProofCar(digest) => format!("{repository}/-/proof/{digest}.car"),
             RepositoryPage::Star => format!("{repository}/-/star"),
+            RepositoryPage::Delete => format!("{repository}/-/delete"),
+            RepositoryPage::Undo => format!("{repository}/-/undo"),
+            RepositoryPage::Edit => format!("{repository}/-/edit"),
+            RepositoryPage::Diff => format!("{repository}/-/diff"),
             RepositoryPage::Feed => format!("{repository}/-/feed"),
             RepositoryPage::Badge(kind) => format!("{repository}/-/badge/{}.svg", kind.name()),
         }
@@ -157,6 +169,10 @@ fn view_of(view: &str) -> Option<RepositoryPage> {
         "activity" => RepositoryPage::Activity,
         "stars" => RepositoryPage::Stars,
         "star" => RepositoryPage::Star,
+        "delete" => RepositoryPage::Delete,
+        "undo" => RepositoryPage::Undo,
+        "edit" => RepositoryPage::Edit,
+        "diff" => RepositoryPage::Diff,
         "feed" => RepositoryPage::Feed,
         other => match other.split_once('/')? {
             ("blob", digest) => RepositoryPage::Blob(digest.parse().ok()?),
@@ -212,6 +228,10 @@ mod tests {
             "app/-/referrers".to_owned(),
             "app/-/activity".to_owned(),
             "app/-/stars".to_owned(),
+            "app/-/delete".to_owned(),
+            "app/-/undo".to_owned(),
+            "app/-/edit".to_owned(),
+            "app/-/diff".to_owned(),
             "app/-/feed".to_owned(),
             "app/-/badge/pulls.svg".to_owned(),
             "app/-/badge/tag.svg".to_owned(),

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod config;
+pub mod diff;
 pub mod provenance;
 mod stars;
 
@@ -19,7 +20,7 @@ use atcr_index::view::{AccountView, RepositoryView};
 use atcr_ingest::schedule::Scheduler;
 use atcr_oci::{Digest, Manifest, ManifestError, Reference, RepositoryName};
 use atcr_registry::Granted;
-use atcr_registry::access::{Caller, Permissions, Pull};
+use atcr_registry::access::{Action, Caller, Permissions, Pull};
 use atcr_registry::account::ports::AccountRecords;
 use atcr_registry::blob::Blobs;
 use atcr_registry::context::RequestContext;
@@ -358,12 +359,13 @@ impl Browse {
         Ok(url.expose().to_string())
     }
 
-    async fn grant(
+    /// What `visitor` may do with the repository, by a sign-in in a browser.
+    pub(crate) async fn grant<A: Action>(
         &self,
         visitor: Option<&Did>,
         owner: &Owner,
         repository: &str,
-    ) -> Result<Granted<Pull>, RegistryError> {
+    ) -> Result<Granted<A>, RegistryError> {
         let principal = visitor.map_or(Principal::Anonymous, |did| Principal::Sailor {
             did: did.clone(),
             auth_method: AuthMethod::OAuth,

@@ -1,5 +1,6 @@
 //! HTTP: everything that knows requests, statuses and headers.
 
+pub mod api;
 pub mod credential_helper;
 pub mod credentials;
 pub mod device;

@@ -64,7 +64,7 @@ pub(crate) fn whole<T: From<Coverage>>() -> T {
 }
 
 /// The configuration of an image that runs something.
-fn config(architecture: &str) -> Value {
+pub(crate) fn config(architecture: &str) -> Value {
     json!({
         "os": "linux", "architecture": architecture, "created": "2026-05-12T10:00:00Z",
         "config": {
@@ -80,7 +80,7 @@ fn config(architecture: &str) -> Value {
 }
 
 /// An image for `architecture`, its blobs in the hold.
-fn image(appview: &TestAppView, architecture: &str) -> Manifest {
+pub(crate) fn image(appview: &TestAppView, architecture: &str) -> Manifest {
     let mut config = appview.blob(&config(architecture).to_string());
     config.media_type = MediaType::OCI_IMAGE_CONFIG;
     let layer = appview.blob(&format!("a layer for {architecture}"));
@@ -88,7 +88,7 @@ fn image(appview: &TestAppView, architecture: &str) -> Manifest {
 }
 
 /// An index of `images`, for `linux` on the architectures, with annotations.
-fn index(images: &[(&str, &Manifest)], annotations: &[(&str, &str)]) -> Manifest {
+pub(crate) fn index(images: &[(&str, &Manifest)], annotations: &[(&str, &str)]) -> Manifest {
     let children: Vec<Descriptor> = images
         .iter()
         .map(|(architecture, image)| Descriptor {

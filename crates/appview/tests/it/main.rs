@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
 mod account_index;
+mod api;
 mod attack_browser;
 mod attack_listings;
 mod attack_tokens;
@@ -30,6 +31,7 @@ mod oauth_discovery;
 mod oauth_sessions;
 mod other_servers_secrets;
 mod outages;
+mod owner_pages;
 mod process;
 mod push_notices;
 mod quotas;
@@ -37,6 +39,7 @@ mod referrer_bounds;
 mod repositories;
 mod rollback;
 mod sessions;
+mod settings_pages;
 mod sign_out_everywhere;
 mod silent_account_servers;
 mod tag_keys;

@@ -250,6 +250,7 @@ async fn the_sprite_has_every_icon_that_a_template_asks_for() {
     for folder in [
         "templates/pages",
         "templates/pages/images",
+        "templates/pages/settings",
         "templates/parts",
         "../web/templates/layout",
         "../web/templates/parts",

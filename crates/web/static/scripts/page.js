@@ -57,7 +57,18 @@ function rememberClient(event) {
   }
 }
 
+// The form of the settings is the last word: what was chosen on single pages before is forgotten.
+function forgetChoices() {
+  try {
+    localStorage.removeItem("theme");
+    localStorage.removeItem("client");
+  } catch {
+    // Nothing is remembered, then.
+  }
+}
+
 document.addEventListener("change", rememberClient);
+document.querySelectorAll("[data-appearance]").forEach((form) => form.addEventListener("submit", forgetChoices));
 document.querySelectorAll("[data-theme-toggle]").forEach(setUpThemeToggle);
 document.querySelectorAll("[data-copy]").forEach(setUpCopyButton);
 document.querySelectorAll("[data-menu]").forEach(setUpMenu);

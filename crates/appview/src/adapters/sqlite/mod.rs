@@ -2,7 +2,7 @@
 //!
 //! | File | Holds | A commit survives |
 //! |---|---|---|
-//! | `<name>.db` | sign-ins of every kind (OAuth and app-password sessions, browsers, devices, refresh tokens); notices that holds have not had yet | a power failure |
+//! | `<name>.db` | sign-ins of every kind (OAuth and app-password sessions, browsers, devices, refresh tokens); notices that holds have not had yet; deletions that can be undone | a power failure |
 //! | `<name>-scratch.db` | upload sessions, the account index: what can be made again | the end of the process |
 //!
 //! A commit to the first waits for the disk; pushing one small blob took four of those. The second is as safe against `kill -9`,
@@ -11,6 +11,7 @@
 
 pub mod account_index;
 mod account_rows;
+pub mod deletions;
 pub mod devices;
 mod indexed_rows;
 mod listings;

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use askama::Template;
 use atcr_index::IndexError;
+use atcr_registry::error::RegistryError;
 use atcr_server::rate_limit::Limited;
 use atcr_server::request_log::RequestId;
 use atcr_server::retry_after;
 use atcr_sessions::SessionError;
 use atcr_sessions::oauth::OAuthFlowError;
+use atcr_web::appearance::Appearance;
 use atcr_web::site::Site;
 use atcr_web::view::{Chrome, render};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -47,6 +49,15 @@ pub enum PageError {
     Browse(BrowseError),
     /// An image is not proven, or cannot be checked now.
     NoProof(ProofError),
+    /// Only the owner may do it.
+    NotOwner {
+        /// The owner's handle or ID.
+        owner: String,
+        /// The visitor's.
+        visitor: String,
+    },
+    /// Something that an owner wanted to change was not changed, or not all of it.
+    Change(RegistryError),
 }
 
 impl From<BrowseError> for PageError {
@@ -135,6 +146,12 @@ pub fn rendering(error: &PageError) -> Rendering {
             "The proof cannot be had now",
             &sentence(reason),
         ),
+        PageError::NotOwner { owner, visitor } => plain(
+            StatusCode::FORBIDDEN,
+            "Only the owner can do this",
+            &format!("Only {owner} can change this; you are signed in as {visitor}."),
+        ),
+        PageError::Change(error) => registry(error, "That did not work"),
         PageError::Failed(error) => {
             let rendering = oci_status::session_rendering(error);
             let text = match rendering.status {
@@ -217,24 +234,26 @@ fn browse(error: &BrowseError) -> Rendering {
             "Something went wrong",
             "This page failed on our side. Try again.".to_owned(),
         ),
-        BrowseError::Registry(error) => {
-            let rendering = oci_status::registry_rendering(error);
-            let text = match rendering.status {
-                StatusCode::INTERNAL_SERVER_ERROR => "This page failed on our side. Try again.".to_owned(),
-                _ => sentence(&error.to_string()),
-            };
-            Rendering {
-                status: rendering.status,
-                title: "The image cannot be read now",
-                text,
-                retry_after: rendering.retry_after,
-            }
-        }
+        BrowseError::Registry(error) => registry(error, "The image cannot be read now"),
         BrowseError::Manifest(_) => plain(
             StatusCode::BAD_GATEWAY,
             "The image cannot be read",
             "What the account server has under this digest is not a manifest.".to_owned(),
         ),
+    }
+}
+
+fn registry(error: &RegistryError, title: &'static str) -> Rendering {
+    let rendering = oci_status::registry_rendering(error);
+    let text = match rendering.status {
+        StatusCode::INTERNAL_SERVER_ERROR => "This page failed on our side. Try again.".to_owned(),
+        _ => sentence(&error.to_string()),
+    };
+    Rendering {
+        status: rendering.status,
+        title,
+        text,
+        retry_after: rendering.retry_after,
     }
 }
 
@@ -335,6 +354,7 @@ pub fn too_many_requests(site: &Arc<Site>, here: &str, limited: Limited) -> Resp
         site: Arc::clone(site),
         visitor: None,
         here: here.to_owned(),
+        appearance: Appearance::default(),
     };
     error_page(chrome, &limited.into())
 }
@@ -346,6 +366,7 @@ pub fn internal(site: &Arc<Site>, here: &str, what: &str) -> Response {
         site: Arc::clone(site),
         visitor: None,
         here: here.to_owned(),
+        appearance: Appearance::default(),
     };
     error_page(chrome, &SessionError::internal(what).into())
 }
@@ -354,7 +375,9 @@ fn error_page(chrome: Chrome, error: &PageError) -> Response {
     log(error);
     let rendering = rendering(error);
     let sign_in = match error {
-        PageError::SignInFirst | PageError::SignIn(_) => Some("/auth/oauth/login".to_owned()),
+        PageError::SignInFirst
+        | PageError::SignIn(_)
+        | PageError::Change(RegistryError::SessionEnded { .. }) => Some("/auth/oauth/login".to_owned()),
         _ => None,
     };
     let mut response = render(
@@ -416,6 +439,10 @@ fn log(error: &PageError) {
         PageError::Browse(error @ (BrowseError::Registry(_) | BrowseError::Manifest(_))) => {
             let cause = error as &dyn std::error::Error;
             tracing::info!(error = cause, "an image cannot be shown");
+        }
+        PageError::Change(error) => {
+            let cause = error as &dyn std::error::Error;
+            tracing::info!(error = cause, "a change by an owner failed");
         }
         PageError::SignIn(error @ (OAuthFlowError::Untrusted { .. } | OAuthFlowError::OtherBrowser)) => {
             tracing::warn!(%error, "a sign-in was refused");

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::visit::Visit;
+use crate::browse::BrowseError;
 use crate::edge::dialect::page::{PageError, rendering};
 use crate::edge::response::{empty, json, json_error};
 use crate::state::AppState;
@@ -101,12 +102,22 @@ pub async fn revoke(visit: Visit, State(state): State<AppState>, Path(id): Path<
 /// The JSON of an error.
 pub fn refused(error: &PageError) -> Response {
     let name = match error {
-        PageError::NotFound => "NotFound",
+        PageError::NotFound
+        | PageError::Browse(
+            BrowseError::NoAccount { .. }
+            | BrowseError::NoRepository { .. }
+            | BrowseError::NoImage { .. }
+            | BrowseError::Hidden { .. },
+        ) => "NotFound",
         PageError::SignInFirst => "AuthenticationRequired",
-        PageError::OtherSite => "Forbidden",
+        PageError::OtherSite | PageError::NotOwner { .. } => "Forbidden",
         PageError::Refused(_) => "InvalidRequest",
         PageError::Limited(_) => "RateLimitExceeded",
-        PageError::SignIn(_) | PageError::Failed(_) | PageError::Browse(_) | PageError::NoProof(_) => {
+        PageError::SignIn(_)
+        | PageError::Failed(_)
+        | PageError::Browse(_)
+        | PageError::NoProof(_)
+        | PageError::Change(_) => {
             "InternalServerError"
         }
     };

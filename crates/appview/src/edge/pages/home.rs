@@ -16,13 +16,9 @@ use atcr_web::view::{Chrome, render};
 struct HomePage {
     chrome: Chrome,
     host: String,
-    owner: HomeOwner,
+    /// The account's name in images' names; somebody's for a visitor who is not signed in.
+    push_as: String,
     lists: HomeLists,
-}
-
-/// Whose name stands in the commands.
-struct HomeOwner {
-    name: String,
 }
 
 /// `GET /`.
@@ -35,14 +31,15 @@ async fn show(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
     let visitor = visit.signed_in.as_ref().map(|signed_in| &signed_in.session.did);
     let lists = lists(&state.browse, visitor).await?;
     let chrome = visit.chrome();
-    let handle = chrome.visitor.as_ref().map(|visitor| visitor.name.clone());
+    let push_as = visit.signed_in.as_ref().and_then(|signed_in| {
+        let session = &signed_in.session;
+        session.handle.clone().or_else(|| session.did.to_image_segment())
+    });
     Ok(render(
         StatusCode::OK,
         &HomePage {
             host: chrome.host(),
-            owner: HomeOwner {
-                name: handle.unwrap_or_else(|| "alice.example.com".to_owned()),
-            },
+            push_as: push_as.unwrap_or_else(|| "alice.example.com".to_owned()),
             lists,
             chrome,
         },

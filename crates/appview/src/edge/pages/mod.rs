@@ -4,6 +4,7 @@
 //! every form works without scripts; scripts make them nicer.
 
 pub mod approve_device;
+pub mod crawlers;
 pub mod devices;
 pub mod gallery;
 pub mod home;

@@ -29,8 +29,3 @@ pub async fn serve(visit: Visit) -> Response {
         "there is nothing at this address",
     )
 }
-
-/// `GET /robots.txt`: pages may be found; what leads through sign-ins need not.
-pub async fn robots() -> &'static str {
-    "User-agent: *\nDisallow: /api/\nDisallow: /auth/\nDisallow: /device\nDisallow: /settings\nDisallow: /v2/\n"
-}

@@ -13,6 +13,7 @@ use secrecy::SecretString;
 
 use crate::edge::dialect::page::{self, PageError};
 use crate::state::AppState;
+use atcr_web::appearance::Appearance;
 use atcr_web::cookies::Cookie;
 use atcr_web::csrf::{self, CsrfToken};
 use atcr_web::form::Form;
@@ -115,6 +116,7 @@ impl Visit {
                 csrf_token: signed_in.csrf_token.as_str().to_owned(),
             }),
             here: self.here.clone(),
+            appearance: Appearance::read(&self.site, &self.headers),
         }
     }
 

@@ -32,6 +32,8 @@ struct Inner {
     is_silent: bool,
     quota: Option<Value>,
     quota_asked: Vec<String>,
+    user_data: Option<Value>,
+    erased: usize,
 }
 
 impl HoldOffice {
@@ -81,6 +83,17 @@ impl HoldOffice {
     #[must_use]
     pub fn quota_asked(&self) -> Vec<String> {
         self.lock().quota_asked.clone()
+    }
+
+    /// What `exportUserData` answers, and that `deleteUserData` is offered; until it is set there are no such methods.
+    pub fn set_user_data(&self, data: Value) {
+        self.lock().user_data = Some(data);
+    }
+
+    /// How often a user's data was erased.
+    #[must_use]
+    pub fn erased(&self) -> usize {
+        self.lock().erased
     }
 
     /// Waits until so many notices in all were answered with 502.
@@ -140,6 +153,8 @@ pub(super) fn router(office: Arc<HoldOffice>) -> Router {
         .route("/xrpc/com.atproto.repo.getRecord", get(captain))
         .route("/xrpc/io.atcr.hold.requestCrew", post(request_crew))
         .route("/xrpc/io.atcr.hold.getQuota", get(get_quota))
+        .route("/xrpc/io.atcr.hold.exportUserData", get(export_user_data))
+        .route("/xrpc/io.atcr.hold.deleteUserData", post(delete_user_data))
         .route("/xrpc/io.atcr.hold.notifyManifest", post(notify_manifest))
         .with_state(office)
 }
@@ -190,6 +205,36 @@ async fn get_quota(
     };
     quota["userDid"] = json!(user);
     axum::Json(quota).into_response()
+}
+
+/// The user's data, for whoever brings a token.
+fn user_data(office: &HoldOffice, headers: &HeaderMap) -> Result<Value, Box<Response>> {
+    if !headers.contains_key(AUTHORIZATION) {
+        let body = json!({ "error": "AuthRequired" });
+        return Err(Box::new(
+            (StatusCode::UNAUTHORIZED, axum::Json(body)).into_response(),
+        ));
+    }
+    office.lock().user_data.clone().ok_or_else(|| {
+        let body = json!({ "error": "MethodNotImplemented" });
+        Box::new((StatusCode::NOT_IMPLEMENTED, axum::Json(body)).into_response())
+    })
+}
+
+async fn export_user_data(State(office): State<Arc<HoldOffice>>, headers: HeaderMap) -> Response {
+    match user_data(&office, &headers) {
+        Ok(data) => axum::Json(data).into_response(),
+        Err(refusal) => *refusal,
+    }
+}
+
+async fn delete_user_data(State(office): State<Arc<HoldOffice>>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = user_data(&office, &headers) {
+        return *refusal;
+    }
+    office.lock().erased += 1;
+    axum::Json(json!({ "success": true, "crewDeleted": true, "layersDeleted": 1, "statsDeleted": 1 }))
+        .into_response()
 }
 
 async fn notify_manifest(State(office): State<Arc<HoldOffice>>, headers: HeaderMap, body: Bytes) -> Response {

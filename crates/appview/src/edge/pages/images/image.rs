@@ -90,7 +90,7 @@ impl ConfigView {
 }
 
 /// Words as a shell takes them.
-fn command_line(words: &[String]) -> String {
+pub(super) fn command_line(words: &[String]) -> String {
     let quoted = words.iter().map(|word| {
         let is_plain = !word.is_empty()
             && word
@@ -161,6 +161,9 @@ struct ImagePage {
     referrer_count: Count,
     raw: Option<String>,
     raw_size: Bytes,
+    /// The owner deletes it there.
+    delete_href: Option<String>,
+    diff_href: String,
 }
 
 /// The page about `reference`.
@@ -303,6 +306,17 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, reference: &Reference) -> R
             referrer_count: Count(found.referrers),
             raw: (raw.len() <= MAX_RAW).then(|| pretty(raw)),
             raw_size: Bytes(raw.len() as u64),
+            delete_href: page.is_own().then(|| {
+                let path = format!("{}/-/delete", page.path);
+                match reference {
+                    Reference::Tag(tag) => address(&path, &[("tag", tag.as_str())]),
+                    Reference::Digest(digest) => address(&path, &[("digest", digest.as_str())]),
+                }
+            }),
+            diff_href: address(
+                &format!("{}/-/diff", page.path),
+                &[("from", &reference.to_string())],
+            ),
             digest: digest.to_string(),
             platforms,
             shown,
@@ -358,7 +372,7 @@ async fn config_of(
 }
 
 /// Why a hold did not give what it was asked for, to people.
-fn why(error: &RegistryError) -> String {
+pub(super) fn why(error: &RegistryError) -> String {
     match error {
         RegistryError::Hold {
             error: HoldError::Unauthorized | HoldError::Forbidden { .. },
@@ -383,7 +397,7 @@ fn why(error: &RegistryError) -> String {
 }
 
 /// Whether the manifest is a container image, with a configuration that says what runs.
-fn is_image(manifest: &Manifest) -> bool {
+pub(super) fn is_image(manifest: &Manifest) -> bool {
     manifest.config().is_some_and(|config| {
         matches!(
             config.media_type.essence(),

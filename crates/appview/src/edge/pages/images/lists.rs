@@ -37,6 +37,9 @@ struct TagsPage {
     fallback_tags: Count,
     fallback_href: String,
     images_href: String,
+    /// How many tags match, for the owner, who may delete them all.
+    matching: Option<Count>,
+    delete_all_href: String,
 }
 
 /// `/-/tags`
@@ -69,6 +72,12 @@ pub(super) async fn tags(page: &RepositoryVisit<'_>) -> Result<Response, PageErr
         .await
         .map_err(BrowseError::from)?;
     let path = format!("{}/-/tags", page.path);
+    let matching = if page.is_own() && !is_fallback {
+        let count = page.browse.index.count_tags(page.id(), &filter).await;
+        Some(Count(count.map_err(BrowseError::from)?))
+    } else {
+        None
+    };
     let kind = if is_fallback { "referrers" } else { "" };
     let state = [("filter", text.as_str()), ("sort", sort), ("kind", kind)];
     let order = |name: &str, order: &str| Choice {
@@ -91,6 +100,11 @@ pub(super) async fn tags(page: &RepositoryVisit<'_>) -> Result<Response, PageErr
             fallback_tags: Count(page.repository.fallback_tags),
             fallback_href: address(&path, &[("kind", "referrers")]),
             images_href: path.clone(),
+            matching,
+            delete_all_href: address(
+                &format!("{}/-/delete", page.path),
+                &[("all", "true"), ("filter", &text)],
+            ),
             chrome: page.visit.chrome(),
             filter: text,
             sort,

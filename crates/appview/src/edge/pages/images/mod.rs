@@ -1,6 +1,9 @@
 //! Pages about images: `/u/{identity}`, `/r/{identity}/{repository…}` and what is behind it, `/search`.
 
 mod badge;
+pub(super) mod delete;
+mod diff;
+mod edit;
 mod feed;
 pub(super) mod home;
 mod image;
@@ -15,7 +18,7 @@ use atcr_atproto::syntax::Did;
 use atcr_index::change::Coverage;
 use atcr_index::view::{RepositoryId, RepositoryView};
 use atcr_web::figures::Count;
-use atcr_web::form::Form;
+use atcr_web::form::{Form, LongForm};
 use atcr_web::navigation::Tab;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -23,6 +26,9 @@ use chrono::{DateTime, Utc};
 use http::HeaderValue;
 use http::header::LINK;
 
+use self::delete::DeletionView;
+pub(super) use self::overview::HoldName;
+pub(in crate::edge) use self::views::page_request;
 use self::views::{KindView, OwnerLink, Some3};
 use super::visit::Visit;
 use crate::browse::address::{ImageAddress, RepositoryPage, repository_path};
@@ -37,22 +43,29 @@ pub async fn serve(
     Path((identity, rest)): Path<(String, String)>,
 ) -> Response {
     let outcome = match ImageAddress::parse(&identity, &rest) {
-        Some(address) => show(&visit, &state, &address).await,
+        Some(address) => show(&visit, &state, &address, None).await,
         None => Err(PageError::NotFound),
     };
     visit.answer(outcome)
 }
 
-/// `POST /r/{identity}/{repository…}/-/star` with `star=true` or `false`.
+/// `POST /r/{identity}/{repository…}/-/star` with `star=true` or `false`, and the owner's forms.
 pub async fn submit(
     visit: Visit,
     State(state): State<AppState>,
     Path((identity, rest)): Path<(String, String)>,
-    form: Form,
+    LongForm(form): LongForm,
 ) -> Response {
     let outcome = match ImageAddress::parse(&identity, &rest) {
-        Some(address) if address.view == RepositoryPage::Star => star(&visit, &state, &address, &form).await,
-        _ => Err(PageError::NotFound),
+        Some(address) => match &address.view {
+            RepositoryPage::Star => star(&visit, &state, &address, &form).await,
+            RepositoryPage::Undo => delete::undo(&visit, &state, &address, &form).await,
+            RepositoryPage::Delete | RepositoryPage::Edit => {
+                show(&visit, &state, &address, Some(&form)).await
+            }
+            _ => Err(PageError::NotFound),
+        },
+        None => Err(PageError::NotFound),
     };
     visit.answer(outcome)
 }
@@ -84,7 +97,13 @@ async fn star(
     Ok(Redirect::to(&path).into_response())
 }
 
-async fn show(visit: &Visit, state: &AppState, address: &ImageAddress) -> Result<Response, PageError> {
+/// The page, or with `form` what comes of one that was sent from it.
+async fn show(
+    visit: &Visit,
+    state: &AppState,
+    address: &ImageAddress,
+    form: Option<&Form>,
+) -> Result<Response, PageError> {
     let browse = state.browse.as_ref();
     let owner = match browse.owner(&address.owner).await {
         Err(BrowseError::Moved { to, .. }) => {
@@ -115,7 +134,14 @@ async fn show(visit: &Visit, state: &AppState, address: &ImageAddress) -> Result
             href: sign_in_address(&visit.here),
         },
     };
+    let deletions = match address.view {
+        RepositoryPage::Tags | RepositoryPage::Manifests | RepositoryPage::Activity => {
+            delete::deletions(state, visit, &owner, Some(&address.repository)).await?
+        }
+        _ => Vec::new(),
+    };
     let page = RepositoryVisit {
+        deletions,
         star,
         visit,
         browse,
@@ -124,6 +150,13 @@ async fn show(visit: &Visit, state: &AppState, address: &ImageAddress) -> Result
         owner,
         repository,
     };
+    if let Some(form) = form {
+        return match &address.view {
+            RepositoryPage::Delete => delete::submit(&page, state, form).await,
+            RepositoryPage::Edit => edit::submit(&page, state, form).await,
+            _ => Err(PageError::NotFound),
+        };
+    }
     let mut response = match &address.view {
         RepositoryPage::Overview => overview::show(&page).await,
         RepositoryPage::Image(reference) => image::show(&page, reference).await,
@@ -136,7 +169,10 @@ async fn show(visit: &Visit, state: &AppState, address: &ImageAddress) -> Result
         RepositoryPage::Badge(kind) => badge::show(&page, *kind).await,
         RepositoryPage::Proof(digest) => proof::show(&page, digest).await,
         RepositoryPage::ProofCar(digest) => proof::download(&page, digest).await,
-        RepositoryPage::Blob(_) | RepositoryPage::Star => Err(PageError::NotFound),
+        RepositoryPage::Delete => delete::show(&page, state).await,
+        RepositoryPage::Edit => edit::show(&page, state).await,
+        RepositoryPage::Diff => diff::show(&page).await,
+        RepositoryPage::Blob(_) | RepositoryPage::Star | RepositoryPage::Undo => Err(PageError::NotFound),
     }?;
     // The account's handle is in the address that counts; its DID leads to the same pages.
     let canonical = ImageAddress {
@@ -171,11 +207,31 @@ struct RepositoryVisit<'a> {
     owner: Owner,
     repository: RepositoryView,
     star: StarForm,
+    /// The owner's deletions that can be undone, on the pages that lists them.
+    deletions: Vec<DeletionView>,
     /// The path of the repository's own page.
     path: String,
 }
 
 impl RepositoryVisit<'_> {
+    /// Whether the visitor is the owner.
+    fn is_own(&self) -> bool {
+        visitor(self.visit) == Some(&self.owner.identity.did)
+    }
+
+    /// Checks that the visitor is the owner.
+    fn require_own(&self) -> Result<(), PageError> {
+        let signed_in = self.visit.signed_in()?;
+        if self.is_own() {
+            return Ok(());
+        }
+        let session = &signed_in.session;
+        Err(PageError::NotOwner {
+            owner: self.owner.name(),
+            visitor: session.handle.clone().unwrap_or_else(|| session.did.to_string()),
+        })
+    }
+
     fn id(&self) -> RepositoryId {
         self.repository.card.id
     }
@@ -228,6 +284,8 @@ impl RepositoryVisit<'_> {
                 tab("Activity", &RepositoryPage::Activity, "/-/activity", None),
             ],
             is_whole: self.repository.coverage == Coverage::Whole,
+            is_own: self.is_own(),
+            deletions: self.deletions.clone(),
         }
     }
 }
@@ -255,4 +313,7 @@ struct Head {
     tabs: Vec<Tab>,
     /// All of the account is indexed: what is not shown does not exist.
     is_whole: bool,
+    /// The visitor is the owner.
+    is_own: bool,
+    deletions: Vec<DeletionView>,
 }

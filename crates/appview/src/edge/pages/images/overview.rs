@@ -19,7 +19,7 @@ use http::StatusCode;
 use moka::sync::Cache;
 
 use super::views::{ClaimedLink, ContentView, DigestView, claimed, claimed_link, pullable};
-use super::{Head, RepositoryVisit, StarForm, visitor};
+use super::{Head, RepositoryVisit, StarForm};
 use crate::browse::BrowseError;
 use crate::browse::address::RepositoryPage;
 use crate::edge::dialect::page::PageError;
@@ -65,17 +65,17 @@ impl TrustView {
 
 /// A hold, as pages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HoldName {
+pub(in crate::edge::pages) struct HoldName {
     /// Its handle or host, or else its DID.
-    pub(super) name: String,
-    pub(super) did: String,
-    pub(super) region: String,
+    pub(in crate::edge::pages) name: String,
+    pub(in crate::edge::pages) did: String,
+    pub(in crate::edge::pages) region: String,
     /// Everyone may read; unknown of a hold without a captain record.
-    pub(super) is_public: Option<bool>,
+    pub(in crate::edge::pages) is_public: Option<bool>,
 }
 
 impl HoldName {
-    pub(super) fn of(did: &Did, hold: Option<&HoldView>) -> Self {
+    pub(in crate::edge::pages) fn of(did: &Did, hold: Option<&HoldView>) -> Self {
         let handle = hold
             .and_then(|hold| hold.hold.handle.as_ref())
             .map(ToString::to_string);
@@ -147,7 +147,6 @@ struct OverviewPage {
     chart_total: Count,
     busy_days: Vec<(String, Count)>,
     readme: Option<Rendered>,
-    is_own: bool,
 }
 
 impl OverviewPage {
@@ -243,7 +242,6 @@ pub(super) async fn show(page: &RepositoryVisit<'_>) -> Result<Response, PageErr
             busy_days: chart.as_ref().map_or_else(Vec::new, busy_days),
             chart,
             readme: readme.map(|text| rendered(text, source.as_ref())),
-            is_own: visitor(page.visit) == Some(did),
             source,
             holds,
             pull,

@@ -19,7 +19,7 @@ use crate::edge::pages::visit::Visit;
 use crate::state::AppState;
 
 /// Results of a page.
-const RESULTS: usize = 20;
+pub(in crate::edge) const RESULTS: usize = 20;
 
 #[derive(Template)]
 #[template(path = "pages/images/search.html")]
@@ -56,32 +56,12 @@ async fn show(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
     if let Some(path) = image_in(visit, typed) {
         return Ok(Redirect::to(&path).into_response());
     }
-    let query = Query::parse(typed);
-    let browse = &state.browse;
-    let now = browse.clock.now();
-    let mut found = if query.is_empty() {
-        Vec::new()
-    } else {
-        let candidates = browse
-            .search
-            .candidates(&query)
-            .await
-            .map_err(BrowseError::from)?;
-        ranked(&query, candidates, now)
-    };
     let kind = visit.query().get("kind").unwrap_or_default().to_owned();
     let sort = visit.query().get("sort").unwrap_or_default().to_owned();
-    let all = found.len();
-    let kinds = kinds(typed, &kind, &sort, &found);
-    if !kind.is_empty() {
-        found.retain(|card| kind_of(card) == kind);
-    }
-    match sort.as_str() {
-        "pushed" => found.sort_by_key(|card| std::cmp::Reverse(card.pushed_at)),
-        "pulls" => found.sort_by_key(|card| std::cmp::Reverse(card.pulls)),
-        "stars" => found.sort_by_key(|card| std::cmp::Reverse(card.stars)),
-        _ => {}
-    }
+    let now = state.browse.clock.now();
+    let (counts, found) = found(state, typed, &kind, &sort).await?;
+    let all: usize = counts.iter().map(|(_, count)| count).sum();
+    let kinds = kinds(typed, &kind, &sort, &counts);
     let total = found.len();
     let start: usize = visit
         .query()
@@ -118,6 +98,37 @@ async fn show(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
     ))
 }
 
+/// How many results of each kind there are.
+type Counts = Vec<(&'static str, usize)>;
+
+/// What is meant by `typed`: how many of each kind, and those of `kind` (or all) in the order `sort`.
+pub(in crate::edge) async fn found(
+    state: &AppState,
+    typed: &str,
+    kind: &str,
+    sort: &str,
+) -> Result<(Counts, Vec<RepositoryCard>), PageError> {
+    let query = Query::parse(typed);
+    let browse = &state.browse;
+    let mut found = if query.is_empty() {
+        Vec::new()
+    } else {
+        let candidates = browse.search.candidates(&query).await;
+        ranked(&query, candidates.map_err(BrowseError::from)?, browse.clock.now())
+    };
+    let counts = KINDS.map(|(id, _)| (id, found.iter().filter(|card| kind_of(card) == id).count()));
+    if !kind.is_empty() {
+        found.retain(|card| kind_of(card) == kind);
+    }
+    match sort {
+        "pushed" => found.sort_by_key(|card| std::cmp::Reverse(card.pushed_at)),
+        "pulls" => found.sort_by_key(|card| std::cmp::Reverse(card.pulls)),
+        "stars" => found.sort_by_key(|card| std::cmp::Reverse(card.stars)),
+        _ => {}
+    }
+    Ok((counts.to_vec(), found))
+}
+
 /// The page of an image whose name was typed, with or without this registry's host.
 fn image_in(visit: &Visit, typed: &str) -> Option<String> {
     let host = visit.site.host();
@@ -140,16 +151,19 @@ fn kind_of(card: &RepositoryCard) -> &'static str {
     }
 }
 
-fn kinds(typed: &str, kind: &str, sort: &str, found: &[RepositoryCard]) -> Vec<Choice> {
+fn kinds(typed: &str, kind: &str, sort: &str, counts: &[(&'static str, usize)]) -> Vec<Choice> {
     let choice = |id: &str, name: &str, count: usize| Choice {
         href: address("/search", &[("q", typed), ("kind", id), ("sort", sort)]),
         name: name.to_owned(),
         count: Some(Count(count as u64)),
         is_current: id == kind,
     };
-    let mut choices = vec![choice("", "All", found.len())];
+    let mut choices = vec![choice("", "All", counts.iter().map(|(_, count)| count).sum())];
     for (id, name) in KINDS {
-        let count = found.iter().filter(|card| kind_of(card) == id).count();
+        let count = counts
+            .iter()
+            .find(|(known, _)| *known == id)
+            .map_or(0, |(_, count)| *count);
         if count > 0 || id == kind {
             choices.push(choice(id, name, count));
         }

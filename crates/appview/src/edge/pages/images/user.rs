@@ -8,8 +8,10 @@ use atcr_web::navigation::{Paging, Tab};
 use atcr_web::view::{Chrome, render};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use http::StatusCode;
+use http::header::LINK;
+use http::{HeaderValue, StatusCode};
 
+use super::delete::{self, DeletionView};
 use super::views::{CardView, OwnerLink, page_request, paging};
 use super::visitor;
 use crate::browse::BrowseError;
@@ -35,6 +37,9 @@ struct UserPage {
     is_own: bool,
     is_whole: bool,
     host: String,
+    /// The account's name in images' names.
+    push_as: String,
+    deletions: Vec<DeletionView>,
 }
 
 /// `GET /u/{identity}`.
@@ -92,8 +97,10 @@ async fn show(
     };
     let repositories = account.map(|account| account.repositories);
     let stars = account.map(|account| account.stars_given);
+    let deletions = delete::deletions(state, visit, &found, None).await?;
+    let canonical = visit.site.url(&path);
     let chrome = visit.chrome();
-    Ok(render(
+    let mut response = render(
         StatusCode::OK,
         &UserPage {
             tabs: vec![
@@ -107,9 +114,21 @@ async fn show(
             is_own: visitor(visit) == Some(did),
             is_whole: account.is_some_and(|account| account.coverage == Coverage::Whole),
             host: chrome.host(),
+            push_as: found
+                .identity
+                .handle
+                .as_ref()
+                .map(ToString::to_string)
+                .or_else(|| did.to_image_segment())
+                .unwrap_or_default(),
+            deletions,
             shows_stars,
             owner,
             chrome,
         },
-    ))
+    );
+    if let Ok(link) = HeaderValue::from_str(&format!("<{canonical}>; rel=\"canonical\"")) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
 }

@@ -322,7 +322,7 @@ impl ManifestRow {
 }
 
 /// The page of a list that the parameters `after` and `before` of an address name. What is no position is the top of the list.
-pub(in crate::edge::pages) fn page_request(query: &Form, limit: u32) -> PageRequest {
+pub(in crate::edge) fn page_request(query: &Form, limit: u32) -> PageRequest {
     let position = |name: &str| query.get(name).and_then(|text| text.parse().ok());
     let start = match (position("after"), position("before")) {
         (Some(after), _) => Start::After(after),

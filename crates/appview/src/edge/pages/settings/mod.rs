@@ -1,4 +1,8 @@
-//! The settings of an account.
+//! The settings of an account, a page a section.
+
+pub mod appearance;
+pub mod data;
+pub mod storage;
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -7,16 +11,19 @@ use http::StatusCode;
 
 use super::devices::DeviceView;
 use super::visit::{SignedIn, Visit};
+use crate::browse::Owner;
 use crate::edge::dialect::page::{PageError, message};
 use crate::state::AppState;
 use atcr_web::cookies::Cookie;
 use atcr_web::form::Form;
+use atcr_web::navigation::Tab;
 use atcr_web::view::{Chrome, render};
 
 #[derive(Template)]
-#[template(path = "pages/settings.html")]
+#[template(path = "pages/settings/account.html")]
 struct SettingsPage {
     chrome: Chrome,
+    sections: Vec<Tab>,
     did: String,
     handle: Option<String>,
     csrf_token: String,
@@ -37,6 +44,29 @@ struct DevicesPart {
     is_one_signed_out: bool,
 }
 
+/// The sections, with `current` as the one that is shown.
+fn sections(current: &str) -> Vec<Tab> {
+    let sections = [
+        ("/settings", "Account"),
+        ("/settings/storage", "Storage"),
+        ("/settings/appearance", "Appearance"),
+        ("/settings/data", "Your data"),
+    ];
+    let tabs = sections.into_iter().map(|(path, name)| Tab {
+        href: path.to_owned(),
+        name,
+        count: None,
+        is_current: path == current,
+    });
+    tabs.collect()
+}
+
+/// The account that is signed in.
+async fn account_of(visit: &Visit, state: &AppState) -> Result<Owner, PageError> {
+    let did = visit.signed_in()?.session.did.clone();
+    Ok(state.browse.owner(&did.into()).await?)
+}
+
 /// `GET /settings`.
 pub async fn page(visit: Visit, State(state): State<AppState>) -> Response {
     let outcome = show(&visit, &state).await;
@@ -49,6 +79,7 @@ async fn show(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
     Ok(render(
         StatusCode::OK,
         &SettingsPage {
+            sections: sections("/settings"),
             did: signed_in.session.did.to_string(),
             handle: signed_in.session.handle.clone(),
             csrf_token: signed_in.csrf_token.as_str().to_owned(),

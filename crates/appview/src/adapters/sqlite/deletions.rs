@@ -1,0 +1,257 @@
+//! Deletions that can be undone, in SQLite.
+
+use async_trait::async_trait;
+use atcr_atproto::syntax::Did;
+use atcr_registry::error::RegistryError;
+use atcr_registry::manifest::removal::{Removed, RemovedManifest, RemovedTag};
+use atcr_server::port_call::PortCall;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::indexed_rows::corrupt;
+use super::{Database, failed};
+use crate::manage::ports::{Deletion, DeletionStore, DeletionSummary};
+
+/// Deletions kept of one account.
+const OF_ACCOUNT: i64 = 20;
+
+/// Bytes kept of one account.
+const BYTES_OF_ACCOUNT: i64 = 64 * 1024 * 1024;
+
+/// Bytes kept of all.
+const BYTES: i64 = 1024 * 1024 * 1024;
+
+/// Deletions by account.
+#[derive(Clone, Debug)]
+pub struct SqliteDeletions {
+    database: Database,
+}
+
+impl SqliteDeletions {
+    /// Keeps deletions in `database`.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    tags: Vec<TagContent>,
+    manifests: Vec<ManifestContent>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TagContent {
+    tag: String,
+    digest: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ManifestContent {
+    digest: String,
+    media_type: String,
+    hold: Option<Did>,
+    /// A manifest is JSON, so it is text.
+    text: String,
+}
+
+impl Content {
+    fn of(removed: &Removed) -> Result<String, RegistryError> {
+        let tags = removed.tags.iter().map(|removed| TagContent {
+            tag: removed.tag.to_string(),
+            digest: removed.digest.as_ref().map(ToString::to_string),
+        });
+        let manifests = removed.manifests.iter().map(|manifest| {
+            let text = String::from_utf8(manifest.bytes.to_vec());
+            Ok(ManifestContent {
+                digest: manifest.digest.to_string(),
+                media_type: manifest.media_type.clone(),
+                hold: manifest.hold.clone(),
+                text: text.map_err(|_| RegistryError::Corrupt {
+                    what: format!("manifest {} is no text", manifest.digest),
+                })?,
+            })
+        });
+        let content = Self {
+            tags: tags.collect(),
+            manifests: manifests.collect::<Result<_, RegistryError>>()?,
+        };
+        serde_json::to_string(&content).map_err(|error| RegistryError::Internal {
+            what: error.to_string(),
+        })
+    }
+
+    fn read(text: &str) -> Option<Removed> {
+        let content: Self = serde_json::from_str(text).ok()?;
+        let tags = content.tags.into_iter().map(|removed| {
+            Some(RemovedTag {
+                tag: removed.tag.parse().ok()?,
+                digest: removed.digest.and_then(|digest| digest.parse().ok()),
+            })
+        });
+        let manifests = content.manifests.into_iter().map(|manifest| {
+            Some(RemovedManifest {
+                digest: manifest.digest.parse().ok()?,
+                media_type: manifest.media_type,
+                hold: manifest.hold,
+                bytes: manifest.text.into_bytes().into(),
+            })
+        });
+        Some(Removed {
+            tags: tags.collect::<Option<_>>()?,
+            manifests: manifests.collect::<Option<_>>()?,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct SummaryRow {
+    id: String,
+    repository: String,
+    tags: i64,
+    manifests: i64,
+    deleted_at: i64,
+    expires_at: i64,
+}
+
+fn time(secs: i64, column: &'static str) -> Result<DateTime<Utc>, RegistryError> {
+    DateTime::from_timestamp(secs, 0).ok_or_else(|| corrupt("deletion", column))
+}
+
+impl TryFrom<SummaryRow> for DeletionSummary {
+    type Error = RegistryError;
+
+    fn try_from(row: SummaryRow) -> Result<Self, RegistryError> {
+        Ok(Self {
+            deleted_at: time(row.deleted_at, "deleted_at")?,
+            expires_at: time(row.expires_at, "expires_at")?,
+            id: row.id,
+            repository: row.repository,
+            tags: u64::try_from(row.tags).unwrap_or(0),
+            manifests: u64::try_from(row.manifests).unwrap_or(0),
+        })
+    }
+}
+
+#[async_trait]
+impl DeletionStore for SqliteDeletions {
+    async fn keep(&self, did: &Did, deletion: &Deletion) -> Result<(), RegistryError> {
+        let content = Content::of(&deletion.removed)?;
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let call = Box::pin(async {
+            let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+            sqlx::query("DELETE FROM deletion WHERE expires_at <= ?")
+                .bind(deletion.deleted_at.timestamp())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            sqlx::query(
+                "INSERT INTO deletion (id, did, repository, tags, manifests, content, size_bytes, deleted_at, expires_at) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )
+            .bind(&deletion.id)
+            .bind(did.as_str())
+            .bind(&deletion.repository)
+            .bind(count(deletion.removed.tags.len()))
+            .bind(count(deletion.removed.manifests.len()))
+            .bind(&content)
+            .bind(count(content.len()))
+            .bind(deletion.deleted_at.timestamp())
+            .bind(deletion.expires_at.timestamp())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            // deletion_by_did: the account's rows, some twenty.
+            sqlx::query(
+                "DELETE FROM deletion WHERE rowid IN (SELECT rowid FROM (SELECT rowid, \
+                     row_number() OVER newest AS number, sum(size_bytes) OVER newest AS total FROM deletion WHERE did = ?1 \
+                     WINDOW newest AS (ORDER BY deleted_at DESC, rowid DESC)) WHERE number > 1 AND (number > ?2 OR total > ?3))",
+            )
+            .bind(did.as_str())
+            .bind(OF_ACCOUNT)
+            .bind(BYTES_OF_ACCOUNT)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            // deletion_by_time has all that this reads: a row for every deletion of a day.
+            sqlx::query(
+                "DELETE FROM deletion WHERE rowid IN (SELECT rowid FROM (SELECT rowid, \
+                     sum(size_bytes) OVER (ORDER BY deleted_at DESC, rowid DESC) AS total FROM deletion) WHERE total > ?)",
+            )
+            .bind(BYTES)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            transaction.commit().await.map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("keep_deletion").run(call).await
+    }
+
+    async fn find(&self, did: &Did, id: &str, now: DateTime<Utc>) -> Result<Option<Deletion>, RegistryError> {
+        let call = Box::pin(async {
+            let row: Option<(String, String, i64, i64)> = sqlx::query_as(
+                "SELECT repository, content, deleted_at, expires_at FROM deletion WHERE id = ? AND did = ? AND expires_at > ?",
+            )
+            .bind(id)
+            .bind(did.as_str())
+            .bind(now.timestamp())
+            .fetch_optional(self.database.readers())
+            .await
+            .map_err(failed)?;
+            let Some((repository, content, deleted_at, expires_at)) = row else {
+                return Ok(None);
+            };
+            Ok(Some(Deletion {
+                id: id.to_owned(),
+                repository,
+                removed: Content::read(&content).ok_or_else(|| corrupt("deletion", "content"))?,
+                deleted_at: time(deleted_at, "deleted_at")?,
+                expires_at: time(expires_at, "expires_at")?,
+            }))
+        });
+        PortCall::database("find_deletion").run(call).await
+    }
+
+    async fn list(&self, did: &Did, now: DateTime<Utc>) -> Result<Vec<DeletionSummary>, RegistryError> {
+        let call = Box::pin(async {
+            let rows: Vec<SummaryRow> = sqlx::query_as(
+                "SELECT id, repository, tags, manifests, deleted_at, expires_at FROM deletion \
+                 WHERE did = ? AND expires_at > ? ORDER BY deleted_at DESC, rowid DESC",
+            )
+            .bind(did.as_str())
+            .bind(now.timestamp())
+            .fetch_all(self.database.readers())
+            .await
+            .map_err(failed)?;
+            rows.into_iter().map(DeletionSummary::try_from).collect()
+        });
+        PortCall::database("list_deletions").run(call).await
+    }
+
+    async fn forget(&self, did: &Did, id: &str) -> Result<(), RegistryError> {
+        let call = Box::pin(async {
+            sqlx::query("DELETE FROM deletion WHERE id = ? AND did = ?")
+                .bind(id)
+                .bind(did.as_str())
+                .execute(self.database.writer())
+                .await
+                .map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("forget_deletion").run(call).await
+    }
+
+    async fn forget_all(&self, did: &Did) -> Result<(), RegistryError> {
+        let call = Box::pin(async {
+            sqlx::query("DELETE FROM deletion WHERE did = ?")
+                .bind(did.as_str())
+                .execute(self.database.writer())
+                .await
+                .map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("forget_deletions").run(call).await
+    }
+}

@@ -1,0 +1,107 @@
+//! Deleting tags and manifests on pages, and undoing it.
+
+use atcr_atproto::syntax::Did;
+use atcr_oci::Tag;
+use atcr_registry::access::{Delete, Push};
+use atcr_registry::error::RegistryError;
+use atcr_registry::manifest::removal::{Removal, Selection};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::TimeDelta;
+
+use super::Manage;
+use super::ports::{Deletion, DeletionSummary};
+use crate::browse::Owner;
+
+/// How long a deletion can be undone, if the hold keeps the layers that long.
+const UNDO_FOR: TimeDelta = TimeDelta::hours(24);
+
+impl Manage {
+    /// What deleting `selection` from the repository does.
+    ///
+    /// # Errors
+    /// [`RegistryError::Denied`] for anyone but the owner; those of [`atcr_registry::manifest::Manifests::removal`].
+    pub async fn removal(
+        &self,
+        visitor: &Did,
+        owner: &Owner,
+        repository: &str,
+        selection: &Selection,
+    ) -> Result<Removal, RegistryError> {
+        let grant = self
+            .browse
+            .grant::<Delete>(Some(visitor), owner, repository)
+            .await?;
+        self.manifests.removal(&grant, selection).await
+    }
+
+    /// Deletes what `removal` says. It can be undone from the moment that anything is gone, also after an error.
+    ///
+    /// # Errors
+    /// Those of [`atcr_registry::manifest::Manifests::remove`]; the database's.
+    pub async fn delete(
+        &self,
+        visitor: &Did,
+        owner: &Owner,
+        repository: &str,
+        removal: &Removal,
+    ) -> Result<(), RegistryError> {
+        let grant = self
+            .browse
+            .grant::<Delete>(Some(visitor), owner, repository)
+            .await?;
+        let now = self.clock.now();
+        let deletion = Deletion {
+            id: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()),
+            repository: repository.to_owned(),
+            removed: removal.removed.clone(),
+            deleted_at: now,
+            expires_at: now + UNDO_FOR,
+        };
+        self.deletions.keep(visitor, &deletion).await?;
+        self.manifests.remove(&grant, &removal.removed).await
+    }
+
+    /// The deletions of `did` that can be undone; of one repository only with `repository`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn deletions(
+        &self,
+        did: &Did,
+        repository: Option<&str>,
+    ) -> Result<Vec<DeletionSummary>, RegistryError> {
+        let mut all = self.deletions.list(did, self.clock.now()).await?;
+        if let Some(repository) = repository {
+            all.retain(|deletion| deletion.repository == repository);
+        }
+        Ok(all)
+    }
+
+    /// Undoes the deletion `id`.
+    ///
+    /// # Returns
+    /// The tags that were set anew meanwhile and were left alone; `None` when there is no such deletion (any more).
+    ///
+    /// # Errors
+    /// Those of [`atcr_registry::manifest::Manifests::restore`]; the database's.
+    pub async fn undo(
+        &self,
+        visitor: &Did,
+        owner: &Owner,
+        repository: &str,
+        id: &str,
+    ) -> Result<Option<Vec<Tag>>, RegistryError> {
+        let grant = self
+            .browse
+            .grant::<Push>(Some(visitor), owner, repository)
+            .await?;
+        let found = self.deletions.find(visitor, id, self.clock.now()).await?;
+        let Some(deletion) = found.filter(|deletion| deletion.repository == repository) else {
+            return Ok(None);
+        };
+        let left = self.manifests.restore(&grant, &deletion.removed).await?;
+        self.deletions.forget(visitor, id).await?;
+        Ok(Some(left))
+    }
+}

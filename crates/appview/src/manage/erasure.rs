@@ -1,0 +1,80 @@
+//! Deleting everything of ours from an account.
+
+use atcr_atproto::identity::ResolvedIdentity;
+use atcr_atproto::lexicon::nsid;
+use atcr_atproto::pds::{MAX_WRITES, Write};
+use atcr_atproto::syntax::Did;
+use atcr_registry::account::ports::CommitOutcome;
+use atcr_registry::error::RegistryError;
+
+use super::Manage;
+use super::holds::sailor;
+
+/// The collections that this registry writes: tags before the manifests that they point at.
+const COLLECTIONS: [&str; 5] = [
+    nsid::TAG,
+    nsid::MANIFEST,
+    nsid::REPO_PAGE,
+    nsid::SAILOR_STAR,
+    nsid::SAILOR_PROFILE,
+];
+
+/// Records of one collection that are read at once.
+const AT_ONCE: usize = 2_000;
+
+/// Records deleted by one request of a person, at most: more of them are deleted by asking again.
+const MOST: usize = 20_000;
+
+impl Manage {
+    /// Deletes every record in the account of the kinds that this registry writes.
+    ///
+    /// # Returns
+    /// How many there were, and whether that is all of them.
+    ///
+    /// # Errors
+    /// [`RegistryError::SessionEnded`]; the PDS's. What is gone by then stays gone; repeating it goes on.
+    pub async fn delete_records(&self, account: &ResolvedIdentity) -> Result<(usize, bool), RegistryError> {
+        let mut deleted = 0;
+        for collection in COLLECTIONS {
+            loop {
+                let keys = self.own.record_keys(account, collection, AT_ONCE).await?;
+                if keys.is_empty() {
+                    break;
+                }
+                for lot in keys.chunks(MAX_WRITES) {
+                    if deleted + lot.len() > MOST {
+                        return Ok((deleted, false));
+                    }
+                    let writes = lot.iter().map(|rkey| Write::Delete {
+                        collection: collection.to_owned(),
+                        rkey: rkey.clone(),
+                    });
+                    self.delete_lot(account, writes.collect()).await?;
+                    deleted += lot.len();
+                }
+            }
+        }
+        Ok((deleted, true))
+    }
+
+    async fn delete_lot(&self, account: &ResolvedIdentity, writes: Vec<Write>) -> Result<(), RegistryError> {
+        let principal = sailor(&account.did);
+        let head = self.records.head(account).await?;
+        let written = self
+            .records
+            .commit(&principal, writes.clone(), head.as_ref())
+            .await?;
+        if written == CommitOutcome::Moved {
+            self.records.commit(&principal, writes, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the deletions of the account that could be undone.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn forget_deletions(&self, did: &Did) -> Result<(), RegistryError> {
+        self.deletions.forget_all(did).await
+    }
+}
