@@ -140,6 +140,22 @@ impl crate::hold::ports::HoldGateway for Outside {
     ) -> Result<crate::hold::ports::Quota, HoldError> {
         unreachable!("notices ask for no quota")
     }
+
+    async fn export_user_data(
+        &self,
+        _: &crate::hold::ports::HoldRef,
+        _: &secrecy::SecretString,
+    ) -> Result<serde_json::Value, HoldError> {
+        unreachable!("notices ask for nobody's data")
+    }
+
+    async fn delete_user_data(
+        &self,
+        _: &crate::hold::ports::HoldRef,
+        _: &secrecy::SecretString,
+    ) -> Result<serde_json::Value, HoldError> {
+        unreachable!("notices erase nothing")
+    }
 }
 
 #[async_trait]
