@@ -397,7 +397,7 @@ impl OwnRecords for PdsRecords {
             let call = client.list_records(&owner.did, collection, page);
             let page = seen("list_records", client.base(), call)
                 .await
-                .map_err(|error| registry_error(client.base(), error))?;
+                .map_err(|error| PdsFailure::at(client.base(), error))?;
             let is_empty = page.records.is_empty();
             keys.extend(page.records.iter().filter_map(|entry| entry.uri.rkey()));
             // A server that gives a cursor with every page ends with an empty one.

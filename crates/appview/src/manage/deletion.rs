@@ -20,7 +20,7 @@ impl Manage {
     /// What deleting `selection` from the repository does.
     ///
     /// # Errors
-    /// [`RegistryError::Denied`] for anyone but the owner; those of [`atcr_registry::manifest::Manifests::removal`].
+    /// [`AccessError::Denied`](atcr_registry::error::AccessError::Denied) for anyone but the owner; those of [`atcr_registry::manifest::Manifests::removal`].
     pub async fn removal(
         &self,
         visitor: &Did,

@@ -32,7 +32,7 @@ impl Manage {
     /// How many there were, and whether that is all of them.
     ///
     /// # Errors
-    /// [`RegistryError::SessionEnded`]; the PDS's. What is gone by then stays gone; repeating it goes on.
+    /// [`AccessError::SessionEnded`](atcr_registry::error::AccessError::SessionEnded); the PDS's. What is gone by then stays gone; repeating it goes on.
     pub async fn delete_records(&self, account: &ResolvedIdentity) -> Result<(usize, bool), RegistryError> {
         let mut deleted = 0;
         for collection in COLLECTIONS {

@@ -214,7 +214,7 @@ impl Manage {
     /// Makes `hold` the one that the account's pushes go to, from the next push on.
     ///
     /// # Errors
-    /// [`RegistryError::SessionEnded`]; the PDS's.
+    /// [`AccessError::SessionEnded`](atcr_registry::error::AccessError::SessionEnded); the PDS's.
     pub async fn set_hold(&self, account: &ResolvedIdentity, hold: Did) -> Result<(), RegistryError> {
         let changed = self
             .change_profile(account, |profile| profile.default_hold = Some(hold.clone()))
@@ -229,7 +229,7 @@ impl Manage {
     /// Says whether a push that takes a manifest's last tag away deletes the manifest.
     ///
     /// # Errors
-    /// [`RegistryError::SessionEnded`]; the PDS's.
+    /// [`AccessError::SessionEnded`](atcr_registry::error::AccessError::SessionEnded); the PDS's.
     pub async fn set_auto_remove(&self, account: &ResolvedIdentity, on: bool) -> Result<(), RegistryError> {
         self.change_profile(account, |profile| profile.auto_remove_untagged = Some(on))
             .await

@@ -63,7 +63,7 @@ impl Manage {
     /// Saves `text` in place of the one of `version`. Everything else that the record has stays.
     ///
     /// # Errors
-    /// [`RegistryError::Denied`] for anyone but the owner, [`RegistryError::SessionEnded`]; the PDS's.
+    /// [`AccessError::Denied`](atcr_registry::error::AccessError::Denied) for anyone but the owner, [`AccessError::SessionEnded`](atcr_registry::error::AccessError::SessionEnded); the PDS's.
     pub async fn save_text(
         &self,
         visitor: &Did,

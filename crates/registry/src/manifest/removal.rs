@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::access::{Delete, Granted, Push};
 use crate::account::coverage::Coverage;
 use crate::context::RequestContext;
-use crate::error::RegistryError;
+use crate::error::{ManifestError, RegistryError};
 use crate::manifest::Manifests;
 use crate::manifest::push::ManifestUpload;
 use crate::manifest::pushed_content::blob_children;
@@ -106,7 +106,7 @@ impl Manifests {
     /// What deleting `selection` does, by the account's newest state.
     ///
     /// # Errors
-    /// [`RegistryError::ManifestUnknown`] for a chosen manifest that is not there; [`RegistryError::Unsupported`] when it is more than one
+    /// [`ManifestError::Unknown`] for a chosen manifest that is not there; [`RegistryError::Unsupported`] when it is more than one
     /// deletion takes, or manifests are to go from an account that has more records than are listed; the PDS's.
     pub async fn removal(
         &self,
@@ -273,10 +273,10 @@ impl Manifests {
                 hold: presence.hold,
                 bytes,
             })),
-            _ if candidate.is_chosen => Err(RegistryError::ManifestUnknown {
+            _ if candidate.is_chosen => Err(RegistryError::Manifest(ManifestError::Unknown {
                 name: context.name.to_string(),
                 reference: digest.to_string(),
-            }),
+            })),
             _ => Ok(None),
         }
     }
@@ -340,7 +340,7 @@ impl Manifests {
     /// deletion that broke off is finished by repeating it.
     ///
     /// # Errors
-    /// The PDS's; [`RegistryError::ManifestReferenced`] when a new index names a manifest meanwhile.
+    /// The PDS's; [`ManifestError::Referenced`] when a new index names a manifest meanwhile.
     pub async fn remove(&self, grant: &Granted<Delete>, removed: &Removed) -> Result<(), RegistryError> {
         let tags: Vec<Tag> = removed.tags.iter().map(|removed| removed.tag.clone()).collect();
         self.delete_tags(grant, &tags).await?;
@@ -349,7 +349,7 @@ impl Manifests {
                 .delete(grant, &Reference::Digest(manifest.digest.clone()))
                 .await
             {
-                Ok(()) | Err(RegistryError::ManifestUnknown { .. }) => {}
+                Ok(()) | Err(RegistryError::Manifest(ManifestError::Unknown { .. })) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -362,7 +362,7 @@ impl Manifests {
     /// The tags that were left alone.
     ///
     /// # Errors
-    /// [`RegistryError::ManifestBlobUnknown`] when a hold has let go of blobs; [`RegistryError::ManifestUnknown`] when a manifest that a tag
+    /// [`ManifestError::BlobUnknown`] when a hold has let go of blobs; [`ManifestError::Unknown`] when a manifest that a tag
     /// pointed at is gone; the hold's and the PDS's. What is back by then stays; repeating it is harmless.
     pub async fn restore(&self, grant: &Granted<Push>, removed: &Removed) -> Result<Vec<Tag>, RegistryError> {
         let context = grant.context();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use askama::Template;
 use atcr_index::IndexError;
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{AccessError, RegistryError};
 use atcr_server::rate_limit::Limited;
 use atcr_server::request_log::RequestId;
 use atcr_server::retry_after;
@@ -377,7 +377,9 @@ fn error_page(chrome: Chrome, error: &PageError) -> Response {
     let sign_in = match error {
         PageError::SignInFirst
         | PageError::SignIn(_)
-        | PageError::Change(RegistryError::SessionEnded { .. }) => Some("/auth/oauth/login".to_owned()),
+        | PageError::Change(RegistryError::Access(AccessError::SessionEnded { .. })) => {
+            Some("/auth/oauth/login".to_owned())
+        }
         _ => None,
     };
     let mut response = render(

@@ -117,9 +117,7 @@ pub fn refused(error: &PageError) -> Response {
         | PageError::Failed(_)
         | PageError::Browse(_)
         | PageError::NoProof(_)
-        | PageError::Change(_) => {
-            "InternalServerError"
-        }
+        | PageError::Change(_) => "InternalServerError",
     };
     let rendering = rendering(error);
     let mut response = json_error(rendering.status, name, &rendering.text);

@@ -1,7 +1,7 @@
 //! `/-/edit`: the owner's text about a repository, with a preview.
 
 use askama::Template;
-use atcr_registry::error::RegistryError;
+use atcr_registry::error::{AccessError, RegistryError};
 use atcr_web::csrf;
 use atcr_web::figures::exact;
 use atcr_web::form::Form;
@@ -107,7 +107,9 @@ pub(super) async fn submit(
             let news = News::Conflict { theirs: theirs.text };
             answer(page, StatusCode::CONFLICT, sent, None, news)
         }
-        Err(RegistryError::SessionEnded { .. }) => answer(page, refused, sent, None, signed_out(page)),
+        Err(RegistryError::Access(AccessError::SessionEnded { .. })) => {
+            answer(page, refused, sent, None, signed_out(page))
+        }
         Err(error) => return Err(PageError::Change(error)),
     })
 }
