@@ -45,6 +45,8 @@ pub enum RepositoryPage {
     Delete,
     /// `/-/undo`: where a deletion is undone.
     Undo,
+    /// `/-/tag`: where a tag is pointed at a manifest.
+    SetTag,
     /// `/-/edit`: the owner's text.
     Edit,
     /// `/-/diff`: two images side by side.
@@ -138,6 +140,7 @@ impl ImageAddress {
             RepositoryPage::Star => format!("{repository}/-/star"),
             RepositoryPage::Delete => format!("{repository}/-/delete"),
             RepositoryPage::Undo => format!("{repository}/-/undo"),
+            RepositoryPage::SetTag => format!("{repository}/-/tag"),
             RepositoryPage::Edit => format!("{repository}/-/edit"),
             RepositoryPage::Diff => format!("{repository}/-/diff"),
             RepositoryPage::Feed => format!("{repository}/-/feed"),
@@ -171,6 +174,7 @@ fn view_of(view: &str) -> Option<RepositoryPage> {
         "star" => RepositoryPage::Star,
         "delete" => RepositoryPage::Delete,
         "undo" => RepositoryPage::Undo,
+        "tag" => RepositoryPage::SetTag,
         "edit" => RepositoryPage::Edit,
         "diff" => RepositoryPage::Diff,
         "feed" => RepositoryPage::Feed,
@@ -230,6 +234,7 @@ mod tests {
             "app/-/stars".to_owned(),
             "app/-/delete".to_owned(),
             "app/-/undo".to_owned(),
+            "app/-/tag".to_owned(),
             "app/-/edit".to_owned(),
             "app/-/diff".to_owned(),
             "app/-/feed".to_owned(),

@@ -1,7 +1,7 @@
 //! Deleting tags and manifests on pages, and undoing it.
 
 use atcr_atproto::syntax::Did;
-use atcr_oci::Tag;
+use atcr_oci::{Digest, Tag};
 use atcr_registry::access::{Delete, Push};
 use atcr_registry::error::RegistryError;
 use atcr_registry::manifest::removal::{Removal, Selection};
@@ -60,6 +60,25 @@ impl Manage {
         };
         self.deletions.keep(visitor, &deletion).await?;
         self.manifests.remove(&grant, &removal.removed).await
+    }
+
+    /// Points `tag` at the manifest `digest` of the repository.
+    ///
+    /// # Errors
+    /// [`RegistryError::Denied`] for anyone but the owner; those of [`atcr_registry::manifest::Manifests::set_tag`].
+    pub async fn set_tag(
+        &self,
+        visitor: &Did,
+        owner: &Owner,
+        repository: &str,
+        tag: Tag,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
+        let grant = self
+            .browse
+            .grant::<Push>(Some(visitor), owner, repository)
+            .await?;
+        self.manifests.set_tag(&grant, tag, digest).await
     }
 
     /// The deletions of `did` that can be undone; of one repository only with `repository`.

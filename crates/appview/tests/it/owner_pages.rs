@@ -499,3 +499,56 @@ async fn two_images_are_compared_value_by_value_and_layer_by_layer() {
     let again = page("?from=1.0&to=2.0".to_owned()).await.text();
     assert!(again.contains("1 of 3 layers shared"), "{again}");
 }
+
+#[tokio::test]
+async fn a_tag_is_moved_and_moved_back_as_the_activity_shows_it() {
+    let appview = started().await;
+    let sailor = appview.sailor("alice.test", &[NAME]).await;
+    let (first, second) = (layered(&appview, "first"), layered(&appview, "second"));
+    sailor.push(NAME, "stable", &first).await;
+    sailor.push(NAME, "edge", &second).await;
+    let points_at = async |tag: &str| {
+        let answer = sailor.head(&format!("/v2/{NAME}/manifests/{tag}")).await;
+        answer.header("docker-content-digest").to_owned()
+    };
+    let alice = Browser::alice(&appview).await;
+    let digest = sha256(&second);
+    let page = alice.get(&format!("{PAGE}@{digest}")).await.text();
+    assert!(page.contains("Point a tag at this image"), "{page}");
+    let set = format!("{PAGE}/-/tag");
+    let form = [("tag", "stable"), ("digest", digest.as_str())];
+    let bob = Browser::signed_in(&appview, "bob.test", &appview.bob).await;
+    bob.submit(&set, &form).await.assert_status(403);
+    alice.post(&set, &form).await.assert_status(403);
+    for tag in ["", "a b", "sha256:x"] {
+        let refused = alice
+            .submit(&set, &[("tag", tag), ("digest", digest.as_str())])
+            .await;
+        refused.assert_status(400);
+    }
+    let missing = format!("sha256:{}", "0".repeat(64));
+    alice
+        .submit(&set, &[("tag", "stable"), ("digest", &missing)])
+        .await
+        .assert_status(404);
+    assert_eq!(points_at("stable").await, sha256(&first).as_str());
+    alice.submit(&set, &form).await.assert_status(303);
+    assert_eq!(points_at("stable").await, digest.as_str());
+    let activity = alice.get(&format!("{PAGE}/-/activity")).await.text();
+    let back = format!("name=\"digest\" value=\"{}\"", sha256(&first));
+    assert!(
+        activity.contains("Move it back") && activity.contains(&back),
+        "{activity}"
+    );
+    let stranger = Browser::new(&appview)
+        .get(&format!("{PAGE}/-/activity"))
+        .await
+        .text();
+    assert!(!stranger.contains("Move it back"), "{stranger}");
+    let back = sha256(&first);
+    alice
+        .submit(&set, &[("tag", "stable"), ("digest", back.as_str())])
+        .await
+        .assert_status(303);
+    assert_eq!(points_at("stable").await, back.as_str());
+}

@@ -401,6 +401,27 @@ impl Manifests {
         Ok(left)
     }
 
+    /// Points `tag` at a manifest that the repository has, as a push of it would.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestUnknown`]; those of [`Manifests::push`].
+    pub async fn set_tag(
+        &self,
+        grant: &Granted<Push>,
+        tag: Tag,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
+        let candidate = Candidate {
+            digest: digest.clone(),
+            is_chosen: true,
+        };
+        let found = self.removed_manifest(grant.context(), &candidate).await?;
+        match found {
+            Some(manifest) => self.put_back(grant, &manifest, vec![tag]).await,
+            None => Ok(()),
+        }
+    }
+
     async fn put_back(
         &self,
         grant: &Granted<Push>,

@@ -164,6 +164,7 @@ struct ImagePage {
     /// The owner deletes it there.
     delete_href: Option<String>,
     diff_href: String,
+    csrf_token: String,
 }
 
 /// The page about `reference`.
@@ -313,6 +314,7 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, reference: &Reference) -> R
                     Reference::Digest(digest) => address(&path, &[("digest", digest.as_str())]),
                 }
             }),
+            csrf_token: page.csrf_token(),
             diff_href: address(
                 &format!("{}/-/diff", page.path),
                 &[("from", &reference.to_string())],

@@ -1,7 +1,10 @@
 //! The lists of a repository: tags, manifests, referrers, activity, stars.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use atcr_index::fact::Kind;
+use atcr_index::page::Page;
 use atcr_index::view::{TagFilter, TagMove, TagOrder};
 use atcr_web::drawings::Initial;
 use atcr_web::figures::Count;
@@ -215,6 +218,8 @@ struct MoveRow {
     from: Option<DigestView>,
     to: Option<DigestView>,
     at: Moment,
+    /// The tag is still where this move left it.
+    is_last: bool,
 }
 
 impl MoveRow {
@@ -235,6 +240,7 @@ impl MoveRow {
                 .as_ref()
                 .map(|digest| DigestView::new(&page.path, digest)),
             at: Moment::new(moved.at, page.now),
+            is_last: false,
         }
     }
 }
@@ -244,8 +250,19 @@ impl MoveRow {
 struct ActivityPage {
     chrome: Chrome,
     head: Head,
+    csrf_token: String,
     rows: Vec<MoveRow>,
     paging: Paging,
+}
+
+/// The moves as rows. The first of each tag on the first page is its last move.
+fn moves(page: &RepositoryVisit<'_>, found: &Page<TagMove>) -> Vec<MoveRow> {
+    let mut seen = BTreeSet::new();
+    let rows = found.items.iter().map(|moved| MoveRow {
+        is_last: seen.insert(moved.tag.as_str()) && found.newer.is_none(),
+        ..MoveRow::of(page, moved)
+    });
+    rows.collect()
 }
 
 /// `/-/activity`
@@ -256,13 +273,15 @@ pub(super) async fn activity(page: &RepositoryVisit<'_>) -> Result<Response, Pag
         .tag_moves(page.id(), None, &page_request(page.visit.query(), ROWS))
         .await
         .map_err(BrowseError::from)?;
+    let rows = moves(page, &found);
     Ok(render(
         StatusCode::OK,
         &ActivityPage {
             chrome: page.visit.chrome(),
             head: page.head(&RepositoryPage::Activity),
             paging: paging(&found, &format!("{}/-/activity", page.path), &[]),
-            rows: found.items.iter().map(|moved| MoveRow::of(page, moved)).collect(),
+            csrf_token: page.csrf_token(),
+            rows,
         },
     ))
 }

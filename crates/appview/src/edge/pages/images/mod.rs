@@ -60,7 +60,7 @@ pub async fn submit(
         Some(address) => match &address.view {
             RepositoryPage::Star => star(&visit, &state, &address, &form).await,
             RepositoryPage::Undo => delete::undo(&visit, &state, &address, &form).await,
-            RepositoryPage::Delete | RepositoryPage::Edit => {
+            RepositoryPage::Delete | RepositoryPage::Edit | RepositoryPage::SetTag => {
                 show(&visit, &state, &address, Some(&form)).await
             }
             _ => Err(PageError::NotFound),
@@ -95,6 +95,25 @@ async fn star(
         .await?;
     let path = repository_path(&owner.name(), &repository.card.name);
     Ok(Redirect::to(&path).into_response())
+}
+
+/// `POST /-/tag` with `tag` and `digest`: the tag points there from now on. What it pointed at before is in the activity, so it can be moved
+/// back.
+async fn set_tag(page: &RepositoryVisit<'_>, state: &AppState, form: &Form) -> Result<Response, PageError> {
+    page.visit.submitted(form)?;
+    page.require_own()?;
+    let (Some(tag), Some(digest)) = (
+        form.get("tag").and_then(|tag| tag.trim().parse().ok()),
+        form.get("digest").and_then(|digest| digest.parse().ok()),
+    ) else {
+        return Err(PageError::Refused(
+            "A tag has letters, digits, points, dashes and underscores, at most 128. Nothing was changed.",
+        ));
+    };
+    let (did, name) = (&page.owner.identity.did, &page.repository.card.name);
+    let set = state.manage.set_tag(did, &page.owner, name, tag, &digest).await;
+    set.map_err(PageError::Change)?;
+    Ok(Redirect::to(&format!("{}/-/activity", page.path)).into_response())
 }
 
 /// The page, or with `form` what comes of one that was sent from it.
@@ -154,6 +173,7 @@ async fn show(
         return match &address.view {
             RepositoryPage::Delete => delete::submit(&page, state, form).await,
             RepositoryPage::Edit => edit::submit(&page, state, form).await,
+            RepositoryPage::SetTag => set_tag(&page, state, form).await,
             _ => Err(PageError::NotFound),
         };
     }
@@ -172,7 +192,9 @@ async fn show(
         RepositoryPage::Delete => delete::show(&page, state).await,
         RepositoryPage::Edit => edit::show(&page, state).await,
         RepositoryPage::Diff => diff::show(&page).await,
-        RepositoryPage::Blob(_) | RepositoryPage::Star | RepositoryPage::Undo => Err(PageError::NotFound),
+        RepositoryPage::Blob(_) | RepositoryPage::Star | RepositoryPage::Undo | RepositoryPage::SetTag => {
+            Err(PageError::NotFound)
+        }
     }?;
     // The account's handle is in the address that counts; its DID leads to the same pages.
     let canonical = ImageAddress {
@@ -214,6 +236,12 @@ struct RepositoryVisit<'a> {
 }
 
 impl RepositoryVisit<'_> {
+    /// For forms; empty for a visitor who is not signed in.
+    fn csrf_token(&self) -> String {
+        let signed_in = self.visit.signed_in.as_ref();
+        signed_in.map_or_else(String::new, |signed_in| signed_in.csrf_token.as_str().to_owned())
+    }
+
     /// Whether the visitor is the owner.
     fn is_own(&self) -> bool {
         visitor(self.visit) == Some(&self.owner.identity.did)
