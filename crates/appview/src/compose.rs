@@ -270,7 +270,7 @@ pub async fn compose(
         hold_timeout,
     ));
     let directory: Arc<dyn HoldDirectory> = Arc::clone(&discovery) as _;
-    let crew: Arc<dyn Crew> = Arc::new(CrewOfPushes(discovery));
+    let crew: Arc<dyn Crew> = Arc::new(CrewOfPushes(Arc::clone(&discovery)));
     let crew: Arc<dyn Crew> = if settings.fills_index {
         Arc::new(IndexedSailors::new(crew, network.scheduler.clone()))
     } else {
