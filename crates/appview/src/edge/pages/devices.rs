@@ -105,6 +105,7 @@ pub fn refused(error: &PageError) -> Response {
         PageError::NotFound
         | PageError::Browse(
             BrowseError::NoAccount { .. }
+            | BrowseError::Moved { .. }
             | BrowseError::NoRepository { .. }
             | BrowseError::NoImage { .. }
             | BrowseError::Hidden { .. },
