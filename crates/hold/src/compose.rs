@@ -235,6 +235,7 @@ impl Hold {
             Arc::new(SqliteRepoBlobs::new(database.clone())),
             repo.clone(),
             spool.clone(),
+            Exempt::new(settings.limits.exempt.clone()),
             clock.clone(),
         )
         .map_err(|source| StartError::DataDir { path: spool, source })?;

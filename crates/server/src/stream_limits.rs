@@ -1,36 +1,27 @@
 //! Answers that are long streams: how many there are at once, how long each may take, and how slowly it may be read.
 
-use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::time::Instant;
 
 use crate::client_address::ClientAddress;
 use crate::client_places::{ClientPlace, ClientPlaces, NoPlace};
-use futures_util::{Stream, StreamExt as _, stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 /// Bytes a second that a receiver has to take, on the average of the time in which it is waited for.
 const SLOWEST: u64 = 16 * 1024;
 /// How much of that time has to have passed until it counts.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Bounds streams of one kind. Clones share the bound.
-#[derive(Clone)]
-pub struct StreamLimits {
-    slots: Arc<Semaphore>,
-    longest: Duration,
-}
-
 /// A place for one stream. Dropping it, or the stream that was made with it, makes room for another.
 #[derive(Debug)]
-pub struct StreamSlot<P = OwnedSemaphorePermit> {
-    place: P,
+pub struct StreamSlot {
+    place: ClientPlace,
     longest: Duration,
 }
 
-/// As [`StreamLimits`], with places of which one client takes a share at most. Clones share the bound.
+/// Bounds streams of one kind, of which one client has a share at most. Clones share the bound.
 #[derive(Clone, Debug)]
 pub struct ClientStreams {
     places: ClientPlaces,
@@ -48,7 +39,7 @@ impl ClientStreams {
     ///
     /// # Errors
     /// [`NoPlace`]
-    pub fn admit(&self, client: Option<&ClientAddress>) -> Result<StreamSlot<ClientPlace>, NoPlace> {
+    pub fn admit(&self, client: Option<&ClientAddress>) -> Result<StreamSlot, NoPlace> {
         Ok(StreamSlot {
             place: self.places.admit(client)?,
             longest: self.longest,
@@ -56,34 +47,13 @@ impl ClientStreams {
     }
 }
 
-impl StreamLimits {
-    /// At most `at_once` streams, each of which may take `longest`.
-    #[must_use]
-    pub fn new(at_once: usize, longest: Duration) -> Self {
-        Self {
-            slots: Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS))),
-            longest,
-        }
-    }
-
-    /// A place for one more stream, or `None` while all are taken.
-    #[must_use]
-    pub fn admit(&self) -> Option<StreamSlot> {
-        let place = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        Some(StreamSlot {
-            place,
-            longest: self.longest,
-        })
-    }
-}
-
-impl<P: Send + 'static> StreamSlot<P> {
+impl StreamSlot {
     /// `inner`, which keeps the place until it is dropped. When its time is over, or when its receiver takes less than 16 KiB a second
     /// of it, it ends with an error, so that the receiver does not take a partial body for a complete one.
     ///
     /// Both are checked when the stream is polled. If the receiver takes next to nothing, the listener closes the connection after its
     /// write timeout.
-    pub fn bound<S, T, E>(self, inner: S) -> impl Stream<Item = io::Result<T>> + Send + use<S, T, E, P>
+    pub fn bound<S, T, E>(self, inner: S) -> impl Stream<Item = io::Result<T>> + Send + use<S, T, E>
     where
         S: Stream<Item = Result<T, E>> + Send + 'static,
         T: AsRef<[u8]> + Send + 'static,
@@ -118,11 +88,11 @@ impl<P: Send + 'static> StreamSlot<P> {
     }
 }
 
-struct Running<S, P> {
+struct Running<S> {
     inner: std::pin::Pin<Box<S>>,
     until: Instant,
     pace: Pace,
-    _place: P,
+    _place: ClientPlace,
 }
 
 /// How fast the receiver takes what it is given. The time in which the stream has nothing to give does not count.
@@ -149,51 +119,48 @@ impl Pace {
     }
 }
 
-impl fmt::Debug for StreamLimits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamLimits")
-            .field("free", &self.slots.available_permits())
-            .field("longest", &self.longest)
-            .finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address_gate::Exempt;
+
+    /// One place.
+    fn one(longest: Duration) -> ClientStreams {
+        ClientStreams::new(ClientPlaces::new(1, 1, Exempt::default()), longest)
+    }
 
     #[tokio::test]
     async fn a_place_is_taken_until_its_stream_is_dropped() {
-        let limits = StreamLimits::new(1, Duration::from_mins(1));
-        let slot = limits.admit().unwrap();
-        assert!(limits.admit().is_none());
+        let limits = one(Duration::from_mins(1));
+        let slot = limits.admit(None).unwrap();
+        assert!(limits.admit(None).is_err());
         let bound = slot.bound(stream::iter([Ok::<_, io::Error>("a")]));
-        assert!(limits.admit().is_none());
+        assert!(limits.admit(None).is_err());
         drop(bound);
-        assert!(limits.admit().is_some());
+        assert!(limits.admit(None).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_whose_time_is_over_ends_with_an_error_and_gives_its_place_back() {
-        let limits = StreamLimits::new(1, Duration::from_mins(1));
+        let limits = one(Duration::from_mins(1));
         let slow = stream::unfold(0, async |n| {
             tokio::time::sleep(Duration::from_secs(25)).await;
             Some((Ok::<_, io::Error>([n]), n + 1))
         });
-        let bound = limits.admit().unwrap().bound(slow);
+        let bound = limits.admit(None).unwrap().bound(slow);
         let got: Vec<Result<[u8; 1], io::ErrorKind>> = bound
             .map(|item| item.map_err(|error| error.kind()))
             .collect()
             .await;
         assert_eq!(got, [Ok([0]), Ok([1]), Err(io::ErrorKind::TimedOut)]);
-        assert!(limits.admit().is_some());
+        assert!(limits.admit(None).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_receiver_that_takes_its_time_does_not_get_more_of_it() {
-        let limits = StreamLimits::new(1, Duration::from_mins(1));
+        let limits = one(Duration::from_mins(1));
         let ready = stream::repeat_with(|| Ok::<_, io::Error>(vec![7_u8; 1024 * 1024]));
-        let mut bound = Box::pin(limits.admit().unwrap().bound(ready));
+        let mut bound = Box::pin(limits.admit(None).unwrap().bound(ready));
         bound.next().await.unwrap().unwrap();
         tokio::time::advance(Duration::from_secs(61)).await;
         assert_eq!(
@@ -206,9 +173,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_receiver_that_takes_next_to_nothing_loses_its_place() {
         let read = async |pause: Duration| {
-            let limits = StreamLimits::new(1, Duration::from_hours(1));
+            let limits = one(Duration::from_hours(1));
             let ready = stream::repeat_with(|| Ok::<_, io::Error>(vec![7_u8; 64 * 1024])).take(100);
-            let mut bound = Box::pin(limits.admit().unwrap().bound(ready));
+            let mut bound = Box::pin(limits.admit(None).unwrap().bound(ready));
             let mut taken = 0;
             while let Some(item) = bound.next().await {
                 item.map_err(|error| (error.kind(), taken))?;

@@ -19,7 +19,10 @@ use atcr_atproto::lexicon::BlobRef;
 use atcr_atproto::syntax::{Cid, Did};
 use atcr_hold_pds::{HoldRepo, RepoError};
 use atcr_server::KeyedLocks;
-use atcr_server::stream_limits::StreamLimits;
+use atcr_server::address_gate::Exempt;
+use atcr_server::client_address::ClientAddress;
+use atcr_server::client_places::ClientPlaces;
+use atcr_server::stream_limits::{ClientStreams, StreamSlot};
 use atcr_server::supervise::Task;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -36,8 +39,9 @@ use spool::Spool;
 pub const MAX_BYTES: u64 = 100 * 1024 * 1024;
 /// Uploads at once: each takes up to [`MAX_BYTES`] of the data folder's disk.
 const UPLOADS_AT_ONCE: usize = 4;
-/// Blobs that are read at once, and how long one may take.
+/// Blobs that are read at once, those of them that one client reads, and how long one may take.
 const READS_AT_ONCE: usize = 64;
+const READS_OF_CLIENT: usize = 8;
 const READ_WITHIN: Duration = Duration::from_mins(10);
 /// How long a blob stays that no record refers to.
 const UNREFERENCED_FOR: TimeDelta = TimeDelta::hours(6);
@@ -100,7 +104,7 @@ struct Shared {
     folder: PathBuf,
     clock: Arc<dyn Clock>,
     uploads: Semaphore,
-    reads: StreamLimits,
+    reads: ClientStreams,
     /// Of one blob: it is not removed while it is stored anew or a record begins to refer to it.
     locks: KeyedLocks<String>,
 }
@@ -112,7 +116,7 @@ pub struct OpenBlob {
     /// Its bytes, in an unread stream.
     pub bytes: ObjectBytes,
     /// Bounds the stream.
-    pub slot: atcr_server::stream_limits::StreamSlot,
+    pub slot: StreamSlot,
 }
 
 /// Keeps the blobs that a record is about to refer to.
@@ -121,7 +125,7 @@ pub struct Kept(#[expect(dead_code, reason = "released when dropped")] Vec<Owned
 
 impl RepoBlobs {
     /// Blobs in `objects`, listed in `table`, of the records in `repo`. `folder` is for uploads on their way; what is in it is
-    /// removed.
+    /// removed. Of the places for readers, clients that are `exempt` have their own.
     ///
     /// # Errors
     /// The disk's.
@@ -130,8 +134,10 @@ impl RepoBlobs {
         table: Arc<dyn UploadedBlobs>,
         repo: HoldRepo,
         folder: PathBuf,
+        exempt: Exempt,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
+        let places = ClientPlaces::new(READS_AT_ONCE, READS_OF_CLIENT, exempt);
         spool::clear(&folder)?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -142,7 +148,7 @@ impl RepoBlobs {
                 folder,
                 clock,
                 uploads: Semaphore::new(UPLOADS_AT_ONCE),
-                reads: StreamLimits::new(READS_AT_ONCE, READ_WITHIN),
+                reads: ClientStreams::new(places, READ_WITHIN),
                 locks: KeyedLocks::default(),
             }),
         })
@@ -173,16 +179,20 @@ impl RepoBlobs {
         Ok(blob)
     }
 
-    /// Opens a blob that a record refers to; `None` if none does.
+    /// Opens a blob that a record refers to, for `client` if it came over the network; `None` if none does.
     ///
     /// # Errors
     /// `Busy`, `Store`, `Repo`.
-    pub async fn read(&self, cid: &Cid) -> Result<Option<OpenBlob>, RepoBlobError> {
+    pub async fn read(
+        &self,
+        cid: &Cid,
+        client: Option<&ClientAddress>,
+    ) -> Result<Option<OpenBlob>, RepoBlobError> {
         let shared = &*self.shared;
         let Some(reference) = shared.repo.blob_reference(cid).await? else {
             return Ok(None);
         };
-        let slot = shared.reads.admit().ok_or(RepoBlobError::Busy)?;
+        let slot = shared.reads.admit(client).map_err(|_| RepoBlobError::Busy)?;
         let Some((size, bytes)) = shared.objects.read(&shared.key(cid)).await? else {
             return Ok(None);
         };

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use atcr_atproto::lexicon::BlobRef;
 use atcr_hold::adapters::filesystem::FilesystemStore;
 use atcr_hold::blobs::ObjectKey;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
 use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::harness::{Answer, Setup, TestHold};
 
@@ -77,6 +81,33 @@ async fn blobs_are_listed_by_the_revision_of_the_records_that_refer_to_them() {
         hold.hold.repo().write_snapshot().await.expect("written");
     }
     assert_eq!(since("yesterday").await.error(), (400, "InvalidRequest"));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn readers_of_one_customer_leave_places_for_others() {
+    let hold = TestHold::start(Setup::default()).await;
+    let blob = upload(&hold, b"a picture", "image/png").await.ok()["blob"].clone();
+    put_profile(&hold, &blob).await.ok();
+    let path = blob_path(&hold, blob["ref"]["$link"].as_str().expect("a CID"));
+    let read = async |peer: &str| {
+        let peer: std::net::SocketAddr = peer.parse().expect("an address");
+        let mut request = Request::get(&path).body(Body::empty()).expect("a request");
+        request.extensions_mut().insert(ConnectInfo(peer));
+        hold.hold.router().oneshot(request).await.expect("an answer")
+    };
+    let mut open = Vec::new();
+    for number in 0..8 {
+        let answer = read(&format!("[2001:db8:1:{number}::1]:1")).await;
+        assert_eq!(answer.status(), 200, "{number}");
+        open.push(answer);
+    }
+    let refused = read("[2001:db8:1:8::1]:1").await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "60");
+    assert_eq!(read("192.0.2.1:1").await.status(), 200);
+    open.pop();
+    assert_eq!(read("[2001:db8:1:8::1]:1").await.status(), 200);
     hold.stop().await;
 }
 

@@ -8,6 +8,7 @@ use atcr_atproto::syntax::{Cid, Did};
 use atcr_hold_pds::access::{BlobRead, Granted};
 use atcr_hold_pds::identity::HoldIdentity;
 use atcr_oci::Digest;
+use atcr_server::client_address::ClientAddress;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRef, State};
@@ -84,7 +85,7 @@ pub async fn get_blob(
     if let Some(cid) = record_blob(&sources, &input)? {
         let blob = sources
             .repo_blobs
-            .read(&cid)
+            .read(&cid, parts.extensions.get::<ClientAddress>())
             .await?
             .ok_or(EdgeError::BlobNotFound)?;
         let headers = described(&blob.reference);
