@@ -114,6 +114,7 @@ async fn what_a_client_pushed_is_proven_until_its_record_changes() {
     browser.press("Check the signature now").await;
     browser.wait_for_text("Signed by the account of alice.test").await;
     browser.wait_for_text(said["key"].as_str().expect("a key")).await;
+    browser.wait_for("#proof [data-copy]:not([hidden])").await;
     assert!(browser.url().await.ends_with("/r/alice.test/tools/app:1.4"));
 
     let hash = digest.trim_start_matches("sha256:");

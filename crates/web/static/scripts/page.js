@@ -36,6 +36,10 @@ function setUpCopyButton(button) {
   });
 }
 
+function setUpCopyButtons() {
+  document.querySelectorAll("[data-copy][hidden]").forEach(setUpCopyButton);
+}
+
 function setUpMenu(menu) {
   document.addEventListener("click", (event) => {
     if (!menu.contains(event.target)) menu.open = false;
@@ -70,5 +74,7 @@ function forgetChoices() {
 document.addEventListener("change", rememberClient);
 document.querySelectorAll("[data-appearance]").forEach((form) => form.addEventListener("submit", forgetChoices));
 document.querySelectorAll("[data-theme-toggle]").forEach(setUpThemeToggle);
-document.querySelectorAll("[data-copy]").forEach(setUpCopyButton);
+setUpCopyButtons();
+// Parts that come late bring buttons of their own.
+document.addEventListener("htmx:after:swap", setUpCopyButtons);
 document.querySelectorAll("[data-menu]").forEach(setUpMenu);
