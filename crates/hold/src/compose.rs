@@ -1,58 +1,61 @@
 //! Wiring: settings in, a running hold out. The only place that knows both ports and adapters.
 
+mod first_start;
+mod readiness;
+mod run;
+mod start_error;
+mod stores;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Context as _;
-use async_trait::async_trait;
-use atcr_atproto::clock::{Clock, SystemClock};
-use atcr_atproto::egress::{EgressClient, EgressError, EgressPolicy};
+use atcr_atproto::clock::Clock;
+use atcr_atproto::egress::EgressClient;
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
+use atcr_hold_pds::HoldRepo;
 use atcr_hold_pds::access::Access;
-use atcr_hold_pds::records::captain::{self, CaptainError, CaptainSettings};
-use atcr_hold_pds::{HoldRepo, RepoError};
+use atcr_hold_pds::records::captain::{self, CaptainSettings};
 use atcr_server::Shutdown;
 use atcr_server::address_gate::Exempt;
 use atcr_server::client_address::TrustedProxies;
-use atcr_server::database::{Database, OpenError};
-use atcr_server::disk_space::{DataFolder, DiskSpace};
-use atcr_server::health::{self, Figures, Part, Readiness, Reason};
+use atcr_server::database::Database;
+use atcr_server::health::{self, Readiness};
 use atcr_server::private_files::make_private_folder;
 use atcr_server::rate_limit::{Now, RateLimit};
-use atcr_server::serve::{serve, serve_within};
-use atcr_server::telemetry::{install_metrics, metrics_router};
 use axum::Router;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::adapters::filesystem::{FilesystemStore, FolderBackup};
 use crate::adapters::observed::{ObservedOwnObjects, ObservedStore, ObservedUploads};
 use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::relay_client::RelayClient;
-use crate::adapters::s3::{S3Backup, S3Store};
 use crate::adapters::sqlite::{self, SqliteCounts, SqliteDeferredNotices, SqliteRepoBlobs, SqliteUploads};
 use crate::administration::Administration;
-use crate::backup::{Backup, BackupError, BackupStore, download};
-use crate::blobs::{BlobOptions, BlobService, KEEPER, ObjectStore, SWEEP};
+use crate::backup::{Backup, BackupError};
+use crate::blobs::{BlobOptions, BlobService, KEEPER, SWEEP};
 use crate::crew::{CrewTurns, Enlistment};
 use crate::edge::auth::TokenVerifier;
 use crate::edge::caller_limits::CallerLimits;
 use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
-use crate::edge::{relays, store as store_routes};
+use crate::edge::relays;
 use crate::firehose::Firehose;
 use crate::guarded_blobs::GuardedBlobs;
-use crate::identity::IdentityError;
-use crate::identity::establish::{establish, folder_of};
-use crate::identity::folder::FolderState;
-use crate::identity::watch::{IdentityWatch, WatchError};
+use crate::identity::establish::establish;
+use crate::identity::watch::IdentityWatch;
 use crate::manifests::{Counts, ManifestNotices};
 use crate::relays::Announcements;
-use crate::repo_blobs::{OwnObjects, RepoBlobs, SWEEP as SWEEP_REPO_BLOBS};
+use crate::repo_blobs::{RepoBlobs, SWEEP as SWEEP_REPO_BLOBS};
 use crate::routes::{self, Front};
-use crate::settings::{BackupSettings, HoldSettings, Limits, StorageSettings};
+use crate::settings::{HoldSettings, Limits};
 use crate::state::AppState;
+
+pub use run::run;
+pub use start_error::StartError;
+pub(crate) use stores::backup_store;
+
+use first_start::{check_no_backup, require_owner};
+use stores::{Store, open_store};
 
 /// How often expired uploads are removed. The first sweep is at the start.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(30);
@@ -61,8 +64,6 @@ const RESUME_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long the last copy to the backup may take when the process ends.
 const BACKUP_AT_END: Duration = Duration::from_secs(20);
-/// How long a new hold waits for the answer whether there is a backup.
-const BACKUP_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Inside the data folder: the repository, of which nothing else may be in the folder.
 pub(crate) const REPO_DIR: &str = "repo";
@@ -70,75 +71,6 @@ pub(crate) const REPO_DIR: &str = "repo";
 pub(crate) const DATABASE_FILE: &str = "hold.sqlite";
 /// Inside the data folder: blobs of the repository on their way to the store.
 const SPOOL_DIR: &str = "blob-uploads";
-
-/// Why the hold does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data folder cannot be made.
-    #[error("cannot make the data folder {}", path.display())]
-    DataDir {
-        /// The folder.
-        path: std::path::PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The hold has no identity, or may not use it.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The repository does not open.
-    #[error("cannot open the repository")]
-    Repo(#[source] RepoError),
-    /// The document cannot be read, or the key not changed, while the hold runs.
-    #[error(transparent)]
-    Watch(#[from] WatchError),
-    /// The table of uploads does not open.
-    #[error(transparent)]
-    Database(#[from] OpenError),
-    /// The object store does not open.
-    #[error("cannot open the object store in {}", path.display())]
-    Store {
-        /// Its folder.
-        path: std::path::PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The client for relays cannot be made.
-    #[error("cannot make the client for relays")]
-    Relays(#[from] EgressError),
-    /// The account had a repository, which is not in the folder.
-    #[error(
-        "there is no repository in {}, and {place} has a backup of it with events up to {seq}: run `atcr-hold repo restore`. To \
-         begin a new hold of the same name instead, set backup.prefix to another place",
-        path.display()
-    )]
-    NotRestored {
-        /// The repository's folder.
-        path: PathBuf,
-        /// Where the backup is.
-        place: String,
-        /// The newest event in it.
-        seq: u64,
-    },
-    /// The folder is empty, and it cannot be told whether the account has a backup.
-    #[error(
-        "{} is empty, and whether {place} has a backup of this account is not known: {reason}; start again when it answers, or \
-         set backup.enabled to false for a hold that never had one",
-        path.display()
-    )]
-    BackupUnknown {
-        /// The repository's folder.
-        path: PathBuf,
-        /// Where the backup would be.
-        place: String,
-        /// Why it is not known.
-        reason: String,
-    },
-    /// The hold has no captain.
-    #[error(transparent)]
-    Captain(#[from] CaptainError),
-}
 
 /// The folder of the hold's repository.
 pub(crate) fn repo_dir(settings: &HoldSettings) -> PathBuf {
@@ -306,17 +238,7 @@ impl Hold {
             clock.clone(),
         );
         let backup = backup_store.map(|store| Backup::new(repo.clone(), store, clock.clone()));
-        let readiness = Readiness::new(
-            vec![
-                Box::new(DatabasePart(database.clone())),
-                Box::new(RepoPart(repo.clone())),
-                Box::new(StorePart(blobs.clone())),
-                Box::new(disk_space(settings)),
-                Box::new(BackupPart(backup.clone())),
-            ],
-            shutdown,
-            health::FRESH_FOR,
-        );
+        let readiness = readiness::of(settings, &database, &repo, &blobs, backup.clone(), shutdown);
         let state = AppState {
             identity: identity.clone(),
             access: Access::new(repo.clone()),
@@ -514,201 +436,6 @@ impl Hold {
     }
 }
 
-/// Serves the hold until a signal ends it: the whole of `atcr-hold serve`.
-///
-/// # Errors
-/// What kept it from starting, for the operator to read.
-pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let egress = EgressClient::new(EgressPolicy::of_server(settings.test_mode))?;
-    let resolver = network_resolver(&settings, egress.clone(), &clock)?;
-    let shutdown = Shutdown::new();
-    shutdown.on_signals().context("cannot watch for signals")?;
-
-    let metrics = match settings.metrics_listen {
-        None => None,
-        Some(addr) => {
-            let handle = install_metrics().map_err(anyhow::Error::msg)?;
-            let listener = TcpListener::bind(addr)
-                .await
-                .with_context(|| format!("server.metrics_addr: cannot listen on {addr}"))?;
-            Some((listener, metrics_router(handle)))
-        }
-    };
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("server.addr: cannot listen on {}", settings.listen))?;
-    let surroundings = Surroundings {
-        clock,
-        resolver,
-        shutdown: shutdown.clone(),
-        egress,
-    };
-    // Recovery, migrations and a disk that hangs may take long, and have nothing to finish.
-    let Some(hold) = shutdown.unless_begun(Hold::open(&settings, surroundings)).await else {
-        return Ok(());
-    };
-    let hold = hold?;
-    hold.start_sweeper(&shutdown);
-    hold.start_identity_watch(&shutdown);
-    hold.start_publishing(&shutdown);
-    hold.start_backup(&settings, &shutdown);
-    if let Some((listener, router)) = metrics {
-        let router = router.merge(hold.operator_routes());
-        shutdown.spawn(serve(listener, router, shutdown.clone()));
-    }
-    if let Some(appview) = &settings.trusted_appview {
-        tracing::info!(%appview, "the AppView is trusted to vouch for the content of uploads");
-    } else {
-        tracing::info!(
-            "server.appview_did is not set: no AppView is trusted to vouch for the content of uploads"
-        );
-    }
-    tracing::info!(addr = %settings.listen, url = %settings.public_url, "listening");
-    let limits = settings.limits.listener.clone();
-    serve_within(listener, hold.router(), limits, shutdown.clone()).await;
-
-    tracing::info!("stopping: finishing requests in flight");
-    let deadline = Instant::now() + settings.shutdown_grace.get();
-    let finished = shutdown.drain(settings.shutdown_grace.get()).await;
-    if !finished {
-        tracing::warn!("some requests did not finish in time and were cut off");
-    }
-    // A second signal, too, ends the patience.
-    let patience = if finished {
-        deadline.saturating_duration_since(Instant::now())
-    } else {
-        Duration::ZERO
-    };
-    hold.close(patience).await;
-    tracing::info!("stopped");
-    Ok(())
-}
-
-/// Where the repository is backed up, if it is.
-pub(crate) fn backup_store(settings: &HoldSettings) -> Option<Arc<dyn BackupStore>> {
-    match &settings.backup {
-        BackupSettings::Off | BackupSettings::NoPlace => None,
-        BackupSettings::Folder { path } => Some(Arc::new(FolderBackup::new(path))),
-        BackupSettings::S3 { options, prefix } => Some(Arc::new(S3Backup::new(options, prefix))),
-    }
-}
-
-/// An empty folder of an account that has a backup, or may have one, is a lost one, not a new one.
-async fn check_no_backup(store: &dyn BackupStore, settings: &HoldSettings) -> Result<(), StartError> {
-    let Some(did) = settings.identity.configured_did() else {
-        return Ok(());
-    };
-    if folder_of(settings).state()? != FolderState::New {
-        return Ok(());
-    }
-    let asked = tokio::time::timeout(BACKUP_ANSWERS_WITHIN, download::newest_head(store, did)).await;
-    match asked {
-        Ok(Ok(head)) => Err(StartError::NotRestored {
-            path: repo_dir(settings),
-            place: store.place(),
-            seq: head.seq,
-        }),
-        Ok(Err(BackupError::None { .. })) => Ok(()),
-        Ok(Err(error)) => Err(StartError::BackupUnknown {
-            path: repo_dir(settings),
-            place: store.place(),
-            reason: error.to_string(),
-        }),
-        Err(_) => Err(StartError::BackupUnknown {
-            path: repo_dir(settings),
-            place: store.place(),
-            reason: "no answer".to_owned(),
-        }),
-    }
-}
-
-/// Never fails: a hold whose backup is behind goes on, and says how far it is.
-#[derive(Debug)]
-struct BackupPart(Option<Backup>);
-
-#[async_trait]
-impl Part for BackupPart {
-    fn name(&self) -> &'static str {
-        "backup"
-    }
-
-    async fn check(&self) -> Result<Figures, Reason> {
-        let behind = self.0.as_ref().map(|backup| backup.behind().as_secs());
-        Ok(Figures::from([
-            ("is_configured", u64::from(behind.is_some())),
-            ("behind_seconds", behind.unwrap_or(0)),
-        ]))
-    }
-}
-
-#[derive(Debug)]
-struct DatabasePart(Database);
-
-#[async_trait]
-impl Part for DatabasePart {
-    fn name(&self) -> &'static str {
-        "database"
-    }
-
-    async fn check(&self) -> Result<Figures, Reason> {
-        self.0.check().await?;
-        Ok(Figures::new())
-    }
-}
-
-#[derive(Debug)]
-struct RepoPart(HoldRepo);
-
-#[async_trait]
-impl Part for RepoPart {
-    fn name(&self) -> &'static str {
-        "repository"
-    }
-
-    async fn check(&self) -> Result<Figures, Reason> {
-        if let Some(reason) = self.0.why_halted() {
-            return Err(reason.into());
-        }
-        if !self.0.is_writable() {
-            return Err("the last write to the disk failed".into());
-        }
-        // No writes, but through the writer: it may have ended.
-        self.0.write(Vec::new()).await?;
-        Ok(Figures::from([("index_lag_batches", self.0.index_lag_batches())]))
-    }
-}
-
-#[derive(Debug)]
-struct StorePart(BlobService);
-
-#[async_trait]
-impl Part for StorePart {
-    fn name(&self) -> &'static str {
-        "store"
-    }
-
-    async fn check(&self) -> Result<Figures, Reason> {
-        self.0.ping().await?;
-        Ok(Figures::new())
-    }
-}
-
-/// The data folder, and the folder of the objects if there is one.
-fn disk_space(settings: &HoldSettings) -> DiskSpace {
-    let mut folders = vec![DataFolder {
-        name: "data",
-        path: settings.data_dir.clone(),
-    }];
-    if let StorageSettings::Filesystem { path } = &settings.storage {
-        folders.push(DataFolder {
-            name: "objects",
-            path: path.clone(),
-        });
-    }
-    DiskSpace::new(folders, settings.free_disk_bytes)
-}
-
 fn caller_limits(limits: &Limits, clock: &Arc<dyn Clock>) -> CallerLimits {
     let clock = clock.clone();
     let now = Now::new(move || clock.now());
@@ -725,47 +452,4 @@ fn network_resolver(
     let mut config = ResolverConfig::new(settings.plc_directory.clone());
     config.allow_loopback = settings.test_mode;
     Ok(Arc::new(Resolver::new(config, egress, clock.clone())?))
-}
-
-/// One store, behind both of its ports.
-struct Store {
-    objects: Arc<dyn ObjectStore>,
-    own_objects: Arc<dyn OwnObjects>,
-    /// Those of a store that serves its own URLs.
-    routes: Router,
-}
-
-fn open_store(settings: &HoldSettings, clock: &Arc<dyn Clock>) -> Result<Store, StartError> {
-    match &settings.storage {
-        StorageSettings::Filesystem { path } => {
-            let store = FilesystemStore::open(path, settings.public_url.clone(), clock.clone()).map_err(
-                |source| StartError::Store {
-                    path: path.clone(),
-                    source,
-                },
-            )?;
-            Ok(Store {
-                objects: Arc::new(store.clone()),
-                own_objects: Arc::new(store.clone()),
-                routes: store_routes::router(store),
-            })
-        }
-        StorageSettings::S3(options) => {
-            let store = S3Store::new(options, clock.clone());
-            Ok(Store {
-                objects: Arc::new(store.clone()),
-                own_objects: Arc::new(store),
-                routes: Router::new(),
-            })
-        }
-    }
-}
-
-/// Without an owner nothing is made: a DID of a directory would be made for good.
-fn require_owner(settings: &HoldSettings) -> Result<(), StartError> {
-    let is_new = folder_of(settings).state()? == FolderState::New;
-    if is_new && settings.owner.is_none() {
-        return Err(CaptainError::OwnerNeeded.into());
-    }
-    Ok(())
 }

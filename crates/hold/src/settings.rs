@@ -1,34 +1,33 @@
 //! The hold's settings, every value of its configuration parsed.
 
-use std::net::SocketAddr;
-use std::num::NonZeroU32;
-use std::path::PathBuf;
-use std::time::Duration;
+mod identity;
+mod limits;
+mod stores;
 
-use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
 use atcr_atproto::egress::address_ranges::is_local_host;
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::EventBudget;
 use atcr_hold_pds::records::captain::Stated;
 use atcr_hold_pds::records::profile::FirstProfile;
-use atcr_server::address_gate::Exempt;
 use atcr_server::client_address::Network;
-use atcr_server::client_places::ClientPlaces;
-use atcr_server::serve::ServeLimits;
-use atcr_server::stream_limits::ClientStreams;
 use atcr_server::telemetry::{LogFormat, check_log_level, listen_addr};
-use atcr_server::{HumanDuration, Problems, Rate};
+use atcr_server::{HumanDuration, Problems};
 use chrono::TimeDelta;
-use secrecy::SecretString;
 use url::Url;
 
-use crate::adapters::s3::S3Options;
-use crate::config::{
-    DatabaseSection, DidMethod, HoldConfig, LimitsSection, LogFormatSetting, RegistrationSection,
-    StorageDriver, StorageSection,
-};
-use crate::firehose::FirehoseLimits;
+use crate::config::{HoldConfig, LogFormatSetting, RegistrationSection};
 use crate::manifests::NoticeLimits;
+
+pub use identity::{IdentitySettings, PlcSettings};
+pub use limits::Limits;
+pub use stores::{BackupSettings, StorageSettings};
+
+use identity::identity;
+use limits::{limits, notice_limits};
+use stores::{backup, storage};
 
 /// In `server.successor` and `registration.region`: the captain record shall not have the field.
 const NONE: &str = "none";
@@ -39,15 +38,6 @@ const MAX_DESCRIPTION_LEN: usize = 2560;
 
 /// Longer than an upload is ever waited for, and short enough to count back from any date.
 const MAX_UPLOAD_EXPIRY: TimeDelta = TimeDelta::days(3650);
-
-/// How often a subscriber is pinged.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// How long a subscriber may give no sign of life.
-const PONG_WITHIN: Duration = Duration::from_secs(90);
-/// How long no event has to have come for a subscriber without a cursor to get one.
-const QUIET_FOR: Duration = Duration::from_hours(1);
-/// How long subscribers get the rest of the events when the process stops.
-const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// The settings, every value parsed.
 #[derive(Clone, Debug)]
@@ -114,93 +104,6 @@ pub struct HoldSettings {
     pub backup_interval: HumanDuration,
     /// How log lines look.
     pub log_format: LogFormat,
-}
-
-/// The kind of the hold's DID.
-#[derive(Clone, Debug)]
-pub enum IdentitySettings {
-    /// The did:web of the public URL.
-    Web(Did),
-    /// A did:plc.
-    Plc(Box<PlcSettings>),
-}
-
-impl IdentitySettings {
-    /// The DID, as far as it is known before anything is made.
-    #[must_use]
-    pub fn configured_did(&self) -> Option<&Did> {
-        match self {
-            Self::Web(did) => Some(did),
-            Self::Plc(plc) => plc.did.as_ref(),
-        }
-    }
-}
-
-/// A did:plc and the keys that may change it.
-#[derive(Clone, Debug)]
-pub struct PlcSettings {
-    /// A DID that exists already.
-    pub did: Option<Did>,
-    /// The rotation key, if it is not in its file.
-    pub rotation_key: Option<SigningKey>,
-    /// The rotation key's file.
-    pub rotation_key_path: PathBuf,
-    /// The captain's rotation key.
-    pub captain_rotation_key: Option<PublicKey>,
-}
-
-/// Where the repository is backed up.
-#[derive(Clone, Debug)]
-pub enum BackupSettings {
-    /// Nowhere, as the configuration says.
-    Off,
-    /// Nowhere, since the configuration names no place.
-    NoPlace,
-    /// A folder.
-    Folder {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A bucket.
-    S3 {
-        /// How it is reached.
-        options: Box<S3Options>,
-        /// What the names begin with.
-        prefix: String,
-    },
-}
-
-/// How much clients may ask for.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// What the listener bears.
-    pub listener: ServeLimits,
-    /// Requests of one address without a good token.
-    pub anonymous: Rate,
-    /// Requests of one account.
-    pub account: Rate,
-    /// Tokens of one address that are not good.
-    pub failed_tokens: Rate,
-    /// Accounts that join by themselves.
-    pub new_members: Rate,
-    /// Repository exports.
-    pub exports: ClientStreams,
-    /// Who may follow the repository.
-    pub firehose: FirehoseLimits,
-    /// Clients that limits per address do not count.
-    pub exempt: Vec<Network>,
-}
-
-/// The store, every value parsed.
-#[derive(Clone, Debug)]
-pub enum StorageSettings {
-    /// A folder.
-    Filesystem {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A bucket.
-    S3(Box<S3Options>),
 }
 
 impl HoldSettings {
@@ -352,212 +255,6 @@ impl HoldSettings {
     }
 }
 
-fn identity(
-    section: &DatabaseSection,
-    web_did: Option<Did>,
-    data_dir: &std::path::Path,
-    problems: &mut Problems,
-) -> Option<IdentitySettings> {
-    let did = noted(problems, "database.did", optional_did(&section.did))?;
-    if section.did_method == DidMethod::Web {
-        let is_other = did.is_some_and(|did| web_did.as_ref().is_some_and(|web| did.normalised() != *web));
-        problems.require(
-            !is_other,
-            "database.did",
-            "a did:web is that of server.public_url; another DID needs database.did_method: plc",
-        );
-        return web_did.map(IdentitySettings::Web);
-    }
-    problems.require(
-        did.as_ref().is_none_or(|did| did.method() == "plc"),
-        "database.did",
-        "must be a did:plc with database.did_method: plc",
-    );
-    let rotation_key = match section.rotation_key.expose().trim() {
-        "" => Ok(None),
-        text => SigningKey::from_multikey(text)
-            .ok()
-            .filter(|key| key.curve() == Curve::K256)
-            .map(Some)
-            .ok_or_else(|| "must be a private K-256 key in multibase (z...)".to_owned()),
-    };
-    let captain_rotation_key = match section.captain_rotation_key.as_str() {
-        "" => Ok(None),
-        text => PublicKey::from_did_key(text)
-            .map(Some)
-            .map_err(|_| "must be a public key such as did:key:zQ3...".to_owned()),
-    };
-    let rotation_key = noted(problems, "database.rotation_key", rotation_key);
-    let captain_rotation_key = noted(problems, "database.captain_rotation_key", captain_rotation_key);
-    Some(IdentitySettings::Plc(Box::new(PlcSettings {
-        did,
-        rotation_key: rotation_key?,
-        rotation_key_path: match section.rotation_key_path.as_str() {
-            "" => data_dir.join("rotation.key"),
-            path => PathBuf::from(path),
-        },
-        captain_rotation_key: captain_rotation_key?,
-    })))
-}
-
-fn storage(
-    section: &StorageSection,
-    data_dir: &std::path::Path,
-    problems: &mut Problems,
-) -> Option<StorageSettings> {
-    let s3 = match section.driver {
-        StorageDriver::Auto => !section.bucket.is_empty(),
-        StorageDriver::Filesystem => false,
-        StorageDriver::S3 => true,
-    };
-    if !s3 {
-        let path = match section.path.as_str() {
-            "" => data_dir.join("objects"),
-            path => PathBuf::from(path),
-        };
-        return Some(StorageSettings::Filesystem { path });
-    }
-    problems.require(
-        !section.bucket.is_empty(),
-        "storage.bucket",
-        "must name the bucket (or set S3_BUCKET)",
-    );
-    problems.require(!section.region.is_empty(), "storage.region", "must be set");
-    problems.require(
-        !section.access_key.is_empty(),
-        "storage.access_key",
-        "must be set (or AWS_ACCESS_KEY_ID)",
-    );
-    problems.require(
-        !section.secret_key.is_empty(),
-        "storage.secret_key",
-        "must be set (or AWS_SECRET_ACCESS_KEY)",
-    );
-    let mut optional_url = |key: &str, text: &str| match text {
-        "" => Some(None),
-        text => noted(problems, key, origin_url(text)).map(Some),
-    };
-    let endpoint = optional_url("storage.endpoint", &section.endpoint);
-    let pull_zone = optional_url("storage.pull_zone", &section.pull_zone);
-    Some(StorageSettings::S3(Box::new(S3Options {
-        bucket: section.bucket.clone(),
-        region: section.region.clone(),
-        path_style: section.path_style && !section.endpoint.is_empty(),
-        endpoint: endpoint?,
-        pull_zone: pull_zone?,
-        access_key: section.access_key.expose().to_owned(),
-        secret_key: SecretString::from(section.secret_key.expose().to_owned()),
-    })))
-}
-
-fn backup(
-    config: &HoldConfig,
-    storage: Option<&StorageSettings>,
-    data_dir: &std::path::Path,
-    problems: &mut Problems,
-) -> Option<BackupSettings> {
-    let section = &config.backup;
-    problems.require(
-        !section.interval.get().is_zero(),
-        "backup.interval",
-        "must be longer than nothing",
-    );
-    if !section.enabled {
-        return Some(BackupSettings::Off);
-    }
-    if !section.path.is_empty() {
-        let path = PathBuf::from(&section.path);
-        problems.require(
-            !path.starts_with(data_dir),
-            "backup.path",
-            "must be outside of database.path, on another disk",
-        );
-        problems.require(
-            section.bucket.is_empty(),
-            "backup.bucket",
-            "must be empty when backup.path is set",
-        );
-        return Some(BackupSettings::Folder { path });
-    }
-    let s3 = |options: Box<S3Options>| BackupSettings::S3 {
-        options,
-        prefix: section.prefix.clone(),
-    };
-    match (section.bucket.as_str(), storage?) {
-        ("", StorageSettings::S3(options)) => Some(s3(options.clone())),
-        ("", StorageSettings::Filesystem { .. }) => Some(BackupSettings::NoPlace),
-        (bucket, _) => {
-            let reached = StorageSection {
-                driver: StorageDriver::S3,
-                bucket: bucket.to_owned(),
-                ..config.storage.clone()
-            };
-            match self::storage(&reached, data_dir, problems)? {
-                StorageSettings::S3(options) => Some(s3(options)),
-                StorageSettings::Filesystem { .. } => None,
-            }
-        }
-    }
-}
-
-fn limits(section: &LimitsSection, proxies: Option<&[Network]>, problems: &mut Problems) -> Option<Limits> {
-    for (key, count) in [
-        (
-            "limits.background_commits_per_hour",
-            section.background_commits_per_hour,
-        ),
-        ("limits.connections", section.connections),
-        ("limits.connections_per_address", section.connections_per_address),
-        ("limits.repo_exports", section.repo_exports),
-        (
-            "limits.repo_exports_per_address",
-            section.repo_exports_per_address,
-        ),
-        ("limits.subscribers", section.subscribers),
-        ("limits.subscribers_per_address", section.subscribers_per_address),
-    ] {
-        problems.require(count > 0, key, "must be at least 1");
-    }
-    for (key, time) in [
-        ("limits.header_timeout", section.header_timeout),
-        ("limits.write_timeout", section.write_timeout),
-        ("limits.repo_export_timeout", section.repo_export_timeout),
-    ] {
-        problems.require(!time.get().is_zero(), key, "must be longer than nothing");
-    }
-    let exempt = noted(problems, "limits.exempt", Network::parse_all(&section.exempt))?;
-    let places = |all: u32, per_address: u32| {
-        let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
-        ClientPlaces::new(count(all), count(per_address), Exempt::new(exempt.clone()))
-    };
-    Some(Limits {
-        listener: ServeLimits {
-            listener: "main",
-            connections: usize::try_from(section.connections).unwrap_or(usize::MAX),
-            connections_per_address: usize::try_from(section.connections_per_address).unwrap_or(usize::MAX),
-            unlimited_peers: [proxies.unwrap_or_default(), &exempt].concat(),
-            header_timeout: section.header_timeout.get(),
-            write_timeout: section.write_timeout.get(),
-        },
-        anonymous: section.anonymous,
-        account: section.account,
-        failed_tokens: section.failed_tokens,
-        new_members: section.new_members,
-        exports: ClientStreams::new(
-            places(section.repo_exports, section.repo_exports_per_address),
-            section.repo_export_timeout.get(),
-        ),
-        firehose: FirehoseLimits {
-            places: places(section.subscribers, section.subscribers_per_address),
-            ping_interval: PING_INTERVAL,
-            pong_within: PONG_WITHIN,
-            quiet_for: QUIET_FOR,
-            drain_within: DRAIN_WITHIN,
-        },
-        exempt,
-    })
-}
-
 fn noted<T>(problems: &mut Problems, key: &str, outcome: Result<T, String>) -> Option<T> {
     outcome.map_err(|message| problems.push(key, message)).ok()
 }
@@ -586,30 +283,6 @@ fn stated<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<St
         NONE => Ok(Stated::Removed),
         text => parse(text).map(Stated::This),
     }
-}
-
-fn notice_limits(section: &LimitsSection, problems: &mut Problems) -> Option<NoticeLimits> {
-    problems.require(
-        (1..=section.layer_records_per_hour).contains(&section.layers_per_manifest),
-        "limits.layers_per_manifest",
-        "must be at least 1 and at most limits.layer_records_per_hour",
-    );
-    let mut positive = |key: &str, value: u32| {
-        let value = NonZeroU32::new(value).ok_or_else(|| "must be at least 1".to_owned());
-        noted(problems, key, value)
-    };
-    let notices_per_hour = positive("limits.notices_per_hour", section.notices_per_hour);
-    let layer_records_per_hour = positive("limits.layer_records_per_hour", section.layer_records_per_hour);
-    let new_repositories_per_hour = positive(
-        "limits.new_repositories_per_hour",
-        section.new_repositories_per_hour,
-    );
-    Some(NoticeLimits {
-        layers_per_notice: section.layers_per_manifest,
-        notices_per_hour: notices_per_hour?,
-        layer_records_per_hour: layer_records_per_hour?,
-        new_repositories_per_hour: new_repositories_per_hour?,
-    })
 }
 
 /// The profile of a new hold, whose name is its host's unless it has another; "none" is no profile.

@@ -8,6 +8,7 @@ pub mod com_atproto_repo;
 pub mod com_atproto_server;
 pub mod com_atproto_sync;
 pub mod error;
+mod error_status;
 pub mod extract;
 pub mod health;
 pub mod io_atcr_hold;

@@ -6,12 +6,14 @@
 //! | [`plc`] | a did:plc in its directory: made, taken over, kept up to date |
 //! | [`establish`] | the start: files, directory and repository are brought together |
 //! | [`predecessor`] | what followers have got already where a new repository begins |
-//! | [`watch`] | while the hold runs: the document is read again, keys are changed |
+//! | [`watch`] | while the hold runs: the document is read again |
+//! | [`key_change`] | changing the signing key while the hold runs |
 //!
 //! The commands are in [`crate::commands::identity`].
 
 pub(crate) mod establish;
 pub(crate) mod folder;
+mod key_change;
 pub(crate) mod plc;
 pub(crate) mod predecessor;
 pub(crate) mod watch;

@@ -8,6 +8,8 @@ use atcr_hold_pds::access::{Action as _, BlobWrite, DenialReason};
 use atcr_oci::{Algorithm, Digest};
 
 use super::*;
+use crate::adapters::filesystem::PartError;
+use crate::blobs::{SessionsError, StoreError};
 use crate::manifests::TooOften;
 
 fn broken_disk() -> Box<dyn Error + Send + Sync> {
