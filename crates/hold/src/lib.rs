@@ -11,7 +11,7 @@
 //! | [`relays`] | those that are asked to follow the hold |
 //! | [`repo_blobs`] | blobs that the hold's own records refer to |
 //! | [`crew`], [`administration`] | joining the crew; managing it |
-//! | [`accounts`] | whose OAuth access token a caller presents |
+//! | [`access_tokens`] | whose OAuth access token a caller presents |
 //! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
 //! | [`config`], [`settings`], [`cli`], [`compose`] | settings as written and as parsed, command line, wiring |
 //! | [`commands`] | what the command line does beside serving |
@@ -19,7 +19,7 @@
 //! Who may do what is decided in `atcr_hold_pds::access`, whose proofs the use cases ask for. One more XRPC method: a file
 //! under `edge/<namespace>/`, a line in [`routes`], a test over HTTP.
 
-pub mod accounts;
+pub mod access_tokens;
 pub mod adapters;
 pub mod administration;
 pub mod backup;

@@ -18,7 +18,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
-use crate::accounts::{AccountSessions, SessionError};
+use crate::access_tokens::{AccountSessions, SessionError};
 
 /// Tokens checked at once: each check is a request to a host that the caller names. Hosts below one registered name have a quarter.
 const CHECKS_AT_ONCE: usize = 16;

@@ -30,7 +30,7 @@ use axum::http::request::Parts;
 
 use super::caller_limits::{CallerLimits, Check};
 use super::error::EdgeError;
-use crate::accounts::{AccountSessions, SessionError};
+use crate::access_tokens::{AccountSessions, SessionError};
 
 /// Carries the proof beside an access token.
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");

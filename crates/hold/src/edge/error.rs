@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use super::auth::{AuthError, DPOP_NONCE};
 use super::error_status::INTERNAL;
-use crate::accounts::SessionError;
+use crate::access_tokens::SessionError;
 use crate::adapters::filesystem::SignedUrlError;
 use crate::administration::AdministrationError;
 use crate::blobs::BlobError;

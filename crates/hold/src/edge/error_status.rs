@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 
 use super::auth::AuthError;
 use super::error::EdgeError;
-use crate::accounts::SessionError;
+use crate::access_tokens::SessionError;
 use crate::adapters::filesystem::{PartError, SignedUrlError};
 use crate::administration::AdministrationError;
 use crate::blobs::{BlobError, SessionsError, StoreError};
