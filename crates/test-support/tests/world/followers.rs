@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use atcr_test_support::network::{FollowerPorts, HoldDid, Part};
 use atcr_test_support::registry_client::{IMAGE_MANIFEST, RegistryClient, image_manifest};
 use futures_util::StreamExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
 
 use crate::{World, client};
@@ -119,12 +119,12 @@ async fn relay_tap_and_collection_directory_have_what_the_hold_has() {
 }
 
 /// Waits until the home page, which is made from the index alone, has the image.
-async fn shown(world: &World) {
-    let link = "href=\"/r/alice.test/followed\"";
+async fn shown(world: &World, image: &str) {
+    let link = format!("href=\"/r/{image}\"");
     loop {
         let home = client().get(world.appview()).send().await;
         if let Ok(home) = home
-            && home.text().await.is_ok_and(|text| text.contains(link))
+            && home.text().await.is_ok_and(|text| text.contains(&link))
         {
             return;
         }
@@ -139,7 +139,7 @@ async fn a_fresh_appview_finds_an_image_that_it_never_saw_being_pushed() {
     });
     let mut world = world.await;
     push(&world, 0..1).await;
-    shown(&world).await;
+    shown(&world, NAME).await;
     let followers = world.network.file().followers.clone().expect("followers");
     let alice = world.account("alice.test").did.clone();
     let query = "xrpc/com.atproto.sync.listReposByCollection?collection=io.atcr.manifest";
@@ -165,5 +165,43 @@ async fn a_fresh_appview_finds_an_image_that_it_never_saw_being_pushed() {
         .start_appview()
         .await
         .expect("the appview starts again");
-    shown(&world).await;
+    shown(&world, NAME).await;
+
+    // What somebody else's client writes comes over the relay.
+    write_elsewhere(&world).await;
+    shown(&world, "bob.test/elsewhere").await;
+}
+
+/// Bob writes a manifest's record at his own server.
+async fn write_elsewhere(world: &World) {
+    let pds = &world.network.file().pds.url;
+    let (alice, bob) = (world.account("alice.test"), world.account("bob.test"));
+    let query = format!(
+        "xrpc/com.atproto.repo.listRecords?repo={}&collection=io.atcr.manifest",
+        alice.did
+    );
+    let listed = get(&format!("{pds}/{query}")).await;
+    let mut record = listed["records"][0]["value"].clone();
+    record["repository"] = "elsewhere".into();
+    // The bytes are not at his server.
+    record.as_object_mut().expect("a record").remove("manifestBlob");
+    let post = async |method: &str, token: Option<&str>, body: Value| {
+        let request = client().post(format!("{pds}/xrpc/{method}")).json(&body);
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let answer = request.send().await.expect("an answer");
+        let answer = answer.error_for_status().expect("success");
+        answer.json::<Value>().await.expect("JSON")
+    };
+    let body = json!({ "identifier": bob.did, "password": bob.app_password });
+    let signed_in = post("com.atproto.server.createSession", None, body).await;
+    let digest = record["digest"].as_str().expect("a digest");
+    let rkey = digest.trim_start_matches("sha256:").to_owned();
+    let body = json!({
+        "repo": bob.did, "collection": "io.atcr.manifest", "rkey": rkey, "validate": false, "record": record,
+    });
+    let token = signed_in["accessJwt"].as_str();
+    post("com.atproto.repo.createRecord", token, body).await;
 }
