@@ -3,7 +3,8 @@
 use atcr_atproto::syntax::{Datetime, Did, Tid};
 use atcr_repo::car;
 use atcr_repo::firehose::{
-    AccountEvent, CommitEvent, IdentityEvent, Message, RecordOp, SyncEvent, error, info, is_identity,
+    AccountEvent, CommitEvent, Glance, GlancedEvent, IdentityEvent, Message, RecordOp, SyncEvent, error,
+    info, is_identity,
 };
 use ipld_core::ipld::Ipld;
 
@@ -142,4 +143,51 @@ fn information_and_errors_have_no_seq() {
         panic!("no map");
     };
     assert_eq!(body["error"], Ipld::String("FutureCursor".to_owned()));
+}
+
+#[test]
+fn a_glance_sees_whose_an_event_is_and_what_it_touches() {
+    let event = commit(9, Some(8));
+    let frame = event.encode().unwrap().frame;
+    let expected = GlancedEvent {
+        seq: 9,
+        did: event.repo.as_str(),
+        time: "2026-05-01T12:00:00.000Z",
+        rev: Some(event.rev.as_str()),
+        paths: Some(vec![
+            "com.example.record/a",
+            "com.example.record/b",
+            "com.example.record/c",
+        ]),
+    };
+    assert_eq!(Glance::at(&frame).unwrap(), Glance::Event(expected.clone()));
+    // Not everybody sorts the header.
+    let body = frame.strip_prefix(b"\xa2atg#commitbop\x01").unwrap();
+    let unsorted = [b"\xa2bop\x01atg#commit", body].concat();
+    assert_eq!(Glance::at(&unsorted).unwrap(), Glance::Event(expected));
+    assert_eq!(
+        Message::decode(&unsorted).unwrap(),
+        Message::Commit(Box::new(event))
+    );
+
+    let gap = info("OutdatedCursor", "").unwrap();
+    assert_eq!(
+        Glance::at(&gap).unwrap(),
+        Glance::Info("OutdatedCursor".to_owned())
+    );
+    let end = error("FutureCursor", "").unwrap();
+    assert_eq!(
+        Glance::at(&end).unwrap(),
+        Glance::Error("FutureCursor".to_owned())
+    );
+    // A kind of the future is no reason to leave a stream; what is no message is told apart.
+    assert_eq!(Glance::at(b"\xa2atd#newbop\x01\xa0").unwrap(), Glance::Unknown);
+    for bytes in [
+        &b""[..],
+        b"what is this?",
+        b"\xa2atg#commitbop\x01\xa0",
+        &frame[..40],
+    ] {
+        assert!(Glance::at(bytes).is_err(), "{bytes:?}");
+    }
 }
