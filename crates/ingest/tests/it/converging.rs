@@ -24,7 +24,7 @@ fn random_writes(rng: &mut StdRng, did: &Did) -> Writes {
     (0..rng.random_range(1..4))
         .map(|_| {
             let digit = char::from(b'1' + rng.random_range(0..4));
-            let name = format!("1.{}", rng.random_range(0..4));
+            let name = format!("1.{}", rng.random_range(0..30));
             match rng.random_range(0..6) {
                 0 | 1 => put_manifest("app", digit),
                 2 | 3 => put_tag(did, "app", &name, digit),

@@ -122,11 +122,20 @@ async fn what_happens_to_an_account_is_asked_of_its_own_server() {
     let world = World::new(&host).await;
     host.commit(&alice(), vec![put_manifest("app", '1')]);
     world.catch_up.run(&alice()).await.unwrap();
-    host.change(&alice(), |account| account.handle = "renamed.example".to_owned());
     let stream = Stream::default();
     let about = |did: &atcr_atproto::syntax::Did, kind: &str| {
         json!({ "did": did.as_str(), "time_us": now().timestamp_micros(), "kind": kind }).to_string()
     };
+    // The first connection has every account compared; what follows is told by the stream alone.
+    stream.push_hint(0, about(&bob(), "account"));
+    follow(&world, &stream.place("one"), jetstream(&world, &host))
+        .await
+        .1
+        .unwrap();
+    assert_eq!(world.scheduler.drain().await.unwrap(), 1);
+    host.change(&alice(), |account| {
+        account.handle = "renamed.example".to_owned();
+    });
     stream.push_hint(1, about(&alice(), "identity"));
     stream.push_hint(2, about(&bob(), "identity"));
     follow(&world, &stream.place("one"), jetstream(&world, &host))
