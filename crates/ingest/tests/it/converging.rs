@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::discovering::discovery;
 use crate::host::{Host, World, Writes, alice, bob, delete, now, put_manifest, put_post, put_tag};
-use crate::streams::{Crashing, Lists, Stream, follow, hint_1, hint_2};
+use crate::streams::{self, Crashing, Lists, Stream, follow, hint_1, hint_2};
 
 /// Writes of all kinds.
 fn random_writes(rng: &mut StdRng, did: &Did) -> Writes {
@@ -169,6 +169,26 @@ async fn faults_lies_and_deaths_end_in_what_the_network_has() {
         }
         // Of an account that is not served there is nothing to compare with.
         host.change(&bob(), |account| account.status = None);
+        // The last word is a lie each time, and the truth comes right behind it: no later reading of the account would find what is wrong.
+        let relay = &relays[0];
+        world.clock.advance(TimeDelta::days(1));
+        for did in [alice(), bob()] {
+            world.catch_up.run(&did).await.unwrap();
+        }
+        for number in 0..12 {
+            let did = if number % 2 == 0 { alice() } else { bob() };
+            let event = host.commit(&did, vec![put_tag(&did, "app", &format!("last.{number}"), '1')]);
+            let mut lie = event.clone();
+            lie.ops.pop();
+            relay.push_commit(&lie);
+            relay.push_commit(&event);
+        }
+        let place = relay.place("relay 0");
+        while follow(&world, &place, streams::firehose(&world, &host))
+            .await
+            .1
+            .is_err()
+        {}
         // What was lost and never followed by anything is found by the next reading of the lists.
         let lists = Lists::default();
         for did in [alice(), bob()] {
