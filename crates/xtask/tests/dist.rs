@@ -103,6 +103,8 @@ impl Release {
                 "test_mode": true,
                 "data_dir": folder.path().join("appview"),
             },
+            // It is not about the network.
+            "index": { "enabled": false },
             "credential_helper": {
                 "release_dir": after("release_dir: "),
                 "signing_key": signing_key,
