@@ -15,7 +15,11 @@ use crate::repository::{COLLECTION, delete, open, put, signing_key};
 const FOLDER: &str = "ATCR_TEST_KILL_FOLDER";
 /// Tells it apart from those before it.
 const RUN: &str = "ATCR_TEST_KILL_RUN";
+/// How many kills there are instead of [`KILLS`].
+const KILLS_VARIABLE: &str = "ATCR_KILLS";
 const KILLS: usize = 10;
+/// How often a repository is killed before another one begins: all of it is read after each kill.
+const KILLS_OF_ONE: usize = 50;
 
 /// What the killed process said, per record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +30,25 @@ enum Acknowledged {
 
 #[tokio::test]
 async fn nothing_acknowledged_is_missing_after_a_kill() {
+    let kills = std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap());
+    let (mut done, mut acknowledged, mut commits) = (0, 0, 0);
+    while done < kills {
+        let of_one = KILLS_OF_ONE.min(kills - done);
+        let (records, followed) = kill_again_and_again(of_one).await;
+        done += of_one;
+        acknowledged += records;
+        commits += followed;
+        println!("{done} kills, {acknowledged} acknowledged records, {commits} commits followed");
+    }
+    assert!(acknowledged > kills);
+}
+
+/// Kills the writers of one repository; returns how many records they had acknowledged, and how many commits a follower saw.
+async fn kill_again_and_again(kills: usize) -> (usize, usize) {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = BTreeMap::new();
     let mut follower = Consumer::default();
-    for run in 0..KILLS {
+    for run in 0..kills {
         let mut child = spawn(dir.path(), run);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // At another moment of another batch each time.
@@ -57,8 +76,8 @@ async fn nothing_acknowledged_is_missing_after_a_kill() {
         }
         repo.close().await;
     }
-    assert!(acknowledged.len() > KILLS);
     assert_eq!(follower.resyncs, 0);
+    (acknowledged.len(), follower.commits)
 }
 
 /// Notes one line of the child; whether it was an acknowledgement.
