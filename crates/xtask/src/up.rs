@@ -111,9 +111,20 @@ impl UpArguments {
         let mut options = NetworkOptions::new(self.state.folder(workspace), ports);
         options.storage = self.storage()?;
         options.public = !self.private;
+        let hold = options.state.join("hold");
+        let is_new = self.reset || !hold.exists();
+        let is_in_directory = !is_new && hold.join("did.txt").exists();
         if self.network {
             options.followers = Some(FollowerPorts::default());
-            // The relay reads the document of a did:web by https alone.
+            if !is_new && !is_in_directory {
+                bail!(
+                    "the hold in {} is a did:web, which a relay reads by https alone\nhint: `--reset` starts without \
+                     the state of earlier runs, or name another folder with `--state`",
+                    options.state.display()
+                );
+            }
+        }
+        if self.network || is_in_directory {
             options.hold_did = HoldDid::Plc;
         }
         Ok(options)
