@@ -16,13 +16,15 @@ use atcr_repo::{Commit, DataError, car};
 pub(crate) struct Consumer {
     pub(crate) seq: u64,
     /// Revision and root of the newest commit.
-    head: Option<(Tid, Cid)>,
+    pub(crate) head: Option<(Tid, Cid)>,
     pub(crate) records: BTreeMap<String, Cid>,
     pub(crate) commits: usize,
     /// How often a `#sync` named a state that it did not have. The caller then gives it the records.
     pub(crate) resyncs: usize,
     /// The chain may break once: the repository was restored, and commits that this has seen are lost.
     pub(crate) may_break: bool,
+    /// Events up to this revision are in the records that the caller gave it.
+    pub(crate) given: Option<Tid>,
 }
 
 struct Nodes(HashMap<Cid, Arc<Node>>);
@@ -44,10 +46,23 @@ impl Consumer {
     /// Takes one message.
     pub(crate) fn take(&mut self, frame: &[u8], key: &PublicKey) -> Result<(), String> {
         let message = Message::decode(frame).map_err(|error| error.to_string())?;
+        self.take_message(message, key)
+    }
+
+    /// [`take`](Self::take), of a message that is decoded.
+    pub(crate) fn take_message(&mut self, message: Message, key: &PublicKey) -> Result<(), String> {
         if message.seq() <= self.seq {
             return Err(format!("seq {} after {}", message.seq(), self.seq));
         }
         self.seq = message.seq();
+        let rev = match &message {
+            Message::Commit(event) => Some(&event.rev),
+            Message::Sync(event) => Some(&event.rev),
+            Message::Identity(_) | Message::Account(_) => None,
+        };
+        if rev.is_some() && rev <= self.given.as_ref() {
+            return Ok(());
+        }
         match message {
             Message::Commit(event) => self.take_commit(&event, key),
             Message::Sync(event) => {

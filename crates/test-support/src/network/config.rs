@@ -54,6 +54,22 @@ pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &s
     if let Some(expiry) = options.upload_expiry {
         storage["upload_expiry"] = json!(format!("{}s", expiry.as_secs()));
     }
+    let mut database = json!({
+        "path": data,
+        "plc_directory_url": file.plc.url,
+        "did_method": match options.hold_did {
+            HoldDid::Web => "web",
+            HoldDid::Plc => "plc",
+        },
+    });
+    if let Some(retention) = options.event_retention {
+        database["event_retention"] = json!(format!("{}s", retention.as_secs()));
+    }
+    // A reset forgets the repository and not the bucket, and a hold does not begin anew where it has a backup.
+    let backup = match &options.backup {
+        None => json!({ "enabled": false }),
+        Some(folder) => json!({ "path": folder }),
+    };
     let config = json!({
         "server": {
             "addr": format!("127.0.0.1:{}", ports.hold),
@@ -67,17 +83,9 @@ pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &s
         // One account pushes as fast as it can when the servers are measured.
         "limits": { "account": "off" },
         "registration": { "owner_did": owner, "allow_all_crew": options.allow_all_crew },
-        "database": {
-            "path": data,
-            "plc_directory_url": file.plc.url,
-            "did_method": match options.hold_did {
-                HoldDid::Web => "web",
-                HoldDid::Plc => "plc",
-            },
-        },
+        "database": database,
         "storage": storage,
-        // A reset forgets the repository and not the bucket, and a hold does not begin anew where it has a backup.
-        "backup": { "enabled": false },
+        "backup": backup,
     });
     write_private(
         &Part::Hold.argument(&options.state),

@@ -63,8 +63,6 @@ impl Network {
                     address(ports.tap),
                     "--full-network".into(),
                     "--disable-acks".into(),
-                    "--collection-filters".into(),
-                    "io.atcr.*".into(),
                 ];
                 let health = format!("http://127.0.0.1:{}/health", ports.tap);
                 self.follow(part, GoTool::TAP, "tap", &arguments, &health).await

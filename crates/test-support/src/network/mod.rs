@@ -49,6 +49,10 @@ pub struct NetworkOptions {
     pub allow_missing_content: bool,
     /// How long unfinished uploads lie at the hold; `None` for its default.
     pub upload_expiry: Option<Duration>,
+    /// The folder of the backup of the hold's repository; there is none if `None`.
+    pub backup: Option<PathBuf>,
+    /// How long the hold keeps its events; `None` for its default.
+    pub event_retention: Option<Duration>,
     /// Where hold and appview serve their metrics; nowhere if `None`.
     pub metrics: Option<Ports>,
     /// A name with TLS in front of the appview; then it is a confidential OAuth client.
@@ -99,6 +103,8 @@ impl NetworkOptions {
             allow_all_crew: true,
             allow_missing_content: false,
             upload_expiry: None,
+            backup: None,
+            event_retention: None,
             metrics: None,
             front: None,
             followers: None,
@@ -295,6 +301,15 @@ impl Network {
         self.options.public = public;
     }
 
+    /// Where the hold's repository is backed up, from the hold's next start or command on.
+    ///
+    /// # Errors
+    /// If the configuration cannot be written.
+    pub fn set_backup(&mut self, backup: Option<PathBuf>) -> Result<()> {
+        self.options.backup = backup;
+        self.configure_hold()
+    }
+
     /// The name of this machine in the hold's URL, from the hold's next start on.
     pub fn set_hold_host(&mut self, host: &str) {
         self.file.hold.url = format!("http://{host}:{}", self.options.ports.hold);
@@ -368,18 +383,17 @@ impl Network {
     /// # Errors
     /// One line, and what the hold's log says.
     pub async fn start_hold(&mut self) -> Result<()> {
-        let owner = self
-            .file
-            .accounts
-            .first()
-            .context("a network needs at least one account")?
-            .did
-            .clone();
-        config::write_hold(&self.options, &self.file, &owner)?;
+        self.configure_hold()?;
         let url = self.file.hold.url.clone();
         self.serve(Part::Hold, "atcr-hold", &url).await?;
         self.file.hold.did = process::text_of(&format!("{url}/.well-known/atproto-did")).await?;
         self.file.write(&self.options.state)
+    }
+
+    fn configure_hold(&self) -> Result<()> {
+        let owner = self.file.accounts.first();
+        let owner = owner.context("a network needs at least one account")?;
+        config::write_hold(&self.options, &self.file, &owner.did)
     }
 
     /// Starts the appview on the state it has; waits until it is ready.
