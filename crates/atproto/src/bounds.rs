@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | an answer's length | [`MAX_ANSWER_BYTES`], [`MAX_DOCUMENT_BYTES`], [`MAX_HANDLE_BYTES`], [`MAX_ERROR_BYTES`] | refused |
 //! | depth and number of JSON values | [`MAX_JSON_DEPTH`], [`MAX_JSON_COST_FACTOR`] | refused |
+//! | length and number of values of a record's block | [`MAX_RECORD_BYTES`], [`MAX_RECORD_COST_FACTOR`] | refused |
 //! | records in a page, its cursor | [`MAX_PAGE_RECORDS`], [`MAX_CURSOR_BYTES`] | refused |
 //! | `Retry-After`, rate-limit resets | [`MAX_RETRY_AFTER`] | clamped |
 //! | entries of a DID document | [`MAX_DOCUMENT_ENTRIES`] | the rest is ignored |
@@ -45,6 +46,13 @@ pub const FREE_ANSWER_BYTES: usize = 8 * 1024;
 /// What parsing a JSON text may take, as a multiple of its length. An image index, the densest usual document, takes nine times
 /// its length.
 pub const MAX_JSON_COST_FACTOR: usize = 12;
+
+/// What reading a record's block may take, as a multiple of its length. DAG-CBOR is shorter than JSON for the same values: a manifest's
+/// record takes up to twelve times its length.
+pub const MAX_RECORD_COST_FACTOR: usize = 16;
+
+/// Longest record that is read from a block, 1 MiB: what a PDS takes.
+pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
 /// The memory that parsing a short JSON text may take regardless of its length, 64 KiB.
 pub const SMALL_JSON_COST: usize = 64 * 1024;

@@ -6,6 +6,8 @@
 //! # Spec
 //! atproto specs "Data Model".
 
+mod block;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -16,6 +18,8 @@ use ipld_core::ipld::Ipld;
 use multihash::Multihash;
 use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
+
+pub use self::block::{RecordBlockError, record_from_block};
 
 /// Multicodec of DAG-CBOR: records, commits, tree nodes.
 pub const DAG_CBOR: u64 = 0x71;

@@ -4,7 +4,7 @@
 //! atproto specs "Sync": commit validation, MST operation inversion.
 
 use atcr_atproto::crypto::PublicKey;
-use atcr_atproto::data_model;
+use atcr_atproto::data_model::record_from_block;
 use atcr_atproto::revision::Revision;
 use atcr_atproto::syntax::{Cid, Did, RecordKey, Tid};
 use atcr_index::Collection;
@@ -15,7 +15,6 @@ use atcr_repo::mst::{self, Tree, inversion};
 use atcr_repo::{Blocks, BlocksError, Commit, DataError};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use ipld_core::ipld::Ipld;
 
 /// Longest list of blocks of one commit, in bytes.
 ///
@@ -183,10 +182,8 @@ pub(crate) fn record(
     cid: Cid,
     bytes: &[u8],
 ) -> RecordFact {
-    let value = serde_ipld_dagcbor::from_slice::<Ipld>(bytes)
-        .ok()
-        .and_then(|value| data_model::ipld_to_json(&value).ok());
-    // What is no record is an unusable one.
+    // What is no record, or one without measure, is an unusable one.
+    let value = record_from_block(bytes).ok();
     RecordFact::read(did, collection, rkey, cid, value.unwrap_or_default())
 }
 

@@ -9,9 +9,9 @@ use crate::bounds::{MAX_JSON_COST_FACTOR, MAX_JSON_DEPTH, SMALL_JSON_COST};
 
 /// What a value takes in memory as a [`serde_json::Value`], in bytes, rounded up: an object has room for eleven fields from the start,
 /// a list for four items, and both grow by doubling.
-const OBJECT_COST: usize = 640;
-const LIST_COST: usize = 160;
-const SCALAR_COST: usize = 64;
+pub(crate) const OBJECT_COST: usize = 640;
+pub(crate) const LIST_COST: usize = 160;
+pub(crate) const SCALAR_COST: usize = 64;
 
 /// Why a JSON text is not parsed, or could not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

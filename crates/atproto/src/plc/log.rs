@@ -21,7 +21,7 @@ pub enum LogError {
         did: Did,
     },
     /// An operation is missing, forged, or of a form that is not supported.
-    #[error("the directory's operations of {did} cannot be verified: {reason}")]
+    #[error("the operations of {did} cannot be verified: {reason}")]
     Unverified {
         /// The DID.
         did: Did,

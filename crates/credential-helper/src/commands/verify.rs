@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use atcr_atproto::clock::{Clock as _, SystemClock};
 use atcr_atproto::crypto::PublicKey;
-use atcr_atproto::syntax::{Datetime, Tid};
+use atcr_atproto::syntax::{AtIdentifier, Datetime, Tid};
 use atcr_oci::Manifest;
 use atcr_repo::provenance::{Evidence, Expected, Verdict, verify as judge};
 use clap::Args;
@@ -37,6 +37,8 @@ const MAX_POLICY_BYTES: u64 = 1024 * 1024;
 The account's own server is asked, not the registry: the program checks that the account's key signed a repository which has
 the image's record, and that the manifest's bytes are the record's.
 
+A tag can be moved at any time: pull what was proven by its digest, as the last line says.
+
 Ends with 0: proven; 1: could not be checked; 2: wrong usage; 3: refused.")]
 pub struct VerifyArguments {
     /// The image, by tag or digest: atcr.io/alice.example/app:1. The registry may be left out
@@ -54,7 +56,7 @@ pub struct VerifyArguments {
     /// Keep what proves it in a file, for --proof
     #[arg(long, value_name = "FILE")]
     save_proof: Option<PathBuf>,
-    /// Check the proof in a file, without network
+    /// Check the proof in a file, without network. Name the account by its DID, or give --policy: a file proves no handle
     #[arg(long, value_name = "FILE", conflicts_with_all = ["save_proof", "layers"])]
     proof: Option<PathBuf>,
     /// With --proof: the account's key, a did:key, instead of what the file proves it by
@@ -168,18 +170,20 @@ fn outcome(context: &Context, arguments: &VerifyArguments) -> Result<Proven, Att
         not_before: arguments.not_before.clone(),
         now: SystemClock.now(),
     };
-    let proven = match file {
-        Some(file) => from_file(&file, &image, &expected, arguments.key.as_ref())?,
+    match file {
+        Some(file) => Ok(from_file(&file, arguments, image, &expected, policy.as_ref())?),
         None => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Unchecked::Runtime)?
-            .block_on(from_network(context, arguments, &image, &expected))?,
-    };
-    if let Some(policy) = policy {
-        policy.check(&image.path(), &proven.verdict.did)?;
+            .block_on(from_network(
+                context,
+                arguments,
+                &image,
+                &expected,
+                policy.as_ref(),
+            )),
     }
-    Ok(proven)
 }
 
 /// The registry of an image that names none.
@@ -200,18 +204,30 @@ fn read_policy(path: &Path) -> Result<Policy, Unchecked> {
     })
 }
 
+/// No handle is believed here. The user says by DID or by policy whose the image has to be, and a file that is named by neither is
+/// refused: whoever made it chose the account.
 fn from_file(
     file: &ProofFile,
-    image: &ImageName,
+    arguments: &VerifyArguments,
+    image: ImageName,
     expected: &Expected,
-    key: Option<&PublicKey>,
+    policy: Option<&Policy>,
 ) -> Result<Proven, Unproven> {
-    let (document, anchor) = file.document(image, key)?;
+    let (document, anchor) = file.document(&image, arguments.key.as_ref())?;
     let evidence = file.evidence();
     let verdict = judge(&document, expected, &evidence)?;
+    let found = verdict.did.clone();
+    match policy {
+        Some(policy) => policy.check(&image.path(), &found)?,
+        None if arguments.image.is_some() && matches!(image.identity, AtIdentifier::Did(_)) => {}
+        None => return Err(Refused::HandleNotProven { found }.into()),
+    }
     Ok(Proven {
         circumstances: Circumstances {
-            image: image.to_string(),
+            image: ImageName {
+                identity: AtIdentifier::Did(found),
+                ..image
+            },
             confirmed_handle: None,
             anchor,
             covers: Coverage::of(&evidence.bytes, &verdict.media_type),
@@ -227,11 +243,15 @@ async fn from_network(
     arguments: &VerifyArguments,
     image: &ImageName,
     expected: &Expected,
+    policy: Option<&Policy>,
 ) -> Result<Proven, Attempt> {
     let network = Network::new(&arguments.network)?;
     let account = network.account(&image.identity).await?;
     let evidence = network.evidence(&account, expected).await?;
     let verdict = judge(&account.document, expected, &evidence).map_err(Refused::from)?;
+    if let Some(policy) = policy {
+        policy.check(&image.path(), &verdict.did)?;
+    }
     let hashed = if arguments.layers {
         Some(hash_layers(context, &network, image, &evidence, &verdict).await?)
     } else {
@@ -255,7 +275,7 @@ async fn from_network(
     }
     Ok(Proven {
         circumstances: Circumstances {
-            image: image.to_string(),
+            image: image.clone(),
             confirmed_handle: account.handle.as_ref().map(ToString::to_string),
             anchor: Anchor::Document,
             covers: Coverage::of(&evidence.bytes, &verdict.media_type),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use atcr_atproto::syntax::{AtIdentifier, Did};
-use atcr_oci::{Reference, RepositoryName};
+use atcr_oci::{Digest, Reference, RepositoryName, Tag};
 use thiserror::Error;
 
 use crate::registry_url::{RegistryUrl, ServerAddress};
@@ -42,6 +42,8 @@ pub struct ImageName {
     pub repository: String,
     /// Tag or digest. A digest wins when both are named, as for Docker.
     pub reference: Reference,
+    /// The tag that is named beside a digest, which nothing is said about.
+    pub unchecked_tag: Option<Tag>,
 }
 
 impl ImageName {
@@ -68,6 +70,10 @@ impl ImageName {
         if digest.is_some() != reference.digest().is_some() {
             return Err(InvalidImageName::Reference);
         }
+        let unchecked_tag = match (tag, digest) {
+            (Some(tag), Some(_)) => Some(tag.parse().map_err(|_| InvalidImageName::Reference)?),
+            _ => None,
+        };
         let (first, rest) = name.split_once('/').ok_or(InvalidImageName::Repository)?;
         let (registry, path) = if is_host(first, rest, known, default) {
             let address = ServerAddress::parse(first).map_err(|_| InvalidImageName::Registry)?;
@@ -81,6 +87,7 @@ impl ImageName {
             identity: identity_of(identity).ok_or(InvalidImageName::Identity)?,
             repository: repository.to_owned(),
             reference,
+            unchecked_tag,
         };
         image.registry_name()?;
         Ok(image)
@@ -91,11 +98,17 @@ impl ImageName {
     /// # Errors
     /// [`InvalidImageName::Repository`], and [`InvalidImageName::Identity`] for a DID that no image's name can have.
     pub fn registry_name(&self) -> Result<RepositoryName, InvalidImageName> {
-        let segment = match &self.identity {
-            AtIdentifier::Handle(handle) => handle.to_string(),
-            AtIdentifier::Did(did) => did.to_image_segment().ok_or(InvalidImageName::Identity)?,
-        };
-        RepositoryName::new(&segment, &self.repository).map_err(|_| InvalidImageName::Repository)
+        registry_name(&self.identity, &self.repository)
+    }
+
+    /// The command that pulls what was proven, `digest`, whatever the tag says by then; `None` for a DID that no image's name can have.
+    #[must_use]
+    pub fn pull_command(&self, digest: &Digest) -> Option<String> {
+        let name = self.registry_name().ok()?;
+        Some(format!(
+            "docker pull {}/{name}@{digest}",
+            self.registry.authority()
+        ))
     }
 
     /// Account and repository: what a policy's patterns are compared with.
@@ -115,6 +128,18 @@ impl fmt::Display for ImageName {
         };
         write!(f, "{}{separator}{}", self.path(), self.reference)
     }
+}
+
+/// The name under which a registry has `repository` of `identity`.
+///
+/// # Errors
+/// [`InvalidImageName::Repository`], and [`InvalidImageName::Identity`] for a DID that no image's name can have.
+pub fn registry_name(identity: &AtIdentifier, repository: &str) -> Result<RepositoryName, InvalidImageName> {
+    let segment = match identity {
+        AtIdentifier::Handle(handle) => handle.to_string(),
+        AtIdentifier::Did(did) => did.to_image_segment().ok_or(InvalidImageName::Identity)?,
+    };
+    RepositoryName::new(&segment, repository).map_err(|_| InvalidImageName::Repository)
 }
 
 fn identity_of(segment: &str) -> Option<AtIdentifier> {

@@ -56,6 +56,14 @@ pub enum Refused {
         /// As named.
         handle: Handle,
     },
+    /// A file was believed as to the account's handle.
+    #[error(
+        "a file cannot prove a handle: name the account by its DID, or give --policy. The file is of {found}"
+    )]
+    HandleNotProven {
+        /// The file's account.
+        found: Did,
+    },
     /// The operations of the DID in the file do not prove its key.
     #[error(transparent)]
     Operations(#[from] atcr_atproto::plc::LogError),
@@ -86,6 +94,7 @@ impl Refused {
             Self::Identity(_) => "no_such_account",
             Self::OtherAccount { .. } => "another_account",
             Self::HandleNotClaimed { .. } => "handle_not_claimed",
+            Self::HandleNotProven { .. } => "handle_not_proven",
             Self::Operations(_) => "identity_not_proven",
             Self::Policy { .. } => "not_allowed_by_policy",
             Self::BlobDiffers { .. } => "blob_differs",

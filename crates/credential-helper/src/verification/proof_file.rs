@@ -1,8 +1,8 @@
 //! Evidence in a file, for a check without network, and what the account's key is believed by there.
 //!
-//! The file is JSON. Nothing in it is believed as such: the records are signed by the account's key, and the key is proven by the
-//! operations of a did:plc, whose first one the DID is the hash of. For another DID the user gives the key. What a file cannot tell is
-//! whether something changed after it was made.
+//! The file is JSON. Nothing in it is believed as such: the records are signed by the account's key, and the key is one that the
+//! operations of a did:plc gave it at some time; the DID is the hash of the first. For another DID the user gives the key. What a file
+//! cannot tell is whether the key has been replaced, whose handle it is, and whether something changed after it was made.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::image_name::ImageName;
+use super::image_name::{ImageName, registry_name};
 use super::{Refused, Unchecked, Unproven, read_at_most};
 use crate::file::{self, Access, FileError};
 
@@ -34,7 +34,7 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 pub enum Anchor {
     /// The DID document, from the DID's directory or host, now.
     Document,
-    /// The DID's own operations, as they were when the file was made.
+    /// Operations of the DID in the file: a key that it had at some time. Who makes a file may leave out the newest.
     Operations,
     /// The user.
     Given,
@@ -138,11 +138,14 @@ impl ProofFile {
     /// Reads it.
     ///
     /// # Errors
-    /// [`Unchecked::File`]
+    /// [`Unchecked::File`], also for an image that no registry can have: its name is shown.
     pub fn read(path: &Path) -> Result<Self, Unchecked> {
         let text = read_at_most(path, MAX_FILE_BYTES)?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Unchecked::file(path, format_args!("no proof of the form {FORM}: {error}")))
+        let unusable =
+            |reason: String| Unchecked::file(path, format_args!("no proof of the form {FORM}: {reason}"));
+        let file: Self = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
+        registry_name(&file.identity, &file.repository).map_err(|error| unusable(error.to_string()))?;
+        Ok(file)
     }
 
     /// The image that it says it is about, at `registry`.
@@ -153,6 +156,7 @@ impl ProofFile {
             identity: self.identity.clone(),
             repository: self.repository.clone(),
             reference: self.reference.clone(),
+            unchecked_tag: None,
         }
     }
 

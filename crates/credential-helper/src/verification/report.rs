@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::blobs::Hashed;
 use super::coverage::Coverage;
+use super::image_name::ImageName;
 use super::proof_file::Anchor;
 use crate::printer::{Printer, plain};
 
@@ -15,7 +16,7 @@ use crate::printer::{Printer, plain};
 pub struct Report {
     verdict: &'static str,
     image: String,
-    /// The handle, confirmed in both directions; from a file it is only what the DID's document claims.
+    /// The handle, confirmed in both directions. A file confirms none.
     handle: Option<String>,
     handle_confirmed: bool,
     did: String,
@@ -37,6 +38,11 @@ pub struct Report {
     hashed: Option<HashedReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proof_saved_at: Option<String>,
+    /// A tag that was named beside the digest, and not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unchecked_tag: Option<String>,
+    /// The command that pulls what is proven.
+    pull: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,8 +75,8 @@ struct HashedReport {
 /// How a report came about.
 #[derive(Debug)]
 pub struct Circumstances {
-    /// The image as it was named.
-    pub image: String,
+    /// The image as it was named; by its DID if the handle is not confirmed.
+    pub image: ImageName,
     /// The account's handle, if it was confirmed.
     pub confirmed_handle: Option<String>,
     /// By what the key is believed.
@@ -87,13 +93,18 @@ impl Report {
     /// The report on `verdict`.
     #[must_use]
     pub fn new(verdict: &Verdict, circumstances: Circumstances) -> Self {
-        let claimed = verdict.claimed_handle.as_ref().map(ToString::to_string);
         let tag = verdict.tag.as_ref();
         Self {
             verdict: "proven",
-            image: circumstances.image,
+            unchecked_tag: circumstances
+                .image
+                .unchecked_tag
+                .as_ref()
+                .map(ToString::to_string),
+            pull: circumstances.image.pull_command(&verdict.digest),
+            image: circumstances.image.to_string(),
             handle_confirmed: circumstances.confirmed_handle.is_some(),
-            handle: circumstances.confirmed_handle.or(claimed),
+            handle: circumstances.confirmed_handle,
             did: verdict.did.to_string(),
             key: verdict.key.to_did_key(),
             key_believed_by: circumstances.anchor,
@@ -125,10 +136,9 @@ impl Report {
                 plain(signer)
             ))
         ));
-        let handle = match (&self.handle, self.handle_confirmed) {
-            (Some(_), true) => String::new(),
-            (Some(_), false) => " (its document claims the handle; not confirmed here)".to_owned(),
-            (None, _) => " (no handle)".to_owned(),
+        let handle = match self.handle {
+            Some(_) => "",
+            None => " (no confirmed handle)",
         };
         say("account", &format!("{}{handle}", self.did));
         say("digest", &self.digest);
@@ -141,6 +151,9 @@ impl Report {
                 say("", &format!("in what the account signed {}", signed(statement)));
             }
         }
+        if let Some(tag) = &self.unchecked_tag {
+            say("tag", &format!("{tag} was not checked, the digest was"));
+        }
         say(
             "record",
             &format!(
@@ -152,7 +165,7 @@ impl Report {
         say("signed", &signed(&verdict.manifest));
         let believed = match self.key_believed_by {
             Anchor::Document => "from the account's DID document",
-            Anchor::Operations => "proven by the operations of the DID in the file",
+            Anchor::Operations => "one that the DID had at some time, by the operations in the file",
             Anchor::Given => "given by you",
         };
         say("key", &format!("{} ({believed})", self.key));
@@ -165,6 +178,10 @@ impl Report {
                 "as of",
                 &format!("{at}, when the proof was saved as it says; later changes do not show"),
             );
+        }
+        // The tag may be moved before it is pulled.
+        if let Some(pull) = &self.pull {
+            say("pull", pull);
         }
     }
 }

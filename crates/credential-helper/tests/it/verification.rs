@@ -122,7 +122,25 @@ fn an_image_is_proven_by_its_authors_server_and_by_nothing_else() {
     ] {
         assert!(run.stdout.contains(&part), "no {part} in {run}");
     }
+    // The tag may be moved before the pull: the last line is what is safe to run.
+    let pull = format!("docker pull atcr.io/alice.test/app@{digest}");
+    assert!(run.stdout.ends_with(&format!("\n  pull     {pull}\n")), "{run}");
+    let both = format!("atcr.io/alice.test/app:9@{digest}");
+    let run = verifier.run(&[&both]);
+    assert!(
+        run.code == 0
+            && run
+                .stdout
+                .contains("  tag      9 was not checked, the digest was\n"),
+        "{run}"
+    );
+    let said = verifier.json(0, &[&both]);
+    assert_eq!(
+        (&said["unchecked_tag"], &said["pull"]),
+        (&json!("9"), &json!(pull))
+    );
     let said = verifier.json(0, &[&format!("atcr.io/alice.test/app@{digest}")]);
+    assert_eq!(said["unchecked_tag"], json!(null));
     assert_eq!(said["verdict"], "proven");
     assert_eq!(
         (&said["did"], &said["handle"]),
@@ -195,10 +213,13 @@ fn a_policy_says_who_may_sign() {
     verifier.refused("not_allowed_by_policy", &[&did, "--policy", &allow]);
     let others =
         policy("images:\n  - name: alice.test/app\n    signers: [did:web:other.example]\n".to_owned());
+    let kept = verifier.home.path("refused.proof");
+    let path = kept.display().to_string();
     verifier.refused(
         "not_allowed_by_policy",
-        &["alice.test/app:1", "--policy", &others],
+        &["alice.test/app:1", "--policy", &others, "--save-proof", &path],
     );
+    assert!(!kept.exists(), "what the policy refuses is kept");
     for text in [
         "images:\n  - name: a*b\n    signers: []\n",
         "images:\n  - name: a\n",
@@ -234,21 +255,35 @@ fn a_proof_in_a_file_is_checked_without_network() {
     };
     // The little directory keeps no operations, so somebody has to vouch for the key.
     assert_eq!(offline(1, &[])["verdict"], "unchecked");
-    let said = offline(0, &["--key", &key]);
+    let named = format!("{}/app:1", verifier.did);
+    let said = offline(0, &["--key", &key, &named]);
     assert_eq!(
         (&said["verdict"], &said["key_believed_by"]),
         (&json!("proven"), &json!("given"))
     );
-    assert_eq!(
-        (&said["image"], &said["handle"]),
-        (&json!("alice.test/app:1"), &json!(null))
-    );
-    offline(0, &["--key", &key, "alice.test/app:1"]);
+    assert_eq!((&said["image"], &said["handle"]), (&json!(named), &json!(null)));
     let other = FakePds::signing_key(&verifier.pds, "did:plc:other");
     assert_eq!(offline(3, &["--key", &other])["code"], "bad_signature");
     assert_eq!(
         offline(3, &["--key", &key, "alice.test/app:2"])["code"],
         "another_key"
+    );
+    // Whoever makes a file chooses its account and the handle that it is shown under: only a DID or a policy says whose it has to be.
+    assert_eq!(offline(3, &["--key", &key])["code"], "handle_not_proven");
+    for handle in ["alice.test/app:1", "bank.example/app:1"] {
+        assert_eq!(offline(3, &["--key", &key, handle])["code"], "handle_not_proven");
+    }
+    let policy = |signer: &str| {
+        let text = format!("images:\n  - name: alice.test/app\n    signers: [{signer}]\n");
+        verifier.home.write("policy.yaml", &text).display().to_string()
+    };
+    let allowed = policy(&verifier.did);
+    let said = offline(0, &["--key", &key, "--policy", &allowed, "alice.test/app:1"]);
+    assert_eq!((&said["image"], &said["handle"]), (&json!(named), &json!(null)));
+    let others = policy("did:web:other.example");
+    assert_eq!(
+        offline(3, &["--key", &key, "--policy", &others, "alice.test/app:1"])["code"],
+        "not_allowed_by_policy"
     );
     let stranger = format!("did:plc:{}/app:1", "b".repeat(24));
     assert_eq!(offline(3, &["--key", &key, &stranger])["code"], "another_account");
@@ -259,6 +294,13 @@ fn a_proof_in_a_file_is_checked_without_network() {
         change(&mut file);
         fs::write(&path, file.to_string()).unwrap();
     };
+    with(&|file| file["identity"] = json!("bank.example"));
+    let run = verifier
+        .home
+        .run(&["verify", "--proof", &path, "--key", &key, &named], "");
+    assert!(run.code == 0 && !run.stdout.contains("bank.example"), "{run}");
+    with(&|file| file["repository"] = json!("app is signed by bank.example"));
+    assert_eq!(offline(1, &["--key", &key])["verdict"], "unchecked");
     with(&|file| file["manifest_bytes"] = json!("e30="));
     assert_eq!(offline(3, &["--key", &key])["code"], "bytes_differ");
     with(&|file| file["tag"] = json!(null));

@@ -28,6 +28,11 @@ pub struct Entry {
     pub right: Option<Link>,
 }
 
+/// Longest key, in bytes. A collection's name has at most 317, a record key 512.
+///
+/// Without a bound, a node of two megabytes would unfold to gigabytes: each key repeats what it has in common with the one before it.
+pub const MAX_KEY_BYTES: usize = 1024;
+
 /// A node: keys of one layer, and the subtrees around them. *Gap* `i` is the subtree before entry `i`; the last gap is
 /// after the last entry.
 #[derive(Clone, Debug, Default)]
@@ -57,8 +62,8 @@ impl Node {
     /// Reads a node.
     ///
     /// # Errors
-    /// [`DataError::Malformed`] for bytes that are no node, and for keys that do not grow or do not share the prefix they
-    /// say. Layers are not checked here.
+    /// [`DataError::Malformed`] for bytes that are no node, and for keys that do not grow, do not share the prefix they
+    /// say or are longer than [`MAX_KEY_BYTES`]. Layers are not checked here.
     pub fn decode(bytes: &[u8]) -> Result<Self, DataError> {
         let wire: WireNode = serde_ipld_dagcbor::from_slice(bytes)
             .map_err(|_| DataError::Malformed("a node does not parse"))?;
@@ -69,6 +74,9 @@ impl Node {
                 .as_bytes()
                 .get(..entry.p)
                 .ok_or(DataError::Malformed("a prefix is too long"))?;
+            if entry.p + entry.k.len() > MAX_KEY_BYTES {
+                return Err(DataError::Malformed("a key is too long"));
+            }
             let text = String::from_utf8([prefix, &entry.k].concat())
                 .map_err(|_| DataError::Malformed("a key is not text"))?;
             if key::common_prefix(previous.as_bytes(), text.as_bytes()) != entry.p {

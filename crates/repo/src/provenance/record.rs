@@ -1,14 +1,13 @@
 //! One record, proven by a CAR.
 
 use atcr_atproto::crypto::PublicKey;
-use atcr_atproto::data_model;
+use atcr_atproto::data_model::record_from_block;
 use atcr_atproto::identity::DidDocument;
 use atcr_atproto::lexicon::Record;
 use atcr_atproto::revision::Revision;
 use atcr_atproto::syntax::{Cid, Did, RecordKey, Tid};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use ipld_core::ipld::Ipld;
 
 use super::Refusal;
 use super::refusal::shortened;
@@ -123,7 +122,6 @@ fn broken(error: DataError) -> Refusal {
 }
 
 fn read<R: Record>(bytes: &[u8]) -> Result<R, String> {
-    let value: Ipld = serde_ipld_dagcbor::from_slice(bytes).map_err(|_| "it is not DAG-CBOR".to_owned())?;
-    let value = data_model::ipld_to_json(&value).map_err(|error| error.to_string())?;
+    let value = record_from_block(bytes).map_err(|error| error.to_string())?;
     R::from_value(value).map_err(|error| error.to_string())
 }

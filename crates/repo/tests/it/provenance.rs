@@ -12,7 +12,7 @@ use atcr_atproto::lexicon::tag::{self, TagRecord};
 use atcr_atproto::lexicon::{BlobRef, Record};
 use atcr_atproto::syntax::{Cid, Datetime, Did, RecordKey, Tid};
 use atcr_oci::{Algorithm, Digest};
-use atcr_repo::mst::proof;
+use atcr_repo::mst::{Entry, MAX_KEY_BYTES, Node, proof};
 use atcr_repo::provenance::{
     Evidence, EvidenceSource, Expected, GatherError, RecordEvidence, Refusal, Verdict, gather, verify,
 };
@@ -534,4 +534,55 @@ fn an_account_without_records_is_proven_to_have_no_image() {
     account.records.clear();
     let refusal = judge(&account, &account.evidence()).unwrap_err();
     assert_eq!(refusal.code(), "no_such_record");
+}
+
+#[test]
+fn a_short_proof_that_unfolds_in_memory_is_refused() {
+    let mut account = Account::with_image(alice(), key(1));
+    let rkey = account.evidence().manifest.rkey;
+    let refused = |account: &Account, (root, blocks): Parts| {
+        let mut evidence = account.evidence();
+        evidence.manifest.proof = car_of(&(root, blocks));
+        verify(&account.document(), &expected(digest().as_str()), &evidence).unwrap_err()
+    };
+
+    // A node whose keys each repeat a long prefix.
+    let node = |length: usize| {
+        let entries = (0..1_000).map(|number| Entry {
+            key: format!("{}{number:04}", "a".repeat(length - 4)).into(),
+            value: cid_of(DAG_CBOR, b"a record"),
+            right: None,
+        });
+        let entries = entries.collect();
+        Block::of(Node { left: None, entries }.encode().unwrap())
+    };
+    assert_eq!(
+        Node::decode(&node(MAX_KEY_BYTES).bytes).unwrap().entries.len(),
+        1_000
+    );
+    assert!(Node::decode(&node(MAX_KEY_BYTES + 1).bytes).is_err());
+    let node = node(100_000);
+    let commit = commit::sign(&account.did, &account.rev, node.cid, &account.key).unwrap();
+    let blocks = vec![
+        (commit.cid, commit.bytes.to_vec()),
+        (node.cid, node.bytes.to_vec()),
+    ];
+    assert_eq!(
+        refused(&account, (commit.cid, blocks)),
+        Refusal::BrokenPath("a key is too long")
+    );
+
+    // A record of many small values.
+    let mut record = b"\xa1\x61a\x9a\x00\x02\x00\x00".to_vec();
+    record.extend(b"\xa1\x60\xf6".repeat(0x2_0000));
+    let path = manifest_path(&rkey);
+    account.records.insert(path.clone(), record);
+    let proof = account.proof(&path);
+    assert_eq!(
+        refused(&account, proof),
+        Refusal::RecordMalformed {
+            path,
+            reason: "it has too many values for its length".to_owned()
+        }
+    );
 }
