@@ -196,19 +196,26 @@ impl Manifest {
         }
     }
 
+    /// The artifact type that the manifest itself states.
+    ///
+    /// # Spec
+    /// image-spec v1.1, manifest.md and image-index.md, `artifactType`.
+    #[must_use]
+    pub fn stated_artifact_type(&self) -> Option<&str> {
+        match &self.view {
+            View::Image(image) => image.artifact_type.as_deref(),
+            View::Index(index) => index.artifact_type.as_deref(),
+        }
+    }
+
     /// The artifact type that a referrers answer shows: the stated one, else the media type of an image's config.
     ///
     /// # Spec
     /// distribution-spec v1.1, Listing Referrers.
     #[must_use]
     pub fn artifact_type(&self) -> Option<String> {
-        match &self.view {
-            View::Image(image) => image
-                .artifact_type
-                .clone()
-                .or_else(|| image.config.as_ref().map(|config| config.media_type.to_string())),
-            View::Index(index) => index.artifact_type.clone(),
-        }
+        let by_config = || self.config().map(|config| config.media_type.to_string());
+        self.stated_artifact_type().map(str::to_owned).or_else(by_config)
     }
 
     /// The document's own annotations.

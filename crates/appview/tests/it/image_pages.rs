@@ -216,9 +216,53 @@ async fn what_was_pushed_is_on_every_page() {
         "{text}"
     );
     let text = page("/r/alice.test/tools/app/-/referrers").await;
-    assert!(text.contains("No referrers."), "{text}");
+    assert!(text.contains("No signatures or SBOMs."), "{text}");
     page("/r/alice.test/tools/app/-/activity").await;
     page("/r/alice.test/tools/app/-/stars").await;
+}
+
+#[tokio::test]
+async fn a_plain_push_for_one_platform_is_an_image() {
+    let appview = TestAppView::start().await;
+    let alice = appview.sailor("alice.test", &["alice.test/solo"]).await;
+    let image = image(&appview, "amd64");
+    alice.push("alice.test/solo", "1.0", &image).await;
+    // As other registries write it, and this one did.
+    let digest = sha256(&image);
+    let mut record = appview
+        .pds
+        .record(&appview.alice, "io.atcr.manifest", digest.hex())
+        .unwrap();
+    record["artifactType"] = json!("application/vnd.oci.image.config.v1+json");
+    appview
+        .pds
+        .put_record(&appview.alice, "io.atcr.manifest", digest.hex(), record);
+    catch_up(&appview, &appview.settings(), &appview.alice, "alice.test").await;
+
+    let visitor = Browser::new(&appview);
+    let host = appview.url.trim_start_matches("http://").to_owned();
+    for path in ["/r/alice.test/solo", "/r/alice.test/solo:1.0"] {
+        let text = visitor.get(path).await.text();
+        for part in [
+            &format!("docker pull {host}/alice.test/solo:1.0") as &str,
+            "Vulnerabilities",
+        ] {
+            assert!(text.contains(part), "{path}: no {part} in {text}");
+        }
+        assert!(!text.contains("oras pull"), "{path}: {text}");
+    }
+    let text = visitor.get("/r/alice.test/solo:1.0").await.text();
+    assert!(text.contains("id=\"configuration\""), "{text}");
+    let text = visitor.get("/search?q=solo&kind=image").await.text();
+    assert!(text.contains("href=\"/r/alice.test/solo\""), "{text}");
+
+    // An index may name it for another platform than the image itself does.
+    let wrong = index(&[("arm64", &image)], &[]);
+    alice.push("alice.test/solo", "wrong", &wrong).await;
+    catch_up(&appview, &appview.settings(), &appview.alice, "alice.test").await;
+    let text = visitor.get("/r/alice.test/solo:wrong").await.text();
+    let warning = "The index says linux/arm64; the image itself says linux/amd64.";
+    assert!(text.contains(warning), "{text}");
 }
 
 #[tokio::test]

@@ -107,7 +107,8 @@ impl Kind {
             Self::Attestation
         } else if says(&["spdx", "cyclonedx", "syft"]) {
             Self::Sbom
-        } else if is_image_config(config) && artifact.is_empty() {
+        // Some registries write the config's type as the artifact type of every image.
+        } else if is_image_config(config) && is_image_config(artifact) {
             Self::Image
         } else {
             Self::Artifact

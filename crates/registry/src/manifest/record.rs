@@ -44,7 +44,7 @@ pub fn record(
     record.hold_endpoint = Some(endpoint(hold));
     restate_content(&mut record, manifest, blob_children);
     record.subject = manifest.subject().map(blob_reference);
-    record.artifact_type = manifest.artifact_type();
+    record.artifact_type = manifest.stated_artifact_type().map(str::to_owned);
     record.annotations = manifest.annotations().clone();
     record.manifest_blob = Some(blob);
     record.conforming()

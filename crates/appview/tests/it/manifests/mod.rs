@@ -88,6 +88,7 @@ async fn the_records_say_what_the_manifest_says() {
         MediaType::OCI_IMAGE_MANIFEST.as_str()
     );
     assert_eq!(record["manifestBlob"]["size"], image.size());
+    assert!(record.get("artifactType").is_none(), "{record}");
 
     let tag = appview
         .pds

@@ -54,6 +54,8 @@ struct FileView {
 /// An image's configuration.
 struct ConfigView {
     platform: String,
+    /// The platform that the index gives, where it is another one.
+    other_platform: Option<String>,
     built: Option<String>,
     entrypoint: Option<String>,
     command: Option<String>,
@@ -69,10 +71,14 @@ struct ConfigView {
 }
 
 impl ConfigView {
-    fn of(config: &ImageConfig) -> Self {
+    /// `stated` is the platform by which an index names the image.
+    fn of(config: &ImageConfig, stated: Option<&str>) -> Self {
         let words = |words: &[String]| (!words.is_empty()).then(|| command_line(words));
         Self {
             platform: config.platform.clone(),
+            other_platform: stated
+                .filter(|stated| !is_same_platform(stated, &config.platform))
+                .map(str::to_owned),
             built: config.created.as_deref().and_then(built),
             entrypoint: words(&config.entrypoint),
             command: words(&config.command),
@@ -86,6 +92,18 @@ impl ConfigView {
             labels: config.labels.clone(),
             empty_steps: config.empty_steps().map(str::to_owned).collect(),
         }
+    }
+}
+
+/// Whether two names are of one system and architecture. Variants are often left out, and so is everything else: that is no contradiction.
+fn is_same_platform(stated: &str, own: &str) -> bool {
+    let parts = |name: &str| -> Option<(String, String)> {
+        let mut parts = name.split('/');
+        Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
+    };
+    match (parts(stated), parts(own)) {
+        (Some(stated), Some(own)) => stated == own,
+        _ => true,
     }
 }
 
@@ -145,8 +163,6 @@ struct ImagePage {
     /// The platform that is shown, of an index.
     shown: Option<PlatformRow>,
     trust: TrustView,
-    /// The page that checks the signature.
-    proof: String,
     hold: Option<HoldName>,
     scan: Option<ScanSummary>,
     is_scannable: bool,
@@ -215,7 +231,9 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, reference: &Reference) -> R
         None => Some(read.clone()),
     };
     let config = match image.as_ref().map(|image| &image.manifest) {
-        Some(manifest) if found.summary.kind != Kind::Artifact => config_of(page, manifest).await,
+        Some(manifest) if found.summary.kind != Kind::Artifact => {
+            config_of(page, manifest, shown.as_ref().map(|row| row.name.as_str())).await
+        }
         _ => (ConfigState::None, None),
     };
     let layers = match &image {
@@ -281,8 +299,7 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, reference: &Reference) -> R
                 .subject
                 .as_ref()
                 .map(|subject| DigestView::new(&page.path, subject)),
-            trust: TrustView::of(did, &found),
-            proof: super::proof::path(&page.path, &digest),
+            trust: TrustView::of(did, &page.path, &found),
             hold,
             scan: scans.first().map(|scan| ScanSummary::of(scan, page.now)),
             is_scannable: matches!(found.summary.kind, Kind::Image | Kind::ImageIndex),
@@ -347,6 +364,7 @@ fn pull(
 async fn config_of(
     page: &RepositoryVisit<'_>,
     manifest: &Manifest,
+    stated: Option<&str>,
 ) -> (ConfigState, Option<std::sync::Arc<ImageConfig>>) {
     let Some(descriptor) = manifest.config().filter(|_| is_image(manifest)) else {
         return (ConfigState::None, None);
@@ -362,7 +380,10 @@ async fn config_of(
         .await;
     match read {
         Ok(config) if config.is_unreadable => (ConfigState::Unreadable, None),
-        Ok(config) => (ConfigState::Read(Box::new(ConfigView::of(&config))), Some(config)),
+        Ok(config) => (
+            ConfigState::Read(Box::new(ConfigView::of(&config, stated))),
+            Some(config),
+        ),
         Err(error) => {
             tracing::info!(
                 error = &error as &dyn std::error::Error,

@@ -99,7 +99,7 @@ pub(super) async fn tags(page: &RepositoryVisit<'_>) -> Result<Response, PageErr
                 .iter()
                 .map(|tag| TagRow::of(&page.path, tag, page.now))
                 .collect(),
-            orders: vec![order("Moved last", ""), order("By version", "version")],
+            orders: vec![order("Newest", ""), order("By version", "version")],
             fallback_tags: Count(page.repository.fallback_tags),
             fallback_href: address(&path, &[("kind", "referrers")]),
             images_href: path.clone(),
@@ -128,7 +128,7 @@ struct ManifestsPage {
 
 /// Kinds that a list may be of: in the address, and for people.
 const KINDS: [(&str, &str, Kind); 7] = [
-    ("index", "Indexes", Kind::ImageIndex),
+    ("index", "Multi-platform images", Kind::ImageIndex),
     ("image", "Images", Kind::Image),
     ("chart", "Helm charts", Kind::HelmChart),
     ("cache", "Build caches", Kind::BuildCache),

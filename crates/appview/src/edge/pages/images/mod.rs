@@ -304,7 +304,7 @@ impl RepositoryVisit<'_> {
                     Some(self.repository.manifests),
                 ),
                 tab(
-                    "Referrers",
+                    "Signatures & SBOMs",
                     &RepositoryPage::Referrers,
                     "/-/referrers",
                     Some(self.repository.referrers),

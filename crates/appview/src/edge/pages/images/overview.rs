@@ -50,15 +50,18 @@ pub(super) struct TrustView {
     pub(super) cid: String,
     /// The revision of the account.
     pub(super) rev: Option<String>,
+    /// The page that checks the signature.
+    pub(super) proof: String,
 }
 
 impl TrustView {
-    pub(super) fn of(owner: &Did, manifest: &ManifestView) -> Self {
+    pub(super) fn of(owner: &Did, path: &str, manifest: &ManifestView) -> Self {
         Self {
             is_signed: manifest.proof == Proof::Signed,
             record: format!("at://{owner}/io.atcr.manifest/{}", manifest.rkey),
             cid: manifest.cid.to_string(),
             rev: manifest.rev.as_ref().map(ToString::to_string),
+            proof: super::proof::path(path, &manifest.summary.digest),
         }
     }
 }
@@ -228,7 +231,9 @@ pub(super) async fn show(page: &RepositoryVisit<'_>) -> Result<Response, PageErr
                 .map(|tag| (tag.name.clone(), Moment::new(tag.moved_at, page.now))),
             digest: digest.as_ref().map(|digest| DigestView::new(&page.path, digest)),
             content: summary.map(|summary| ContentView::of(&page.path, summary)),
-            trust: manifest.as_ref().map(|manifest| TrustView::of(did, manifest)),
+            trust: manifest
+                .as_ref()
+                .map(|manifest| TrustView::of(did, &page.path, manifest)),
             scan: scans.first().map(|scan| ScanSummary::of(scan, page.now)),
             is_scannable: matches!(kind, Some(Kind::Image | Kind::ImageIndex)),
             documentation: claimed_link(annotations, "documentation"),
