@@ -242,8 +242,8 @@ pub struct ListedManifest {
     pub summary: ManifestSummary,
     /// Tags that keep it, at most 8, by name.
     pub tags: Vec<String>,
-    /// An index that names it as its child.
-    pub parent: Option<Digest>,
+    /// Indexes of the same repository that name it as their child, the newest first, at most 20.
+    pub parents: Vec<Digest>,
     /// The manifest that it is about.
     pub subject: Option<Digest>,
 }

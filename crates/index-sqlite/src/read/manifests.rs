@@ -116,12 +116,26 @@ struct ListedRow {
     #[sqlx(flatten)]
     summary: SummaryRow,
     subject: Vec<u8>,
-    parent: Option<Vec<u8>>,
+    parents: String,
 }
 
-/// An index of the same repository that names the manifest `m` as its child.
-const PARENT: &str = "(SELECT p.digest FROM child c JOIN manifest p ON p.id = c.manifest \
-     WHERE c.account = m.account AND c.digest = m.digest AND p.repository = m.repository LIMIT 1) AS parent";
+/// The indexes of the same repository that name the manifest `m` as their child, in hexadecimal.
+fn parents() -> String {
+    format!(
+        "(SELECT coalesce(group_concat(lower(hex(d)), ','), '') FROM ( \
+             SELECT p.digest AS d FROM child c JOIN manifest p ON p.id = c.manifest \
+             WHERE c.account = m.account AND c.digest = m.digest AND p.repository = m.repository \
+             GROUP BY p.digest ORDER BY max(p.id) DESC LIMIT {MAX_PARENTS})) AS parents"
+    )
+}
+
+fn some_digests(hex: &str) -> Result<Vec<Digest>, IndexError> {
+    let digests = hex.split(',').filter(|hex| !hex.is_empty()).map(|hex| {
+        let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes());
+        codec::digest(&bytes.map_err(|_| IndexError::Corrupt("a digest"))?)
+    });
+    digests.collect()
+}
 
 async fn listed(
     connection: &mut SqliteConnection,
@@ -161,7 +175,7 @@ async fn listed(
         .map(|row| {
             Ok(ListedManifest {
                 tags: tags.remove(&row.summary.digest).unwrap_or_default(),
-                parent: row.parent.as_deref().map(codec::digest).transpose()?,
+                parents: some_digests(&row.parents)?,
                 subject: codec::some_digest(&row.subject)?,
                 summary: {
                     let children = children.remove(&row.summary.id).unwrap_or_default();
@@ -187,8 +201,10 @@ pub(super) async fn list(
         return Ok(Page::empty());
     }
     let condition = if kind.is_some() { " AND m.kind = ?2" } else { "" };
-    let select =
-        format!("SELECT {SUMMARY}, m.subject, {PARENT} FROM manifest m WHERE m.repository = ?1{condition}");
+    let select = format!(
+        "SELECT {SUMMARY}, m.subject, {} FROM manifest m WHERE m.repository = ?1{condition}",
+        parents()
+    );
     let mut parameters = vec![Parameter::Integer(repository.0)];
     parameters.extend(kind.map(|kind| Parameter::Integer(kind.code())));
     let found = fetch(
@@ -237,8 +253,9 @@ pub(super) async fn referrers(
         return Ok(Page::empty());
     }
     let select = format!(
-        "SELECT {SUMMARY}, m.subject, {PARENT} FROM manifest m INDEXED BY manifest_by_subject \
-         WHERE m.repository = ?1 AND m.subject = ?2 AND m.subject <> x''"
+        "SELECT {SUMMARY}, m.subject, {} FROM manifest m INDEXED BY manifest_by_subject \
+         WHERE m.repository = ?1 AND m.subject = ?2 AND m.subject <> x''",
+        parents()
     );
     let parameters = vec![
         Parameter::Integer(repository.0),
@@ -260,8 +277,9 @@ pub(super) async fn all_referrers(
         return Ok(Page::empty());
     }
     let select = format!(
-        "SELECT {SUMMARY}, m.subject, {PARENT} FROM manifest m INDEXED BY manifest_by_subject \
-         WHERE m.repository = ?1 AND m.subject <> x''"
+        "SELECT {SUMMARY}, m.subject, {} FROM manifest m INDEXED BY manifest_by_subject \
+         WHERE m.repository = ?1 AND m.subject <> x''",
+        parents()
     );
     let parameters = vec![Parameter::Integer(repository.0)];
     let found = fetch(connection, &select, &BY_SUBJECT, page, parameters).await?;

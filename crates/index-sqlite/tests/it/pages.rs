@@ -224,6 +224,21 @@ async fn a_filter_goes_over_all_tags_and_fallback_tags_are_apart() {
 }
 
 #[tokio::test]
+async fn a_part_of_several_images_names_them_all() {
+    let store = with_app().await;
+    let id = app(&store).await.card.id;
+    let again = vec![put_manifest(&alice(), &index_of_two("app", 'a'))];
+    store.apply(vec![step(&alice(), Some(1), 2, again)]).await;
+    let listed = store.index.manifests(id, None, &PageRequest::top(10)).await;
+    let items = listed.unwrap().items;
+    let child = items
+        .iter()
+        .find(|row| row.summary.digest == digest('1'))
+        .unwrap();
+    assert_eq!(child.parents, [digest('a'), digest('9')]);
+}
+
+#[tokio::test]
 async fn a_manifest_says_what_keeps_it() {
     let store = with_app().await;
     let id = app(&store).await.card.id;
@@ -250,11 +265,11 @@ async fn a_manifest_says_what_keeps_it() {
             (
                 row.summary.digest.hex().chars().next().unwrap(),
                 row.tags.len(),
-                row.parent.is_some(),
+                row.parents.len(),
             )
         })
         .collect();
-    for expected in [('9', 2, false), ('1', 0, true), ('4', 1, false), ('8', 1, false)] {
+    for expected in [('9', 2, 0), ('1', 0, 1), ('4', 1, 0), ('8', 1, 0)] {
         assert!(kept.contains(&expected), "{expected:?} in {kept:?}");
     }
     let signatures = store

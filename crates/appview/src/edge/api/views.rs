@@ -295,7 +295,7 @@ pub(super) struct Manifest {
     /// The manifest that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<String>,
-    /// Indexes that name it; at most one in a list.
+    /// Indexes that name it, the newest first, at most 20.
     pub(super) parents: Vec<String>,
 }
 
@@ -320,7 +320,7 @@ impl Manifest {
         Self {
             tags: listed.tags.clone(),
             subject: listed.subject.as_ref().map(ToString::to_string),
-            parents: listed.parent.iter().map(ToString::to_string).collect(),
+            parents: listed.parents.iter().map(ToString::to_string).collect(),
             ..Self::of(&listed.summary)
         }
     }

@@ -301,6 +301,8 @@ pub(in crate::edge::pages) struct ManifestRow {
     /// What keeps it: tags, an index, or what it is about.
     pub(in crate::edge::pages) tags: String,
     pub(in crate::edge::pages) parent: Option<DigestView>,
+    /// Indexes beside `parent` that it is a part of.
+    pub(in crate::edge::pages) more_parents: usize,
     pub(in crate::edge::pages) subject: Option<DigestView>,
     pub(in crate::edge::pages) artifact_type: Option<String>,
     pub(in crate::edge::pages) pushed: Moment,
@@ -313,7 +315,8 @@ impl ManifestRow {
             digest: digest(&listed.summary.digest),
             content: ContentView::of(repository, &listed.summary),
             tags: listed.tags.join(", "),
-            parent: listed.parent.as_ref().map(digest),
+            parent: listed.parents.first().map(digest),
+            more_parents: listed.parents.len().saturating_sub(1),
             subject: listed.subject.as_ref().map(digest),
             artifact_type: listed.summary.artifact_type.clone(),
             pushed: Moment::new(listed.summary.pushed_at, now),
