@@ -73,7 +73,7 @@ pub fn page(chrome: Chrome) -> Response {
                 tab("Overview", None),
                 tab("Tags", Some(1204)),
                 tab("Manifests", Some(12_345)),
-                tab("Referrers", Some(6)),
+                tab("Signatures & SBOMs", Some(6)),
                 tab("Activity", None),
             ],
             choices: vec![choice("Images", 1190), choice("Charts", 14)],

@@ -89,7 +89,7 @@ pub enum BrowseError {
         repository: String,
     },
     /// The repository has no such tag or manifest.
-    #[error("no {reference} in {owner}/{repository}")]
+    #[error("{owner}/{repository} has no {} “{reference}”", reference_word(.reference))]
     NoImage {
         /// The owner's handle or ID.
         owner: String,
@@ -107,6 +107,12 @@ pub enum BrowseError {
     /// What the PDS has is no manifest.
     #[error("a manifest cannot be read")]
     Manifest(#[source] Arc<ManifestError>),
+}
+
+/// What `reference` is, in a sentence.
+#[must_use]
+pub fn reference_word(reference: &str) -> &'static str {
+    if reference.contains(':') { "digest" } else { "tag" }
 }
 
 /// Reads for pages.

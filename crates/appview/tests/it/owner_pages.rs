@@ -77,7 +77,7 @@ async fn one_of_several_tags_is_deleted_and_comes_back() {
     let text = page.text();
     for words in [
         "Delete 1 tag?",
-        "keeps the tags <bdi>1.4, latest</bdi>",
+        "is still tagged <bdi>1.4, latest</bdi>",
         "Nothing: every layer is still needed",
         ">Delete 1 tag</button>",
     ] {
@@ -448,7 +448,7 @@ async fn two_images_are_compared_value_by_value_and_layer_by_layer() {
         answer.assert_status(200);
         let text = answer.text();
         for words in [
-            "1 of 3 layers shared, 1 setting changed, 1 label changed.",
+            "1 of 3 layers shared. 1 setting changed. 1 label changed.",
             "<code class=\"code-wrap\">serve</code>",
             "<code class=\"code-wrap\">run</code>",
             "RUN new part",
@@ -472,7 +472,11 @@ async fn two_images_are_compared_value_by_value_and_layer_by_layer() {
     form.assert_status(200);
     assert!(form.text().contains("<option value=\"2.0\">"), "{}", form.text());
     for (query, status, words) in [
-        ("?from=1.0&to=9", StatusCode::NOT_FOUND, "No 9 in alice.test/app"),
+        (
+            "?from=1.0&to=9",
+            StatusCode::NOT_FOUND,
+            "alice.test/app has no tag “9”.",
+        ),
         ("?from=1.0&to=%00", StatusCode::UNPROCESSABLE_ENTITY, "Name a tag"),
         (
             "?from=1.0&to=1&other=x",

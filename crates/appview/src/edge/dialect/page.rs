@@ -212,14 +212,11 @@ fn browse(error: &BrowseError) -> Rendering {
             "No such repository",
             format!("{owner} has no repository {repository}, or this registry has not read it yet."),
         ),
-        BrowseError::NoImage {
-            owner,
-            repository,
-            reference,
-        } => plain(
+        // Begins with a name, which keeps its small letter.
+        BrowseError::NoImage { .. } => plain(
             not_found,
             "No such image",
-            format!("{owner}/{repository} has no {reference}. It may have been deleted."),
+            format!("{error}. It may have been deleted."),
         ),
         BrowseError::Index(IndexError::Busy) => Rendering {
             retry_after: Some(Duration::from_secs(2)),
@@ -269,6 +266,9 @@ fn ways_on(error: &PageError) -> Vec<(String, String)> {
             repository_path(owner, repository) + "/-/tags",
             format!("Tags of {owner}/{repository}"),
         )],
+        PageError::NotOwner { owner, .. } => {
+            vec![(format!("/u/{owner}"), format!("Back to the images of {owner}"))]
+        }
         PageError::Browse(BrowseError::NoAccount { .. }) => vec![("/search".to_owned(), "Search".to_owned())],
         _ => Vec::new(),
     }

@@ -305,8 +305,8 @@ fn choices(page: &RepositoryVisit<'_>, selection: &Selection) -> Vec<Choice> {
         .map(|digest| ("digest", digest.as_str()));
     let chosen: Vec<(&str, &str)> = tags.chain(digests).collect();
     [
-        ("Only what is chosen", false),
-        ("Also what nothing names then", true),
+        ("Delete only these tags", false),
+        ("Also delete images left without a tag", true),
     ]
     .into_iter()
     .map(|(name, with_untagged)| {

@@ -20,7 +20,7 @@ use crate::browse::address::{RepositoryPage, image_path, repository_path};
 use crate::browse::config::ImageConfig;
 use crate::browse::diff::{self, Fate, LayerRow, ValueRow};
 use crate::browse::{BrowseError, Owner};
-use crate::edge::dialect::page::PageError;
+use crate::edge::dialect::page::{PageError, sentence};
 
 /// Tags that are offered while one is typed.
 const OFFERED: u32 = 100;
@@ -82,7 +82,10 @@ struct Comparison {
     platforms: Vec<Choice>,
     /// Why configurations are not compared.
     unread: Option<String>,
+    /// Those with differences.
     tables: Vec<ValueTable>,
+    /// `Environment, labels`: the names of the others.
+    unchanged: String,
     layers: Vec<LayerView>,
     swap: String,
 }
@@ -150,7 +153,10 @@ pub(super) async fn show(page: &RepositoryVisit<'_>) -> Result<Response, PageErr
                 | BrowseError::Hidden { .. }),
             )) => {
                 status = StatusCode::NOT_FOUND;
-                shown.error = Some(crate::edge::dialect::page::sentence(&error.to_string()));
+                shown.error = Some(match error {
+                    BrowseError::NoImage { .. } => format!("{error}."),
+                    error => sentence(&error.to_string()),
+                });
             }
             Err(PageError::Refused(text)) => {
                 status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -313,13 +319,28 @@ async fn compare(
         to: to_side,
         platforms,
         unread,
+        unchanged: unchanged(&tables),
         tables: tables
             .into_iter()
-            .filter(|table| !table.rows.is_empty() || !table.same.is_empty())
+            .filter(|table| !table.rows.is_empty())
             .collect(),
         layers: layers.into_iter().map(layer_view).collect(),
         swap,
     })
+}
+
+/// The names of the tables in which nothing differs, as the beginning of a sentence.
+fn unchanged(tables: &[ValueTable]) -> String {
+    let names: Vec<String> = tables
+        .iter()
+        .filter(|table| table.rows.is_empty())
+        .enumerate()
+        .map(|(number, table)| match number {
+            0 => table.name.to_owned(),
+            _ => table.name.to_lowercase(),
+        })
+        .collect();
+    names.join(", ")
 }
 
 /// `OWNER/app`, as typed.
@@ -459,7 +480,7 @@ fn summary(from: &Side, to: &Side, layers: &[LayerRow], tables: &[ValueTable], i
         return "Both are the same image.".to_owned();
     }
     let size = if from.size == to.size {
-        format!("{}, as before", to.size)
+        format!("Same size ({})", to.size)
     } else {
         format!("{} to {}", from.size, to.size)
     };
@@ -467,10 +488,7 @@ fn summary(from: &Side, to: &Side, layers: &[LayerRow], tables: &[ValueTable], i
     let of_second = layers.iter().filter(|layer| layer.fate != Fate::Removed).count();
     let shared = layers.iter().filter(|layer| layer.fate == Fate::Same).count();
     if of_second > 0 {
-        parts.push(format!(
-            "{shared} of {} shared",
-            Count(of_second as u64).of("layer", "layers")
-        ));
+        parts.push(format!("{shared} of {} layers shared", Count(of_second as u64)));
     }
     let words = [
         ("Configuration", "setting", "settings"),
@@ -485,5 +503,5 @@ fn summary(from: &Side, to: &Side, layers: &[LayerRow], tables: &[ValueTable], i
             parts.push(format!("{} changed", Count(changed as u64).of(one, many)));
         }
     }
-    parts.join(", ") + "."
+    parts.join(". ") + "."
 }

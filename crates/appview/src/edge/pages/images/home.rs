@@ -13,7 +13,7 @@ const CARDS: u32 = 8;
 pub(in crate::edge::pages) struct HomeLists {
     /// The visitor's own; `None` for a visitor who is not signed in.
     pub(in crate::edge::pages) own: Option<Vec<CardView>>,
-    /// Pushed just now.
+    /// Recently pushed.
     pub(in crate::edge::pages) recent: Vec<CardView>,
     /// With the most stars, for visitors who are not signed in.
     pub(in crate::edge::pages) starred: Vec<CardView>,

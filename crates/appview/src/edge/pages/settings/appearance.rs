@@ -16,7 +16,7 @@ use crate::edge::pages::visit::Visit;
 use crate::state::AppState;
 
 /// A theme to choose: its value, and its name.
-const THEMES: [(&str, &str); 3] = [("", "As the system"), ("light", "Light"), ("dark", "Dark")];
+const THEMES: [(&str, &str); 3] = [("", "Same as system"), ("light", "Light"), ("dark", "Dark")];
 
 #[derive(Template)]
 #[template(path = "pages/settings/appearance.html")]
