@@ -124,12 +124,15 @@ pub fn commit(event: &CommitEvent, key: &PublicKey, now: DateTime<Utc>) -> Resul
             new: operation.cid,
         });
     }
-    let before = match event.prev_data {
-        Some(root) => root,
-        // The first commit: there was nothing before.
-        None if event.since.is_none() => Tree::empty().finish()?.root,
-        None => return Err(Refusal::Malformed("the tree before is not named")),
+    // Neither field is signed. A commit that says it is the first has nothing before it, whatever tree it names.
+    let before = match (&event.since, event.prev_data) {
+        (None, _) => Tree::empty().finish()?.root,
+        (Some(_), Some(root)) => root,
+        (Some(_), None) => return Err(Refusal::Malformed("the tree before is not named")),
     };
+    if event.prev_data.is_some_and(|root| root != before) {
+        return Err(Refusal::Incomplete);
+    }
     if inversion::invert(&blocks, commit.data, &undone)? != before {
         return Err(Refusal::Incomplete);
     }

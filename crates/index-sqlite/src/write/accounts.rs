@@ -177,7 +177,12 @@ impl Accounts {
             return Applied::Known;
         }
         let base_data = cid_hex(step.base_data.as_ref());
-        let is_fork = !base_data.is_empty() && !account.data.is_empty() && account.data != base_data;
+        // What a commit says to be based on is not signed, only its tree is: it fits rows of exactly the tree that it changes. Rows that were
+        // listed have no tree, so their account is read once more.
+        let is_fork = match step.proof {
+            Proof::Signed => !account.rev.is_empty() && account.data != base_data,
+            Proof::Owner => !base_data.is_empty() && !account.data.is_empty() && account.data != base_data,
+        };
         // Only a listing, or an account's first commit, makes an account known.
         let is_unlisted = account.rev.is_empty() && step.coverage.is_none();
         if account.rev != base || is_fork || is_unlisted {

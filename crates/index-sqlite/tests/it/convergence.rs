@@ -9,7 +9,7 @@ use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::lexicon::{manifest, tag};
 use atcr_atproto::syntax::{Did, RecordKey};
 use atcr_index::change::{
-    Applied, Batch, Change, Coverage, CursorMove, Status, StatusStep, Step, TakedownStep,
+    Applied, Batch, Change, Coverage, CursorMove, Proof, Status, StatusStep, Step, TakedownStep,
 };
 use atcr_index::ports::{IndexReader as _, IndexWriter as _};
 use atcr_index::{Collection, IndexError};
@@ -182,6 +182,7 @@ async fn catch_up(store: &Store, did: &Did, records: &Records, head: u64, part: 
             unreachable!()
         };
         step.base = base.clone();
+        step.proof = Proof::Owner;
         step.coverage = Some(if number + 1 == count {
             Coverage::Whole
         } else {

@@ -1,7 +1,9 @@
 //! Accounts that are hidden, taken down, renamed, and steps that do not fit.
 
 use atcr_atproto::syntax::Did;
-use atcr_index::change::{Applied, Batch, Coverage, CursorMove, Status, StatusStep, Step, TakedownStep};
+use atcr_index::change::{
+    Applied, Batch, Coverage, CursorMove, Proof, Status, StatusStep, Step, TakedownStep,
+};
 use atcr_index::page::PageRequest;
 use atcr_index::ports::{IndexReader as _, IndexWriter as _, SearchIndex as _};
 use atcr_index::search::Query;
@@ -188,7 +190,11 @@ async fn a_write_of_ours_gets_its_tree_from_the_commit_later() {
         unreachable!()
     };
     own.data = None;
+    own.proof = Proof::Owner;
     assert_eq!(store.apply(vec![Step::Records(own)]).await, [Applied::Done]);
+    // Until then no other commit fits: nothing says that it is of this tree.
+    let early = store.apply(vec![step(&owner, Some(2), 3, Vec::new())]).await;
+    assert_eq!(early, [Applied::Gap { rev: Some(rev(2)) }]);
     assert_eq!(
         store.apply(vec![step(&owner, Some(1), 2, Vec::new())]).await,
         [Applied::Done]
@@ -211,6 +217,7 @@ async fn an_account_that_is_distrusted_is_cut_until_all_of_it_was_compared() {
         unreachable!()
     };
     compared.coverage = Some(Coverage::Whole);
+    compared.proof = Proof::Owner;
     assert_eq!(store.apply(vec![Step::Records(compared)]).await, [Applied::Done]);
     assert_eq!(coverage().await, Coverage::Whole);
     assert_eq!(

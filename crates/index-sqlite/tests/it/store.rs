@@ -5,7 +5,7 @@ use atcr_atproto::lexicon::Record;
 use atcr_atproto::lexicon::manifest::{BlobReference, ManifestRecord};
 use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::lexicon::{manifest, tag};
-use atcr_atproto::syntax::{Datetime, Did, RecordKey, Tid};
+use atcr_atproto::syntax::{Cid, Datetime, Did, RecordKey, Tid};
 use atcr_index::Collection;
 use atcr_index::change::{Applied, Batch, Change, Coverage, IdentityStep, Proof, RecordsStep, Step};
 use atcr_index::fact::RecordFact;
@@ -108,14 +108,19 @@ pub(crate) fn put_tag(owner: &Did, repository: &str, name: &str, digit: char, mi
     )
 }
 
+/// The root of an account's tree at a revision.
+pub(crate) fn tree(number: u64) -> Cid {
+    cid_of(DAG_CBOR, &number.to_be_bytes())
+}
+
 /// From one revision to another; the first step of an account lists it whole.
 pub(crate) fn step(did: &Did, base: Option<u64>, to: u64, changes: Vec<Change>) -> Step {
     Step::Records(RecordsStep {
         did: did.clone(),
         base: base.map(rev),
-        base_data: None,
+        base_data: base.map(tree),
         rev: rev(to),
-        data: Some(cid_of(DAG_CBOR, &to.to_be_bytes())),
+        data: Some(tree(to)),
         proof: Proof::Signed,
         coverage: base.is_none().then_some(Coverage::Whole),
         changes,

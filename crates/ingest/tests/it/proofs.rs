@@ -139,6 +139,15 @@ fn a_commit_of_another_key_account_or_time_is_refused() {
     // A commit in the middle that says it is the first.
     changed.since = None;
     assert_eq!(judge(&account, &changed), Err(Refusal::Incomplete));
+    // The same, with the tree that its operations lead back to.
+    let mut changed = event.clone();
+    changed.since = None;
+    assert_eq!(judge(&account, &changed), Err(Refusal::Incomplete));
+    changed.prev_data = verify::commit(&event, &account.key.public_key(), now())
+        .unwrap()
+        .data;
+    changed.ops.clear();
+    assert_eq!(judge(&account, &changed), Err(Refusal::Incomplete));
 }
 
 #[test]
