@@ -6,9 +6,10 @@ use atcr_index::change::Lane;
 use atcr_index::ports::{DiscoveryLog, DiscoveryProgress, FoundAccount};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
 
 use crate::codec::{self, micros, rows, some_instant};
-use crate::queue::lane_code;
+use crate::queue::{QUEUED_ALREADY, lane_code};
 use crate::{SqliteIndex, failed};
 
 #[async_trait]
@@ -58,14 +59,12 @@ impl DiscoveryLog for SqliteIndex {
         .fetch_one(&mut *transaction)
         .await
         .map_err(failed)?;
-        sqlx::query(
+        sqlx::query(AssertSqlSafe(format!(
             "INSERT INTO work (did, lane, due) \
              SELECT j.value ->> 0, iif(coalesce(a.rev, '') = '', ?2, ?3), ?4 \
              FROM json_each(?1) j LEFT JOIN account a ON a.did = j.value ->> 0 \
-             WHERE coalesce(a.rev, '') = '' OR a.coverage <> 2 OR a.status <> 0 OR a.rev <> j.value ->> 1 \
-             ON CONFLICT (did) DO UPDATE SET lane = min(lane, excluded.lane), due = min(due, excluded.due), \
-                 again = claimed_until > 0",
-        )
+             WHERE coalesce(a.rev, '') = '' OR a.coverage <> 2 OR a.status <> 0 OR a.rev <> j.value ->> 1 {QUEUED_ALREADY}"
+        )))
         .bind(&found)
         .bind(lane_code(Lane::Discovered))
         .bind(lane_code(Lane::Audit))

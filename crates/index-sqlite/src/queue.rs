@@ -7,15 +7,18 @@ use atcr_index::change::{Lane, QueuedWork};
 use atcr_index::ports::{ClaimedWork, WorkQueue};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::codec::{self, micros, rows};
 use crate::{SqliteIndex, failed};
 
-const LANES: [Lane; 4] = [Lane::Asked, Lane::Gap, Lane::Discovered, Lane::Audit];
+/// What becomes of an account that is queued already. One that waits after a failure, or because it had enough turns, goes on waiting,
+/// unless a person asks for it.
+pub(crate) const QUEUED_ALREADY: &str = "ON CONFLICT (did) DO UPDATE SET lane = min(lane, excluded.lane), \
+     due = iif(work.attempts > 0 AND excluded.lane <> 0, work.due, min(work.due, excluded.due)), again = claimed_until > 0";
 
 pub(crate) fn lane_code(lane: Lane) -> i64 {
-    LANES
+    Lane::ALL
         .iter()
         .position(|known| *known == lane)
         .and_then(|code| i64::try_from(code).ok())
@@ -34,11 +37,9 @@ pub(crate) async fn enqueue(
         .iter()
         .map(|work| json!([work.did.as_str(), lane_code(work.lane), micros(work.due)]))
         .collect();
-    sqlx::query(
-        "INSERT INTO work (did, lane, due) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true \
-         ON CONFLICT (did) DO UPDATE SET lane = min(lane, excluded.lane), due = min(due, excluded.due), \
-             again = claimed_until > 0",
-    )
+    sqlx::query(AssertSqlSafe(format!(
+        "INSERT INTO work (did, lane, due) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true {QUEUED_ALREADY}"
+    )))
     .bind(rows(&values))
     .execute(connection)
     .await?;
@@ -54,34 +55,47 @@ impl WorkQueue for SqliteIndex {
 
     async fn claim(
         &self,
+        lanes: &[Lane],
         limit: u32,
         now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<Vec<ClaimedWork>, IndexError> {
-        let claimed: Vec<(String, i64, i64)> = sqlx::query_as(
-            "UPDATE work SET claimed_until = ?3, again = 0 WHERE did IN ( \
-                 SELECT did FROM work INDEXED BY work_by_lane WHERE lane >= 0 AND due <= ?2 AND claimed_until <= ?2 \
-                 ORDER BY lane, due LIMIT ?1) \
-             RETURNING did, lane, attempts",
-        )
-        .bind(limit)
-        .bind(micros(now))
-        .bind(micros(until))
-        .fetch_all(self.database.writer())
-        .await
-        .map_err(failed)?;
-        let mut claimed = claimed
-            .into_iter()
-            .map(|(did, lane, attempts)| {
-                let lane = usize::try_from(lane).ok().and_then(|lane| LANES.get(lane));
-                Ok(ClaimedWork {
+        let mut transaction = self
+            .database
+            .writer()
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(failed)?;
+        let mut claimed = Vec::new();
+        let mut left = limit;
+        // Lane by lane: rows that are not due yet are not looked at.
+        for lane in lanes.iter().copied() {
+            let of_lane: Vec<(String, i64)> = sqlx::query_as(
+                "UPDATE work SET claimed_until = ?3, again = 0 WHERE did IN ( \
+                     SELECT did FROM work INDEXED BY work_by_lane WHERE lane = ?4 AND due <= ?2 AND claimed_until <= ?2 \
+                     ORDER BY due LIMIT ?1) \
+                 RETURNING did, attempts",
+            )
+            .bind(left)
+            .bind(micros(now))
+            .bind(micros(until))
+            .bind(lane_code(lane))
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            left = left.saturating_sub(u32::try_from(of_lane.len()).unwrap_or(u32::MAX));
+            for (did, attempts) in of_lane {
+                claimed.push(ClaimedWork {
                     did: codec::did(&did)?,
-                    lane: *lane.ok_or(IndexError::Corrupt("a lane"))?,
+                    lane,
                     attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-                })
-            })
-            .collect::<Result<Vec<_>, IndexError>>()?;
-        claimed.sort_by_key(|work| work.lane);
+                });
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        transaction.commit().await.map_err(failed)?;
         Ok(claimed)
     }
 
@@ -113,11 +127,9 @@ impl WorkQueue for SqliteIndex {
     }
 
     async fn enqueue_all(&self, lane: Lane, due: DateTime<Utc>) -> Result<u64, IndexError> {
-        let queued = sqlx::query(
-            "INSERT INTO work (did, lane, due) SELECT did, ?1, ?2 FROM account WHERE rev <> '' \
-             ON CONFLICT (did) DO UPDATE SET lane = min(lane, excluded.lane), due = min(due, excluded.due), \
-                 again = claimed_until > 0",
-        )
+        let queued = sqlx::query(AssertSqlSafe(format!(
+            "INSERT INTO work (did, lane, due) SELECT did, ?1, ?2 FROM account WHERE rev <> '' {QUEUED_ALREADY}"
+        )))
         .bind(lane_code(lane))
         .bind(micros(due))
         .execute(self.database.writer())

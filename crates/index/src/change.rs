@@ -234,6 +234,11 @@ pub enum Lane {
     Audit,
 }
 
+impl Lane {
+    /// All lanes, the first one first.
+    pub const ALL: [Self; 4] = [Self::Asked, Self::Gap, Self::Discovered, Self::Audit];
+}
+
 /// An account to work on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedWork {
@@ -241,6 +246,7 @@ pub struct QueuedWork {
     pub did: Did,
     /// Why. An account that is queued keeps the lane that goes first.
     pub lane: Lane,
-    /// Not before this. An account that is queued keeps the earlier time.
+    /// Not before this. An account that is queued keeps the earlier time; one that waits after a failure keeps that time, unless it is
+    /// [`Lane::Asked`] for.
     pub due: DateTime<Utc>,
 }

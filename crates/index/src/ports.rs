@@ -250,9 +250,10 @@ pub trait WorkQueue: Send + Sync {
     /// Queues accounts; see [`QueuedWork`]. An account that is claimed meanwhile is due again after it.
     async fn enqueue(&self, work: &[QueuedWork]) -> Result<(), IndexError>;
 
-    /// At most `limit` accounts that are due, first lane first, claimed until `until`: no other caller gets them before that.
+    /// At most `limit` accounts of `lanes` that are due, first lane first, claimed until `until`: no other caller gets them before that.
     async fn claim(
         &self,
+        lanes: &[Lane],
         limit: u32,
         now: DateTime<Utc>,
         until: DateTime<Utc>,

@@ -19,9 +19,10 @@ use atcr_repo::firehose::{CommitEvent, Glance, Message};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::Index;
+use crate::audit::Audits;
 use crate::follow::{FollowError, Intake, StreamError, Taken, Term, count};
 use crate::source::AccountSource;
 use crate::verify::{self, Refusal};
@@ -33,6 +34,10 @@ const LOOKUPS: usize = 16;
 const LOOKUP: Duration = Duration::from_secs(5);
 const ALL_LOOKUPS: Duration = Duration::from_secs(10);
 
+/// How long the stream does not wait again for a key, and of how many accounts that is remembered.
+const NOT_AGAIN: Duration = Duration::from_mins(5);
+const REMEMBERED: u64 = 20_000;
+
 /// Commits that are checked by one thread at a time.
 const CHECKED_TOGETHER: usize = 64;
 
@@ -42,6 +47,10 @@ pub struct Firehose {
     index: Index,
     accounts: Arc<dyn AccountSource>,
     clock: Arc<dyn Clock>,
+    audits: Audits,
+    /// Accounts whose key was not found a moment ago, and those whose key was asked for anew: the stream does not wait for them again.
+    without_key: moka::sync::Cache<Did, ()>,
+    looked_up_anew: moka::sync::Cache<Did, ()>,
 }
 
 /// What a batch of frames comes to at a glance.
@@ -87,22 +96,29 @@ struct Unverified {
 impl Intake for Firehose {
     async fn begin(&self, place: &str) -> Result<Term, IndexError> {
         let (epoch, cursor) = self.index.writer.take_source(place).await?;
-        if cursor.is_none() {
-            // What happened before the first frame is not told.
-            self.audit_all(place).await?;
-        }
         Ok(Term {
             source: place.to_owned(),
             epoch,
             cursor,
+            // What happened before the first frame is not told.
+            has_gap: cursor.is_none(),
         })
+    }
+
+    async fn connected(&self, term: &Term) -> Result<(), IndexError> {
+        if term.has_gap {
+            self.audits.queue_all(&term.source).await?;
+        }
+        Ok(())
     }
 
     async fn take(&self, term: &Term, frames: Vec<Bytes>) -> Result<Taken, FollowError> {
         let now = self.clock.now();
         let glanced = glance_at(&term.source, &frames);
         if glanced.has_gap {
-            self.audit_all(&term.source).await?;
+            self.audits.queue_all(&term.source).await?;
+        } else {
+            self.audits.queue_owed(&term.source).await?;
         }
         if let Some(cursor) = glanced.cursor {
             let listed = self.listed(&glanced.events).await?;
@@ -113,7 +129,9 @@ impl Intake for Firehose {
             }
             let commits = self.with_keys(&mut sorted).await;
             let steps = self.verified(&term.source, commits, &mut sorted.due, now).await;
-            self.write(term, steps, sorted, cursor, now).await?;
+            let gaps = self.apply(&term.source, steps, now).await?;
+            sorted.due.extend(gaps);
+            self.queue(term, sorted, &listed, cursor, now).await?;
         }
         match glanced.error {
             None => Ok(Taken {
@@ -121,7 +139,8 @@ impl Intake for Firehose {
             }),
             Some(error) => {
                 if error == "FutureCursor" {
-                    // The host's numbers begin anew: all that it has is read.
+                    // The host's numbers begin anew: all that it has is read, and it may not have all that we missed.
+                    self.audits.queue_all(&term.source).await?;
                     self.move_cursor(term, 0, now).await?;
                 }
                 Err(StreamError(format!("the host ends the stream: {error}")).into())
@@ -134,27 +153,15 @@ impl Firehose {
     /// Frames into `index`. Accounts' keys come from `accounts`.
     #[must_use]
     pub fn new(index: Index, accounts: Arc<dyn AccountSource>, clock: Arc<dyn Clock>) -> Self {
+        let audits = Audits::new(Arc::clone(&index.queue), Arc::clone(&clock));
         Self {
             index,
             accounts,
             clock,
+            audits,
+            without_key: remembered(),
+            looked_up_anew: remembered(),
         }
-    }
-
-    async fn audit_all(&self, source: &str) -> Result<(), IndexError> {
-        let accounts = self
-            .index
-            .queue
-            .enqueue_all(Lane::Audit, self.clock.now())
-            .await?;
-        if accounts > 0 {
-            tracing::info!(
-                source,
-                accounts,
-                "events may be missing; every account is compared with its server"
-            );
-        }
-        Ok(())
     }
 
     async fn move_cursor(&self, term: &Term, cursor: i64, now: DateTime<Utc>) -> Result<(), IndexError> {
@@ -166,38 +173,54 @@ impl Firehose {
         Ok(())
     }
 
-    async fn write(
+    /// Writes the steps, and returns whose rows they do not fit.
+    async fn apply(
+        &self,
+        source: &str,
+        steps: Vec<Step>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Did>, IndexError> {
+        if steps.is_empty() {
+            return Ok(Vec::new());
+        }
+        let batch = Batch {
+            steps,
+            ..Batch::default()
+        };
+        let answers = self.index.writer.apply(&batch, now).await?;
+        let applied = answers.iter().filter(|answer| **answer == Applied::Done).count();
+        count(source, "applied", applied);
+        let answered = batch.steps.into_iter().zip(answers);
+        let gaps = answered.filter_map(|answered| match answered {
+            (Step::Records(step), Applied::Gap { .. }) => Some(step.did),
+            _ => None,
+        });
+        Ok(gaps.collect())
+    }
+
+    /// Queues the accounts that are to be read, and moves the cursor behind the events.
+    async fn queue(
         &self,
         term: &Term,
-        steps: Vec<Step>,
         sorted: Sorted,
+        listed: &HashMap<Did, Tid>,
         cursor: u64,
         now: DateTime<Utc>,
     ) -> Result<(), IndexError> {
-        let Sorted { mut due, found, .. } = sorted;
-        if !steps.is_empty() {
-            let batch = Batch {
-                steps,
-                ..Batch::default()
-            };
-            let answers = self.index.writer.apply(&batch, now).await?;
-            for (step, answer) in batch.steps.iter().zip(&answers) {
-                if let (Step::Records(step), Applied::Gap { .. }) = (step, answer) {
-                    due.insert(step.did.clone());
-                }
-            }
-            let applied = answers.iter().filter(|answer| **answer == Applied::Done).count();
-            count(&term.source, "applied", applied);
-        }
+        let Sorted { due, found, .. } = sorted;
         count(&term.source, "due", due.len() + found.len());
-        let queued = |lane| move |did| QueuedWork { did, lane, due: now };
+        let queued = |did: Did| {
+            // Anybody can be named; only accounts that are indexed go before the others.
+            let lane = if listed.contains_key(&did) {
+                Lane::Gap
+            } else {
+                Lane::Discovered
+            };
+            QueuedWork { did, lane, due: now }
+        };
         let behind = Batch {
             steps: Vec::new(),
-            work: due
-                .into_iter()
-                .map(queued(Lane::Gap))
-                .chain(found.into_iter().map(queued(Lane::Discovered)))
-                .collect(),
+            work: due.into_iter().chain(found).map(queued).collect(),
             cursor: Some(term.at(i64::try_from(cursor).unwrap_or(i64::MAX))),
         };
         self.index.writer.apply(&behind, now).await?;
@@ -215,6 +238,7 @@ impl Firehose {
     async fn with_keys(&self, sorted: &mut Sorted) -> Vec<Unverified> {
         let owners: BTreeSet<Did> = sorted.commits.iter().map(|event| event.repo.clone()).collect();
         let keys: HashMap<Did, PublicKey> = stream::iter(owners)
+            .filter(|did| std::future::ready(!self.without_key.contains_key(did)))
             .map(|did| async move { (self.key(&did, false).await, did) })
             .buffer_unordered(LOOKUPS)
             .filter_map(|(key, did)| async move { Some((did, key?)) })
@@ -229,6 +253,9 @@ impl Firehose {
                     key: key.clone(),
                 }),
                 None => {
+                    if !self.without_key.contains_key(&event.repo) {
+                        self.without_key.insert(event.repo.clone(), ());
+                    }
                     sorted.due.insert(event.repo);
                 }
             }
@@ -271,6 +298,7 @@ impl Firehose {
             parts.push((owners, checked));
         }
         let mut steps = Vec::new();
+        let until = Instant::now() + ALL_LOOKUPS;
         for (owners, checked) in parts {
             let Ok(checked) = checked.await else {
                 tracing::error!(
@@ -281,7 +309,7 @@ impl Firehose {
                 continue;
             };
             for (event, verified) in checked {
-                match self.or_with_new_key(&event, verified, now).await {
+                match self.or_with_new_key(&event, verified, until, now).await {
                     Ok(step) => steps.push(Step::Records(step)),
                     Err(refusal) => {
                         count(source, "refused", 1);
@@ -300,16 +328,29 @@ impl Firehose {
         &self,
         event: &CommitEvent,
         verified: Result<RecordsStep, Refusal>,
+        until: Instant,
         now: DateTime<Utc>,
     ) -> Result<RecordsStep, Refusal> {
-        if verified != Err(Refusal::BadSignature) {
+        let did = &event.repo;
+        if verified != Err(Refusal::BadSignature) || self.without_key.contains_key(did) {
             return verified;
         }
-        match self.key(&event.repo, true).await {
-            Some(key) => verify::commit(event, &key, now),
-            None => verified,
+        // Once anew: what follows has the same key.
+        let is_first = !self.looked_up_anew.contains_key(did);
+        self.looked_up_anew.insert(did.clone(), ());
+        if let Ok(Some(key)) = timeout_at(until, self.key(did, is_first)).await {
+            return verify::commit(event, &key, now);
         }
+        self.without_key.insert(did.clone(), ());
+        verified
     }
+}
+
+fn remembered() -> moka::sync::Cache<Did, ()> {
+    moka::sync::Cache::builder()
+        .max_capacity(REMEMBERED)
+        .time_to_live(NOT_AGAIN)
+        .build()
 }
 
 fn glance_at<'f>(source: &str, frames: &'f [Bytes]) -> Glanced<'f> {

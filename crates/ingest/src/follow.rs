@@ -68,6 +68,8 @@ pub struct Term {
     pub epoch: i64,
     /// Where it goes on.
     pub cursor: Option<i64>,
+    /// Events before the first one may be missing.
+    pub has_gap: bool,
 }
 
 impl Term {
@@ -97,6 +99,14 @@ pub trait Intake: Send + Sync {
     /// # Errors
     /// The index's.
     async fn begin(&self, place: &str) -> Result<Term, IndexError>;
+
+    /// The place is connected. What it did not tell is looked for now, and not before: a place that is down costs nothing.
+    ///
+    /// # Errors
+    /// The index's.
+    async fn connected(&self, _term: &Term) -> Result<(), IndexError> {
+        Ok(())
+    }
 
     /// Takes frames in, in order, and moves the cursor behind them. When it returns they are in the index, or their accounts queued.
     ///
@@ -188,6 +198,7 @@ impl Follower {
         let term = self.intake.begin(&place.name).await?;
         let mut events = place.events.connect(term.cursor).await?;
         self.health.connected(&place.name);
+        self.intake.connected(&term).await?;
         let (sender, mut receiver) = mpsc::channel(BATCH);
         let room = Arc::new(Semaphore::new(WAITING_BYTES));
         let read = async move {

@@ -19,6 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
 use crate::Index;
+use crate::audit::Audits;
 use crate::follow::{FollowError, Intake, StreamError, Taken, Term, count};
 use crate::source::AccountSource;
 
@@ -37,6 +38,7 @@ pub struct Jetstream {
     index: Index,
     accounts: Arc<dyn AccountSource>,
     clock: Arc<dyn Clock>,
+    audits: Audits,
 }
 
 /// What a message says, in either version.
@@ -210,21 +212,28 @@ impl Intake for Jetstream {
         let (epoch, cursor) = self.index.writer.take_source(SOURCE).await?;
         let now = self.clock.now();
         let reached = cursor.and_then(DateTime::from_timestamp_micros);
-        if reached.is_none_or(|reached| now.signed_duration_since(reached) >= KEPT) {
-            self.audit_all().await?;
-        }
         Ok(Term {
             source: SOURCE.to_owned(),
             epoch,
             cursor: reached.map(|reached| (reached - REWIND).timestamp_micros()),
+            has_gap: reached.is_none_or(|reached| now.signed_duration_since(reached) >= KEPT),
         })
+    }
+
+    async fn connected(&self, term: &Term) -> Result<(), IndexError> {
+        if term.has_gap {
+            self.audits.queue_all(SOURCE).await?;
+        }
+        Ok(())
     }
 
     async fn take(&self, term: &Term, frames: Vec<Bytes>) -> Result<Taken, FollowError> {
         let now = self.clock.now();
         let hints = gathered(&frames, now);
         if hints.has_gap {
-            self.audit_all().await?;
+            self.audits.queue_all(SOURCE).await?;
+        } else {
+            self.audits.queue_owed(SOURCE).await?;
         }
         self.write(term, &hints, now).await?;
         match hints.error {
@@ -238,26 +247,13 @@ impl Jetstream {
     /// Hints into the queue of `index`. Identities are forgotten in `accounts` when they may have changed.
     #[must_use]
     pub fn new(index: Index, accounts: Arc<dyn AccountSource>, clock: Arc<dyn Clock>) -> Self {
+        let audits = Audits::new(Arc::clone(&index.queue), Arc::clone(&clock));
         Self {
             index,
             accounts,
             clock,
+            audits,
         }
-    }
-
-    async fn audit_all(&self) -> Result<(), IndexError> {
-        let accounts = self
-            .index
-            .queue
-            .enqueue_all(Lane::Audit, self.clock.now())
-            .await?;
-        if accounts > 0 {
-            tracing::info!(
-                accounts,
-                "hints may be missing; every account is compared with its server"
-            );
-        }
-        Ok(())
     }
 
     async fn write(&self, term: &Term, hints: &Hints, now: DateTime<Utc>) -> Result<(), IndexError> {

@@ -64,6 +64,7 @@ impl Intake for Labels {
             epoch,
             // All labels there ever were: an old takedown holds as well.
             cursor: Some(cursor.unwrap_or(0)),
+            has_gap: false,
         })
     }
 

@@ -6,6 +6,7 @@
 //! - [`verify`]: what a `#commit` and a `#sync` prove
 //! - [`catch_up`]: an account brought to its head by listing it
 //! - [`difference`]: the same by what changed since a revision
+//! - `audit`: every account compared with its server, when a stream may have left out events
 //! - [`discovery`]: lists of the network's accounts, read in parts
 //! - [`follow`]: one stream, from its socket on, at the first of its places that works; [`health`]: how it goes
 //! - [`firehose`]: what frames of `subscribeRepos` become
@@ -15,6 +16,7 @@
 //! - [`source`]: the port to accounts' own servers; [`adapters`] has it over XRPC, and the WebSocket
 
 pub mod adapters;
+mod audit;
 pub mod catch_up;
 pub mod difference;
 pub mod discovery;

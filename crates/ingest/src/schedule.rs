@@ -12,14 +12,22 @@ use atcr_server::supervise::Task;
 use atcr_server::{KeyedLocks, Shutdown};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::Index;
 use crate::catch_up::{CatchUp, CatchUpError, Outcome};
 use crate::source::SourceError;
 
-/// Accounts at once. Requests to one host are bounded by the HTTP client.
-const AT_ONCE: usize = 8;
+/// Accounts at once, by what they may be: what is urgent and never ends leaves a place each for the others.
+const PLACES: [(&[Lane], usize); 3] = [(&Lane::ALL, 6), (&[Lane::Discovered], 1), (&[Lane::Audit], 1)];
+
+/// How long one turn may take. One that took long is followed by a rest of ten times that, so that a slow server has little of the places.
+const TURN: Duration = Duration::from_mins(20);
+const LONG: Duration = Duration::from_secs(30);
+const REST: u32 = 10;
+
+/// Attempts, an hour in all, after which an account that was only named is forgotten until something names it again.
+const GIVE_UP: u32 = 8;
 
 /// How long an account is one worker's.
 const CLAIM: TimeDelta = TimeDelta::minutes(30);
@@ -49,7 +57,8 @@ pub struct Scheduler {
     catch_up: CatchUp,
     clock: Arc<dyn Clock>,
     woken: Arc<Notify>,
-    slots: Arc<Semaphore>,
+    /// As [`PLACES`].
+    places: [Arc<Semaphore>; 3],
     /// One catch-up of an account at a time.
     lanes: Arc<KeyedLocks<Did>>,
     /// Accounts that readers looked at a moment ago.
@@ -67,7 +76,7 @@ impl Scheduler {
             catch_up,
             clock,
             woken: Arc::default(),
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            places: PLACES.map(|(_, places)| Arc::new(Semaphore::new(places))),
             lanes: Arc::default(),
             looked_at: moka::sync::Cache::builder()
                 .max_capacity(LOOKED_AT)
@@ -100,22 +109,28 @@ impl Scheduler {
 
     /// Starts as many accounts as there is room for.
     async fn start_due(&self, tasks: &Shutdown) -> Result<(), IndexError> {
-        let room = self.slots.available_permits();
-        if room == 0 {
-            return Ok(());
-        }
-        let now = self.clock.now();
-        let limit = u32::try_from(room).unwrap_or(1);
-        for work in self.index.queue.claim(limit, now, moved(now, CLAIM)).await? {
-            let Ok(permit) = Arc::clone(&self.slots).acquire_owned().await else {
-                return Ok(());
-            };
-            let scheduler = self.clone();
-            Task::new("index_account").spawn(tasks, async move {
-                let _permit = permit;
-                scheduler.work_on(&work).await;
-                scheduler.woken.notify_one();
-            });
+        for ((lanes, _), places) in PLACES.iter().zip(&self.places) {
+            let room = u32::try_from(places.available_permits()).unwrap_or(1);
+            if room == 0 {
+                continue;
+            }
+            let now = self.clock.now();
+            let claimed = self
+                .index
+                .queue
+                .claim(lanes, room, now, moved(now, CLAIM))
+                .await?;
+            for work in claimed {
+                let Ok(permit) = Arc::clone(places).acquire_owned().await else {
+                    return Ok(());
+                };
+                let scheduler = self.clone();
+                Task::new("index_account").spawn(tasks, async move {
+                    let _permit = permit;
+                    scheduler.work_on(&work).await;
+                    scheduler.woken.notify_one();
+                });
+            }
         }
         Ok(())
     }
@@ -128,7 +143,11 @@ impl Scheduler {
         let mut done = 0;
         loop {
             let now = self.clock.now();
-            let claimed = self.index.queue.claim(1, now, moved(now, CLAIM)).await?;
+            let claimed = self
+                .index
+                .queue
+                .claim(&Lane::ALL, 1, now, moved(now, CLAIM))
+                .await?;
             let Some(work) = claimed.first() else {
                 return Ok(done);
             };
@@ -150,13 +169,14 @@ impl Scheduler {
             }
             return;
         }
-        let outcome = match work.lane {
-            Lane::Discovered => {
-                let _lane = self.lanes.lock(did).await;
-                self.catch_up.run_found(did).await
-            }
-            Lane::Asked | Lane::Gap | Lane::Audit => self.run(did).await,
-        };
+        let begun = Instant::now();
+        let outcome = timeout(TURN, self.turn(work)).await.unwrap_or_else(|_| {
+            Err(CatchUpError::Source(SourceError::Later {
+                detail: "its turn took too long".to_owned(),
+                after: None,
+            }))
+        });
+        let taken = begun.elapsed();
         let label = match &outcome {
             Ok(Outcome::Current) => "current",
             Ok(Outcome::Caught { .. }) => "caught",
@@ -168,16 +188,27 @@ impl Scheduler {
             Err(CatchUpError::Index(_)) => "index_failed",
         };
         metrics::counter!("atcr_index_accounts_total", "outcome" => label).increment(1);
+        let rest = (taken > LONG).then(|| taken * REST);
         let settled = match outcome {
-            Ok(Outcome::Moving) => self.retry(work, None).await,
+            Ok(Outcome::Moving) => self.retry(work, rest).await,
+            // What was queued meanwhile waits as well. People do not.
+            Ok(Outcome::Caught { .. }) if rest.is_some() && work.lane != Lane::Asked => {
+                self.retry(work, rest).await
+            }
             Ok(_) => self.index.queue.finish(did).await,
             Err(CatchUpError::Source(SourceError::Unreadable(reason))) => {
                 tracing::debug!(%did, reason, "an account cannot be read");
                 self.index.queue.finish(did).await
             }
+            Err(CatchUpError::Source(SourceError::Later { detail, .. }))
+                if work.lane == Lane::Discovered && work.attempts >= GIVE_UP =>
+            {
+                tracing::debug!(%did, detail, "an account that was named is given up");
+                self.index.queue.finish(did).await
+            }
             Err(CatchUpError::Source(SourceError::Later { detail, after })) => {
                 tracing::debug!(%did, detail, "an account is read later");
-                self.retry(work, after).await
+                self.retry(work, after.max(rest)).await
             }
             Err(CatchUpError::Index(error)) => {
                 tracing::warn!(%did, %error, "an account could not be written to the index");
@@ -219,6 +250,14 @@ impl Scheduler {
             .queue
             .retry(&work.did, moved(self.clock.now(), pause))
             .await
+    }
+
+    async fn turn(&self, work: &ClaimedWork) -> Result<Outcome, CatchUpError> {
+        if work.lane != Lane::Discovered {
+            return self.run(&work.did).await;
+        }
+        let _lane = self.lanes.lock(&work.did).await;
+        self.catch_up.run_found(&work.did).await
     }
 
     async fn run(&self, did: &Did) -> Result<Outcome, CatchUpError> {

@@ -23,14 +23,17 @@ async fn the_first_lane_goes_first_and_a_claim_is_one_workers() {
         .await
         .unwrap();
     let until = now() + TimeDelta::minutes(5);
-    let claimed = queue.claim(1, now(), until).await.unwrap();
+    let claimed = queue.claim(&Lane::ALL, 1, now(), until).await.unwrap();
     assert_eq!((claimed[0].did.clone(), claimed[0].lane), (bob(), Lane::Gap));
-    assert_eq!(queue.claim(9, now(), until).await.unwrap()[0].did, alice());
-    assert!(queue.claim(9, now(), until).await.unwrap().is_empty());
+    assert_eq!(
+        queue.claim(&Lane::ALL, 9, now(), until).await.unwrap()[0].did,
+        alice()
+    );
+    assert!(queue.claim(&Lane::ALL, 9, now(), until).await.unwrap().is_empty());
     // The worker died.
     assert_eq!(
         queue
-            .claim(9, until, until + TimeDelta::minutes(5))
+            .claim(&Lane::ALL, 9, until, until + TimeDelta::minutes(5))
             .await
             .unwrap()
             .len(),
@@ -44,17 +47,17 @@ async fn what_is_queued_while_it_is_worked_on_is_worked_on_again() {
     let queue = &store.index;
     let until = now() + TimeDelta::minutes(5);
     queue.enqueue(&[work(alice(), Lane::Audit, 0)]).await.unwrap();
-    queue.claim(1, now(), until).await.unwrap();
+    queue.claim(&Lane::ALL, 1, now(), until).await.unwrap();
     let batch = Batch {
         work: vec![work(alice(), Lane::Asked, 0)],
         ..Batch::default()
     };
     store.index.apply(&batch, now()).await.unwrap();
     queue.finish(&alice()).await.unwrap();
-    let again = queue.claim(1, now(), until).await.unwrap();
+    let again = queue.claim(&Lane::ALL, 1, now(), until).await.unwrap();
     assert_eq!(again[0].lane, Lane::Asked);
     queue.finish(&alice()).await.unwrap();
-    assert!(queue.claim(1, until, until).await.unwrap().is_empty());
+    assert!(queue.claim(&Lane::ALL, 1, until, until).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -63,13 +66,13 @@ async fn what_failed_waits() {
     let queue = &store.index;
     queue.enqueue(&[work(alice(), Lane::Gap, 0)]).await.unwrap();
     let until = now() + TimeDelta::minutes(5);
-    queue.claim(1, now(), until).await.unwrap();
+    queue.claim(&Lane::ALL, 1, now(), until).await.unwrap();
     queue
         .retry(&alice(), now() + TimeDelta::minutes(10))
         .await
         .unwrap();
-    assert!(queue.claim(1, until, until).await.unwrap().is_empty());
+    assert!(queue.claim(&Lane::ALL, 1, until, until).await.unwrap().is_empty());
     let later = now() + TimeDelta::minutes(10);
-    let claimed = queue.claim(1, later, later).await.unwrap();
+    let claimed = queue.claim(&Lane::ALL, 1, later, later).await.unwrap();
     assert_eq!(claimed[0].attempts, 1);
 }

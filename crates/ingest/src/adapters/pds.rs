@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use atcr_atproto::bounds::{ANSWER_TIMEOUT, MAX_DOCUMENT_BYTES};
+use atcr_atproto::bounds::{ANSWER_TIMEOUT, MAX_DOCUMENT_BYTES, MAX_RETRY_AFTER};
 use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::egress::{EgressClient, EgressError, Limits};
 use atcr_atproto::identity::{IdentityError, IdentityResolver};
 use atcr_atproto::lexicon::nsid;
 use atcr_atproto::pds::{ListRecords, PdsClient, PdsError};
+use atcr_atproto::retry_after::{RetryAfter, asked};
 use atcr_atproto::syntax::{Did, Tid};
 use atcr_atproto::xrpc::XrpcError;
 use atcr_index::Collection;
 use atcr_index::change::{IdentityStep, Status};
 use atcr_index::fact::RecordFact;
 use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -36,6 +38,9 @@ const DOWNLOAD: Duration = Duration::from_secs(30);
 
 /// How long a server is left alone that says there were too many requests, but not for how long.
 const UNNAMED_PAUSE: Duration = Duration::from_mins(1);
+
+/// How long it is left alone otherwise.
+const PAUSES: RetryAfter = RetryAfter::new(UNNAMED_PAUSE, MAX_RETRY_AFTER);
 
 /// Accounts at the PDS that each one's DID document names.
 #[derive(Clone)]
@@ -106,11 +111,24 @@ impl PdsSource {
         if answer.status.is_success() {
             return answer.json().map(Some).map_err(later);
         }
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(self.too_many(&url, &answer.headers));
+        }
         let error = XrpcError::from_response(answer.status, &answer.bytes);
         if error.is("RepoNotFound") {
             return Ok(None);
         }
         Err(later(format!("status {} of {method}", answer.status.as_u16())))
+    }
+
+    /// The server at `host` said that there were too many requests: it is left alone for as long as it asks.
+    fn too_many(&self, host: &Url, headers: &HeaderMap) -> SourceError {
+        let pause = PAUSES.of(asked(headers, None));
+        self.hosts.leave_alone(host, pause);
+        SourceError::Later {
+            detail: "its server has had too many requests".to_owned(),
+            after: Some(pause),
+        }
     }
 
     /// In the words of the port; the server is left alone for as long as it asks.
@@ -223,6 +241,9 @@ impl AccountSource for PdsSource {
             .await;
         match answer {
             Ok(answer) if answer.status.is_success() => Ok(Some(Bytes::copy_from_slice(&answer.bytes))),
+            Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {
+                Err(self.too_many(&url, &answer.headers))
+            }
             // The listing tells why, if it is not this method alone.
             Ok(_) | Err(EgressError::TooLarge { .. }) => Ok(None),
             Err(error) => Err(later(error)),

@@ -6,9 +6,11 @@ use std::time::Duration;
 use atcr_index::change::{Coverage, Lane, QueuedWork, Status};
 use atcr_index::ports::{IndexReader as _, WorkQueue as _};
 use atcr_ingest::catch_up::{Limits, Outcome};
+use atcr_server::Shutdown;
 use chrono::TimeDelta;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use tokio::time::timeout;
 
 use crate::host::{Host, World, alice, bob, delete, now, put_manifest, put_post, put_tag};
 
@@ -159,6 +161,12 @@ async fn what_fails_is_tried_again_and_what_is_new_is_looked_at_once() {
     assert_eq!(world.revision(&alice()).await, None);
     host.go_down(false);
     assert_eq!(world.scheduler.drain().await.unwrap(), 0, "not before its time");
+    world.scheduler.queue(&alice(), Lane::Gap).await.unwrap();
+    assert_eq!(
+        world.scheduler.drain().await.unwrap(),
+        0,
+        "nor because of an event"
+    );
     world.clock.advance(TimeDelta::minutes(1));
     assert_eq!(world.scheduler.drain().await.unwrap(), 1);
     assert!(world.revision(&alice()).await.is_some());
@@ -232,4 +240,39 @@ async fn a_server_that_does_not_say_what_changed_is_listed() {
         .unwrap()
         .card;
     assert_eq!(card.tags, 2);
+}
+
+#[tokio::test]
+async fn accounts_whose_servers_do_not_answer_leave_room_for_the_others() {
+    let host = Host::with(&[alice(), bob()]);
+    host.commit(&alice(), vec![put_manifest("app", '1')]);
+    host.commit(&bob(), vec![put_manifest("app", '1')]);
+    let world = World::new(&host).await;
+    let slow: Vec<_> = (0..20).map(|number| host.add_without_answer(number)).collect();
+    for did in &slow {
+        world.scheduler.queue(did, Lane::Gap).await.unwrap();
+    }
+    world.scheduler.queue(&alice(), Lane::Discovered).await.unwrap();
+    world.scheduler.queue(&bob(), Lane::Audit).await.unwrap();
+    let mut read = host.read_accounts();
+    let shutdown = Shutdown::new();
+    world.scheduler.clone().spawn(&shutdown);
+    let both = read.wait_for(|read| read.len() == 2);
+    timeout(Duration::from_secs(20), both).await.unwrap().unwrap();
+    shutdown.hard().cancel();
+}
+
+#[tokio::test]
+async fn an_account_that_was_only_named_is_given_up_when_its_server_stays_away() {
+    let host = Host::with(&[alice()]);
+    let world = World::new(&host).await;
+    host.commit(&alice(), vec![put_manifest("app", '1')]);
+    host.go_down(true);
+    world.scheduler.queue(&alice(), Lane::Discovered).await.unwrap();
+    let mut attempts = 0;
+    for _ in 0..20 {
+        attempts += world.scheduler.drain().await.unwrap();
+        world.clock.advance(TimeDelta::hours(7));
+    }
+    assert_eq!(attempts, 9);
 }

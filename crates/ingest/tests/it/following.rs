@@ -156,10 +156,82 @@ async fn an_account_that_a_relay_only_names_leaves_no_row() {
     let mut lie = host.commit(&bob(), vec![put_manifest("app", '2')]);
     lie.repo = alice();
     relay.push_commit(&lie);
+    // That it is her first commit is believed no more.
+    lie.since = None;
+    relay.push_commit(&lie);
     relay.push_commit(&host.commit(&bob(), vec![put_manifest("app", '3')]));
     follow(&world, &relay, &host).await;
     assert_eq!(world.scheduler.drain().await.unwrap(), 2);
     assert!(world.store.account(&alice()).await.unwrap().is_none());
     let view = world.store.repository(&bob(), "app").await.unwrap().unwrap();
     assert_eq!(view.manifests, 3);
+}
+
+#[tokio::test]
+async fn a_commit_that_a_relay_calls_the_first_does_not_hide_what_was_before() {
+    let host = Host::with(&[alice()]);
+    let world = World::new(&host).await;
+    host.commit(&alice(), vec![put_manifest("app", '1')]);
+    let relay = Stream::default();
+    let mut second = host.commit(&alice(), vec![put_manifest("app", '2')]);
+    second.since = None;
+    relay.push_commit(&second);
+    follow(&world, &relay, &host).await;
+    assert!(world.store.repository(&alice(), "app").await.unwrap().is_none());
+    world.scheduler.drain().await.unwrap();
+    let view = world.store.repository(&alice(), "app").await.unwrap().unwrap();
+    assert_eq!(view.manifests, 2);
+}
+
+#[tokio::test]
+async fn a_commit_that_a_relay_drops_behind_a_listing_is_missed() {
+    let host = Host::with(&[alice()]);
+    let world = World::new(&host).await;
+    host.commit(&alice(), vec![put_manifest("app", '1')]);
+    world.catch_up.run(&alice()).await.unwrap();
+    let listed = host.change(&alice(), |account| account.rev());
+    // The next commit is dropped, and the one behind it says to be based on the revision that was listed.
+    host.commit(&alice(), vec![put_manifest("app", '2')]);
+    let mut third = host.commit(&alice(), vec![put_manifest("app", '3')]);
+    third.since = Some(listed);
+    let relay = Stream::default();
+    relay.push_commit(&third);
+    follow(&world, &relay, &host).await;
+    world.scheduler.drain().await.unwrap();
+    let view = world.store.repository(&alice(), "app").await.unwrap().unwrap();
+    assert_eq!(view.manifests, 3);
+    // From then on commits are written as they come.
+    let relay = Stream::default();
+    relay.push_commit(&host.commit(&alice(), vec![put_tag(&alice(), "app", "1.0", '1')]));
+    let place = relay.place("another");
+    let ended = streams::follow(&world, &place, firehose(&world, &host)).await.1;
+    ended.unwrap();
+    let view = world.store.repository(&alice(), "app").await.unwrap().unwrap();
+    assert_eq!(view.card.tags, 1);
+}
+
+#[tokio::test]
+async fn a_relay_that_keeps_losing_events_has_accounts_compared_once_an_hour() {
+    let host = Host::with(&[alice(), bob()]);
+    let world = World::new(&host).await;
+    host.commit(&alice(), vec![put_manifest("app", '1')]);
+    world.catch_up.run(&alice()).await.unwrap();
+    let relay = Stream::default();
+    let intake = firehose(&world, &host);
+    for (minutes, compared) in [(0, 1), (5, 0), (54, 0)] {
+        world.clock.advance(TimeDelta::minutes(minutes));
+        relay.push_bytes(info("OutdatedCursor", "").unwrap());
+        relay.push_commit(&host.commit(&bob(), vec![put_post(&format!("after{minutes}"))]));
+        let ended = streams::follow(&world, &relay.place("host"), intake.clone())
+            .await
+            .1;
+        ended.unwrap();
+        assert_eq!(world.scheduler.drain().await.unwrap(), compared);
+    }
+    // What was missed meanwhile is not forgotten.
+    world.clock.advance(TimeDelta::minutes(1));
+    relay.push_commit(&host.commit(&bob(), vec![put_post("hello")]));
+    let ended = streams::follow(&world, &relay.place("host"), intake).await.1;
+    ended.unwrap();
+    assert_eq!(world.scheduler.drain().await.unwrap(), 1);
 }

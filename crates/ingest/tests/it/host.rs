@@ -25,6 +25,7 @@ use atcr_repo::{Block, DataError, car, commit};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
+use tokio::sync::watch;
 
 pub(crate) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap()
@@ -254,6 +255,10 @@ struct State {
     /// Commits that are made when a page is asked for.
     during: Vec<(Did, Writes)>,
     is_down: bool,
+    /// Accounts whose server takes requests and never answers.
+    without_answer: BTreeSet<Did>,
+    /// Accounts of which records were asked for.
+    read: watch::Sender<BTreeSet<Did>>,
 }
 
 impl Host {
@@ -299,6 +304,23 @@ impl Host {
         self.lock().is_down = is_down;
     }
 
+    /// Adds an account whose server takes requests and never answers.
+    pub(crate) fn add_without_answer(&self, number: u8) -> Did {
+        let letter = char::from(b'a' + number);
+        let did: Did = format!("did:plc:slow{}", String::from(letter).repeat(20))
+            .parse()
+            .unwrap();
+        let mut state = self.lock();
+        state.accounts.insert(did.clone(), Account::new(did.clone()));
+        state.without_answer.insert(did.clone());
+        did
+    }
+
+    /// Accounts of which records were asked for, as they come.
+    pub(crate) fn read_accounts(&self) -> watch::Receiver<BTreeSet<Did>> {
+        self.lock().read.subscribe()
+    }
+
     /// Pages of records that were asked for.
     pub(crate) fn pages(&self) -> usize {
         self.lock().listings
@@ -341,6 +363,9 @@ impl AccountSource for Host {
     }
 
     async fn head(&self, did: &Did) -> Result<Head, SourceError> {
+        if self.lock().without_answer.contains(did) {
+            std::future::pending::<()>().await;
+        }
         let state = self.lock();
         if state.is_down {
             return Err(SourceError::Later {
@@ -370,6 +395,7 @@ impl AccountSource for Host {
     ) -> Result<SourcePage, SourceError> {
         let mut state = self.lock();
         state.listings += 1;
+        state.read.send_if_modified(|read| read.insert(did.clone()));
         if let Some((did, writes)) = state.during.pop() {
             state.accounts.get_mut(&did).unwrap().commit(writes);
         }

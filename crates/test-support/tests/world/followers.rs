@@ -43,6 +43,10 @@ async fn records(world: &World) -> BTreeMap<String, String> {
     let mut records = BTreeMap::new();
     for collection in described["collections"].as_array().expect("collections") {
         let collection = collection.as_str().expect("a name");
+        // Tap is asked for these alone.
+        if !collection.starts_with("io.atcr.") {
+            continue;
+        }
         let query = format!("repo={}&collection={collection}&limit=100", hold.did);
         let page = get(&format!("{}/xrpc/com.atproto.repo.listRecords?{query}", hold.url)).await;
         for record in page["records"].as_array().expect("records") {
