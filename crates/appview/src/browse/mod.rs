@@ -28,6 +28,7 @@ use atcr_registry::error::{AccountError, RegistryError};
 use atcr_registry::manifest::Manifests;
 use futures_util::StreamExt as _;
 use moka::future::Cache;
+use tokio::sync::Semaphore;
 
 use self::config::ImageConfig;
 use self::provenance::{ProofSource, Proofs};
@@ -133,6 +134,7 @@ pub struct Browse {
     failures: moka::sync::Cache<(Option<Did>, Digest), Arc<RegistryError>>,
     proof_source: Arc<dyn ProofSource>,
     proofs: Proofs,
+    proof_checks: Semaphore,
 }
 
 /// What [`Browse`] works with.
@@ -210,6 +212,7 @@ impl Browse {
             failures: failures.build(),
             proof_source: parts.proofs,
             proofs: provenance::remembered(),
+            proof_checks: Semaphore::new(provenance::CHECKS_AT_ONCE),
         }
     }
 

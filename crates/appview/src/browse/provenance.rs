@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the outcome of a check is shown again.
 const REMEMBERED: Duration = Duration::from_mins(1);
 
+/// Checks at the same time. One may hold some megabytes of a stranger's; what waits is late like a slow server.
+pub(super) const CHECKS_AT_ONCE: usize = 16;
+
 /// Proofs that are remembered, by their length.
 const REMEMBERED_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -63,7 +66,7 @@ pub struct Proof {
 }
 
 /// The outcome of a check.
-type Outcome = Arc<Result<Proof, ProofError>>;
+pub type Outcome = Arc<Result<Proof, ProofError>>;
 
 /// Checked images, for a while.
 pub(super) type Proofs = Cache<(Did, String, Digest), Outcome>;
@@ -97,6 +100,8 @@ impl Browse {
         repository: &str,
         digest: &Digest,
     ) -> Result<Proof, ProofError> {
+        let busy = |_| ProofError::Unavailable("this server is shutting down".to_owned());
+        let _permit = self.proof_checks.acquire().await.map_err(busy)?;
         let expected = Expected {
             repository: repository.to_owned(),
             reference: Reference::Digest(digest.clone()),

@@ -38,9 +38,18 @@ async fn a_page_proves_an_image_and_says_when_it_is_not_proven() {
         format!("at://{}/io.atcr.manifest/{}", appview.alice, digest.hex()),
         format!("href=\"{page}.car\" download"),
         format!("docker-credential-atcr verify --local {host}/alice.test/tools/app@{digest}"),
+        "<code>--save-proof FILE</code> keeps a file for".to_owned(),
     ] {
         assert!(text.contains(&part), "no {part} in {text}");
     }
+
+    // Nobody makes the server ask for manifests that the repository does not have.
+    let asked = appview.pds.count(PROOF);
+    let other = format!("/r/alice.test/tools/app/-/proof/sha256:{}", "0".repeat(64));
+    for path in [other.clone(), format!("{other}.car")] {
+        visitor.get(&path).await.assert_status(404);
+    }
+    assert_eq!(appview.pds.count(PROOF), asked);
 
     // What is downloaded proves the same to others. The check is not made again for it.
     let car = visitor.get(&format!("{page}.car")).await;

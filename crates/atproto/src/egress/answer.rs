@@ -35,26 +35,29 @@ pub struct Pace {
 
 /// A body's time so far.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PaceWatch {
+pub struct PaceWatch {
     pace: Pace,
     began: Instant,
 }
 
 impl PaceWatch {
-    pub(crate) fn start(pace: Pace) -> Self {
+    /// The time of a body that begins now.
+    #[must_use]
+    pub fn start(pace: Pace) -> Self {
         Self {
             pace,
             began: Instant::now(),
         }
     }
 
-    /// When the next bytes must be there, if `received` are.
-    pub(crate) fn deadline(&self, received: usize) -> Instant {
+    /// When the next bytes must be there, if `received` bytes are.
+    #[must_use]
+    pub fn deadline(&self, received: u64) -> Instant {
         let Pace {
             grace,
             bytes_per_second,
         } = self.pace;
-        let millis = (received as u64).saturating_mul(1000) / u64::from(bytes_per_second.max(1));
+        let millis = received.saturating_mul(1000) / u64::from(bytes_per_second.max(1));
         let by_rate = self.began + grace + Duration::from_millis(millis);
         by_rate.min(Instant::now() + grace)
     }
@@ -120,7 +123,7 @@ pub(super) async fn read_capped(
         let next = match &read {
             None => response.chunk().await,
             Some((_, watch)) => {
-                let deadline = watch.deadline(bytes.len());
+                let deadline = watch.deadline(bytes.len() as u64);
                 let slow = |_| EgressError::Timeout { host: host.clone() };
                 tokio::time::timeout_at(deadline, response.chunk())
                     .await

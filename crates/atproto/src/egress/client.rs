@@ -12,7 +12,7 @@ use super::XRPC_LIMITS;
 use super::answer::{CappedBody, Limits, Pace, host_text, read_capped};
 use super::answer_memory::AnswerMemory;
 use super::error::EgressError;
-use super::guard::{EgressPolicy, Reach, check_url, follow_checked};
+use super::guard::{EgressPolicy, Reach, check_redirect, check_url, follow_checked};
 use super::host_permits::{HostLimit, HostPermits};
 use super::lookup::{GuardedResolver, HostLookup, SystemLookup};
 use crate::bounds::{ANSWER_MEMORY_BYTES, ANSWER_PACE, CONNECT_TIMEOUT, DOCUMENT_TIMEOUT, HOST_LIMIT};
@@ -189,6 +189,16 @@ impl EgressClient {
     pub fn request(&self, method: Method, url: &Url) -> Result<reqwest::RequestBuilder, EgressError> {
         self.check(url)?;
         Ok(self.direct.request(method, url.clone()))
+    }
+
+    /// Whether an answer from `from` may send us to `to`; for those who follow redirects themselves.
+    ///
+    /// # Errors
+    /// As [`Self::check`], and `AddressRefused` from a host of the internet to this machine or its network, also where such hosts are
+    /// allowed.
+    pub fn check_redirect(&self, from: &Url, to: &Url) -> Result<(), EgressError> {
+        check_redirect(from, to)?;
+        self.check(to)
     }
 
     /// Sends a request made by [`Self::request`] and reads its answer within `limits`. Waiting for other requests to the same host and

@@ -67,15 +67,19 @@ pub(super) fn follow_checked(reach: Reach, attempt: redirect::Attempt<'_>) -> re
         let host = last.map(host_text).unwrap_or_default();
         return attempt.error(EgressError::TooManyRedirects { host });
     }
-    // Even in development a public host has no business pointing at this machine or its network.
-    if local(attempt.url()) && last.is_some_and(|url| !local(url)) {
-        let host = host_text(attempt.url());
-        return attempt.error(EgressError::AddressRefused { host });
-    }
-    match check_url(reach, attempt.url()) {
+    let checked = last.map_or(Ok(()), |from| check_redirect(from, attempt.url()));
+    match checked.and_then(|()| check_url(reach, attempt.url())) {
         Ok(()) => attempt.follow(),
         Err(error) => attempt.error(error),
     }
+}
+
+/// Even in development a public host has no business pointing at this machine or its network.
+pub(super) fn check_redirect(from: &Url, to: &Url) -> Result<(), EgressError> {
+    if local(to) && !local(from) {
+        return Err(EgressError::AddressRefused { host: host_text(to) });
+    }
+    Ok(())
 }
 
 fn local(url: &Url) -> bool {

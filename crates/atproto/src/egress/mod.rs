@@ -27,7 +27,7 @@ pub mod lookup;
 pub mod party;
 pub mod shared_budget;
 
-pub use answer::{CappedBody, Limits, Pace};
+pub use answer::{CappedBody, Limits, Pace, PaceWatch};
 pub use answer_memory::AnswerMemory;
 pub use byte_budget::{ByteBudget, BytePermit, Exhausted};
 pub use client::EgressClient;

@@ -117,7 +117,7 @@ impl PdsClient {
             }
             let mut hasher = Sha256::new();
             loop {
-                let next = tokio::time::timeout_at(watch.deadline(bytes.len()), stream.chunk()).await;
+                let next = tokio::time::timeout_at(watch.deadline(bytes.len() as u64), stream.chunk()).await;
                 let slow = |_| PdsError::Timeout { host: self.host() };
                 let Some(chunk) = next.map_err(slow)?? else {
                     break;

@@ -1,9 +1,9 @@
 //! Blobs and child manifests as the registry gives them, read to their end and hashed. Nothing is kept.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use atcr_atproto::egress::{EgressClient, EgressError, Limits};
+use atcr_atproto::egress::{EgressClient, EgressError, Limits, PaceWatch};
 use atcr_oci::{
     BearerChallenge, Descriptor, Digest, DigestHasher, MAX_MANIFEST_BYTES, Manifest, Reference,
     RepositoryName, blob_path, manifest_path,
@@ -12,17 +12,20 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use url::Url;
 
 use super::{Refused, Unchecked, Unproven, coverage};
 use crate::printer::plain;
 
-/// How long a registry or store may take to begin an answer, and between two pieces of it.
+/// How long a registry or store may take to begin an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Redirects from a registry to a hold's store.
 const MAX_REDIRECTS: usize = 3;
+
+/// Most manifests and blobs that are read of one image.
+pub const MAX_NAMED: usize = 100_000;
 
 /// Longest answer of a token endpoint.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
@@ -78,22 +81,39 @@ impl<'a> RegistryBlobs<'a> {
         }
     }
 
-    /// Reads and hashes everything that `manifest` names: of an index the manifests, and what these name.
+    /// Reads and hashes everything that `manifest` names: of an index the manifests, and what these name, indexes again among it.
     ///
     /// # Errors
-    /// [`Refused::BlobDiffers`] for other bytes than the digest's; [`Unchecked`] for what cannot be had.
+    /// [`Refused::BlobDiffers`] for other bytes than the digest's; [`Unchecked`] for what cannot be had, for a manifest that cannot be
+    /// read, and for more than [`MAX_NAMED`].
     pub async fn hash_all(&mut self, manifest: &Manifest) -> Result<Hashed, Unproven> {
         let mut blobs = coverage::blobs(manifest);
         let mut known: HashSet<Digest> = blobs.iter().map(|blob| blob.digest.clone()).collect();
         let mut hashed = Hashed::default();
-        for child in coverage::children(manifest) {
+        let mut waiting = VecDeque::from(coverage::children(manifest));
+        let mut seen: HashSet<Digest> = waiting.iter().map(|child| child.digest.clone()).collect();
+        while let Some(child) = waiting.pop_front() {
             let bytes = self.child(&child).await?;
             hashed.count += 1;
             hashed.size_bytes += bytes.len() as u64;
-            // What is no manifest, as a cache's blobs in an index are none, names nothing.
-            if let Ok(child) = Manifest::parse(bytes, Some(child.media_type.as_str())) {
-                let named = coverage::blobs(&child).into_iter();
-                blobs.extend(named.filter(|blob| known.insert(blob.digest.clone())));
+            let media_type = &child.media_type;
+            match Manifest::parse(bytes, Some(media_type.as_str())) {
+                Ok(manifest) => {
+                    let named = coverage::blobs(&manifest).into_iter();
+                    blobs.extend(named.filter(|blob| known.insert(blob.digest.clone())));
+                    let named = coverage::children(&manifest).into_iter();
+                    waiting.extend(named.filter(|child| seen.insert(child.digest.clone())));
+                }
+                Err(_) if media_type.is_index() || media_type.is_image_manifest() => {
+                    let reason = "it is no manifest, so what it names is not known";
+                    return Err(self.unusable(&child.digest, reason).into());
+                }
+                // What is no manifest, as a cache's blobs in an index are none, names nothing.
+                Err(_) => {}
+            }
+            if seen.len() + known.len() > MAX_NAMED {
+                let reason = "with it, more is named than is read";
+                return Err(self.unusable(&child.digest, reason).into());
             }
         }
         for blob in &blobs {
@@ -130,9 +150,11 @@ impl<'a> RegistryBlobs<'a> {
         };
         let mut answer = self.open(path, wanted).await?;
         let mut hasher = DigestHasher::new(wanted.digest.algorithm());
+        let watch = PaceWatch::start(self.egress.pace());
         loop {
             let late = |_| self.unusable(&wanted.digest, "it comes too slowly");
-            let piece = timeout(PATIENCE, answer.chunk()).await.map_err(late)?;
+            let deadline = watch.deadline(hasher.len());
+            let piece = timeout_at(deadline, answer.chunk()).await.map_err(late)?;
             let Some(piece) = piece.map_err(EgressError::from_transport)? else {
                 break;
             };
@@ -173,6 +195,7 @@ impl<'a> RegistryBlobs<'a> {
             let next = location
                 .and_then(|value| answer.url().join(value.to_str().ok()?).ok())
                 .ok_or_else(|| self.unusable(&wanted.digest, "it redirects nowhere"))?;
+            self.egress.check_redirect(answer.url(), &next)?;
             // Without the token, which is the registry's.
             let request = self.egress.request(Method::GET, &next)?;
             answer = self.egress.open(request, PATIENCE).await?;

@@ -11,6 +11,7 @@ use atcr_atproto::identity::DidDocument;
 use atcr_atproto::plc::PlcLog;
 use atcr_atproto::syntax::{AtIdentifier, Datetime, Did, RecordKey};
 use atcr_oci::{MAX_MANIFEST_BYTES, Reference};
+use atcr_repo::car;
 use atcr_repo::provenance::{Evidence, MAX_PROOF_BYTES, RecordEvidence};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -143,6 +144,11 @@ impl ProofFile {
         let text = read_at_most(path, MAX_FILE_BYTES)?;
         let unusable =
             |reason: String| Unchecked::file(path, format_args!("no proof of the form {FORM}: {reason}"));
+        if car::read_header(&text).is_some() {
+            return Err(unusable(
+                "it is a CAR, the proof of one record; --save-proof writes what --proof reads".to_owned(),
+            ));
+        }
         let file: Self = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
         registry_name(&file.identity, &file.repository).map_err(|error| unusable(error.to_string()))?;
         Ok(file)

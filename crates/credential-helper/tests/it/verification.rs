@@ -309,6 +309,11 @@ fn a_proof_in_a_file_is_checked_without_network() {
     assert_eq!(offline(3, &["--key", &key])["code"], "identity_not_proven");
     with(&|file| file["form"] = json!("atcr-proof/2"));
     assert_eq!(offline(1, &["--key", &key])["verdict"], "unchecked");
+    let mut car = Vec::new();
+    atcr_repo::car::write_header(&mut car, BlobRef::of(LAYER, "any").cid);
+    fs::write(&path, car).unwrap();
+    let said = offline(1, &["--key", &key]);
+    assert!(said["reason"].as_str().unwrap().contains("it is a CAR"), "{said}");
 }
 
 #[test]
@@ -375,6 +380,33 @@ fn every_blob_is_hashed_at_the_registry_with_the_accounts_secret_for_it_alone() 
     assert_eq!(
         verifier.json(0, &["--layers", &name("all")])["hashed"]["count"],
         3
+    );
+
+    // An index in an index is read as well, and a manifest that cannot be read is not taken for one that names nothing.
+    let outer = Manifest::from_index(&ImageIndex::new(vec![Descriptor::new(
+        index.media_type().clone(),
+        index.digest(Algorithm::Sha256),
+        index.size(),
+    )]));
+    let outer = outer.unwrap();
+    verifier.push("outer", &outer);
+    let inner = path("manifests", &index.digest(Algorithm::Sha256));
+    registry.on(&inner, [Answer::bytes(200, index.bytes().to_vec())]);
+    assert_eq!(
+        verifier.json(0, &["--layers", &name("outer")])["hashed"]["count"],
+        4
+    );
+    let broken = descriptor(MediaType::OCI_IMAGE_MANIFEST, b"broken");
+    registry.on(
+        &path("manifests", &broken.digest),
+        [Answer::bytes(200, &b"broken"[..])],
+    );
+    let naming_it = Manifest::from_index(&ImageIndex::new(vec![broken])).unwrap();
+    verifier.push("broken", &naming_it);
+    let said = verifier.json(1, &["--layers", &name("broken")]);
+    assert!(
+        said["reason"].as_str().unwrap().contains("it is no manifest"),
+        "{said}"
     );
 
     for wrong in [&b"a layeR"[..], b"a layer and more", b"a"] {

@@ -13,6 +13,10 @@ use chrono::{DateTime, Utc};
 
 use super::Refusal;
 use super::record::{ProvenRecord, RecordClaim, record};
+use super::refusal::shortened;
+
+/// Longest media type of a record, in bytes. A verdict is kept and shown, so it has no part that a stranger makes long.
+const MAX_MEDIA_TYPE_BYTES: usize = 512;
 
 /// What is to be proven.
 #[derive(Clone, Debug)]
@@ -192,7 +196,7 @@ pub(super) fn tag_record(
     if proven.value.repository != *repository || proven.value.tag != name.as_str() {
         return Err(Refusal::AnotherImage {
             path,
-            found: format!("{}:{}", proven.value.repository, proven.value.tag),
+            found: shortened(&format!("{}:{}", proven.value.repository, proven.value.tag)),
             expected: format!("{repository}:{name}"),
         });
     }
@@ -223,8 +227,14 @@ pub(super) fn manifest_record(
     if proven.value.repository != *repository || proven.value.digest != digest.as_str() {
         return Err(Refusal::AnotherImage {
             path,
-            found: format!("{}@{}", proven.value.repository, proven.value.digest),
+            found: shortened(&format!("{}@{}", proven.value.repository, proven.value.digest)),
             expected: format!("{repository}@{digest}"),
+        });
+    }
+    if proven.value.media_type.len() > MAX_MEDIA_TYPE_BYTES {
+        return Err(Refusal::RecordMalformed {
+            path,
+            reason: "its media type is too long".to_owned(),
         });
     }
     Ok(proven)

@@ -70,7 +70,7 @@ pub fn record<R: Record>(proof: &Bytes, claim: &RecordClaim<'_>) -> Result<Prove
     if commit.did.parse().ok().as_ref().map(Did::normalised) != Some(did.normalised()) {
         return Err(Refusal::AnotherAccount {
             did: did.clone(),
-            found: commit.did,
+            found: shortened(&commit.did),
         });
     }
     if !commit.is_signed_by(&key) {

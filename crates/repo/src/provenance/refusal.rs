@@ -23,11 +23,11 @@ pub enum Refusal {
     #[error("the DID document of {0} has no signing key that is understood")]
     NoKey(Did),
     /// The commit is of another account.
-    #[error("the proof is of {}, not of {did}", shortened(found))]
+    #[error("the proof is of {found}, not of {did}")]
     AnotherAccount {
         /// Whose proof was asked for.
         did: Did,
-        /// As the commit says.
+        /// As the commit says, shortened.
         found: String,
     },
     /// The account's key did not sign the commit.
@@ -76,11 +76,11 @@ pub enum Refusal {
         path: String,
     },
     /// The record is of another repository, tag or digest.
-    #[error("the record {path} says {}, not {expected}", shortened(found))]
+    #[error("the record {path} says {found}, not {expected}")]
     AnotherImage {
         /// `<collection>/<rkey>`.
         path: String,
-        /// As the record says.
+        /// As the record says, shortened.
         found: String,
         /// What was asked.
         expected: String,

@@ -586,3 +586,38 @@ fn a_short_proof_that_unfolds_in_memory_is_refused() {
         }
     );
 }
+
+#[test]
+fn a_refusal_and_a_verdict_keep_no_more_of_a_strangers_text_than_is_shown() {
+    let long = "a".repeat(500_000);
+    let code_and_length = |account: &Account| {
+        let refusal = verify(
+            &account.document(),
+            &expected(digest().as_str()),
+            &account.evidence(),
+        );
+        let refusal = refusal.unwrap_err();
+        (refusal.code(), format!("{refusal:?}").len())
+    };
+    let rkey = manifest::rkey(digest().as_str()).unwrap();
+    let path = manifest_path(&rkey);
+    let mut account = Account::with_image(alice(), key(1));
+    account.put_manifest(&rkey, &long);
+    let (code, length) = code_and_length(&account);
+    assert!(code == "another_image" && length < 1_000, "{code}: {length}");
+
+    let record = ManifestRecord::new("app", digest().as_str(), &long, Datetime::new(now()));
+    account.put_value(&path, &record.to_value().unwrap());
+    let (code, length) = code_and_length(&account);
+    assert!(code == "record_malformed" && length < 1_000, "{code}: {length}");
+
+    // Of an account whose name nobody has signed.
+    let account = Account::with_image(alice(), key(1));
+    let mut evidence = account.evidence();
+    let (_, blocks) = account.proof(&path);
+    let commit = edited(&blocks[0].1, "did", Ipld::String(long));
+    evidence.manifest.proof = car_of(&(commit.cid, vec![(commit.cid, commit.bytes.to_vec())]));
+    let refusal = verify(&account.document(), &expected(digest().as_str()), &evidence).unwrap_err();
+    assert_eq!(refusal.code(), "another_account");
+    assert!(format!("{refusal:?}").len() < 1_000);
+}

@@ -76,6 +76,25 @@ fn urls_that_are_accepted() {
 }
 
 #[test]
+fn no_host_of_the_internet_sends_us_to_this_machine() {
+    let (public, local) = (url("https://registry.example/"), url("http://127.0.0.1:9000/"));
+    let (development, production) = (client(DEVELOPMENT), client(PRODUCTION));
+    development.check_redirect(&local, &local).unwrap();
+    development.check_redirect(&local, &public).unwrap();
+    production.check_redirect(&public, &public).unwrap();
+    for (client, from) in [
+        (&development, &public),
+        (&production, &public),
+        (&production, &local),
+    ] {
+        assert!(
+            client.check_redirect(from, &local).unwrap_err().is_refusal(),
+            "{from}"
+        );
+    }
+}
+
+#[test]
 fn the_development_allowance_opens_loopback_and_nothing_else() {
     let client = client(DEVELOPMENT);
     for text in [

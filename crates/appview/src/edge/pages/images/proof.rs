@@ -11,8 +11,9 @@ use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use super::{Head, RepositoryVisit, StarForm};
+use crate::browse::BrowseError;
 use crate::browse::address::{RepositoryPage, image_path};
-use crate::browse::provenance::{Proof, ProofError};
+use crate::browse::provenance::{Outcome, Proof, ProofError};
 use crate::edge::dialect::page::PageError;
 
 /// What a check found.
@@ -73,6 +74,21 @@ fn view(page: &RepositoryVisit<'_>, digest: &Digest, outcome: &Result<Proof, Pro
     }))
 }
 
+/// The outcome of the check. Only of a manifest that the repository is known to have: nobody makes this server ask for others.
+async fn outcome(page: &RepositoryVisit<'_>, digest: &Digest) -> Result<Outcome, PageError> {
+    let known = page.browse.index.manifest(page.id(), digest).await;
+    if known.map_err(BrowseError::from)?.is_none() {
+        return Err(BrowseError::NoImage {
+            owner: page.owner.name(),
+            repository: page.repository.card.name.clone(),
+            reference: digest.to_string(),
+        }
+        .into());
+    }
+    let repository = &page.repository.card.name;
+    Ok(page.browse.proof(&page.owner, repository, digest).await)
+}
+
 /// The path of the page, in the repository at `repository`.
 pub(super) fn path(repository: &str, digest: &Digest) -> String {
     format!("{repository}/-/proof/{digest}")
@@ -80,10 +96,7 @@ pub(super) fn path(repository: &str, digest: &Digest) -> String {
 
 /// `/-/proof/{digest}`
 pub(super) async fn show(page: &RepositoryVisit<'_>, digest: &Digest) -> Result<Response, PageError> {
-    let outcome = page
-        .browse
-        .proof(&page.owner, &page.repository.card.name, digest)
-        .await;
+    let outcome = outcome(page, digest).await?;
     let local = if page.visit.site.is_secure() {
         ""
     } else {
@@ -107,10 +120,7 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, digest: &Digest) -> Result<
 
 /// `/-/proof/{digest}.car`
 pub(super) async fn download(page: &RepositoryVisit<'_>, digest: &Digest) -> Result<Response, PageError> {
-    let outcome = page
-        .browse
-        .proof(&page.owner, &page.repository.card.name, digest)
-        .await;
+    let outcome = outcome(page, digest).await?;
     let proof = outcome
         .as_ref()
         .as_ref()
