@@ -1,8 +1,10 @@
 //! The holds of an account: which one its pushes go to, what it uses of each, and what each knows of it.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use atcr_atproto::egress::SharePermit;
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::lexicon::Record as _;
 use atcr_atproto::lexicon::sailor_profile::{self, SailorProfileRecord};
@@ -15,14 +17,20 @@ use atcr_index::view::{HoldView, MembershipView};
 use atcr_registry::account::ports::CommitOutcome;
 use atcr_registry::error::RegistryError;
 use atcr_registry::hold::error::HoldError;
-use atcr_registry::hold::ports::{HoldDirectory as _, Quota};
+use atcr_registry::hold::ports::{HoldDirectory as _, HoldRef, Quota};
+use bytes::Bytes;
 use futures_util::future::join_all;
-use serde_json::Value;
+use futures_util::{StreamExt as _, stream};
+use secrecy::SecretString;
+use tokio::time::Instant;
 
 use super::Manage;
 
 /// How long a page waits for holds, which are asked all at once.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Holds that a page asks: the current one, the one of those who chose none, and ten that the account has to do with.
+const MOST_ASKED: usize = 12;
 
 /// How long an export or an erasure waits for a hold.
 const LONG_PATIENCE: Duration = Duration::from_secs(30);
@@ -36,13 +44,25 @@ const REPOSITORIES: u32 = 200;
 /// Holds that are asked for an export or an erasure.
 const MOST_HOLDS: usize = 50;
 
+/// Bytes of holds' answers in one export, 8 MiB. All exports together have four times that.
+pub(super) const EXPORT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Holds asked at once for an export.
+const EXPORTS_AT_ONCE: usize = 4;
+
+/// How long all holds together may take for an export.
+const EXPORT_PATIENCE: Duration = Duration::from_mins(2);
+
+/// When an export that was refused is to be tried again.
+const EXPORT_AGAIN: Duration = Duration::from_mins(1);
+
 /// Times a profile is written anew because the account was written to meanwhile; the last time regardless.
 const ATTEMPTS: usize = 4;
 
 /// What a hold says of the account's use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Usage {
-    /// It was not asked: the account does not use it.
+    /// It was not asked: the account does not use it, or too many others were asked.
     NotAsked,
     /// It said this.
     Said(Quota),
@@ -105,6 +125,24 @@ pub struct HoldAnswer<T> {
     pub outcome: Result<T, String>,
 }
 
+/// The holds that may know something of an account, the surest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HoldsOfAccount {
+    /// Those that are asked.
+    pub holds: Vec<Did>,
+    /// How many more there are, which are not.
+    pub more: usize,
+}
+
+/// What holds know of an account.
+#[derive(Debug)]
+pub struct Export {
+    /// Each hold's answer, JSON as it wrote it.
+    pub answers: Vec<HoldAnswer<Bytes>>,
+    /// The memory of the answers; keep it as long as them.
+    pub room: SharePermit,
+}
+
 impl Manage {
     /// Where the account stores, with live figures of the holds that it uses.
     ///
@@ -124,11 +162,15 @@ impl Manage {
                 dids.push(hold.clone());
             }
         };
-        for membership in &memberships {
+        self.default_hold.iter().for_each(&mut add);
+        // The account's own holds before those that only say that it is a member.
+        let (own, others): (Vec<_>, Vec<_>) = memberships
+            .iter()
+            .partition(|membership| membership.hold.captain == *did);
+        for membership in own.into_iter().chain(others) {
             add(&membership.hold.hold.did);
         }
-        self.default_hold.iter().for_each(&mut add);
-        let used: BTreeSet<Did> = dids.iter().cloned().collect();
+        let used: BTreeSet<Did> = dids.iter().take(MOST_ASKED).cloned().collect();
         let open = self.browse.index.open_holds(OPEN_HOLDS).await.map_err(unread)?;
         for hold in open.iter().filter(|hold| hold.successor.is_none()) {
             if !dids.contains(&hold.hold.did) {
@@ -278,76 +320,103 @@ impl Manage {
         Ok(())
     }
 
-    /// Every hold that may know something of the account: those of its memberships, of its settings, and those that have layers of its
-    /// images.
+    /// The holds that may know something of the account: the one of those who chose none, its own choice, those that have layers of its
+    /// images, and those that name it as their owner or a member.
+    ///
+    /// Anybody's hold can name an account, so these come last, and are the first that are too many.
     ///
     /// # Errors
     /// The index's.
-    pub async fn holds_of_account(&self, did: &Did) -> Result<Vec<Did>, IndexError> {
+    pub async fn holds_of_account(&self, did: &Did) -> Result<HoldsOfAccount, IndexError> {
         let index = &self.browse.index;
-        let memberships = index.memberships(did).await?;
-        let mut holds: BTreeSet<Did> = memberships
-            .into_iter()
-            .map(|membership| membership.hold.hold.did)
-            .collect();
         let account = index.account(did).await?;
-        holds.extend(account.and_then(|account| account.default_hold));
-        holds.extend(self.default_hold.clone());
+        let chosen = account.and_then(|account| account.default_hold);
+        let mut found: Vec<Did> = self.default_hold.iter().cloned().chain(chosen).collect();
         let repositories = index
             .repositories_of(did, &PageRequest::top(REPOSITORIES))
             .await?;
         for repository in &repositories.items {
             let of_repository = index.holds_of(repository.id).await?;
-            holds.extend(of_repository.into_iter().map(|hold| hold.hold));
+            found.extend(of_repository.into_iter().map(|hold| hold.hold));
         }
-        Ok(holds.into_iter().take(MOST_HOLDS).collect())
+        let memberships = index.memberships(did).await?;
+        found.extend(memberships.into_iter().map(|membership| membership.hold.hold.did));
+        let mut seen = BTreeSet::new();
+        found.retain(|hold| seen.insert(hold.clone()));
+        let more = found.len().saturating_sub(MOST_HOLDS);
+        found.truncate(MOST_HOLDS);
+        Ok(HoldsOfAccount { holds: found, more })
     }
 
     /// What each of `holds` knows of `visitor`, as it says it. A hold that is down, or does not tell, is named and keeps nobody else from
     /// answering.
-    pub async fn export(&self, visitor: &Did, holds: Vec<Did>) -> Vec<HoldAnswer<Value>> {
-        self.ask_each(visitor, holds, Call::Export).await
+    ///
+    /// # Errors
+    /// [`RegistryError::TooManyRequests`] while another export of the account, or too many of others, are under way.
+    pub async fn export(&self, visitor: &Did, holds: Vec<Did>) -> Result<Export, RegistryError> {
+        let room = self
+            .exports
+            .acquire(visitor.as_str(), EXPORT_BYTES, PATIENCE)
+            .await;
+        let mut room = room.map_err(|_| RegistryError::TooManyRequests {
+            retry_after: EXPORT_AGAIN,
+        })?;
+        let until = Instant::now() + EXPORT_PATIENCE;
+        let left = AtomicUsize::new(EXPORT_BYTES);
+        let asked = holds.into_iter().map(async |did| {
+            let call = |hold: HoldRef, token: SecretString| async move {
+                self.gateway.export_user_data(&hold, &token).await
+            };
+            let mut answer = self.ask(visitor, did, until, call).await;
+            if let Ok(data) = &answer.outcome {
+                let take = |left: usize| left.checked_sub(data.len());
+                if left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+                    .is_err()
+                {
+                    answer.outcome =
+                        Err("the answers are too long for one file; ask this hold itself".to_owned());
+                }
+            }
+            answer
+        });
+        let asked: Vec<_> = asked.collect();
+        let answers = stream::iter(asked).buffered(EXPORTS_AT_ONCE).collect().await;
+        room.shrink_to(EXPORT_BYTES - left.into_inner());
+        Ok(Export { answers, room })
     }
 
     /// Asks each of `holds` to erase what it knows of `visitor`.
-    pub async fn erase(&self, visitor: &Did, holds: Vec<Did>) -> Vec<HoldAnswer<Value>> {
-        self.ask_each(visitor, holds, Call::Erase).await
+    pub async fn erase(&self, visitor: &Did, holds: Vec<Did>) -> Vec<HoldAnswer<()>> {
+        let until = Instant::now() + LONG_PATIENCE;
+        let call = |hold: HoldRef, token: SecretString| async move {
+            self.gateway.delete_user_data(&hold, &token).await
+        };
+        join_all(holds.into_iter().map(|did| self.ask(visitor, did, until, call))).await
     }
 
-    async fn ask_each(&self, visitor: &Did, holds: Vec<Did>, call: Call) -> Vec<HoldAnswer<Value>> {
+    /// Calls `call` for the hold `did` with a token of `visitor`, until [`LONG_PATIENCE`] or `until` is over.
+    async fn ask<T, F, Fut>(&self, visitor: &Did, did: Did, until: Instant, call: F) -> HoldAnswer<T>
+    where
+        F: Fn(HoldRef, SecretString) -> Fut,
+        Fut: Future<Output = Result<T, HoldError>>,
+    {
         let principal = sailor(visitor);
-        let answers = holds.into_iter().map(async |did| {
-            let asked = async {
-                let hold = self.holds.resolve(&did).await?;
-                let answer = self
-                    .access
-                    .as_user(&principal, &hold, |token| {
-                        let hold = hold.clone();
-                        async move {
-                            match call {
-                                Call::Export => self.gateway.export_user_data(&hold, &token).await,
-                                Call::Erase => self.gateway.delete_user_data(&hold, &token).await,
-                            }
-                        }
-                    })
-                    .await;
-                answer.map_err(|error| error.at(&hold))
-            };
-            let outcome = match tokio::time::timeout(LONG_PATIENCE, asked).await {
-                Ok(outcome) => outcome.map_err(|error| error.to_string()),
-                Err(_) => Err(HoldError::TimedOut.to_string()),
-            };
-            HoldAnswer { did, outcome }
-        });
-        join_all(answers).await
+        let asked = async {
+            let hold = self.holds.resolve(&did).await?;
+            let answer = self
+                .access
+                .as_user(&principal, &hold, |token| call(hold.clone(), token))
+                .await;
+            answer.map_err(|error| error.at(&hold))
+        };
+        let until = until.min(Instant::now() + LONG_PATIENCE);
+        let outcome = match tokio::time::timeout_at(until, asked).await {
+            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Err(_) => Err(HoldError::TimedOut.to_string()),
+        };
+        HoldAnswer { did, outcome }
     }
-}
-
-/// What holds are asked about an account.
-#[derive(Clone, Copy)]
-enum Call {
-    Export,
-    Erase,
 }
 
 pub(super) fn sailor(did: &Did) -> Principal {

@@ -10,6 +10,7 @@ pub mod ports;
 use std::sync::Arc;
 
 use atcr_atproto::clock::Clock;
+use atcr_atproto::egress::SharedBudget;
 use atcr_atproto::syntax::Did;
 use atcr_registry::account::ports::{AccountRecords, AccountSettings};
 use atcr_registry::hold::credentials::HoldAccess;
@@ -17,7 +18,9 @@ use atcr_registry::hold::discovery::HoldDiscovery;
 use atcr_registry::hold::ports::{HoldGateway, HoldTokens};
 use atcr_registry::manifest::Manifests;
 
-pub use self::holds::{CheckedHold, HoldAnswer, HoldChoice, HoldRefusal, Storage, Usage};
+pub use self::holds::{
+    CheckedHold, Export, HoldAnswer, HoldChoice, HoldRefusal, HoldsOfAccount, Storage, Usage,
+};
 pub use self::page::{MAX_TEXT, OwnText, Saved};
 use self::ports::{DeletionStore, OwnRecords};
 use crate::browse::Browse;
@@ -61,6 +64,8 @@ pub struct Manage {
     gateway: Arc<dyn HoldGateway>,
     default_hold: Option<Did>,
     clock: Arc<dyn Clock>,
+    /// Memory for holds' answers in exports, a quarter for one account.
+    exports: SharedBudget,
 }
 
 impl Manage {
@@ -79,6 +84,7 @@ impl Manage {
             gateway: parts.gateway,
             default_hold: parts.default_hold,
             clock: parts.clock,
+            exports: SharedBudget::new(4 * holds::EXPORT_BYTES),
         }
     }
 }

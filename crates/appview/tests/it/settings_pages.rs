@@ -1,6 +1,6 @@
 //! The settings: which hold, how much is used, how pages look, what is known of the account, and how it is deleted.
 
-use atcr_test_support::fakes::{FakeHold, StoreKind};
+use atcr_test_support::fakes::{FakeHold, PdsFault, StoreKind};
 use serde_json::json;
 
 use crate::browser::Browser;
@@ -254,6 +254,25 @@ async fn an_account_is_deleted_where_its_owner_says_and_nowhere_else() {
         .await
         .assert_status(401);
 
+    // What an account's server does not do is said, and keeps nothing else from being done or shown.
+    let alice = Browser::alice(&appview).await;
+    let method = "com.atproto.repo.applyWrites";
+    appview
+        .pds
+        .set_fault(method, Some(PdsFault::Status(500, "InternalServerError")));
+    let all = [
+        ("understood", "true"),
+        ("hold", hold.as_str()),
+        ("records", "true"),
+    ];
+    let deleted = alice.submit(path, &all).await;
+    deleted.assert_status(200);
+    for words in ["Not all are deleted.", "has erased what it knew of you"] {
+        assert!(deleted.text().contains(words), "no {words} in {}", deleted.text());
+    }
+    alice.get("/settings").await.assert_status(303);
+    appview.pds.set_fault(method, None);
+
     let alice = Browser::alice(&appview).await;
     let deleted = alice
         .submit(path, &[("understood", "true"), ("records", "true")])
@@ -264,9 +283,48 @@ async fn an_account_is_deleted_where_its_owner_says_and_nowhere_else() {
         "{}",
         deleted.text()
     );
-    assert_eq!((appview.hold.office().erased(), records()), (1, [0, 0, 0]));
+    assert_eq!((appview.hold.office().erased(), records()), (2, [0, 0, 0]));
     Browser::new(&appview)
         .get("/r/alice.test/app")
         .await
         .assert_status(404);
+}
+
+#[tokio::test]
+async fn an_export_takes_a_long_answer_of_a_hold_and_none_that_costs_more_than_it_says() {
+    let appview = TestAppView::start_with(|config| config.index.enabled = true).await;
+    let alice = Browser::alice(&appview).await;
+    let export = async |data: &serde_json::Value| {
+        appview.hold.office().set_user_data(data.clone());
+        let file = alice.submit("/settings/data/export", &[]).await;
+        file.assert_status(200);
+        file.json()["holds"][0].clone()
+    };
+    let layer = |number: usize| {
+        json!({
+            "digest": format!("sha256:{number:064x}"), "size": number, "repository": "app",
+            "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "createdAt": "2026-11-30T22:00:00Z",
+        })
+    };
+    let honest = json!({ "layerRecords": (0..4_000).map(layer).collect::<Vec<_>>() });
+    assert!(honest.to_string().len() > 512 * 1024);
+    let hold = export(&honest).await;
+    assert!(
+        hold["answered"] == json!(true) && hold["data"] == honest,
+        "{}",
+        hold["reason"]
+    );
+    let deep = (0..100).fold(json!(0), |inner, _| json!([inner]));
+    for hostile in [
+        json!(vec![json!({ "": 0 }); 60_000]),
+        deep,
+        json!("x".repeat(3 << 20)),
+    ] {
+        let hold = export(&hostile).await;
+        assert_eq!(hold["answered"], json!(false));
+        assert!(
+            hold["reason"].as_str().is_some_and(|reason| !reason.is_empty()),
+            "{hold}"
+        );
+    }
 }

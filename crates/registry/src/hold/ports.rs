@@ -6,8 +6,8 @@ use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_oci::Digest;
+use bytes::Bytes;
 use secrecy::SecretString;
-use serde_json::Value;
 use url::Url;
 
 use crate::access::{Granted, Push};
@@ -101,9 +101,9 @@ pub trait HoldGateway: Send + Sync {
     /// What `user` has at the hold and may have.
     async fn find_quota(&self, hold: &HoldRef, user: &Did) -> Result<Quota, HoldError>;
 
-    /// All that the hold knows of the token's bearer, as the hold writes it.
-    async fn export_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<Value, HoldError>;
+    /// All that the hold knows of the token's bearer, as the hold writes it: JSON of a length and depth of our bounds.
+    async fn export_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<Bytes, HoldError>;
 
-    /// Asks the hold to erase what it knows of the token's bearer; its answer says how much that was.
-    async fn delete_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<Value, HoldError>;
+    /// Asks the hold to erase what it knows of the token's bearer.
+    async fn delete_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<(), HoldError>;
 }

@@ -14,8 +14,8 @@ use atcr_registry::blob::ports::{
 use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::{HoldGateway, HoldRef, Quota};
 use atcr_server::port_call::{Outcome, PortCall};
+use bytes::Bytes;
 use secrecy::SecretString;
-use serde_json::Value;
 
 /// A part is up to some gigabytes, and comes as fast as the client sends it.
 const SLOW_PART: Duration = Duration::from_mins(1);
@@ -92,13 +92,13 @@ impl<T: HoldGateway> HoldGateway for ObservedHolds<T> {
             .await
     }
 
-    async fn export_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<Value, HoldError> {
+    async fn export_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<Bytes, HoldError> {
         call("export_user_data", hold.endpoint.host_str())
             .run_with(self.0.export_user_data(hold, token), outcome_of)
             .await
     }
 
-    async fn delete_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<Value, HoldError> {
+    async fn delete_user_data(&self, hold: &HoldRef, token: &SecretString) -> Result<(), HoldError> {
         call("delete_user_data", hold.endpoint.host_str())
             .run_with(self.0.delete_user_data(hold, token), outcome_of)
             .await

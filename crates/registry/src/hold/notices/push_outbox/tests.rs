@@ -145,7 +145,7 @@ impl crate::hold::ports::HoldGateway for Outside {
         &self,
         _: &crate::hold::ports::HoldRef,
         _: &secrecy::SecretString,
-    ) -> Result<serde_json::Value, HoldError> {
+    ) -> Result<bytes::Bytes, HoldError> {
         unreachable!("notices ask for nobody's data")
     }
 
@@ -153,7 +153,7 @@ impl crate::hold::ports::HoldGateway for Outside {
         &self,
         _: &crate::hold::ports::HoldRef,
         _: &secrecy::SecretString,
-    ) -> Result<serde_json::Value, HoldError> {
+    ) -> Result<(), HoldError> {
         unreachable!("notices erase nothing")
     }
 }
