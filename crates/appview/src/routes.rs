@@ -37,8 +37,6 @@ pub fn router(state: AppState) -> Router {
         .merge(json(&state))
         .route("/static/{hash}/{name}", get(assets::serve))
         .route("/robots.txt", get(crawlers::robots))
-        .route("/sitemap.xml", get(crawlers::index))
-        .route("/sitemap/{file}", get(crawlers::map))
         // Other servers.
         .route("/.well-known/did.json", get(well_known::did_json))
         .route(
@@ -116,6 +114,8 @@ fn pages(state: &AppState) -> Router<AppState> {
         .route("/r/{identity}/{*rest}", get(images::serve))
         .route("/install", get(install::page))
         .route("/learn-more", get(learn_more::page))
+        .route("/sitemap.xml", get(crawlers::index))
+        .route("/sitemap/{file}", get(crawlers::map))
         .route("/components", get(gallery::page))
         .route("/device", get(approve_device::page))
         .route("/settings", get(settings::page))

@@ -12,6 +12,9 @@ const MAX_LEN: usize = 16 * 1024;
 /// Longest form of an owner that is read, in bytes: a text of the 100,000 bytes that a page may have, or some hundred tags.
 const MAX_LONG_LEN: usize = 512 * 1024;
 
+/// Fields of a form that is read: each takes memory of its own, however short it is. The longest form of ours names 1,200 things.
+const MAX_FIELDS: usize = 2_000;
+
 /// The fields of a form, as sent.
 #[derive(Debug, Default)]
 pub struct Form(Vec<(String, String)>);
@@ -92,6 +95,7 @@ impl<S: Send + Sync> FromRequest<S> for LongForm {
 async fn read(request: Request, max: usize) -> Result<Form, FormError> {
     let (parts, body) = request.into_parts();
     match body::read(&parts.headers, body, max).await {
+        Ok(bytes) if form_urlencoded::parse(&bytes).nth(MAX_FIELDS).is_some() => Err(FormError::TooLong),
         Ok(bytes) => Ok(Form::parse(&bytes)),
         Err(BodyError::TooLarge) => Err(FormError::TooLong),
         Err(BodyError::Interrupted(error)) => {

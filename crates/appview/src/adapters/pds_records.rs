@@ -35,6 +35,9 @@ use crate::manage::ports::OwnRecords;
 /// Records in a page, the most a PDS gives.
 const PAGE: u8 = 100;
 
+/// Pages read for the keys of one lot of records: a server may give fewer records than it is asked for, but not endlessly.
+const MOST_KEY_PAGES: usize = 100;
+
 /// Records in a page of a listing: fewer are asked for when more are longer than [`PAGE_BYTES`].
 const PAGES: [u8; 4] = [PAGE, 20, 4, 1];
 
@@ -388,7 +391,10 @@ impl OwnRecords for PdsRecords {
         let client = self.clients.of(owner)?;
         let mut keys = Vec::new();
         let mut cursor: Option<String> = None;
-        while keys.len() < limit {
+        for _ in 0..MOST_KEY_PAGES {
+            if keys.len() >= limit {
+                break;
+            }
             let page = ListRecords {
                 limit: Some(PAGE),
                 cursor: cursor.as_deref(),

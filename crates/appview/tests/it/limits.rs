@@ -159,6 +159,9 @@ async fn pages_of_one_address_have_a_limit_and_say_so_as_pages_or_json() {
     assert_limited(&page);
     assert!(page.header("content-type").starts_with("text/html"));
     assert!(page.text().contains("Too many requests"), "{}", page.text());
+    for path in ["/sitemap.xml", "/sitemap/0.xml"] {
+        assert_limited(&visitor.get(path).await);
+    }
     let devices = Answer::of(appview.get("/api/devices")).await;
     assert_limited(&devices);
     assert_eq!(devices.json()["error"], "RateLimitExceeded");

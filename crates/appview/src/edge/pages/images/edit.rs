@@ -82,6 +82,10 @@ pub(super) async fn submit(
         Err(error) => return Err(error),
         Ok(_) => page.require_own()?,
     }
+    if sent.text.len() > MAX_TEXT {
+        let refused = StatusCode::UNPROCESSABLE_ENTITY;
+        return Ok(answer(page, refused, sent, None, News::TooLong));
+    }
     if form.get("action") == Some("preview") {
         let source = claimed_link(&page.repository.annotations, "source");
         let source = source.and_then(|link| link.href.parse().ok());
