@@ -4,7 +4,8 @@ use atcr_atproto::syntax::Did;
 use atcr_oci::{Digest, Tag};
 use atcr_registry::access::{Delete, Push};
 use atcr_registry::error::RegistryError;
-use atcr_registry::manifest::removal::{Removal, Selection};
+use atcr_registry::manifest::removal::{LeftAlone, Removal, Selection};
+use atcr_registry::manifest::way_back::{NotRestored, TagNow};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
@@ -35,7 +36,7 @@ impl Manage {
         self.manifests.removal(&grant, selection).await
     }
 
-    /// Deletes what `removal` says. It can be undone from the moment that anything is gone, also after an error.
+    /// Deletes what `removal` says, but for what changed since. It can be undone from the moment that anything is gone, also after an error.
     ///
     /// # Errors
     /// Those of [`atcr_registry::manifest::Manifests::remove`]; the database's.
@@ -45,7 +46,7 @@ impl Manage {
         owner: &Owner,
         repository: &str,
         removal: &Removal,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<LeftAlone, RegistryError> {
         let grant = self
             .browse
             .grant::<Delete>(Some(visitor), owner, repository)
@@ -62,7 +63,10 @@ impl Manage {
         self.manifests.remove(&grant, &removal.removed).await
     }
 
-    /// Points `tag` at the manifest `digest` of the repository.
+    /// Points `tag` at the manifest `digest` of the repository, if it is where `now` says.
+    ///
+    /// # Returns
+    /// Whether it points there.
     ///
     /// # Errors
     /// [`RegistryError::Denied`] for anyone but the owner; those of [`atcr_registry::manifest::Manifests::set_tag`].
@@ -73,12 +77,13 @@ impl Manage {
         repository: &str,
         tag: Tag,
         digest: &Digest,
-    ) -> Result<(), RegistryError> {
+        now: TagNow,
+    ) -> Result<bool, RegistryError> {
         let grant = self
             .browse
             .grant::<Push>(Some(visitor), owner, repository)
             .await?;
-        self.manifests.set_tag(&grant, tag, digest).await
+        self.manifests.set_tag(&grant, tag, digest, now).await
     }
 
     /// The deletions of `did` that can be undone; of one repository only with `repository`.
@@ -100,7 +105,7 @@ impl Manage {
     /// Undoes the deletion `id`.
     ///
     /// # Returns
-    /// The tags that were set anew meanwhile and were left alone; `None` when there is no such deletion (any more).
+    /// The tags that did not come back; `None` when there is no such deletion (any more).
     ///
     /// # Errors
     /// Those of [`atcr_registry::manifest::Manifests::restore`]; the database's.
@@ -110,7 +115,7 @@ impl Manage {
         owner: &Owner,
         repository: &str,
         id: &str,
-    ) -> Result<Option<Vec<Tag>>, RegistryError> {
+    ) -> Result<Option<NotRestored>, RegistryError> {
         let grant = self
             .browse
             .grant::<Push>(Some(visitor), owner, repository)
@@ -119,8 +124,8 @@ impl Manage {
         let Some(deletion) = found.filter(|deletion| deletion.repository == repository) else {
             return Ok(None);
         };
-        let left = self.manifests.restore(&grant, &deletion.removed).await?;
+        let missed = self.manifests.restore(&grant, &deletion.removed).await?;
         self.deletions.forget(visitor, id).await?;
-        Ok(Some(left))
+        Ok(Some(missed))
     }
 }

@@ -289,6 +289,15 @@ async fn nobody_else_deletes_or_writes() {
     bob.submit(&format!("{PAGE}/-/edit"), &[("text", "mine"), ("action", "save")])
         .await
         .assert_status(403);
+    // More fields than any form of ours has.
+    let many = vec![("tag", "1"); 2_000];
+    let refused = alice.submit(&delete, &many).await;
+    refused.assert_status(400);
+    assert!(
+        refused.text().contains("The form is too long."),
+        "{}",
+        refused.text()
+    );
     assert_eq!(tags(&appview).len(), 1);
     assert!(appview.pds.rkeys(&appview.alice, "io.atcr.repo.page").is_empty());
     alice.submit(&delete, &form).await.assert_status(303);
@@ -379,12 +388,17 @@ async fn the_owner_writes_the_readme_with_a_preview_and_no_text_is_lost() {
     // A text that the lexicon does not allow, or no server takes, comes back with the reason.
     let now = version(&alice.get(&edit).await.text());
     for text in ["é".repeat(50_001), "\"\n".repeat(49_000)] {
-        let long = [
-            ("text", text.as_str()),
-            ("version", now.as_str()),
-            ("action", "save"),
-        ];
-        let refused = alice.submit(&edit, &long).await;
+        let long = |action| {
+            [
+                ("text", text.as_str()),
+                ("version", now.as_str()),
+                ("action", action),
+            ]
+        };
+        if text.len() > 100_000 {
+            alice.submit(&edit, &long("preview")).await.assert_status(422);
+        }
+        let refused = alice.submit(&edit, &long("save")).await;
         refused.assert_status(422);
         assert!(
             refused.text().contains("The text is too long."),
@@ -555,4 +569,108 @@ async fn a_tag_is_moved_and_moved_back_as_the_activity_shows_it() {
         .await
         .assert_status(303);
     assert_eq!(points_at("stable").await, back.as_str());
+}
+
+#[tokio::test]
+async fn a_push_in_the_middle_of_a_deletion_is_not_lost() {
+    let appview = started().await;
+    let sailor = appview.sailor("alice.test", &[NAME]).await;
+    let (first, second) = (layered(&appview, "first"), layered(&appview, "second"));
+    for (tag, image) in [("1", &first), ("2", &first), ("other", &second)] {
+        sailor.push(NAME, tag, image).await;
+    }
+    let alice = Browser::alice(&appview).await;
+    let page = alice
+        .get(&format!("{PAGE}/-/delete?tag=1&tag=2&untagged=true"))
+        .await;
+    assert!(
+        page.text().contains("Delete 2 tags and 1 manifest?"),
+        "{}",
+        page.text()
+    );
+    // When the deletion is under way, another client moves one of its tags, and sets another one to its image.
+    for (from, tag) in [("app_other", "2"), ("app_1", "3")] {
+        let mut record = appview.pds.record(&appview.alice, "io.atcr.tag", from).unwrap();
+        record["tag"] = tag.into();
+        appview
+            .pds
+            .write_in_between(&appview.alice, "io.atcr.tag", &format!("app_{tag}"), record);
+    }
+    let deleted = confirm(&alice, &page).await;
+    deleted.assert_status(200);
+    let stays = format!("again: 2, {}.", sha256(&first));
+    assert!(
+        deleted.text().contains(&stays),
+        "no {stays} in {}",
+        deleted.text()
+    );
+    assert_eq!(tags(&appview), ["2", "3", "other"]);
+    assert_eq!(manifests(&appview), 2);
+    for (tag, image) in [("2", &second), ("3", &first)] {
+        let answer = sailor.head(&format!("/v2/{NAME}/manifests/{tag}")).await;
+        assert_eq!(
+            answer.header("docker-content-digest"),
+            sha256(image).as_str(),
+            "{tag}"
+        );
+    }
+    let list = alice.get(&format!("{PAGE}/-/tags")).await.text();
+    let undone = undo(&alice, &list).await;
+    assert!(
+        undone.text().contains("stay where they are now: 2."),
+        "{}",
+        undone.text()
+    );
+    assert_eq!(tags(&appview), ["1", "2", "3", "other"]);
+}
+
+#[tokio::test]
+async fn a_tag_that_is_moved_back_takes_no_image_away_and_an_old_page_moves_nothing() {
+    let appview = started().await;
+    let sailor = appview.sailor("alice.test", &[NAME]).await;
+    let [first, second, third] = ["first", "second", "third"].map(|layer| layered(&appview, layer));
+    let alice = Browser::alice(&appview).await;
+    alice
+        .submit("/settings/storage/auto-remove", &[("on", "true")])
+        .await
+        .assert_status(303);
+    sailor.push(NAME, "stable", &first).await;
+    sailor.push(NAME, "edge", &second).await;
+    let set = format!("{PAGE}/-/tag");
+    let point = async |image: &Manifest, now: &str| {
+        let digest = sha256(image);
+        let form = [("tag", "stable"), ("digest", digest.as_str()), ("now", now)];
+        alice.submit(&set, &form).await
+    };
+    let stable = async || {
+        let answer = sailor.head(&format!("/v2/{NAME}/manifests/stable")).await;
+        answer.header("docker-content-digest").to_owned()
+    };
+    point(&second, "").await.assert_status(303);
+    assert_eq!(stable().await, sha256(&second).as_str());
+    assert_eq!(manifests(&appview), 2, "only a push removes what it untags");
+    let activity = alice.get(&format!("{PAGE}/-/activity")).await.text();
+    let now = format!("name=\"now\" value=\"{}\"", sha256(&second));
+    assert!(activity.contains(&now), "no {now} in {activity}");
+
+    sailor.push(NAME, "stable", &third).await;
+    for now in [sha256(&second).as_str(), "none", "x"] {
+        let refused = point(&first, now).await;
+        refused.assert_status(400);
+        assert!(
+            refused.text().contains("was moved since the page was made"),
+            "{now}: {}",
+            refused.text()
+        );
+    }
+    assert_eq!(stable().await, sha256(&third).as_str());
+    point(&first, sha256(&third).as_str()).await.assert_status(303);
+    assert_eq!(stable().await, sha256(&first).as_str());
+    assert_eq!(manifests(&appview), 3);
+    sailor
+        .delete(&format!("/v2/{NAME}/manifests/stable"))
+        .await
+        .assert_status(202);
+    point(&first, "none").await.assert_status(303);
+    assert_eq!(stable().await, sha256(&first).as_str());
 }

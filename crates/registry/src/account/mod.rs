@@ -64,6 +64,8 @@ pub struct Plan {
     pub removed: Vec<Digest>,
     /// Tags that no longer point where they did.
     pub moved: Vec<Tag>,
+    /// Tags that were to be changed and are not, since they are no longer where the writer saw them.
+    pub left: Vec<Tag>,
     /// Every manifest record that is written names what its manifest does; see [`Plan::fit`].
     pub names_content: bool,
 }
@@ -75,6 +77,7 @@ impl Default for Plan {
             change: AccountChange::default(),
             removed: Vec::new(),
             moved: Vec::new(),
+            left: Vec::new(),
             names_content: true,
         }
     }

@@ -1,5 +1,7 @@
 //! Deleting manifests and tags.
 
+use std::collections::BTreeSet;
+
 use atcr_atproto::pds::MAX_WRITES;
 use atcr_oci::{Digest, Reference, Tag};
 use futures_util::FutureExt as _;
@@ -12,6 +14,7 @@ use crate::error::{ManifestError, RegistryError};
 use crate::manifest::Manifests;
 use crate::manifest::pull::internal;
 use crate::manifest::record_keys::{self, ManifestKeys};
+use crate::manifest::removal::RemovedTag;
 
 /// Tags deleted in one commit: beside them it has room for what letting go of a manifest takes.
 const TAGS_AT_ONCE: usize = MAX_WRITES - 10;
@@ -62,19 +65,26 @@ impl Manifests {
         }
     }
 
-    /// Deletes tags, some hundred in a commit. Tags that are not there are passed over.
+    /// Deletes tags that are still where `tags` says, some hundred in a commit. Tags that are not there are passed over.
+    ///
+    /// # Returns
+    /// The tags that point elsewhere by now. They stay.
     ///
     /// # Errors
     /// The PDS's.
     pub(super) async fn delete_tags(
         &self,
         grant: &Granted<Delete>,
-        tags: &[Tag],
-    ) -> Result<(), RegistryError> {
+        tags: &[RemovedTag],
+    ) -> Result<BTreeSet<Tag>, RegistryError> {
         let context = grant.context();
+        let mut left = BTreeSet::new();
         for lot in tags.chunks(TAGS_AT_ONCE) {
             loop {
-                let forget = || self.cache.forget(context, [], lot);
+                let forget = || {
+                    self.cache
+                        .forget(context, [], lot.iter().map(|removed| &removed.tag))
+                };
                 forget();
                 let deleted = self
                     .accounts
@@ -84,22 +94,34 @@ impl Manifests {
                     .await;
                 // Also after an error: the commit may have been made and only its answer lost.
                 forget();
+                let deleted = deleted?;
+                left.extend(deleted.left);
                 // Writers that keep a tag under several keys can make more of it than one commit takes.
-                if deleted?.change.deleted_tags.len() < TAGS_AT_ONCE {
+                if deleted.change.deleted_tags.len() < TAGS_AT_ONCE {
                     break;
                 }
             }
         }
-        Ok(())
+        Ok(left)
     }
 
-    async fn plan_delete_tags(&self, context: &RequestContext, tags: &[Tag]) -> Result<Plan, RegistryError> {
+    async fn plan_delete_tags(
+        &self,
+        context: &RequestContext,
+        tags: &[RemovedTag],
+    ) -> Result<Plan, RegistryError> {
         let mut plan = Plan::default();
-        for tag in tags {
+        for RemovedTag { tag, digest } in tags {
             let index = self.accounts.index();
-            let records = index
+            let mut records = index
                 .find_tag(&context.owner.did, context.repository(), tag.as_str())
                 .await?;
+            if records.first().is_some_and(|record| record.digest != *digest) {
+                plan.left.push(tag.clone());
+                continue;
+            }
+            // What tells that the tag has not moved goes last, for the commit may end in between.
+            records.sort_by_key(|record| record.digest == *digest);
             for record in records {
                 if plan.writes.len() < TAGS_AT_ONCE {
                     plan.delete_tag(record.rkey);
@@ -107,6 +129,56 @@ impl Manifests {
             }
         }
         Ok(plan)
+    }
+
+    /// Deletes a manifest that nothing names.
+    ///
+    /// # Returns
+    /// Whether it is gone. It stays if a tag or an index names it by now.
+    ///
+    /// # Errors
+    /// Those of [`Manifests::delete`].
+    pub(super) async fn delete_unnamed(
+        &self,
+        grant: &Granted<Delete>,
+        digest: &Digest,
+    ) -> Result<bool, RegistryError> {
+        let context = grant.context();
+        self.cache.forget(context, [digest], []);
+        let deleted = self
+            .accounts
+            .write(grant.principal(), &context.owner, Freshness::Required, &|| {
+                self.plan_delete_unnamed(context, digest).boxed()
+            })
+            .await;
+        // Also after an error: the commit may have been made and only its answer lost.
+        self.cache.forget(context, [digest], []);
+        match deleted {
+            Ok(plan) => {
+                self.cache.forget(context, &plan.removed, &plan.moved);
+                Ok(!plan.removed.is_empty())
+            }
+            Err(RegistryError::Manifest(ManifestError::Unknown { .. })) => Ok(true),
+            Err(RegistryError::Manifest(ManifestError::Referenced { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn plan_delete_unnamed(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+    ) -> Result<Plan, RegistryError> {
+        let index = self.accounts.index();
+        let records = index
+            .tags_of(&context.owner.did, context.repository(), digest)
+            .await?;
+        // A record whose name is no tag keeps nothing: no client can ask for it.
+        if records.iter().any(|record| record.tag.parse::<Tag>().is_ok()) {
+            return Ok(Plan::default());
+        }
+        self.plan_delete(context, &Reference::Digest(digest.clone()))
+            .await
     }
 
     /// What to write so that `reference` is gone. The index is as complete as it gets.

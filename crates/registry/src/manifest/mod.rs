@@ -14,6 +14,7 @@ mod referrers;
 pub mod removal;
 mod tag_records;
 pub mod tags;
+pub mod way_back;
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::lexicon::{BlobRef, Record};
-use atcr_atproto::pds::Write;
+use atcr_atproto::pds::{MAX_WRITES, Write};
 use atcr_atproto::syntax::RecordKey;
 use atcr_oci::{Algorithm, Digest, Manifest, ManifestError as MalformedManifest, Reference, Tag};
 use bytes::Bytes;
@@ -24,11 +24,14 @@ use crate::manifest::pushed_content::{BlobChildren, blob_children};
 use crate::manifest::record;
 use crate::manifest::record_keys::{self, ManifestKeys};
 use crate::manifest::record_size::restates;
-use crate::manifest::tag_records::TagMoves;
+use crate::manifest::tag_records::{Moving, TagMoves, TagTurn};
 use crate::manifest::{MANIFEST_LIMIT, Manifests};
 
 /// Tags written in one commit where each may take a manifest away: four writes a tag, and some bytes, are less than a PDS takes.
 const MOVES_AT_ONCE: usize = 40;
+
+/// Tags written in one commit otherwise: beside them it has room for the manifest.
+const TAGS_AT_ONCE: usize = MAX_WRITES - 10;
 
 /// A manifest as a client pushes it.
 #[derive(Clone, Debug)]
@@ -52,6 +55,8 @@ pub struct PushedManifest {
     pub subject: Option<Digest>,
     /// What the pusher has to know although the push is done.
     pub warning: Option<String>,
+    /// Tags that stay where they are; none for a client's push.
+    pub left: Vec<Tag>,
 }
 
 /// A push on its way, with everything that was found out before it is written.
@@ -65,6 +70,7 @@ struct Planned<'a> {
     blob: OnceCell<BlobRef>,
     /// Children of an index that are blobs.
     blob_children: BlobChildren,
+    moving: Moving,
     moves: TagMoves,
 }
 
@@ -77,8 +83,8 @@ impl Manifests {
     /// [`ManifestError::BlobUnknown`] before any record is written; the hold's and the PDS's.
     ///
     /// # Cancel safety
-    /// The write is one commit: all of it or nothing. Only more than 40 tags at once, in an account that wants untagged manifests
-    /// removed, take several: the manifest is there with the first.
+    /// The write is one commit: all of it or nothing. Only more than 190 tags at once take several, and more than 40 in an account that
+    /// wants untagged manifests removed: the manifest is there with the first.
     ///
     /// # Spec
     /// distribution-spec v1.1, end-7; the `tag` parameter of end-7 in the specification's development version.
@@ -93,15 +99,16 @@ impl Manifests {
         upload: ManifestUpload,
     ) -> Result<PushedManifest, RegistryError> {
         let hold = self.holds.for_push(grant).await?;
-        self.push_to(grant, upload, hold).await
+        self.push_to(grant, upload, hold, Moving::Push).await
     }
 
-    /// The same, with `hold` as the one that has the blobs.
+    /// The same, with `hold` as the one that has the blobs, and the tags that `moving` says.
     pub(super) async fn push_to(
         &self,
         grant: &Granted<Push>,
         upload: ManifestUpload,
         hold: HoldRef,
+        moving: Moving,
     ) -> Result<PushedManifest, RegistryError> {
         let context = grant.context();
         let manifest = Manifest::parse(upload.bytes, upload.content_type.as_deref()).map_err(invalid)?;
@@ -133,6 +140,7 @@ impl Manifests {
             hold,
             keys,
             blob: OnceCell::new(),
+            moving,
             moves: TagMoves {
                 freshness: Freshness::Any,
                 untag: false,
@@ -146,14 +154,14 @@ impl Manifests {
             }
         };
         let (moves, blob_children, (), ()) = tokio::try_join!(
-            self.tag_moves(context, &planned.digest, &planned.tags),
+            self.tag_moves(context, &planned.digest, &planned.tags, &planned.moving),
             self.check_content(grant, &planned.manifest, &planned.hold),
             self.quotas
                 .check(&self.accounts, context, &planned.hold, &planned.manifest),
             upload,
         )?;
         (planned.moves, planned.blob_children) = (moves, blob_children);
-        let names_content = self.write(&planned).await?;
+        let (names_content, left) = self.write(&planned).await?;
         let Planned {
             manifest,
             digest,
@@ -169,39 +177,49 @@ impl Manifests {
         });
         let told = record::notice(&manifest, &blob_children);
         self.notices
-            .pushed(grant, &hold, &digest, told, tags.first())
+            .pushed(
+                grant,
+                &hold,
+                &digest,
+                told,
+                tags.iter().find(|tag| !left.contains(tag)),
+            )
             .await;
         Ok(PushedManifest {
             digest,
             subject: manifest.subject().map(|subject| subject.digest.clone()),
             warning,
+            left,
         })
     }
 
-    /// Writes everything. Returns whether the record, if one was written, names the manifest's content.
-    async fn write(&self, planned: &Planned<'_>) -> Result<bool, RegistryError> {
+    /// Writes everything. Returns whether the record, if one was written, names the manifest's content, and the tags that stay where they
+    /// are.
+    async fn write(&self, planned: &Planned<'_>) -> Result<(bool, Vec<Tag>), RegistryError> {
         let tags: Vec<&Tag> = planned.tags.iter().collect();
         let together = if planned.moves.untag {
             MOVES_AT_ONCE
         } else {
-            tags.len().max(1)
+            TAGS_AT_ONCE
         };
         let mut lots = tags.chunks(together);
         // Without a tag there is one lot all the same: the manifest.
         let mut lot = lots.next().unwrap_or_default();
-        let mut names_content = true;
+        let (mut names_content, mut left) = (true, Vec::new());
         loop {
             let tags = lot.iter().copied().cloned().collect();
-            names_content &= self.commit(planned, &tags).await?;
+            let written = self.commit(planned, &tags).await?;
+            names_content &= written.names_content;
+            left.extend(written.left);
             match lots.next() {
                 Some(next) => lot = next,
-                None => return Ok(names_content),
+                None => return Ok((names_content, left)),
             }
         }
     }
 
     /// Writes the manifest, unless it is there, and `tags`.
-    async fn commit(&self, planned: &Planned<'_>, tags: &BTreeSet<Tag>) -> Result<bool, RegistryError> {
+    async fn commit(&self, planned: &Planned<'_>, tags: &BTreeSet<Tag>) -> Result<Plan, RegistryError> {
         let context = planned.grant.context();
         let forget = || self.cache.forget(context, Some(&planned.digest), tags);
         forget();
@@ -220,7 +238,7 @@ impl Manifests {
         self.cache.forget(context, &written.removed, []);
         self.cache
             .keep_bytes(planned.digest.clone(), planned.manifest.bytes().clone());
-        Ok(written.names_content)
+        Ok(written)
     }
 
     async fn upload(&self, planned: &Planned<'_>) -> Result<BlobRef, RegistryError> {
@@ -279,6 +297,17 @@ impl Manifests {
         }
 
         for (tag, places) in moved.iter().zip(tags) {
+            match self
+                .tag_turn(context, tag, &planned.digest, &planned.moving)
+                .await?
+            {
+                TagTurn::Moves => {}
+                TagTurn::IsThere => continue,
+                TagTurn::Stays => {
+                    plan.left.push(tag.clone());
+                    continue;
+                }
+            }
             let record = TagRecord::new(
                 &owner.did,
                 repository,

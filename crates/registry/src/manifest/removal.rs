@@ -1,17 +1,16 @@
-//! What a deletion would take and free, said before it is made; the deletion; and the way back.
+//! What a deletion would take and free, said before it is made; and the deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use atcr_atproto::syntax::{Did, RecordKey};
-use atcr_oci::{Digest, Manifest, Reference, Tag};
+use atcr_oci::{Digest, Manifest, Tag};
 use bytes::Bytes;
 
-use crate::access::{Delete, Granted, Push};
+use crate::access::{Delete, Granted};
 use crate::account::coverage::Coverage;
 use crate::context::RequestContext;
 use crate::error::{ManifestError, RegistryError};
 use crate::manifest::Manifests;
-use crate::manifest::push::ManifestUpload;
 use crate::manifest::pushed_content::blob_children;
 
 /// Tags that one deletion may name.
@@ -82,6 +81,23 @@ pub struct Removed {
     pub tags: Vec<RemovedTag>,
     /// Manifests, each behind the indexes that name it.
     pub manifests: Vec<RemovedManifest>,
+}
+
+/// What a deletion left alone, since it changed after the deletion was worked out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftAlone {
+    /// Tags that point elsewhere by now.
+    pub tags: Vec<Tag>,
+    /// Manifests that a tag or an index names by now, and statements about them.
+    pub manifests: Vec<Digest>,
+}
+
+impl LeftAlone {
+    /// Whether everything went.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tags.is_empty() && self.manifests.is_empty()
+    }
 }
 
 /// What a deletion does.
@@ -223,8 +239,10 @@ impl Manifests {
                     staying.push(candidate);
                     continue;
                 }
-                let Some(manifest) = self.removed_manifest(context, &candidate).await? else {
-                    continue;
+                let manifest = match self.removed_manifest(context, &candidate.digest).await? {
+                    Some(manifest) => manifest,
+                    None if candidate.is_chosen => return Err(unknown(context, &candidate.digest)),
+                    None => continue,
                 };
                 bytes += manifest.bytes.len();
                 if going.len() >= MOST_MANIFESTS || bytes > MOST_BYTES {
@@ -254,31 +272,23 @@ impl Manifests {
         }
     }
 
-    /// The manifest as it is kept for the way back; `None` for one that is not there and was not chosen itself.
-    async fn removed_manifest(
+    /// The manifest as it is kept for the way back; `None` for one that is not there.
+    pub(super) async fn removed_manifest(
         &self,
         context: &RequestContext,
-        candidate: &Candidate,
+        digest: &Digest,
     ) -> Result<Option<RemovedManifest>, RegistryError> {
-        let digest = &candidate.digest;
         let presence = self.locate(context, digest, false).await?;
         let read = match &presence {
             Some(presence) => self.read(context, digest, presence).await?,
             None => None,
         };
-        match (presence, read) {
-            (Some(presence), Some(bytes)) => Ok(Some(RemovedManifest {
-                digest: digest.clone(),
-                media_type: presence.media_type,
-                hold: presence.hold,
-                bytes,
-            })),
-            _ if candidate.is_chosen => Err(RegistryError::Manifest(ManifestError::Unknown {
-                name: context.name.to_string(),
-                reference: digest.to_string(),
-            })),
-            _ => Ok(None),
-        }
+        Ok(presence.zip(read).map(|(presence, bytes)| RemovedManifest {
+            digest: digest.clone(),
+            media_type: presence.media_type,
+            hold: presence.hold,
+            bytes,
+        }))
     }
 
     /// The tags of the repository besides `tags` that point at `digest`.
@@ -336,114 +346,45 @@ impl Manifests {
         Ok(freed)
     }
 
-    /// Deletes what `removed` names, as [`Manifests::delete`] does: the tags, then each manifest. What is gone already is passed over, so a
-    /// deletion that broke off is finished by repeating it.
+    /// Deletes what `removed` names: the tags, then each manifest. What is gone already is passed over, so a deletion that broke off is
+    /// finished by repeating it. What got another meaning since `removed` was worked out stays.
     ///
     /// # Errors
-    /// The PDS's; [`ManifestError::Referenced`] when a new index names a manifest meanwhile.
-    pub async fn remove(&self, grant: &Granted<Delete>, removed: &Removed) -> Result<(), RegistryError> {
-        let tags: Vec<Tag> = removed.tags.iter().map(|removed| removed.tag.clone()).collect();
-        self.delete_tags(grant, &tags).await?;
+    /// The PDS's.
+    pub async fn remove(
+        &self,
+        grant: &Granted<Delete>,
+        removed: &Removed,
+    ) -> Result<LeftAlone, RegistryError> {
+        let mut left = LeftAlone {
+            tags: self
+                .delete_tags(grant, &removed.tags)
+                .await?
+                .into_iter()
+                .collect(),
+            manifests: Vec::new(),
+        };
         for manifest in &removed.manifests {
-            match self
-                .delete(grant, &Reference::Digest(manifest.digest.clone()))
-                .await
-            {
-                Ok(()) | Err(RegistryError::Manifest(ManifestError::Unknown { .. })) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Pushes what was `removed` again, to the holds that had its blobs. A tag that was set anew meanwhile stays where it is now.
-    ///
-    /// # Returns
-    /// The tags that were left alone.
-    ///
-    /// # Errors
-    /// [`ManifestError::BlobUnknown`] when a hold has let go of blobs; [`ManifestError::Unknown`] when a manifest that a tag
-    /// pointed at is gone; the hold's and the PDS's. What is back by then stays; repeating it is harmless.
-    pub async fn restore(&self, grant: &Granted<Push>, removed: &Removed) -> Result<Vec<Tag>, RegistryError> {
-        let context = grant.context();
-        let (did, repository) = (&context.owner.did, context.repository());
-        self.accounts
-            .ensure_synced(&context.owner, &context.requester)
-            .await?;
-        let mut left = Vec::new();
-        let mut tags: BTreeMap<&Digest, Vec<Tag>> = BTreeMap::new();
-        for RemovedTag { tag, digest } in &removed.tags {
-            let Some(digest) = digest else { continue };
-            let now = self
-                .accounts
-                .index()
-                .find_tag(did, repository, tag.as_str())
-                .await?;
-            match now.first() {
-                None => tags.entry(digest).or_default().push(tag.clone()),
-                Some(record) if record.digest.as_ref() == Some(digest) => {}
-                Some(_) => left.push(tag.clone()),
-            }
-        }
-        for manifest in removed.manifests.iter().rev() {
-            let tags = tags.remove(&manifest.digest).unwrap_or_default();
-            self.put_back(grant, manifest, tags).await?;
-        }
-        for (digest, tags) in tags {
-            let candidate = Candidate {
-                digest: digest.clone(),
-                is_chosen: true,
-            };
-            if let Some(manifest) = self.removed_manifest(context, &candidate).await? {
-                self.put_back(grant, &manifest, tags).await?;
+            // A statement about an image that stays is still needed.
+            let subject = parsed(manifest).and_then(|parsed| Some(parsed.subject()?.digest.clone()));
+            let is_needed = subject.is_some_and(|subject| left.manifests.contains(&subject));
+            if is_needed || !self.delete_unnamed(grant, &manifest.digest).await? {
+                left.manifests.push(manifest.digest.clone());
             }
         }
         Ok(left)
-    }
-
-    /// Points `tag` at a manifest that the repository has, as a push of it would.
-    ///
-    /// # Errors
-    /// [`RegistryError::ManifestUnknown`]; those of [`Manifests::push`].
-    pub async fn set_tag(
-        &self,
-        grant: &Granted<Push>,
-        tag: Tag,
-        digest: &Digest,
-    ) -> Result<(), RegistryError> {
-        let candidate = Candidate {
-            digest: digest.clone(),
-            is_chosen: true,
-        };
-        let found = self.removed_manifest(grant.context(), &candidate).await?;
-        match found {
-            Some(manifest) => self.put_back(grant, &manifest, vec![tag]).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn put_back(
-        &self,
-        grant: &Granted<Push>,
-        manifest: &RemovedManifest,
-        tags: Vec<Tag>,
-    ) -> Result<(), RegistryError> {
-        let hold = match &manifest.hold {
-            Some(hold) => self.holds.resolve(hold).await?,
-            None => self.holds.for_push(grant).await?,
-        };
-        let upload = ManifestUpload {
-            reference: Reference::Digest(manifest.digest.clone()),
-            tags,
-            content_type: Some(manifest.media_type.clone()),
-            bytes: manifest.bytes.clone(),
-        };
-        self.push_to(grant, upload, hold).await.map(drop)
     }
 }
 
 fn parsed(manifest: &RemovedManifest) -> Option<Manifest> {
     Manifest::parse(manifest.bytes.clone(), Some(&manifest.media_type)).ok()
+}
+
+pub(super) fn unknown(context: &RequestContext, digest: &Digest) -> RegistryError {
+    RegistryError::Manifest(ManifestError::Unknown {
+        name: context.name.to_string(),
+        reference: digest.to_string(),
+    })
 }
 
 fn too_much() -> RegistryError {

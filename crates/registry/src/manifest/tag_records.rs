@@ -31,7 +31,56 @@ pub(super) struct TagMoves {
     pub(super) untag: bool,
 }
 
+/// Which tags a manifest that is written gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Moving {
+    /// All. A manifest that loses its last tag goes, if the account wants that.
+    Push,
+    /// All, and nothing goes.
+    Point,
+    /// Those that are not there, and nothing goes.
+    IfAbsent,
+    /// Those that point at this, and nothing goes.
+    IfAt(Digest),
+}
+
+/// What becomes of a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TagTurn {
+    /// It is written.
+    Moves,
+    /// It is where it is to be.
+    IsThere,
+    /// It is somewhere else than [`Moving`] asks, and stays.
+    Stays,
+}
+
 impl Manifests {
+    /// What becomes of `tag`, which is to point at `digest`, by what the account has now.
+    pub(super) async fn tag_turn(
+        &self,
+        context: &RequestContext,
+        tag: &Tag,
+        digest: &Digest,
+        moving: &Moving,
+    ) -> Result<TagTurn, RegistryError> {
+        let expected = match moving {
+            Moving::Push | Moving::Point => return Ok(TagTurn::Moves),
+            Moving::IfAbsent => None,
+            Moving::IfAt(expected) => Some(expected),
+        };
+        let index = self.accounts.index();
+        let known = index
+            .find_tag(&context.owner.did, context.repository(), tag.as_str())
+            .await?;
+        Ok(match known.first() {
+            Some(record) if record.digest.as_ref() == Some(digest) => TagTurn::IsThere,
+            Some(record) if expected.is_some() && record.digest.as_ref() == expected => TagTurn::Moves,
+            None if expected.is_none() => TagTurn::Moves,
+            _ => TagTurn::Stays,
+        })
+    }
+
     /// The records of `tag` that a push writes: the one under our own key, and those that other writers keep under theirs, so that
     /// readers of each of them see the tag move. A new one only where there is none at all.
     pub(super) async fn tag_places(
@@ -84,7 +133,14 @@ impl Manifests {
         context: &RequestContext,
         digest: &Digest,
         tags: &BTreeSet<Tag>,
+        moving: &Moving,
     ) -> Result<TagMoves, RegistryError> {
+        if matches!(moving, Moving::IfAbsent | Moving::IfAt(_)) {
+            return Ok(TagMoves {
+                freshness: Freshness::Required,
+                untag: false,
+            });
+        }
         let owner = &context.owner;
         let look = |tag: &Tag| {
             let rkey = tag::rkey(context.repository(), tag.as_str()).map_err(internal);
@@ -108,7 +164,7 @@ impl Manifests {
                 }
             };
         }
-        let untag = moves && self.wants_untagged_removed(context).await?;
+        let untag = moves && *moving == Moving::Push && self.wants_untagged_removed(context).await?;
         let freshness = match (untag, is_unseen) {
             (true, _) => Freshness::Required,
             (false, true) => Freshness::IfQuick,

@@ -109,6 +109,12 @@ impl FakePds {
         self.inner().overtaken = times;
     }
 
+    /// Just before the next commit arrives, another client of the account writes a record.
+    pub fn write_in_between(&self, did: &str, collection: &str, rkey: &str, value: Value) {
+        let record = (did.to_owned(), collection.to_owned(), rkey.to_owned(), value);
+        self.inner().in_between.push(record);
+    }
+
     /// Every page of the account's records has to be let through from now on.
     pub fn gate_pages(&self, did: &str) -> Arc<PageGate> {
         let gate = Arc::new(PageGate {

@@ -66,6 +66,8 @@ pub(super) struct Inner {
     expired: HashSet<String>,
     faults: HashMap<String, PdsFault>,
     overtaken: u32,
+    /// Records that another client writes just before the next commit: account, collection, key, value.
+    in_between: Vec<(String, String, String, Value)>,
     blob_limit: usize,
     access_secs: i64,
     service_exp: Option<i64>,
@@ -98,6 +100,7 @@ impl FakePds {
             expired: HashSet::new(),
             faults: HashMap::new(),
             overtaken: 0,
+            in_between: Vec::new(),
             blob_limit: 5 * 1024 * 1024,
             access_secs: ACCESS_SECS,
             service_exp: None,

@@ -81,6 +81,13 @@ pub(super) async fn procedure(
                 inner.overtaken -= 1;
                 shared.commit(&mut inner, &did);
             }
+            for (did, collection, rkey, value) in std::mem::take(&mut inner.in_between) {
+                if let Some(account) = inner.accounts.get_mut(&did) {
+                    let records = account.collections.entry(collection).or_default();
+                    records.insert(rkey, value);
+                }
+                shared.commit(&mut inner, &did);
+            }
             apply_writes(&shared, &mut inner, &did, &input)
         }
         _ => refuse(

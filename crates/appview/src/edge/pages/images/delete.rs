@@ -9,6 +9,7 @@ use atcr_index::page::{PageRequest, Start};
 use atcr_index::view::TagFilter;
 use atcr_oci::{Algorithm, Digest, Tag};
 use atcr_registry::manifest::removal::{MOST_TAGS, Removal, Selection};
+use atcr_registry::manifest::way_back::NotRestored;
 use atcr_web::figures::{Bytes, Count, Counted};
 use atcr_web::form::Form;
 use atcr_web::moment::Moment;
@@ -354,7 +355,20 @@ pub(super) async fn submit(
         return confirm(page, state, visitor, &selection, true, false).await;
     }
     let deleted = state.manage.delete(visitor, &page.owner, name, &removal).await;
-    deleted.map_err(PageError::Change)?;
+    let left = deleted.map_err(PageError::Change)?;
+    if !left.is_empty() {
+        let tags = left.tags.iter().map(ToString::to_string);
+        let manifests = left.manifests.iter().map(ToString::to_string);
+        let text = format!(
+            "The repository changed while the deletion was made. This stays, since it was pushed, or is needed, again: {}.",
+            tags.chain(manifests).collect::<Vec<_>>().join(", ")
+        );
+        return Ok(message(
+            page.visit.chrome(),
+            "Deleted, but for what changed",
+            &text,
+        ));
+    }
     let is_left = page
         .browse
         .index
@@ -389,13 +403,29 @@ pub(super) async fn undo(
         None => Err(PageError::Refused(
             "This deletion cannot be undone any more: it was undone already, or too much time has passed.",
         )),
-        Some(left) if left.is_empty() => Ok(Redirect::to(&path).into_response()),
-        Some(left) => {
-            let left: Vec<String> = left.iter().map(ToString::to_string).collect();
-            let text = format!(
-                "Everything is back but tags that were set anew meanwhile, which stay where they are now: {}.",
-                left.join(", ")
-            );
+        Some(missed) if missed == NotRestored::default() => Ok(Redirect::to(&path).into_response()),
+        Some(missed) => {
+            let names = |tags: &[Tag]| {
+                tags.iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            let mut text = "Everything else is back.".to_owned();
+            if !missed.set_anew.is_empty() {
+                let _ = write!(
+                    text,
+                    " Tags that were set anew meanwhile stay where they are now: {}.",
+                    names(&missed.set_anew)
+                );
+            }
+            if !missed.without_manifest.is_empty() {
+                let _ = write!(
+                    text,
+                    " Tags whose image is not there any more stay deleted: {}.",
+                    names(&missed.without_manifest)
+                );
+            }
             Ok(message(visit.chrome(), "Undone, but for some tags", &text))
         }
     }

@@ -17,6 +17,7 @@ pub(super) mod views;
 use atcr_atproto::syntax::Did;
 use atcr_index::change::Coverage;
 use atcr_index::view::{RepositoryId, RepositoryView};
+use atcr_registry::manifest::way_back::TagNow;
 use atcr_web::figures::Count;
 use atcr_web::form::{Form, LongForm};
 use atcr_web::navigation::Tab;
@@ -97,7 +98,9 @@ async fn star(
     Ok(Redirect::to(&path).into_response())
 }
 
-/// `POST /-/tag` with `tag` and `digest`: the tag points there from now on. What it pointed at before is in the activity, so it can be moved
+const MOVED: &str = "The tag was moved since the page was made, so nothing was changed. Go back, reload the page and try again.";
+
+/// `POST /-/tag` with `tag`, `digest` and what the page said of the tag, `now`: a digest, `none`, or nothing. The tag points there from now on. What it pointed at before is in the activity, so it can be moved
 /// back.
 async fn set_tag(page: &RepositoryVisit<'_>, state: &AppState, form: &Form) -> Result<Response, PageError> {
     page.visit.submitted(form)?;
@@ -111,8 +114,18 @@ async fn set_tag(page: &RepositoryVisit<'_>, state: &AppState, form: &Form) -> R
         ));
     };
     let (did, name) = (&page.owner.identity.did, &page.repository.card.name);
-    let set = state.manage.set_tag(did, &page.owner, name, tag, &digest).await;
-    set.map_err(PageError::Change)?;
+    let now = match form.get("now").unwrap_or_default() {
+        "" => TagNow::Any,
+        "none" => TagNow::Absent,
+        digest => TagNow::At(digest.parse().map_err(|_| PageError::Refused(MOVED))?),
+    };
+    let set = state
+        .manage
+        .set_tag(did, &page.owner, name, tag, &digest, now)
+        .await;
+    if !set.map_err(PageError::Change)? {
+        return Err(PageError::Refused(MOVED));
+    }
     Ok(Redirect::to(&format!("{}/-/activity", page.path)).into_response())
 }
 
