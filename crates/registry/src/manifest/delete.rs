@@ -83,7 +83,7 @@ impl Manifests {
             loop {
                 let forget = || {
                     self.cache
-                        .forget(context, [], lot.iter().map(|removed| &removed.tag))
+                        .forget(context, [], lot.iter().map(|removed| &removed.tag));
                 };
                 forget();
                 let deleted = self
