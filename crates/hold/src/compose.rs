@@ -54,7 +54,7 @@ pub use run::run;
 pub use start_error::StartError;
 pub(crate) use stores::backup_store;
 
-use first_start::{check_no_backup, require_owner};
+use first_start::{check_copy, check_no_backup, require_owner};
 use stores::{Store, open_store};
 
 /// How often expired uploads are removed. The first sweep is at the start.
@@ -143,6 +143,10 @@ impl Hold {
         let repo = HoldRepo::open(options, clock.clone())
             .await
             .map_err(StartError::Repo)?;
+        let backup = backup_store.map(|store| Backup::new(repo.clone(), store, clock.clone()));
+        if let Some(backup) = &backup {
+            check_copy(backup).await;
+        }
         established.finish()?;
         let captain_settings = CaptainSettings {
             owner: settings.owner.clone(),
@@ -237,7 +241,6 @@ impl Hold {
             resolver.clone(),
             clock.clone(),
         );
-        let backup = backup_store.map(|store| Backup::new(repo.clone(), store, clock.clone()));
         let readiness = readiness::of(settings, &database, &repo, &blobs, backup.clone(), shutdown);
         let state = AppState {
             identity: identity.clone(),

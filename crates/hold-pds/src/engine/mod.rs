@@ -133,6 +133,8 @@ pub(crate) struct Engine {
     view: View,
     /// The repository is new, or at another host: followers that come have no position here.
     is_unknown: bool,
+    /// The newest event that the folder had, before the opening wrote one.
+    found_seq: u64,
     /// Revisions of snapshots that were given up while a manifest that names them was perhaps on the disk already.
     perhaps_named: Vec<String>,
 }
@@ -188,6 +190,11 @@ impl Engine {
     /// Whether those that follow this host know nothing of the repository.
     pub(crate) fn is_unknown(&self) -> bool {
         self.is_unknown
+    }
+
+    /// The newest event that the folder had before the opening.
+    pub(crate) fn found_seq(&self) -> u64 {
+        self.found_seq
     }
 
     /// Tells followers what the repository is now.

@@ -95,6 +95,7 @@ impl Engine {
             Ok(())
         })?;
         let mut log = Log::new(Arc::clone(&disk), limits, parts)?;
+        let found_seq = log.last().0;
         match &head {
             Some(head) => tids.advance_past(&head.rev),
             None => log.skip_numbers_to(seen.skips_to()),
@@ -134,6 +135,7 @@ impl Engine {
             builder,
             announced,
             view,
+            found_seq,
             perhaps_named: Vec::new(),
         };
         let is_new_key = match &head {

@@ -123,6 +123,7 @@ pub(crate) fn restore(
         builder: copy.builder,
         announced: copy.announced,
         is_unknown: false,
+        found_seq: last_seq,
         perhaps_named: Vec::new(),
     };
     engine.announce(&occasion)?;

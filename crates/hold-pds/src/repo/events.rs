@@ -67,6 +67,18 @@ impl HoldRepo {
         blocking(move || read(&view, cursor, usize::MAX, bytes)).await
     }
 
+    /// Whether the log has the event `seq`, or had it so long ago that it is not kept any more, as far as can be known.
+    ///
+    /// # Errors
+    /// As [`next_events`](Self::next_events).
+    pub async fn has_event(&self, seq: u64) -> Result<bool, RepoError> {
+        if seq <= self.view().dropped_seq {
+            return Ok(true);
+        }
+        let next = self.events_after(seq.saturating_sub(1), 1).await?;
+        Ok(next.first().is_some_and(|event| event.seq == seq))
+    }
+
     /// At most `limit` events after `seq`, in order.
     ///
     /// # Errors

@@ -58,6 +58,7 @@ struct Inner {
     public_key: RwLock<PublicKey>,
     tids: Arc<TidClock>,
     was_unknown: bool,
+    found_seq: u64,
     index: Index,
     /// The last write to the disk worked.
     healthy: Arc<AtomicBool>,
@@ -259,6 +260,12 @@ impl HoldRepo {
         self.inner.was_unknown
     }
 
+    /// The newest event that the folder had when it was opened. The opening itself may have written some since.
+    #[must_use]
+    pub fn found_seq(&self) -> u64 {
+        self.inner.found_seq
+    }
+
     /// Tells followers what the repository is now, by an `#identity` and a `#sync`. Those that knew it lose nothing.
     ///
     /// # Errors
@@ -391,6 +398,12 @@ impl HoldRepo {
     #[must_use]
     pub fn watch_seq(&self) -> watch::Receiver<u64> {
         self.inner.seq.clone()
+    }
+
+    /// When the newest event was written, in microseconds since 1970. Its `seq` may be far ahead of that, such as after a restore.
+    #[must_use]
+    pub fn newest_event_at(&self) -> u64 {
+        self.view().last.1
     }
 
     /// Removes what opening makes anew: the index and the table of the snapshot's blocks. Blocks on the disk.

@@ -35,6 +35,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
     }
 
     let was_unknown = engine.is_unknown();
+    let found_seq = engine.found_seq();
     let healthy = Arc::new(AtomicBool::new(true));
     let index_lag = Arc::new(AtomicU64::new(0));
     let (seq, seq_receiver) = watch::channel(engine.view().last.0);
@@ -54,6 +55,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
             public_key: RwLock::new(public_key),
             tids,
             was_unknown,
+            found_seq,
             index,
             healthy,
             index_lag,

@@ -20,11 +20,18 @@ pub async fn newest_head(store: &dyn BackupStore, did: &Did) -> Result<Head, Bac
     // Some stores list a new name after a while only. A life that ended before its first upload has no pointer.
     lives.insert(life::newest(store, did).await?);
     for life in lives.into_iter().rev() {
-        if let Some(content) = store.get(&life::head_name(did, life)).await? {
-            let head = Head::decode(&read_whole(content, MAX_LEN).await?)?;
+        let name = life::head_name(did, life);
+        if let Some(content) = store.get(&name).await? {
+            let named = |error| match error {
+                BackupError::Damaged { what } => BackupError::Damaged {
+                    what: format!("{name}: {what}"),
+                },
+                error => error,
+            };
+            let head = Head::decode(&read_whole(content, MAX_LEN).await?).map_err(named)?;
             if head.did != *did {
                 return Err(BackupError::Damaged {
-                    what: format!("it is that of {}", head.did),
+                    what: format!("{name} is that of {}", head.did),
                 });
             }
             return Ok(head);

@@ -111,7 +111,7 @@ pub(super) async fn take_again(store: &dyn BackupStore, did: &Did, ours: u64) ->
     Ok(())
 }
 
-/// Removes what is left of lives long before `ours`.
+/// Removes what is left of lives long before `ours`, except the newest pointer: this life may have none yet.
 ///
 /// # Errors
 /// The store's.
@@ -125,7 +125,12 @@ pub(super) async fn forget_old(
     for life in lives.taken.range(..first_kept) {
         store.delete(&name(did, *life)).await?;
     }
-    for life in lives.heads.range(..first_kept) {
+    let newest = lives.heads.last();
+    for life in lives
+        .heads
+        .range(..first_kept)
+        .filter(|life| Some(*life) != newest)
+    {
         store.delete(&head_name(did, *life)).await?;
     }
     Ok(())

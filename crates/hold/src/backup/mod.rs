@@ -53,13 +53,13 @@ pub enum BackupError {
     },
     /// The folder is an older copy: events were acknowledged that it does not have.
     #[error(
-        "the backup has events up to {backup} and the repository only up to {found}: this folder is an older copy. Move it \
-         away and run `atcr-hold repo restore`"
+        "the backup has the event {backup} and this folder, which was opened at {found}, does not: it is an older copy. Move \
+         it away and run `atcr-hold repo restore`"
     )]
     OlderCopy {
         /// The backup's newest event.
         backup: u64,
-        /// The folder's.
+        /// The folder's when it was opened.
         found: u64,
     },
     /// Another process serves this account.

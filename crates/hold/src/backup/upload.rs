@@ -134,10 +134,24 @@ impl Backup {
         // One round at a time: the lock is this task's own, and no request waits for it.
         let mut state = self.shared.state.lock().await;
         let outcome = self.shared.round(&mut state).await;
-        if let Err(error @ (BackupError::OtherLife { .. } | BackupError::OlderCopy { .. })) = &outcome {
+        self.stop_if_other(&outcome);
+        outcome
+    }
+
+    /// Asks before the first write whether the folder may go on; an older copy is not written from here on.
+    ///
+    /// # Errors
+    /// [`BackupError::OlderCopy`]; the store's, and then the first round asks again.
+    pub async fn check_copy(&self) -> Result<(), BackupError> {
+        let outcome = self.shared.found_head().await.map(|_| ());
+        self.stop_if_other(&outcome);
+        outcome
+    }
+
+    fn stop_if_other(&self, outcome: &Result<(), BackupError>) {
+        if let Err(error @ (BackupError::OtherLife { .. } | BackupError::OlderCopy { .. })) = outcome {
             self.shared.repo.stop_writing(error.to_string());
         }
-        outcome
     }
 }
 
@@ -150,16 +164,8 @@ impl Shared {
                 life
             }
             None => {
-                // Before a life is taken: a copy that may not go on must not stop the hold that may. Whatever log the backup is of,
-                // what a restore or another copy acknowledged is newer than what this folder has.
-                state.head = self.newest_head().await?;
-                let found = self.repo.backup_view().seq();
-                if let Some(head) = state.head.as_ref().filter(|head| head.seq > found) {
-                    return Err(BackupError::OlderCopy {
-                        backup: head.seq,
-                        found,
-                    });
-                }
+                // Before a life is taken: a copy that may not go on must not stop the hold that may.
+                state.head = self.found_head().await?;
                 let life = life::begin(&*self.store, did).await?;
                 tracing::info!(life, place = self.store.place(), "the repository is backed up");
                 state.life = Some(life);
@@ -273,13 +279,28 @@ impl Shared {
         life::forget_old(store, did, &lives, life).await
     }
 
-    /// What the newest of the lives before this one has uploaded, of whatever log.
-    async fn newest_head(&self) -> Result<Option<Head>, BackupError> {
-        match download::newest_head(&*self.store, self.repo.did()).await {
-            Ok(head) => Ok(Some(head)),
-            Err(BackupError::None { .. }) => Ok(None),
-            Err(error) => Err(error),
+    /// What the newest of the lives before this one has uploaded, unless this folder is an older copy. What the copy has written since
+    /// it was opened makes it no newer.
+    async fn found_head(&self) -> Result<Option<Head>, BackupError> {
+        let head = match download::newest_head(&*self.store, self.repo.did()).await {
+            Ok(head) => head,
+            Err(BackupError::None { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found = self.repo.found_seq();
+        let is_older = if head.log_id == self.repo.backup_view().log_id() {
+            !self.repo.has_event(head.seq).await?
+        } else {
+            // What a restore acknowledged is newer than all that the folder had.
+            head.seq > found
+        };
+        if is_older {
+            return Err(BackupError::OlderCopy {
+                backup: head.seq,
+                found,
+            });
         }
+        Ok(Some(head))
     }
 
     /// Uploads what is missing of a file.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use atcr_hold_pds::records::captain::CaptainError;
 
 use super::{StartError, repo_dir};
-use crate::backup::{BackupError, BackupStore, download};
+use crate::backup::{Backup, BackupError, BackupStore, download};
 use crate::identity::establish::folder_of;
 use crate::identity::folder::FolderState;
 use crate::settings::HoldSettings;
@@ -42,6 +42,20 @@ pub(super) async fn check_no_backup(
             place: store.place(),
             reason: "no answer".to_owned(),
         }),
+    }
+}
+
+/// Looks whether the folder is older than its backup before anything is written to it. A place that does not answer stops no start: the
+/// first round asks again.
+pub(super) async fn check_copy(backup: &Backup) {
+    match tokio::time::timeout(BACKUP_ANSWERS_WITHIN, backup.check_copy()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the repository is not compared with its backup, or is older")
+        }
+        Err(_) => tracing::error!(
+            "the place of the backup does not answer; the repository is compared with it later"
+        ),
     }
 }
 

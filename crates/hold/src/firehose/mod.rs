@@ -99,7 +99,7 @@ struct Inner {
     newest: watch::Sender<u64>,
     /// Counts `#identity` events.
     identity_changes: watch::Sender<u64>,
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
     /// Subscribers without a cursor that are still told what the repository is, since none can have a position in it.
     introductions: AtomicU32,
     followers: Mutex<Followers>,
@@ -142,7 +142,7 @@ impl Firehose {
                 recent: Recent::new(head.seq()),
                 newest: watch::Sender::new(head.seq()),
                 identity_changes: watch::Sender::new(0),
-                readers: Semaphore::new(READERS),
+                readers: Arc::new(Semaphore::new(READERS)),
                 introductions: AtomicU32::new(if repo.was_unknown() { INTRODUCTIONS } else { 0 }),
                 followers: Mutex::default(),
                 repo,
@@ -203,9 +203,8 @@ impl Firehose {
     /// # Errors
     /// The disk's.
     pub async fn break_silence(&self) -> Result<(), RepoError> {
-        // The seq of an event is its time.
         let now = u64::try_from(self.inner.clock.now().timestamp_micros()).unwrap_or(0);
-        let quiet_for = Duration::from_micros(now.saturating_sub(self.head()));
+        let quiet_for = Duration::from_micros(now.saturating_sub(self.inner.repo.newest_event_at()));
         let is_expected = self
             .inner
             .introductions

@@ -1,5 +1,6 @@
 //! One follower.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use atcr_hold_pds::{EventCursor, RepoError};
@@ -84,8 +85,16 @@ impl Subscription {
 
     async fn page_of_log(&self) -> Result<Option<Page>, RepoError> {
         let inner = &*self.place.firehose.inner;
-        let _reader = inner.readers.acquire().await.map_err(|_| RepoError::Closed)?;
-        let (events, after) = inner.repo.next_events_within(self.cursor, PAGE_BYTES).await?;
+        let readers = Arc::clone(&inner.readers);
+        let reader = readers.acquire_owned().await.map_err(|_| RepoError::Closed)?;
+        let (repo, cursor) = (inner.repo.clone(), self.cursor);
+        // A read that nobody waits for any more goes on, and keeps its place until it ends.
+        let read = tokio::spawn(async move {
+            let page = repo.next_events_within(cursor, PAGE_BYTES).await;
+            drop(reader);
+            page
+        });
+        let (events, after) = read.await.map_err(|_| RepoError::Closed)??;
         Ok((!events.is_empty()).then(|| Page {
             frames: events.into_iter().map(|event| event.frame).collect(),
             after,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use atcr_atproto::clock::{Clock, ManualClock, SystemClock};
 use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
 use atcr_atproto::lexicon::crew::CrewRecord;
@@ -13,6 +14,7 @@ use atcr_hold::adapters::s3::{S3Backup, S3Options};
 use atcr_hold::backup::{
     Backup, BackupError, BackupStore, Listed, check, download, life, one_piece, read_whole,
 };
+use atcr_hold::blobs::{ObjectBytes, StoreError};
 use atcr_hold::settings::BackupSettings;
 use atcr_hold_pds::{HoldRepo, Message, Progress, RepoError, RepoOptions, Seen, restore};
 use bytes::Bytes;
@@ -288,6 +290,20 @@ async fn an_older_copy_of_the_folder_is_not_written() {
     let lives = life::newest(&FolderBackup::new(place.path()), hold.did())
         .await
         .expect("lives");
+    // What the copy itself has written is newer than the backup, and makes it no newer. It knows no backup while it does that.
+    let key = SigningKey::load(&hold.settings.key_path, Curve::K256)
+        .expect("readable")
+        .expect("a key");
+    let options = RepoOptions::new(older.path().to_owned(), hold.did().clone(), key);
+    let copy = HoldRepo::open(options, Arc::new(SystemClock))
+        .await
+        .expect("opens");
+    copy.introduce().await.expect("written");
+    let clock = Arc::new(SystemClock);
+    let backup = Backup::new(copy.clone(), Arc::new(FolderBackup::new(place.path())), clock);
+    let error = backup.round().await.expect_err("older");
+    assert!(matches!(error, BackupError::OlderCopy { .. }), "{error}");
+    copy.close().await;
     let taken = older.path().to_owned();
     let hold = hold
         .restart(move |_| {
@@ -299,9 +315,9 @@ async fn an_older_copy_of_the_folder_is_not_written() {
             }
         })
         .await;
+    assert!(!hold.hold.repo().is_writable(), "before the first round");
     let error = hold.hold.back_up().await.expect_err("older");
     assert!(matches!(error, BackupError::OlderCopy { .. }), "{error}");
-    assert!(!hold.hold.repo().is_writable());
     let announced = hold.hold.repo().introduce().await;
     assert!(
         matches!(announced, Err(RepoError::Halted { .. })),
@@ -490,6 +506,64 @@ async fn lives_are_found_although_a_rule_of_the_bucket_removes_old_objects() {
         .await
         .expect("stored");
     life::begin(&store, &did).await.expect_err("no number is left");
+    let error = download::newest_head(&store, &did).await.expect_err("damaged");
+    assert!(error.to_string().contains("did_web_hold.test/head/9"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_pointer_is_kept_however_many_lives_came_after_it() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    hold.hold.back_up().await.expect("copied");
+    let store = FolderBackup::new(place.path());
+    let account = hold.did().as_str().replace([':', '%'], "_");
+    let far = one_piece(Bytes::new());
+    store
+        .put(&format!("{account}/epoch/5000"), far, 0)
+        .await
+        .expect("stored");
+    // A life that ends in its first round, after it looked through what is there.
+    let before = download::newest_head(&store, hold.did()).await.expect("a backup");
+    let failing = Arc::new(NoUploads(store.clone()));
+    let backup = Backup::new(hold.hold.repo().clone(), failing, Arc::new(SystemClock));
+    add_crew(&hold, 1).await;
+    backup.round().await.expect_err("no upload");
+    let after = download::newest_head(&store, hold.did())
+        .await
+        .expect("still a backup");
+    assert_eq!(after.seq, before.seq);
+    hold.stop().await;
+}
+
+/// A place that takes notes, and nothing long.
+#[derive(Debug)]
+struct NoUploads(FolderBackup);
+
+#[async_trait]
+impl BackupStore for NoUploads {
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
+    async fn put(&self, _: &str, _: ObjectBytes, _: u64) -> Result<(), StoreError> {
+        Err(StoreError::Full("no room".into()))
+    }
+
+    async fn create(&self, name: &str, content: Bytes) -> Result<bool, StoreError> {
+        self.0.create(name, content).await
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<ObjectBytes>, StoreError> {
+        self.0.get(name).await
+    }
+
+    async fn list(&self, folder: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        self.0.list(folder, limit).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), StoreError> {
+        self.0.delete(name).await
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

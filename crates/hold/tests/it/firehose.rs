@@ -1,10 +1,12 @@
 //! `subscribeRepos` over real sockets, followed by a consumer written from the specification.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use atcr_atproto::crypto::PublicKey;
+use atcr_atproto::clock::SystemClock;
+use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
 use atcr_hold::config::{DidMethod, HoldConfig};
-use atcr_hold_pds::{HoldRepo, Message as Event, RecordWrite};
+use atcr_hold_pds::{HoldRepo, Message as Event, Progress, RecordWrite, RepoOptions, restore};
 use atcr_server::HumanDuration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::StatusCode;
@@ -309,6 +311,32 @@ async fn one_who_comes_without_a_cursor_after_a_long_silence_hears_of_the_identi
         Some(head(&hold))
     );
     drop((socket, with_cursor));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn silence_is_measured_by_time_also_after_a_restore_whose_numbers_are_ahead() {
+    let hold = TestHold::start(Setup::default()).await;
+    let did = hold.did().clone();
+    let mut stopped = hold.stop_to_restart().await;
+    let (repo, old) = (stopped.data_dir().join("repo"), stopped.data_dir().join("old"));
+    std::fs::rename(&repo, &old).expect("moved");
+    let key = SigningKey::load(&stopped.settings.key_path, Curve::K256)
+        .expect("readable")
+        .expect("a key");
+    let options = RepoOptions::new(repo, did, key);
+    restore(&old, options, Vec::new(), Arc::new(SystemClock), Progress::none())
+        .await
+        .expect("restored");
+    stopped.settings.limits.firehose.quiet_for = Duration::from_micros(1);
+    let hold = stopped.start(|_| ()).await.expect("the hold opens");
+    let before = head(&hold);
+    let mut socket = subscribe(&hold, None).await;
+    let told = tokio::time::timeout(Duration::from_secs(20), next(&mut socket)).await;
+    let told = told.expect("it is told something").expect("an event");
+    assert!(atcr_repo::firehose::is_identity(&told));
+    assert!(seq(&told) > Some(before));
+    drop(socket);
     hold.stop().await;
 }
 

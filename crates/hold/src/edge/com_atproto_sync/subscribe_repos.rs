@@ -251,22 +251,30 @@ impl EventStream<'_> {
         let mut pings = interval_at(Instant::now() + limits.ping_interval, limits.ping_interval);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                () = shutdown.soft().cancelled() => break,
-                said = self.socket.hear() => {
-                    if !said? {
-                        return Err(End::Left);
+            let page = {
+                // Stays over what the subscriber says, which must not make the hold read anew.
+                let mut next = pin!(self.subscription.next());
+                loop {
+                    tokio::select! {
+                        () = shutdown.soft().cancelled() => break None,
+                        said = self.socket.hear() => {
+                            if !said? {
+                                return Err(End::Left);
+                            }
+                            self.heard = Instant::now();
+                        }
+                        _ = pings.tick() => {
+                            if self.heard.elapsed() >= limits.pong_within {
+                                return Err(End::Silent);
+                            }
+                            self.socket.ping().await?;
+                        }
+                        page = &mut next => break Some(page?),
                     }
-                    self.heard = Instant::now();
                 }
-                _ = pings.tick() => {
-                    if self.heard.elapsed() >= limits.pong_within {
-                        return Err(End::Silent);
-                    }
-                    self.socket.ping().await?;
-                }
-                page = self.subscription.next() => self.send(&page?).await?,
-            }
+            };
+            let Some(page) = page else { break };
+            self.send(&page).await?;
         }
         while let Some(page) = self.subscription.rest().await? {
             self.send(&page).await?;
