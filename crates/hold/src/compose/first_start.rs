@@ -51,7 +51,7 @@ pub(super) async fn check_copy(backup: &Backup) {
     match tokio::time::timeout(BACKUP_ANSWERS_WITHIN, backup.check_copy()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::error!(%error, "the repository is not compared with its backup, or is older")
+            tracing::error!(%error, "the repository is not compared with its backup, or is older");
         }
         Err(_) => tracing::error!(
             "the place of the backup does not answer; the repository is compared with it later"

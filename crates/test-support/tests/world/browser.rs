@@ -136,8 +136,9 @@ impl Browser {
     pub(crate) async fn violations(&self, axe: &str) -> Vec<String> {
         let loaded = self.client.execute(axe, Vec::new()).await;
         loaded.expect("axe-core runs in the page");
+        // Colours on their way from one theme to the other are nobody's choice.
         let script = "const done = arguments[arguments.length - 1];
-            axe.run(document, { resultTypes: ['violations'] }).then(
+            Promise.allSettled(document.getAnimations().map((one) => one.finished)).then(() => axe.run(document, { resultTypes: ['violations'] })).then(
                 (results) => done(results.violations.flatMap((rule) =>
                     rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)} ${node.failureSummary ?? ''}`))),
                 (error) => done([String(error)]));";

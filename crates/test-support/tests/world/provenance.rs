@@ -112,7 +112,7 @@ async fn what_a_client_pushed_is_proven_until_its_record_changes() {
     browser
         .open(&format!("{}/r/alice.test/tools/app:1.4", world.appview()))
         .await;
-    browser.press("Check the signature now").await;
+    browser.press("Check now").await;
     browser.wait_for_text("Signed by the account of alice.test").await;
     browser.wait_for_text(said["key"].as_str().expect("a key")).await;
     browser.wait_for("#proof [data-copy]:not([hidden])").await;
