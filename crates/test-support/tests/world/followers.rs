@@ -43,7 +43,7 @@ async fn records(world: &World) -> BTreeMap<String, String> {
     let mut records = BTreeMap::new();
     for collection in described["collections"].as_array().expect("collections") {
         let collection = collection.as_str().expect("a name");
-        // Tap is asked for these alone.
+        // The profile is of another lexicon.
         if !collection.starts_with("io.atcr.") {
             continue;
         }
@@ -105,6 +105,9 @@ async fn relay_tap_and_collection_directory_have_what_the_hold_has() {
         }
         let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
         let path = format!("{}/{}", text("collection"), text("rkey"));
+        if !path.starts_with("io.atcr.") {
+            continue;
+        }
         if text("action") == "delete" {
             told.remove(&path);
         } else {
