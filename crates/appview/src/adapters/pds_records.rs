@@ -127,7 +127,7 @@ impl PdsRecords {
     }
 
     /// Puts into the records of `page` what they leave out of their manifests. Where the bytes cannot be had for good, a record stays as
-    /// it is; beyond [`COMPLETED_BYTES`], or after `until`, the rest do, and the page counts as cut.
+    /// it is; beyond [`COMPLETED_BYTES`], after `until`, or once their server says nothing, the rest do, and the page counts as cut.
     async fn complete(
         &self,
         owner: &ResolvedIdentity,
@@ -161,6 +161,11 @@ impl PdsRecords {
                     read += bytes.len() as u64;
                     let _room = self.parse_room(owner, bytes.len()).await?;
                     restate(&mut manifest.record, &bytes);
+                }
+                // The time of one answer ends about when that of the page does: whichever is seen first.
+                Err(RegistryError::Pds(PdsFailure::Timeout { .. })) => {
+                    page.is_cut = true;
+                    break;
                 }
                 Err(error) if !is_gap(&error) => return Err(error),
                 Ok(None) | Err(_) => {

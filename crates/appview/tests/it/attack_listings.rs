@@ -77,7 +77,7 @@ async fn a_page_whose_manifests_do_not_arrive_is_kept_without_them() {
     appview
         .pds
         .set_fault("com.atproto.sync.getBlob", Some(PdsFault::Silence));
-    appview.configure(|config| config.upstream.pds_timeout = HumanDuration::from_secs(3));
+    appview.configure(|config| config.upstream.pds_timeout = HumanDuration::from_secs(5));
     appview.restart().await;
     let answer = listed(&appview, "carol.test").await;
     answer.assert_status(200);
