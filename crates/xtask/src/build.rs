@@ -1,4 +1,4 @@
-//! What a command needs before it starts: the optimised programs, and what is installed once.
+//! What a command needs before it starts: the programs, and what is installed once.
 
 use std::process::Command;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::progress::{Step, print};
 const ERRORS_SHOWN: usize = 4;
 
 /// About how long the programs take to build on two cores, with nothing built before.
-const BUILD_TIME: Duration = Duration::from_mins(8);
+const BUILD_TIME: Duration = Duration::from_mins(5);
 
 /// The programs, by the names of their files.
 const PROGRAMS: [&str; 4] = [
@@ -24,9 +24,8 @@ const PROGRAMS: [&str; 4] = [
     "oauth-helper",
 ];
 
-const BUILD: [&str; 12] = [
+const BUILD: [&str; 11] = [
     "build",
-    "--release",
     "--locked",
     "--bins",
     "-p",
@@ -49,7 +48,7 @@ pub(crate) struct BuildArguments {
     no_build: bool,
 }
 
-/// Builds the servers and both helpers in the release profile, and installs the local network's packages and `more`.
+/// Builds the servers and both helpers with the profile of this program, and installs the local network's packages and `more`.
 pub(crate) async fn prepare(
     workspace: &Workspace,
     arguments: &BuildArguments,
@@ -126,6 +125,9 @@ async fn build_programs(workspace: &Workspace) -> Result<()> {
     let note = step.noter();
     let mut command = cargo(workspace);
     command.args(BUILD);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
     let printed = blocking(move || watch_cargo(&mut command, &note)).await?;
     if !printed.success {
         let errors: Vec<&str> = printed

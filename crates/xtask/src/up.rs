@@ -310,19 +310,10 @@ fn print_lines(workspace: &Workspace, file: &NetworkFile) {
     );
     print(format_args!(
         "    export PATH=\"{}:$PATH\"",
-        helper_folder(workspace).display()
+        workspace.programs().display()
     ));
     print(format_args!("    docker-credential-atcr login {registry}"));
     print(format_args!(
         "    docker-credential-atcr configure-docker {registry}"
     ));
-}
-
-/// The folder of the credential helper.
-fn helper_folder(workspace: &Workspace) -> PathBuf {
-    workspace
-        .binary("docker-credential-atcr")
-        .ok()
-        .and_then(|binary| binary.parent().map(PathBuf::from))
-        .unwrap_or_else(|| workspace.root().join("target/release"))
 }

@@ -56,17 +56,29 @@ impl Workspace {
         self.root.join("docker").join("network")
     }
 
-    /// The optimised build of one of our programs.
+    /// The folder of our programs, as they are built with the profile of the calling one: optimised for what measures, quick to
+    /// build for tests and first steps.
+    #[must_use]
+    pub fn programs(&self) -> PathBuf {
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from);
+        target.join(if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        })
+    }
+
+    /// One of our programs, in [`Workspace::programs`].
     ///
     /// # Errors
     /// If it is not built.
     pub fn binary(&self, name: &str) -> Result<PathBuf> {
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from);
-        let path = target.join("release").join(name);
+        let path = self.programs().join(name);
         if !path.is_file() {
+            let option = if cfg!(debug_assertions) { "" } else { " --release" };
             bail!(
-                "{} is not built; run `cargo build --release -p {name}`",
+                "{} is not built; run `cargo build --bins{option}`",
                 path.display()
             );
         }
