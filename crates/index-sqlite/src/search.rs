@@ -1,11 +1,13 @@
 //! Candidates of a search: a bounded number from each index, the popular ones first.
 
+mod typos;
+
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use atcr_index::IndexError;
 use atcr_index::ports::SearchIndex;
-use atcr_index::search::{Candidate, Query, trigrams};
+use atcr_index::search::{Candidate, Query};
 use serde_json::Value;
 use sqlx::SqliteConnection;
 
@@ -19,14 +21,8 @@ const BY_WORDS: i64 = 500;
 /// Candidates by name.
 const BY_NAME: i64 = 200;
 
-/// Candidates by likeness.
-const BY_LIKENESS: i64 = 500;
-
 /// Hits by words that are so many that slips are not looked for.
 const ENOUGH: usize = 10;
-
-/// Groups of three characters that a likeness is looked for by.
-const TRIGRAMS: usize = 8;
 
 /// The repository's part of a search row's number.
 const REPOSITORY: &str = "(rowid & 1099511627775)";
@@ -47,7 +43,10 @@ impl SearchIndex for SqliteIndex {
             found.insert(id, true);
         }
         if found.len() < ENOUGH {
-            for id in by_likeness(&mut transaction, query).await.map_err(failed)? {
+            for id in typos::by_likeness(&mut transaction, query)
+                .await
+                .map_err(failed)?
+            {
                 found.entry(id).or_insert(false);
             }
         }
@@ -111,25 +110,4 @@ async fn by_name(connection: &mut SqliteConnection, query: &Query) -> Result<Vec
     .bind(BY_NAME)
     .fetch_all(connection)
     .await
-}
-
-/// Names that share groups of three characters with the longest word.
-async fn by_likeness(connection: &mut SqliteConnection, query: &Query) -> Result<Vec<i64>, sqlx::Error> {
-    let longest = query.words().iter().max_by_key(|word| word.chars().count());
-    let groups = longest.map(|word| trigrams(word)).unwrap_or_default();
-    if groups.is_empty() {
-        return Ok(Vec::new());
-    }
-    let groups: Vec<String> = groups
-        .into_iter()
-        .take(TRIGRAMS)
-        .map(|group| format!("\"{group}\""))
-        .collect();
-    let statement =
-        format!("SELECT {REPOSITORY} FROM search_like WHERE search_like MATCH ? ORDER BY rowid LIMIT ?");
-    sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
-        .bind(groups.join(" OR "))
-        .bind(BY_LIKENESS)
-        .fetch_all(connection)
-        .await
 }

@@ -1,10 +1,12 @@
-//! An image's configuration: what runs, and which command made each layer.
+//! An image's configuration: what runs.
 //!
 //! It is a blob of the owner's choice. Every field is optional here, and a field of another type than it should have is passed over.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+
+use super::build_steps::{Step, step};
 
 /// What a configuration says, as far as it can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,15 +43,6 @@ pub struct ImageConfig {
     pub is_unreadable: bool,
     /// What it takes in memory, about.
     pub size_bytes: u32,
-}
-
-/// A step of a build.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Step {
-    /// The command, without the marks of the builder.
-    pub command: String,
-    /// It made no layer.
-    pub is_empty: bool,
 }
 
 impl ImageConfig {
@@ -108,34 +101,6 @@ impl ImageConfig {
             ..Self::default()
         }
     }
-
-    /// The command that made each of `layers` layers, in order; `None` for layers that the history does not tell of. A history that tells of
-    /// another number of layers tells of none.
-    #[must_use]
-    pub fn commands(&self, layers: usize) -> Vec<Option<&str>> {
-        let made: Vec<&str> = self
-            .history
-            .iter()
-            .filter(|step| !step.is_empty)
-            .map(|step| step.command.as_str())
-            .collect();
-        if made.len() == layers {
-            made.into_iter()
-                .map(|command| Some(command).filter(|text| !text.is_empty()))
-                .collect()
-        } else {
-            vec![None; layers]
-        }
-    }
-
-    /// The steps that made no layer.
-    pub fn empty_steps(&self) -> impl Iterator<Item = &str> {
-        let empty = self
-            .history
-            .iter()
-            .filter(|step| step.is_empty && !step.command.is_empty());
-        empty.map(|step| step.command.as_str())
-    }
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -165,23 +130,6 @@ fn labels(value: &Value) -> BTreeMap<String, String> {
     map.iter()
         .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
         .collect()
-}
-
-fn step(value: &Value) -> Step {
-    let command = value["created_by"].as_str().or_else(|| value["comment"].as_str());
-    Step {
-        command: plain(command.unwrap_or_default()).to_owned(),
-        is_empty: value["empty_layer"].as_bool().unwrap_or(false),
-    }
-}
-
-/// A command without what builders put around it.
-fn plain(command: &str) -> &str {
-    let command = command.trim();
-    let command = command.strip_suffix("# buildkit").unwrap_or(command).trim_end();
-    command
-        .strip_prefix("/bin/sh -c #(nop)")
-        .map_or(command, str::trim_start)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! image's configuration.
 
 pub mod address;
+pub mod build_steps;
 pub mod config;
 pub mod diff;
 pub mod provenance;

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use atcr_auth::device::{DeviceCode, DeviceName, flow};
+use atcr_auth::device::{DeviceCode, DeviceName, flow, polling};
 use atcr_server::body;
 use atcr_server::client_address::client_key;
 use atcr_server::rate_limit::Limited;
@@ -97,7 +97,7 @@ async fn begin(state: &AppState, peer: SocketAddr, request: Request) -> Result<R
             "verification_uri": state.site.url("/device"),
             "verification_uri_complete": state.site.url(&format!("/device?{query}")),
             "expires_in": flow::CODE_LIFETIME.num_seconds(),
-            "interval": flow::POLL_INTERVAL.num_seconds(),
+            "interval": polling::POLL_INTERVAL.num_seconds(),
         }),
     ))
 }

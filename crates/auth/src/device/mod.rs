@@ -4,6 +4,7 @@
 //! - [`code`]: the code that the device keeps and the one that people compare.
 //! - [`name`]: what a device calls itself, made harmless.
 //! - [`flow`]: pending → approved or denied → consumed.
+//! - [`polling`]: how often the device may ask, and what it is told.
 //! - [`secret`]: what the device signs in with from then on.
 //!
 //! # Spec
@@ -12,11 +13,13 @@
 pub mod code;
 pub mod flow;
 pub mod name;
+pub mod polling;
 pub mod secret;
 
 pub use code::{DeviceCode, UserCode};
-pub use flow::{Approval, Decision, PendingDevice, Turn};
+pub use flow::{Approval, Decision, PendingDevice};
 pub use name::DeviceName;
+pub use polling::Turn;
 pub use secret::{DeviceSecret, DeviceSecretError};
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl fmt::Display for Permission {
     }
 }
 
-/// A set of permissions, exactly as granted: implications are the policy's business.
+/// A set of permissions, exactly as granted; [`Permissions::imply`] says what follows from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Permissions(u8);
 
@@ -68,6 +68,18 @@ impl Permissions {
     #[must_use]
     pub const fn contains(self, permission: Permission) -> bool {
         self.0 & permission.bit() != 0
+    }
+
+    /// Whether `permission` is in the set or follows from one that is: any of them allows reading, and `crew:admin` allows writing.
+    #[must_use]
+    pub const fn imply(self, permission: Permission) -> bool {
+        match permission {
+            Permission::BlobRead => !self.is_empty(),
+            Permission::BlobWrite => {
+                self.contains(Permission::BlobWrite) || self.contains(Permission::CrewAdmin)
+            }
+            Permission::CrewAdmin => self.contains(Permission::CrewAdmin),
+        }
     }
 
     /// What is in both sets.

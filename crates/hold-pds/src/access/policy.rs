@@ -34,13 +34,7 @@ impl Membership {
         match self {
             Self::Captain => true,
             Self::Stranger => false,
-            Self::Crew(permissions) => match permission {
-                Permission::BlobRead => !permissions.is_empty(),
-                Permission::BlobWrite => {
-                    permissions.contains(Permission::BlobWrite) || permissions.contains(Permission::CrewAdmin)
-                }
-                Permission::CrewAdmin => permissions.contains(Permission::CrewAdmin),
-            },
+            Self::Crew(permissions) => permissions.imply(permission),
         }
     }
 }

@@ -12,6 +12,7 @@ use atcr_repo::mst::{self, Change, NodeSource as _, Tree, proof};
 use atcr_repo::{Block, car, commit};
 use bytes::Bytes;
 
+use super::sequence::next_seq;
 use super::workspace::Workspace;
 use crate::blocks::BlockKey;
 use crate::error::RepoError;
@@ -180,12 +181,6 @@ impl CommitBuilder {
         u64::try_from(self.clock.now().timestamp_micros()).unwrap_or(0)
     }
 
-    /// The next event's number: the time, so that no copy or restored backup of the repository uses a number again.
-    fn next_seq(&self, last: &mut u64) -> u64 {
-        *last = last.saturating_add(1).max(self.now_micros());
-        *last
-    }
-
     fn entry(&self, kind: Kind, seq: u64, aux: Option<Aux>, frame: Bytes) -> PendingEntry {
         PendingEntry {
             kind,
@@ -226,7 +221,7 @@ impl CommitBuilder {
             return Ok(None);
         }
         let head = Head {
-            seq: self.next_seq(last),
+            seq: next_seq(last, self.now_micros()),
             commit: block.cid,
             rev,
             data: content.data,
@@ -276,7 +271,7 @@ impl CommitBuilder {
 
     /// `#identity`: the DID document may have changed.
     pub(crate) fn identity(&self, last: &mut u64) -> Result<PendingEntry, RepoError> {
-        let seq = self.next_seq(last);
+        let seq = next_seq(last, self.now_micros());
         let event = IdentityEvent {
             seq,
             did: self.did.clone(),
@@ -302,7 +297,7 @@ impl CommitBuilder {
         status: Option<&str>,
         last: &mut u64,
     ) -> Result<PendingEntry, RepoError> {
-        let seq = self.next_seq(last);
+        let seq = next_seq(last, self.now_micros());
         let event = AccountEvent {
             seq,
             did: did.clone(),
@@ -320,7 +315,7 @@ impl CommitBuilder {
         commit: &Block,
         last: &mut u64,
     ) -> Result<PendingEntry, RepoError> {
-        let seq = self.next_seq(last);
+        let seq = next_seq(last, self.now_micros());
         let event = SyncEvent {
             seq,
             did: self.did.clone(),

@@ -12,6 +12,7 @@ mod batch;
 mod commit_builder;
 mod open;
 mod restore;
+mod sequence;
 mod workspace;
 
 use std::collections::VecDeque;

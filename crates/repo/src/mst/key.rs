@@ -2,6 +2,11 @@
 
 use sha2::{Digest as _, Sha256};
 
+/// Longest key, in bytes. A collection's name has at most 317, a record key 512.
+///
+/// Without a bound, a node of two megabytes would unfold to gigabytes: each key repeats what it has in common with the one before it.
+pub const MAX_KEY_BYTES: usize = 1024;
+
 /// The layer a key lives on: leading zero bits of its SHA-256, in pairs.
 ///
 /// # Spec

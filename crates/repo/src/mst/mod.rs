@@ -29,7 +29,8 @@ use std::sync::Arc;
 use atcr_atproto::syntax::Cid;
 
 pub use diff::{Change, Diff};
-pub use node::{Entry, Link, MAX_KEY_BYTES, Node};
+pub use key::MAX_KEY_BYTES;
+pub use node::{Entry, Link, Node};
 pub use tree::{Finished, FreshNode, Tree};
 
 use crate::error::DataError;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use atcr_atproto::syntax::Cid;
 use serde::{Deserialize, Serialize};
 
-use super::key;
+use super::key::{self, MAX_KEY_BYTES};
 use crate::error::DataError;
 
 /// A subtree: stored, or made by an edit and not hashed yet.
@@ -27,11 +27,6 @@ pub struct Entry {
     /// Keys greater than this one and smaller than the next, one layer below.
     pub right: Option<Link>,
 }
-
-/// Longest key, in bytes. A collection's name has at most 317, a record key 512.
-///
-/// Without a bound, a node of two megabytes would unfold to gigabytes: each key repeats what it has in common with the one before it.
-pub const MAX_KEY_BYTES: usize = 1024;
 
 /// A node: keys of one layer, and the subtrees around them. *Gap* `i` is the subtree before entry `i`; the last gap is
 /// after the last entry.

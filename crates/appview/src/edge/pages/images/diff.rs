@@ -13,7 +13,8 @@ use atcr_web::view::{Chrome, render};
 use axum::response::Response;
 use http::StatusCode;
 
-use super::image::{command_line, is_image, why};
+use super::config_view::command_line;
+use super::image::{is_image, why};
 use super::views::{PlatformRow, platform_rows};
 use super::{Head, RepositoryVisit, StarForm, visitor};
 use crate::browse::address::{RepositoryPage, image_path, repository_path};

@@ -18,6 +18,8 @@ use atcr_web::view::{Chrome, render};
 use axum::response::Response;
 use http::StatusCode;
 
+use super::config_view::{ConfigState, config_of};
+use super::layer_view::{LayerView, biggest, layers};
 use super::overview::{HoldName, ScanSummary, TrustView};
 use super::views::{DigestView, KindView, ManifestRow, PlatformRow, platform_rows, pullable};
 use super::{Head, RepositoryVisit, StarForm, visitor};
@@ -32,16 +34,6 @@ const REFERRERS_SHOWN: u32 = 50;
 /// Longest manifest whose text is on the page, in bytes.
 const MAX_RAW: usize = 256 * 1024;
 
-/// A layer of an image.
-struct LayerView {
-    number: usize,
-    size: Bytes,
-    percent: u64,
-    bar: Bar,
-    digest: DigestView,
-    command: Option<String>,
-}
-
 /// A file of an artifact.
 struct FileView {
     name: String,
@@ -49,94 +41,6 @@ struct FileView {
     size: Bytes,
     digest: DigestView,
     href: String,
-}
-
-/// An image's configuration.
-struct ConfigView {
-    platform: String,
-    /// The platform that the index gives, where it is another one.
-    other_platform: Option<String>,
-    built: Option<String>,
-    entrypoint: Option<String>,
-    command: Option<String>,
-    user: Option<String>,
-    working_dir: Option<String>,
-    stop_signal: Option<String>,
-    healthcheck: Option<String>,
-    ports: String,
-    volumes: String,
-    env: Vec<(String, String)>,
-    labels: BTreeMap<String, String>,
-    empty_steps: Vec<String>,
-}
-
-impl ConfigView {
-    /// `stated` is the platform by which an index names the image.
-    fn of(config: &ImageConfig, stated: Option<&str>) -> Self {
-        let words = |words: &[String]| (!words.is_empty()).then(|| command_line(words));
-        Self {
-            platform: config.platform.clone(),
-            other_platform: stated
-                .filter(|stated| !is_same_platform(stated, &config.platform))
-                .map(str::to_owned),
-            built: config.created.as_deref().and_then(built),
-            entrypoint: words(&config.entrypoint),
-            command: words(&config.command),
-            user: config.user.clone(),
-            working_dir: config.working_dir.clone(),
-            stop_signal: config.stop_signal.clone(),
-            healthcheck: words(&config.healthcheck),
-            ports: config.ports.join(", "),
-            volumes: config.volumes.join(", "),
-            env: config.env.clone(),
-            labels: config.labels.clone(),
-            empty_steps: config.empty_steps().map(str::to_owned).collect(),
-        }
-    }
-}
-
-/// Whether two names are of one system and architecture. Variants are often left out, and so is everything else: that is no contradiction.
-fn is_same_platform(stated: &str, own: &str) -> bool {
-    let parts = |name: &str| -> Option<(String, String)> {
-        let mut parts = name.split('/');
-        Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
-    };
-    match (parts(stated), parts(own)) {
-        (Some(stated), Some(own)) => stated == own,
-        _ => true,
-    }
-}
-
-/// Words as a shell takes them.
-pub(super) fn command_line(words: &[String]) -> String {
-    let quoted = words.iter().map(|word| {
-        let is_plain = !word.is_empty()
-            && word
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte));
-        if is_plain {
-            word.clone()
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        }
-    });
-    quoted.collect::<Vec<_>>().join(" ")
-}
-
-/// The day of a build as the image says it; `None` for what is no time, and for the epoch that reproducible builds write.
-fn built(created: &str) -> Option<String> {
-    let at = chrono::DateTime::parse_from_rfc3339(created).ok()?;
-    (at.timestamp() > 86_400).then(|| at.to_utc().format("%-d %B %Y, %H:%M UTC").to_string())
-}
-
-/// What a hold could not say, and why.
-enum ConfigState {
-    Read(Box<ConfigView>),
-    /// There is none, as in an index.
-    None,
-    /// Not the configuration of an image.
-    Unreadable,
-    Missing(String),
 }
 
 #[derive(Template)]
@@ -360,40 +264,6 @@ fn pull(
     }))
 }
 
-/// The configuration of an image, from its hold.
-async fn config_of(
-    page: &RepositoryVisit<'_>,
-    manifest: &Manifest,
-    stated: Option<&str>,
-) -> (ConfigState, Option<std::sync::Arc<ImageConfig>>) {
-    let Some(descriptor) = manifest.config().filter(|_| is_image(manifest)) else {
-        return (ConfigState::None, None);
-    };
-    let read = page
-        .browse
-        .config(
-            visitor(page.visit),
-            &page.owner,
-            &page.repository.card.name,
-            &descriptor.digest,
-        )
-        .await;
-    match read {
-        Ok(config) if config.is_unreadable => (ConfigState::Unreadable, None),
-        Ok(config) => (
-            ConfigState::Read(Box::new(ConfigView::of(&config, stated))),
-            Some(config),
-        ),
-        Err(error) => {
-            tracing::info!(
-                error = &error as &dyn std::error::Error,
-                "a page has no configuration of an image"
-            );
-            (ConfigState::Missing(why(&error)), None)
-        }
-    }
-}
-
 /// Why a hold did not give what it was asked for, to people.
 pub(super) fn why(error: &RegistryError) -> String {
     match error {
@@ -432,44 +302,6 @@ pub(super) fn is_image(manifest: &Manifest) -> bool {
         .any(|layer| layer.media_type.as_str().contains("in-toto"))
 }
 
-fn layers(page: &RepositoryVisit<'_>, manifest: &Manifest, config: Option<&ImageConfig>) -> Vec<LayerView> {
-    let layers = manifest.layers();
-    let total = layers
-        .iter()
-        .fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
-    let commands = config.map_or_else(
-        || vec![None; layers.len()],
-        |config| config.commands(layers.len()),
-    );
-    layers
-        .iter()
-        .zip(commands)
-        .enumerate()
-        .map(|(index, (layer, command))| LayerView {
-            number: index + 1,
-            size: Bytes(layer.size),
-            percent: percent(layer.size, total),
-            bar: Bar {
-                part: layer.size,
-                whole: total,
-            },
-            digest: blob_view(page, &layer.digest),
-            command: command.map(str::to_owned),
-        })
-        .collect()
-}
-
-/// The number of the layer that is bigger than all others together are on average, if one stands out.
-fn biggest(sizes: &[u64]) -> Option<usize> {
-    let (index, size) = sizes.iter().enumerate().max_by_key(|(_, size)| **size)?;
-    (sizes.len() > 2
-        && percent(
-            *size,
-            sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size)),
-        ) >= 40)
-        .then_some(index + 1)
-}
-
 fn files(page: &RepositoryVisit<'_>, layers: &[Descriptor]) -> Vec<FileView> {
     layers
         .iter()
@@ -487,7 +319,7 @@ fn files(page: &RepositoryVisit<'_>, layers: &[Descriptor]) -> Vec<FileView> {
 }
 
 /// The digest of a blob, which has no page: it leads to the bytes.
-fn blob_view(page: &RepositoryVisit<'_>, digest: &Digest) -> DigestView {
+pub(super) fn blob_view(page: &RepositoryVisit<'_>, digest: &Digest) -> DigestView {
     DigestView {
         href: format!("{}/-/blob/{digest}", page.path),
         short: short(digest),
@@ -522,36 +354,4 @@ fn pretty(bytes: &[u8]) -> String {
         .ok()
         .and_then(|value| serde_json::to_string_pretty(&value).ok());
     pretty.unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_is_shown_as_a_shell_takes_it() {
-        let words = ["/bin/sh", "-c", "echo 'hi' && sleep 1", ""].map(str::to_owned);
-        assert_eq!(
-            command_line(&words),
-            "/bin/sh -c 'echo '\\''hi'\\'' && sleep 1' ''"
-        );
-    }
-
-    #[test]
-    fn the_epoch_is_no_day_of_a_build() {
-        assert_eq!(built("1970-01-01T00:00:00Z"), None);
-        assert_eq!(built("yesterday"), None);
-        assert_eq!(
-            built("2026-05-12T12:00:00+02:00").as_deref(),
-            Some("12 May 2026, 10:00 UTC")
-        );
-    }
-
-    #[test]
-    fn only_a_layer_that_stands_out_is_named() {
-        assert_eq!(biggest(&[10, 90, 20]), Some(2));
-        assert_eq!(biggest(&[10, 10, 10]), None);
-        assert_eq!(biggest(&[10, 90]), None);
-        assert_eq!(biggest(&[]), None);
-    }
 }

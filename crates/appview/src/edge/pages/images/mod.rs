@@ -1,12 +1,14 @@
 //! Pages about images: `/u/{identity}`, `/r/{identity}/{repository…}` and what is behind it, `/search`.
 
 mod badge;
-pub(super) mod delete;
+pub(super) mod config_view;
+mod delete;
 mod diff;
 mod edit;
 mod feed;
 pub(super) mod home;
 mod image;
+mod layer_view;
 mod lists;
 mod overview;
 mod proof;
