@@ -22,18 +22,15 @@ use std::time::Duration;
 
 use atcr_atproto::clock::Clock;
 use atcr_atproto::identity::ResolvedIdentity;
-use atcr_atproto::pds::{CommitMeta, Write};
+use atcr_atproto::pds::CommitMeta;
 use atcr_atproto::syntax::Did;
-use atcr_auth::principal::Principal;
-use atcr_oci::{Digest, Tag};
 use atcr_server::Shutdown;
-use futures_util::future::BoxFuture;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::account::coverage::Coverage;
-use crate::account::listing::{OwnWrite, Running};
+use crate::account::listing::Running;
 use crate::account::listing_limits::{ListingFor, ListingLimits};
-use crate::account::ports::{AccountChange, AccountIndex, AccountRecords, CommitOutcome, RevisionStore};
+use crate::account::ports::{AccountIndex, AccountRecords, RevisionStore};
 use crate::account::revisions::Revisions;
 pub use crate::account::write::{Freshness, Plan, Planner};
 use crate::error::{AccountError, RegistryError};

@@ -9,8 +9,7 @@ use atcr_index::view::ManifestView;
 use atcr_oci::{Descriptor, Digest, Manifest, Reference};
 use atcr_registry::error::{BlobError, RegistryError};
 use atcr_registry::hold::error::HoldError;
-use atcr_web::drawings::Bar;
-use atcr_web::figures::{self, Bytes, Count, percent};
+use atcr_web::figures::{self, Bytes, Count};
 use atcr_web::moment::Moment;
 use atcr_web::navigation::{Choice, address};
 use atcr_web::pull::{PullCommands, PullTarget};
@@ -25,7 +24,6 @@ use super::views::{DigestView, KindView, ManifestRow, PlatformRow, platform_rows
 use super::{Head, RepositoryVisit, StarForm, visitor};
 use crate::browse::BrowseError;
 use crate::browse::address::{RepositoryPage, image_path};
-use crate::browse::config::ImageConfig;
 use crate::edge::dialect::page::{PageError, sentence};
 
 /// Statements about a manifest that its page names; the rest is on the page of referrers.
