@@ -233,8 +233,9 @@ impl Administration {
         self.apply(grant, vec![write], must_be_known, preconditions).await
     }
 
-    /// Does all of `writes` in one commit, or none. A new crew record stands under its member's own key unless another one
-    /// is named. `must_be_known`: records whose lexicon the hold does not know are refused.
+    /// Does all of `writes` in one commit, or none; calls that do not depend on each other may share it. A new crew record stands
+    /// under its member's own key unless another one is named. `must_be_known`: records whose lexicon the hold does not know are
+    /// refused.
     ///
     /// # Errors
     /// `Exists` when a member has a record; `NotManaged`, `NotCrew`, `TooLong`, `NotKnown`: it is none that may be written ·
@@ -246,71 +247,24 @@ impl Administration {
         must_be_known: bool,
         preconditions: Vec<Precondition>,
     ) -> Result<Written, AdministrationError> {
-        let _turn = self.turns.take().await;
         let records = writes.iter().filter_map(ManualWrite::value);
-        let _kept = self
-            .blobs
-            .keep(records)
-            .await
-            .map_err(AdministrationError::Blobs)?;
-        let mut members = Members::default();
-        let mut validations = Vec::new();
-        let mut checked = Vec::with_capacity(writes.len());
-        for write in writes {
-            let collection = write.collection().clone();
-            let is_kept = match &write {
-                // What the hold does not keep itself may go.
-                ManualWrite::Delete { .. } => KEPT_BY_THE_HOLD.contains(&collection.as_str()),
-                _ => collection.as_str() != nsid::HOLD_CREW && is_ours(&collection),
-            };
-            if is_kept {
-                return Err(AdministrationError::NotManaged { collection });
-            }
-            let is_crew = collection.as_str() == nsid::HOLD_CREW;
-            if !matches!(write, ManualWrite::Delete { .. }) {
-                if must_be_known && !is_crew {
-                    return Err(AdministrationError::NotKnown { collection });
-                }
-                validations.push(if is_crew {
-                    Validation::Valid
-                } else {
-                    Validation::Unknown
-                });
-            }
-            checked.push(match write {
-                ManualWrite::Create { rkey, value, .. } if is_crew => {
-                    let record = crew_record(value)?;
-                    let rkey = match rkey {
-                        Some(rkey) => rkey,
-                        None => crew::rkey(&record.member).map_err(RepoError::from)?,
-                    };
-                    members.add(&self.repo, &record, &rkey, true).await?;
-                    RecordWrite::create(Some(rkey), &record)?
-                }
-                ManualWrite::Put { rkey, value, .. } if is_crew => {
-                    let record = crew_record(value)?;
-                    members.add(&self.repo, &record, &rkey, false).await?;
-                    RecordWrite::put(rkey, &record)?
-                }
-                ManualWrite::Create { rkey, value, .. } => RecordWrite::Create {
-                    collection,
-                    rkey,
-                    value,
-                },
-                ManualWrite::Put { rkey, value, .. } => RecordWrite::Put {
-                    collection,
-                    rkey,
-                    value,
-                },
-                ManualWrite::Delete { rkey, .. } => {
-                    if is_crew {
-                        members.deleted.insert(rkey.clone());
-                    }
-                    RecordWrite::Delete { collection, rkey }
-                }
-            });
-        }
-        match self.repo.write_if(checked, preconditions).await {
+        let kept = self.blobs.keep(records).await;
+        let kept = kept.map_err(AdministrationError::Blobs)?;
+        let Checked {
+            writes,
+            members,
+            validations,
+        } = Checked::of(writes, must_be_known)?;
+        let turns = self.turns.take(members.added.keys()).await;
+        members.check(&self.repo).await?;
+        let repo = self.repo.clone();
+        // The write goes on when its caller leaves, and what it was checked against must stay until it is done.
+        let writing = tokio::spawn(async move {
+            let outcome = repo.write_if(writes, preconditions).await;
+            drop((turns, kept));
+            outcome
+        });
+        match writing.await.unwrap_or(Err(RepoError::Closed)) {
             Err(RepoError::RecordExists { path }) => {
                 let rkey = path.rsplit('/').next().unwrap_or_default();
                 Err(AdministrationError::Exists {
@@ -325,32 +279,116 @@ impl Administration {
     }
 }
 
+/// The writes of one call, which may be written by hand as far as they tell by themselves.
+#[derive(Debug, Default)]
+struct Checked {
+    writes: Vec<RecordWrite>,
+    members: Members,
+    validations: Vec<Validation>,
+}
+
+impl Checked {
+    fn of(writes: Vec<ManualWrite>, must_be_known: bool) -> Result<Self, AdministrationError> {
+        let mut checked = Self::default();
+        for write in writes {
+            let write = checked.take(write, must_be_known)?;
+            checked.writes.push(write);
+        }
+        Ok(checked)
+    }
+
+    fn take(&mut self, write: ManualWrite, must_be_known: bool) -> Result<RecordWrite, AdministrationError> {
+        let collection = write.collection().clone();
+        let is_kept = match &write {
+            // What the hold does not keep itself may go.
+            ManualWrite::Delete { .. } => KEPT_BY_THE_HOLD.contains(&collection.as_str()),
+            _ => collection.as_str() != nsid::HOLD_CREW && is_ours(&collection),
+        };
+        if is_kept {
+            return Err(AdministrationError::NotManaged { collection });
+        }
+        let is_crew = collection.as_str() == nsid::HOLD_CREW;
+        if !matches!(write, ManualWrite::Delete { .. }) {
+            if must_be_known && !is_crew {
+                return Err(AdministrationError::NotKnown { collection });
+            }
+            self.validations.push(if is_crew {
+                Validation::Valid
+            } else {
+                Validation::Unknown
+            });
+        }
+        Ok(match write {
+            ManualWrite::Create { rkey, value, .. } if is_crew => {
+                let record = crew_record(value)?;
+                let rkey = match rkey {
+                    Some(rkey) => rkey,
+                    None => crew::rkey(&record.member).map_err(RepoError::from)?,
+                };
+                self.members.add(&record.member, &rkey, true)?;
+                RecordWrite::create(Some(rkey), &record)?
+            }
+            ManualWrite::Put { rkey, value, .. } if is_crew => {
+                let record = crew_record(value)?;
+                self.members.add(&record.member, &rkey, false)?;
+                RecordWrite::put(rkey, &record)?
+            }
+            ManualWrite::Create { rkey, value, .. } => RecordWrite::Create {
+                collection,
+                rkey,
+                value,
+            },
+            ManualWrite::Put { rkey, value, .. } => RecordWrite::Put {
+                collection,
+                rkey,
+                value,
+            },
+            ManualWrite::Delete { rkey, .. } => {
+                if is_crew {
+                    self.members.deleted.insert(rkey.clone());
+                }
+                RecordWrite::Delete { collection, rkey }
+            }
+        })
+    }
+}
+
 /// The crew records of one call: a member has one.
 #[derive(Debug, Default)]
 struct Members {
-    keys: HashMap<Did, RecordKey>,
+    added: HashMap<Did, Added>,
     deleted: HashSet<RecordKey>,
 }
 
+#[derive(Debug)]
+struct Added {
+    rkey: RecordKey,
+    /// The member must have no record at all.
+    is_new: bool,
+}
+
 impl Members {
-    /// Refuses a second record of a member. `is_new`: the member must have none at all.
-    async fn add(
-        &mut self,
-        repo: &HoldRepo,
-        record: &CrewRecord,
-        rkey: &RecordKey,
-        is_new: bool,
-    ) -> Result<(), AdministrationError> {
-        let stored = repo
-            .crew_by_member(&record.member)
-            .await?
-            .map(|member| member.rkey);
-        let stored = stored.filter(|stored| !self.deleted.contains(stored) && (is_new || stored != rkey));
-        let in_call = self.keys.insert(record.member.clone(), rkey.clone());
-        match stored.or(in_call) {
-            Some(rkey) => Err(AdministrationError::Exists { rkey }),
+    /// Refuses a second record of a member in the call.
+    fn add(&mut self, member: &Did, rkey: &RecordKey, is_new: bool) -> Result<(), AdministrationError> {
+        let rkey = rkey.clone();
+        match self.added.insert(member.clone(), Added { rkey, is_new }) {
+            Some(first) => Err(AdministrationError::Exists { rkey: first.rkey }),
             None => Ok(()),
         }
+    }
+
+    /// Refuses a record beside one that a member has and that stays. The members' turns are the caller's.
+    async fn check(&self, repo: &HoldRepo) -> Result<(), AdministrationError> {
+        for (member, Added { rkey, is_new }) in &self.added {
+            let stored = repo.crew_by_member(member).await?.map(|member| member.rkey);
+            if let Some(stored) = stored
+                && !self.deleted.contains(&stored)
+                && (*is_new || stored != *rkey)
+            {
+                return Err(AdministrationError::Exists { rkey: stored });
+            }
+        }
+        Ok(())
     }
 }
 

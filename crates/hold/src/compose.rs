@@ -65,6 +65,9 @@ const RESUME_INTERVAL: Duration = Duration::from_mins(1);
 /// How long the last copy to the backup may take when the process ends.
 const BACKUP_AT_END: Duration = Duration::from_secs(20);
 
+/// How long subscribers get, when the process ends, for the last events and a goodbye.
+const FOLLOWERS_END_WITHIN: Duration = Duration::from_secs(5);
+
 /// Inside the data folder: the repository, of which nothing else may be in the folder.
 pub(crate) const REPO_DIR: &str = "repo";
 /// Inside the data folder: the table of uploads.
@@ -105,6 +108,8 @@ pub struct Hold {
     identity: IdentityWatch,
     backup: Option<Backup>,
     counts: Counts,
+    /// The end of the subscriptions, which comes after the last write.
+    followers: Shutdown,
 }
 
 impl Hold {
@@ -229,9 +234,10 @@ impl Hold {
             &shutdown,
         );
         announcements.announce_after(firehose.identity_changes(), &shutdown);
+        let followers = Shutdown::new();
         let subscribers = Subscribers {
             firehose,
-            shutdown: shutdown.clone(),
+            shutdown: followers.clone(),
         };
         let watch = IdentityWatch::new(
             identity.clone(),
@@ -281,6 +287,7 @@ impl Hold {
             identity: watch,
             backup,
             counts,
+            followers,
         })
     }
 
@@ -393,7 +400,7 @@ impl Hold {
         self.backup.as_ref().map(Backup::behind)
     }
 
-    /// Finishes the accepted work and closes everything. Waits at most `patience` for blobs that are being completed; a
+    /// Finishes the accepted work, sends subscribers the last events, and closes everything. Waits at most `patience` for blobs that are being completed; a
     /// client that asks for the completion again gets the rest done. The routes must no longer be served.
     pub async fn close(self, patience: Duration) {
         let Self {
@@ -409,6 +416,7 @@ impl Hold {
             identity,
             backup,
             counts,
+            followers,
         } = self;
         completions.close();
         if tokio::time::timeout(patience, completions.wait()).await.is_err() {
@@ -426,14 +434,19 @@ impl Hold {
         if let Err(error) = counts.publish_now().await {
             tracing::warn!(%error, "the latest counts are published at the next start");
         }
-        if let Some(backup) = backup {
+        // Nothing is written from here on. Whoever follows gets all of it before the goodbye: at the next start the signing key may be
+        // another, and what this one signed is not served then.
+        followers.begin();
+        let last_copy = async {
+            let Some(backup) = backup else { return };
             let last = BACKUP_AT_END.min(patience.max(Duration::from_secs(1)));
             match tokio::time::timeout(last, backup.round()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "the last events are not in the backup"),
                 Err(_) => tracing::warn!("the last events are not in the backup: it took too long"),
             }
-        }
+        };
+        tokio::join!(followers.drain(FOLLOWERS_END_WITHIN.min(patience)), last_copy);
         repo.close().await;
         database.close().await;
     }

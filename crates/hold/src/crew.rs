@@ -1,5 +1,6 @@
 //! Joining a hold.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use atcr_atproto::clock::Clock;
@@ -8,9 +9,9 @@ use atcr_atproto::syntax::Did;
 use atcr_hold_pds::access::{Permission, Permissions};
 use atcr_hold_pds::records::crew::{self, Ensured};
 use atcr_hold_pds::{HoldRepo, RepoError};
-use atcr_server::Rate;
 use atcr_server::rate_limit::{Limited, Now, RateLimit};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use atcr_server::{KeyedLocks, Rate};
+use tokio::sync::OwnedMutexGuard;
 
 /// The label of a member who did not ask for another.
 const DEFAULT_ROLE: &str = "member";
@@ -21,15 +22,25 @@ const FREE_ROLES: [&str; 3] = [DEFAULT_ROLE, "read", "write"];
 /// The permissions that every account gets on request.
 const FREE_PERMISSIONS: [Permission; 2] = [Permission::BlobRead, Permission::BlobWrite];
 
-/// Serialises writers of crew records, so that what one of them reads about a member is still true when it writes.
-/// Clones share the lock.
+/// Serialises those who make the same account crew, so that what one of them reads about a member is still true when it writes.
+/// Clones share the locks.
 #[derive(Clone, Debug, Default)]
-pub struct CrewTurns(Arc<Mutex<()>>);
+pub struct CrewTurns(Arc<KeyedLocks<Did>>);
+
+/// The turns of some members, which last as long as this.
+#[derive(Debug, Default)]
+pub struct Turns(#[expect(dead_code, reason = "released when dropped")] Vec<OwnedMutexGuard<()>>);
 
 impl CrewTurns {
-    /// Waits for the turn, which lasts as long as the guard.
-    pub async fn take(&self) -> OwnedMutexGuard<()> {
-        self.0.clone().lock_owned().await
+    /// Waits for the turns of all `members`. Whoever writes crew records of other members does not wait.
+    pub async fn take<'a>(&self, members: impl IntoIterator<Item = &'a Did>) -> Turns {
+        // In order, so that two callers do not wait for each other.
+        let members: BTreeSet<&Did> = members.into_iter().collect();
+        let mut turns = Vec::with_capacity(members.len());
+        for member in members {
+            turns.push(self.0.lock(member).await);
+        }
+        Turns(turns)
     }
 }
 
@@ -115,7 +126,7 @@ impl Enlistment {
             granted.to_words(),
             self.clock.now_datetime(),
         );
-        let _turn = self.turns.take().await;
+        let _turn = self.turns.take([member]).await;
         // A call of the same member may have had the turn before.
         if !is_captain && self.repo.crew_by_member(member).await?.is_none() {
             self.newcomers.take(&())?;

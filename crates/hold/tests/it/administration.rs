@@ -1,6 +1,9 @@
 //! Crew records managed by hand.
 
 use atcr_atproto::crypto::Curve;
+use atcr_hold::administration::{Administration, ManualWrite, Swap};
+use atcr_hold::crew::CrewTurns;
+use atcr_hold_pds::access::Access;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -267,5 +270,118 @@ async fn of_many_who_make_the_same_account_crew_at_once_one_succeeds() {
         .filter(|found| found.record.member == sailor.did)
         .count();
     assert_eq!(records, 1);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn writes_that_do_not_depend_on_each_other_share_commits_and_swaps_hold() {
+    const MEMBERS: usize = 48;
+    let hold = TestHold::start(Setup::default()).await;
+    let before = *hold.hold.repo().watch_seq().borrow();
+    let writes = (0..MEMBERS).map(|index| {
+        let sailor = hold.identities.account(&format!("sailor{index}"), Curve::K256);
+        let hold = &hold;
+        async move {
+            let record = json!({ "record": member(&sailor, &["blob:read"]) });
+            let post = json!({ "collection": "app.example.post", "record": { "text": "hello" } });
+            let both = futures_util::future::join(
+                write(hold, "createRecord", record),
+                write(hold, "createRecord", post),
+            );
+            both.await
+        }
+    });
+    let mut created = None;
+    for (record, post) in join_all(writes).await {
+        post.ok();
+        created = Some(record.ok());
+    }
+    let events = hold.hold.repo().events_after(before, 1000).await.expect("events");
+    assert!(
+        events.len() < MEMBERS,
+        "{} commits for {} writes",
+        events.len(),
+        2 * MEMBERS
+    );
+    let members = hold
+        .hold
+        .repo()
+        .crew_page(100, None)
+        .await
+        .expect("readable")
+        .members;
+    assert_eq!(members.len(), MEMBERS + 1);
+
+    // Of those that expect the same version of a record, or the same commit, one succeeds.
+    let created = created.expect("a member");
+    let commit = hold.hold.repo().latest_commit().cid.to_string();
+    let rkey = created["uri"]
+        .as_str()
+        .and_then(|uri| uri.rsplit('/').next())
+        .expect("a key");
+    let sailor = hold
+        .identities
+        .account(&format!("sailor{}", MEMBERS - 1), Curve::K256);
+    for (name, expected) in [("swapCommit", &commit.into()), ("swapRecord", &created["cid"])] {
+        let puts = (0..12).map(|index| {
+            let word = format!("word{index}");
+            let mut input = json!({ "rkey": rkey, "record": member(&sailor, &[&word]) });
+            input[name] = expected.clone();
+            if name == "swapCommit" {
+                input["rkey"] = json!(format!("post{index}"));
+                input["collection"] = json!("app.example.post");
+                input["record"] = json!({ "text": word });
+            }
+            write(&hold, "putRecord", input)
+        });
+        let answers = join_all(puts).await;
+        let written = answers.iter().filter(|answer| answer.status == 200).count();
+        let refused = answers
+            .iter()
+            .filter(|answer| answer.error() == (409, "InvalidSwap"))
+            .count();
+        assert_eq!((written, refused), (1, 11), "{name}: {answers:?}");
+    }
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_in_the_middle_makes_no_second_record_of_a_member_possible() {
+    let hold = TestHold::start(Setup::default()).await;
+    let repo = hold.hold.repo();
+    let grant = Access::new(repo.clone())
+        .crew_admin(&hold.captain.did)
+        .await
+        .expect("the captain");
+    let turns = CrewTurns::default();
+    let administration = Administration::new(repo.clone(), hold.hold.repo_blobs().clone(), turns);
+    for polls in 1..40 {
+        let sailor = hold.identities.account(&format!("sailor{polls}"), Curve::K256);
+        let create = |rkey: &str| ManualWrite::Create {
+            collection: "io.atcr.hold.crew".parse().expect("a collection"),
+            rkey: Some(rkey.parse().expect("a key")),
+            value: member(&sailor, &[]),
+        };
+        let (first, second) = (
+            create(&format!("first{polls}")),
+            create(&format!("second{polls}")),
+        );
+        {
+            let mut leaving = Box::pin(administration.write(&grant, first, false, Swap::default()));
+            for _ in 0..polls {
+                if futures_util::poll!(leaving.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let _ = administration.write(&grant, second, false, Swap::default()).await;
+        let page = repo.crew_page(100, None).await.expect("readable");
+        let records = page
+            .members
+            .iter()
+            .filter(|found| found.record.member == sailor.did);
+        assert_eq!(records.count(), 1, "left after {polls} polls");
+    }
     hold.stop().await;
 }

@@ -1,5 +1,6 @@
 //! `subscribeRepos` over real sockets, followed by a consumer written from the specification.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use atcr_atproto::clock::SystemClock;
 use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
 use atcr_hold::config::{DidMethod, HoldConfig};
 use atcr_hold_pds::{HoldRepo, Message as Event, Progress, RecordWrite, RepoOptions, restore};
+use atcr_oci::{Algorithm, Digest};
 use atcr_server::HumanDuration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::StatusCode;
@@ -536,4 +538,49 @@ async fn a_hold_that_stops_sends_the_last_events_and_says_goodbye() {
     };
     let ((newest, code), ()) = tokio::join!(reading, stopping);
     assert_eq!((newest, code), (last, CloseCode::Away));
+}
+
+#[tokio::test]
+async fn a_hold_that_stops_says_goodbye_after_the_counts_that_it_publishes_at_the_end() {
+    let hold = TestHold::start(Setup {
+        public: true,
+        ..Setup::default()
+    })
+    .await;
+    let sailor = hold.crew("sailor", &["blob:write"]).await;
+    hold.place_blobs(&["a layer"]);
+    let digest = |seed: &str| Digest::of(Algorithm::Sha256, seed.as_bytes()).to_string();
+    let push = json!({
+        "repository": "team/app", "userDid": sailor.did, "manifestDigest": digest("manifest"), "operation": "push",
+        "manifest": {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": { "digest": digest("config"), "size": 7 },
+            "layers": [{ "digest": digest("a layer"), "size": 7, "mediaType": "application/vnd.oci.image.layer.v1.tar" }],
+        },
+    });
+    hold.call("io.atcr.hold.notifyManifest", Some(&sailor), &push)
+        .await
+        .ok();
+    let mut socket = subscribe(&hold, Some(0)).await;
+    let reading = async {
+        let mut collections = BTreeSet::new();
+        let code = loop {
+            match next(&mut socket).await.map(|frame| Event::decode(&frame)) {
+                Ok(Ok(Event::Commit(commit))) => {
+                    let ops = commit.ops.iter();
+                    collections.extend(ops.filter_map(|op| Some(op.path.split_once('/')?.0.to_owned())));
+                }
+                Ok(_) => {}
+                Err(code) => break code,
+            }
+        };
+        let _ = socket.flush().await;
+        (collections, code)
+    };
+    let ((collections, code), ()) = tokio::join!(reading, hold.stop());
+    assert_eq!(code, CloseCode::Away);
+    assert!(
+        collections.contains("io.atcr.hold.stats"),
+        "the counts are not published before: {collections:?}"
+    );
 }

@@ -43,7 +43,7 @@ pub struct Input {
 pub struct Subscribers {
     /// The events.
     pub firehose: Firehose,
-    /// The process's end.
+    /// The end of the subscriptions: when the last event of the process is written.
     pub shutdown: Shutdown,
 }
 
