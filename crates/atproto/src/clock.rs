@@ -13,6 +13,11 @@ pub trait Clock: fmt::Debug + Send + Sync {
     /// The current instant. Not monotonic: the host's clock may be set back.
     fn now(&self) -> DateTime<Utc>;
 
+    /// Microseconds since 1970; 0 for a clock that stands before it.
+    fn now_micros(&self) -> u64 {
+        u64::try_from(self.now().timestamp_micros()).unwrap_or(0)
+    }
+
     /// The current instant as a record field, with milliseconds.
     fn now_datetime(&self) -> Datetime {
         Datetime::new(self.now())
@@ -93,7 +98,7 @@ impl TidClock {
 
     /// The next TID: now, or one microsecond after the previous one if the clock has not moved on.
     pub fn next_tid(&self) -> Tid {
-        let now = u64::try_from(self.clock.now().timestamp_micros()).unwrap_or(0);
+        let now = self.clock.now_micros();
         let mut last = self.last_micros.load(Ordering::SeqCst);
         loop {
             let candidate = now.max(last + 1);

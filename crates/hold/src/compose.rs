@@ -42,6 +42,7 @@ use crate::edge::relays;
 use crate::firehose::Firehose;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::identity::establish::establish;
+use crate::identity::key_change;
 use crate::identity::watch::IdentityWatch;
 use crate::manifests::{Counts, ManifestNotices};
 use crate::relays::Announcements;
@@ -153,6 +154,16 @@ impl Hold {
             check_copy(backup).await;
         }
         established.finish()?;
+        if established
+            .delayed
+            .as_ref()
+            .is_some_and(|delayed| delayed.is_perhaps_taken)
+        {
+            // The document may name the next key by now.
+            repo.pause_writes(key_change::REASON)
+                .await
+                .map_err(StartError::Repo)?;
+        }
         let captain_settings = CaptainSettings {
             owner: settings.owner.clone(),
             public: settings.public,
@@ -246,6 +257,7 @@ impl Hold {
             repo.clone(),
             resolver.clone(),
             clock.clone(),
+            established.delayed.as_ref(),
         );
         let readiness = readiness::of(settings, &database, &repo, &blobs, backup.clone(), shutdown);
         let state = AppState {

@@ -178,7 +178,7 @@ fn encode_nodes<'a>(
 impl CommitBuilder {
     /// Microseconds since 1970.
     pub(crate) fn now_micros(&self) -> u64 {
-        u64::try_from(self.clock.now().timestamp_micros()).unwrap_or(0)
+        self.clock.now_micros()
     }
 
     fn entry(&self, kind: Kind, seq: u64, aux: Option<Aux>, frame: Bytes) -> PendingEntry {

@@ -65,7 +65,12 @@ pub async fn rotate(settings: &HoldSettings) -> anyhow::Result<()> {
         wait_for(&folder, &next).await?;
     } else {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let established = establish(settings, &*clock).await?;
+        let mut established = establish(settings, &*clock).await?;
+        if let Some(delayed) = established.delayed.take() {
+            return Err(anyhow::Error::new(delayed.error).context(
+                "the directory did not take the new key; the hold goes on trying when it is started",
+            ));
+        }
         open_once(settings, &established, clock).await?;
     }
     say(&format!(

@@ -10,8 +10,8 @@ mod recent;
 mod subscription;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{self, Arc, PoisonError};
 use std::time::Duration;
 
 use atcr_atproto::clock::Clock;
@@ -21,7 +21,7 @@ use atcr_server::Shutdown;
 use atcr_server::client_address::ClientAddress;
 use atcr_server::client_places::{ClientPlace, ClientPlaces, NoPlace};
 use atcr_server::supervise::Task;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use recent::Recent;
 pub use subscription::{Page, Subscription};
@@ -100,9 +100,17 @@ struct Inner {
     /// Counts `#identity` events.
     identity_changes: watch::Sender<u64>,
     readers: Arc<Semaphore>,
-    /// Subscribers without a cursor that are still told what the repository is, since none can have a position in it.
-    introductions: AtomicU32,
-    followers: Mutex<Followers>,
+    introductions: Mutex<Introductions>,
+    followers: sync::Mutex<Followers>,
+}
+
+/// Who was told what the repository is. One at a time: all that are there hear it.
+#[derive(Debug)]
+struct Introductions {
+    /// Subscribers without a cursor that are still told, since none can have a position in the repository.
+    left: u32,
+    /// The newest event that told them.
+    newest: u64,
 }
 
 #[derive(Debug, Default)]
@@ -143,8 +151,11 @@ impl Firehose {
                 newest: watch::Sender::new(head.seq()),
                 identity_changes: watch::Sender::new(0),
                 readers: Arc::new(Semaphore::new(READERS)),
-                introductions: AtomicU32::new(if repo.was_unknown() { INTRODUCTIONS } else { 0 }),
-                followers: Mutex::default(),
+                introductions: Mutex::new(Introductions {
+                    left: if repo.was_unknown() { INTRODUCTIONS } else { 0 },
+                    newest: 0,
+                }),
+                followers: sync::Mutex::default(),
                 repo,
                 limits,
                 clock,
@@ -198,22 +209,29 @@ impl Firehose {
 
     /// A relay that never got an event of this host has no cursor, does not know the repository before it hears of it, and forgets the
     /// host if it hears nothing. It is told what the repository is when the hold was quiet for long, and when the repository is new or at
-    /// another host than before.
+    /// another host than before. `seq` is the newest event that the subscriber does not get: one that gets what another was told is told
+    /// nothing more.
     ///
     /// # Errors
     /// The disk's.
-    pub async fn break_silence(&self) -> Result<(), RepoError> {
-        let now = u64::try_from(self.inner.clock.now().timestamp_micros()).unwrap_or(0);
-        let quiet_for = Duration::from_micros(now.saturating_sub(self.inner.repo.newest_event_at()));
-        let is_expected = self
-            .inner
-            .introductions
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-            .is_ok();
-        if !is_expected && quiet_for < self.inner.limits.quiet_for {
+    pub async fn break_silence(&self, seq: u64) -> Result<(), RepoError> {
+        let inner = &*self.inner;
+        let mut introductions = inner.introductions.lock().await;
+        if introductions.newest > seq {
             return Ok(());
         }
-        self.inner.repo.introduce().await
+        let quiet_for = inner
+            .clock
+            .now_micros()
+            .saturating_sub(inner.repo.newest_event_at());
+        let is_expected = introductions.left > 0;
+        if !is_expected && Duration::from_micros(quiet_for) < inner.limits.quiet_for {
+            return Ok(());
+        }
+        inner.repo.introduce().await?;
+        introductions.left = introductions.left.saturating_sub(1);
+        introductions.newest = self.head();
+        Ok(())
     }
 
     /// The newest event of the repository.
@@ -228,7 +246,7 @@ impl Firehose {
         self.inner.identity_changes.subscribe()
     }
 
-    fn followers(&self) -> std::sync::MutexGuard<'_, Followers> {
+    fn followers(&self) -> sync::MutexGuard<'_, Followers> {
         self.inner
             .followers
             .lock()

@@ -3,7 +3,7 @@
 
 use atcr_atproto::clock::Clock;
 use atcr_atproto::crypto::SigningKey;
-use atcr_atproto::plc::PlcLog;
+use atcr_atproto::plc::{DirectoryError, PlcLog};
 use atcr_atproto::syntax::{Did, Handle};
 use atcr_hold_pds::RepoOptions;
 use atcr_hold_pds::identity::HoldIdentity;
@@ -28,6 +28,17 @@ pub(crate) struct Established {
     pub(crate) replaces: Option<Did>,
     /// A new repository takes the place of one that is lost, or of another account's.
     pub(crate) takes_over: bool,
+    /// The folder has a next key, and the directory did not take it yet: the present one signs.
+    pub(crate) delayed: Option<DelayedKey>,
+}
+
+/// A change of the signing key that the running hold has to finish.
+#[derive(Debug)]
+pub(crate) struct DelayedKey {
+    /// Why the directory did not take it.
+    pub(crate) error: IdentityError,
+    /// It may have taken it all the same: nothing is signed before that is known.
+    pub(crate) is_perhaps_taken: bool,
 }
 
 impl Established {
@@ -51,11 +62,11 @@ impl Established {
         options.endpoint = Some(self.identity.endpoint().to_owned());
         options.accept_new_key = self.accept_new_key;
         options.replaces.clone_from(&self.replaces);
-        if !self.folder.has_repo()? {
+        // A first start that was cut off may have left a repository without any event.
+        if !self.folder.has_repo()? || self.folder.state()? == FolderState::Begun {
             options.seen = seen_before(settings, self.identity.did(), clock).await;
             if self.takes_over {
-                let now = u64::try_from(clock.now().timestamp_micros()).unwrap_or(0);
-                options.seen.seq = options.seen.seq.max(now);
+                options.seen.seq = options.seen.seq.max(clock.now_micros());
             }
         }
         Ok(options)
@@ -63,7 +74,9 @@ impl Established {
 
     /// The repository is open: what was begun is done.
     pub(crate) fn finish(&self) -> Result<(), IdentityError> {
-        self.folder.promote_next_key()?;
+        if self.delayed.is_none() {
+            self.folder.promote_next_key()?;
+        }
         self.folder.end_begin()
     }
 }
@@ -116,6 +129,7 @@ fn web(
         accept_new_key: keys.next.is_some(),
         replaces: None,
         takes_over: false,
+        delayed: None,
     })
 }
 
@@ -216,7 +230,7 @@ impl<'a> Start<'a> {
         let wanted = self.wanted(keys.counts())?;
         let did = self.plc.create(&wanted).await?;
         self.folder.write_did(&did)?;
-        self.established(did, &keys)
+        self.established(did, &keys, None)
     }
 
     /// Takes over a DID that was made elsewhere. One that has a repository is not begun anew.
@@ -239,14 +253,15 @@ impl<'a> Start<'a> {
         let wanted = self.wanted(keys.counts())?;
         self.plc.publish(&did, &log, &wanted).await?;
         self.folder.write_did(&did)?;
-        self.established(did, &keys)
+        self.established(did, &keys, None)
     }
 
     async fn open(&mut self, did: Did, clock: &dyn Clock) -> Result<Established, IdentityError> {
         check_repository(&self.folder, &did)?;
         let keys = Keys::read(&self.folder, self.state)?;
+        let mut delayed = None;
         match self.plc.log(&did).await {
-            Ok(log) => self.agree(&did, &log, &keys, clock).await?,
+            Ok(log) => delayed = self.agree(&did, &log, &keys, clock).await?,
             Err(IdentityError::Directory(error))
                 if error.is_transient() && keys.next.is_none() && self.state == FolderState::Whole =>
             {
@@ -258,30 +273,41 @@ impl<'a> Start<'a> {
             Err(error) => return Err(error),
         }
         self.folder.write_did(&did)?;
-        self.established(did, &keys)
+        self.established(did, &keys, delayed)
     }
 
-    /// The document names the key that signs, or is made to name it if that was meant.
+    /// The document names the key that signs, or is made to name it if that was meant. A directory that does not take a new key, at
+    /// the moment or ever, keeps no hold from starting that has the old one.
     async fn agree(
         &self,
         did: &Did,
         log: &PlcLog,
         keys: &Keys,
         clock: &dyn Clock,
-    ) -> Result<(), IdentityError> {
+    ) -> Result<Option<DelayedKey>, IdentityError> {
         let wanted = self.wanted(keys.counts())?;
         let data = log.data();
         if !names(&data, &wanted.key) {
-            let is_meant = self.state == FolderState::Begun
-                || (keys.next.is_some() && names(&data, &keys.current.public_key()));
-            if !is_meant {
+            let names_current = keys.next.is_some() && names(&data, &keys.current.public_key());
+            if self.state != FolderState::Begun && !names_current {
                 return Err(IdentityError::NamesAnotherKey {
                     did: did.clone(),
                     named: named_key(&data),
                     ours: wanted.key.to_did_key(),
                 });
             }
-            return self.plc.publish(did, log, &wanted).await;
+            return match self.plc.publish(did, log, &wanted).await {
+                Ok(()) => Ok(None),
+                Err(error) if self.state == FolderState::Whole => {
+                    tracing::warn!(%error, %did, "the signing key is not changed yet; it is tried again while the hold runs");
+                    let is_busy = matches!(error, IdentityError::Directory(DirectoryError::Busy { .. }));
+                    Ok(Some(DelayedKey {
+                        error,
+                        is_perhaps_taken: !is_busy,
+                    }))
+                }
+                Err(error) => Err(error),
+            };
         }
         self.plc.warn_without_rotation_key(did, log);
         match self.plc.keep_up(did, log, &wanted, clock).await {
@@ -290,7 +316,7 @@ impl<'a> Start<'a> {
                 tracing::warn!(%error, %did, "handle and URL of the hold's DID could not be changed");
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn wanted(&self, key: &SigningKey) -> Result<Wanted, IdentityError> {
@@ -302,15 +328,25 @@ impl<'a> Start<'a> {
         })
     }
 
-    fn established(&self, did: Did, keys: &Keys) -> Result<Established, IdentityError> {
+    fn established(
+        &self,
+        did: Did,
+        keys: &Keys,
+        delayed: Option<DelayedKey>,
+    ) -> Result<Established, IdentityError> {
         check_repository(&self.folder, &did)?;
+        let signing_key = match &delayed {
+            None => keys.counts(),
+            Some(_) => &keys.current,
+        };
         Ok(Established {
-            identity: HoldIdentity::of_did(did, &self.settings.public_url, keys.counts().clone())?,
+            identity: HoldIdentity::of_did(did, &self.settings.public_url, signing_key.clone())?,
             folder: self.folder.clone(),
             plc: Some(self.plc.clone()),
-            accept_new_key: keys.next.is_some(),
+            accept_new_key: keys.next.is_some() && delayed.is_none(),
             replaces: None,
             takes_over: false,
+            delayed,
         })
     }
 }

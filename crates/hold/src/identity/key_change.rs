@@ -23,6 +23,9 @@ const RETRY_AFTER: [Duration; 2] = [Duration::from_secs(10), Duration::from_mins
 /// twice. So many refusals are believed.
 const BELIEVED_REFUSALS: u32 = 5;
 
+/// Why writes are refused meanwhile.
+pub(crate) const REASON: &str = "the signing key is being changed";
+
 /// How far a change of the key is that the directory has not confirmed.
 #[derive(Debug, Default)]
 pub(super) struct KeyChange {
@@ -36,6 +39,16 @@ pub(super) struct KeyChange {
 }
 
 impl KeyChange {
+    /// After a start at which the directory did not take the key.
+    pub(super) fn delayed(is_perhaps_taken: bool) -> Self {
+        let mut change = Self {
+            is_perhaps_taken,
+            ..Self::default()
+        };
+        change.failed();
+        change
+    }
+
     /// A try failed.
     fn failed(&mut self) {
         let wait = RETRY_AFTER[0].saturating_mul(1 << self.failures.min(10));
@@ -106,7 +119,6 @@ impl Inner {
         old: &PublicKey,
         change: &mut KeyChange,
     ) -> Result<(), WatchError> {
-        const REASON: &str = "the signing key is being changed";
         let Some(plc) = &self.plc else {
             self.repo.pause_writes(REASON).await?;
             return Ok(());

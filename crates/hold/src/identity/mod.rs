@@ -13,7 +13,7 @@
 
 pub(crate) mod establish;
 pub(crate) mod folder;
-mod key_change;
+pub(crate) mod key_change;
 pub(crate) mod plc;
 pub(crate) mod predecessor;
 pub(crate) mod watch;

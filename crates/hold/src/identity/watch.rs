@@ -14,7 +14,7 @@ use atcr_server::supervise::Task;
 use tokio::sync::Mutex;
 
 use super::IdentityError;
-use super::establish::warn_of;
+use super::establish::{DelayedKey, warn_of};
 use super::folder::IdentityFolder;
 use super::key_change::KeyChange;
 use super::plc::{Plc, Wanted, named_key, names};
@@ -61,6 +61,7 @@ pub enum WatchError {
 }
 
 impl IdentityWatch {
+    /// `delayed`: a change of the key that the start could not finish.
     pub(crate) fn new(
         identity: Arc<HoldIdentity>,
         folder: IdentityFolder,
@@ -68,7 +69,9 @@ impl IdentityWatch {
         repo: HoldRepo,
         resolver: Arc<dyn IdentityResolver>,
         clock: Arc<dyn Clock>,
+        delayed: Option<&DelayedKey>,
     ) -> Self {
+        let change = delayed.map(|delayed| KeyChange::delayed(delayed.is_perhaps_taken));
         Self {
             inner: Arc::new(Inner {
                 identity,
@@ -78,7 +81,7 @@ impl IdentityWatch {
                 resolver,
                 clock,
                 is_foreign: AtomicBool::new(false),
-                turn: Mutex::default(),
+                turn: Mutex::new(change.unwrap_or_default()),
             }),
         }
     }

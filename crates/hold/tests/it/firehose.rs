@@ -7,9 +7,10 @@ use std::time::Duration;
 use atcr_atproto::clock::SystemClock;
 use atcr_atproto::crypto::{Curve, PublicKey, SigningKey};
 use atcr_hold::config::{DidMethod, HoldConfig};
+use atcr_hold::firehose::{Begin, Firehose};
 use atcr_hold_pds::{HoldRepo, Message as Event, Progress, RecordWrite, RepoOptions, restore};
 use atcr_oci::{Algorithm, Digest};
-use atcr_server::HumanDuration;
+use atcr_server::{HumanDuration, Shutdown};
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -313,6 +314,36 @@ async fn one_who_comes_without_a_cursor_after_a_long_silence_hears_of_the_identi
         Some(head(&hold))
     );
     drop((socket, with_cursor));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn many_who_come_at_once_without_a_cursor_are_told_once() {
+    let hold = TestHold::start(Setup::default()).await;
+    let mut limits = hold.settings.limits.firehose.clone();
+    limits.quiet_for = Duration::ZERO;
+    let firehose = Firehose::start(
+        hold.hold.repo().clone(),
+        limits,
+        hold.clock.clone(),
+        &Shutdown::new(),
+    );
+    let before = head(&hold);
+    let follow = || match firehose.subscribe(firehose.admit(None).expect("a place"), None) {
+        Begin::At(subscription) => subscription,
+        other => panic!("{other:?}"),
+    };
+    let first: Vec<_> = (0..6).map(|_| follow()).collect();
+    let told = first
+        .iter()
+        .map(|subscription| firehose.break_silence(subscription.seq()));
+    futures_util::future::try_join_all(told).await.expect("told");
+    let events = hold.hold.repo().events_after(before, 100).await.expect("events");
+    assert_eq!(events.len(), 2, "an #identity and a #sync for all");
+    // One who comes later has not heard it.
+    firehose.break_silence(follow().seq()).await.expect("told");
+    let events = hold.hold.repo().events_after(before, 100).await.expect("events");
+    assert_eq!(events.len(), 4);
     hold.stop().await;
 }
 

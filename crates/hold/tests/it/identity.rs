@@ -486,6 +486,50 @@ async fn a_directory_that_has_too_many_operations_delays_a_change_of_the_key_and
 }
 
 #[tokio::test]
+async fn a_hold_starts_with_its_old_key_while_the_directory_does_not_take_the_new_one() {
+    let directory = Directory::start().await;
+    let hold = start(&directory).await;
+    let data = hold.data_dir();
+    let old = key_in(&data.join("signing.key")).public_key().to_did_key();
+    let stopped = hold.stop_to_restart().await;
+    let next = make_key(&data.join("signing.key.next")).to_did_key();
+    directory.set_busy(true);
+    let hold = stopped.start(|_| ()).await.expect("it starts");
+    assert_eq!(served_key(&hold).await, old);
+    hold.hold.repo().introduce().await.expect("the old key signs");
+    let stopped = hold.stop_to_restart().await;
+    let refused = commands::rotate(&stopped.settings).await.expect_err("not now");
+    assert!(refused.to_string().contains("did not take"), "{refused:#}");
+    directory.set_busy(false);
+    // Another operation may have been taken before, so a refusal counts only when it is repeated.
+    directory.set_refuses(true);
+    let hold = stopped.start(|_| ()).await.expect("it starts");
+    assert_eq!(served_key(&hold).await, old);
+    let write = async || hold.hold.repo().write(Vec::new()).await;
+    for _ in 0..4 {
+        write().await.expect_err("the document may name the next key");
+        assert!(hold.hold.change_key_if_asked().await.is_err());
+    }
+    assert!(data.join("signing.key.next").exists());
+    assert!(hold.hold.change_key_if_asked().await.is_err());
+    write().await.expect("the old key signs on");
+    assert!(data.join("signing.key.refused").exists() && !data.join("signing.key.next").exists());
+
+    // What the directory takes in the end is the running hold's to finish.
+    directory.set_refuses(false);
+    fs::rename(data.join("signing.key.refused"), data.join("signing.key.next")).expect("renamed");
+    let stopped = hold.stop_to_restart().await;
+    directory.set_busy(true);
+    let hold = stopped.start(|_| ()).await.expect("it starts");
+    let before = seq(&hold).await;
+    directory.set_busy(false);
+    hold.hold.change_key_if_asked().await.expect("changed");
+    assert_eq!(served_key(&hold).await, next);
+    assert_eq!(kinds_after(&hold, before).await, ["identity", "commit", "sync"]);
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn a_change_of_the_key_whose_answer_was_lost_is_not_given_up_because_it_is_refused_a_second_time() {
     let directory = Directory::start().await;
     let hold = start(&directory).await;

@@ -147,3 +147,28 @@ async fn a_new_hold_goes_on_from_what_a_relay_has_of_its_host() {
         hold.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_first_start_that_was_cut_off_before_the_first_event_asks_the_relays_again() {
+    let relay = Relay::default();
+    let url = relay.serve().await;
+    let hold = TestHold::start_with(Setup::default(), |config| config.server.relay_endpoint = url).await;
+    let stopped = hold.stop_to_restart().await;
+    // The files are there, and nothing is in them yet.
+    let repo = stopped.data_dir().join("repo");
+    let segment = repo.join("0000000001.seg");
+    let mut bytes = std::fs::read(&segment).expect("a segment");
+    bytes[512..].fill(0);
+    std::fs::write(&segment, bytes).expect("written");
+    for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
+        let _ = std::fs::remove_file(repo.join(name));
+    }
+    std::fs::write(stopped.data_dir().join("first-start"), "").expect("written");
+    let seen = from_now(3);
+    relay.has.lock().expect("a lock").0 = seen;
+    let hold = stopped.start(|_| ()).await.expect("it starts");
+    let first = hold.hold.repo().events_after(0, 1).await.expect("readable")[0].seq;
+    let seen = u64::try_from(seen).expect("positive");
+    assert!(first > seen + 3_600_000_000, "{first} after {seen}");
+    hold.stop().await;
+}

@@ -147,7 +147,7 @@ async fn serve(
         Err(end) => end,
         Ok(subscription) => {
             if cursor.is_none()
-                && let Err(error) = firehose.break_silence().await
+                && let Err(error) = firehose.break_silence(subscription.seq()).await
             {
                 tracing::warn!(%error, "a new subscriber could not be told of the identity");
             }
