@@ -60,7 +60,7 @@ pub use import::{Import, Imported, import};
 pub use index::holdings::Usage;
 pub use progress::Progress;
 pub use repo::{
-    CrewMember, CrewPage, Event, EventBudget, EventCursor, EventStart, HoldRepo, RecordPage, RepoOptions,
-    Seen, StoredRecord,
+    CrewMember, CrewPage, Event, EventBudget, EventCursor, EventStart, HoldRepo, KnownEvent, RecordPage,
+    RepoOptions, Seen, StoredRecord,
 };
 pub use writer::{Precondition, RecordRef, RecordWrite, Urgency, WriteOutcome};

@@ -37,6 +37,7 @@ use crate::blobs::{BlobOptions, BlobService, KEEPER, SWEEP};
 use crate::crew::{CrewTurns, Enlistment};
 use crate::edge::auth::TokenVerifier;
 use crate::edge::caller_limits::CallerLimits;
+use crate::edge::com_atproto_sync::get_blocks::BlockAnswers;
 use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
 use crate::edge::relays;
 use crate::firehose::Firehose;
@@ -55,7 +56,7 @@ pub use run::run;
 pub use start_error::StartError;
 pub(crate) use stores::backup_store;
 
-use first_start::{check_copy, check_no_backup, require_owner};
+use first_start::{check_no_backup, newest_in_backup, require_owner};
 use stores::{Store, open_store};
 
 /// How often expired uploads are removed. The first sweep is at the start.
@@ -146,13 +147,22 @@ impl Hold {
             options = options.with_segment_bytes(bytes);
         }
         options.events = settings.events;
+        let known = match &backup_store {
+            Some(store) => newest_in_backup(&**store, &did).await,
+            None => None,
+        };
+        options.known.clone_from(&known);
         let repo = HoldRepo::open(options, clock.clone())
             .await
             .map_err(StartError::Repo)?;
-        let backup = backup_store.map(|store| Backup::new(repo.clone(), store, clock.clone()));
-        if let Some(backup) = &backup {
-            check_copy(backup).await;
+        if let Some(known) = known.filter(|_| repo.is_older_copy()) {
+            let error = BackupError::OlderCopy {
+                backup: known.seq,
+                found: repo.found_seq(),
+            };
+            repo.stop_writing(error.to_string());
         }
+        let backup = backup_store.map(|store| Backup::new(repo.clone(), store, clock.clone()));
         established.finish()?;
         if established
             .delayed
@@ -277,6 +287,7 @@ impl Hold {
             repo_blobs: repo_blobs.clone(),
             enlistment: Enlistment::new(repo.clone(), crew_turns, settings.limits.new_members, clock),
             exports: settings.limits.exports.clone(),
+            block_answers: BlockAnswers::new(Exempt::new(settings.limits.exempt.clone())),
             subscribers,
             readiness: readiness.clone(),
             repo: repo.clone(),

@@ -12,6 +12,7 @@ use axum::extract::FromRef;
 use crate::administration::Administration;
 use crate::crew::Enlistment;
 use crate::edge::auth::TokenVerifier;
+use crate::edge::com_atproto_sync::get_blocks::BlockAnswers;
 use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
@@ -40,6 +41,8 @@ pub struct AppState {
     pub repo_blobs: RepoBlobs,
     /// Exports of the repository under way.
     pub exports: ClientStreams,
+    /// Answers with blocks under way.
+    pub block_answers: BlockAnswers,
     /// Who follows the repository.
     pub subscribers: Subscribers,
     /// Whether every part works.
@@ -67,5 +70,6 @@ part!(enlistment: Enlistment);
 part!(administration: Administration);
 part!(repo_blobs: RepoBlobs);
 part!(exports: ClientStreams);
+part!(block_answers: BlockAnswers);
 part!(subscribers: Subscribers);
 part!(readiness: Readiness);

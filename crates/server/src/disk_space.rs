@@ -97,7 +97,11 @@ fn check(folders: &[DataFolder], floor_bytes: u64) -> Result<Figures, DiskSpaceE
     first_failure.map_or(Ok(figures), Err)
 }
 
-fn free_bytes(path: &Path) -> std::io::Result<u64> {
+/// Bytes that users other than root may still write to the disk of `path`, or of the nearest folder above it that is there.
+///
+/// # Errors
+/// The system's.
+pub fn free_bytes(path: &Path) -> std::io::Result<u64> {
     let mut folder = path;
     loop {
         match rustix::fs::statvfs(folder) {

@@ -92,6 +92,10 @@ pub const SYNC_GET_REPO_STATUS: &str = "com.atproto.sync.getRepoStatus";
 pub const SYNC_LIST_REPOS: &str = "com.atproto.sync.listRepos";
 /// Query: the repositories with records of one collection.
 pub const SYNC_LIST_REPOS_BY_COLLECTION: &str = "com.atproto.sync.listReposByCollection";
+/// Procedure: asks a relay to follow a host.
+pub const SYNC_REQUEST_CRAWL: &str = "com.atproto.sync.requestCrawl";
+/// Query: what a relay knows of a host.
+pub const SYNC_GET_HOST_STATUS: &str = "com.atproto.sync.getHostStatus";
 /// Procedure: signs in with a password.
 pub const SERVER_CREATE_SESSION: &str = "com.atproto.server.createSession";
 /// Procedure: ends a session.

@@ -32,7 +32,7 @@ use crate::disk::Disk;
 use crate::error::RepoError;
 use crate::index::RecordChange;
 use crate::log::{Announced, AppendError, Log, LogLimits, Manifest, PendingEntry};
-use crate::repo::{RepoOptions, Seen};
+use crate::repo::{KnownEvent, RepoOptions, Seen};
 use crate::snapshot::{self, Snapshot, SnapshotJob};
 use batch::Batch;
 
@@ -79,6 +79,8 @@ pub(crate) struct EngineOptions {
     pub(crate) signers: Signers,
     /// What followers have got of an earlier repository. Counts for a new one, and for one that is restored.
     pub(crate) seen: Seen,
+    /// The newest event that is known from elsewhere.
+    pub(crate) known: Option<KnownEvent>,
     pub(crate) must_exist: bool,
     pub(crate) node_cache_bytes: usize,
     pub(crate) limits: LogLimits,
@@ -98,6 +100,7 @@ impl EngineOptions {
             signing_key,
             accept_new_key,
             seen,
+            known,
             must_exist,
             node_cache_bytes,
             events: _,
@@ -115,6 +118,7 @@ impl EngineOptions {
                 Signers::Own
             },
             seen,
+            known,
             must_exist,
             node_cache_bytes,
             limits,
@@ -136,6 +140,8 @@ pub(crate) struct Engine {
     is_unknown: bool,
     /// The newest event that the folder had, before the opening wrote one.
     found_seq: u64,
+    /// The folder lacks an event that is known from elsewhere: nothing was written to it.
+    is_older_copy: bool,
     /// Revisions of snapshots that were given up while a manifest that names them was perhaps on the disk already.
     perhaps_named: Vec<String>,
 }
@@ -196,6 +202,11 @@ impl Engine {
     /// The newest event that the folder had before the opening.
     pub(crate) fn found_seq(&self) -> u64 {
         self.found_seq
+    }
+
+    /// Whether the folder lacks an event that is known from elsewhere.
+    pub(crate) fn is_older_copy(&self) -> bool {
+        self.is_older_copy
     }
 
     /// Tells followers what the repository is now.

@@ -15,6 +15,7 @@ use crate::head::{Head, rev_of};
 use crate::legacy;
 use crate::log::{Announced, Log, LogId, LogLimits, Manifest, SnapshotInfo, recovery, segment};
 use crate::repo::Seen;
+use crate::repo::events::lacks;
 use crate::snapshot::Snapshot;
 
 /// Other files in the folder.
@@ -45,6 +46,7 @@ impl Engine {
             signing_key,
             signers,
             seen,
+            known,
             must_exist,
             node_cache_bytes,
             limits,
@@ -136,8 +138,12 @@ impl Engine {
             announced,
             view,
             found_seq,
+            is_older_copy: false,
             perhaps_named: Vec::new(),
         };
+        if let Some(known) = &known {
+            engine.is_older_copy = lacks(&engine.view, known, found_seq)?;
+        }
         let is_new_key = match &head {
             None => {
                 engine.advance_past(&seen)?;
@@ -161,6 +167,10 @@ impl Engine {
                 }
             }
         };
+        if engine.is_older_copy {
+            // Followers know what came after it, and must not get anything else in its place.
+            return Ok(engine);
+        }
         if let Some(occasion) = occasion.or(is_new_key.then_some(Occasion::NewKey)) {
             engine.announce(&occasion)?;
         }

@@ -18,9 +18,11 @@ use crate::head::Head;
 use crate::log::append::LogParts;
 use crate::log::entry::Damage;
 use crate::log::{
-    AppendError, Aux, Kind, Log, LogId, Manifest, PendingEntry, Position, Segment, manifest, segment,
+    AppendError, Aux, Kind, Log, LogId, LogLimits, Manifest, PendingEntry, Position, Segment, manifest,
+    segment,
 };
 use crate::progress::Progress;
+use crate::repo::Seen;
 use crate::repo::verify::{verify, verify_log};
 use crate::snapshot::{Snapshot, car_name};
 
@@ -64,6 +66,22 @@ pub(crate) fn restore(
     copy.advance_past(&seen)?;
 
     clear(to)?;
+    let filled = fill(copy, to, limits, &seen, &occasion, progress);
+    if filled.is_err() {
+        abandon(&**to);
+    }
+    filled
+}
+
+/// Makes the repository of `copy` the one in the empty folder `to`.
+fn fill(
+    copy: Engine,
+    to: &SharedDisk,
+    limits: LogLimits,
+    seen: &Seen,
+    occasion: &Occasion,
+    progress: &Progress,
+) -> Result<FromCopy, RepoError> {
     let log_id: LogId = rand::rng().random();
     let mut new = Manifest::new(copy.did().as_str(), log_id, copy.view.dropped_seq, None);
     new.restoring = true;
@@ -124,9 +142,10 @@ pub(crate) fn restore(
         announced: copy.announced,
         is_unknown: false,
         found_seq: last_seq,
+        is_older_copy: false,
         perhaps_named: Vec::new(),
     };
-    engine.announce(&occasion)?;
+    engine.announce(occasion)?;
     engine.log.update_manifest(|manifest| {
         manifest.snapshot = info;
         manifest.restoring = false;
@@ -177,6 +196,28 @@ fn clear(disk: &SharedDisk) -> Result<(), RepoError> {
         disk.remove(name).map_err(|error| failed("remove", name, error))?;
     }
     disk.sync_names().map_err(|error| failed("sync", "", error))
+}
+
+/// Gives the room back that a restore has taken which did not work, such as for want of room. What cannot be removed the next one removes.
+fn abandon(disk: &dyn Disk) {
+    let remove = || -> std::io::Result<()> {
+        for name in disk.names()? {
+            if name != LOCK && name != manifest::FILE {
+                disk.remove(&name)?;
+            }
+        }
+        disk.sync_names()?;
+        // At last: it says that the rest is no repository.
+        disk.remove(manifest::FILE)?;
+        disk.sync_names()
+    };
+    // The last step may have made it one.
+    if !matches!(Manifest::read(disk), Ok(Some(manifest)) if manifest.restoring) {
+        return;
+    }
+    if let Err(error) = remove() {
+        tracing::warn!(%error, "files of a restore that did not work could not be removed; the next one removes them");
+    }
 }
 
 fn copy_snapshot(

@@ -108,27 +108,30 @@ impl Index {
         row.as_ref().map(reference_of).transpose()
     }
 
-    /// Records that refer to the blobs `from` to `to` in the order of their names, each with the blob; some of them, if there are very
-    /// many.
+    /// Records that refer to the blobs `from` to `to` in the order of their names, each with the blob; `None` if there are more than are
+    /// looked at.
     pub(crate) async fn records_of_blobs(
         &self,
         from: &Cid,
         to: &Cid,
-    ) -> Result<Vec<(Cid, String)>, RepoError> {
+    ) -> Result<Option<Vec<(Cid, String)>>, RepoError> {
         let rows =
             sqlx::query("SELECT cid, collection, rkey FROM blob_refs WHERE cid BETWEEN ? AND ? LIMIT ?")
                 .bind(from.to_string())
                 .bind(to.to_string())
-                .bind(to_sql(MAX_RECORDS as u64))
+                .bind(to_sql(MAX_RECORDS as u64 + 1))
                 .fetch_all(self.readers())
                 .await?;
+        if rows.len() > MAX_RECORDS {
+            return Ok(None);
+        }
         let record = |row: SqliteRow| {
             let cid: String = row.try_get("cid")?;
             let (collection, rkey): (String, String) = (row.try_get("collection")?, row.try_get("rkey")?);
             let cid = cid.parse().map_err(|_| bad_row("blob_refs", "cid"))?;
             Ok((cid, format!("{collection}/{rkey}")))
         };
-        rows.into_iter().map(record).collect()
+        rows.into_iter().map(record).collect::<Result<_, _>>().map(Some)
     }
 
     /// Blobs that records refer to, in the order of their names, after `after`.

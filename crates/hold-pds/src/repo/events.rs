@@ -3,8 +3,8 @@
 use atcr_repo::firehose::Message;
 use bytes::Bytes;
 
-use super::HoldRepo;
 use super::event_cursor::EventCursor;
+use super::{HoldRepo, KnownEvent};
 use crate::blocks::View;
 use crate::error::RepoError;
 use crate::log::Position;
@@ -67,18 +67,6 @@ impl HoldRepo {
         blocking(move || read(&view, cursor, usize::MAX, bytes)).await
     }
 
-    /// Whether the log has the event `seq`, or had it so long ago that it is not kept any more, as far as can be known.
-    ///
-    /// # Errors
-    /// As [`next_events`](Self::next_events).
-    pub async fn has_event(&self, seq: u64) -> Result<bool, RepoError> {
-        if seq <= self.view().dropped_seq {
-            return Ok(true);
-        }
-        let next = self.events_after(seq.saturating_sub(1), 1).await?;
-        Ok(next.first().is_some_and(|event| event.seq == seq))
-    }
-
     /// At most `limit` events after `seq`, in order.
     ///
     /// # Errors
@@ -100,6 +88,21 @@ impl HoldRepo {
         })
         .await
     }
+}
+
+/// See [`HoldRepo::lacks`]; `found` is the newest event at the opening.
+pub(crate) fn lacks(view: &View, known: &KnownEvent, found: u64) -> Result<bool, RepoError> {
+    let seq = known.seq;
+    if known.log_id != data_encoding::HEXLOWER.encode(&view.log_id) {
+        return Ok(seq > found);
+    }
+    // Older events are not kept, and whether it was one of them cannot be known any more.
+    if seq <= view.dropped_seq {
+        return Ok(false);
+    }
+    let before = EventCursor::after(view, seq.saturating_sub(1));
+    let (events, _) = read(view, before, 1, PAGE_BYTES)?;
+    Ok(events.first().is_none_or(|event| event.seq != seq))
 }
 
 fn read(

@@ -48,7 +48,8 @@ impl HoldRepo {
         self.inner.index.blob_reference(cid).await
     }
 
-    /// Of `blobs`, which are in the order of their names, those that a record refers to which came in after the revision `since`.
+    /// Of `blobs`, which are in the order of their names, those that a record refers to which came in after the revision `since`; all of
+    /// them, if so many records refer to them that not all can be looked at.
     ///
     /// # Errors
     /// The disk's or the index's.
@@ -56,7 +57,9 @@ impl HoldRepo {
         let (Some(first), Some(last)) = (blobs.first(), blobs.last()) else {
             return Ok(blobs);
         };
-        let records = self.inner.index.records_of_blobs(first, last).await?;
+        let Some(records) = self.inner.index.records_of_blobs(first, last).await? else {
+            return Ok(blobs);
+        };
         let (view, since) = (self.view(), rev_number(since));
         let newer: HashSet<Cid> = blocking(move || {
             let mut newer = HashSet::new();

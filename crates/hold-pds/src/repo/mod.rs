@@ -3,7 +3,7 @@
 mod backoff;
 mod budget;
 mod event_cursor;
-mod events;
+pub(crate) mod events;
 mod export;
 mod holdings;
 mod open;
@@ -29,7 +29,7 @@ pub use budget::EventBudget;
 pub use event_cursor::{EventCursor, EventStart};
 pub use events::Event;
 pub use holdings::{CrewMember, CrewPage};
-pub use options::{RepoOptions, Seen};
+pub use options::{KnownEvent, RepoOptions, Seen};
 pub use records::{RecordPage, StoredRecord};
 
 use crate::blocks::View;
@@ -59,6 +59,7 @@ struct Inner {
     tids: Arc<TidClock>,
     was_unknown: bool,
     found_seq: u64,
+    is_older_copy: bool,
     index: Index,
     /// The last write to the disk worked.
     healthy: Arc<AtomicBool>,
@@ -264,6 +265,22 @@ impl HoldRepo {
     #[must_use]
     pub fn found_seq(&self) -> u64 {
         self.inner.found_seq
+    }
+
+    /// Whether the folder lacked the event that the options name, when it was opened.
+    #[must_use]
+    pub fn is_older_copy(&self) -> bool {
+        self.inner.is_older_copy
+    }
+
+    /// Whether the repository does not have `known`, so that its folder is an older copy. Of another log an event is had if it is not newer
+    /// than all that the folder had when it was opened: what a restore acknowledged is, and what was written since makes it no newer.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn lacks(&self, known: &KnownEvent) -> Result<bool, RepoError> {
+        let (view, known, found) = (self.view(), known.clone(), self.found_seq());
+        blocking(move || events::lacks(&view, &known, found)).await
     }
 
     /// Tells followers what the repository is now, by an `#identity` and a `#sync`. Those that knew it lose nothing.

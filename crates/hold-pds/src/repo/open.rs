@@ -36,6 +36,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
 
     let was_unknown = engine.is_unknown();
     let found_seq = engine.found_seq();
+    let is_older_copy = engine.is_older_copy();
     let healthy = Arc::new(AtomicBool::new(true));
     let index_lag = Arc::new(AtomicU64::new(0));
     let (seq, seq_receiver) = watch::channel(engine.view().last.0);
@@ -56,6 +57,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
             tids,
             was_unknown,
             found_seq,
+            is_older_copy,
             index,
             healthy,
             index_lag,

@@ -17,6 +17,15 @@ pub struct Seen {
     pub rev: Option<Tid>,
 }
 
+/// An event that is known to have been written, such as the newest one in a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownEvent {
+    /// Names its log, in hexadecimal. A restored repository has another one.
+    pub log_id: String,
+    /// Its number.
+    pub seq: u64,
+}
+
 /// Where the repository is and whose it is.
 #[derive(Clone, Debug)]
 pub struct RepoOptions {
@@ -38,6 +47,8 @@ pub struct RepoOptions {
     pub accept_new_key: bool,
     /// What followers have got already of what a new or a restored repository takes the place of: its numbers and revisions are greater.
     pub seen: Seen,
+    /// The newest event that is known from elsewhere. A folder that lacks it is an older copy: opening writes no event to it.
+    pub known: Option<KnownEvent>,
     /// Whether an empty folder is refused; otherwise it becomes a new repository.
     pub must_exist: bool,
     /// Bytes of tree nodes kept in memory.
@@ -63,6 +74,7 @@ impl RepoOptions {
             signing_key,
             accept_new_key: false,
             seen: Seen::default(),
+            known: None,
             must_exist: false,
             node_cache_bytes: Self::DEFAULT_NODE_CACHE_BYTES,
             events: EventBudget::DEFAULT,

@@ -110,6 +110,7 @@ pub(super) fn options_of(clock: Arc<TestClock>, tids: Arc<TidClock>) -> EngineOp
         signing_key: key(),
         signers: Signers::Own,
         seen: Seen::default(),
+        known: None,
         must_exist: false,
         node_cache_bytes: 64 * 1024,
         limits: LIMITS,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::egress::{CappedBody, EgressClient, EgressError, Limits};
+use atcr_atproto::lexicon::nsid;
 use atcr_atproto::syntax::{Did, Tid};
 use atcr_atproto::xrpc::XrpcErrorBody;
 use http::{Method, StatusCode};
@@ -64,7 +65,7 @@ fn method(relay: &Url, nsid: &str) -> Url {
 #[async_trait]
 impl RelayApi for RelayClient {
     async fn request_crawl(&self, relay: &Url, hostname: &str) -> Result<(), RelayError> {
-        let url = method(relay, "com.atproto.sync.requestCrawl");
+        let url = method(relay, nsid::SYNC_REQUEST_CRAWL);
         let request = self.0.request(Method::POST, &url).map_err(unavailable)?;
         let request = request.json(&json!({ "hostname": hostname }));
         let answer = self.0.send_capped(request, LIMITS).await.map_err(unavailable)?;
@@ -72,7 +73,7 @@ impl RelayApi for RelayClient {
     }
 
     async fn host_status(&self, relay: &Url, hostname: &str) -> Result<HostStatus, RelayError> {
-        let mut url = method(relay, "com.atproto.sync.getHostStatus");
+        let mut url = method(relay, nsid::SYNC_GET_HOST_STATUS);
         url.query_pairs_mut().append_pair("hostname", hostname);
         let request = self.0.request(Method::GET, &url).map_err(unavailable)?;
         let answer = self.0.send_capped(request, LIMITS).await.map_err(unavailable)?;
@@ -84,7 +85,7 @@ impl RelayApi for RelayClient {
         struct Output {
             rev: Tid,
         }
-        let mut url = method(relay, "com.atproto.sync.getLatestCommit");
+        let mut url = method(relay, nsid::SYNC_GET_LATEST_COMMIT);
         url.query_pairs_mut().append_pair("did", did.as_str());
         let request = self.0.request(Method::GET, &url).map_err(unavailable)?;
         let answer = self.0.send_capped(request, LIMITS).await.map_err(unavailable)?;

@@ -1,6 +1,7 @@
 //! The files of a backup.
 
 use std::path::Path;
+use std::time::Duration;
 
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::MANIFEST;
@@ -11,15 +12,20 @@ use tokio::io::AsyncWriteExt as _;
 use super::head::MAX_LEN;
 use super::{BackupError, BackupStore, Head, StoredFile, account, life, read_whole};
 
+/// How long a start waits for the place of the backup.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+
 /// The newest backup of the account.
 ///
 /// # Errors
 /// [`BackupError::None`] if there is none; the store's; `Damaged`.
 pub async fn newest_head(store: &dyn BackupStore, did: &Did) -> Result<Head, BackupError> {
-    let mut lives = life::list(store, did).await?.heads;
+    let lives = life::list(store, did).await?;
     // Some stores list a new name after a while only. A life that ended before its first upload has no pointer.
-    lives.insert(life::newest(store, did).await?);
-    for life in lives.into_iter().rev() {
+    let newest = life::newest_after(store, did, &lives).await?;
+    let mut heads = lives.heads;
+    heads.insert(newest);
+    for life in heads.into_iter().rev() {
         let name = life::head_name(did, life);
         if let Some(content) = store.get(&name).await? {
             let named = |error| match error {
@@ -41,6 +47,15 @@ pub async fn newest_head(store: &dyn BackupStore, did: &Did) -> Result<Head, Bac
         did: did.clone(),
         place: store.place(),
     })
+}
+
+/// As [`newest_head`], for a start that waits for it.
+///
+/// # Errors
+/// As there; [`BackupError::NoAnswer`] if it takes too long.
+pub async fn newest_head_soon(store: &dyn BackupStore, did: &Did) -> Result<Head, BackupError> {
+    let asked = tokio::time::timeout(ANSWERS_WITHIN, newest_head(store, did)).await;
+    asked.unwrap_or_else(|_| Err(BackupError::NoAnswer { place: store.place() }))
 }
 
 /// Writes the files of `head` into `folder`, which must be empty, and tells `progress` how many bytes are there.

@@ -1,6 +1,7 @@
 //! What is in a backup.
 
 use atcr_atproto::syntax::{Datetime, Did, Tid};
+use atcr_hold_pds::KnownEvent;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,15 @@ impl Head {
             at,
             manifest,
             files,
+        }
+    }
+
+    /// The newest event in the backup.
+    #[must_use]
+    pub fn newest_event(&self) -> KnownEvent {
+        KnownEvent {
+            log_id: self.log_id.clone(),
+            seq: self.seq,
         }
     }
 

@@ -2,6 +2,7 @@
 //! own stops writing, since another one has taken over.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use atcr_atproto::syntax::Did;
 use bytes::Bytes;
@@ -18,6 +19,17 @@ const TRIES: u32 = 16;
 const KEPT: u64 = 1000;
 /// Names of lives that are listed.
 const MAX_NAMES: usize = 50_000;
+/// How long a process waits for others that take the same number, where the store lets all of them write it.
+const SETTLES_AFTER: Duration = Duration::from_secs(2);
+
+/// The number of a life, and who has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The number.
+    pub number: u64,
+    /// Made for this process: what its note says.
+    process: String,
+}
 
 #[derive(Serialize, Deserialize)]
 struct Note {
@@ -90,7 +102,17 @@ pub async fn list(store: &dyn BackupStore, did: &Did) -> Result<Lives, BackupErr
 /// # Errors
 /// The store's.
 pub async fn newest(store: &dyn BackupStore, did: &Did) -> Result<u64, BackupError> {
-    let mut newest = list(store, did).await?.newest();
+    let lives = list(store, did).await?;
+    newest_after(store, did, &lives).await
+}
+
+/// The newest life, if `lives` were listed a moment ago.
+pub(super) async fn newest_after(
+    store: &dyn BackupStore,
+    did: &Did,
+    lives: &Lives,
+) -> Result<u64, BackupError> {
+    let mut newest = lives.newest();
     // Some stores list a new name after a while only.
     while let Some(next) = newest.checked_add(1)
         && exists(store, did, next).await?
@@ -100,14 +122,25 @@ pub async fn newest(store: &dyn BackupStore, did: &Did) -> Result<u64, BackupErr
     Ok(newest)
 }
 
+/// What the note of a life says; `None` if there is none. One that does not parse is no process's.
+async fn note(store: &dyn BackupStore, did: &Did, life: u64) -> Result<Option<String>, BackupError> {
+    let Some(content) = store.get(&name(did, life)).await? else {
+        return Ok(None);
+    };
+    let found = read_whole(content, MAX_NOTE_LEN).await?;
+    let note = serde_json::from_slice(&found).map(|note: Note| note.process);
+    Ok(Some(note.unwrap_or_default()))
+}
+
 /// Takes the number of life `ours` again, whose note something has removed.
 ///
 /// # Errors
 /// The store's.
-pub(super) async fn take_again(store: &dyn BackupStore, did: &Did, ours: u64) -> Result<(), BackupError> {
-    let note = encode(&Uuid::new_v4().to_string())?;
-    // If it is there by now, that is what is wanted.
-    store.create(&name(did, ours), note).await?;
+pub(super) async fn take_again(store: &dyn BackupStore, did: &Did, ours: &Life) -> Result<(), BackupError> {
+    // If it is there by now, that is what is wanted, or the next check sees that it is another's.
+    store
+        .create(&name(did, ours.number), encode(&ours.process)?)
+        .await?;
     Ok(())
 }
 
@@ -140,22 +173,26 @@ pub(super) async fn forget_old(
 ///
 /// # Errors
 /// The store's; `Damaged` when others always take the number first.
-pub async fn begin(store: &dyn BackupStore, did: &Did) -> Result<u64, BackupError> {
+pub async fn begin(store: &dyn BackupStore, did: &Did) -> Result<Life, BackupError> {
     let process = Uuid::new_v4().to_string();
-    let note = encode(&process)?;
     for _ in 0..TRIES {
-        let Some(life) = newest(store, did).await?.checked_add(1) else {
+        let Some(number) = newest(store, did).await?.checked_add(1) else {
             break;
         };
-        if !store.create(&name(did, life), note.clone()).await? {
+        let name = name(did, number);
+        if !store.create(&name, encode(&process)?).await? {
             continue;
         }
-        // A store that knows no conditions lets two processes write, and the last one stays.
-        if let Some(content) = store.get(&name(did, life)).await? {
-            let found = read_whole(content, MAX_NOTE_LEN).await?;
-            if serde_json::from_slice::<Note>(&found).is_ok_and(|found| found.process == process) {
-                return Ok(life);
-            }
+        // A store that knows no conditions lets several processes write, and the last one stays.
+        if store.create(&name, encode(&process)?).await? {
+            tracing::warn!(
+                place = store.place(),
+                "the place of the backup writes over what is there although it is asked not to"
+            );
+            tokio::time::sleep(SETTLES_AFTER).await;
+        }
+        if note(store, did, number).await?.as_deref() == Some(&*process) {
+            return Ok(Life { number, process });
         }
     }
     Err(BackupError::Damaged {
@@ -163,14 +200,23 @@ pub async fn begin(store: &dyn BackupStore, did: &Did) -> Result<u64, BackupErro
     })
 }
 
-/// Whether another process has taken over from life `ours`.
+/// Whether another process has taken over from life `ours`: it has the next number, or, where a store lets two processes take the same
+/// one, this number.
 ///
 /// # Errors
 /// [`BackupError::OtherLife`] if so; the store's.
-pub async fn check(store: &dyn BackupStore, did: &Did, ours: u64) -> Result<(), BackupError> {
-    let next = ours.saturating_add(1);
-    if exists(store, did, next).await? {
-        return Err(BackupError::OtherLife { ours, theirs: next });
-    }
-    Ok(())
+pub async fn check(store: &dyn BackupStore, did: &Did, ours: &Life) -> Result<(), BackupError> {
+    let next = ours.number.saturating_add(1);
+    let theirs = if exists(store, did, next).await? {
+        next
+    } else {
+        match note(store, did, ours.number).await? {
+            Some(process) if process != ours.process => ours.number,
+            _ => return Ok(()),
+        }
+    };
+    Err(BackupError::OtherLife {
+        ours: ours.number,
+        theirs,
+    })
 }

@@ -43,6 +43,12 @@ pub enum BackupError {
         /// What is wrong.
         what: String,
     },
+    /// The place takes too long.
+    #[error("{place} does not answer")]
+    NoAnswer {
+        /// Which.
+        place: String,
+    },
     /// There is none.
     #[error("there is no backup of {did} in {place}")]
     None {

@@ -13,7 +13,8 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use super::{BackupError, BackupStore, Head, Stored, StoredFile, account, check, download, life, one_piece};
+use super::life::{self, Life};
+use super::{BackupError, BackupStore, Head, Stored, StoredFile, account, check, download, one_piece};
 use crate::blobs::{ObjectBytes, StoreError};
 
 /// The task, in logs and metrics.
@@ -70,7 +71,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    life: Option<u64>,
+    life: Option<Life>,
     /// What is there, as far as this process knows.
     head: Option<Head>,
     /// When that is compared with what is there.
@@ -138,16 +139,6 @@ impl Backup {
         outcome
     }
 
-    /// Asks before the first write whether the folder may go on; an older copy is not written from here on.
-    ///
-    /// # Errors
-    /// [`BackupError::OlderCopy`]; the store's, and then the first round asks again.
-    pub async fn check_copy(&self) -> Result<(), BackupError> {
-        let outcome = self.shared.found_head().await.map(|_| ());
-        self.stop_if_other(&outcome);
-        outcome
-    }
-
     fn stop_if_other(&self, outcome: &Result<(), BackupError>) {
         if let Err(error @ (BackupError::OtherLife { .. } | BackupError::OlderCopy { .. })) = outcome {
             self.shared.repo.stop_writing(error.to_string());
@@ -158,21 +149,25 @@ impl Backup {
 impl Shared {
     async fn round(&self, state: &mut State) -> Result<(), BackupError> {
         let did = self.repo.did();
-        let life = match state.life {
+        let life = match state.life.clone() {
             Some(life) => {
-                life::check(&*self.store, did, life).await?;
+                life::check(&*self.store, did, &life).await?;
                 life
             }
             None => {
                 // Before a life is taken: a copy that may not go on must not stop the hold that may.
                 state.head = self.found_head().await?;
                 let life = life::begin(&*self.store, did).await?;
-                tracing::info!(life, place = self.store.place(), "the repository is backed up");
-                state.life = Some(life);
+                tracing::info!(
+                    life = life.number,
+                    place = self.store.place(),
+                    "the repository is backed up"
+                );
+                state.life = Some(life.clone());
                 life
             }
         };
-        self.check_if_due(state, life).await?;
+        self.check_if_due(state, &life).await?;
         let view = self.repo.backup_view();
         let log_id = view.log_id();
         let known = state.head.as_ref().filter(|head| head.log_id == log_id);
@@ -208,10 +203,10 @@ impl Shared {
             files,
         );
         // Another process may have taken over while this one uploaded.
-        life::check(&*self.store, did, life).await?;
+        life::check(&*self.store, did, &life).await?;
         let bytes = head.encode()?;
         let size = bytes.len() as u64;
-        let name = life::head_name(did, life);
+        let name = life::head_name(did, life.number);
         self.store.put(&name, one_piece(bytes), size).await?;
         state.lost.clear();
         state.is_head_lost = false;
@@ -225,7 +220,7 @@ impl Shared {
     }
 
     /// Looks once a day for everything that should be there, so that it is uploaded again if it is not.
-    async fn check_if_due(&self, state: &mut State, life: u64) -> Result<(), BackupError> {
+    async fn check_if_due(&self, state: &mut State, life: &Life) -> Result<(), BackupError> {
         let now = self.clock.now();
         if state.check_at.is_some_and(|at| now < at) {
             return Ok(());
@@ -247,25 +242,25 @@ impl Shared {
         }
     }
 
-    async fn check(&self, state: &mut State, life: u64) -> Result<(), BackupError> {
+    async fn check(&self, state: &mut State, life: &Life) -> Result<(), BackupError> {
         let (store, did) = (&*self.store, self.repo.did());
         let lives = life::list(store, did).await?;
-        if lives.newest() > life {
+        if lives.newest() > life.number {
             return Err(BackupError::OtherLife {
-                ours: life,
+                ours: life.number,
                 theirs: lives.newest(),
             });
         }
-        if !lives.taken.contains(&life) {
+        if !lives.taken.contains(&life.number) {
             tracing::error!(
-                life,
+                life = life.number,
                 place = store.place(),
                 "THE NOTE OF THIS LIFE IS GONE FROM THE BACKUP; it is written again"
             );
             life::take_again(store, did, life).await?;
         }
         let is_written = self.status.borrow().complete_at.is_some();
-        state.is_head_lost = is_written && !lives.heads.contains(&life);
+        state.is_head_lost = is_written && !lives.heads.contains(&life.number);
         if let Some(head) = &state.head {
             state.lost = check::incomplete(store, head).await?;
         }
@@ -276,7 +271,10 @@ impl Shared {
                 "PARTS OF THE BACKUP ARE GONE, and are uploaded again: look for what removes them, such as a rule of the bucket"
             );
         }
-        life::forget_old(store, did, &lives, life).await
+        if let Err(error) = life::forget_old(store, did, &lives, life.number).await {
+            tracing::warn!(%error, "what is left of long ended lives stays in the backup; it is tried again tomorrow");
+        }
+        Ok(())
     }
 
     /// What the newest of the lives before this one has uploaded, unless this folder is an older copy. What the copy has written since
@@ -287,17 +285,10 @@ impl Shared {
             Err(BackupError::None { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let found = self.repo.found_seq();
-        let is_older = if head.log_id == self.repo.backup_view().log_id() {
-            !self.repo.has_event(head.seq).await?
-        } else {
-            // What a restore acknowledged is newer than all that the folder had.
-            head.seq > found
-        };
-        if is_older {
+        if self.repo.lacks(&head.newest_event()).await? {
             return Err(BackupError::OlderCopy {
                 backup: head.seq,
-                found,
+                found: self.repo.found_seq(),
             });
         }
         Ok(Some(head))

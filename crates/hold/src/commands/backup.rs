@@ -8,6 +8,7 @@ use atcr_atproto::clock::SystemClock;
 use atcr_atproto::crypto::{PublicKey, SigningKey};
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::{HoldRepo, RepoError, RepoOptions, Seen, restore};
+use atcr_server::disk_space::free_bytes;
 use atcr_server::private_files::make_private_folder;
 use serde_json::json;
 
@@ -185,12 +186,13 @@ struct Signers {
 }
 
 impl Signers {
-    /// The keys that the operator names, those of the folder, and the one that the directory names now. A key that the directory named
-    /// before is taken only from the operator: it may have been replaced because someone else has it.
+    /// The keys that the operator names, the next one of the folder, and the one that the directory names now. A key that signed before is
+    /// taken only from the operator: it may have been replaced because someone else has it.
     async fn find(settings: &HoldSettings, did: &Did, told: Vec<PublicKey>) -> anyhow::Result<Self> {
         let folder = folder_of(settings);
         let mut accepted = told;
-        accepted.extend(folder.other_keys()?.iter().map(SigningKey::public_key));
+        // A change that was cut off may have signed with it already.
+        accepted.extend(folder.next_key()?.as_ref().map(SigningKey::public_key));
         let IdentitySettings::Plc(plc) = &settings.identity else {
             return Ok(Self {
                 accepted,
@@ -225,13 +227,13 @@ impl Signers {
 }
 
 /// What the relays have of the account.
-async fn seen_before(settings: &HoldSettings, did: &Did, ignore_far_ahead: bool) -> anyhow::Result<Seen> {
+async fn seen_before(settings: &HoldSettings, did: &Did, ignore_ahead: bool) -> anyhow::Result<Seen> {
     let api = RelayClient::new()?;
     let hostname = settings.hostname();
     let asked = seen_by_relays(&api, &settings.relays, &hostname, did, &SystemClock).await;
     for unknown in &asked.unknown {
         ensure!(
-            ignore_far_ahead || !matches!(unknown.reason, Reason::FarAhead(_)),
+            ignore_ahead || matches!(unknown.reason, Reason::NoAnswer(_)),
             "{unknown}. Set the clock if it is wrong; if the relay is, repeat with --ignore-relays"
         );
         tracing::warn!(
@@ -253,12 +255,25 @@ async fn fetch(
         let head = download::newest_head(store, did).await?;
         let total = bytes_of(&head);
         remove_folder(folder)?;
+        // Twice: what is downloaded is copied into the repository, and removed then.
+        let (needed, free) = (2 * total, free_bytes(folder)?);
+        ensure!(
+            free >= needed,
+            "{}: the restore needs {} MiB, and its disk has {} MiB left",
+            folder.display(),
+            needed.div_ceil(1 << 20),
+            free >> 20
+        );
         make_private_folder(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let say = |bytes| terminal.say(format!("downloading: {} of {} MiB", bytes >> 20, total >> 20));
         match download::download(store, &head, folder, say).await {
             Ok(()) => return Ok(head),
             Err(BackupError::Damaged { .. }) if tries < TRIES => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                // The failure that is reported is the first one.
+                let _ = remove_folder(folder);
+                return Err(error.into());
+            }
         }
     }
 }

@@ -72,13 +72,13 @@ pub(crate) enum RepoCommand {
     Restore {
         #[command(flatten)]
         common: Common,
-        /// A key that may have signed the backup, beside the hold's own and the one that a did:plc names
+        /// A key that may have signed the backup, beside the hold's own and the one that a did:plc names now
         #[arg(long, value_name = "DID_KEY", value_parser = did_key)]
         signed_by: Vec<PublicKey>,
-        /// Make a new signing key, since the old one is lost
+        /// Make a signing key if there is none, since the one that signed the backup is lost. One that is there is kept
         #[arg(long)]
         new_key: bool,
-        /// Restore although a relay claims to have events of a far future
+        /// Restore although a relay claims to have events or a revision of the future
         #[arg(long)]
         ignore_relays: bool,
     },

@@ -118,11 +118,11 @@ pub enum EdgeError {
     /// As many follow the repository as the hold takes.
     #[error(transparent)]
     TooManySubscribers(#[from] TooManySubscribers),
-    /// As many repository exports as the hold does at once, or for one client, are under way.
+    /// As many repository exports, or answers with blocks, as the hold does at once, or for one client, are under way.
     #[error("{}; try again in a minute", match .0 {
-        NoPlace::InTotal => "too many repository exports are under way",
-        NoPlace::OfClient => "too many repository exports of this address are under way",
-        NoPlace::OfNetwork => "too many repository exports of this address's network are under way",
+        NoPlace::InTotal => "too many such answers are under way",
+        NoPlace::OfClient => "too many such answers to this address are under way",
+        NoPlace::OfNetwork => "too many such answers to this address's network are under way",
     })]
     TooManyExports(NoPlace),
 }

@@ -158,24 +158,6 @@ impl IdentityFolder {
         SigningKey::load(&self.next_path(), Curve::K256).map_err(IdentityError::Key)
     }
 
-    /// Keys beside the signing key that may have signed the newest commits: those that did, and the one that is about to.
-    pub(crate) fn other_keys(&self) -> Result<Vec<SigningKey>, IdentityError> {
-        let mut keys: Vec<SigningKey> = self.next_key()?.into_iter().collect();
-        let folder = folder_of(&self.key_path);
-        let own = self.key_path.file_name().unwrap_or_default().to_string_lossy();
-        let prefix = format!("{own}.");
-        let read = |error| failed("read", folder, error);
-        for entry in fs::read_dir(folder).map_err(read)? {
-            let name = entry.map_err(read)?.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with(&prefix) && name.ends_with(".old") {
-                let path = self.key_path.with_file_name(&*name);
-                keys.extend(SigningKey::load(&path, Curve::K256).map_err(IdentityError::Key)?);
-            }
-        }
-        Ok(keys)
-    }
-
     /// Publishes the intent to change the signing key; one that is there already stands.
     pub(crate) fn make_next_key(&self) -> Result<SigningKey, IdentityError> {
         make_key(&self.next_path())

@@ -29,7 +29,7 @@ pub(crate) async fn seen_before(settings: &HoldSettings, did: &Did, clock: &dyn 
         }
     }
     if let Some(store) = backup_store(settings) {
-        match download::newest_head(&*store, did).await {
+        match download::newest_head_soon(&*store, did).await {
             Ok(head) => seen.seq = seen.seq.max(head.seq),
             Err(BackupError::None { .. }) => {}
             Err(error) => tracing::warn!(%error, "the backup does not tell which events there were before"),

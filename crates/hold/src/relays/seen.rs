@@ -4,10 +4,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use atcr_atproto::clock::Clock;
-use atcr_atproto::syntax::Did;
+use atcr_atproto::clock::{Clock, moved};
+use atcr_atproto::syntax::{Did, Tid};
 use atcr_hold_pds::Seen;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use url::Url;
 
 use super::{RelayApi, RelayError};
@@ -16,6 +17,8 @@ use super::{RelayApi, RelayError};
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// How far in the future the newest event of a hold may be: numbers are times, and a few restores and a wrong clock add up to hours.
 const MAX_AHEAD: TimeDelta = TimeDelta::days(30);
+/// How far ahead of the clock a revision may be that the repository goes beyond: it signs nothing that is further ahead.
+const MAX_REVISION_AHEAD: TimeDelta = TimeDelta::minutes(2);
 
 /// What the relays know, as far as they said it.
 #[derive(Debug, Default)]
@@ -42,6 +45,8 @@ pub enum Reason {
     NoAnswer(String),
     /// The number is that of a far future: going beyond it would use up numbers for good.
     FarAhead(u64),
+    /// The revision is one of the future: it cannot be gone beyond now, since a revision is the time.
+    RevisionAhead(Tid),
 }
 
 impl fmt::Display for Unknown {
@@ -58,11 +63,16 @@ impl fmt::Display for Unknown {
                 self.relay,
                 MAX_AHEAD.num_days()
             ),
+            Reason::RevisionAhead(rev) => write!(
+                f,
+                "{} says that it has revision {rev} of this account, which is ahead of this machine's clock",
+                self.relay
+            ),
         }
     }
 }
 
-/// Asks `relays` what they have of the host `hostname` and of the account `did`.
+/// Asks `relays` what they have of the host `hostname` and of the account `did`, all at once: a slow one delays no other.
 pub async fn seen_by_relays(
     api: &dyn RelayApi,
     relays: &[Url],
@@ -70,11 +80,20 @@ pub async fn seen_by_relays(
     did: &Did,
     clock: &dyn Clock,
 ) -> SeenByRelays {
-    let mut found = SeenByRelays::default();
-    for relay in relays {
+    let answers = relays.iter().map(async |relay| {
         let asked = tokio::time::timeout(ANSWERS_WITHIN, ask(api, relay, hostname, did)).await;
+        (relay, asked)
+    });
+    let mut found = SeenByRelays::default();
+    for (relay, asked) in join_all(answers).await {
+        let now = clock.now();
         let reason = match asked {
-            Ok(Ok(seen)) if seen.seq > latest(clock.now()) => Reason::FarAhead(seen.seq),
+            Ok(Ok(seen)) if seen.seq > micros_of(moved(now, MAX_AHEAD)) => Reason::FarAhead(seen.seq),
+            Ok(Ok(Seen { rev: Some(rev), .. }))
+                if rev.micros() > micros_of(moved(now, MAX_REVISION_AHEAD)) =>
+            {
+                Reason::RevisionAhead(rev)
+            }
             Ok(Ok(seen)) => {
                 found.seen.seq = found.seen.seq.max(seen.seq);
                 found.seen.rev = found.seen.rev.take().max(seen.rev);
@@ -111,7 +130,6 @@ fn known<T>(answer: Result<T, RelayError>) -> Result<Option<T>, RelayError> {
     }
 }
 
-fn latest(now: DateTime<Utc>) -> u64 {
-    let latest = now.checked_add_signed(MAX_AHEAD).unwrap_or(now);
-    u64::try_from(latest.timestamp_micros()).unwrap_or(0)
+fn micros_of(at: DateTime<Utc>) -> u64 {
+    u64::try_from(at.timestamp_micros()).unwrap_or(0)
 }

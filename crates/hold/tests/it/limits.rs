@@ -186,6 +186,36 @@ async fn exports_of_one_customer_leave_places_for_others() {
 }
 
 #[tokio::test]
+async fn answers_with_blocks_have_places_until_they_are_taken() {
+    let hold = limited(|_| ()).await;
+    let cid = hold.hold.repo().latest_commit().cid;
+    let ask = async |peer: &str| {
+        let peer: std::net::SocketAddr = peer.parse().expect("an address");
+        let uri = format!("/xrpc/com.atproto.sync.getBlocks?did={}&cids={cid}", hold.did());
+        let mut request = Request::get(uri).body(Body::empty()).expect("a request");
+        request.extensions_mut().insert(ConnectInfo(peer));
+        hold.hold.router().oneshot(request).await.expect("an answer")
+    };
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        let answer = ask("192.0.2.1:1").await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        answers.push(answer);
+    }
+    let refused = ask("192.0.2.1:1").await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["retry-after"], "60");
+    assert_eq!(ask("198.51.100.1:1").await.status(), StatusCode::OK);
+    let answer = answers.pop().expect("an answer");
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 20)
+        .await
+        .expect("a body");
+    assert!(!body.is_empty());
+    assert_eq!(ask("192.0.2.1:1").await.status(), StatusCode::OK);
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn b6_an_address_has_so_many_connections_and_no_more() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let hold = limited(|config| config.limits.connections_per_address = 1).await;

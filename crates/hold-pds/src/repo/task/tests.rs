@@ -39,6 +39,7 @@ impl Running {
             signing_key: SigningKey::from_bytes(Curve::K256, &[7; 32]).unwrap(),
             signers: Signers::Own,
             seen: Seen::default(),
+            known: None,
             must_exist: false,
             node_cache_bytes: 64 * 1024,
             limits: LogLimits {

@@ -226,9 +226,12 @@ impl BackupStore for S3Backup {
             for object in page.contents.unwrap_or_default() {
                 let name = object.key.as_deref().and_then(|key| key.strip_prefix(&own));
                 if let Some(name) = name {
+                    let bytes = object.size.and_then(|size| u64::try_from(size).ok());
                     found.push(Listed {
                         name: name.to_owned(),
-                        bytes: object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+                        bytes: bytes.ok_or_else(|| {
+                            StoreError::unavailable(action, "an object is listed without its size")
+                        })?,
                     });
                 }
             }
@@ -236,8 +239,11 @@ impl BackupStore for S3Backup {
                 return Err(StoreError::unavailable(action, "there are too many objects"));
             }
             continuation = page.next_continuation_token;
-            if page.is_truncated != Some(true) || continuation.is_none() {
+            if page.is_truncated != Some(true) {
                 return Ok(found);
+            }
+            if continuation.is_none() {
+                return Err(StoreError::unavailable(action, "the list is cut off"));
             }
         }
     }
