@@ -228,8 +228,19 @@ impl History {
         self.follow()
     }
 
+    /// Restores the backup onto a disk.
+    pub(super) fn restore_into(&self, to: &SimDisk) -> Result<Engine, RepoError> {
+        let copy = SimDisk::new(0, false);
+        for (name, bytes) in self.backup.iter().flat_map(|copied| &copied.files) {
+            copy.create(name).unwrap().write_at(0, bytes).unwrap();
+        }
+        let (from, to): (Arc<dyn Disk>, Arc<dyn Disk>) = (Arc::new(copy), Arc::new(to.clone()));
+        let options = options_of(self.clock.clone(), Arc::new(TidClock::new(self.clock.clone())));
+        restore(&from, &to, options, &[], &Progress::none()).map(|restored| restored.engine)
+    }
+
     /// Copies what is acknowledged.
-    fn back_up(&mut self) -> Result<(), String> {
+    pub(super) fn back_up(&mut self) -> Result<(), String> {
         self.disk.unplan();
         if self.disk.is_stopped() {
             return Ok(());

@@ -7,11 +7,14 @@ mod conversion;
 pub(crate) mod disk;
 mod history;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use disk::Fault;
+use disk::{Fault, SimDisk};
 use history::History;
+
+use crate::error::RepoError;
 
 /// How many histories the test command takes; set the variable for more.
 const HISTORIES: u64 = 500;
@@ -152,6 +155,39 @@ fn a_log_that_finds_no_room_does_not_fill_the_disk_and_goes_on_once_there_is_roo
     history.engine = None;
     history.reopen().unwrap();
     history.check_all().unwrap();
+}
+
+#[test]
+fn a_restore_that_finds_no_room_says_so_and_leaves_nothing() {
+    let mut history = History::new(5, false);
+    history.reopen().unwrap();
+    for round in 0..12 {
+        history.write().unwrap();
+        if round == 6 {
+            let job = history.engine.as_mut().unwrap().begin_snapshot(Arc::default());
+            let snapshot = job.unwrap().run().unwrap();
+            history
+                .engine
+                .as_mut()
+                .unwrap()
+                .finish_snapshot(snapshot)
+                .unwrap();
+        }
+    }
+    history.back_up().unwrap();
+    let mut failures = 0;
+    for room in (0..).step_by(256) {
+        let to = SimDisk::new(room as u64, false);
+        to.set_room(Some(room));
+        match history.restore_into(&to) {
+            Ok(_) => break,
+            Err(RepoError::Disk { source, .. }) => assert_eq!(source.kind(), ErrorKind::StorageFull),
+            Err(error) => panic!("with room for {room} bytes: {error}"),
+        }
+        assert_eq!(to.sizes(), [], "with room for {room} bytes");
+        failures += 1;
+    }
+    assert!(failures > 20, "{failures}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a hold asks of its records, and that an index made anew gives the same answers.
 
+use atcr_atproto::data_model::{RAW, cid_of};
 use atcr_atproto::lexicon::captain::CaptainRecord;
 use atcr_atproto::lexicon::crew::{self, CrewRecord};
 use atcr_atproto::lexicon::layer::LayerRecord;
@@ -254,4 +255,33 @@ async fn the_captain_record_is_read_back() {
     .await
     .unwrap();
     assert_eq!(repo.captain().await.unwrap(), Some(captain));
+}
+
+#[tokio::test]
+async fn blobs_to_which_very_many_records_refer_are_all_told_of_since_any_revision() {
+    let dir = scratch();
+    let repo = open(dir.path()).await;
+    let blob = |number: usize| {
+        let cid = cid_of(RAW, &number.to_le_bytes());
+        json!({ "$type": "blob", "ref": { "$link": cid.to_string() }, "mimeType": "image/png", "size": 8 })
+    };
+    let record = |from: usize| RecordWrite::Create {
+        collection: "com.example.album".parse().unwrap(),
+        rkey: None,
+        value: json!({ "pictures": (from..from + 1000).map(blob).collect::<Vec<_>>() }),
+    };
+    for album in 0..10 {
+        repo.write(vec![record(album * 1000)]).await.unwrap();
+    }
+    let all = repo.referenced_blobs(20_000, None).await.unwrap();
+    assert_eq!(all.len(), 10_000);
+    let since = repo.latest_commit().rev;
+    assert_eq!(repo.blobs_since(all.clone(), &since).await.unwrap(), []);
+    // The last ones are now named again, and more records than are looked at name some of them.
+    repo.write(vec![record(9000)]).await.unwrap();
+    let newer = repo.blobs_since(all.clone(), &since).await.unwrap();
+    let named = (9000..10_000).map(|number: usize| cid_of(RAW, &number.to_le_bytes()));
+    for cid in named {
+        assert!(newer.contains(&cid), "{cid}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::blobs::{ObjectBytes, StoreError};
@@ -50,6 +51,13 @@ pub trait BackupStore: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// The store's.
     async fn delete(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Removes what writes below `folder` have left that began before `before` and never ended; returns how many. None if the store does not
+    /// tell of them.
+    ///
+    /// # Errors
+    /// The store's.
+    async fn remove_unfinished(&self, folder: &str, before: DateTime<Utc>) -> Result<usize, StoreError>;
 }
 
 /// Content that is in memory.

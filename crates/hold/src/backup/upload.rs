@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use atcr_atproto::clock::Clock;
+use atcr_atproto::clock::{Clock, moved};
 use atcr_hold_pds::{BackupFile, HoldRepo};
 use atcr_server::Shutdown;
 use atcr_server::supervise::Task;
@@ -28,6 +28,8 @@ const PIECE: usize = 1024 * 1024;
 const CHECK_EVERY: TimeDelta = TimeDelta::days(1);
 /// When that is tried again after it failed.
 const CHECK_AGAIN_AFTER: TimeDelta = TimeDelta::hours(1);
+/// How long an upload may take that is not given up.
+const UNFINISHED_FOR: TimeDelta = TimeDelta::days(1);
 /// Counts files of the backup that were found incomplete, and uploaded again.
 const LOST: &str = "atcr_hold_backup_lost_files_total";
 /// Seconds since everything was in the backup.
@@ -261,8 +263,10 @@ impl Shared {
         }
         let is_written = self.status.borrow().complete_at.is_some();
         state.is_head_lost = is_written && !lives.heads.contains(&life.number);
+        let mut unnamed = BTreeSet::new();
         if let Some(head) = &state.head {
-            state.lost = check::incomplete(store, head).await?;
+            let found = check::compare(store, head).await?;
+            (state.lost, unnamed) = (found.incomplete, found.unnamed);
         }
         if state.is_head_lost || !state.lost.is_empty() {
             metrics::counter!(LOST).increment(state.lost.len() as u64);
@@ -271,8 +275,35 @@ impl Shared {
                 "PARTS OF THE BACKUP ARE GONE, and are uploaded again: look for what removes them, such as a rule of the bucket"
             );
         }
+        if let Err(error) = self.sweep(state.head.as_ref(), &unnamed).await {
+            tracing::warn!(%error, "objects that the backup does not need stay; it is tried again tomorrow");
+        }
         if let Err(error) = life::forget_old(store, did, &lives, life.number).await {
             tracing::warn!(%error, "what is left of long ended lives stays in the backup; it is tried again tomorrow");
+        }
+        Ok(())
+    }
+
+    /// Removes what processes have left that ended in the middle of an upload. `unnamed` are objects that `head` does not name.
+    async fn sweep(&self, head: Option<&Head>, unnamed: &BTreeSet<String>) -> Result<(), BackupError> {
+        let (store, did) = (&*self.store, self.repo.did());
+        // A pointer whose upload seemed to fail may be there all the same, and names what was uploaded for it.
+        if !unnamed.is_empty() && download::newest_head(store, did).await.ok().as_ref() == head {
+            for name in unnamed {
+                store.delete(name).await?;
+            }
+            tracing::info!(
+                objects = unnamed.len(),
+                "objects that no list of the backup names were removed"
+            );
+        }
+        let before = moved(self.clock.now(), -UNFINISHED_FOR);
+        let removed = store.remove_unfinished(&account(did), before).await?;
+        if removed > 0 {
+            tracing::info!(
+                uploads = removed,
+                "uploads to the backup that never ended were removed"
+            );
         }
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! The repository's backup: what is in it, and the way back.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,14 +18,16 @@ use atcr_hold::backup::{
     Backup, BackupError, BackupStore, Listed, check, download, life, one_piece, read_whole,
 };
 use atcr_hold::blobs::{ObjectBytes, StoreError};
+use atcr_hold::config::DidMethod;
 use atcr_hold::settings::BackupSettings;
 use atcr_hold_pds::{HoldRepo, Message, Progress, RepoError, RepoOptions, Seen, restore};
 use bytes::Bytes;
-use chrono::TimeDelta;
-use futures_util::TryStreamExt as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::harness::directory::Directory;
 use crate::harness::{Setup, TestHold};
 use crate::object_store::servers::{
     ACCESS_KEY, BUCKET, SECRET_KEY, Serving, Versitygw, s3s_router, versitygw_binary,
@@ -137,18 +142,23 @@ async fn lives_are_counted_and_an_older_one_notices_a_newer_one() {
     let store = FolderBackup::new(dir.path());
     let did: Did = "did:web:hold.test%3A80".parse().expect("a DID");
     assert_eq!(life::newest(&store, &did).await.expect("asked"), 0);
+    let mut lives = Vec::new();
     for expected in 1..=9 {
-        assert_eq!(life::begin(&store, &did).await.expect("begun"), expected);
+        let life = life::begin(&store, &did).await.expect("begun");
+        assert_eq!(life.number, expected);
         assert_eq!(life::newest(&store, &did).await.expect("asked"), expected);
+        lives.push(life);
     }
-    life::check(&store, &did, 9).await.expect("the newest");
-    let error = life::check(&store, &did, 8).await.expect_err("taken over");
+    life::check(&store, &did, &lives[8]).await.expect("the newest");
+    let error = life::check(&store, &did, &lives[7])
+        .await
+        .expect_err("taken over");
     assert!(
         matches!(error, BackupError::OtherLife { ours: 8, theirs: 9 }),
         "{error}"
     );
     let (left, right) = tokio::join!(life::begin(&store, &did), life::begin(&store, &did));
-    let mut both = [left.expect("begun"), right.expect("begun")];
+    let mut both = [left.expect("begun").number, right.expect("begun").number];
     both.sort_unstable();
     assert_eq!(both, [10, 11]);
 }
@@ -499,7 +509,7 @@ async fn lives_are_found_although_a_rule_of_the_bucket_removes_old_objects() {
         .put("did_web_hold.test/head/9", head, 2)
         .await
         .expect("stored");
-    assert_eq!(life::begin(&store, &did).await.expect("begun"), 10);
+    assert_eq!(life::begin(&store, &did).await.expect("begun").number, 10);
     let absurd = one_piece(Bytes::new());
     store
         .put(&format!("did_web_hold.test/epoch/{}", u64::MAX), absurd, 0)
@@ -564,6 +574,234 @@ impl BackupStore for NoUploads {
     async fn delete(&self, name: &str) -> Result<(), StoreError> {
         self.0.delete(name).await
     }
+
+    async fn remove_unfinished(&self, folder: &str, before: DateTime<Utc>) -> Result<usize, StoreError> {
+        self.0.remove_unfinished(folder, before).await
+    }
+}
+
+/// A place in memory that knows no conditional writes. Two processes look which life is the newest before the first of them writes its
+/// note, and the second one writes after that.
+#[derive(Debug, Default)]
+struct Unconditional {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    first: OnceLock<Bytes>,
+    lists: AtomicUsize,
+    is_silent: bool,
+}
+
+impl Unconditional {
+    fn has(&self, name: &str) -> bool {
+        self.objects.lock().expect("not poisoned").contains_key(name)
+    }
+}
+
+#[async_trait]
+impl BackupStore for Unconditional {
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
+
+    async fn put(&self, name: &str, content: ObjectBytes, _: u64) -> Result<(), StoreError> {
+        let content = read_whole(content, 1 << 20).await?;
+        self.objects
+            .lock()
+            .expect("not poisoned")
+            .insert(name.to_owned(), content);
+        Ok(())
+    }
+
+    async fn create(&self, name: &str, content: Bytes) -> Result<bool, StoreError> {
+        let is_first = *self.first.get_or_init(|| content.clone()) == content;
+        // Each of them lists notes and pointers.
+        while (is_first && self.lists.load(Ordering::Relaxed) < 4)
+            || (!is_first && name.ends_with("/1") && !self.has(name))
+        {
+            tokio::task::yield_now().await;
+        }
+        self.objects
+            .lock()
+            .expect("not poisoned")
+            .insert(name.to_owned(), content);
+        Ok(true)
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<ObjectBytes>, StoreError> {
+        let found = self.objects.lock().expect("not poisoned").get(name).cloned();
+        Ok(found.map(one_piece))
+    }
+
+    async fn list(&self, folder: &str, _: usize) -> Result<Vec<Listed>, StoreError> {
+        if self.is_silent {
+            std::future::pending::<()>().await;
+        }
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        let objects = self.objects.lock().expect("not poisoned");
+        let below = objects.iter().filter(|(name, _)| name.starts_with(folder));
+        let listed = below.map(|(name, bytes)| Listed {
+            name: name.clone(),
+            bytes: bytes.len() as u64,
+        });
+        Ok(listed.collect())
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), StoreError> {
+        self.objects.lock().expect("not poisoned").remove(name);
+        Ok(())
+    }
+
+    async fn remove_unfinished(&self, _: &str, _: DateTime<Utc>) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_does_not_wait_for_a_place_that_says_nothing() {
+    let store = Unconditional {
+        is_silent: true,
+        ..Unconditional::default()
+    };
+    let did: Did = "did:web:hold.test".parse().expect("a DID");
+    let error = download::newest_head_soon(&store, &did)
+        .await
+        .expect_err("no answer");
+    assert!(matches!(error, BackupError::NoAnswer { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_processes_do_not_get_one_life_where_the_last_write_stays() {
+    let store = Unconditional::default();
+    let did: Did = "did:web:hold.test".parse().expect("a DID");
+    let (left, right) = tokio::join!(life::begin(&store, &did), life::begin(&store, &did));
+    let (left, right) = (left.expect("begun"), right.expect("begun"));
+    assert_ne!(left.number, right.number);
+    let (older, newer) = if left.number < right.number {
+        (left, right)
+    } else {
+        (right, left)
+    };
+    life::check(&store, &did, &older).await.expect_err("taken over");
+    life::check(&store, &did, &newer).await.expect("the newest");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_whose_number_another_one_has_written_over_writes_no_more() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    hold.hold.back_up().await.expect("copied");
+    let account = hold.did().as_str().replace([':', '%'], "_");
+    let note = Bytes::from_static(b"{\"process\":\"another one\"}");
+    let size = note.len() as u64;
+    let store = FolderBackup::new(place.path());
+    store
+        .put(&format!("{account}/epoch/1"), one_piece(note), size)
+        .await
+        .expect("stored");
+    let error = hold.hold.back_up().await.expect_err("taken over");
+    assert!(
+        matches!(error, BackupError::OtherLife { ours: 1, theirs: 1 }),
+        "{error}"
+    );
+    assert!(!hold.hold.repo().is_writable());
+    hold.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_uploads_have_left_that_never_ended_is_removed() {
+    for place in places().await {
+        let store = &*place.store;
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let mut begun = Some(begun);
+        let mut pieces = 0;
+        let content = futures_util::stream::poll_fn(move |_| {
+            pieces += 1;
+            if pieces == 1 {
+                return Poll::Ready(Some(Ok(Bytes::from(vec![7; 9 << 20]))));
+            }
+            if let Some(begun) = begun.take() {
+                let _ = begun.send(());
+            }
+            Poll::Pending
+        });
+        tokio::select! {
+            written = store.put("account/log/a", content.boxed(), 20 << 20) => written.expect("endless"),
+            begun = has_begun => begun.expect("begun"),
+        }
+        let tomorrow = SystemClock.now() + TimeDelta::days(1);
+        let yesterday = SystemClock.now() - TimeDelta::days(1);
+        let remove = async |folder, before| store.remove_unfinished(folder, before).await.expect("asked");
+        assert_eq!(remove("account", yesterday).await, 0, "{}", store.place());
+        assert_eq!(remove("other", tomorrow).await, 0, "{}", store.place());
+        // The server in the process does not tell of uploads.
+        let expected = usize::from(place.serving.is_none());
+        assert_eq!(remove("account", tomorrow).await, expected, "{}", store.place());
+        assert_eq!(remove("account", tomorrow).await, 0, "{}", store.place());
+        if let Some(serving) = place.serving {
+            serving.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_that_no_list_names_are_removed_at_the_next_start() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    add_crew(&hold, 2).await;
+    hold.hold.back_up().await.expect("copied");
+    let store = FolderBackup::new(place.path());
+    let head = download::newest_head(&store, hold.did()).await.expect("a backup");
+    let account = hold.did().as_str().replace([':', '%'], "_");
+    let log = format!("{account}/{}/log", head.log_id);
+    let stray = format!("{log}/0000000001.512-99999");
+    store
+        .put(&stray, one_piece(Bytes::from_static(b"stray")), 5)
+        .await
+        .expect("stored");
+    let hold = hold.restart(|_| ()).await;
+    hold.hold.back_up().await.expect("copied");
+    let names = names(&store, &log).await;
+    assert!(names.iter().all(|listed| listed.name != stray), "{names:?}");
+    let dir = tempfile::tempdir().expect("a folder");
+    restored(&hold, &store, dir.path()).await;
+    hold.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_written_to_an_older_copy_before_it_is_known_to_be_one() {
+    let directory = Directory::start().await;
+    let place = tempfile::tempdir().expect("a folder");
+    let (url, backup) = (directory.url.to_string(), place.path().display().to_string());
+    let hold = TestHold::start_with(Setup::default(), |config| {
+        config.database.did_method = DidMethod::Plc;
+        config.database.plc_directory_url = url;
+        config.backup.path = backup;
+    })
+    .await;
+    let repo_dir = hold.data_dir().join("repo");
+    let hold = hold.restart(|_| ()).await;
+    let older = tempfile::tempdir().expect("a folder");
+    let copy = |from: &Path, to: &Path| {
+        for entry in std::fs::read_dir(from).expect("a folder") {
+            let entry = entry.expect("an entry");
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+        }
+    };
+    copy(&repo_dir, older.path());
+    let newest = *hold.hold.repo().watch_seq().borrow();
+    add_crew(&hold, 2).await;
+    hold.hold.back_up().await.expect("copied");
+    // At another URL followers would have to be told of it.
+    let hold = hold
+        .restart(|settings| {
+            settings.public_url = "http://hold.test:1005".parse().expect("a URL");
+            std::fs::remove_dir_all(&repo_dir).expect("removed");
+            std::fs::create_dir(&repo_dir).expect("made");
+            copy(older.path(), &repo_dir);
+        })
+        .await;
+    assert_eq!(*hold.hold.repo().watch_seq().borrow(), newest);
+    assert!(!hold.hold.repo().is_writable());
+    hold.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use atcr_atproto::clock::{Clock as _, SystemClock};
+use atcr_atproto::syntax::Tid;
 use serde_json::Value;
 
 use crate::harness::directory::Directory;
@@ -317,6 +319,14 @@ async fn a_backup_whose_key_is_lost_is_restored_by_those_who_name_the_key() {
         let hours = |hours: u64| now + hours * 3_600_000_000;
         has(hours(24 * 60));
         assert!(machine.failure(&restore).contains("--ignore-relays"));
+        let in_an_hour = Tid::from_parts(SystemClock.now_micros() + 3_600_000_000, 3);
+        *relay.has.lock().expect("a lock") = (0, Some(in_an_hour));
+        let said = machine.failure(&restore);
+        assert!(
+            said.contains("revision") && said.contains("--ignore-relays"),
+            "{said}"
+        );
+        relay.has.lock().expect("a lock").1 = None;
         has(hours(5));
         let restored = machine.json(&restore);
         assert!(restored["seq"].as_u64() > Some(hours(6)), "{restored}");
@@ -329,6 +339,60 @@ async fn a_backup_whose_key_is_lost_is_restored_by_those_who_name_the_key() {
         assert_eq!(machine.captain().await, before);
         kill(serving);
     }
+}
+
+#[test]
+fn a_key_that_was_replaced_is_not_believed_and_a_restore_that_fails_leaves_nothing() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (machine, _) = machine_with_backup(place.path());
+    kill(machine.serve());
+    machine.json(&["repo", "backup"]);
+    let rotated = machine.run(&["keys", "rotate"]);
+    assert!(rotated.status.success(), "{rotated:?}");
+    std::fs::rename(machine.data().join("repo"), machine.dir.path().join("lost")).expect("moved");
+    let said = machine.failure(&["repo", "restore"]);
+    assert!(said.contains("--signed-by"), "{said}");
+    let key = said
+        .split_whitespace()
+        .find_map(|word| Some(word.trim_end_matches(';')).filter(|word| word.starts_with("did:key:")))
+        .expect("the key that the backup claims");
+
+    let nothing_is_left = || {
+        assert!(!machine.data().join("repo.downloaded").exists());
+        let left = std::fs::read_dir(machine.data().join("repo"))
+            .into_iter()
+            .flatten();
+        let left: Vec<_> = left.map(|entry| entry.expect("an entry").file_name()).collect();
+        assert!(left.iter().all(|name| name == "lock"), "{left:?}");
+    };
+    nothing_is_left();
+    let objects = |folder: &Path| -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.push(path);
+                }
+            }
+        }
+        found
+    };
+    let part = objects(place.path())
+        .into_iter()
+        .find(|path| path.parent().is_some_and(|folder| folder.ends_with("log")))
+        .expect("a part of the log");
+    let aside = machine.dir.path().join("part");
+    std::fs::rename(&part, &aside).expect("moved");
+    let said = machine.failure(&["repo", "restore", "--signed-by", key]);
+    assert!(said.contains("is missing"), "{said}");
+    nothing_is_left();
+    std::fs::rename(&aside, &part).expect("moved");
+    machine.json(&["repo", "restore", "--signed-by", key]);
+    assert_eq!(machine.json(&["repo", "verify"])["whole"], true);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

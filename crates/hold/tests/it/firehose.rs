@@ -410,6 +410,14 @@ async fn a_subscriber_beyond_the_bound_is_refused_before_it_gets_a_socket() {
     }
 }
 
+/// The request for a subscription.
+fn handshake(cursor: u64) -> String {
+    format!(
+        "GET {SUBSCRIBE}?cursor={cursor} HTTP/1.1\r\nhost: hold\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
 /// A subscription by hand: the socket after the head of the answer.
 async fn bare(hold: &TestHold, cursor: u64, receive_buffer: u32) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
@@ -417,11 +425,10 @@ async fn bare(hold: &TestHold, cursor: u64, receive_buffer: u32) -> TcpStream {
         .set_recv_buffer_size(receive_buffer)
         .expect("a small buffer");
     let mut stream = socket.connect(hold.settings.listen).await.expect("connected");
-    let request = format!(
-        "GET {SUBSCRIBE}?cursor={cursor} HTTP/1.1\r\nhost: hold\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.expect("sent");
+    stream
+        .write_all(handshake(cursor).as_bytes())
+        .await
+        .expect("sent");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.expect("an answer"));
@@ -472,6 +479,47 @@ async fn a_subscriber_that_answers_no_ping_is_dropped_and_one_that_does_is_not()
         Some(head(&hold))
     );
     drop(answering);
+    hold.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_pings_without_pause_gets_its_events_all_the_same() {
+    const PINGS: u32 = 60_000;
+    let hold = limited(|_| ()).await;
+    // After a start nothing is in memory yet: the first page is read from the log.
+    let hold = hold.restart(|_| ()).await;
+    let mut said = Vec::from(handshake(0));
+    for number in 1..=PINGS {
+        // A client's frames are masked, with zeros here.
+        said.extend([0x89, 0x84, 0, 0, 0, 0]);
+        said.extend(number.to_be_bytes());
+    }
+    let stream = TcpStream::connect(hold.settings.listen).await.expect("connected");
+    let (mut reader, mut writer) = stream.into_split();
+    // All of them are there before the first answer.
+    let speaking = tokio::spawn(async move {
+        let _ = writer.write_all(&said).await;
+        writer
+    });
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(reader.read_u8().await.expect("an answer"));
+    }
+    let mut answered = 0;
+    loop {
+        let (kind, length) = (
+            reader.read_u8().await.expect("a frame"),
+            reader.read_u8().await.expect("its length"),
+        );
+        if kind & 0x0f != 0x0a {
+            break;
+        }
+        let mut pong = vec![0; usize::from(length)];
+        reader.read_exact(&mut pong).await.expect("a pong");
+        answered = u32::from_be_bytes(pong.try_into().expect("a number"));
+    }
+    assert!(answered < PINGS, "the first event came after all pongs");
+    speaking.abort();
     hold.stop().await;
 }
 

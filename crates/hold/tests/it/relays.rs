@@ -2,15 +2,19 @@
 
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use atcr_atproto::clock::{Clock as _, SystemClock};
-use atcr_atproto::syntax::Tid;
+use atcr_atproto::syntax::{Did, Tid};
+use atcr_hold::relays::seen::seen_by_relays;
+use atcr_hold::relays::{HostStatus, RelayApi, RelayError};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Barrier, Notify};
+use url::Url;
 
 use crate::harness::{Setup, TestHold};
 
@@ -146,6 +150,52 @@ async fn a_new_hold_goes_on_from_what_a_relay_has_of_its_host() {
         assert_eq!(*hold.hold.repo().watch_seq().borrow(), newest);
         hold.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_new_hold_does_not_believe_a_relay_that_claims_a_revision_of_the_future() {
+    let relay = Relay::default();
+    let rev = Tid::from_parts(u64::try_from(from_now(1)).expect("positive"), 7);
+    *relay.has.lock().expect("a lock") = (from_now(0), Some(rev.clone()));
+    let url = relay.serve().await;
+    let hold = TestHold::start_with(Setup::default(), |config| config.server.relay_endpoint = url).await;
+    assert!(hold.hold.repo().latest_commit().rev < rev);
+    hold.stop().await;
+}
+
+/// Answers when all have been asked.
+#[derive(Debug)]
+struct Together(Barrier);
+
+#[async_trait]
+impl RelayApi for Together {
+    async fn request_crawl(&self, _: &Url, _: &str) -> Result<(), RelayError> {
+        Ok(())
+    }
+
+    async fn host_status(&self, _: &Url, _: &str) -> Result<HostStatus, RelayError> {
+        self.0.wait().await;
+        Ok(serde_json::from_value(json!({ "seq": 7 })).expect("a status"))
+    }
+
+    async fn latest_commit(&self, _: &Url, _: &Did) -> Result<Tid, RelayError> {
+        Err(RelayError::Refused {
+            status: 404,
+            message: String::new(),
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn relays_are_asked_at_the_same_time() {
+    let relays: Vec<Url> = (0..3)
+        .map(|number| format!("https://relay{number}.test").parse().expect("a URL"))
+        .collect();
+    let did = "did:web:hold.test".parse().expect("a DID");
+    let api = Together(Barrier::new(relays.len()));
+    let found = seen_by_relays(&api, &relays, "hold.test", &did, &SystemClock).await;
+    assert!(found.unknown.is_empty(), "{:?}", found.unknown);
+    assert_eq!(found.seen.seq, 7);
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ const HAPPENINGS: u64 = 32;
 /// Follows a hold over many commits.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How many commits the captain makes
+    /// How many commits the captain asks for; those that come at once may share one
     #[arg(long, default_value_t = 20_000)]
     commits: u64,
     /// How many write at once
@@ -170,7 +170,7 @@ impl World {
             drop(pause);
             let commits = writers.commits();
             self.say(&format!(
-                "{commits} commits, {:.0}/s; {}",
+                "{commits} calls that write, {:.0}/s; {}",
                 rate(commits, wrote),
                 operation.name()
             ));
@@ -187,8 +187,9 @@ impl World {
         let repository = self.compare().await?;
         drop(pause);
         let known = writers.finish(&repository.records).await?;
+        let made = self.followers[0].consumer().commits;
         println!(
-            "\n{commits} commits with {operations} operations were acknowledged ({pace:.0}/s), the outcome of {unsure} is not known"
+            "\n{commits} calls with {operations} operations were acknowledged ({pace:.0}/s) in {made} commits, the outcome of {unsure} is not known"
         );
         println!("meanwhile: {happenings:?}");
         self.show();

@@ -6,6 +6,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::client::{self, S3Options, patient};
@@ -259,6 +260,47 @@ impl BackupStore for S3Backup {
         match sent {
             Err(error) if !is_absent(&error) => Err(unavailable("remove from the backup", error)),
             _ => Ok(()),
+        }
+    }
+
+    async fn remove_unfinished(&self, folder: &str, before: DateTime<Utc>) -> Result<usize, StoreError> {
+        let action = "remove unfinished uploads of the backup";
+        let prefix = format!("{}/", self.key(folder));
+        let mut removed = 0;
+        let (mut key_marker, mut id_marker) = (None, None);
+        loop {
+            let sent = self
+                .client
+                .list_multipart_uploads()
+                .bucket(&self.bucket)
+                .prefix(&prefix)
+                .set_key_marker(key_marker)
+                .set_upload_id_marker(id_marker)
+                .send()
+                .await;
+            let page = match sent {
+                Ok(page) => page,
+                Err(error) if error.code() == Some("NotImplemented") => return Ok(removed),
+                Err(error) => return Err(unavailable(action, error)),
+            };
+            for upload in page.uploads() {
+                let is_old = upload
+                    .initiated()
+                    .is_some_and(|at| at.secs() < before.timestamp());
+                let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
+                    continue;
+                };
+                if is_old && key.starts_with(&prefix) {
+                    let aborted = self.client.abort_multipart_upload().bucket(&self.bucket);
+                    let aborted = aborted.key(key).upload_id(id).send().await;
+                    aborted.map_err(|error| unavailable(action, error))?;
+                    removed += 1;
+                }
+            }
+            if page.is_truncated != Some(true) || page.next_key_marker.is_none() {
+                return Ok(removed);
+            }
+            (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
         }
     }
 }
