@@ -8,11 +8,13 @@
 //! - `read`, `search`: queries of pages
 //! - `queue`: accounts to work on
 //! - `discovery`: lists of accounts that are read in parts
+//! - `lease`: nobody to share the file with
 //! - `audit`: dump, recount, figures
 
 mod audit;
 mod codec;
 mod discovery;
+mod lease;
 mod queue;
 mod read;
 mod search;

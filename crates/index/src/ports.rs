@@ -3,7 +3,7 @@
 //! | For | Port |
 //! |---|---|
 //! | pages, feeds, badges, the JSON API | [`IndexReader`], [`SearchIndex`] |
-//! | ingest, our own writes | [`IndexWriter`], [`WorkQueue`], [`DiscoveryLog`] |
+//! | ingest, our own writes | [`IndexWriter`], [`WorkQueue`], [`DiscoveryLog`], [`Leases`] |
 //! | `index verify`, `index stats`, tests | [`IndexAudit`] |
 //!
 //! # Pages from it
@@ -17,6 +17,7 @@
 //! "not known yet": ask the owner's PDS, and queue the account ([`WorkQueue::enqueue`], lane `Asked`).
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::{Cid, Did, Handle, RecordKey, Tid};
@@ -306,6 +307,17 @@ pub trait DiscoveryLog: Send + Sync {
         next: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<u64, IndexError>;
+}
+
+/// Which of several processes on one database does what only one has to.
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// Takes the lease, or renews it, for `time` from now; false when another holder has it. Nobody gets it before its time is over, so
+    /// who does not renew it in time has lost it, whether it heard of that or not.
+    async fn hold_lease(&self, name: &str, holder: &str, time: Duration) -> Result<bool, IndexError>;
+
+    /// Leaves the lease to others at once, if `holder` has it.
+    async fn give_up_lease(&self, name: &str, holder: &str) -> Result<(), IndexError>;
 }
 
 /// A total that does not agree with the rows it counts.

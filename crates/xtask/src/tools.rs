@@ -26,6 +26,8 @@ pub(crate) const TEST_NEEDS: &[Need] = &[
         "gpg",
         "pass",
         "docker-credential-pass",
+        "initdb",
+        "psql",
     ]),
     Need::NetworkPackages,
     Need::Go(GoTool::VERSITYGW),

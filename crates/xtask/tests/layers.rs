@@ -13,7 +13,13 @@ const RULES: &[(&[&str], &[&str])] = &[
     // The edge speaks HTTP and reaches stores only through the domain.
     (
         &["appview/src/edge", "hold/src/edge"],
-        &["sqlx", "reqwest", "aws_sdk_s3", "atcr_index_sqlite"],
+        &[
+            "sqlx",
+            "reqwest",
+            "aws_sdk_s3",
+            "atcr_index_sqlite",
+            "atcr_index_postgres",
+        ],
     ),
     // The domain decides; it neither serves nor connects.
     (
@@ -67,12 +73,26 @@ const RULES: &[(&[&str], &[&str])] = &[
     // What fills the index reaches it through its ports.
     (
         &["ingest/src"],
-        &["axum", "sqlx", "atcr_index_sqlite", "atcr_registry"],
+        &[
+            "axum",
+            "sqlx",
+            "atcr_index_sqlite",
+            "atcr_index_postgres",
+            "atcr_registry",
+        ],
     ),
     // What pages read is no page.
     (
         &["appview/src/browse"],
-        &["axum", "hyper", "sqlx", "reqwest", "askama", "atcr_index_sqlite"],
+        &[
+            "axum",
+            "hyper",
+            "sqlx",
+            "reqwest",
+            "askama",
+            "atcr_index_sqlite",
+            "atcr_index_postgres",
+        ],
     ),
     // What pages share belongs to no page, and to no server.
     (

@@ -3,5 +3,5 @@
 mod query;
 mod rank;
 
-pub use query::{Query, trigrams};
+pub use query::{Query, trigrams, words};
 pub use rank::{Candidate, ranked};

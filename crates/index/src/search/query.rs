@@ -19,12 +19,7 @@ impl Query {
     pub fn parse(typed: &str) -> Self {
         let text: String = typed.trim().chars().take(MAX_CHARS).collect();
         let text = text.to_lowercase();
-        let words = text
-            .split(|character: char| !is_in_word(character))
-            .filter(|word| !word.is_empty())
-            .take(MAX_WORDS)
-            .map(str::to_owned)
-            .collect();
+        let words = words(&text).take(MAX_WORDS).collect();
         Self { text, words }
     }
 
@@ -45,6 +40,13 @@ impl Query {
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
+}
+
+/// The words of a text, in lower case, in its order.
+pub fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split(|character: char| !is_in_word(character))
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
 }
 
 /// Letters and digits; not the letters in circles and squares, which databases take for symbols.

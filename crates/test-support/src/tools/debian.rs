@@ -19,6 +19,8 @@ fn packages(command: &str) -> Vec<&str> {
         "docker-credential-pass" => vec!["golang-docker-credential-helpers"],
         "chromedriver" => vec!["chromium-driver"],
         "go" => vec!["golang-go"],
+        "initdb" => vec!["postgresql"],
+        "psql" => vec!["postgresql-client"],
         other => vec![other],
     }
 }

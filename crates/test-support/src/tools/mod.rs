@@ -33,8 +33,23 @@ pub fn find_command(name: &str) -> Option<PathBuf> {
     // Debian keeps daemons where an ordinary user's PATH does not look.
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into(), "/usr/local/go/bin".into()])
+        .chain(postgres_programs())
         .map(|folder| folder.join(name))
         .find(|candidate| candidate.is_file())
+}
+
+/// Where Debian keeps the programs of PostgreSQL servers, the newest version first.
+fn postgres_programs() -> Vec<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut versions: Vec<(u32, PathBuf)> = versions
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            Some((version, entry.path().join("bin")))
+        })
+        .collect();
+    versions.sort_unstable_by(|left, right| right.cmp(left));
+    versions.into_iter().map(|(_, folder)| folder).collect()
 }
 
 /// Makes `link` point at `target`, replacing an older link.

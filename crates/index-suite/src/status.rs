@@ -11,12 +11,12 @@ use atcr_index::{Collection, IndexError};
 use chrono::TimeDelta;
 use serde_json::json;
 
-use crate::store::{
-    Store, alice, bob, delete, identity, image, now, put_manifest, put_tag, put_value, rev, step,
+use crate::subject::{
+    Subject, alice, bob, delete, identity, image, now, put_manifest, put_tag, put_value, rev, step,
 };
 
-async fn with_app() -> Store {
-    let store = Store::new().await;
+async fn with_app<S: Subject>() -> S {
+    let store = S::new().await;
     let owner = alice();
     let changes = vec![
         put_manifest(&owner, &image("app", '1')),
@@ -50,40 +50,53 @@ fn takedown(repository: Option<&str>, applies: bool, minutes: i64) -> Step {
 }
 
 /// Whether the repository is anywhere to be seen.
-async fn is_seen(store: &Store) -> bool {
+async fn is_seen(store: &impl Subject) -> bool {
     let top = PageRequest::top(10);
     let seen = [
-        store.index.repository(&alice(), "app").await.unwrap().is_some(),
-        !store.index.recently_pushed(&top).await.unwrap().items.is_empty(),
+        store.index().repository(&alice(), "app").await.unwrap().is_some(),
         !store
-            .index
+            .index()
+            .recently_pushed(&top)
+            .await
+            .unwrap()
+            .items
+            .is_empty(),
+        !store
+            .index()
             .repositories_of(&alice(), &top)
             .await
             .unwrap()
             .items
             .is_empty(),
         !store
-            .index
+            .index()
             .repositories_named("app", 10)
             .await
             .unwrap()
             .is_empty(),
         !store
-            .index
+            .index()
             .candidates(&Query::parse("app"))
             .await
             .unwrap()
             .is_empty(),
-        store.index.account(&alice()).await.unwrap().unwrap().repositories == 1,
+        store
+            .index()
+            .account(&alice())
+            .await
+            .unwrap()
+            .unwrap()
+            .repositories
+            == 1,
     ];
     assert!(seen.iter().all(|is| *is == seen[0]), "{seen:?}");
     store.dump().await;
     seen[0]
 }
 
-#[tokio::test]
-async fn what_is_hidden_is_nowhere_and_comes_back_from_its_own_rows() {
-    let store = with_app().await;
+/// What is hidden is nowhere and comes back from its own rows.
+pub async fn what_is_hidden_is_nowhere_and_comes_back_from_its_own_rows<S: Subject>() {
+    let store = with_app::<S>().await;
     assert!(is_seen(&store).await);
     for (hide, show) in [
         (
@@ -104,15 +117,15 @@ async fn what_is_hidden_is_nowhere_and_comes_back_from_its_own_rows() {
     }
 }
 
-#[tokio::test]
-async fn the_stars_of_a_hidden_account_do_not_count() {
-    let store = with_app().await;
-    let star = atcr_atproto::lexicon::star::StarRecord::new(&alice(), "app", crate::store::at(0)).unwrap();
-    let change = crate::store::put(&bob(), Collection::Star, &"s".parse().unwrap(), &star);
+/// The stars of a hidden account do not count.
+pub async fn the_stars_of_a_hidden_account_do_not_count<S: Subject>() {
+    let store = with_app::<S>().await;
+    let star = atcr_atproto::lexicon::star::StarRecord::new(&alice(), "app", crate::subject::at(0)).unwrap();
+    let change = crate::subject::put(&bob(), Collection::Star, &"s".parse().unwrap(), &star);
     store.apply(vec![step(&bob(), None, 1, vec![change])]).await;
     let stars = async || {
         store
-            .index
+            .index()
             .repository(&alice(), "app")
             .await
             .unwrap()
@@ -128,9 +141,9 @@ async fn the_stars_of_a_hidden_account_do_not_count() {
     store.dump().await;
 }
 
-#[tokio::test]
-async fn a_step_is_done_known_or_behind_a_gap() {
-    let store = with_app().await;
+/// A step is done known or behind a gap.
+pub async fn a_step_is_done_known_or_behind_a_gap<S: Subject>() {
+    let store = with_app::<S>().await;
     let owner = alice();
     let tag = |digit, minutes| vec![put_tag(&owner, "app", "latest", digit, minutes)];
     let third = step(&owner, Some(2), 3, tag('3', 3));
@@ -142,15 +155,15 @@ async fn a_step_is_done_known_or_behind_a_gap() {
     let both = store.apply(vec![second.clone(), third]).await;
     assert_eq!(both, [Applied::Done, Applied::Done]);
     assert_eq!(store.apply(vec![second]).await, [Applied::Known]);
-    let repository = store.index.repository(&owner, "app").await.unwrap().unwrap();
+    let repository = store.index().repository(&owner, "app").await.unwrap().unwrap();
     let tag = store
-        .index
+        .index()
         .tag(repository.card.id, "latest")
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(tag.digest, Some(crate::store::digest('3')));
-    let account = store.index.account(&owner).await.unwrap().unwrap();
+    assert_eq!(tag.digest, Some(crate::subject::digest('3')));
+    let account = store.index().account(&owner).await.unwrap().unwrap();
     assert_eq!((account.rev, account.coverage), (Some(rev(3)), Coverage::Whole));
     // An account that was never listed has a gap before anything but its first commit.
     let bobs = store.apply(vec![step(&bob(), Some(1), 2, Vec::new())]).await;
@@ -166,9 +179,9 @@ async fn a_step_is_done_known_or_behind_a_gap() {
     );
 }
 
-#[tokio::test]
-async fn a_step_from_another_tree_of_the_same_revision_is_behind_a_gap() {
-    let store = with_app().await;
+/// A step from another tree of the same revision is behind a gap.
+pub async fn a_step_from_another_tree_of_the_same_revision_is_behind_a_gap<S: Subject>() {
+    let store = with_app::<S>().await;
     let Step::Records(mut forked) = step(&alice(), Some(1), 2, Vec::new()) else {
         unreachable!()
     };
@@ -182,9 +195,9 @@ async fn a_step_from_another_tree_of_the_same_revision_is_behind_a_gap() {
     );
 }
 
-#[tokio::test]
-async fn a_write_of_ours_gets_its_tree_from_the_commit_later() {
-    let store = with_app().await;
+/// A write of ours gets its tree from the commit later.
+pub async fn a_write_of_ours_gets_its_tree_from_the_commit_later<S: Subject>() {
+    let store = with_app::<S>().await;
     let owner = alice();
     let Step::Records(mut own) = step(&owner, Some(1), 2, Vec::new()) else {
         unreachable!()
@@ -205,12 +218,12 @@ async fn a_write_of_ours_gets_its_tree_from_the_commit_later() {
     );
 }
 
-#[tokio::test]
-async fn an_account_that_is_distrusted_is_cut_until_all_of_it_was_compared() {
-    let store = with_app().await;
+/// An account that is distrusted is cut until all of it was compared.
+pub async fn an_account_that_is_distrusted_is_cut_until_all_of_it_was_compared<S: Subject>() {
+    let store = with_app::<S>().await;
     let owner = alice();
     store.apply(vec![Step::Distrust { did: owner.clone() }]).await;
-    let coverage = async || store.index.account(&owner).await.unwrap().unwrap().coverage;
+    let coverage = async || store.index().account(&owner).await.unwrap().unwrap().coverage;
     assert_eq!(coverage().await, Coverage::Cut);
     let Step::Records(mut compared) = step(&owner, Some(1), 1, vec![delete(Collection::Tag, "app_latest")])
     else {
@@ -222,7 +235,7 @@ async fn an_account_that_is_distrusted_is_cut_until_all_of_it_was_compared() {
     assert_eq!(coverage().await, Coverage::Whole);
     assert_eq!(
         store
-            .index
+            .index()
             .repository(&owner, "app")
             .await
             .unwrap()
@@ -233,14 +246,14 @@ async fn an_account_that_is_distrusted_is_cut_until_all_of_it_was_compared() {
     );
 }
 
-#[tokio::test]
-async fn a_handle_is_one_accounts_and_an_old_one_leads_to_its_owner() {
-    let store = with_app().await;
+/// A handle is one accounts and an old one leads to its owner.
+pub async fn a_handle_is_one_accounts_and_an_old_one_leads_to_its_owner<S: Subject>() {
+    let store = with_app::<S>().await;
     let handle = "alice.example".parse().unwrap();
     store.apply(vec![identity(&bob(), "alice.example")]).await;
     assert_eq!(
         store
-            .index
+            .index()
             .account_by_handle(&handle)
             .await
             .unwrap()
@@ -250,7 +263,14 @@ async fn a_handle_is_one_accounts_and_an_old_one_leads_to_its_owner() {
         bob()
     );
     assert_eq!(
-        store.index.account(&alice()).await.unwrap().unwrap().owner.handle,
+        store
+            .index()
+            .account(&alice())
+            .await
+            .unwrap()
+            .unwrap()
+            .owner
+            .handle,
         None
     );
     store
@@ -259,8 +279,8 @@ async fn a_handle_is_one_accounts_and_an_old_one_leads_to_its_owner() {
             identity(&alice(), "new.example"),
         ])
         .await;
-    assert!(store.index.account_by_handle(&handle).await.unwrap().is_none());
-    assert_eq!(store.index.former_owner(&handle).await.unwrap(), Some(bob()));
+    assert!(store.index().account_by_handle(&handle).await.unwrap().is_none());
+    assert_eq!(store.index().former_owner(&handle).await.unwrap(), Some(bob()));
     // Two accounts exchange their handles in one batch.
     store
         .apply(vec![
@@ -270,7 +290,7 @@ async fn a_handle_is_one_accounts_and_an_old_one_leads_to_its_owner() {
         .await;
     let owner = async |handle: &str| {
         store
-            .index
+            .index()
             .account_by_handle(&handle.parse().unwrap())
             .await
             .unwrap()
@@ -282,21 +302,25 @@ async fn a_handle_is_one_accounts_and_an_old_one_leads_to_its_owner() {
         (owner("new.example").await, owner("bob.example").await),
         (bob(), alice())
     );
-    let found = store.index.candidates(&Query::parse("bob")).await.unwrap();
+    let found = store.index().candidates(&Query::parse("bob")).await.unwrap();
     assert_eq!(found.len(), 1);
     store.dump().await;
 }
 
-#[tokio::test]
-async fn a_record_that_cannot_be_used_is_remembered_and_replaces_what_was_there() {
-    let store = with_app().await;
+/// A record that cannot be used is remembered and replaces what was there.
+pub async fn a_record_that_cannot_be_used_is_remembered_and_replaces_what_was_there<S: Subject>() {
+    let store = with_app::<S>().await;
     let owner = alice();
     let key = "app_latest".parse().unwrap();
     let broken = put_value(&owner, Collection::Tag, &key, json!({ "repository": 1 }));
     store.apply(vec![step(&owner, Some(1), 2, vec![broken])]).await;
-    let view = store.index.repository(&owner, "app").await.unwrap().unwrap();
+    let view = store.index().repository(&owner, "app").await.unwrap().unwrap();
     assert_eq!(view.card.tags, 0);
-    let known = store.index.known_records(&owner, Collection::Tag).await.unwrap();
+    let known = store
+        .index()
+        .known_records(&owner, Collection::Tag)
+        .await
+        .unwrap();
     assert_eq!(known.len(), 1);
     store
         .apply(vec![step(
@@ -308,7 +332,7 @@ async fn a_record_that_cannot_be_used_is_remembered_and_replaces_what_was_there(
         .await;
     assert_eq!(
         store
-            .index
+            .index()
             .known_records(&owner, Collection::Tag)
             .await
             .unwrap()
@@ -317,7 +341,7 @@ async fn a_record_that_cannot_be_used_is_remembered_and_replaces_what_was_there(
     );
     assert_eq!(
         store
-            .index
+            .index()
             .repository(&owner, "app")
             .await
             .unwrap()
@@ -328,12 +352,12 @@ async fn a_record_that_cannot_be_used_is_remembered_and_replaces_what_was_there(
     );
 }
 
-#[tokio::test]
-async fn who_lost_a_source_writes_nothing() {
-    let store = with_app().await;
-    let (old, cursor) = store.index.take_source("relay").await.unwrap();
+/// Who lost a source writes nothing.
+pub async fn who_lost_a_source_writes_nothing<S: Subject>() {
+    let store = with_app::<S>().await;
+    let (old, cursor) = store.index().take_source("relay").await.unwrap();
     assert_eq!(cursor, None);
-    let (new, _) = store.index.take_source("relay").await.unwrap();
+    let (new, _) = store.index().take_source("relay").await.unwrap();
     let owner = alice();
     let batch = |epoch| Batch {
         steps: vec![step(
@@ -349,11 +373,11 @@ async fn who_lost_a_source_writes_nothing() {
             cursor: 7,
         }),
     };
-    let refused = store.index.apply(&batch(old), now()).await;
+    let refused = store.index().apply(&batch(old), now()).await;
     assert!(matches!(refused, Err(IndexError::Fenced(source)) if source == "relay"));
     assert_eq!(
         store
-            .index
+            .index()
             .repository(&owner, "app")
             .await
             .unwrap()
@@ -362,10 +386,10 @@ async fn who_lost_a_source_writes_nothing() {
             .tags,
         1
     );
-    store.index.apply(&batch(new), now()).await.unwrap();
+    store.index().apply(&batch(new), now()).await.unwrap();
     assert_eq!(
         store
-            .index
+            .index()
             .repository(&owner, "app")
             .await
             .unwrap()
@@ -374,5 +398,5 @@ async fn who_lost_a_source_writes_nothing() {
             .tags,
         0
     );
-    assert_eq!(store.index.take_source("relay").await.unwrap().1, Some(7));
+    assert_eq!(store.index().take_source("relay").await.unwrap().1, Some(7));
 }

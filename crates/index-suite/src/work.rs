@@ -4,7 +4,7 @@ use atcr_index::change::{Batch, Lane, QueuedWork};
 use atcr_index::ports::{IndexWriter as _, WorkQueue as _};
 use chrono::TimeDelta;
 
-use crate::store::{Store, alice, bob, now};
+use crate::subject::{Subject, alice, bob, now};
 
 fn work(did: atcr_atproto::syntax::Did, lane: Lane, minutes: i64) -> QueuedWork {
     QueuedWork {
@@ -14,10 +14,10 @@ fn work(did: atcr_atproto::syntax::Did, lane: Lane, minutes: i64) -> QueuedWork 
     }
 }
 
-#[tokio::test]
-async fn the_first_lane_goes_first_and_a_claim_is_one_workers() {
-    let store = Store::new().await;
-    let queue = &store.index;
+/// The first lane goes first and a claim is one workers.
+pub async fn the_first_lane_goes_first_and_a_claim_is_one_workers<S: Subject>() {
+    let store = S::new().await;
+    let queue = store.index();
     queue
         .enqueue(&[work(alice(), Lane::Discovered, 0), work(bob(), Lane::Gap, 0)])
         .await
@@ -41,10 +41,10 @@ async fn the_first_lane_goes_first_and_a_claim_is_one_workers() {
     );
 }
 
-#[tokio::test]
-async fn what_is_queued_while_it_is_worked_on_is_worked_on_again() {
-    let store = Store::new().await;
-    let queue = &store.index;
+/// What is queued while it is worked on is worked on again.
+pub async fn what_is_queued_while_it_is_worked_on_is_worked_on_again<S: Subject>() {
+    let store = S::new().await;
+    let queue = store.index();
     let until = now() + TimeDelta::minutes(5);
     queue.enqueue(&[work(alice(), Lane::Audit, 0)]).await.unwrap();
     queue.claim(&Lane::ALL, 1, now(), until).await.unwrap();
@@ -52,7 +52,7 @@ async fn what_is_queued_while_it_is_worked_on_is_worked_on_again() {
         work: vec![work(alice(), Lane::Asked, 0)],
         ..Batch::default()
     };
-    store.index.apply(&batch, now()).await.unwrap();
+    store.index().apply(&batch, now()).await.unwrap();
     queue.finish(&alice()).await.unwrap();
     let again = queue.claim(&Lane::ALL, 1, now(), until).await.unwrap();
     assert_eq!(again[0].lane, Lane::Asked);
@@ -60,10 +60,10 @@ async fn what_is_queued_while_it_is_worked_on_is_worked_on_again() {
     assert!(queue.claim(&Lane::ALL, 1, until, until).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn what_failed_waits() {
-    let store = Store::new().await;
-    let queue = &store.index;
+/// What failed waits.
+pub async fn what_failed_waits<S: Subject>() {
+    let store = S::new().await;
+    let queue = store.index();
     queue.enqueue(&[work(alice(), Lane::Gap, 0)]).await.unwrap();
     let until = now() + TimeDelta::minutes(5);
     queue.claim(&Lane::ALL, 1, now(), until).await.unwrap();

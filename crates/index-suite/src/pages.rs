@@ -17,8 +17,8 @@ use atcr_index::ports::{IndexReader as _, IndexWriter as _};
 use atcr_index::view::{RepositoryView, TagFilter, TagOrder, TagView};
 use chrono::TimeDelta;
 
-use crate::store::{
-    Store, alice, at, bob, delete, digest, hold, identity, image, now, put, put_manifest, put_tag, step,
+use crate::subject::{
+    Subject, alice, at, bob, delete, digest, hold, identity, image, now, put, put_manifest, put_tag, step,
 };
 
 /// An index of two platforms and an attestation.
@@ -26,7 +26,7 @@ fn index_of_two(repository: &str, digit: char) -> ManifestRecord {
     let mut record = ManifestRecord::new(
         repository,
         digest(digit).as_str(),
-        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.oci.image.index().v1+json",
         at(1),
     );
     let child = |digit: char, os: &str, architecture: &str| {
@@ -61,8 +61,8 @@ fn index_of_two(repository: &str, digit: char) -> ManifestRecord {
 }
 
 /// Alice's `app`: an index of two images, a signature of it, an untagged image, and tags.
-async fn with_app() -> Store {
-    let store = Store::new().await;
+async fn with_app<S: Subject>() -> S {
+    let store = S::new().await;
     let owner = alice();
     let mut signature = image("app", '8');
     signature.subject = Some(BlobReference::new("x/y", digest('9').as_str(), 1));
@@ -96,17 +96,17 @@ async fn with_app() -> Store {
     store
 }
 
-async fn app(store: &Store) -> RepositoryView {
-    store.index.repository(&alice(), "app").await.unwrap().unwrap()
+async fn app(store: &impl Subject) -> RepositoryView {
+    store.index().repository(&alice(), "app").await.unwrap().unwrap()
 }
 
 fn names(page: &Page<TagView>) -> Vec<&str> {
     page.items.iter().map(|tag| tag.name.as_str()).collect()
 }
 
-#[tokio::test]
-async fn a_repository_shows_what_was_tagged_last_and_its_totals() {
-    let store = with_app().await;
+/// A repository shows what was tagged last and its totals.
+pub async fn a_repository_shows_what_was_tagged_last_and_its_totals<S: Subject>() {
+    let store = with_app::<S>().await;
     let view = app(&store).await;
     let card = &view.card;
     assert_eq!(card.owner.handle.as_ref().unwrap(), "alice.example");
@@ -128,8 +128,8 @@ async fn a_repository_shows_what_was_tagged_last_and_its_totals() {
     // Neither `latest` nor what was moved last, but the highest release.
     assert_eq!(view.pull_tag.as_deref(), Some("1.10"));
     assert_eq!(view.coverage, Coverage::Whole);
-    assert!(store.index.repository(&bob(), "app").await.unwrap().is_none());
-    let holds = store.index.holds_of(card.id).await.unwrap();
+    assert!(store.index().repository(&bob(), "app").await.unwrap().is_none());
+    let holds = store.index().holds_of(card.id).await.unwrap();
     assert_eq!(
         holds
             .iter()
@@ -139,9 +139,9 @@ async fn a_repository_shows_what_was_tagged_last_and_its_totals() {
     );
 }
 
-#[tokio::test]
-async fn tags_come_newest_first_or_by_version_and_page_both_ways() {
-    let store = with_app().await;
+/// Tags come newest first or by version and page both ways.
+pub async fn tags_come_newest_first_or_by_version_and_page_both_ways<S: Subject>() {
+    let store = with_app::<S>().await;
     let id = app(&store).await.card.id;
     let list = async |order, start, limit| {
         let filter = TagFilter {
@@ -149,7 +149,7 @@ async fn tags_come_newest_first_or_by_version_and_page_both_ways() {
             ..TagFilter::default()
         };
         store
-            .index
+            .index()
             .tags(id, &filter, &PageRequest::from(start, limit))
             .await
             .unwrap()
@@ -196,9 +196,9 @@ async fn tags_come_newest_first_or_by_version_and_page_both_ways() {
     );
 }
 
-#[tokio::test]
-async fn a_filter_goes_over_all_tags_and_fallback_tags_are_apart() {
-    let store = with_app().await;
+/// A filter goes over all tags and fallback tags are apart.
+pub async fn a_filter_goes_over_all_tags_and_fallback_tags_are_apart<S: Subject>() {
+    let store = with_app::<S>().await;
     let id = app(&store).await.card.id;
     let filter = |text: &str, fallback| TagFilter {
         text: text.to_owned(),
@@ -206,15 +206,18 @@ async fn a_filter_goes_over_all_tags_and_fallback_tags_are_apart() {
         ..TagFilter::default()
     };
     let page = PageRequest::top(10);
-    let found = store.index.tags(id, &filter("1.", false), &page).await.unwrap();
+    let found = store.index().tags(id, &filter("1.", false), &page).await.unwrap();
     assert_eq!(names(&found), ["1.10", "1.9"]);
-    assert_eq!(store.index.count_tags(id, &filter("1.", false)).await.unwrap(), 2);
-    assert_eq!(store.index.count_tags(id, &filter("", false)).await.unwrap(), 4);
-    let fallback = store.index.tags(id, &filter("", true), &page).await.unwrap();
+    assert_eq!(
+        store.index().count_tags(id, &filter("1.", false)).await.unwrap(),
+        2
+    );
+    assert_eq!(store.index().count_tags(id, &filter("", false)).await.unwrap(), 4);
+    let fallback = store.index().tags(id, &filter("", true), &page).await.unwrap();
     assert_eq!(fallback.items.len(), 1);
     assert!(
         store
-            .index
+            .index()
             .tags(id, &filter("%_", false), &page)
             .await
             .unwrap()
@@ -223,13 +226,13 @@ async fn a_filter_goes_over_all_tags_and_fallback_tags_are_apart() {
     );
 }
 
-#[tokio::test]
-async fn a_part_of_several_images_names_them_all() {
-    let store = with_app().await;
+/// A part of several images names them all.
+pub async fn a_part_of_several_images_names_them_all<S: Subject>() {
+    let store = with_app::<S>().await;
     let id = app(&store).await.card.id;
     let again = vec![put_manifest(&alice(), &index_of_two("app", 'a'))];
     store.apply(vec![step(&alice(), Some(1), 2, again)]).await;
-    let listed = store.index.manifests(id, None, &PageRequest::top(10)).await;
+    let listed = store.index().manifests(id, None, &PageRequest::top(10)).await;
     let items = listed.unwrap().items;
     let child = items
         .iter()
@@ -238,22 +241,22 @@ async fn a_part_of_several_images_names_them_all() {
     assert_eq!(child.parents, [digest('a'), digest('9')]);
 }
 
-#[tokio::test]
-async fn a_manifest_says_what_keeps_it() {
-    let store = with_app().await;
+/// A manifest says what keeps it.
+pub async fn a_manifest_says_what_keeps_it<S: Subject>() {
+    let store = with_app::<S>().await;
     let id = app(&store).await.card.id;
-    let index = store.index.manifest(id, &digest('9')).await.unwrap().unwrap();
+    let index = store.index().manifest(id, &digest('9')).await.unwrap().unwrap();
     assert_eq!(index.tags, ["edge", "1.10"]);
     assert_eq!((index.referrers, index.summary.kind), (1, Kind::ImageIndex));
     assert_eq!(index.rkey.as_str(), "9".repeat(64));
-    let child = store.index.manifest(id, &digest('2')).await.unwrap().unwrap();
+    let child = store.index().manifest(id, &digest('2')).await.unwrap().unwrap();
     assert_eq!((child.parents, child.tags.len()), (vec![digest('9')], 0));
     assert_eq!((child.summary.content_size, child.summary.layers), (1_100, 1));
     assert_eq!(child.hold, Some(hold()));
-    assert!(store.index.manifest(id, &digest('7')).await.unwrap().is_none());
+    assert!(store.index().manifest(id, &digest('7')).await.unwrap().is_none());
 
     let listed = store
-        .index
+        .index()
         .manifests(id, None, &PageRequest::top(10))
         .await
         .unwrap();
@@ -273,28 +276,28 @@ async fn a_manifest_says_what_keeps_it() {
         assert!(kept.contains(&expected), "{expected:?} in {kept:?}");
     }
     let signatures = store
-        .index
+        .index()
         .manifests(id, Some(Kind::Signature), &PageRequest::top(10))
         .await
         .unwrap();
     assert_eq!(signatures.items.len(), 1);
     let referrers = store
-        .index
+        .index()
         .referrers(id, &digest('9'), &PageRequest::top(10))
         .await
         .unwrap();
     assert_eq!(referrers.items[0].summary.digest, digest('8'));
     let all = store
-        .index
+        .index()
         .all_referrers(id, &PageRequest::top(10))
         .await
         .unwrap();
     assert_eq!(all.items[0].subject, Some(digest('9')));
 }
 
-#[tokio::test]
-async fn referrers_page_by_digest() {
-    let store = Store::new().await;
+/// Referrers page by digest.
+pub async fn referrers_page_by_digest<S: Subject>() {
+    let store = S::new().await;
     let owner = alice();
     let mut changes = Vec::new();
     for digit in ['2', '3', '4', '5', '6'] {
@@ -308,7 +311,7 @@ async fn referrers_page_by_digest() {
     let mut start = Start::Top;
     loop {
         let page = store
-            .index
+            .index()
             .referrers(id, &digest('1'), &PageRequest::from(start, 2))
             .await
             .unwrap();
@@ -322,13 +325,13 @@ async fn referrers_page_by_digest() {
     assert_eq!(seen, ['2', '3', '4', '5', '6'].map(digest));
 }
 
-#[tokio::test]
-async fn a_move_of_a_tag_is_remembered_and_the_first_listing_is_none() {
-    let store = with_app().await;
+/// A move of a tag is remembered and the first listing is none.
+pub async fn a_move_of_a_tag_is_remembered_and_the_first_listing_is_none<S: Subject>() {
+    let store = with_app::<S>().await;
     let id = app(&store).await.card.id;
     let moves = async |tag: Option<&str>| {
         store
-            .index
+            .index()
             .tag_moves(id, tag, &PageRequest::top(10))
             .await
             .unwrap()
@@ -377,9 +380,9 @@ async fn a_move_of_a_tag_is_remembered_and_the_first_listing_is_none() {
     assert_eq!(moves(Some("new")).await.len(), 1);
 }
 
-#[tokio::test]
-async fn of_two_records_for_one_tag_the_one_moved_last_counts() {
-    let store = with_app().await;
+/// Of two records for one tag the one moved last counts.
+pub async fn of_two_records_for_one_tag_the_one_moved_last_counts<S: Subject>() {
+    let store = with_app::<S>().await;
     let owner = alice();
     let id = app(&store).await.card.id;
     let mut other =
@@ -394,7 +397,7 @@ async fn of_two_records_for_one_tag_the_one_moved_last_counts() {
             vec![put(&owner, Collection::Tag, &odd, &other)],
         )])
         .await;
-    let tag = async || store.index.tag(id, "1.9").await.unwrap().unwrap().digest;
+    let tag = async || store.index().tag(id, "1.9").await.unwrap().unwrap().digest;
     assert_eq!(tag().await, Some(digest('1')));
     other.updated_at = Some(at(-50));
     store
@@ -410,16 +413,20 @@ async fn of_two_records_for_one_tag_the_one_moved_last_counts() {
     store.dump().await;
 }
 
-#[tokio::test]
-async fn a_time_in_the_future_does_not_climb_the_lists() {
-    let store = with_app().await;
+/// A time in the future does not climb the lists.
+pub async fn a_time_in_the_future_does_not_climb_the_lists<S: Subject>() {
+    let store = with_app::<S>().await;
     let mut record = image("evil", '1');
     record.created_at = Datetime::new(now() + TimeDelta::days(3_000));
     let bobs = bob();
     store
         .apply(vec![step(&bobs, None, 1, vec![put_manifest(&bobs, &record)])])
         .await;
-    let recent = store.index.recently_pushed(&PageRequest::top(10)).await.unwrap();
+    let recent = store
+        .index()
+        .recently_pushed(&PageRequest::top(10))
+        .await
+        .unwrap();
     assert_eq!(recent.items[0].pushed_at, now());
     assert_eq!(
         recent
@@ -436,9 +443,9 @@ fn star_of(repository: &str, rkey: &str) -> Change {
     put(&bob(), Collection::Star, &rkey.parse().unwrap(), &record)
 }
 
-#[tokio::test]
-async fn an_account_stars_a_repository_once_whatever_records_it_has() {
-    let store = with_app().await;
+/// An account stars a repository once whatever records it has.
+pub async fn an_account_stars_a_repository_once_whatever_records_it_has<S: Subject>() {
+    let store = with_app::<S>().await;
     let derived = star::rkey(&alice(), "app").unwrap();
     let changes = vec![
         star_of("app", derived.as_str()),
@@ -453,16 +460,16 @@ async fn an_account_stars_a_repository_once_whatever_records_it_has() {
         .await;
     assert_eq!(app(&store).await.card.stars, 1);
     let top = PageRequest::top(10);
-    let starrers = store.index.stars_of(&alice(), "app", &top).await.unwrap().items;
+    let starrers = store.index().stars_of(&alice(), "app", &top).await.unwrap().items;
     assert_eq!(starrers.len(), 1);
     assert_eq!(starrers[0].starrer.did, bob());
-    let starred = store.index.starred_by(&bob(), &top).await.unwrap().items;
+    let starred = store.index().starred_by(&bob(), &top).await.unwrap().items;
     assert_eq!(
         starred.iter().map(|card| card.name.as_str()).collect::<Vec<_>>(),
         ["app"]
     );
-    assert_eq!(store.index.most_starred(&top).await.unwrap().items.len(), 1);
-    let mut keys = store.index.stars_given(&bob(), &alice(), "app").await.unwrap();
+    assert_eq!(store.index().most_starred(&top).await.unwrap().items.len(), 1);
+    let mut keys = store.index().stars_given(&bob(), &alice(), "app").await.unwrap();
     keys.sort_by_key(|key| key.to_string());
     assert_eq!(keys.len(), 2);
     store
@@ -494,7 +501,7 @@ async fn an_account_stars_a_repository_once_whatever_records_it_has() {
         )])
         .await;
     let nothing = store
-        .index
+        .index()
         .repository(&alice(), "nothing")
         .await
         .unwrap()
@@ -516,9 +523,9 @@ fn count_of(hold: &Did, pulls: u64, days: i64) -> Change {
     )
 }
 
-#[tokio::test]
-async fn pulls_are_what_the_repositorys_own_holds_say() {
-    let store = with_app().await;
+/// Pulls are what the repositorys own holds say.
+pub async fn pulls_are_what_the_repositorys_own_holds_say<S: Subject>() {
+    let store = with_app::<S>().await;
     let (ours, stranger) = (hold(), "did:web:stranger.example".parse().unwrap());
     store
         .apply(vec![step(&ours, None, 1, vec![count_of(&ours, 100, 2)])])
@@ -544,7 +551,7 @@ async fn pulls_are_what_the_repositorys_own_holds_say() {
     assert_eq!(view.last_pull, Some(now()));
     let today = now().date_naive();
     let days = store
-        .index
+        .index()
         .pulls_by_day(view.card.id, today - TimeDelta::days(30), today)
         .await
         .unwrap();
@@ -553,9 +560,9 @@ async fn pulls_are_what_the_repositorys_own_holds_say() {
     store.dump().await;
 }
 
-#[tokio::test]
-async fn holds_and_their_members_are_found_from_both_sides() {
-    let store = Store::new().await;
+/// Holds and their members are found from both sides.
+pub async fn holds_and_their_members_are_found_from_both_sides<S: Subject>() {
+    let store = S::new().await;
     let mut captain = CaptainRecord::new(alice(), at(0));
     captain.allow_all_crew = true;
     let member = CrewRecord::new(bob(), "member", ["blob:read"], at(0));
@@ -569,22 +576,25 @@ async fn holds_and_their_members_are_found_from_both_sides() {
             step(&hold(), None, 1, changes),
         ])
         .await;
-    assert_eq!(store.index.hold(&hold()).await.unwrap().unwrap().captain, alice());
-    assert_eq!(store.index.open_holds(10).await.unwrap().len(), 1);
     assert_eq!(
-        store.index.memberships(&alice()).await.unwrap()[0].permissions,
+        store.index().hold(&hold()).await.unwrap().unwrap().captain,
+        alice()
+    );
+    assert_eq!(store.index().open_holds(10).await.unwrap().len(), 1);
+    assert_eq!(
+        store.index().memberships(&alice()).await.unwrap()[0].permissions,
         Vec::<String>::new()
     );
     assert_eq!(
-        store.index.memberships(&bob()).await.unwrap()[0].permissions,
+        store.index().memberships(&bob()).await.unwrap()[0].permissions,
         ["blob:read"]
     );
-    assert!(store.index.hold(&alice()).await.unwrap().is_none());
+    assert!(store.index().hold(&alice()).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_scan_counts_when_the_hold_has_the_manifest() {
-    let store = with_app().await;
+/// A scan counts when the hold has the manifest.
+pub async fn a_scan_counts_when_the_hold_has_the_manifest<S: Subject>() {
+    let store = with_app::<S>().await;
     let record = |user: Did| {
         let counts = SeverityCounts {
             critical: 1,
@@ -602,16 +612,16 @@ async fn a_scan_counts_when_the_hold_has_the_manifest() {
         let change = put(&scanner, Collection::Scan, &key, &record(alice()));
         store.apply(vec![step(&scanner, None, 1, vec![change])]).await;
     }
-    let scans = store.index.scans(&alice(), &digest('4')).await.unwrap();
+    let scans = store.index().scans(&alice(), &digest('4')).await.unwrap();
     assert_eq!(scans.len(), 1);
     assert_eq!((scans[0].hold.clone(), scans[0].severities.high), (hold(), 2));
 }
 
-#[tokio::test]
-async fn every_record_comes_back_under_its_key() {
-    let store = with_app().await;
+/// Every record comes back under its key.
+pub async fn every_record_comes_back_under_its_key<S: Subject>() {
+    let store = with_app::<S>().await;
     let keys: Vec<String> = store
-        .index
+        .index()
         .known_records(&alice(), Collection::Tag)
         .await
         .unwrap()
@@ -624,7 +634,52 @@ async fn every_record_comes_back_under_its_key() {
         ["app_1.10", "app_1.9", "app_edge", "app_gone", fallback.as_str()]
     );
     assert_eq!(
-        store.index.known_records(&bob(), Collection::Tag).await.unwrap(),
+        store
+            .index()
+            .known_records(&bob(), Collection::Tag)
+            .await
+            .unwrap(),
         []
     );
+}
+
+/// Every text of a record can be written and read, also one with characters that no text should have.
+pub async fn a_record_with_any_characters_is_written<S: Subject>() {
+    let store = S::new().await;
+    let owner = alice();
+    let mut record = image("app", '1');
+    let odd = "a\u{0}b \u{202e}c \u{1f980} \\ ' \" {}";
+    record.annotations = [
+        ("org.opencontainers.image.title".to_owned(), odd.to_owned()),
+        (odd.to_owned(), odd.to_owned()),
+    ]
+    .into();
+    record.artifact_type = Some(odd.to_owned());
+    let mut page = RepoPageRecord::new("app", at(0));
+    page.description = Some(format!("{odd}\n\n{odd}"));
+    let rkey = repo_page::rkey("app").unwrap();
+    let changes = vec![
+        put_manifest(&owner, &record),
+        put(&owner, Collection::RepoPage, &rkey, &page),
+    ];
+    store.apply(vec![step(&owner, None, 1, changes)]).await;
+    let view = store.index().repository(&owner, "app").await.unwrap().unwrap();
+    assert!(view.readme.is_some_and(|text| text.contains('\u{1f980}')));
+    assert!(view.annotations.values().any(|text| text.contains('\u{1f980}')));
+    // What nobody can have is looked for and not found.
+    assert!(
+        store
+            .index()
+            .repository(&owner, "a\u{0}")
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(store.index().tag(view.card.id, "a\u{0}").await.unwrap().is_none());
+    assert!(!store.index().is_taken_down(&owner, "a\u{0}").await.unwrap());
+    let filter = TagFilter {
+        text: "\u{0}".to_owned(),
+        ..TagFilter::default()
+    };
+    assert_eq!(store.index().count_tags(view.card.id, &filter).await.unwrap(), 0);
 }

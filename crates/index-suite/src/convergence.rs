@@ -20,7 +20,7 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
-use crate::store::{Store, alice, at, bob, digest, hold, image, now, put, put_value, rev, step};
+use crate::subject::{Subject, alice, at, bob, digest, hold, image, now, put, put_value, rev, step};
 
 const REPOSITORIES: [&str; 3] = ["app", "app_x", "web/app"];
 const TAGS: [&str; 4] = [
@@ -148,10 +148,10 @@ fn history(rng: &mut StdRng, owner: &Did, everyone: &[Did], commits: u64) -> (Ve
 }
 
 /// Lists the account whole, from whatever the index has of it, in one step or in parts.
-async fn catch_up(store: &Store, did: &Did, records: &Records, head: u64, part: usize) {
+async fn catch_up(store: &impl Subject, did: &Did, records: &Records, head: u64, part: usize) {
     let mut known: BTreeMap<(Collection, RecordKey), String> = BTreeMap::new();
     for collection in Collection::ALL {
-        for record in store.index.known_records(did, collection).await.unwrap() {
+        for record in store.index().known_records(did, collection).await.unwrap() {
             known.insert((record.collection, record.rkey), record.cid.to_string());
         }
     }
@@ -169,7 +169,7 @@ async fn catch_up(store: &Store, did: &Did, records: &Records, head: u64, part: 
             changes.push(change.clone());
         }
     }
-    let account = store.index.account(did).await.unwrap();
+    let account = store.index().account(did).await.unwrap();
     let mut base = account.and_then(|account| account.rev);
     let parts: Vec<Vec<Change>> = if changes.is_empty() {
         vec![Vec::new()]
@@ -216,7 +216,7 @@ fn marks(rng: &mut StdRng, did: &Did) -> Vec<Step> {
     steps
 }
 
-async fn converges(seed: u64, commits: u64) {
+async fn converges<S: Subject>(seed: u64, commits: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let everyone = [alice(), bob(), hold()];
     let histories: Vec<(Did, Vec<Step>, Records)> = everyone
@@ -240,8 +240,8 @@ async fn converges(seed: u64, commits: u64) {
     for window in events.chunks_mut(width) {
         window.shuffle(&mut rng);
     }
-    let disturbed = Store::new().await;
-    let (epoch, _) = disturbed.index.take_source("here").await.unwrap();
+    let disturbed = S::new().await;
+    let (epoch, _) = disturbed.index().take_source("here").await.unwrap();
     let mut behind: BTreeSet<Did> = BTreeSet::new();
     let mut rest = events.as_slice();
     while !rest.is_empty() {
@@ -257,11 +257,11 @@ async fn converges(seed: u64, commits: u64) {
                 epoch: epoch - 1,
                 cursor: 1,
             });
-            let refused = disturbed.index.apply(&batch, now()).await;
+            let refused = disturbed.index().apply(&batch, now()).await;
             assert!(matches!(refused, Err(IndexError::Fenced(_))));
             batch.cursor = None;
         }
-        let answers = disturbed.index.apply(&batch, now()).await.unwrap();
+        let answers = disturbed.index().apply(&batch, now()).await.unwrap();
         for (step, answer) in taken.iter().zip(answers) {
             if let (Step::Records(step), Applied::Gap { .. }) = (step, answer) {
                 behind.insert(step.did.clone());
@@ -270,7 +270,7 @@ async fn converges(seed: u64, commits: u64) {
         rest = left;
     }
     for (did, _, records) in &histories {
-        let account = disturbed.index.account(did).await.unwrap();
+        let account = disturbed.index().account(did).await.unwrap();
         let at_head = account.is_some_and(|account| account.rev == Some(rev(commits)));
         if !at_head || behind.contains(did) && rng.random_bool(0.5) {
             let head = if at_head { commits + 1 } else { commits };
@@ -279,7 +279,7 @@ async fn converges(seed: u64, commits: u64) {
     }
     disturbed.apply(marks.clone()).await;
 
-    let fresh = Store::new().await;
+    let fresh = S::new().await;
     for (did, _, records) in &histories {
         catch_up(&fresh, did, records, commits, 1_000).await;
     }
@@ -287,12 +287,14 @@ async fn converges(seed: u64, commits: u64) {
     assert_eq!(disturbed.dump().await, fresh.dump().await);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_events_in_any_order_with_losses_and_crashes_end_in_the_listing(seed in any::<u64>(), commits in 1_u64..16) {
+/// Any events in any order with losses and crashes end in the listing.
+pub fn any_events_in_any_order_with_losses_and_crashes_end_in_the_listing<S: Subject>() {
+    let config = ProptestConfig {
+        cases: 48,
+        ..ProptestConfig::default()
+    };
+    proptest!(config, |(seed in any::<u64>(), commits in 1_u64..16)| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(converges(seed, commits));
-    }
+        runtime.block_on(converges::<S>(seed, commits));
+    });
 }

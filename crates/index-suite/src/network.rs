@@ -4,19 +4,19 @@ use atcr_index::generator::{Network, Size, account_did};
 use atcr_index::page::{PageRequest, Start};
 use atcr_index::ports::{IndexAudit as _, IndexReader as _};
 
-use crate::store::{Store, now};
+use crate::subject::{Subject, now};
 
-#[tokio::test]
-async fn a_made_up_network_is_the_same_each_time_and_can_be_paged_through() {
-    let (one, two) = (Store::new().await, Store::new().await);
+/// A made up network is the same each time and can be paged through.
+pub async fn a_made_up_network_is_the_same_each_time_and_can_be_paged_through<S: Subject>() {
+    let (one, two) = (S::new().await, S::new().await);
     for store in [&one, &two] {
         Network::new(7, Size::small())
-            .load(&store.index, now())
+            .load(store.index(), now())
             .await
             .unwrap();
     }
     assert_eq!(one.dump().await, two.dump().await);
-    let stats = one.index.stats().await.unwrap();
+    let stats = one.index().stats().await.unwrap();
     assert_eq!((stats.accounts, stats.repositories), (23, 60));
     assert!(
         stats.manifests > 1_000 && stats.tags > 1_500 && stats.stars > 50,
@@ -27,7 +27,7 @@ async fn a_made_up_network_is_the_same_each_time_and_can_be_paged_through() {
     let mut start = Start::Top;
     while let Some(position) = {
         let page = one
-            .index
+            .index()
             .recently_pushed(&PageRequest::from(start.clone(), 7))
             .await
             .unwrap();
@@ -43,6 +43,6 @@ async fn a_made_up_network_is_the_same_each_time_and_can_be_paged_through() {
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 60);
-    let account = one.index.account(&account_did(0)).await.unwrap().unwrap();
+    let account = one.index().account(&account_did(0)).await.unwrap().unwrap();
     assert!(account.repositories > 0 && account.owner.handle.is_some());
 }

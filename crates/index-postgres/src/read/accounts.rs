@@ -1,0 +1,110 @@
+//! Accounts.
+
+use atcr_atproto::syntax::{Did, Handle};
+use atcr_index::IndexError;
+use atcr_index::view::{AccountView, OwnerView};
+use sqlx::{FromRow, PgConnection};
+
+use crate::codec;
+use crate::failed;
+
+#[derive(FromRow)]
+struct Row {
+    did: String,
+    handle: String,
+    pds: String,
+    status: i64,
+    taken_down: bool,
+    rev: String,
+    coverage: i64,
+    repositories: i64,
+    stars_given: i64,
+    default_hold: Option<String>,
+}
+
+const SELECT: &str = "SELECT a.did, a.handle, a.pds, a.status, a.taken_down, a.rev, a.coverage, a.repositories, \
+     (SELECT count(*) FROM star s WHERE s.account = a.id) AS stars_given, \
+     (SELECT p.default_hold FROM profile p WHERE p.account = a.id AND p.rkey = 'self') AS default_hold \
+     FROM account a WHERE ";
+
+pub(super) async fn by_did(
+    connection: &mut PgConnection,
+    did: &Did,
+) -> Result<Option<AccountView>, IndexError> {
+    find(connection, "a.did = $1", did.as_str()).await
+}
+
+pub(super) async fn by_handle(
+    connection: &mut PgConnection,
+    handle: &Handle,
+) -> Result<Option<AccountView>, IndexError> {
+    find(
+        connection,
+        "a.handle = $1 AND a.handle <> ''",
+        &handle.as_str().to_lowercase(),
+    )
+    .await
+}
+
+async fn find(
+    connection: &mut PgConnection,
+    condition: &str,
+    value: &str,
+) -> Result<Option<AccountView>, IndexError> {
+    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT}{condition}")))
+        .bind(value)
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)?;
+    row.map(view).transpose()
+}
+
+fn view(row: Row) -> Result<AccountView, IndexError> {
+    Ok(AccountView {
+        owner: owner(&row.did, &row.handle)?,
+        pds: Some(row.pds).filter(|pds| !pds.is_empty()),
+        status: codec::status(row.status),
+        is_taken_down: row.taken_down,
+        rev: row.rev.parse().ok(),
+        coverage: codec::coverage(row.coverage),
+        repositories: codec::count(row.repositories),
+        stars_given: codec::count(row.stars_given),
+        default_hold: codec::some_did(row.default_hold.as_deref().unwrap_or_default())?,
+    })
+}
+
+pub(super) fn owner(did: &str, handle: &str) -> Result<OwnerView, IndexError> {
+    Ok(OwnerView {
+        did: codec::did(did)?,
+        handle: codec::some_handle(handle)?,
+    })
+}
+
+pub(super) async fn former_owner(
+    connection: &mut PgConnection,
+    handle: &Handle,
+) -> Result<Option<Did>, IndexError> {
+    let did: Option<String> = sqlx::query_scalar(
+        "SELECT h.did FROM handle_past h JOIN account a ON a.did = h.did WHERE h.handle = $1 AND a.handle <> h.handle",
+    )
+    .bind(handle.as_str().to_lowercase())
+    .fetch_optional(connection)
+    .await
+    .map_err(failed)?;
+    did.map(|did| codec::did(&did)).transpose()
+}
+
+pub(super) async fn is_taken_down(
+    connection: &mut PgConnection,
+    did: &Did,
+    repository: &str,
+) -> Result<bool, IndexError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM takedown WHERE did = $1 AND repository IN ('', $2) AND applies)",
+    )
+    .bind(did.as_str())
+    .bind(codec::text(repository))
+    .fetch_one(connection)
+    .await
+    .map_err(failed)
+}

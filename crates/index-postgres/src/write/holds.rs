@@ -1,0 +1,280 @@
+//! Rows that only their own records decide: pages, profiles, and what holds say. Each record's row is replaced.
+
+use atcr_index::Collection;
+use atcr_index::fact::{Fact, StatsFact};
+
+use super::{Context, Write, Writes, of, or_zero};
+use crate::codec::{cid_bytes, digest_bytes, integer, micros, seen_micros};
+use crate::rows::{Row, row};
+
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
+
+/// Brings the rows of the records to what `writes` say.
+pub(super) async fn write(context: &mut Context<'_>, writes: &Writes<'_>) -> Result<(), sqlx::Error> {
+    write_pages(context, of(writes, Collection::RepoPage)).await?;
+    write_stats(context, of(writes, Collection::Stats)).await?;
+    let plain = [
+        (Collection::Profile, DELETE_PROFILE, INSERT_PROFILE),
+        (Collection::Captain, DELETE_CAPTAIN, INSERT_CAPTAIN),
+        (Collection::Crew, DELETE_CREW, INSERT_CREW),
+        (Collection::Scan, DELETE_SCAN, INSERT_SCAN),
+    ];
+    for (collection, delete, insert) in plain {
+        let writes = of(writes, collection);
+        context.set(delete, keys(writes)).await?;
+        let new: Vec<Row> = writes.iter().filter_map(row_of).collect();
+        context.set(insert, new).await?;
+    }
+    Ok(())
+}
+
+const DELETE_PROFILE: &str = "DELETE FROM profile t USING unnest($1::bigint[], $2::text[]) AS j(account, rkey) \
+     WHERE t.account = j.account AND t.rkey = j.rkey";
+const INSERT_PROFILE: &str = "INSERT INTO profile (account, rkey, cid, default_hold, auto_remove_untagged) \
+     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::boolean[])";
+const DELETE_CAPTAIN: &str = "DELETE FROM captain t USING unnest($1::bigint[], $2::text[]) AS j(account, rkey) \
+     WHERE t.account = j.account AND t.rkey = j.rkey";
+const INSERT_CAPTAIN: &str = "INSERT INTO captain (account, rkey, cid, owner, is_public, allow_all_crew, region, successor, deployed_at) \
+     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::boolean[], $6::boolean[], $7::text[], $8::text[], \
+                          $9::bigint[])";
+const DELETE_CREW: &str = "DELETE FROM crew t USING unnest($1::bigint[], $2::text[]) AS j(account, rkey) \
+     WHERE t.account = j.account AND t.rkey = j.rkey";
+const INSERT_CREW: &str = "INSERT INTO crew (account, rkey, cid, member, role, permissions, tier, added_at) \
+     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[])";
+const DELETE_SCAN: &str = "DELETE FROM scan t USING unnest($1::bigint[], $2::text[]) AS j(account, rkey) \
+     WHERE t.account = j.account AND t.rkey = j.rkey";
+const INSERT_SCAN: &str = "INSERT INTO scan (account, rkey, cid, owner, digest, critical, high, medium, low, total, scanner, \
+                       scanned_at, sbom, report) \
+     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], \
+                          $9::bigint[], $10::bigint[], $11::text[], $12::bigint[], $13::bytea[], $14::bytea[])";
+
+fn keys(writes: &[Write<'_>]) -> Vec<Row> {
+    writes
+        .iter()
+        .map(|write| row![write.account, write.rkey.as_str()])
+        .collect()
+}
+
+fn row_of(write: &Write<'_>) -> Option<Row> {
+    let record = write.record?;
+    let (account, rkey, cid) = (write.account, write.rkey.as_str(), cid_bytes(Some(&record.cid)));
+    match &record.fact {
+        Fact::Profile(fact) => Some(row![
+            account,
+            rkey,
+            cid,
+            fact.default_hold.as_ref().map_or("", |hold| hold.as_str()),
+            fact.auto_remove_untagged
+        ]),
+        Fact::Captain(fact) => Some(row![
+            account,
+            rkey,
+            cid,
+            fact.owner.as_str(),
+            fact.is_public,
+            fact.allow_all_crew,
+            &fact.region,
+            fact.successor.as_ref().map_or("", |successor| successor.as_str()),
+            micros(fact.deployed_at)
+        ]),
+        Fact::Crew(fact) => Some(row![
+            account,
+            rkey,
+            cid,
+            fact.member.as_str(),
+            &fact.role,
+            // A list of texts always serialises.
+            serde_json::to_string(&fact.permissions).unwrap_or_else(|_| "[]".to_owned()),
+            &fact.tier,
+            micros(fact.added_at)
+        ]),
+        Fact::Scan(fact) => Some(row![
+            account,
+            rkey,
+            cid,
+            fact.owner.as_str(),
+            digest_bytes(&fact.digest),
+            fact.severities.critical,
+            fact.severities.high,
+            fact.severities.medium,
+            fact.severities.low,
+            fact.severities.total,
+            &fact.scanner,
+            micros(fact.scanned_at),
+            cid_bytes(fact.sbom.as_ref()),
+            cid_bytes(fact.report.as_ref())
+        ]),
+        Fact::Manifest(_)
+        | Fact::Tag(_)
+        | Fact::Page(_)
+        | Fact::Star(_)
+        | Fact::Stats(_)
+        | Fact::Unusable => None,
+    }
+}
+
+async fn write_pages(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<(), sqlx::Error> {
+    let keys = keys(writes);
+    context
+        .set(
+            "DELETE FROM page t USING unnest($1::bigint[], $2::text[]) AS j(account, rkey) \
+             WHERE t.account = j.account AND t.rkey = j.rkey",
+            keys.clone(),
+        )
+        .await?;
+    let new: Vec<Row> = writes
+        .iter()
+        .filter_map(|write| {
+            let record = write.record?;
+            let Fact::Page(fact) = &record.fact else {
+                return None;
+            };
+            let (picture, picture_type) = fact
+                .avatar
+                .as_ref()
+                .map_or((Vec::new(), ""), |(cid, kind)| (cid_bytes(Some(cid)), kind));
+            Some(row![
+                write.account,
+                write.rkey.as_str(),
+                cid_bytes(Some(&record.cid)),
+                &fact.repository,
+                &fact.description,
+                &fact.summary,
+                picture,
+                picture_type,
+                seen_micros(fact.updated_at, context.now)
+            ])
+        })
+        .collect();
+    context
+        .set(
+            "INSERT INTO page (account, rkey, cid, repository, description, summary, picture, picture_type, updated_at) \
+             SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[], \
+                                  $9::bigint[])",
+            new,
+        )
+        .await?;
+    let touched: Vec<(i64,)> = context
+        .found(
+            "SELECT r.id FROM unnest($1::bigint[], $2::text[]) AS j(account, rkey) \
+             JOIN repository r ON r.account = j.account AND r.name = replace(j.rkey, '~', '/')",
+            keys,
+        )
+        .await?;
+    for (repository,) in touched {
+        context.touched.totals(repository);
+    }
+    Ok(())
+}
+
+/// A hold's count as it was: (account, rkey, cid, owner, repository, pulls, pushes, carried pulls, carried pushes).
+type OldStats = (i64, String, Vec<u8>, String, String, i64, i64, i64, i64);
+
+/// A hold's counts. Its number is the truth; a smaller one than before means that the hold began anew, and what it had is carried.
+async fn write_stats(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<(), sqlx::Error> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let keys = keys(writes);
+    let before: Vec<OldStats> = context
+        .found(
+            "SELECT s.account, s.rkey, s.cid, s.owner, s.repository, s.pulls, s.pushes, s.carried_pulls, s.carried_pushes \
+             FROM unnest($1::bigint[], $2::text[]) AS j(account, rkey) JOIN stats s ON s.account = j.account AND s.rkey = j.rkey",
+            keys.clone(),
+        )
+        .await?;
+    context
+        .set(
+            "DELETE FROM stats t USING unnest($1::bigint[], $2::text[]) AS j(account, rkey) \
+             WHERE t.account = j.account AND t.rkey = j.rkey",
+            keys,
+        )
+        .await?;
+    let mut new = Vec::new();
+    let mut pulled = Vec::new();
+    let mut subjects: Vec<Row> = before.iter().map(|old| row![&old.3, &old.4]).collect();
+    for write in writes {
+        let Some(record) = write.record else { continue };
+        let Fact::Stats(fact) = &record.fact else { continue };
+        let old = before
+            .iter()
+            .find(|old| (old.0, old.1.as_str()) == (write.account, write.rkey.as_str()));
+        let (pulls, pushes) = (integer(fact.pulls), integer(fact.pushes));
+        let carried = old.map_or((0, 0), |old| {
+            let anew = |old: i64, new: i64, carried: i64| {
+                if new < old {
+                    carried.saturating_add(old)
+                } else {
+                    carried
+                }
+            };
+            (anew(old.5, pulls, old.7), anew(old.6, pushes, old.8))
+        });
+        if let Some(old) = old
+            && old.2 != cid_bytes(Some(&record.cid))
+        {
+            let counted = if pulls < old.5 { pulls } else { pulls - old.5 };
+            pulled.push(row![
+                fact.owner.as_str(),
+                &fact.repository,
+                write.account,
+                day(fact, context),
+                counted
+            ]);
+        }
+        subjects.push(row![fact.owner.as_str(), &fact.repository]);
+        new.push(row![
+            write.account,
+            write.rkey.as_str(),
+            cid_bytes(Some(&record.cid)),
+            fact.owner.as_str(),
+            &fact.repository,
+            pulls,
+            pushes,
+            carried.0,
+            carried.1,
+            or_zero(fact.last_pull.map(|at| at.min(context.now))),
+            micros(fact.updated_at)
+        ]);
+    }
+    context
+        .set(
+            "INSERT INTO stats (account, rkey, cid, owner, repository, pulls, pushes, carried_pulls, carried_pushes, last_pull, updated_at) \
+             SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], \
+                                  $9::bigint[], $10::bigint[], $11::bigint[])",
+            new,
+        )
+        .await?;
+    // A hold's word counts for repositories whose manifests name it.
+    context
+        .set(
+            "INSERT INTO pull_day (repository, day, pulls) \
+             SELECT r.id, j.day, sum(j.counted)::bigint \
+             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS j(owner, repository, hold, day, counted) \
+             JOIN account o ON o.did = j.owner \
+             JOIN repository r ON r.account = o.id AND r.name = j.repository \
+             JOIN account h ON h.id = j.hold \
+             JOIN repository_hold n ON n.repository = r.id AND n.hold = h.did \
+             WHERE j.counted > 0 GROUP BY r.id, j.day \
+             ON CONFLICT (repository, day) DO UPDATE SET pulls = pull_day.pulls + excluded.pulls",
+            pulled,
+        )
+        .await?;
+    let touched: Vec<(i64,)> = context
+        .found(
+            "SELECT r.id FROM unnest($1::text[], $2::text[]) AS j(owner, repository) \
+             JOIN account a ON a.did = j.owner JOIN repository r ON r.account = a.id AND r.name = j.repository",
+            subjects,
+        )
+        .await?;
+    for (repository,) in touched {
+        context.touched.totals(repository);
+    }
+    Ok(())
+}
+
+/// The day of the last pull, in days since 1970.
+fn day(fact: &StatsFact, context: &Context<'_>) -> i64 {
+    seen_micros(fact.last_pull.unwrap_or(fact.updated_at), context.now).div_euclid(DAY)
+}

@@ -1,0 +1,247 @@
+//! One batch: its steps are judged against the accounts' revisions, then all changes are written table by table, then the totals, cards
+//! and search rows of the repositories that they touch.
+
+mod accounts;
+mod holds;
+mod manifests;
+mod repositories;
+mod stars;
+mod tags;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use atcr_atproto::syntax::{Did, RecordKey, Tid};
+use atcr_index::change::{Applied, Batch, Change, CursorMove};
+use atcr_index::fact::{Fact, RecordFact};
+use atcr_index::ports::{IndexWriter, KnownRecord};
+use atcr_index::{Collection, IndexError};
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+
+use crate::codec::{self, cid_bytes, micros};
+use crate::rows::{Row, found, row, set};
+use crate::{PostgresIndex, failed, queue};
+
+use accounts::Accounts;
+use repositories::Touched;
+
+/// What a change is to the tables.
+struct Write<'b> {
+    account: i64,
+    /// The account's revision that brought it.
+    rev: &'b str,
+    /// The account had never been listed before: its tags have no history yet.
+    is_first: bool,
+    rkey: &'b RecordKey,
+    /// The record; `None` when it is gone or cannot be used.
+    record: Option<&'b RecordFact>,
+}
+
+/// The writes of a batch, the last one for each record, by collection.
+type Writes<'b> = BTreeMap<Collection, Vec<Write<'b>>>;
+
+/// What the writing of one table needs.
+struct Context<'c> {
+    connection: &'c mut PgConnection,
+    now: DateTime<Utc>,
+    accounts: &'c Accounts,
+    touched: &'c mut Touched,
+}
+
+impl Context<'_> {
+    async fn set(&mut self, statement: &str, rows: Vec<Row>) -> Result<(), sqlx::Error> {
+        set(self.connection, statement, rows).await
+    }
+
+    async fn found<R>(&mut self, statement: &str, rows: Vec<Row>) -> Result<Vec<R>, sqlx::Error>
+    where
+        R: for<'r> sqlx::FromRow<'r, PgRow>,
+    {
+        found(self.connection, statement, rows).await
+    }
+}
+
+#[async_trait]
+impl IndexWriter for PostgresIndex {
+    async fn apply(&self, batch: &Batch, now: DateTime<Utc>) -> Result<Vec<Applied>, IndexError> {
+        let mut transaction = self.writing().await.map_err(failed)?;
+        let answers = write_batch(&mut transaction, batch, now).await.map_err(failed)?;
+        if let Some(cursor) = &batch.cursor
+            && !move_cursor(&mut transaction, cursor).await.map_err(failed)?
+        {
+            return Err(IndexError::Fenced(cursor.source.clone()));
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(answers)
+    }
+
+    async fn known_records(&self, did: &Did, collection: Collection) -> Result<Vec<KnownRecord>, IndexError> {
+        let mut snapshot = self.snapshot().await?;
+        crate::read::known_records(&mut snapshot, did, collection).await
+    }
+
+    async fn revisions(&self, dids: &[Did]) -> Result<HashMap<Did, Tid>, IndexError> {
+        let dids: Vec<&str> = dids.iter().map(|did| did.as_str()).collect();
+        let found: Vec<(String, String)> = sqlx::query_as(
+            "SELECT a.did, a.rev FROM unnest($1::text[]) AS j(did) JOIN account a ON a.did = j.did WHERE a.rev <> ''",
+        )
+        .bind(dids)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed)?;
+        found
+            .into_iter()
+            .map(|(did, rev)| {
+                let rev = rev.parse().map_err(|_| IndexError::Corrupt("a revision"))?;
+                Ok((codec::did(&did)?, rev))
+            })
+            .collect()
+    }
+
+    async fn take_source(&self, source: &str) -> Result<(i64, Option<i64>), IndexError> {
+        sqlx::query_as(
+            "INSERT INTO source (name, epoch) VALUES ($1, 1) \
+             ON CONFLICT (name) DO UPDATE SET epoch = source.epoch + 1 RETURNING epoch, cursor",
+        )
+        .bind(codec::text(source))
+        .fetch_one(&self.writers)
+        .await
+        .map_err(failed)
+    }
+}
+
+async fn move_cursor(connection: &mut PgConnection, cursor: &CursorMove) -> Result<bool, sqlx::Error> {
+    let moved = sqlx::query("UPDATE source SET cursor = $1 WHERE name = $2 AND epoch = $3")
+        .bind(cursor.cursor)
+        .bind(codec::text(&cursor.source))
+        .bind(cursor.epoch)
+        .execute(connection)
+        .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+async fn write_batch(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    now: DateTime<Utc>,
+) -> Result<Vec<Applied>, sqlx::Error> {
+    let mut accounts = Accounts::load(connection, batch).await?;
+    let (answers, accepted) = accounts.judge(connection, batch, now).await?;
+    let writes = gathered(&accepted);
+    let mut touched = Touched::default();
+    let mut context = Context {
+        connection,
+        now,
+        accounts: &accounts,
+        touched: &mut touched,
+    };
+    // Before the accounts' new status is written: a new repository counts the stars of before, and the batch's changes come on top.
+    repositories::ensure(&mut context, &writes).await?;
+    accounts.save(context.connection).await?;
+    write_unusable(&mut context, &accepted).await?;
+    manifests::write(&mut context, of(&writes, Collection::Manifest)).await?;
+    tags::write(&mut context, of(&writes, Collection::Tag)).await?;
+    stars::write(&mut context, of(&writes, Collection::Star)).await?;
+    holds::write(&mut context, &writes).await?;
+    repositories::refresh(&mut context).await?;
+    queue::enqueue(context.connection, &batch.work).await?;
+    Ok(answers)
+}
+
+/// A step of records that is written: its account's number and its place in the batch.
+struct Accepted<'b> {
+    account: i64,
+    rev: &'b str,
+    is_first: bool,
+    changes: &'b [Change],
+}
+
+fn of<'w, 'b>(writes: &'w Writes<'b>, collection: Collection) -> &'w [Write<'b>] {
+    writes.get(&collection).map_or(&[], Vec::as_slice)
+}
+
+fn gathered<'b>(accepted: &[Accepted<'b>]) -> Writes<'b> {
+    let mut last: BTreeMap<(Collection, i64, &RecordKey), Write<'b>> = BTreeMap::new();
+    for step in accepted {
+        for change in step.changes {
+            let (collection, rkey) = change.record();
+            let record = match change {
+                Change::Put(record) if record.fact != Fact::Unusable => Some(record),
+                Change::Put(_) | Change::Delete { .. } => None,
+            };
+            let write = Write {
+                account: step.account,
+                rev: step.rev,
+                is_first: step.is_first,
+                rkey,
+                record,
+            };
+            last.insert((collection, step.account, rkey), write);
+        }
+    }
+    let mut writes = Writes::new();
+    for ((collection, ..), write) in last {
+        writes.entry(collection).or_default().push(write);
+    }
+    writes
+}
+
+/// Remembers the records that cannot be used, and forgets those that were.
+async fn write_unusable(context: &mut Context<'_>, accepted: &[Accepted<'_>]) -> Result<(), sqlx::Error> {
+    let mut last: BTreeMap<(i64, i64, &str), Option<Vec<u8>>> = BTreeMap::new();
+    for step in accepted {
+        for change in step.changes {
+            let (collection, rkey) = change.record();
+            let cid = match change {
+                Change::Put(record) if record.fact == Fact::Unusable => Some(cid_bytes(Some(&record.cid))),
+                Change::Put(_) | Change::Delete { .. } => None,
+            };
+            last.insert((step.account, code(collection), rkey.as_str()), cid);
+        }
+    }
+    let (kept, gone): (Vec<_>, Vec<_>) = last.into_iter().partition(|(_, cid)| cid.is_some());
+    let gone = gone
+        .into_iter()
+        .map(|((account, collection, rkey), _)| row![account, collection, rkey])
+        .collect();
+    context
+        .set(
+            "DELETE FROM unusable u USING unnest($1::bigint[], $2::bigint[], $3::text[]) AS j(account, collection, rkey) \
+             WHERE u.account = j.account AND u.collection = j.collection AND u.rkey = j.rkey",
+            gone,
+        )
+        .await?;
+    let kept = kept
+        .into_iter()
+        .map(|((account, collection, rkey), cid)| row![account, collection, rkey, cid.unwrap_or_default()])
+        .collect();
+    context
+        .set(
+            "INSERT INTO unusable (account, collection, rkey, cid) \
+             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bytea[]) \
+             ON CONFLICT (account, collection, rkey) DO UPDATE SET cid = excluded.cid",
+            kept,
+        )
+        .await
+}
+
+/// The number under which a collection is kept.
+pub(crate) fn code(collection: Collection) -> i64 {
+    Collection::ALL
+        .iter()
+        .position(|known| *known == collection)
+        .and_then(|code| i64::try_from(code).ok())
+        .unwrap_or(0)
+}
+
+/// The accounts' and names' of a batch, each once.
+fn unique<T: Ord>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    values.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// An instant for a row: 0 for none.
+fn or_zero(at: Option<DateTime<Utc>>) -> i64 {
+    at.map(micros).unwrap_or_default()
+}
