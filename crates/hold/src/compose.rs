@@ -30,7 +30,9 @@ use tokio_util::task::TaskTracker;
 use crate::adapters::observed::{ObservedOwnObjects, ObservedStore, ObservedUploads};
 use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::relay_client::RelayClient;
-use crate::adapters::sqlite::{self, SqliteCounts, SqliteDeferredNotices, SqliteRepoBlobs, SqliteUploads};
+use crate::adapters::sqlite::{
+    self, SqliteCounts, SqliteDeferredNotices, SqliteRepoBlobs, SqliteScans, SqliteUploads,
+};
 use crate::administration::Administration;
 use crate::backup::{Backup, BackupError};
 use crate::blobs::{BlobOptions, BlobService, KEEPER, SWEEP};
@@ -49,6 +51,7 @@ use crate::manifests::{Counts, ManifestNotices};
 use crate::relays::Announcements;
 use crate::repo_blobs::{RepoBlobs, SWEEP as SWEEP_REPO_BLOBS};
 use crate::routes::{self, Front};
+use crate::scanning::Scanning;
 use crate::settings::{HoldSettings, Limits};
 use crate::state::AppState;
 
@@ -99,6 +102,7 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub struct Hold {
     router: Router,
+    scanning: Scanning,
     repo: HoldRepo,
     blobs: BlobService,
     repo_blobs: RepoBlobs,
@@ -220,11 +224,22 @@ impl Hold {
             Arc::new(SqliteCounts::new(database.clone())),
             clock.clone(),
         );
+        let scanning = Scanning::open(
+            Arc::new(SqliteScans::new(database.clone())),
+            repo_blobs.clone(),
+            repo.clone(),
+            settings.scanning.clone(),
+            clock.clone(),
+        )
+        .await?;
+        scanning.start_publishing(&shutdown);
+        scanning.start_upkeep(&shutdown);
         let (notices, recorder) = ManifestNotices::start(
             repo.clone(),
             blobs.clone(),
             counts.clone(),
             Arc::new(SqliteDeferredNotices::new(database.clone())),
+            Arc::new(scanning.clone()),
             &settings.notice_limits,
             clock.clone(),
         );
@@ -286,6 +301,7 @@ impl Hold {
             administration: Administration::new(repo.clone(), repo_blobs.clone(), crew_turns.clone()),
             repo_blobs: repo_blobs.clone(),
             enlistment: Enlistment::new(repo.clone(), crew_turns, settings.limits.new_members, clock),
+            scanning: scanning.clone(),
             exports: settings.limits.exports.clone(),
             block_answers: BlockAnswers::new(Exempt::new(settings.limits.exempt.clone())),
             subscribers,
@@ -299,6 +315,7 @@ impl Hold {
         );
         Ok(Self {
             router,
+            scanning,
             repo,
             blobs,
             repo_blobs,
@@ -341,6 +358,12 @@ impl Hold {
     #[must_use]
     pub fn blobs(&self) -> &BlobService {
         &self.blobs
+    }
+
+    /// Images to be scanned.
+    #[must_use]
+    pub fn scanning(&self) -> &Scanning {
+        &self.scanning
     }
 
     /// Blobs that the hold's records refer to.
@@ -428,6 +451,7 @@ impl Hold {
     pub async fn close(self, patience: Duration) {
         let Self {
             router,
+            scanning,
             repo,
             blobs,
             repo_blobs,
@@ -449,7 +473,7 @@ impl Hold {
             );
         }
         // The recorder ends when the last handler that could hand it a notice is gone.
-        drop((router, readiness, identity));
+        drop((router, scanning, readiness, identity));
         if let Err(error) = recorder.await {
             tracing::error!(%error, "the recorder of manifests failed");
         }

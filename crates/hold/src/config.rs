@@ -29,6 +29,8 @@ pub struct HoldConfig {
     pub registration: RegistrationSection,
     /// Where blobs are kept.
     pub storage: StorageSection,
+    /// Scanners, which list the packages of images and look for known vulnerabilities in them.
+    pub scanner: ScannerSection,
     /// Where the hold's own repository, keys and indexes are kept.
     pub database: DatabaseSection,
     /// The copy of the hold's repository that is kept elsewhere while the hold runs. It has no keys: `atcr-hold keys export` writes
@@ -205,6 +207,43 @@ pub struct StorageSection {
     pub upload_expiry: HumanDuration,
 }
 
+/// Which results of scans are published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PublishSetting {
+    /// Those of a public hold.
+    #[default]
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
+/// Scanners.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ScannerSection {
+    /// What scanners have to show, at least 8 bytes; the same as SCANNER_SHARED_SECRET at the scanner. Whoever has it reads every blob
+    /// and writes results. Empty: no scanner may connect.
+    pub secret: Secret,
+    /// How old a result may be before an idle scanner makes it again; 0: it never does.
+    pub rescan_interval: HumanDuration,
+    /// Which results become records, which everybody can read: "auto", those of a public hold; "always", and of a private hold
+    /// the counts only; "never". Others are told to those who may read the image.
+    pub publish: PublishSetting,
+}
+
+impl Default for ScannerSection {
+    fn default() -> Self {
+        Self {
+            secret: Secret::default(),
+            rescan_interval: HumanDuration::from_secs(7 * 24 * 60 * 60),
+            publish: PublishSetting::default(),
+        }
+    }
+}
+
 /// How the hold's DID came to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -283,6 +322,7 @@ impl Default for HoldConfig {
             limits: LimitsSection::default(),
             registration: RegistrationSection::default(),
             storage: StorageSection::default(),
+            scanner: ScannerSection::default(),
             database: DatabaseSection::default(),
             backup: BackupSection::default(),
         }

@@ -10,6 +10,7 @@
 //! | [`firehose`] | who follows the repository's events |
 //! | [`relays`] | those that are asked to follow the hold |
 //! | [`repo_blobs`] | blobs that the hold's own records refer to |
+//! | [`scanning`] | images to be scanned, their scanners, what was found |
 //! | [`crew`], [`administration`] | joining the crew; managing it |
 //! | [`access_tokens`] | whose OAuth access token a caller presents |
 //! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
@@ -37,5 +38,6 @@ pub mod manifests;
 pub mod relays;
 pub mod repo_blobs;
 pub mod routes;
+pub mod scanning;
 pub mod settings;
 pub mod state;

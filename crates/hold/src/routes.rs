@@ -13,7 +13,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, header};
 use axum::middleware;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -34,8 +34,9 @@ use crate::edge::error::{EdgeError, limited, panicked};
 use crate::edge::health::xrpc_health;
 use crate::edge::io_atcr_hold::{
     abort_upload, complete_upload, get_part_upload_url, get_quota, initiate_upload, list_tiers,
-    notify_manifest, request_crew,
+    notify_manifest, request_crew, subscribe_scan_jobs,
 };
+use crate::edge::scans;
 use crate::edge::well_known;
 use crate::state::AppState;
 
@@ -59,6 +60,8 @@ pub enum Door {
     Writer,
     /// `crew:admin`.
     CrewAdmin,
+    /// Whoever shows the secret for scanners.
+    Scanner,
 }
 
 impl fmt::Display for Door {
@@ -70,6 +73,7 @@ impl fmt::Display for Door {
             Self::Notifier => "push: writers; pull: readers with a token",
             Self::Writer => "writers",
             Self::CrewAdmin => "crew administrators",
+            Self::Scanner => "scanners, by their secret",
         })
     }
 }
@@ -90,7 +94,7 @@ pub fn doors() -> impl Iterator<Item = (&'static str, Door)> {
 
 #[rustfmt::skip]
 fn xrpc_methods() -> Vec<XrpcMethod> {
-    use Door::{CrewAdmin, Everyone, Notifier, Reader, SignedIn, Writer};
+    use Door::{CrewAdmin, Everyone, Notifier, Reader, Scanner, SignedIn, Writer};
     let method = |nsid, door, handler| XrpcMethod { nsid, door, handler };
     let get_blob = get(get_blob::get_blob).head(get_blob::head_blob);
     let notify_manifest = post(notify_manifest::notify_manifest).layer(DefaultBodyLimit::max(MAX_NOTICE));
@@ -128,6 +132,7 @@ fn xrpc_methods() -> Vec<XrpcMethod> {
         method("io.atcr.hold.listTiers", Everyone, get(list_tiers::list_tiers)),
         method("io.atcr.hold.notifyManifest", Notifier, notify_manifest),
         method("io.atcr.hold.requestCrew", SignedIn, post(request_crew::request_crew)),
+        method("io.atcr.hold.subscribeScanJobs", Scanner, get(subscribe_scan_jobs::subscribe_scan_jobs)),
     ]
 }
 
@@ -193,12 +198,22 @@ pub fn router(state: AppState, store: Router, front: Front) -> Router {
         .layer(counted.clone())
         .layer(cors());
 
+    let scans = Router::new()
+        .route("/scans/{digest}", get(scans::scan))
+        .route("/scans/{digest}/{document}", get(scans::document))
+        .layer(counted.clone())
+        .layer(cors());
+    // It bounds its body itself.
+    let receive_document = put(scans::receive).layer(DefaultBodyLimit::disable());
+
     Router::new()
         .route("/", get(well_known::landing))
         .route("/robots.txt", get(well_known::robots_txt))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/scan-results/{seq}/{document}", receive_document)
         .layer(counted)
+        .merge(scans)
         .nest("/.well-known", well_known)
         .nest("/xrpc", xrpc)
         .with_state(state)

@@ -2,6 +2,7 @@
 
 mod identity;
 mod limits;
+mod scanner;
 mod stores;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use url::Url;
 
 use crate::config::{HoldConfig, LogFormatSetting, RegistrationSection};
 use crate::manifests::NoticeLimits;
+use crate::scanning::ScanOptions;
 
 pub use identity::{IdentitySettings, PlcSettings};
 pub use limits::Limits;
@@ -27,6 +29,7 @@ pub use stores::{BackupSettings, StorageSettings};
 
 use identity::identity;
 use limits::{limits, notice_limits};
+use scanner::scanning;
 use stores::{backup, storage};
 
 /// In `server.successor` and `registration.region`: the captain record shall not have the field.
@@ -98,6 +101,8 @@ pub struct HoldSettings {
     pub plc_directory: Url,
     /// How many events the repository may make.
     pub events: EventBudget,
+    /// How images are scanned.
+    pub scanning: ScanOptions,
     /// Where the repository is backed up.
     pub backup: BackupSettings,
     /// How often.
@@ -205,6 +210,7 @@ impl HoldSettings {
         };
         let notice_limits = notice_limits(&config.limits, problems);
         let backup = backup(config, storage.as_ref(), &data_dir, problems);
+        let scanning = scanning(&config.scanner, public_url.as_ref(), problems);
         let key_path = match config.database.key_path.as_str() {
             "" => data_dir.join("signing.key"),
             path => PathBuf::from(path),
@@ -245,6 +251,7 @@ impl HoldSettings {
                 longest_wait: config.limits.background_wait.get(),
                 ..EventBudget::DEFAULT
             },
+            scanning: scanning?,
             backup: backup?,
             backup_interval: config.backup.interval,
             log_format: match config.log_format {

@@ -17,6 +17,7 @@ use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
 use crate::repo_blobs::RepoBlobs;
+use crate::scanning::Scanning;
 
 /// Everything handlers use. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct AppState {
     pub administration: Administration,
     /// Blobs that the hold's records refer to.
     pub repo_blobs: RepoBlobs,
+    /// Images to be scanned.
+    pub scanning: Scanning,
     /// Exports of the repository under way.
     pub exports: ClientStreams,
     /// Answers with blocks under way.
@@ -69,6 +72,7 @@ part!(notices: ManifestNotices);
 part!(enlistment: Enlistment);
 part!(administration: Administration);
 part!(repo_blobs: RepoBlobs);
+part!(scanning: Scanning);
 part!(exports: ClientStreams);
 part!(block_answers: BlockAnswers);
 part!(subscribers: Subscribers);

@@ -49,6 +49,12 @@ impl Access {
         Ok(policy::read_anonymously(self.is_public().await?))
     }
 
+    /// The right to read of a scanner, which has shown the hold's secret for scanners.
+    #[must_use]
+    pub fn read_as_scanner(&self) -> Granted<BlobRead> {
+        policy::read_as_scanner()
+    }
+
     /// The right of `did` to read.
     ///
     /// # Errors

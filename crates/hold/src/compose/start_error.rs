@@ -8,6 +8,7 @@ use atcr_hold_pds::records::captain::CaptainError;
 use atcr_server::database::OpenError;
 
 use crate::identity::{IdentityError, WatchError};
+use crate::scanning::ScanTableError;
 
 /// Why the hold does not start.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum StartError {
     /// The table of uploads does not open.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// The table of scans cannot be read.
+    #[error(transparent)]
+    Scans(#[from] ScanTableError),
     /// The object store does not open.
     #[error("cannot open the object store in {}", path.display())]
     Store {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`SignedIn`] | service token | a DID |
 //! | [`SignedInDirectly`] | service token, or the account's own access token with DPoP | a DID |
-//! | [`Reader`] | service token, unless the hold is public | [`Granted<BlobRead>`] |
+//! | [`Reader`] | service token, unless the hold is public; or the scanners' secret | [`Granted<BlobRead>`] |
 //! | [`Writer`] | service token | [`Granted<BlobWrite>`] |
 //! | [`CrewAdministrator`] | service token made for the very method, or access token with DPoP | [`Granted<CrewAdmin>`] |
 //!
@@ -30,7 +30,9 @@ use axum::http::request::Parts;
 
 use super::caller_limits::{CallerLimits, Check};
 use super::error::EdgeError;
+use super::scanner::shown_in_header;
 use crate::access_tokens::{AccountSessions, SessionError};
+use crate::scanning::Scanning;
 
 /// Carries the proof beside an access token.
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
@@ -302,7 +304,7 @@ where
     }
 }
 
-/// A caller who may read blobs; anonymous on a public hold.
+/// A caller who may read blobs; anonymous on a public hold. A scanner shows its secret instead of a token.
 #[derive(Debug)]
 pub struct Reader(pub Granted<BlobRead>);
 
@@ -311,11 +313,19 @@ where
     S: Send + Sync,
     TokenVerifier: FromRef<S>,
     Access: FromRef<S>,
+    Scanning: FromRef<S>,
 {
     type Rejection = EdgeError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let access = Access::from_ref(state);
+        if let Some(shown) = shown_in_header(parts) {
+            return if Scanning::from_ref(state).knows(shown) {
+                Ok(Self(access.read_as_scanner()))
+            } else {
+                Err(EdgeError::InvalidSecret)
+            };
+        }
         let verifier = TokenVerifier::from_ref(state);
         if let Some(grant) = access.read_anonymously().await? {
             verifier.unchecked(parts)?;

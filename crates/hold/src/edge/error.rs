@@ -30,6 +30,7 @@ use crate::crew::JoinError;
 use crate::firehose::TooManySubscribers;
 use crate::manifests::{InvalidNotice, NoticeError};
 use crate::repo_blobs::RepoBlobError;
+use crate::scanning::{DocumentError, OpenDocumentError, ScanTableError, TooManyScanners};
 
 /// Everything a handler can answer instead of its output.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +104,21 @@ pub enum EdgeError {
     /// A blob of the repository was not stored or found.
     #[error(transparent)]
     RepoBlob(#[from] RepoBlobError),
+    /// Not a scanner of this hold.
+    #[error("the secret for scanners is missing or wrong")]
+    InvalidSecret,
+    /// As many scanners as the hold takes are connected.
+    #[error(transparent)]
+    TooManyScanners(#[from] TooManyScanners),
+    /// A document of a scan was not kept.
+    #[error(transparent)]
+    ScanDocument(#[from] DocumentError),
+    /// A document of a scan was not opened.
+    #[error(transparent)]
+    OpenScanDocument(#[from] OpenDocumentError),
+    /// The table of scans failed.
+    #[error(transparent)]
+    Scans(#[from] ScanTableError),
     /// A signed URL was not served.
     #[error(transparent)]
     SignedUrl(#[from] SignedUrlError),

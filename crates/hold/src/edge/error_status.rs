@@ -16,6 +16,7 @@ use crate::blobs::{BlobError, SessionsError, StoreError};
 use crate::crew::JoinError;
 use crate::manifests::NoticeError;
 use crate::repo_blobs::RepoBlobError;
+use crate::scanning::{DocumentError, OpenDocumentError};
 
 /// Not in the lexicons: 401 for an invalid token. `AuthRequired` is the counterpart without a token.
 const INVALID_TOKEN: &str = "InvalidToken";
@@ -74,6 +75,18 @@ impl EdgeError {
             Self::RepoBlob(error) => repo_blob(error),
             Self::TooManyRequests(_) | Self::TooManyExports(_) => TOO_MANY,
             Self::TooManySubscribers(_) => (StatusCode::TOO_MANY_REQUESTS, "TooManySubscribers"),
+            Self::InvalidSecret => (StatusCode::UNAUTHORIZED, "InvalidSecret"),
+            Self::TooManyScanners(_) => TOO_MANY,
+            Self::ScanDocument(DocumentError::UnknownJob) => (StatusCode::NOT_FOUND, "UnknownJob"),
+            Self::ScanDocument(DocumentError::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
+            Self::ScanDocument(DocumentError::Malformed) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+            Self::ScanDocument(DocumentError::Blob(error))
+            | Self::OpenScanDocument(OpenDocumentError::Blob(error)) => repo_blob(error),
+            Self::Scans(_)
+            | Self::ScanDocument(DocumentError::Table(_))
+            | Self::OpenScanDocument(OpenDocumentError::Table(_)) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
+            }
             Self::SignedUrl(error) => signed_url(error),
             Self::Notice(NoticeError::Repo(error)) => written(error),
             Self::Notice(NoticeError::Deferral(_) | NoticeError::Blobs(_)) => {
@@ -93,9 +106,11 @@ impl EdgeError {
             | Self::Join(JoinError::TooMany(limited)) => Some(limited.retry_after),
             Self::Notice(NoticeError::TooOften(too_often)) => Some(too_often.retry_after),
             Self::Blob(BlobError::StillPromised) => Some(PROMISE_WAIT),
-            Self::TooManyExports(_) | Self::TooManySubscribers(_) | Self::RepoBlob(RepoBlobError::Busy) => {
-                Some(STREAM_WAIT)
-            }
+            Self::TooManyExports(_)
+            | Self::TooManySubscribers(_)
+            | Self::TooManyScanners(_)
+            | Self::RepoBlob(RepoBlobError::Busy)
+            | Self::OpenScanDocument(OpenDocumentError::Blob(RepoBlobError::Busy)) => Some(STREAM_WAIT),
             _ => None,
         }
     }

@@ -13,6 +13,8 @@ pub mod extract;
 pub mod health;
 pub mod io_atcr_hold;
 pub mod relays;
+pub mod scanner;
+pub mod scans;
 pub mod store;
 pub mod websocket;
 pub mod well_known;

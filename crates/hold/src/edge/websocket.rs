@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::error::EdgeError;
 
@@ -26,6 +26,8 @@ const PART_BYTES: usize = 8 * 1024;
 const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 /// Peers have nothing to say here but pings, pongs and goodbyes.
 const READ_BUFFER_BYTES: usize = 1024;
+/// The same for peers that have something to say.
+const MESSAGE_READ_BUFFER_BYTES: usize = 64 * 1024;
 /// The longest message that is read.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 
@@ -101,19 +103,42 @@ impl WebSocketUpgrade {
 #[derive(Debug)]
 pub struct PendingSocket(OnUpgrade);
 
+/// What a peer says.
+#[derive(Debug)]
+pub enum Received {
+    /// A message.
+    Text(Utf8Bytes),
+    /// A ping, a pong, or what has no meaning here.
+    SignOfLife,
+    /// The end.
+    End,
+}
+
 impl PendingSocket {
     /// The socket.
     ///
     /// # Errors
     /// hyper's, if the client has gone.
     pub async fn open(self) -> Result<WebSocket, hyper::Error> {
+        self.open_with(READ_BUFFER_BYTES, MAX_MESSAGE_BYTES).await
+    }
+
+    /// The socket of a peer that has something to say, in messages of at most `longest` bytes.
+    ///
+    /// # Errors
+    /// hyper's, if the client has gone.
+    pub async fn open_for_messages(self, longest: usize) -> Result<WebSocket, hyper::Error> {
+        self.open_with(MESSAGE_READ_BUFFER_BYTES, longest).await
+    }
+
+    async fn open_with(self, read_buffer: usize, longest: usize) -> Result<WebSocket, hyper::Error> {
         let io = TokioIo::new(self.0.await?);
         let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
+            .read_buffer_size(read_buffer)
             .write_buffer_size(WRITE_BUFFER_BYTES)
             .max_write_buffer_size(usize::MAX)
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES));
+            .max_message_size(Some(longest))
+            .max_frame_size(Some(longest));
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         Ok(WebSocket(socket))
     }
@@ -167,6 +192,29 @@ impl WebSocket {
         match self.0.next().await {
             None => Ok(false),
             Some(message) => Ok(!matches!(message?, Message::Close(_))),
+        }
+    }
+
+    /// Sends one text message.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub async fn say(&mut self, text: String) -> Result<(), Error> {
+        self.0.send(Message::text(text)).await
+    }
+
+    /// What the peer says next.
+    ///
+    /// # Errors
+    /// The connection's; [`Error::Capacity`] for a message that is too long.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn receive(&mut self) -> Result<Received, Error> {
+        match self.0.next().await.transpose()? {
+            None | Some(Message::Close(_)) => Ok(Received::End),
+            Some(Message::Text(text)) => Ok(Received::Text(text)),
+            Some(_) => Ok(Received::SignOfLife),
         }
     }
 

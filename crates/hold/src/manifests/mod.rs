@@ -14,8 +14,10 @@ mod notice;
 mod recorder;
 mod weighing;
 
+use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::access::{BlobWrite, Granted};
@@ -84,6 +86,19 @@ impl From<CountingError> for NoticeError {
     }
 }
 
+/// Port: who is told of pushes once they are recorded.
+#[async_trait]
+pub trait PushObserver: fmt::Debug + Send + Sync {
+    /// A push was recorded. What fails here does not undo that.
+    async fn pushed(&self, notice: &Notice);
+}
+
+/// Nobody.
+#[async_trait]
+impl PushObserver for () {
+    async fn pushed(&self, _: &Notice) {}
+}
+
 /// Takes notices. Clones hand them to the same recorder, which ends when the last clone is gone.
 #[derive(Clone, Debug)]
 pub struct ManifestNotices {
@@ -97,20 +112,21 @@ pub struct ManifestNotices {
 }
 
 impl ManifestNotices {
-    /// Starts the recorder of `repo`, for layers in `blobs`, with the pushes that wait in `deferred`; the handle ends once every
-    /// clone is dropped and every notice taken is written.
+    /// Starts the recorder of `repo`, for layers in `blobs`, with the pushes that wait in `deferred`; `observer` is told of each push. The
+    /// handle ends once every clone is dropped and every notice taken is written.
     #[must_use]
     pub fn start(
         repo: HoldRepo,
         blobs: BlobService,
         counts: Counts,
         deferred: Arc<dyn DeferredNotices>,
+        observer: Arc<dyn PushObserver>,
         limits: &NoticeLimits,
         clock: Arc<dyn Clock>,
     ) -> (Self, JoinHandle<()>) {
         let (mailbox, entries) = mpsc::channel(MAILBOX);
         let budgets = Arc::new(Budgets::new(limits, clock.clone()));
-        let recorder = Recorder::new(repo, counts.clone(), budgets.clone(), clock.clone());
+        let recorder = Recorder::new(repo, counts.clone(), observer, budgets.clone(), clock.clone());
         let recorder = tokio::spawn(recorder.run(entries));
         let notices = Self {
             mailbox,

@@ -6,7 +6,7 @@ use atcr_atproto::lexicon::notify_manifest::{
 };
 use atcr_atproto::lexicon::{manifest, nsid};
 use atcr_atproto::syntax::{AtUri, Did};
-use atcr_oci::Digest;
+use atcr_oci::{Digest, MediaType};
 use serde::{Deserialize, Serialize};
 
 use crate::blobs::{BlobError, BlobService};
@@ -108,6 +108,39 @@ impl Notice {
             tag,
             children: each("manifests", manifests, MAX_CHILDREN, parse_child)?,
         })
+    }
+
+    /// Whose manifest it is.
+    #[must_use]
+    pub fn owner(&self) -> &Did {
+        &self.owner
+    }
+
+    /// The image name without the owner.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The manifest's digest.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        manifest::digest_from_rkey(self.manifest.rkey()?.as_str())?
+            .parse()
+            .ok()
+    }
+
+    /// Media types of the layers, as far as they were said.
+    pub fn layer_types(&self) -> impl Iterator<Item = &str> {
+        self.layers.iter().map(|layer| layer.media_type.as_str())
+    }
+
+    /// Whether it is an index, as far as was said.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        let stated = self.media_type.as_deref();
+        let stated = stated.and_then(|media_type| media_type.parse::<MediaType>().ok());
+        !self.children.is_empty() || stated.is_some_and(|media_type| media_type.is_index())
     }
 
     /// The media type of the manifest, if it was said.

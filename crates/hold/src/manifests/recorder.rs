@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use atcr_atproto::clock::Clock;
 use atcr_atproto::lexicon::layer::LayerRecord;
-use atcr_atproto::syntax::{AtUri, Did};
+use atcr_atproto::syntax::AtUri;
 use atcr_hold_pds::records::layer;
 use atcr_hold_pds::writer::limits::MAX_OPS;
 use atcr_hold_pds::{HoldRepo, RecordWrite, RepoError, Urgency};
 use atcr_server::supervise::Task;
 use tokio::sync::{mpsc, oneshot};
 
-use super::NoticeError;
 use super::counts::{Counts, Event};
 use super::limits::Budgets;
 use super::notice::Notice;
+use super::{NoticeError, PushObserver};
 
 /// The task, in logs and metrics.
 const RECORDER: Task = Task::new("record_manifests");
@@ -47,12 +47,11 @@ pub struct Recorded {
     pub stats_updated: bool,
 }
 
-/// Who waits for a notice, what was written for it, and what is to be counted.
+/// Who waits for a notice, what was written for it, and the notice, which is to be counted.
 struct Waiter {
     answer: oneshot::Sender<Result<Recorded, NoticeError>>,
     recorded: Recorded,
-    owner: Did,
-    repository: String,
+    notice: Notice,
     settles: Option<i64>,
 }
 
@@ -67,15 +66,23 @@ struct Plan {
 pub(super) struct Recorder {
     repo: HoldRepo,
     counts: Counts,
+    observer: Arc<dyn PushObserver>,
     budgets: Arc<Budgets>,
     clock: Arc<dyn Clock>,
 }
 
 impl Recorder {
-    pub(super) fn new(repo: HoldRepo, counts: Counts, budgets: Arc<Budgets>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        repo: HoldRepo,
+        counts: Counts,
+        observer: Arc<dyn PushObserver>,
+        budgets: Arc<Budgets>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             repo,
             counts,
+            observer,
             budgets,
             clock,
         }
@@ -94,14 +101,12 @@ impl Recorder {
                 }
                 // What a panic leaves in the plan are whole records of this notice, which a repetition finds.
                 let manifest = entry.notice.manifest.clone();
-                let (owner, repository) = (entry.notice.owner.clone(), entry.notice.repository.clone());
-                let planning = self.plan(&mut plan, entry.notice);
+                let planning = self.plan(&mut plan, &entry.notice);
                 match RECORDER.catch(manifest, planning).await {
                     Some(Ok(recorded)) => plan.waiters.push(Waiter {
                         answer: entry.answer,
                         recorded,
-                        owner,
-                        repository,
+                        notice: entry.notice,
                         settles: entry.settles,
                     }),
                     Some(Err(error)) => answer(entry.answer, Err(error)),
@@ -116,9 +121,9 @@ impl Recorder {
         }
     }
 
-    async fn plan(&self, plan: &mut Plan, notice: Notice) -> Result<Recorded, NoticeError> {
+    async fn plan(&self, plan: &mut Plan, notice: &Notice) -> Result<Recorded, NoticeError> {
         plan.manifests.insert(notice.manifest.clone());
-        let layers_created = self.plan_layers(plan, &notice).await?;
+        let layers_created = self.plan_layers(plan, notice).await?;
         Ok(Recorded {
             layers_created,
             stats_updated: true,
@@ -171,12 +176,15 @@ impl Recorder {
                 Ok(()) => self.count(&waiter).await,
                 Err(error) => Err(NoticeError::Repo(error)),
             };
+            if counted.is_ok() {
+                self.observer.pushed(&waiter.notice).await;
+            }
             answer(waiter.answer, counted.map(|()| waiter.recorded));
         }
     }
 
     async fn count(&self, waiter: &Waiter) -> Result<(), NoticeError> {
-        let (owner, repository) = (&waiter.owner, &waiter.repository);
+        let (owner, repository) = (&waiter.notice.owner, &waiter.notice.repository);
         let counted = self.counts.add(owner, repository, Event::Push, waiter.settles);
         Ok(counted.await?)
     }

@@ -26,7 +26,7 @@ use atcr_server::stream_limits::{ClientStreams, StreamSlot};
 use atcr_server::supervise::Task;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::Stream;
+use futures_util::{Stream, stream};
 use serde_json::Value;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 
@@ -39,6 +39,8 @@ use spool::Spool;
 pub const MAX_BYTES: u64 = 100 * 1024 * 1024;
 /// Uploads at once: each takes up to [`MAX_BYTES`] of the data folder's disk.
 const UPLOADS_AT_ONCE: usize = 4;
+/// Those of the hold's scanners beside them.
+const OWN_UPLOADS_AT_ONCE: usize = 4;
 /// Blobs that are read at once, those of them that one client reads, and how long one may take.
 const READS_AT_ONCE: usize = 64;
 const READS_OF_CLIENT: usize = 8;
@@ -104,6 +106,7 @@ struct Shared {
     folder: PathBuf,
     clock: Arc<dyn Clock>,
     uploads: Semaphore,
+    own_uploads: Semaphore,
     reads: ClientStreams,
     /// Of one blob: it is not removed while it is stored anew or a record begins to refer to it.
     locks: KeyedLocks<String>,
@@ -148,6 +151,7 @@ impl RepoBlobs {
                 folder,
                 clock,
                 uploads: Semaphore::new(UPLOADS_AT_ONCE),
+                own_uploads: Semaphore::new(OWN_UPLOADS_AT_ONCE),
                 reads: ClientStreams::new(places, READ_WITHIN),
                 locks: KeyedLocks::default(),
             }),
@@ -163,9 +167,49 @@ impl RepoBlobs {
         media_type: &str,
         body: impl Stream<Item = Result<Bytes, E>> + Send,
     ) -> Result<BlobRef, RepoBlobError> {
-        let shared = &*self.shared;
         let mime_type = media_type_of(media_type).ok_or(RepoBlobError::InvalidType)?;
-        let _upload = shared.uploads.try_acquire().map_err(|_| RepoBlobError::Busy)?;
+        let _upload = self
+            .shared
+            .uploads
+            .try_acquire()
+            .map_err(|_| RepoBlobError::Busy)?;
+        self.store(mime_type, body).await
+    }
+
+    /// As [`upload`](Self::upload), of a sender that is trusted to be quick: it waits for its turn.
+    ///
+    /// # Errors
+    /// As there, but for `Busy`.
+    pub async fn upload_in_turn<E: Into<Source>>(
+        &self,
+        media_type: &str,
+        body: impl Stream<Item = Result<Bytes, E>> + Send,
+    ) -> Result<BlobRef, RepoBlobError> {
+        let mime_type = media_type_of(media_type).ok_or(RepoBlobError::InvalidType)?;
+        let _upload = self
+            .shared
+            .own_uploads
+            .acquire()
+            .await
+            .map_err(|_| RepoBlobError::Busy)?;
+        self.store(mime_type, body).await
+    }
+
+    /// As [`upload_in_turn`](Self::upload_in_turn), of bytes in memory.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn upload_whole(&self, media_type: &str, bytes: Bytes) -> Result<BlobRef, RepoBlobError> {
+        let body = stream::iter([Ok::<_, std::io::Error>(bytes)]);
+        self.upload_in_turn(media_type, body).await
+    }
+
+    async fn store<E: Into<Source>>(
+        &self,
+        mime_type: String,
+        body: impl Stream<Item = Result<Bytes, E>> + Send,
+    ) -> Result<BlobRef, RepoBlobError> {
+        let shared = &*self.shared;
         let spooled = Spool::receive(&shared.folder, body).await?;
         let blob = BlobRef {
             cid: spooled.cid,
@@ -198,6 +242,28 @@ impl RepoBlobs {
         };
         Ok(Some(OpenBlob {
             reference: BlobRef { size, ..reference },
+            bytes,
+            slot,
+        }))
+    }
+
+    /// Opens a blob that the hold itself has noted, whether or not a record refers to it; `None` if it is not there.
+    ///
+    /// # Errors
+    /// `Busy`, `Store`.
+    pub async fn read_own(
+        &self,
+        reference: &BlobRef,
+        client: Option<&ClientAddress>,
+    ) -> Result<Option<OpenBlob>, RepoBlobError> {
+        let shared = &*self.shared;
+        let slot = shared.reads.admit(client).map_err(|_| RepoBlobError::Busy)?;
+        let found = shared.objects.read(&shared.key(&reference.cid)).await?;
+        Ok(found.map(|(size, bytes)| OpenBlob {
+            reference: BlobRef {
+                size,
+                ..reference.clone()
+            },
             bytes,
             slot,
         }))

@@ -45,7 +45,8 @@ pub trait UploadedBlobs: fmt::Debug + Send + Sync {
     /// Finds a blob by its name.
     async fn get(&self, cid: &Cid) -> Result<Option<BlobRef>, SessionsError>;
 
-    /// Names of blobs that were uploaded before `before`, in order, after the name `after`, at most `limit`.
+    /// Names of blobs that were uploaded before `before`, in order, after the name `after`, at most `limit`; without those that another
+    /// table of the hold keeps.
     async fn uploaded_before(
         &self,
         before: DateTime<Utc>,

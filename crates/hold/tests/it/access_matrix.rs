@@ -2,6 +2,7 @@
 
 use atcr_atproto::crypto::Curve;
 use atcr_hold::routes::{Door, doors};
+use atcr_server::Secret;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -93,9 +94,12 @@ fn assert_refused(answer: &Answer, expected: (u16, &str, String), door: &str, ca
 #[tokio::test]
 async fn every_caller_may_do_what_the_matrix_says_and_nothing_else() {
     for public in [true, false] {
-        let hold = TestHold::start(Setup {
+        let setup = Setup {
             public,
             ..Setup::default()
+        };
+        let hold = TestHold::start_with(setup, |config| {
+            config.scanner.secret = Secret::new("a secret for scanners");
         })
         .await;
         let digest = hold.put_blob(&hold.captain, b"a layer").await;
@@ -209,6 +213,7 @@ fn input(hold: &TestHold, row: &Row, nsid: &str) -> (Value, u16) {
             json!({ "repository": "app", "userDid": did, "manifest": {}, "manifestDigest": zero }),
             200,
         ),
+        "io.atcr.hold.subscribeScanJobs" => (json!({}), 401),
         // A closed hold takes no new crew, and says so to every account alike.
         "io.atcr.hold.requestCrew" => (json!({}), if row.is_member { 200 } else { 403 }),
         other => panic!("{other} has no row in the access matrix"),
@@ -224,7 +229,9 @@ async fn ask(hold: &TestHold, row: &Row, nsid: &str, input: &Value) -> Answer {
             | "com.atproto.repo.deleteRecord"
             | "com.atproto.repo.uploadBlob"
     ) || (nsid.starts_with("io.atcr.hold.")
-        && !["getQuota", "listTiers"].iter().any(|name| nsid.ends_with(name)));
+        && !["getQuota", "listTiers", "subscribeScanJobs"]
+            .iter()
+            .any(|name| nsid.ends_with(name)));
     if is_procedure {
         return hold.call(nsid, row.account.as_ref(), input).await;
     }
@@ -266,6 +273,11 @@ async fn every_door(hold: &TestHold, row: &Row, public: bool) {
                 ),
                 Door::Writer => (row.writes, WRITE, WRITE),
                 Door::CrewAdmin => (row.administers, ADMIN, ADMIN),
+                // No token is the secret.
+                Door::Scanner => {
+                    assert_eq!(answer.error(), (401, "InvalidSecret"), "{caller} at {nsid}");
+                    continue;
+                }
                 Door::Notifier => unreachable!("split above"),
             };
             if may {

@@ -62,6 +62,7 @@ impl Parts {
             blobs,
             Counts::new(repo.clone(), Arc::new(counts.clone()), clock.clone()),
             Arc::new(deferred.clone()),
+            Arc::new(()),
             &NoticeLimits {
                 layers_per_notice: 2,
                 notices_per_hour: count(100),

@@ -33,6 +33,7 @@ mod promised_pushes;
 mod relays;
 mod repo_blobs;
 mod repository;
+mod scans;
 mod service_tokens;
 mod surface;
 mod uploads;

@@ -1,5 +1,5 @@
 //! The hold's own SQLite database: running uploads, promises, notices that wait for promised layers, the blobs of its repository,
-//! and counts of pushes and pulls. Records live in the embedded PDS, not here.
+//! counts of pushes and pulls, and scans. Records live in the embedded PDS, not here.
 //!
 //! A promise and a deferred notice are synced before they are acknowledged. Any other commit survives the end of the process, but a
 //! power failure may undo the last ones. Blobs are not lost: the store has them on its disk before the client gets its answer. The
@@ -12,11 +12,13 @@
 //! - `note` of a blob of the repository: its upload has to be repeated before a record can refer to it, and what is in the store
 //!   stays there. `forget`: the next sweep removes the blob again.
 //! - a count: it is missing; the record that was published keeps what it says
+//! - a job or result of a scan: the image is scanned again, after its lease or its next push
 //! - `remove`: the row has no bytes; a completion fails, and the sweep removes the row.
 
 mod counts;
 mod deferred_notices;
 mod repo_blobs;
+mod scans;
 mod uploads;
 
 use std::path::Path;
@@ -27,6 +29,7 @@ use sqlx::migrate::Migrator;
 pub use self::counts::SqliteCounts;
 pub use self::deferred_notices::SqliteDeferredNotices;
 pub use self::repo_blobs::SqliteRepoBlobs;
+pub use self::scans::SqliteScans;
 pub use self::uploads::SqliteUploads;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();

@@ -69,7 +69,9 @@ impl UploadedBlobs for SqliteRepoBlobs {
         limit: u32,
     ) -> Result<Vec<Cid>, SessionsError> {
         let cids: Vec<String> = sqlx::query_scalar(
-            "SELECT cid FROM repo_blobs WHERE cid > ? AND uploaded_at < ? ORDER BY cid LIMIT ?",
+            "SELECT cid FROM repo_blobs blob WHERE cid > ? AND uploaded_at < ?
+                 AND NOT EXISTS (SELECT 1 FROM scan_documents document WHERE document.cid = blob.cid)
+             ORDER BY cid LIMIT ?",
         )
         .bind(after)
         .bind(before.timestamp_millis())

@@ -10,3 +10,4 @@ pub mod initiate_upload;
 pub mod list_tiers;
 pub mod notify_manifest;
 pub mod request_crew;
+pub mod subscribe_scan_jobs;

@@ -1,0 +1,192 @@
+//! Documents that a scanner uploads: gzip on the way in, never in memory as a whole, and no longer than they may be.
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use atcr_oci::{Algorithm, Digest};
+use atcr_scan_protocol::bounds::{MAX_COMPRESSED_BYTES, MAX_DOCUMENT_BYTES};
+use atcr_scan_protocol::{DocumentKind, UploadReceipt};
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use flate2::write::GzDecoder;
+use futures_util::{Stream, StreamExt as _, stream};
+
+use super::{ScanTableError, Scanning};
+use crate::blobs::Source;
+use crate::repo_blobs::RepoBlobError;
+
+/// Compressed bytes that are decompressed at once: they become a thousand times as many at most.
+const SLICE: usize = 4 * 1024;
+
+/// The media type of a document that is kept compressed.
+const GZIP: &str = "application/gzip";
+
+/// Why a document was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// No scan with this number runs.
+    #[error("no scan with this number waits for documents")]
+    UnknownJob,
+    /// Longer than it may be.
+    #[error("a document has at most 100 MiB, and 32 MiB compressed")]
+    TooLarge,
+    /// Not gzip, not whole, or not JSON.
+    #[error("the document is not a JSON object in gzip")]
+    Malformed,
+    /// The blob was not kept.
+    #[error(transparent)]
+    Blob(RepoBlobError),
+    /// The table failed.
+    #[error(transparent)]
+    Table(#[from] ScanTableError),
+}
+
+impl Scanning {
+    /// Keeps a document of the job with this number. A repetition replaces it.
+    ///
+    /// # Errors
+    /// [`DocumentError`].
+    pub async fn receive<E: Into<Source>>(
+        &self,
+        seq: u64,
+        kind: DocumentKind,
+        body: impl Stream<Item = Result<Bytes, E>> + Send,
+    ) -> Result<UploadReceipt, DocumentError> {
+        let inner = &*self.inner;
+        if inner.table.tries(seq).await?.is_none() {
+            return Err(DocumentError::UnknownJob);
+        }
+        // Nobody but the hold reads this one.
+        let stays_compressed = kind == DocumentKind::SbomSyft;
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let document = decompressed(body, stays_compressed, seen.clone());
+        let media_type = if stays_compressed { GZIP } else { kind.media_type() };
+        let kept = inner.blobs.upload_in_turn(media_type, document).await;
+        let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+        let blob = match (kept, seen) {
+            (Ok(blob), Seen::Whole(receipt)) => {
+                inner.table.note_upload(seq, kind, &blob).await?;
+                return Ok(receipt);
+            }
+            (_, Seen::TooLarge) => return Err(DocumentError::TooLarge),
+            (_, Seen::Malformed) => return Err(DocumentError::Malformed),
+            (kept, _) => kept,
+        };
+        Err(blob.map_or_else(DocumentError::Blob, |_| DocumentError::Malformed))
+    }
+}
+
+/// What was found in a body.
+#[derive(Debug, Default)]
+enum Seen {
+    #[default]
+    Nothing,
+    Whole(UploadReceipt),
+    TooLarge,
+    Malformed,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the document is not taken")]
+struct NotTaken;
+
+struct Decoding<B> {
+    body: B,
+    input: Bytes,
+    compressed: usize,
+    decoder: GzDecoder<Vec<u8>>,
+    hash: digest::Context,
+    size: usize,
+    stays_compressed: bool,
+    is_over: bool,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// The document in `body`, in pieces; or, if it stays compressed, the body itself, after a look into it.
+fn decompressed<E: Into<Source>>(
+    body: impl Stream<Item = Result<Bytes, E>> + Send,
+    stays_compressed: bool,
+    seen: Arc<Mutex<Seen>>,
+) -> impl Stream<Item = Result<Bytes, Source>> + Send {
+    let decoding = Decoding {
+        body: Box::pin(body),
+        input: Bytes::new(),
+        compressed: 0,
+        decoder: GzDecoder::new(Vec::new()),
+        hash: digest::Context::new(&digest::SHA256),
+        size: 0,
+        stays_compressed,
+        is_over: false,
+        seen,
+    };
+    stream::try_unfold(decoding, async |mut decoding| {
+        if decoding.is_over {
+            return Ok(None);
+        }
+        if decoding.input.is_empty() {
+            match decoding.body.next().await {
+                Some(piece) => decoding.input = piece.map_err(Into::into)?,
+                None => {
+                    let rest = decoding.finish()?;
+                    return Ok(Some((rest, decoding)));
+                }
+            }
+        }
+        let slice = decoding.input.split_to(decoding.input.len().min(SLICE));
+        let piece = decoding.push(slice)?;
+        Ok(Some((piece, decoding)))
+    })
+}
+
+impl<B> Decoding<B> {
+    fn push(&mut self, slice: Bytes) -> Result<Bytes, Source> {
+        self.compressed += slice.len();
+        if self.compressed > MAX_COMPRESSED_BYTES {
+            return Err(self.refuse(Seen::TooLarge));
+        }
+        if self.decoder.write_all(&slice).is_err() {
+            return Err(self.refuse(Seen::Malformed));
+        }
+        let decoded = self.decoded()?;
+        Ok(if self.stays_compressed { slice } else { decoded })
+    }
+
+    /// The end of the body: the checksum is right.
+    fn finish(&mut self) -> Result<Bytes, Source> {
+        self.is_over = true;
+        if self.decoder.try_finish().is_err() {
+            return Err(self.refuse(Seen::Malformed));
+        }
+        let rest = self.decoded()?;
+        let hash = self.hash.clone().finish();
+        let digest = Digest::from_hash_bytes(Algorithm::Sha256, hash.as_ref());
+        let Some(digest) = digest.filter(|_| self.size > 0) else {
+            return Err(self.refuse(Seen::Malformed));
+        };
+        let size = self.size as u64;
+        self.see(Seen::Whole(UploadReceipt { digest, size }));
+        Ok(if self.stays_compressed { Bytes::new() } else { rest })
+    }
+
+    fn decoded(&mut self) -> Result<Bytes, Source> {
+        let decoded = Bytes::from(std::mem::take(self.decoder.get_mut()));
+        if self.size == 0 && !decoded.is_empty() && !decoded.starts_with(b"{") {
+            return Err(self.refuse(Seen::Malformed));
+        }
+        self.size += decoded.len();
+        if self.size > MAX_DOCUMENT_BYTES {
+            return Err(self.refuse(Seen::TooLarge));
+        }
+        self.hash.update(&decoded);
+        Ok(decoded)
+    }
+
+    fn refuse(&self, why: Seen) -> Source {
+        self.see(why);
+        NotTaken.into()
+    }
+
+    fn see(&self, seen: Seen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+}

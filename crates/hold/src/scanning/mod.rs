@@ -1,0 +1,148 @@
+//! Images are scanned by programs of their own, which connect to the hold and ask for work.
+//!
+//! - [`ScanTable`]: the port: jobs, results and documents that outlive the process
+//! - `intake`: which manifests of a push are scanned
+//! - [`ScannerSession`]: one connected scanner: jobs out, results in
+//! - `documents`: what a scanner uploads
+//! - `publish`: results become records
+//! - `upkeep`: lapsed leases, due tries, old results
+//! - `view`: what readers are told
+//!
+//! A job is handed out under a number and a lease. A scanner that leaves loses its jobs at once, a silent one when the lease ends, and a
+//! hold that stops keeps the leases, so that its scanners can deliver to the next process. A result is taken once: what comes for a job that
+//! has ended is passed over.
+
+mod documents;
+mod intake;
+mod options;
+mod port;
+mod publish;
+mod session;
+mod upkeep;
+mod view;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use atcr_atproto::clock::Clock;
+use atcr_hold_pds::HoldRepo;
+use atcr_scan_protocol::is_same_secret;
+use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, watch};
+
+use crate::repo_blobs::RepoBlobs;
+
+pub use documents::DocumentError;
+pub use intake::IntakeError;
+pub use options::{Publication, ScanOptions};
+pub use port::{Candidate, Fate, HandedOut, JobStatus, QueueFigures, Scan, ScanTable, ScanTableError};
+pub use publish::PublishError;
+pub use session::{ScannerSession, TooManyScanners};
+pub use view::OpenDocumentError;
+
+/// The queue, its scanners and their results. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Scanning {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    table: Arc<dyn ScanTable>,
+    blobs: RepoBlobs,
+    repo: HoldRepo,
+    clock: Arc<dyn Clock>,
+    options: ScanOptions,
+    last_seq: AtomicU64,
+    /// Counts the times that jobs became ready.
+    ready: watch::Sender<u64>,
+    /// There is a result to be published.
+    unpublished: Notify,
+    scanners: Mutex<HashMap<u64, ConnectedScanner>>,
+    next_scanner: AtomicU64,
+}
+
+/// A scanner that is connected.
+#[derive(Clone, Debug)]
+struct ConnectedScanner {
+    is_original: bool,
+    places: usize,
+    jobs: usize,
+}
+
+impl Scanning {
+    /// The queue in `table`, with results in `blobs` and `repo`.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn open(
+        table: Arc<dyn ScanTable>,
+        blobs: RepoBlobs,
+        repo: HoldRepo,
+        options: ScanOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ScanTableError> {
+        let last_seq = AtomicU64::new(table.last_seq().await?);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                table,
+                blobs,
+                repo,
+                clock,
+                options,
+                last_seq,
+                ready: watch::Sender::default(),
+                unpublished: Notify::new(),
+                scanners: Mutex::default(),
+                next_scanner: AtomicU64::default(),
+            }),
+        })
+    }
+
+    /// Whether scanners may connect at all: whether there is a secret.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        !self.inner.options.secret.is_empty()
+    }
+
+    /// Whether `given` is the scanners' secret.
+    #[must_use]
+    pub fn knows(&self, given: &str) -> bool {
+        is_same_secret(self.inner.options.secret.expose(), given)
+    }
+
+    /// How often a scanner is pinged, and how long it may give no sign of life.
+    #[must_use]
+    pub fn patience(&self) -> (Duration, Duration) {
+        let options = &self.inner.options;
+        (options.ping_interval, options.pong_within)
+    }
+
+    /// Wakes when jobs become ready.
+    #[must_use]
+    pub fn watch_ready(&self) -> watch::Receiver<u64> {
+        self.inner.ready.subscribe()
+    }
+}
+
+impl Inner {
+    /// A number that was never given. Also after the table was lost: it is not below the time in milliseconds.
+    fn next_seq(&self, now: DateTime<Utc>) -> u64 {
+        let now = u64::try_from(now.timestamp_millis()).unwrap_or_default();
+        let next = |last: u64| last.saturating_add(1).max(now);
+        let before = self
+            .last_seq
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last)));
+        before.map_or(now, next)
+    }
+
+    fn announce_ready(&self) {
+        self.ready.send_modify(|count| *count += 1);
+    }
+
+    fn with_scanners<T>(&self, look: impl FnOnce(&mut HashMap<u64, ConnectedScanner>) -> T) -> T {
+        look(&mut self.scanners.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

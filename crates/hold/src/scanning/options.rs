@@ -1,0 +1,56 @@
+//! How a hold has images scanned.
+
+use std::time::Duration;
+
+use atcr_server::Secret;
+use url::Url;
+
+/// Which results become records, which everybody can read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Publication {
+    /// Those of a public hold.
+    #[default]
+    IfPublic,
+    /// All; a private hold's without the documents.
+    Always,
+    /// None.
+    Never,
+}
+
+/// How a hold has images scanned.
+#[derive(Clone, Debug)]
+pub struct ScanOptions {
+    /// What scanners show; empty for no scanners.
+    pub secret: Secret,
+    /// After how long an image is scanned again when there is nothing else to do; `None` for never.
+    pub rescan_interval: Option<Duration>,
+    /// Which results become records.
+    pub publication: Publication,
+    /// The hold's own address.
+    pub public_url: Url,
+    /// How long a scanner that renews its leases may be silent about a job.
+    pub lease: Duration,
+    /// How long an original scanner, which renews none, may take.
+    pub original_lease: Duration,
+    /// How often a scanner is pinged.
+    pub ping_interval: Duration,
+    /// How long a scanner may give no sign of life.
+    pub pong_within: Duration,
+}
+
+impl ScanOptions {
+    /// The usual times, for scanners that show `secret`.
+    #[must_use]
+    pub fn new(secret: Secret, public_url: Url) -> Self {
+        Self {
+            secret,
+            rescan_interval: None,
+            publication: Publication::default(),
+            public_url,
+            lease: Duration::from_mins(2),
+            original_lease: Duration::from_mins(10),
+            ping_interval: Duration::from_secs(30),
+            pong_within: Duration::from_mins(1),
+        }
+    }
+}

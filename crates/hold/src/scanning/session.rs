@@ -1,0 +1,380 @@
+//! One connected scanner: jobs out, results in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use atcr_atproto::lexicon::BlobRef;
+use atcr_atproto::lexicon::scan::SeverityCounts;
+use atcr_scan_protocol::{
+    Cursor, DocumentKind, FailureClass, ScanJob, ScanResult, ScanState, ScannerMessage, Subscription,
+};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::IgnoredAny;
+
+use super::{ConnectedScanner, Fate, HandedOut, Scan, ScanTableError, Scanning};
+
+/// Scanners at once.
+const SCANNERS: usize = 64;
+/// Original ones of these: their results come as one message of up to 267 MiB, which is in memory.
+const ORIGINAL_SCANNERS: usize = 4;
+/// Jobs that an original scanner has at once: its usual number of workers.
+const ORIGINAL_WORKERS: u16 = 2;
+/// Failures and losses in a row after which a job is given up.
+const MAX_TRIES: u32 = 5;
+/// How long a job rests after each failure.
+const RESTS: [TimeDelta; 4] = [
+    TimeDelta::minutes(1),
+    TimeDelta::minutes(5),
+    TimeDelta::minutes(30),
+    TimeDelta::hours(2),
+];
+/// The class of a job whose scanners left or fell silent.
+const LOST: &str = "lost";
+/// The class of a result that cannot be used.
+const RESULT: &str = "result";
+/// The class of a result that the hold could not keep.
+const HOLD: &str = "hold";
+/// A scanner that says no version.
+const UNNAMED: &str = "unknown scanner";
+
+/// Results by how they ended; label `outcome`.
+const RESULTS: &str = "hold_scan_results_total";
+/// Seconds from handing a job out to its result.
+const DURATION: &str = "hold_scan_duration_seconds";
+/// Jobs that were lost with their scanner.
+const LOSSES: &str = "hold_scan_jobs_lost_total";
+
+/// As many scanners as the hold takes are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this hold has as many scanners as it takes")]
+pub struct TooManyScanners;
+
+/// One connected scanner. Its jobs keep their leases when this is dropped; [`lost`](Self::lost) gives them back.
+#[derive(Debug)]
+pub struct ScannerSession {
+    scanning: Scanning,
+    id: u64,
+    /// Jobs that were queued earlier are not for this one.
+    since: Option<DateTime<Utc>>,
+    places: usize,
+    lease: Duration,
+    jobs: BTreeSet<u64>,
+}
+
+impl Drop for ScannerSession {
+    fn drop(&mut self) {
+        self.scanning
+            .inner
+            .with_scanners(|scanners| scanners.remove(&self.id));
+    }
+}
+
+impl Scanning {
+    /// A scanner has connected.
+    ///
+    /// # Errors
+    /// [`TooManyScanners`].
+    pub fn connect(&self, subscription: Subscription) -> Result<ScannerSession, TooManyScanners> {
+        let inner = &*self.inner;
+        let id = inner.next_scanner.fetch_add(1, Ordering::Relaxed);
+        let is_original = subscription.workers.is_none();
+        let places = usize::from(subscription.workers.unwrap_or(ORIGINAL_WORKERS));
+        inner.with_scanners(|scanners| {
+            let originals = scanners.values().filter(|scanner| scanner.is_original);
+            if scanners.len() >= SCANNERS || (is_original && originals.count() >= ORIGINAL_SCANNERS) {
+                return Err(TooManyScanners);
+            }
+            let scanner = ConnectedScanner {
+                is_original,
+                places,
+                jobs: 0,
+            };
+            scanners.insert(id, scanner);
+            Ok(())
+        })?;
+        Ok(ScannerSession {
+            scanning: self.clone(),
+            id,
+            since: (subscription.cursor == Cursor::OnlyNew).then(|| inner.clock.now()),
+            places,
+            lease: if is_original {
+                inner.options.original_lease
+            } else {
+                inner.options.lease
+            },
+            jobs: BTreeSet::new(),
+        })
+    }
+
+    /// Gives back a job whose scanner is gone or silent.
+    pub(super) async fn lose(&self, seq: u64) -> Result<(), ScanTableError> {
+        let inner = &*self.inner;
+        let tries = inner.table.tries(seq).await?.unwrap_or_default();
+        let is_given_up = tries + 1 >= MAX_TRIES;
+        let (fate, reason) = if is_given_up {
+            (
+                Fate::Failed,
+                Some("each scanner that had the job left or fell silent"),
+            )
+        } else {
+            (Fate::Ready { counts: true }, None)
+        };
+        let class = is_given_up.then_some(LOST);
+        let now = inner.clock.now();
+        if inner.table.end(seq, &fate, class, reason, now).await? {
+            metrics::counter!(LOSSES).increment(1);
+            tracing::warn!(seq, tries, is_given_up, "a scan was lost with its scanner");
+            inner.announce_ready();
+        }
+        Ok(())
+    }
+}
+
+impl ScannerSession {
+    /// Whether the scanner can have another job.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.jobs.len() < self.places
+    }
+
+    /// The next job for this scanner.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn take(&mut self) -> Result<Option<ScanJob>, ScanTableError> {
+        let inner = &*self.scanning.inner;
+        let now = inner.clock.now();
+        let seq = inner.next_seq(now);
+        let until = now + self.lease;
+        let Some(job) = inner.table.hand_out(seq, now, until, self.since).await? else {
+            return Ok(None);
+        };
+        self.jobs.insert(seq);
+        self.count_jobs();
+        tracing::info!(seq, digest = %job.digest, did = %job.owner, "a scanner gets a job");
+        Ok(Some(self.message(job)))
+    }
+
+    fn message(&self, job: HandedOut) -> ScanJob {
+        let inner = &*self.scanning.inner;
+        let options = &inner.options;
+        let mut results_url = options.public_url.clone();
+        results_url.set_path(&format!("/scan-results/{}", job.seq));
+        ScanJob {
+            seq: job.seq,
+            digest: job.digest,
+            repository: job.repository,
+            user_did: job.owner,
+            hold_did: inner.repo.did().clone(),
+            hold_endpoint: options.public_url.clone(),
+            tag: job.tag,
+            priority: job.priority,
+            results_url: Some(results_url),
+            lease_seconds: Some(self.lease.as_secs().max(1)),
+        }
+    }
+
+    /// Takes a message of the scanner.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn heard(&mut self, message: ScannerMessage) -> Result<(), ScanTableError> {
+        let inner = self.scanning.inner.clone();
+        match message {
+            ScannerMessage::Progress(progress) => {
+                let until = inner.clock.now() + self.lease;
+                let stage = Some(progress.stage.as_str()).filter(|stage| !stage.is_empty());
+                let (seq, digest) = (progress.seq, progress.digest);
+                // The job may be of an earlier connection of this scanner.
+                if inner.table.renew(seq, &digest, stage, until).await? {
+                    self.jobs.insert(seq);
+                } else {
+                    self.jobs.remove(&seq);
+                }
+            }
+            ScannerMessage::Release(release) => {
+                if inner.table.running(release.seq, &release.digest).await?.is_some() {
+                    let fate = Fate::Ready { counts: false };
+                    let now = inner.clock.now();
+                    inner.table.end(release.seq, &fate, None, None, now).await?;
+                    inner.announce_ready();
+                }
+                self.jobs.remove(&release.seq);
+            }
+            ScannerMessage::Result(result) => self.take_result(*result).await?,
+            ScannerMessage::Unknown => tracing::debug!("a message of a scanner is passed over"),
+        }
+        self.count_jobs();
+        Ok(())
+    }
+
+    /// The scanner is gone: its jobs wait for another.
+    ///
+    /// # Errors
+    /// The table's; the leases of the others lapse.
+    pub async fn lost(mut self) -> Result<(), ScanTableError> {
+        for seq in std::mem::take(&mut self.jobs) {
+            self.scanning.lose(seq).await?;
+        }
+        Ok(())
+    }
+
+    fn count_jobs(&self) {
+        self.scanning.inner.with_scanners(|scanners| {
+            if let Some(scanner) = scanners.get_mut(&self.id) {
+                scanner.jobs = self.jobs.len();
+            }
+        });
+    }
+
+    async fn take_result(&mut self, result: ScanResult) -> Result<(), ScanTableError> {
+        let inner = self.scanning.inner.clone();
+        let Some(job) = inner.table.awaited(&result.digest, result.seq).await? else {
+            tracing::warn!(
+                seq = result.seq, digest = %result.digest, state = %result.state,
+                "a result of a scanner is passed over: no job waits for it"
+            );
+            metrics::counter!(RESULTS, "outcome" => "unexpected").increment(1);
+            if let Some(seq) = result.seq {
+                self.jobs.remove(&seq);
+            }
+            return Ok(());
+        };
+        self.jobs.remove(&job.seq);
+        let outcome = match result.state {
+            ScanState::Failed => {
+                let reason = result.error.as_deref().unwrap_or("the scanner says no reason");
+                self.failed(&job, result.error_class.as_deref(), reason).await?
+            }
+            ScanState::NotApplicable => {
+                let class = result.error_class.as_deref().unwrap_or("scanner");
+                let now = inner.clock.now();
+                inner
+                    .table
+                    .end(job.seq, &Fate::NotApplicable, Some(class), None, now)
+                    .await?;
+                ScanState::NotApplicable.as_str()
+            }
+            ScanState::Complete | ScanState::Partial | ScanState::SbomOnly => {
+                self.succeeded(&job, result).await?
+            }
+        };
+        metrics::counter!(RESULTS, "outcome" => outcome).increment(1);
+        let took = (inner.clock.now() - job.at).to_std().unwrap_or_default();
+        metrics::histogram!(DURATION).record(took);
+        tracing::info!(
+            seq = job.seq, digest = %job.digest, did = %job.owner, outcome, seconds = took.as_secs(),
+            "a scan ended"
+        );
+        Ok(())
+    }
+
+    /// The outcome, for the metric.
+    async fn succeeded(&self, job: &HandedOut, result: ScanResult) -> Result<&'static str, ScanTableError> {
+        let inner = &*self.scanning.inner;
+        let state = result.state;
+        let documents = match self.documents(job, &result).await? {
+            Ok(documents) => documents,
+            Err((class, reason)) => return self.failed(job, Some(class), &reason).await,
+        };
+        let scan = Scan {
+            digest: job.digest.clone(),
+            owner: job.owner.clone(),
+            repository: job.repository.clone(),
+            state,
+            counts: if state.has_counts() {
+                result.summary
+            } else {
+                SeverityCounts::default()
+            },
+            scanner_version: result.scanner_version.unwrap_or_else(|| UNNAMED.to_owned()),
+            database_built: result.database_built,
+            tools: result.tools,
+            scanned_at: inner.clock.now(),
+            documents,
+        };
+        let publish = state.has_counts() && self.scanning.publishes().await;
+        if inner.table.finish(job.seq, &scan, publish).await? {
+            if publish {
+                inner.unpublished.notify_one();
+            }
+            Ok(state.as_str())
+        } else {
+            Ok("unexpected")
+        }
+    }
+
+    /// The documents of a result; else the class and reason of a failure.
+    async fn documents(
+        &self,
+        job: &HandedOut,
+        result: &ScanResult,
+    ) -> Result<Result<BTreeMap<DocumentKind, BlobRef>, (&'static str, String)>, ScanTableError> {
+        let inner = &*self.scanning.inner;
+        if result.uploaded {
+            let uploads = inner.table.uploads(job.seq).await?;
+            if uploads.contains_key(&DocumentKind::Sbom) {
+                return Ok(Ok(uploads));
+            }
+            let reason = "the scanner says that it uploaded the list of packages, which is not here";
+            return Ok(Err((RESULT, reason.to_owned())));
+        }
+        let mut documents = BTreeMap::new();
+        let given = [
+            (DocumentKind::Sbom, &result.sbom),
+            (DocumentKind::VulnReport, &result.vuln_report),
+        ];
+        for (kind, bytes) in given {
+            let Some(bytes) = bytes else { continue };
+            if !is_json_object(bytes.clone()).await {
+                return Ok(Err((RESULT, format!("the {} is not JSON", kind.as_str()))));
+            }
+            match inner.blobs.upload_whole(kind.media_type(), bytes.clone()).await {
+                Ok(blob) => documents.insert(kind, blob),
+                Err(error) => {
+                    tracing::error!(%error, "a document of a scan could not be kept");
+                    return Ok(Err((HOLD, "the hold could not keep the result".to_owned())));
+                }
+            };
+        }
+        Ok(Ok(documents))
+    }
+
+    /// The outcome, for the metric.
+    async fn failed(
+        &self,
+        job: &HandedOut,
+        class: Option<&str>,
+        reason: &str,
+    ) -> Result<&'static str, ScanTableError> {
+        let inner = &*self.scanning.inner;
+        let now = inner.clock.now();
+        let tries = inner.table.tries(job.seq).await?.unwrap_or_default();
+        let kind = FailureClass::of(class);
+        let rest = usize::try_from(tries).ok().and_then(|tries| RESTS.get(tries));
+        let fate = match rest {
+            _ if kind == FailureClass::Shutdown => Fate::Ready { counts: false },
+            Some(rest) if kind.is_worth_retrying() => Fate::RestsUntil(now + *rest),
+            _ => Fate::Failed,
+        };
+        tracing::warn!(
+            seq = job.seq, digest = %job.digest, did = %job.owner, class, reason, tries, ?fate, "a scan failed"
+        );
+        inner.table.end(job.seq, &fate, class, Some(reason), now).await?;
+        if matches!(fate, Fate::Ready { .. }) {
+            inner.announce_ready();
+        }
+        Ok(ScanState::Failed.as_str())
+    }
+}
+
+/// Whether the bytes are one JSON object. Reading a long one takes as long as tasks must not.
+async fn is_json_object(bytes: Bytes) -> bool {
+    let reading = move || {
+        let is_object = bytes.trim_ascii_start().starts_with(b"{");
+        is_object && serde_json::from_slice::<IgnoredAny>(&bytes).is_ok()
+    };
+    tokio::task::spawn_blocking(reading).await.unwrap_or(false)
+}

@@ -1,0 +1,156 @@
+//! Documents that a scanner uploads.
+
+use std::io::Write as _;
+
+use atcr_scan_protocol::bounds::MAX_DOCUMENT_BYTES;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use reqwest::Method;
+
+use super::*;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("in memory");
+    encoder.finish().expect("in memory")
+}
+
+async fn put(hold: &TestHold, path: &str, body: Vec<u8>) -> Answer {
+    let request = hold
+        .request(Method::PUT, path)
+        .header("x-scanner-secret", SECRET)
+        .header("content-encoding", "gzip")
+        .body(body);
+    Answer::of(request).await
+}
+
+fn uploaded(job: &ScanJob, state: &str) -> Value {
+    json!({
+        "type": "scan_result", "seq": job.seq, "digest": job.digest, "uploaded": true, "state": state,
+        "summary": { "critical": 1, "high": 0, "medium": 0, "low": 0, "total": 1 },
+        "scannerVersion": "atcr-scanner-v1.0.0+syft.1.57.0.grype.0.121.2", "databaseBuilt": "2026-11-30T04:00:00Z",
+        "tools": { "syft": "1.57.0", "grype": "0.121.2" },
+    })
+}
+
+#[tokio::test]
+async fn are_kept_with_the_result_and_served() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    let digest = push(&hold, "image").await;
+    let job = scanner.job().await;
+    let results = job.results_url.clone().expect("an address").path().to_owned();
+    let syft = r#"{"artifacts":[]}"#;
+    for (kind, content) in [("sbom", SPDX), ("vuln-report", REPORT), ("sbom-syft", syft)] {
+        // A repetition is no error.
+        for _ in 0..2 {
+            let receipt = put(&hold, &format!("{results}/{kind}"), gzip(content.as_bytes()))
+                .await
+                .ok();
+            assert_eq!(receipt["digest"], digest_of(content).as_str());
+            assert_eq!(receipt["size"], content.len());
+        }
+    }
+    scanner.say(uploaded(&job, "complete")).await;
+    let record = scan_record(&hold, &digest).await.expect("a record");
+    assert_eq!(record["value"]["sbomBlob"]["mimeType"], "application/spdx+json");
+    assert_eq!(record["value"]["sbomBlob"]["size"], SPDX.len());
+
+    let view = told(&hold, &digest).await;
+    let result = &view["result"];
+    assert_eq!(result["databaseBuilt"], "2026-11-30T04:00:00Z");
+    assert_eq!(result["tools"]["grype"], "0.121.2");
+    assert_eq!(result["summary"]["critical"], 1);
+    // Long after, with no record that names the third.
+    let later = hold.clock.now() + chrono::TimeDelta::days(30);
+    hold.hold.repo_blobs().sweep_as_of(later).await.expect("swept");
+    for (kind, content) in [("sbom", SPDX), ("vuln-report", REPORT), ("sbom-syft", syft)] {
+        let answer = hold.get(&format!("/scans/{digest}/{kind}")).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{kind}");
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+        assert_eq!(answer.headers()["content-disposition"], "attachment");
+        let compressed = answer.headers().get("content-encoding").is_some();
+        assert_eq!(compressed, kind == "sbom-syft");
+        let bytes = answer.bytes().await.unwrap();
+        let expected = if compressed {
+            gzip(content.as_bytes())
+        } else {
+            content.as_bytes().to_vec()
+        };
+        assert_eq!(bytes, expected, "{kind}");
+    }
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn are_refused_when_they_are_no_documents() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    push(&hold, "image").await;
+    let job = scanner.job().await;
+    let results = job.results_url.clone().expect("an address").path().to_owned();
+    let mut bomb = vec![b' '; MAX_DOCUMENT_BYTES + 1];
+    bomb[0] = b'{';
+    let mut cut = gzip(SPDX.as_bytes());
+    cut.truncate(cut.len() - 6);
+    let mut damaged = gzip(SPDX.as_bytes());
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 0xff;
+    for (what, path, body, status) in [
+        ("a bomb", format!("{results}/sbom"), gzip(&bomb), 413),
+        ("cut off", format!("{results}/sbom"), cut, 400),
+        ("damaged", format!("{results}/sbom"), damaged, 400),
+        ("not gzip", format!("{results}/sbom"), SPDX.into(), 400),
+        ("not JSON", format!("{results}/sbom"), gzip(b"<html>"), 400),
+        ("empty", format!("{results}/sbom"), gzip(b""), 400),
+        ("nothing", format!("{results}/sbom"), Vec::new(), 400),
+        ("another name", format!("{results}/..%2Fsbom"), gzip(b"{}"), 404),
+        (
+            "another job",
+            "/scan-results/12/sbom".to_owned(),
+            gzip(b"{}"),
+            404,
+        ),
+        (
+            "a strange number",
+            "/scan-results/-1/sbom".to_owned(),
+            gzip(b"{}"),
+            400,
+        ),
+    ] {
+        assert_eq!(put(&hold, &path, body).await.status.as_u16(), status, "{what}");
+    }
+    let plain = hold
+        .request(Method::PUT, &format!("{results}/sbom"))
+        .header("x-scanner-secret", SECRET)
+        .body("{}");
+    assert_eq!(Answer::of(plain).await.error(), (400, "InvalidRequest"));
+    // None of it is taken for the result.
+    scanner.say(uploaded(&job, "complete")).await;
+    assert_eq!(
+        told(&hold, &job.digest).await["job"]["failure"]["class"],
+        "result"
+    );
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn packages_without_a_database_are_no_clean_bill() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    let digest = push(&hold, "image").await;
+    let job = scanner.job().await;
+    let results = job.results_url.clone().expect("an address").path().to_owned();
+    put(&hold, &format!("{results}/sbom"), gzip(SPDX.as_bytes()))
+        .await
+        .ok();
+    let mut result = uploaded(&job, "sbom-only");
+    result["summary"] = Value::Null;
+    scanner.say(result).await;
+    let view = told(&hold, &digest).await;
+    assert_eq!(view["result"]["state"], "sbom-only");
+    assert_eq!(view["result"]["summary"], Value::Null);
+    // A record would say that there are none.
+    assert_eq!(scan_record(&hold, &digest).await, None);
+    hold.stop().await;
+}

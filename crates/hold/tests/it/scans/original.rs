@@ -1,0 +1,168 @@
+//! A scanner that speaks the original's wire, and no more.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::*;
+
+#[tokio::test]
+async fn a_push_becomes_a_job_and_the_result_a_record_with_two_blobs() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::original(&hold).await;
+    let digest = push(&hold, "image").await;
+    let job = scanner.hear().await;
+    let url = hold.settings.public_url.as_str();
+    assert!(job["seq"].as_u64().is_some(), "{job}");
+    assert_eq!(job["type"], "scan_job");
+    assert_eq!(job["digest"], digest.as_str());
+    assert_eq!(job["repository"], "app");
+    assert_eq!(job["userDid"], hold.captain.did.as_str());
+    assert_eq!(job["holdDid"], hold.did().as_str());
+    assert_eq!(job["holdEndpoint"], url);
+    assert_eq!(job["tag"], "1.0");
+    assert_eq!(job["priority"], 0);
+    // Messages that it may know.
+    assert!(
+        scanner
+            .say(json!({ "type": "ack", "seq": job["seq"] }))
+            .await
+            .is_empty()
+    );
+
+    scanner.say(original_result(&digest, 3)).await;
+    let record = scan_record(&hold, &digest).await.expect("a record");
+    let value = &record["value"];
+    let uri = format!("at://{}/io.atcr.manifest/{}", hold.captain.did, digest.hex());
+    assert_eq!(value["manifest"], uri);
+    assert_eq!((&value["high"], &value["total"]), (&json!(3), &json!(3)));
+    assert_eq!(value["scannerVersion"], "atcr-scanner-v1.0.0");
+    for (field, content) in [("sbomBlob", SPDX), ("vulnReportBlob", REPORT)] {
+        let cid = value[field]["ref"]["$link"].as_str().expect("a blob");
+        let path = format!("/xrpc/com.atproto.sync.getBlob?did={}&cid={cid}", hold.did());
+        let blob = hold.get(&path).send().await.unwrap().text().await.unwrap();
+        assert_eq!(blob, content, "{field}");
+    }
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_result_is_recorded_once() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::original(&hold).await;
+    let digest = push(&hold, "image").await;
+    scanner.hear().await;
+    scanner.say(original_result(&digest, 1)).await;
+    let record = scan_record(&hold, &digest).await.expect("a record");
+    let commit = hold.hold.repo().latest_commit().rev;
+    // The same again, another one of the same image, and one of an image that nobody asked about.
+    scanner.say(original_result(&digest, 1)).await;
+    scanner.say(original_result(&digest, 9)).await;
+    let other = digest_of("another image");
+    scanner.say(original_result(&other, 9)).await;
+    assert_eq!(scan_record(&hold, &digest).await.expect("a record"), record);
+    assert_eq!(scan_record(&hold, &other).await, None);
+    assert_eq!(hold.hold.repo().latest_commit().rev, commit);
+    // A push of the same image soon after is no reason to scan it again.
+    push(&hold, "image").await;
+    assert!(scanner.settle().await.is_empty());
+    assert_eq!(job_state(&hold, &digest).await, "done");
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_cursor_never_hides_a_job_that_waits_and_minus_one_wants_only_new_ones() {
+    let hold = start(true).await;
+    let first = push(&hold, "first").await;
+    let secret = Some(SECRET);
+    let mut only_new = FakeScanner::connect(&hold, "?cursor=-1", secret).await.unwrap();
+    assert!(only_new.settle().await.is_empty());
+    let mut late = FakeScanner::connect(&hold, "?cursor=99999999999999", secret)
+        .await
+        .unwrap();
+    assert_eq!(late.job().await.digest, first);
+    let second = push(&hold, "second").await;
+    let third = push(&hold, "third").await;
+    let mut got = vec![only_new.job().await.digest, late.job().await.digest];
+    got.sort();
+    let mut wanted = vec![second, third];
+    wanted.sort();
+    assert_eq!(got, wanted);
+    for query in ["?cursor=x", "?workers=0", "?workers=1000"] {
+        let refused = FakeScanner::connect(&hold, query, secret)
+            .await
+            .err()
+            .expect("refused");
+        let Error::Http(answer) = *refused else {
+            panic!("{refused}")
+        };
+        assert_eq!(answer.status(), 400, "{query}");
+    }
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn without_the_secret_nothing_opens() {
+    let hold = start(false).await;
+    let digest = push(&hold, "image").await;
+    let long = "x".repeat(4000);
+    let wrong = ["", "a secret for scanner", "A secret for scanners", long.as_str()];
+    for secret in wrong.map(Some).into_iter().chain([None]) {
+        let refused = FakeScanner::connect(&hold, "?workers=1", secret)
+            .await
+            .err()
+            .expect("refused");
+        let Error::Http(answer) = *refused else {
+            panic!("{refused}")
+        };
+        assert_eq!(answer.status(), 401, "{secret:?}");
+        let body = answer.body().clone().unwrap_or_default();
+        assert!(
+            String::from_utf8_lossy(&body).contains("InvalidSecret"),
+            "{secret:?}"
+        );
+    }
+    let refused = FakeScanner::connect(&hold, "?secret=wrong", None)
+        .await
+        .err()
+        .expect("refused");
+    assert!(matches!(*refused, Error::Http(answer) if answer.status() == 401));
+    // What a scanner reads and writes beside the socket.
+    let blob = format!(
+        "/xrpc/com.atproto.sync.getBlob?did={}&cid={digest}",
+        hold.captain.did
+    );
+    for (method, path) in [
+        (Method::GET, blob.as_str()),
+        (Method::GET, &format!("/scans/{digest}")),
+        (Method::PUT, "/scan-results/1/sbom"),
+    ] {
+        let request = hold.request(method, path).header("x-scanner-secret", "wrong");
+        assert_eq!(
+            Answer::of(request).await.error(),
+            (401, "InvalidSecret"),
+            "{path}"
+        );
+    }
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_hold_without_a_secret_has_no_scanners_but_remembers_what_was_pushed() {
+    let hold = TestHold::start(Setup::default()).await;
+    let digest = push(&hold, "image").await;
+    for header in [None, Some("")] {
+        let refused = FakeScanner::connect(&hold, "", header)
+            .await
+            .err()
+            .expect("refused");
+        assert!(matches!(*refused, Error::Http(answer) if answer.status() == 501));
+    }
+    let view = told(&hold, &digest).await;
+    assert_eq!(view["scanners"], json!({ "enabled": false, "connected": 0 }));
+    let hold = hold
+        .restart(|settings| settings.scanning.secret = Secret::new(SECRET))
+        .await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    assert_eq!(scanner.job().await.digest, digest);
+    hold.stop().await;
+}
