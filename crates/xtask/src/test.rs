@@ -52,6 +52,8 @@ pub(crate) async fn test(arguments: TestArguments, interrupt: &Interrupt) -> Res
             .args(more)
             .args(&arguments.filter)
             .env("ATCR_VERSITYGW", GoTool::VERSITYGW.path(&workspace))
+            .env("ATCR_SYFT", GoTool::SYFT.path(&workspace))
+            .env("ATCR_GRYPE", GoTool::GRYPE.path(&workspace))
             // A snapshot that changed is a failure, not a file to look at later.
             .env("INSTA_UPDATE", "no");
         if let Some(folder) = &vectors {

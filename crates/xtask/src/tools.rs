@@ -39,6 +39,9 @@ pub(crate) const TEST_NEEDS: &[Need] = &[
     Need::Go(GoTool::TAP),
     Need::Go(GoTool::BUILDKITD),
     Need::Go(GoTool::BUILDCTL),
+    // Syft after it: most of both is the same code.
+    Need::Go(GoTool::GRYPE),
+    Need::Go(GoTool::SYFT),
     Need::Cargo(CargoTool::DENY),
     Need::Cargo(CargoTool::MACHETE),
 ];

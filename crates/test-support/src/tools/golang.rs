@@ -37,6 +37,8 @@ pub struct GoTool {
     as_dependency: bool,
     /// Whether it is linked with C code.
     is_c: bool,
+    /// Whether it is told its version, which it writes into what it makes, and built without what debuggers need.
+    is_stamped: bool,
     /// About how long the build takes on two cores, with nothing downloaded before.
     pub(super) estimate: Duration,
 }
@@ -49,6 +51,7 @@ impl GoTool {
         version: "v0.22.1",
         as_dependency: false,
         is_c: false,
+        is_stamped: false,
         estimate: Duration::from_mins(1),
     };
     /// The client of OCI artifacts.
@@ -58,6 +61,7 @@ impl GoTool {
         version: "v1.3.6",
         as_dependency: false,
         is_c: false,
+        is_stamped: false,
         estimate: Duration::from_mins(1),
     };
     /// An S3 server over a folder.
@@ -67,6 +71,7 @@ impl GoTool {
         version: "v1.8.0",
         as_dependency: false,
         is_c: false,
+        is_stamped: false,
         estimate: Duration::from_mins(2),
     };
     /// The conformance suite of the OCI distribution specification.
@@ -76,6 +81,7 @@ impl GoTool {
         version: "v0.0.0-20260831232431-97274622c111",
         as_dependency: false,
         is_c: false,
+        is_stamped: false,
         estimate: Duration::from_mins(1),
     };
 
@@ -86,6 +92,7 @@ impl GoTool {
         version: BUILDKIT,
         as_dependency: true,
         is_c: false,
+        is_stamped: false,
         estimate: Duration::from_mins(4),
     };
     /// BuildKit's client.
@@ -95,6 +102,7 @@ impl GoTool {
         version: BUILDKIT,
         as_dependency: true,
         is_c: false,
+        is_stamped: false,
         estimate: Duration::from_mins(1),
     };
 
@@ -105,6 +113,7 @@ impl GoTool {
         version: INDIGO,
         as_dependency: false,
         is_c: true,
+        is_stamped: false,
         estimate: Duration::from_mins(3),
     };
     /// A follower of a relay that verifies everything and gives records in order.
@@ -114,6 +123,7 @@ impl GoTool {
         version: INDIGO,
         as_dependency: false,
         is_c: true,
+        is_stamped: false,
         estimate: Duration::from_mins(1),
     };
     /// The directory of accounts by collection.
@@ -123,7 +133,29 @@ impl GoTool {
         version: INDIGO,
         as_dependency: false,
         is_c: false,
+        is_stamped: false,
         estimate: Duration::from_mins(1),
+    };
+
+    /// Lists the packages of an image. The version that [`Self::GRYPE`] is linked with.
+    pub const SYFT: Self = Self {
+        name: "syft",
+        module: "github.com/anchore/syft/cmd/syft",
+        version: "v1.57.0",
+        as_dependency: false,
+        is_c: false,
+        is_stamped: true,
+        estimate: Duration::from_mins(1),
+    };
+    /// Looks packages up in a vulnerability database.
+    pub const GRYPE: Self = Self {
+        name: "grype",
+        module: "github.com/anchore/grype/cmd/grype",
+        version: "v0.121.2",
+        as_dependency: false,
+        is_c: false,
+        is_stamped: true,
+        estimate: Duration::from_mins(8),
     };
 
     /// Where the program is once it is installed.
@@ -289,9 +321,12 @@ pub(super) fn install_go_tool(workspace: &Workspace, tool: GoTool, note: Note<'_
             .arg(tool.module)
             .current_dir(module);
     } else {
-        command
-            .args(["install", "-v", &format!("{}@{}", tool.module, tool.version)])
-            .env("GOBIN", &folder);
+        command.args(["install", "-v"]).env("GOBIN", &folder);
+        if tool.is_stamped {
+            let version = tool.version.trim_start_matches('v');
+            command.args(["-trimpath", "-ldflags", &format!("-s -w -X main.version={version}")]);
+        }
+        command.arg(format!("{}@{}", tool.module, tool.version));
     }
     let mut compiled = 0;
     run_noting(
