@@ -47,12 +47,17 @@ impl Worker {
         while let Some((subject, job)) = self.jobs.next().await {
             let item = job.digest.clone();
             // A panic costs the job: its lease ends, and another scanner may get it.
-            TASK.catch(item, self.job(&subject, job)).await;
+            let answer = TASK.catch(item, self.job(&subject, job)).await.flatten();
+            // Before the hold hears of it: it may then send the same image again.
             self.jobs.done(&subject);
+            if let Some(text) = answer {
+                self.say(text).await;
+            }
         }
     }
 
-    async fn job(&self, subject: &Subject, job: ScanJob) {
+    /// Does one job, and returns what the hold is told.
+    async fn job(&self, subject: &Subject, job: ScanJob) -> Option<String> {
         let began = Instant::now();
         tracing::info!(seq = job.seq, digest = %job.digest, did = %job.user_did, "scanning");
         let outcome = self.scan(subject, &job).await;
@@ -71,7 +76,7 @@ impl Worker {
             Err(ScanError::Shutdown) => tracing::info!(digest = %job.digest, "a scan is given back"),
             Err(error) => tracing::warn!(digest = %job.digest, %error, duration_ms, "a scan failed"),
         }
-        self.answer(subject, &job, outcome).await;
+        self.answer(subject, &job, outcome).await
     }
 
     async fn scan(&self, subject: &Subject, job: &ScanJob) -> Result<Outcome, ScanError> {
@@ -96,16 +101,15 @@ impl Worker {
         self.scanner.scan(request, &self.stop).await
     }
 
-    async fn answer(&self, subject: &Subject, job: &ScanJob, outcome: Result<Outcome, ScanError>) {
+    async fn answer(
+        &self,
+        subject: &Subject,
+        job: &ScanJob,
+        outcome: Result<Outcome, ScanError>,
+    ) -> Option<String> {
         let mut result = self.result(job);
-        let mut kept = None;
         match outcome {
-            Err(ScanError::Shutdown) => {
-                if let Some(release) = release(job) {
-                    self.say(release.encode()).await;
-                }
-                return;
-            }
+            Err(ScanError::Shutdown) => return release(job).map(|release| release.encode()),
             Err(error) => fail(&mut result, &error),
             Ok(Outcome::NotApplicable(why)) => {
                 result.state = ScanState::NotApplicable;
@@ -120,21 +124,20 @@ impl Worker {
                 result.database_built = scanned.database_built;
                 self.jobs.note(subject, Stage::Uploading);
                 match self.hand_over(job, &scanned, &mut result).await {
-                    Ok(()) => kept = Some(scanned),
+                    Ok(()) => {}
                     Err(UploadError::Unsendable(error)) => fail(&mut result, &error),
                     Err(UploadError::Failed(why)) => fail(&mut result, &ScanError::Fetch(why)),
                     Err(error @ UploadError::Refused(_)) => {
                         tracing::warn!(digest = %job.digest, %error, "a result is not wanted any more");
-                        return;
+                        return None;
                     }
                 }
             }
         }
-        match result.encode() {
-            Ok(text) => self.say(text).await,
-            Err(error) => tracing::error!(%error, "a result has no form"),
-        }
-        drop(kept);
+        result
+            .encode()
+            .inspect_err(|error| tracing::error!(%error, "a result has no form"))
+            .ok()
     }
 
     fn result(&self, job: &ScanJob) -> ScanResult {

@@ -118,7 +118,7 @@ async fn a_hostile_image_ends_with_its_class_and_leaves_nothing() {
         (
             "promised",
             Image::edited(&[one()], |_, manifest| {
-                manifest["layers"][0]["size"] = json!(1_u64 << 50)
+                manifest["layers"][0]["size"] = json!(1_u64 << 50);
             }),
             "too-large:packed",
         ),
