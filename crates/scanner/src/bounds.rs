@@ -51,9 +51,9 @@ impl ToolBounds {
     pub fn within(job: Duration, memory_bytes: u64) -> Self {
         Self {
             memory_bytes,
-            catalogue_time: job * 5 / 10,
-            partial_catalogue_time: job * 15 / 100,
-            match_time: job * 2 / 10,
+            catalogue_time: job * 45 / 100,
+            partial_catalogue_time: job * 20 / 100,
+            match_time: job * 20 / 100,
         }
     }
 }

@@ -184,7 +184,7 @@ async fn an_image_that_unpacks_to_more_than_the_operator_allows_is_refused() {
 async fn archives_in_archives_without_end_cost_their_time_and_the_rest_is_listed() {
     let Some(tools) = RealTools::find() else { return };
     let mut machine = Machine::new(&tools);
-    machine.set("SCANNER_JOB_TIMEOUT", "30s");
+    machine.set("SCANNER_JOB_TIMEOUT", "60s");
     let archive = database(&tools, machine.folder.path(), "2026-11-20 10:00:00").await;
     assert!(
         machine
