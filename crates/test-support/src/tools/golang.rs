@@ -324,7 +324,11 @@ pub(super) fn install_go_tool(workspace: &Workspace, tool: GoTool, note: Note<'_
         command.args(["install", "-v"]).env("GOBIN", &folder);
         if tool.is_stamped {
             let version = tool.version.trim_start_matches('v');
-            command.args(["-trimpath", "-ldflags", &format!("-s -w -X main.version={version}")]);
+            command.args([
+                "-trimpath",
+                "-ldflags",
+                &format!("-s -w -X main.version={version}"),
+            ]);
         }
         command.arg(format!("{}@{}", tool.module, tool.version));
     }
