@@ -28,6 +28,7 @@ use atcr_registry::hold::notices::Notices;
 use atcr_registry::hold::notices::push_outbox::PushNotices;
 use atcr_registry::hold::notices::sender::NoticeSender;
 use atcr_registry::hold::ports::{HoldDirectory, HoldGateway, HoldTokens};
+use atcr_registry::manifest::ports::KnownManifests;
 use atcr_registry::manifest::{ManifestPorts, ManifestSettings, Manifests};
 use atcr_registry::upload::{UploadParts, Uploads};
 use atcr_server::Shutdown;
@@ -54,6 +55,7 @@ use crate::adapters::content_proofs::SignedContentProofs;
 use crate::adapters::crew::{CrewOfPushes, IndexedSailors};
 use crate::adapters::hold::tokens::PdsHoldTokens;
 use crate::adapters::hold::{HoldClient, HoldTimeouts};
+use crate::adapters::indexed_manifests::IndexedManifests;
 use crate::adapters::indexed_records::IndexedRecords;
 use crate::adapters::indexed_takedowns::IndexedTakedowns;
 use crate::adapters::observed::{
@@ -70,6 +72,7 @@ use crate::adapters::sqlite::Databases;
 use crate::adapters::sqlite::account_index::SqliteAccountIndex;
 use crate::adapters::sqlite::deletions::SqliteDeletions;
 use crate::adapters::sqlite::devices::SqliteDevices;
+use crate::adapters::sqlite::manifest_bytes::SqliteManifestBytes;
 use crate::adapters::sqlite::oauth_requests::SqliteOAuthRequests;
 use crate::adapters::sqlite::oauth_sessions::SqliteOAuthSessions;
 use crate::adapters::sqlite::push_notices::SqlitePushNotices;
@@ -340,9 +343,19 @@ pub async fn compose(
     );
     push_notices.resume().await?;
     let own_records = Arc::clone(&records);
+    let known = Arc::new(IndexedManifests::new(
+        Arc::clone(&network.store) as _,
+        network.scheduler.clone(),
+    ));
     let manifests = Manifests::new(
         ManifestPorts {
             store: Arc::clone(&records) as _,
+            known: settings.fills_index.then(|| known as Arc<dyn KnownManifests>),
+            kept: Arc::new(SqliteManifestBytes::new(
+                databases.scratch.clone(),
+                settings.registry.kept_manifest_bytes,
+                Arc::clone(&clock),
+            )),
             settings: records,
             holds: directory,
             blobs: Arc::clone(&blobs) as _,

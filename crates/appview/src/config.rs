@@ -115,6 +115,9 @@ pub struct RegistrySection {
     pub allow_missing_content: bool,
     /// Bytes of manifests kept in memory.
     pub manifest_cache_bytes: u64,
+    /// Bytes of manifests kept on disk, so that an image that was pulled or pushed here once can be pulled while its owner's server does
+    /// not answer, and without asking it. 0 keeps none.
+    pub kept_manifest_bytes: u64,
     /// Memory for manifests on their way, in bytes: half for those that are being pushed or served, half for what is made of pushed ones.
     /// One account, or one client without an account, has a quarter at most. Beyond it requests wait, and then get status 429.
     pub manifest_memory_bytes: u64,
@@ -317,6 +320,7 @@ impl Default for RegistrySection {
         Self {
             allow_missing_content: false,
             manifest_cache_bytes: 16 * 1024 * 1024,
+            kept_manifest_bytes: 1024 * 1024 * 1024,
             manifest_memory_bytes: 48 * 1024 * 1024,
             listed_records: 100_000,
             listed_bytes: 128 * 1024 * 1024,

@@ -3,6 +3,7 @@
 //! | For | Port |
 //! |---|---|
 //! | pages, feeds, badges, the JSON API | [`IndexReader`], [`SearchIndex`] |
+//! | pulls | [`PullIndex`] |
 //! | ingest, our own writes | [`IndexWriter`], [`WorkQueue`], [`DiscoveryLog`], [`Leases`] |
 //! | `index verify`, `index stats`, tests | [`IndexAudit`] |
 //!
@@ -32,8 +33,8 @@ use crate::fact::Kind;
 use crate::page::{Page, PageRequest};
 use crate::search::{Candidate, Query};
 use crate::view::{
-    AccountView, HoldView, IndexStats, ListedManifest, ManifestView, MembershipView, PullDay, RepositoryCard,
-    RepositoryHold, RepositoryId, RepositoryView, ScanView, StarView, TagFilter, TagMove, TagView,
+    AccountView, HoldView, IndexStats, ListedManifest, ManifestView, MembershipView, PullDay, PulledManifest, RepositoryCard,
+    RepositoryHold, RepositoryId, RepositoryView, ScanView, Standing, StarView, TagFilter, TagMove, TagView,
 };
 
 /// Reads for pages. Every answer is of one moment.
@@ -184,6 +185,29 @@ pub trait IndexReader: Send + Sync {
     /// Results of scans of the account's manifest, the last one first, at most 8. A hold's word counts only if a manifest of the account
     /// with this digest names the hold.
     async fn scans(&self, did: &Did, digest: &Digest) -> Result<Vec<ScanView>, IndexError>;
+}
+
+/// Reads for pulls: few columns, by keys alone. What is hidden is not left out: [`Standing`] says it.
+#[async_trait]
+pub trait PullIndex: Send + Sync {
+    /// The account; `None` before its first listing. Rows read after it are of its revision or of a later one.
+    async fn standing(&self, did: &Did) -> Result<Option<Standing>, IndexError>;
+
+    /// What the tag points at. Of several records for one tag the one under its own key counts, else the one moved last.
+    async fn tag_target(
+        &self,
+        did: &Did,
+        repository: &str,
+        tag: &str,
+    ) -> Result<Option<Digest>, IndexError>;
+
+    /// The manifest of the repository. Of several records for one digest the one that all repositories share counts first.
+    async fn pulled_manifest(
+        &self,
+        did: &Did,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Option<PulledManifest>, IndexError>;
 }
 
 /// Search.

@@ -57,6 +57,40 @@ impl AccountView {
     }
 }
 
+/// What a pull has to know of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The revision that its rows are of.
+    pub rev: Tid,
+    /// A later revision was heard of, and the rows have not reached it.
+    pub is_behind: bool,
+    /// Whether it is served.
+    pub status: Status,
+    /// The whole account was taken down by the labeler.
+    pub is_taken_down: bool,
+}
+
+impl Standing {
+    /// Whether its repositories are shown and pullable.
+    #[must_use]
+    pub fn is_visible(&self) -> bool {
+        self.status == Status::Active && !self.is_taken_down
+    }
+}
+
+/// A manifest of a repository, as a pull needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PulledManifest {
+    /// Its media type.
+    pub media_type: String,
+    /// Its bytes at the owner's PDS; `None` when the record does not name them.
+    pub blob: Option<Cid>,
+    /// The hold that has its blobs.
+    pub hold: Option<Did>,
+    /// The key of its record, where that does not follow from the digest.
+    pub odd_rkey: Option<RecordKey>,
+}
+
 /// A picture: a blob at the owner's PDS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {

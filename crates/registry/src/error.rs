@@ -113,6 +113,20 @@ impl RegistryError {
         }
     }
 
+    /// Whether another server said nothing, or only that it cannot answer now: what it would have said is not known.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::Pds(
+                PdsFailure::Unreachable { .. }
+                    | PdsFailure::Timeout { .. }
+                    | PdsFailure::RateLimited { .. }
+                    | PdsFailure::Unavailable { .. }
+            )
+        )
+    }
+
     /// Whether something came that is not what was asked for: other bytes, or an answer that cannot be read.
     #[must_use]
     pub fn is_damaged(&self) -> bool {

@@ -63,7 +63,7 @@ impl IndexedRecords {
     }
 
     async fn write(&self, step: RecordsStep) -> Result<(), IndexError> {
-        let did = step.did.clone();
+        let (did, rev) = (step.did.clone(), step.rev.clone());
         let answers = self
             .index
             .writer
@@ -72,6 +72,15 @@ impl IndexedRecords {
         if !matches!(answers.as_slice(), [Applied::Gap { .. }]) {
             return Ok(());
         }
+        // Until the rows reach it, no reader of any process takes them for current.
+        let seen = Step::HeadSeen {
+            did: did.clone(),
+            rev,
+        };
+        self.index
+            .writer
+            .apply(&Batch::of(seen), self.clock.now())
+            .await?;
         // Its own server has the commit, so a listing has it too.
         if let Err(error) = self.scheduler.look_at(&did, PATIENCE).await {
             tracing::info!(%did, %error, "an account that was written to is indexed later");

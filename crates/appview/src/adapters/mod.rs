@@ -3,6 +3,7 @@
 pub mod content_proofs;
 pub mod crew;
 pub mod hold;
+pub mod indexed_manifests;
 pub mod indexed_records;
 pub mod indexed_takedowns;
 pub mod observed;

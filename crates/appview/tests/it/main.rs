@@ -21,6 +21,7 @@ mod hostile_accounts;
 mod image_pages;
 mod image_proofs;
 mod impossible_expiry;
+mod known_images;
 mod limits;
 mod listings;
 mod long_records;

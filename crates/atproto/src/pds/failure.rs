@@ -61,7 +61,7 @@ pub enum PdsFailure {
         /// What it said.
         reason: String,
     },
-    /// The PDS says that it cannot serve for the moment.
+    /// The PDS, or the proxy before it, says that it cannot serve for the moment.
     #[error("the PDS {host} cannot answer now: {reason}")]
     Unavailable {
         /// Its host.
@@ -121,7 +121,13 @@ impl PdsFailure {
                         .any(|name| error.is(name));
                 if is_too_large {
                     Self::TooLarge { host, reason }
-                } else if error.status == StatusCode::SERVICE_UNAVAILABLE {
+                } else if [
+                    StatusCode::BAD_GATEWAY,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    StatusCode::GATEWAY_TIMEOUT,
+                ]
+                .contains(&error.status)
+                {
                     Self::Unavailable { host, reason }
                 } else {
                     Self::Failed {

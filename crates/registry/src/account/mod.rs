@@ -23,7 +23,7 @@ use std::time::Duration;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::pds::CommitMeta;
-use atcr_atproto::syntax::Did;
+use atcr_atproto::syntax::{Did, Tid};
 use atcr_server::Shutdown;
 use tokio::sync::OwnedMutexGuard;
 
@@ -45,6 +45,12 @@ const REMEMBER_SLOW: Duration = Duration::from_mins(10);
 /// How long an account whose PDS has not gone back is not asked about again for a pull.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// How long what the index of the network has of an account is served after the account's server was asked for its newest revision.
+pub const CURRENT_FOR: Duration = Duration::from_secs(60);
+
+/// How long a server that said nothing of an account is not asked again for what the index may answer.
+const SILENT_FOR: Duration = Duration::from_secs(15);
+
 /// Accounts whose newest commit is remembered.
 const KNOWN_HEADS: u64 = 10_000;
 
@@ -64,6 +70,12 @@ pub struct Accounts {
     revisions: Revisions,
     /// Accounts whose PDS did not go back a moment ago.
     steady: moka::sync::Cache<Did, ()>,
+    /// The newest revision of accounts, as their servers said within [`CURRENT_FOR`].
+    checked: moka::sync::Cache<Did, Tid>,
+    /// One question for it at a time.
+    checks: KeyedLocks<Did>,
+    /// Accounts whose servers said nothing within [`SILENT_FOR`].
+    silent: moka::sync::Cache<Did, RegistryError>,
     /// Accounts that could not be listed quickly for a writer.
     slow: moka::sync::Cache<Did, ()>,
 }
@@ -94,6 +106,15 @@ impl Accounts {
             steady: moka::sync::Cache::builder()
                 .max_capacity(KNOWN_HEADS)
                 .time_to_live(STEADY)
+                .build(),
+            checked: moka::sync::Cache::builder()
+                .max_capacity(KNOWN_HEADS)
+                .time_to_live(CURRENT_FOR)
+                .build(),
+            checks: KeyedLocks::default(),
+            silent: moka::sync::Cache::builder()
+                .max_capacity(KNOWN_HEADS)
+                .time_to_live(SILENT_FOR)
                 .build(),
             slow: moka::sync::Cache::builder()
                 .max_capacity(KNOWN_HEADS)
@@ -171,8 +192,45 @@ impl Accounts {
                 .check(&owner.did, &head.rev, newest.as_ref())
                 .await?;
             self.steady.insert(owner.did.clone(), ());
+            self.checked.insert(owner.did.clone(), head.rev.clone());
+            self.silent.invalidate(&owner.did);
         }
         Ok(head)
+    }
+
+    /// Whether what is known of the account at `rev` is what it has, or had within [`CURRENT_FOR`]. No write of ours is missing from it.
+    ///
+    /// # Errors
+    /// The PDS's, when it had to be asked; for a while the same again without asking, when it said nothing. The database's.
+    pub(crate) async fn is_current(
+        &self,
+        owner: &ResolvedIdentity,
+        rev: &Tid,
+    ) -> Result<bool, RegistryError> {
+        let did = &owner.did;
+        let newest = self.revisions.newest(did).await?;
+        if newest.is_some_and(|newest| newest > *rev) {
+            return Ok(false);
+        }
+        if let Some(head) = self.checked.get(did) {
+            return Ok(head <= *rev);
+        }
+        let _check = self.checks.lock(did).await;
+        if let Some(head) = self.checked.get(did) {
+            return Ok(head <= *rev);
+        }
+        if let Some(error) = self.silent.get(did) {
+            return Err(error);
+        }
+        match self.head(owner).await {
+            Ok(head) => Ok(head.is_some_and(|head| head.rev <= *rev)),
+            Err(error) => {
+                if error.is_silence() {
+                    self.silent.insert(did.clone(), error.clone());
+                }
+                Err(error)
+            }
+        }
     }
 
     /// The same for the account's owner, whose next write makes it newer than anything that was seen. One that has to be planned by

@@ -103,6 +103,8 @@ impl Accounts {
             }
             let expected = head.as_ref().filter(|_| attempt <= CONDITIONAL_ATTEMPTS);
             self.heads.invalidate(did);
+            // Whatever becomes of it, also of its answer: the head is another one.
+            self.checked.invalidate(did);
             match self.store.commit(principal, writes, expected).await? {
                 CommitOutcome::Moved => {
                     tracing::debug!(%did, attempt, "the account was written to meanwhile");
@@ -124,6 +126,7 @@ impl Accounts {
                     if let Err(error) = self.revisions.remember(did, &commit.rev).await {
                         tracing::error!(%did, error = &error as &dyn std::error::Error, "a revision is not remembered");
                     }
+                    self.checked.insert(did.clone(), commit.rev.clone());
                     self.heads.insert(did.clone(), commit);
                     return Ok(planned);
                 }

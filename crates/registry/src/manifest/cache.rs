@@ -1,4 +1,4 @@
-//! What was lately read of manifests: bytes by digest, and which repository has which.
+//! What was lately read of manifests, in memory: bytes by digest, and which repository has which.
 //!
 //! Bytes follow from their digest, so they are kept as long as there is room. That a repository *has* a manifest, and what a tag
 //! points at, is the owner's to change elsewhere at any time: it is believed for seconds only, and what this server changes

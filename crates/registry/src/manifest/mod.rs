@@ -3,6 +3,7 @@
 mod cache;
 mod delete;
 pub mod error;
+mod known;
 pub mod ports;
 pub mod pull;
 pub mod push;
@@ -28,7 +29,7 @@ use crate::hold::notices::Notices;
 use crate::hold::ports::{HoldDirectory, HoldGateway};
 use crate::hold::quota::Quotas;
 use crate::manifest::cache::ManifestCache;
-use crate::manifest::ports::ManifestStore;
+use crate::manifest::ports::{KeptManifests, KnownManifests, ManifestStore};
 
 /// The largest manifest taken, in bytes: 4 MiB, what the specification asks of every registry.
 pub const MANIFEST_LIMIT: u64 = atcr_oci::MAX_MANIFEST_BYTES as u64;
@@ -37,6 +38,10 @@ pub const MANIFEST_LIMIT: u64 = atcr_oci::MAX_MANIFEST_BYTES as u64;
 pub struct ManifestPorts {
     /// The owners' manifests and tags.
     pub store: Arc<dyn ManifestStore>,
+    /// What the index of the network has of them; `None` when it is not filled.
+    pub known: Option<Arc<dyn KnownManifests>>,
+    /// Bytes that are kept over restarts.
+    pub kept: Arc<dyn KeptManifests>,
     /// What owners want to happen to their manifests.
     pub settings: Arc<dyn AccountSettings>,
     /// Where a push goes.
@@ -65,6 +70,8 @@ pub struct ManifestSettings {
 /// Manifests, tags and referrers of repositories.
 pub struct Manifests {
     store: Arc<dyn ManifestStore>,
+    known: Option<Arc<dyn KnownManifests>>,
+    kept: Arc<dyn KeptManifests>,
     owners: Arc<dyn AccountSettings>,
     accounts: Arc<Accounts>,
     holds: Arc<dyn HoldDirectory>,
@@ -85,6 +92,8 @@ impl Manifests {
     pub fn new(ports: ManifestPorts, accounts: Arc<Accounts>, settings: ManifestSettings) -> Self {
         let ManifestPorts {
             store,
+            known,
+            kept,
             settings: owners,
             holds,
             blobs,
@@ -96,6 +105,8 @@ impl Manifests {
         let cache = ManifestCache::new(settings.cache_bytes);
         Self {
             store,
+            known,
+            kept,
             owners,
             accounts,
             holds,

@@ -1,5 +1,7 @@
-//! Reading a manifest: tag → digest → record → bytes, each from where it was lately seen or else from the owner's PDS.
+//! Reading a manifest: tag → digest → record → bytes, each from where it was lately seen, from the index while that is current, or else
+//! from the owner's PDS.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use atcr_atproto::egress::SharePermit;
@@ -30,6 +32,16 @@ pub struct ServedManifest {
     pub media_type: String,
     /// The bytes as they were pushed.
     pub bytes: Bytes,
+    /// What the reader has to know: the owner's server does not answer, so this may be old.
+    pub warning: Option<String>,
+}
+
+/// A manifest that was found.
+pub(super) struct Found {
+    pub(super) digest: Digest,
+    pub(super) presence: Arc<Presence>,
+    pub(super) bytes: Bytes,
+    pub(super) warning: Option<String>,
 }
 
 impl Manifests {
@@ -51,18 +63,42 @@ impl Manifests {
         counts: bool,
     ) -> Result<ServedManifest, RegistryError> {
         let context = grant.context();
+        let found = match self.find(context, reference).await {
+            Err(error) if error.is_silence() => match self.find_known(context, reference).await? {
+                Some(found) => found,
+                None => return Err(error),
+            },
+            found => found?,
+        };
+        let Found {
+            digest,
+            presence,
+            bytes,
+            warning,
+        } = found;
+        if counts && let Some(hold) = &presence.hold {
+            self.notices
+                .pulled(grant, hold, &digest, &presence.media_type, reference.tag());
+        }
+        Ok(ServedManifest {
+            digest,
+            media_type: presence.media_type.clone(),
+            bytes,
+            warning,
+        })
+    }
+
+    /// The manifest as the account has it now, or had it as lately as [`crate::account::CURRENT_FOR`] says.
+    async fn find(&self, context: &RequestContext, reference: &Reference) -> Result<Found, RegistryError> {
         let unknown = || {
             RegistryError::Manifest(ManifestError::Unknown {
                 name: context.name.to_string(),
                 reference: reference.to_string(),
             })
         };
-        let (digest, tag) = match reference {
-            Reference::Digest(digest) => (digest.clone(), None),
-            Reference::Tag(tag) => (
-                self.resolve_tag(context, tag).await?.ok_or_else(unknown)?,
-                Some(tag),
-            ),
+        let (digest, is_tagged) = match reference {
+            Reference::Digest(digest) => (digest.clone(), false),
+            Reference::Tag(tag) => (self.resolve_tag(context, tag).await?.ok_or_else(unknown)?, true),
         };
         let presence = self
             .cache
@@ -70,7 +106,7 @@ impl Manifests {
                 &context.owner.did,
                 context.repository(),
                 &digest,
-                self.locate(context, &digest, tag.is_some()),
+                self.locate(context, &digest, is_tagged),
             )
             .await?
             .ok_or_else(unknown)?;
@@ -78,14 +114,11 @@ impl Manifests {
             .read(context, &digest, &presence)
             .await?
             .ok_or_else(unknown)?;
-        if counts && let Some(hold) = &presence.hold {
-            self.notices
-                .pulled(grant, hold, &digest, &presence.media_type, tag);
-        }
-        Ok(ServedManifest {
+        Ok(Found {
             digest,
-            media_type: presence.media_type.clone(),
+            presence,
             bytes,
+            warning: None,
         })
     }
 
@@ -97,6 +130,11 @@ impl Manifests {
     ) -> Result<Option<Digest>, RegistryError> {
         let (owner, repository) = (&context.owner, context.repository());
         let resolve = async {
+            if let Some(known) = self.current(context).await?
+                && let Some(digest) = known.tag(&owner.did, repository, tag).await?
+            {
+                return Ok(Some(digest));
+            }
             let rkey = tag::rkey(repository, tag.as_str()).map_err(internal)?;
             // What a tag points at is the one thing that an older state changes.
             let (record, ()) = tokio::try_join!(
@@ -133,6 +171,9 @@ impl Manifests {
         digest: &Digest,
         tagged: bool,
     ) -> Result<Option<Presence>, RegistryError> {
+        if let Some(presence) = self.locate_known(context, digest).await? {
+            return Ok(Some(presence));
+        }
         let (owner, repository) = (&context.owner, context.repository());
         let keys = ManifestKeys::new(digest, repository).map_err(internal)?;
         let Some(shared) = self.store.find_manifest(owner, &keys.shared).await? else {
@@ -239,6 +280,9 @@ impl Manifests {
         presence: &Presence,
     ) -> Result<Option<Bytes>, RegistryError> {
         let fetch = async {
+            if let Some(bytes) = self.held_bytes(digest).await {
+                return Ok(bytes);
+            }
             let bytes = self
                 .store
                 .read_blob(&context.owner, &presence.blob, MANIFEST_LIMIT)
@@ -255,6 +299,7 @@ impl Manifests {
                     what: format!("the PDS gave bytes of {actual} for manifest {digest}"),
                 });
             }
+            self.keep(digest, &bytes).await;
             Ok(bytes)
         };
         match self.cache.bytes(&context.owner.did, digest, fetch).await {

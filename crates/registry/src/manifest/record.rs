@@ -8,7 +8,7 @@ use atcr_atproto::lexicon::manifest::{
 use atcr_atproto::lexicon::notify_manifest::{
     BlobInfo, ChildManifestInfo, LayerInfo, ManifestInfo, PlatformInfo,
 };
-use atcr_atproto::syntax::Datetime;
+use atcr_atproto::syntax::{Datetime, Did};
 use atcr_oci::{Descriptor, Digest, Manifest, Platform};
 use bytes::Bytes;
 
@@ -74,6 +74,28 @@ pub fn complete(record: &mut ManifestRecord, bytes: &Bytes) {
         record.media_type = manifest.media_type().to_string();
         restate_content(record, &manifest, &blob_children(&manifest));
     }
+}
+
+/// The record that a manifest's `bytes` make in `repository`, for the index of accounts; `None` if they are no manifest.
+#[must_use]
+pub fn of_bytes(
+    repository: &str,
+    digest: &Digest,
+    media_type: &str,
+    hold: Option<&Did>,
+    blob: BlobRef,
+    bytes: &Bytes,
+    created_at: Datetime,
+) -> Option<ManifestRecord> {
+    let manifest = Manifest::parse(bytes.clone(), Some(media_type)).ok()?;
+    let mut record = ManifestRecord::new(repository, digest.to_string(), media_type, created_at);
+    record.hold_did = hold.cloned();
+    restate_content(&mut record, &manifest, &blob_children(&manifest));
+    record.subject = manifest.subject().map(blob_reference);
+    record.artifact_type = manifest.stated_artifact_type().map(str::to_owned);
+    record.annotations = manifest.annotations().clone();
+    record.manifest_blob = Some(blob);
+    Some(record)
 }
 
 /// The hold's base URL, as readers older than `holdDid` look for it.

@@ -3,7 +3,7 @@
 //! | File | Holds | A commit survives |
 //! |---|---|---|
 //! | `<name>.db` | sign-ins of every kind (OAuth and app-password sessions, browsers, devices, refresh tokens); notices that holds have not had yet; deletions that can be undone | a power failure |
-//! | `<name>-scratch.db` | upload sessions, the account index: what can be made again | the end of the process |
+//! | `<name>-scratch.db` | upload sessions, the account index, bytes of manifests: what can be made again | the end of the process |
 //!
 //! A commit to the first waits for the disk; pushing one small blob took four of those. The second is as safe against `kill -9`,
 //! but after a power failure it may stand where it stood some commits ago, all tables alike. What that does is said in
@@ -15,6 +15,7 @@ pub mod deletions;
 pub mod devices;
 mod indexed_rows;
 mod listings;
+pub mod manifest_bytes;
 pub mod oauth_requests;
 pub mod oauth_sessions;
 pub mod push_notices;

@@ -86,7 +86,11 @@ fn found(served: &ServedManifest, len: u64, body: Body) -> Response {
     // Records of other writers may hold anything; what is no media type cannot be sent as one.
     let media_type: MediaType = served.media_type.parse().unwrap_or(MediaType::OCTET_STREAM);
     let headers = response_headers::manifest(&media_type, &served.digest, len);
-    with_headers(StatusCode::OK, headers, body)
+    let mut response = with_headers(StatusCode::OK, headers, body);
+    if let Some(warning) = &served.warning {
+        warning_header(response.headers_mut(), warning);
+    }
+    response
 }
 
 async fn put(

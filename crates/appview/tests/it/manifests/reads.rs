@@ -7,7 +7,7 @@ use crate::harness::{Answer, TestAppView, sha256};
 
 #[tokio::test]
 async fn damaged_bytes_are_never_served() {
-    let mut appview = TestAppView::start().await;
+    let mut appview = TestAppView::start_with(|config| config.registry.kept_manifest_bytes = 0).await;
     let image = appview.image("damaged");
     let digest = sha256(&image);
     appview
