@@ -350,7 +350,7 @@ pub async fn compose(
     let manifests = Manifests::new(
         ManifestPorts {
             store: Arc::clone(&records) as _,
-            known: settings.fills_index.then(|| known as Arc<dyn KnownManifests>),
+            known: settings.fills_index.then_some(known as Arc<dyn KnownManifests>),
             kept: Arc::new(SqliteManifestBytes::new(
                 databases.scratch.clone(),
                 settings.registry.kept_manifest_bytes,
@@ -370,7 +370,7 @@ pub async fn compose(
             cache_bytes: settings.registry.manifest_cache_bytes,
         },
     );
-    let readiness = readiness::of(settings, &databases, &accounts, network.part(), shutdown);
+    let readiness = readiness::of(settings, &databases, &accounts, network.part(), shutdown.clone());
     let limits = Arc::new(Limits::new(&settings.limits, exempt, Arc::clone(&clock)));
     let realm = base_url.join("/auth/token").context("server.base_url")?;
     let verifier = RegistryTokenVerifier::new(registry_key.clone(), &service);
@@ -411,6 +411,7 @@ pub async fn compose(
         default_hold,
         deletions: Arc::new(SqliteDeletions::new(database)),
         clock: Arc::clone(&clock),
+        tasks: shutdown.clone(),
     });
     let state = AppState {
         browse,

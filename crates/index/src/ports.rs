@@ -33,8 +33,9 @@ use crate::fact::Kind;
 use crate::page::{Page, PageRequest};
 use crate::search::{Candidate, Query};
 use crate::view::{
-    AccountView, HoldView, IndexStats, ListedManifest, ManifestView, MembershipView, PullDay, PulledManifest, RepositoryCard,
-    RepositoryHold, RepositoryId, RepositoryView, ScanView, Standing, StarView, TagFilter, TagMove, TagView,
+    AccountView, HoldView, IndexStats, ListedManifest, ManifestView, MembershipView, PullDay, PulledManifest,
+    RepositoryCard, RepositoryHold, RepositoryId, RepositoryView, ScanView, Standing, StarView, TagFilter,
+    TagMove, TagView,
 };
 
 /// Reads for pages. Every answer is of one moment.
@@ -194,12 +195,7 @@ pub trait PullIndex: Send + Sync {
     async fn standing(&self, did: &Did) -> Result<Option<Standing>, IndexError>;
 
     /// What the tag points at. Of several records for one tag the one under its own key counts, else the one moved last.
-    async fn tag_target(
-        &self,
-        did: &Did,
-        repository: &str,
-        tag: &str,
-    ) -> Result<Option<Digest>, IndexError>;
+    async fn tag_target(&self, did: &Did, repository: &str, tag: &str) -> Result<Option<Digest>, IndexError>;
 
     /// The manifest of the repository. Of several records for one digest the one that all repositories share counts first.
     async fn pulled_manifest(

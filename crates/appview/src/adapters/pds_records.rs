@@ -387,6 +387,20 @@ impl OwnRecords for PdsRecords {
         self.find(owner, rkey).await
     }
 
+    async fn has_record(
+        &self,
+        owner: &ResolvedIdentity,
+        collection: &str,
+        rkey: &RecordKey,
+    ) -> Result<bool, RegistryError> {
+        let client = self.clients.of(owner)?;
+        let call = client.get_record(&owner.did, collection, rkey);
+        let entry = seen("get_record", client.base(), call)
+            .await
+            .map_err(|error| PdsFailure::at(client.base(), error))?;
+        Ok(entry.is_some())
+    }
+
     async fn record_keys(
         &self,
         owner: &ResolvedIdentity,

@@ -16,7 +16,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::config::LimitsSection;
-use crate::edge::{device, dialect::page, pages::devices};
+use crate::edge::device;
+use crate::edge::dialect::json::refused;
+use crate::edge::dialect::page;
 use crate::state::AppState;
 
 /// The limits of this server. Those per address count an IPv6 client by its /64.
@@ -100,7 +102,7 @@ pub async fn of_pages(State(state): State<AppState>, request: Request, next: Nex
 pub async fn of_json(State(state): State<AppState>, request: Request, next: Next) -> Response {
     match counted(&state, &request) {
         Ok(()) => next.run(request).await,
-        Err(limited) => devices::refused(&limited.into()),
+        Err(limited) => refused(&limited.into()),
     }
 }
 

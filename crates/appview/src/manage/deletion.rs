@@ -1,14 +1,20 @@
 //! Deleting tags and manifests on pages, and undoing it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use atcr_atproto::egress::SharePermit;
 use atcr_atproto::syntax::Did;
 use atcr_oci::{Digest, Tag};
+use atcr_registry::Granted;
 use atcr_registry::access::{Delete, Push};
 use atcr_registry::error::RegistryError;
-use atcr_registry::manifest::removal::{LeftAlone, Removal, Selection};
+use atcr_registry::manifest::removal::{LeftAlone, MOST_BYTES, Removal, Selection};
 use atcr_registry::manifest::way_back::{NotRestored, TagNow};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::Manage;
 use super::ports::{Deletion, DeletionSummary};
@@ -17,26 +23,51 @@ use crate::browse::Owner;
 /// How long a deletion can be undone, if the hold keeps the layers that long.
 const UNDO_FOR: TimeDelta = TimeDelta::hours(24);
 
+/// Memory for the manifests of deletions that are worked out, made and undone, in bytes: four of the largest. A quarter is one account's.
+pub(super) const MEMORY: usize = 4 * MOST_BYTES;
+
+/// How long a deletion waits for memory, and when one that found none is to be tried again.
+const PATIENCE: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(15);
+
+/// A deletion that was worked out, in memory that is counted.
+pub struct PlannedRemoval {
+    /// What it does.
+    pub removal: Removal,
+    room: SharePermit,
+}
+
 impl Manage {
-    /// What deleting `selection` from the repository does.
+    /// What deleting `selection` from the repository does. The caller must not ask again while it holds the answer.
     ///
     /// # Errors
-    /// [`AccessError::Denied`](atcr_registry::error::AccessError::Denied) for anyone but the owner; those of [`atcr_registry::manifest::Manifests::removal`].
+    /// [`AccessError::Denied`](atcr_registry::error::AccessError::Denied) for anyone but the owner; those of [`atcr_registry::manifest::Manifests::removal`];
+    /// [`RegistryError::TooManyRequests`] while others are under way.
     pub async fn removal(
         &self,
         visitor: &Did,
         owner: &Owner,
         repository: &str,
         selection: &Selection,
-    ) -> Result<Removal, RegistryError> {
+    ) -> Result<PlannedRemoval, RegistryError> {
         let grant = self
             .browse
             .grant::<Delete>(Some(visitor), owner, repository)
             .await?;
-        self.manifests.removal(&grant, selection).await
+        let mut room = self.room(visitor).await?;
+        let removal = self.manifests.removal(&grant, selection).await?;
+        let manifests = removal.removed.manifests.iter();
+        room.shrink_to(manifests.map(|manifest| manifest.bytes.len()).sum());
+        Ok(PlannedRemoval { removal, room })
     }
 
-    /// Deletes what `removal` says, but for what changed since. It can be undone from the moment that anything is gone, also after an error.
+    async fn room(&self, visitor: &Did) -> Result<SharePermit, RegistryError> {
+        let room = self.memory.acquire(visitor.as_str(), MOST_BYTES, PATIENCE).await;
+        room.map_err(|_| RegistryError::TooManyRequests { retry_after: AGAIN })
+    }
+
+    /// Deletes what `planned` says, but for what changed since. It goes on when the caller does not wait for it. It can be undone from the
+    /// moment that anything is gone, and finished, also after an error.
     ///
     /// # Errors
     /// Those of [`atcr_registry::manifest::Manifests::remove`]; the database's.
@@ -45,7 +76,7 @@ impl Manage {
         visitor: &Did,
         owner: &Owner,
         repository: &str,
-        removal: &Removal,
+        planned: PlannedRemoval,
     ) -> Result<LeftAlone, RegistryError> {
         let grant = self
             .browse
@@ -55,12 +86,72 @@ impl Manage {
         let deletion = Deletion {
             id: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()),
             repository: repository.to_owned(),
-            removed: removal.removed.clone(),
+            removed: planned.removal.removed,
             deleted_at: now,
             expires_at: now + UNDO_FOR,
         };
+        let turn = self.under_way.lock(&deletion.id).await;
         self.deletions.keep(visitor, &deletion).await?;
-        self.manifests.remove(&grant, &removal.removed).await
+        self.carry_out(grant, deletion, planned.room, turn).await
+    }
+
+    /// Goes on with the deletion `id` that broke off.
+    ///
+    /// # Returns
+    /// What stays; `None` when there is no such deletion (any more).
+    ///
+    /// # Errors
+    /// As [`Self::delete`].
+    pub async fn finish(
+        &self,
+        visitor: &Did,
+        owner: &Owner,
+        repository: &str,
+        id: &str,
+    ) -> Result<Option<LeftAlone>, RegistryError> {
+        let grant = self
+            .browse
+            .grant::<Delete>(Some(visitor), owner, repository)
+            .await?;
+        let room = self.room(visitor).await?;
+        let turn = self.under_way.lock(id).await;
+        let found = self.deletions.find(visitor, id, self.clock.now()).await?;
+        let Some(deletion) = found.filter(|deletion| deletion.repository == repository) else {
+            return Ok(None);
+        };
+        self.carry_out(grant, deletion, room, turn).await.map(Some)
+    }
+
+    /// Makes a deletion to its end, in a task of its own.
+    async fn carry_out(
+        &self,
+        grant: Granted<Delete>,
+        deletion: Deletion,
+        room: SharePermit,
+        turn: OwnedMutexGuard<()>,
+    ) -> Result<LeftAlone, RegistryError> {
+        let (manifests, deletions) = (Arc::clone(&self.manifests), Arc::clone(&self.deletions));
+        let (told, outcome) = oneshot::channel();
+        self.tasks.spawn(async move {
+            let _held = (room, turn);
+            let did = &grant.context().owner.did;
+            let made = async {
+                let left = manifests.remove(&grant, &deletion.removed).await?;
+                deletions.finish(did, &deletion.id).await?;
+                Ok(left)
+            };
+            let made: Result<LeftAlone, RegistryError> = made.await;
+            if let Err(error) = &made {
+                tracing::warn!(%did, error = error as &dyn std::error::Error, "a deletion is not finished");
+            }
+            // Nobody may be waiting any more.
+            let _ = told.send(made);
+        });
+        outcome.await.unwrap_or_else(|_| {
+            Err(RegistryError::internal(
+                "the server stopped before a deletion was finished",
+            ))
+        })
     }
 
     /// Points `tag` at the manifest `digest` of the repository, if it is where `now` says.
@@ -83,6 +174,7 @@ impl Manage {
             .browse
             .grant::<Push>(Some(visitor), owner, repository)
             .await?;
+        let _room = self.room(visitor).await?;
         self.manifests.set_tag(&grant, tag, digest, now).await
     }
 
@@ -120,6 +212,9 @@ impl Manage {
             .browse
             .grant::<Push>(Some(visitor), owner, repository)
             .await?;
+        let _room = self.room(visitor).await?;
+        // A deletion that is being made is undone when it has ended.
+        let _turn = self.under_way.lock(id).await;
         let found = self.deletions.find(visitor, id, self.clock.now()).await?;
         let Some(deletion) = found.filter(|deletion| deletion.repository == repository) else {
             return Ok(None);

@@ -2,9 +2,8 @@
 
 use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::lexicon::nsid;
-use atcr_atproto::pds::{MAX_WRITES, Write};
+use atcr_atproto::pds::MAX_WRITES;
 use atcr_atproto::syntax::Did;
-use atcr_registry::account::ports::CommitOutcome;
 use atcr_registry::error::RegistryError;
 
 use super::Manage;
@@ -45,29 +44,14 @@ impl Manage {
                     if deleted + lot.len() > MOST {
                         return Ok((deleted, false));
                     }
-                    let writes = lot.iter().map(|rkey| Write::Delete {
-                        collection: collection.to_owned(),
-                        rkey: rkey.clone(),
-                    });
-                    self.delete_lot(account, writes.collect()).await?;
+                    self.manifests
+                        .erase(&sailor(&account.did), account, collection, lot)
+                        .await?;
                     deleted += lot.len();
                 }
             }
         }
         Ok((deleted, true))
-    }
-
-    async fn delete_lot(&self, account: &ResolvedIdentity, writes: Vec<Write>) -> Result<(), RegistryError> {
-        let principal = sailor(&account.did);
-        let head = self.records.head(account).await?;
-        let written = self
-            .records
-            .commit(&principal, writes.clone(), head.as_ref())
-            .await?;
-        if written == CommitOutcome::Moved {
-            self.records.commit(&principal, writes, None).await?;
-        }
-        Ok(())
     }
 
     /// Forgets the deletions of the account that could be undone.

@@ -288,12 +288,19 @@ impl Manage {
         for attempt in 1..=ATTEMPTS {
             let head = self.records.head(account).await?;
             let found = self.settings.find_profile(account).await?;
-            let (now, exists) = (self.clock.now_datetime(), found.is_some());
+            let now = self.clock.now_datetime();
+            let rkey = RecordKey::literal_self();
+            // A record that is not of its form is there all the same, and is replaced.
+            let exists = found.is_some()
+                || self
+                    .own
+                    .has_record(account, SailorProfileRecord::NSID, &rkey)
+                    .await?;
             let mut profile =
                 found.unwrap_or_else(|| SailorProfileRecord::new(self.default_hold.clone(), now.clone()));
             change(&mut profile);
             profile.updated_at = Some(now);
-            let (collection, rkey) = (SailorProfileRecord::NSID.to_owned(), RecordKey::literal_self());
+            let collection = SailorProfileRecord::NSID.to_owned();
             let value = profile.to_value().map_err(|error| internal(&error))?;
             let write = if exists {
                 Write::Update {

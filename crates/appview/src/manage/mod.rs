@@ -17,7 +17,9 @@ use atcr_registry::hold::credentials::HoldAccess;
 use atcr_registry::hold::discovery::HoldDiscovery;
 use atcr_registry::hold::ports::{HoldGateway, HoldTokens};
 use atcr_registry::manifest::Manifests;
+use atcr_server::{KeyedLocks, Shutdown};
 
+pub use self::deletion::PlannedRemoval;
 pub use self::holds::{
     CheckedHold, Export, HoldAnswer, HoldChoice, HoldRefusal, HoldsOfAccount, Storage, Usage,
 };
@@ -49,6 +51,8 @@ pub struct ManageParts {
     pub default_hold: Option<Did>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What goes on when nobody waits for it.
+    pub tasks: Shutdown,
 }
 
 /// Changes by owners.
@@ -66,6 +70,11 @@ pub struct Manage {
     clock: Arc<dyn Clock>,
     /// Memory for holds' answers in exports, a quarter for one account.
     exports: SharedBudget,
+    /// Memory for deletions.
+    memory: SharedBudget,
+    /// Deletions that are being made, finished or undone, by their names.
+    under_way: KeyedLocks<String>,
+    tasks: Shutdown,
 }
 
 impl Manage {
@@ -85,6 +94,9 @@ impl Manage {
             default_hold: parts.default_hold,
             clock: parts.clock,
             exports: SharedBudget::new(4 * holds::EXPORT_BYTES),
+            memory: SharedBudget::new(deletion::MEMORY),
+            under_way: KeyedLocks::default(),
+            tasks: parts.tasks,
         }
     }
 }

@@ -90,7 +90,13 @@ impl Manage {
             if there.version != version {
                 return Ok(Saved::Conflict(there));
             }
-            let write = self.page_write(&rkey, repository, found, text)?;
+            // A record that is not of its form is there all the same, and is replaced.
+            let exists = found.is_some()
+                || self
+                    .own
+                    .has_record(&owner.identity, RepoPageRecord::NSID, &rkey)
+                    .await?;
+            let write = self.page_write(&rkey, repository, found, exists, text)?;
             if write.request_bytes() + REQUEST_FRAME > MAX_REQUEST_BYTES {
                 return Ok(Saved::TooLong);
             }
@@ -111,10 +117,10 @@ impl Manage {
         rkey: &RecordKey,
         repository: &str,
         found: Option<RepoPageRecord>,
+        exists: bool,
         text: &str,
     ) -> Result<Write, RegistryError> {
         let now = self.clock.now_datetime();
-        let exists = found.is_some();
         let mut record = found.unwrap_or_else(|| RepoPageRecord::new(repository, now.clone()));
         repository.clone_into(&mut record.repository);
         record.description = Some(text.to_owned()).filter(|text| !text.is_empty());

@@ -34,6 +34,8 @@ pub struct DeletionSummary {
     pub tags: u64,
     /// How many manifests went.
     pub manifests: u64,
+    /// All of it is gone, or was left alone. One that broke off goes on when its owner says so.
+    pub is_finished: bool,
     /// When.
     pub deleted_at: DateTime<Utc>,
     /// Until when it is kept.
@@ -43,8 +45,8 @@ pub struct DeletionSummary {
 /// Deletions that can be undone. Errors are the database's.
 #[async_trait]
 pub trait DeletionStore: Send + Sync {
-    /// Keeps a deletion of `did`, durable when it returns. The account's oldest go when it has too many, and the oldest of all when all
-    /// together are too large.
+    /// Keeps a deletion of `did`, which is not finished, durable when it returns. The account's oldest go when it has too many. When all
+    /// together are too large, the oldest of the account that has most go: no account takes away another's way back with many of its own.
     async fn keep(&self, did: &Did, deletion: &Deletion) -> Result<(), RegistryError>;
 
     /// A deletion of `did` that is kept at `now`.
@@ -52,6 +54,9 @@ pub trait DeletionStore: Send + Sync {
 
     /// The deletions of `did` that are kept at `now`, the last one first.
     async fn list(&self, did: &Did, now: DateTime<Utc>) -> Result<Vec<DeletionSummary>, RegistryError>;
+
+    /// A deletion of `did` is finished.
+    async fn finish(&self, did: &Did, id: &str) -> Result<(), RegistryError>;
 
     /// Forgets a deletion that was undone.
     async fn forget(&self, did: &Did, id: &str) -> Result<(), RegistryError>;
@@ -69,6 +74,14 @@ pub trait OwnRecords: Send + Sync {
         owner: &ResolvedIdentity,
         rkey: &RecordKey,
     ) -> Result<Option<RepoPageRecord>, RegistryError>;
+
+    /// Whether there is a record under `rkey`, of whatever form.
+    async fn has_record(
+        &self,
+        owner: &ResolvedIdentity,
+        collection: &str,
+        rkey: &RecordKey,
+    ) -> Result<bool, RegistryError>;
 
     /// The keys of at most `limit` records of a collection.
     async fn record_keys(

@@ -2,7 +2,13 @@
 
 use std::path::Path;
 
-use atcr_appview::adapters::sqlite::{Database, Databases, scratch_path};
+use atcr_appview::adapters::sqlite::deletions::SqliteDeletions;
+use atcr_appview::adapters::sqlite::{Database, Databases, open_durable, scratch_path};
+use atcr_appview::manage::ports::{Deletion, DeletionStore as _};
+use atcr_atproto::syntax::Did;
+use atcr_oci::{Algorithm, Digest};
+use atcr_registry::manifest::removal::{Removed, RemovedManifest};
+use chrono::{DateTime, TimeDelta};
 use http::Method;
 use serde_json::json;
 
@@ -124,4 +130,49 @@ fn the_scratch_file_is_named_after_the_other() {
     ] {
         assert_eq!(scratch_path(Path::new(durable)), Path::new(scratch));
     }
+}
+
+#[tokio::test]
+async fn an_account_with_many_deletions_takes_no_other_account_its_way_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open_durable(&folder.path().join("ui.db")).await.unwrap();
+    let deletions = SqliteDeletions::new(database.clone()).keeping_bytes(100_000);
+    let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    let deletion = |id: &str, minute: i64, bytes: usize| Deletion {
+        id: id.to_owned(),
+        repository: "app".to_owned(),
+        removed: Removed {
+            tags: Vec::new(),
+            manifests: vec![RemovedManifest {
+                digest: Digest::of(Algorithm::Sha256, id.as_bytes()),
+                media_type: "application/json".to_owned(),
+                hold: None,
+                bytes: vec![b'a'; bytes].into(),
+            }],
+        },
+        deleted_at: now + TimeDelta::minutes(minute),
+        expires_at: now + TimeDelta::hours(24),
+    };
+    let did = |name: &str| -> Did { format!("did:plc:{name:a<24}").parse().unwrap() };
+    deletions
+        .keep(&did("alice"), &deletion("small", 0, 1_000))
+        .await
+        .unwrap();
+    for number in 1..=9 {
+        let large = deletion(&format!("large {number}"), number, 20_000);
+        deletions.keep(&did("mallory"), &large).await.unwrap();
+    }
+    let kept = async |name: &str| -> Vec<String> {
+        let list = deletions
+            .list(&did(name), now + TimeDelta::minutes(10))
+            .await
+            .unwrap();
+        list.into_iter().map(|deletion| deletion.id).collect()
+    };
+    assert_eq!(kept("alice").await, ["small"]);
+    assert_eq!(
+        kept("mallory").await,
+        ["large 9", "large 8", "large 7", "large 6"]
+    );
+    database.close().await;
 }

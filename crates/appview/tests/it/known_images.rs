@@ -40,7 +40,13 @@ async fn pull(appview: &TestAppView, reference: &str) -> Answer {
 
 /// Alice's server answers no question about repositories any more, or does again.
 fn set_down(appview: &TestAppView, is_down: bool) {
-    for method in ["repo.getRecord", "repo.listRecords", "sync.getLatestCommit", "sync.getBlob", "sync.getRepo"] {
+    for method in [
+        "repo.getRecord",
+        "repo.listRecords",
+        "sync.getLatestCommit",
+        "sync.getBlob",
+        "sync.getRepo",
+    ] {
         let fault = is_down.then_some(PdsFault::Status(502, "BadGateway"));
         appview.pds.set_fault(&format!("com.atproto.{method}"), fault);
     }
@@ -56,7 +62,9 @@ async fn write_to_index(appview: &TestAppView, step: Step) {
 /// A client elsewhere moves the tag `v1`.
 fn move_elsewhere(appview: &TestAppView, to: &Manifest) {
     let tag = original::tag(&appview.alice, "app", "v1", sha256(to).as_str());
-    appview.pds.put_record(&appview.alice, "io.atcr.tag", "app_v1", tag);
+    appview
+        .pds
+        .put_record(&appview.alice, "io.atcr.tag", "app_v1", tag);
 }
 
 #[tokio::test]
@@ -64,7 +72,11 @@ async fn what_is_known_is_pulled_without_a_record_of_its_owner_also_after_a_rest
     let mut appview = started().await;
     let image = appview.image("known");
     let digest = sha256(&image);
-    appview.sailor("alice.test", &[APP]).await.push(APP, "v1", &image).await;
+    appview
+        .sailor("alice.test", &[APP])
+        .await
+        .push(APP, "v1", &image)
+        .await;
     appview.restart().await;
     appview.pds.forget_calls();
     for reference in ["v1", digest.as_str()] {
@@ -84,10 +96,15 @@ async fn what_is_known_is_pulled_without_a_record_of_its_owner_also_after_a_rest
 async fn a_server_that_is_down_stops_no_pull_of_what_is_known() {
     let mut appview = started().await;
     let image = appview.image("down");
-    appview.sailor("alice.test", &[APP]).await.push(APP, "v1", &image).await;
+    appview
+        .sailor("alice.test", &[APP])
+        .await
+        .push(APP, "v1", &image)
+        .await;
     // A new process has nothing in memory.
     appview.restart().await;
     set_down(&appview, true);
+    appview.pds.forget_calls();
     let host = appview.pds.url().replace("http://", "");
     for reference in ["v1", sha256(&image).as_str()] {
         let got = pull(&appview, reference).await;
@@ -106,7 +123,9 @@ async fn a_server_that_is_down_stops_no_pull_of_what_is_known() {
     let layer = format!("/v2/{APP}/blobs/{}", image.layers()[0].digest);
     let layer = appview.get(&layer).bearer_auth(token["token"].as_str().unwrap());
     Answer::of(layer).await.assert_status(307);
-    pull(&appview, "unheard-of").await.assert_error(503, "UNAVAILABLE");
+    pull(&appview, "unheard-of")
+        .await
+        .assert_error(503, "UNAVAILABLE");
 
     set_down(&appview, false);
     appview.restart().await;
@@ -119,7 +138,11 @@ async fn a_server_that_is_down_stops_no_pull_of_what_is_known() {
 async fn an_account_that_is_hidden_is_not_served_while_its_server_is_down() {
     let mut appview = started().await;
     let image = appview.image("hidden");
-    appview.sailor("alice.test", &[APP]).await.push(APP, "v1", &image).await;
+    appview
+        .sailor("alice.test", &[APP])
+        .await
+        .push(APP, "v1", &image)
+        .await;
     let status = |status, minutes| {
         Step::Status(StatusStep {
             did: appview.alice.parse().unwrap(),
@@ -140,7 +163,11 @@ async fn an_account_that_is_hidden_is_not_served_while_its_server_is_down() {
 async fn a_server_that_refuses_is_believed_and_not_passed_over() {
     let mut appview = started().await;
     let image = appview.image("refused");
-    appview.sailor("alice.test", &[APP]).await.push(APP, "v1", &image).await;
+    appview
+        .sailor("alice.test", &[APP])
+        .await
+        .push(APP, "v1", &image)
+        .await;
     appview.restart().await;
     let fault = Some(PdsFault::Status(400, "RepoDeactivated"));
     appview.pds.set_fault("com.atproto.sync.getLatestCommit", fault);
@@ -151,7 +178,9 @@ async fn a_server_that_refuses_is_believed_and_not_passed_over() {
 #[tokio::test]
 async fn no_reader_sees_a_state_from_before_an_acknowledged_push_or_deletion() {
     let appview = started().await;
-    let images: Vec<Manifest> = (0..16).map(|number| appview.image(&format!("image {number}"))).collect();
+    let images: Vec<Manifest> = (0..16)
+        .map(|number| appview.image(&format!("image {number}")))
+        .collect();
     let digests: Vec<Digest> = images.iter().map(sha256).collect();
     let alice = appview.sailor("alice.test", &[APP]).await;
     alice.push(APP, "v1", &images[0]).await;
@@ -167,7 +196,9 @@ async fn no_reader_sees_a_state_from_before_an_acknowledged_push_or_deletion() {
             let at_least = acknowledged.load(Ordering::SeqCst);
             let got = alice.get(&path("v1")).await;
             got.assert_status(200);
-            let seen = digests.iter().position(|digest| digest.as_str() == got.header("docker-content-digest"));
+            let seen = digests
+                .iter()
+                .position(|digest| digest.as_str() == got.header("docker-content-digest"));
             assert!(seen >= Some(at_least), "{seen:?} is older than {at_least}");
         }
     };
@@ -178,7 +209,10 @@ async fn no_reader_sees_a_state_from_before_an_acknowledged_push_or_deletion() {
     alice.get(&path("v1")).await.assert_error(404, "MANIFEST_UNKNOWN");
     alice.get(&path(last.as_str())).await.assert_status(200);
     alice.delete(&path(last.as_str())).await.assert_status(202);
-    alice.get(&path(last.as_str())).await.assert_error(404, "MANIFEST_UNKNOWN");
+    alice
+        .get(&path(last.as_str()))
+        .await
+        .assert_error(404, "MANIFEST_UNKNOWN");
 }
 
 #[tokio::test]
@@ -210,9 +244,15 @@ async fn kept_bytes_that_are_damaged_are_fetched_again() {
     let mut appview = started().await;
     let image = appview.image("damaged");
     let digest = sha256(&image);
-    appview.sailor("alice.test", &[APP]).await.push(APP, "v1", &image).await;
+    appview
+        .sailor("alice.test", &[APP])
+        .await
+        .push(APP, "v1", &image)
+        .await;
     appview.stop().await;
-    let scratch = open_scratch(&scratch_path(&appview.settings().paths.database)).await.unwrap();
+    let scratch = open_scratch(&scratch_path(&appview.settings().paths.database))
+        .await
+        .unwrap();
     let damaged = sqlx::query("UPDATE manifest_bytes SET bytes = x'7b7d' WHERE digest = ?")
         .bind(digest.as_str())
         .execute(scratch.writer())
@@ -225,7 +265,11 @@ async fn kept_bytes_that_are_damaged_are_fetched_again() {
     assert_eq!(appview.pds.count("com.atproto.sync.getBlob"), 1);
     appview.restart().await;
     assert_eq!(pull(&appview, "v1").await.body, image.bytes());
-    assert_eq!(appview.pds.count("com.atproto.sync.getBlob"), 1, "they were kept again");
+    assert_eq!(
+        appview.pds.count("com.atproto.sync.getBlob"),
+        1,
+        "they were kept again"
+    );
 }
 
 #[tokio::test]
@@ -237,14 +281,18 @@ async fn kept_bytes_stay_within_their_bound_and_the_longest_unused_go_first() {
     let manifest = |number: u8| Bytes::from(vec![number; 1_000]);
     let digest = |bytes: &Bytes| Digest::of(Algorithm::Sha256, bytes);
     for number in 0..10 {
-        kept.keep(&digest(&manifest(number)), &manifest(number)).await.unwrap();
+        kept.keep(&digest(&manifest(number)), &manifest(number))
+            .await
+            .unwrap();
         clock.advance(TimeDelta::hours(1));
     }
     // The first one is used again, so the second and third make room for two more.
     assert_eq!(kept.find(&digest(&manifest(0))).await.unwrap(), Some(manifest(0)));
     clock.advance(TimeDelta::hours(1));
     for number in 10..12 {
-        kept.keep(&digest(&manifest(number)), &manifest(number)).await.unwrap();
+        kept.keep(&digest(&manifest(number)), &manifest(number))
+            .await
+            .unwrap();
     }
     let mut found = Vec::new();
     for number in 0..12 {

@@ -1,8 +1,10 @@
 //! What owners do on the pages of their images: delete with all that it means said before, undo it, write the README, compare.
 
 use atcr_oci::{ImageManifest, Manifest, MediaType};
+use atcr_test_support::fakes::PdsFault;
 use atcr_web::figures::Bytes;
 use http::StatusCode;
+use serde_json::json;
 
 use crate::browser::Browser;
 use crate::harness::{Answer, TestAppView, descriptor, sha256};
@@ -673,4 +675,88 @@ async fn a_tag_that_is_moved_back_takes_no_image_away_and_an_old_page_moves_noth
         .assert_status(202);
     point(&first, "none").await.assert_status(303);
     assert_eq!(stable().await, sha256(&first).as_str());
+}
+
+#[tokio::test]
+async fn a_deletion_that_broke_off_says_so_and_is_finished_by_its_owner() {
+    let appview = started().await;
+    let sailor = appview.sailor("alice.test", &[NAME]).await;
+    for tag in ["1", "2"] {
+        sailor.push(NAME, tag, &layered(&appview, "first")).await;
+    }
+    let alice = Browser::alice(&appview).await;
+    let page = alice.get(&format!("{PAGE}/-/delete?tag=1")).await;
+    let method = "com.atproto.repo.applyWrites";
+    let fault = PdsFault::Status(500, "InternalServerError");
+    appview.pds.set_fault(method, Some(fault));
+    let failed = confirm(&alice, &page).await;
+    assert!(failed.status.is_server_error(), "{}", failed.text());
+    appview.pds.set_fault(method, None);
+    assert_eq!(tags(&appview), ["1", "2"]);
+    let list = alice.get(&format!("{PAGE}/-/tags")).await.text();
+    assert!(
+        list.contains("is not finished: some of it may still be there") && !list.contains("Deleted 1 tag of"),
+        "{list}"
+    );
+    let id = list.split("name=\"id\" value=\"").nth(1).unwrap();
+    let id = id.split('"').next().unwrap();
+    let undo_path = format!("{PAGE}/-/undo");
+    let bob = Browser::signed_in(&appview, "bob.test", &appview.bob).await;
+    let finish = [("id", id), ("finish", "true")];
+    assert!(bob.submit(&undo_path, &finish).await.status.is_client_error());
+    assert_eq!(tags(&appview), ["1", "2"]);
+    alice.submit(&undo_path, &finish).await.assert_status(303);
+    assert_eq!(tags(&appview), ["2"]);
+    let list = alice.get(&format!("{PAGE}/-/tags")).await.text();
+    assert!(
+        list.contains("Deleted 1 tag of") && !list.contains("is not finished"),
+        "{list}"
+    );
+    undo(&alice, &list).await.assert_status(303);
+    assert_eq!(tags(&appview), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn a_deletion_goes_on_when_its_owner_closes_the_page() {
+    let mut appview = started().await;
+    let sailor = appview.sailor("alice.test", &[NAME]).await;
+    for tag in ["1", "2"] {
+        sailor.push(NAME, tag, &layered(&appview, "first")).await;
+    }
+    let alice = Browser::alice(&appview).await;
+    let page = alice.get(&format!("{PAGE}/-/delete?tag=1")).await;
+    let gate = appview.pds.gate_pages(&appview.alice);
+    // The account is written to at the moment of the deletion, so it is listed again, which waits for the gate.
+    let post = json!({ "$type": "app.bsky.feed.post", "text": "hello", "createdAt": "2026-01-01T00:00:00Z" });
+    appview
+        .pds
+        .write_in_between(&appview.alice, "app.bsky.feed.post", "3kabcdefghi2x", post);
+    tokio::select! {
+        _ = confirm(&alice, &page) => panic!("the deletion did not wait for the account to be listed"),
+        () = gate.arrived() => {}
+    }
+    gate.let_through(100);
+    drop(alice);
+    appview.stop().await;
+    assert_eq!(tags(&appview), ["2"]);
+}
+
+#[tokio::test]
+async fn a_text_takes_the_place_of_a_record_that_is_not_of_its_form() {
+    let appview = started().await;
+    let sailor = appview.sailor("alice.test", &[NAME]).await;
+    sailor.push(NAME, "1", &layered(&appview, "first")).await;
+    let malformed = json!({ "$type": "io.atcr.repo.page", "repository": 7 });
+    appview
+        .pds
+        .put_record(&appview.alice, "io.atcr.repo.page", "app", malformed);
+    let alice = Browser::alice(&appview).await;
+    let edit = format!("{PAGE}/-/edit");
+    let page = alice.get(&edit).await.text();
+    let version = page.split("name=\"version\" value=\"").nth(1).unwrap();
+    let version = version.split('"').next().unwrap();
+    let form = [("text", "# Mine"), ("version", version), ("action", "save")];
+    alice.submit(&edit, &form).await.assert_status(303);
+    let record = appview.pds.record(&appview.alice, "io.atcr.repo.page", "app");
+    assert_eq!(record.unwrap()["description"], "# Mine");
 }

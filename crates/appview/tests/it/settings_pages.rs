@@ -1,6 +1,7 @@
 //! The settings: which hold, how much is used, how pages look, what is known of the account, and how it is deleted.
 
 use atcr_test_support::fakes::{FakeHold, PdsFault, StoreKind};
+use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::browser::Browser;
@@ -327,4 +328,42 @@ async fn an_export_takes_a_long_answer_of_a_hold_and_none_that_costs_more_than_i
             "{hold}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_account_that_cannot_be_looked_up_is_not_deleted_by_halves() {
+    let appview = TestAppView::start_with(|config| config.index.enabled = true).await;
+    appview.hold.office().set_user_data(json!({}));
+    let name = "alice.test/app";
+    let sailor = appview.sailor("alice.test", &[name]).await;
+    sailor.push(name, "1", &appview.image("kept")).await;
+    let alice = Browser::alice(&appview).await;
+    let hold = appview.hold.did();
+    let all = [
+        ("understood", "true"),
+        ("hold", hold.as_str()),
+        ("records", "true"),
+    ];
+    // What is remembered of the account's identity has ended.
+    appview.clock.advance(TimeDelta::minutes(16));
+    appview
+        .pds
+        .set_fault("plc", Some(PdsFault::Status(503, "Unavailable")));
+    let refused = alice.submit("/settings/data/delete", &all).await;
+    assert!(refused.status.is_server_error(), "{}", refused.text());
+    assert_eq!(appview.hold.office().erased(), 0);
+    alice.get("/settings").await.assert_status(200);
+
+    // A reader sees at once that the records are gone.
+    appview.pds.set_fault("plc", None);
+    let sailor = appview.sailor("alice.test", &[name]).await;
+    let path = format!("/v2/{name}/manifests/1");
+    sailor.get(&path).await.assert_status(200);
+    alice
+        .submit("/settings/data/delete", &all)
+        .await
+        .assert_status(200);
+    assert_eq!(appview.hold.office().erased(), 1);
+    assert!(appview.pds.rkeys(&appview.alice, "io.atcr.tag").is_empty());
+    sailor.get(&path).await.assert_error(404, "MANIFEST_UNKNOWN");
 }

@@ -5,8 +5,9 @@ use atcr_index::change::{Batch, Step, TakedownStep};
 use atcr_index::ports::IndexWriter as _;
 use atcr_index_sqlite::SqliteIndex;
 use chrono::TimeDelta;
+use http::Method;
 
-use crate::harness::TestAppView;
+use crate::harness::{Answer, Sailor, TestAppView};
 
 const LABELER: &str = "did:plc:labeleraaaaaaaaaaaaaaaaa";
 
@@ -50,4 +51,38 @@ async fn what_the_labeler_took_down_is_neither_pulled_nor_pushed_to_until_it_is_
         .assert_status(202);
     label(&appview, "app", false, 1).await;
     alice.get(&manifest(app)).await.assert_status(200);
+}
+
+#[tokio::test]
+async fn a_blob_of_a_repository_that_is_taken_down_is_not_mounted() {
+    let appview = TestAppView::start_with(|config| {
+        LABELER.clone_into(&mut config.labeler.did);
+    })
+    .await;
+    let (app, other) = ("alice.test/app", "bob.test/other");
+    let image = appview.image("one");
+    appview
+        .sailor("alice.test", &[app])
+        .await
+        .push(app, "1.0", &image)
+        .await;
+    let scopes = [
+        format!("repository:{other}:pull,push"),
+        format!("repository:{app}:pull"),
+    ];
+    let bob = Sailor {
+        appview: &appview,
+        token: appview
+            .token("bob.test", &scopes.each_ref().map(String::as_str))
+            .await,
+    };
+    let digest = &image.layers()[0].digest;
+    let mount = format!("/v2/{other}/blobs/uploads/?mount={digest}&from={app}");
+    let post = async || Answer::of(bob.request(Method::POST, &mount)).await;
+    post().await.assert_status(201);
+    label(&appview, "app", true, 0).await;
+    // It has to be uploaded.
+    post().await.assert_status(202);
+    label(&appview, "app", false, 1).await;
+    post().await.assert_status(201);
 }

@@ -29,12 +29,7 @@ impl PullIndex for SqliteIndex {
         }))
     }
 
-    async fn tag_target(
-        &self,
-        did: &Did,
-        repository: &str,
-        tag: &str,
-    ) -> Result<Option<Digest>, IndexError> {
+    async fn tag_target(&self, did: &Did, repository: &str, tag: &str) -> Result<Option<Digest>, IndexError> {
         let target: Option<Vec<u8>> = sqlx::query_scalar(
             "SELECT t.digest FROM account a JOIN repository r ON r.account = a.id AND r.name = ? \
              JOIN tag t ON t.repository = r.id AND t.name = ? \

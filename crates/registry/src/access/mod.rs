@@ -136,8 +136,34 @@ impl Permissions {
             self.devices.require(did, device).await?;
         }
         // Owners may still delete what is theirs.
-        if A::NAME != Delete::NAME
-            && let Some(takedowns) = &self.takedowns
+        if A::NAME != Delete::NAME {
+            self.require_up(context).await?;
+        }
+        Ok(granted)
+    }
+
+    /// Checks that `caller`, who mounts a blob from there, may read from `source`: the account's own repositories need no word in the token.
+    ///
+    /// # Errors
+    /// [`AccessError::NotCovered`] when it is another account's repository that the token does not cover; [`AccessError::TakenDown`].
+    pub async fn grant_mount_source(
+        &self,
+        caller: &Caller,
+        source: &RequestContext,
+    ) -> Result<Granted<Pull>, RegistryError> {
+        let is_own = caller.principal.did() == Some(&source.owner.did);
+        let caller = Caller {
+            principal: caller.principal.clone(),
+            claims: caller.claims.clone().filter(|_| !is_own),
+        };
+        let granted = Granted::check(&caller, source)?;
+        self.require_up(source).await?;
+        Ok(granted)
+    }
+
+    /// Checks that the repository is not taken down.
+    async fn require_up(&self, context: &RequestContext) -> Result<(), RegistryError> {
+        if let Some(takedowns) = &self.takedowns
             && takedowns
                 .is_taken_down(&context.owner.did, context.repository())
                 .await?
@@ -147,7 +173,7 @@ impl Permissions {
             }
             .into());
         }
-        Ok(granted)
+        Ok(())
     }
 
     /// Checks that `caller` may list repositories: the token must have been asked for `registry:catalog:*`.
@@ -253,20 +279,5 @@ impl Granted<Push> {
             context: self.context.clone(),
             _action: PhantomData,
         }
-    }
-}
-
-impl Granted<Pull> {
-    /// Reading from `source`, for a mount by `caller`: the account's own repositories need no word in the token.
-    ///
-    /// # Errors
-    /// [`AccessError::NotCovered`] when it is another account's repository that the token does not cover.
-    pub fn of_mount_source(caller: &Caller, source: &RequestContext) -> Result<Self, RegistryError> {
-        let is_own = caller.principal.did() == Some(&source.owner.did);
-        let caller = Caller {
-            principal: caller.principal.clone(),
-            claims: caller.claims.clone().filter(|_| !is_own),
-        };
-        Self::check(&caller, source)
     }
 }

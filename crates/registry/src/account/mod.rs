@@ -46,7 +46,7 @@ const REMEMBER_SLOW: Duration = Duration::from_mins(10);
 const STEADY: Duration = Duration::from_secs(10);
 
 /// How long what the index of the network has of an account is served after the account's server was asked for its newest revision.
-pub const CURRENT_FOR: Duration = Duration::from_secs(60);
+pub const CURRENT_FOR: Duration = Duration::from_mins(1);
 
 /// How long a server that said nothing of an account is not asked again for what the index may answer.
 const SILENT_FOR: Duration = Duration::from_secs(15);

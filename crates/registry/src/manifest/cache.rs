@@ -174,6 +174,14 @@ impl ManifestCache {
         Ok(Some(digest))
     }
 
+    /// Forgets what the account has and what its tags point at; that of all others with it, for it happens seldom.
+    pub(super) fn forget_account(&self, did: &Did) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        tracing::debug!(%did, "what is known of manifests and tags is forgotten");
+        self.presences.invalidate_all();
+        self.tags.invalidate_all();
+    }
+
     /// Forgets that the repository of `context` has `digests` and what `tags` of it point at. Called before and after a
     /// write, so that nothing read in between survives.
     pub(super) fn forget<'a>(

@@ -2,6 +2,7 @@
 
 mod cache;
 mod delete;
+mod erasure;
 pub mod error;
 mod known;
 pub mod ports;

@@ -22,8 +22,9 @@ pub const MOST_MANIFESTS: usize = 200;
 /// Bytes of manifests that one deletion may take: they are kept for the way back.
 pub const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-/// Manifests that are looked at for one deletion.
+/// Manifests that are looked at in one round of a deletion, and in all of its rounds.
 const MOST_LOOKED_AT: usize = 2_000;
+const MOST_SEEN: usize = 10_000;
 
 /// Referrers of one manifest that go with it.
 const REFERRERS: usize = 100;
@@ -220,7 +221,7 @@ impl Manifests {
         let mut seen: BTreeSet<Digest> = BTreeSet::new();
         candidates.retain(|candidate| seen.insert(candidate.digest.clone()));
         let mut going: Vec<RemovedManifest> = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut looked_at) = (0, candidates.len());
         loop {
             let before = going.len();
             let (mut staying, mut found) = (Vec::new(), Vec::new());
@@ -264,6 +265,10 @@ impl Manifests {
                 return Err(too_much());
             }
             found.retain(|digest| seen.insert(digest.clone()));
+            looked_at += staying.len() + found.len();
+            if looked_at > MOST_SEEN {
+                return Err(too_much());
+            }
             staying.extend(found.into_iter().map(|digest| Candidate {
                 digest,
                 is_chosen: false,

@@ -10,14 +10,15 @@ use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::syntax::AtIdentifier;
 use atcr_oci::{Digest, Mount, RepositoryName};
 
-use crate::access::{Caller, Granted, Pull, Push};
+use crate::access::{Caller, Granted, Permissions, Push};
 use crate::context::RequestContext;
 use crate::error::RegistryError;
 use crate::hold::ports::HoldRef;
 use crate::upload::{StoredBlob, Uploads};
 
 impl Uploads {
-    /// Mounts a blob, `None` when it has to be uploaded. `caller` is who was granted the push.
+    /// Mounts a blob, `None` when it has to be uploaded. `caller` is who was granted the push, and `permissions` say whether the caller may
+    /// read from the source.
     ///
     /// Without a source the blob may be anywhere in the hold that the push goes to; the hold decides whether the caller may read it.
     ///
@@ -30,12 +31,13 @@ impl Uploads {
         &self,
         grant: &Granted<Push>,
         caller: &Caller,
+        permissions: &Permissions,
         mount: &Mount,
     ) -> Result<Option<StoredBlob>, RegistryError> {
         let target = self.directory.for_push(grant).await?;
         let mut owner = Arc::clone(&grant.context().owner);
         if let Some(from) = &mount.from {
-            let Some(source) = self.readable_source(grant, caller, from).await else {
+            let Some(source) = self.readable_source(grant, caller, permissions, from).await else {
                 return Ok(None);
             };
             match self.is_hold_of(&target, &source, &mount.digest).await {
@@ -74,11 +76,12 @@ impl Uploads {
         Ok(of_pushes.is_some_and(|other| other.did == hold.did))
     }
 
-    /// The source repository, if the caller may pull from it: their token says so or it is their own.
+    /// The source repository, if the caller may pull from it: the token says so or it is the caller's own, and it is not taken down.
     async fn readable_source(
         &self,
         grant: &Granted<Push>,
         caller: &Caller,
+        permissions: &Permissions,
         from: &RepositoryName,
     ) -> Option<RequestContext> {
         let context = grant.context();
@@ -92,8 +95,13 @@ impl Uploads {
             owner,
             requester: Arc::clone(&context.requester),
         };
-        Granted::<Pull>::of_mount_source(caller, &source).ok()?;
-        Some(source)
+        match permissions.grant_mount_source(caller, &source).await {
+            Ok(_) => Some(source),
+            Err(error) => {
+                tracing::debug!(name = %from, %error, "nothing is mounted from there");
+                None
+            }
+        }
     }
 
     async fn account(&self, name: &RepositoryName) -> Option<Arc<ResolvedIdentity>> {

@@ -25,13 +25,26 @@ const BYTES: i64 = 1024 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct SqliteDeletions {
     database: Database,
+    most_bytes: i64,
 }
 
 impl SqliteDeletions {
     /// Keeps deletions in `database`.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database }
+        Self {
+            database,
+            most_bytes: BYTES,
+        }
+    }
+
+    /// The same that keeps `most` bytes of all accounts.
+    #[must_use]
+    pub fn keeping_bytes(self, most: i64) -> Self {
+        Self {
+            most_bytes: most,
+            ..self
+        }
     }
 }
 
@@ -111,6 +124,7 @@ struct SummaryRow {
     repository: String,
     tags: i64,
     manifests: i64,
+    finished: bool,
     deleted_at: i64,
     expires_at: i64,
 }
@@ -130,6 +144,7 @@ impl TryFrom<SummaryRow> for DeletionSummary {
             repository: row.repository,
             tags: u64::try_from(row.tags).unwrap_or(0),
             manifests: u64::try_from(row.manifests).unwrap_or(0),
+            is_finished: row.finished,
         })
     }
 }
@@ -147,8 +162,8 @@ impl DeletionStore for SqliteDeletions {
                 .await
                 .map_err(failed)?;
             sqlx::query(
-                "INSERT INTO deletion (id, did, repository, tags, manifests, content, size_bytes, deleted_at, expires_at) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO deletion (id, did, repository, tags, manifests, content, size_bytes, deleted_at, expires_at, finished) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             )
             .bind(&deletion.id)
             .bind(did.as_str())
@@ -174,15 +189,28 @@ impl DeletionStore for SqliteDeletions {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
-            // deletion_by_time has all that this reads: a row for every deletion of a day.
-            sqlx::query(
-                "DELETE FROM deletion WHERE rowid IN (SELECT rowid FROM (SELECT rowid, \
-                     sum(size_bytes) OVER (ORDER BY deleted_at DESC, rowid DESC) AS total FROM deletion) WHERE total > ?)",
-            )
-            .bind(BYTES)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
+            loop {
+                // deletion_by_time has all that this reads: a row for every deletion of a day.
+                let total: i64 = sqlx::query_scalar("SELECT coalesce(sum(size_bytes), 0) FROM deletion")
+                    .fetch_one(&mut *transaction)
+                    .await
+                    .map_err(failed)?;
+                if total <= self.most_bytes {
+                    break;
+                }
+                let gone = sqlx::query(
+                    "DELETE FROM deletion WHERE rowid = (SELECT rowid FROM deletion WHERE did = \
+                         (SELECT did FROM deletion GROUP BY did ORDER BY sum(size_bytes) DESC, did LIMIT 1) \
+                     AND id <> ? ORDER BY deleted_at, rowid LIMIT 1)",
+                )
+                .bind(&deletion.id)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+                if gone.rows_affected() == 0 {
+                    break;
+                }
+            }
             transaction.commit().await.map_err(failed)?;
             Ok(())
         });
@@ -217,7 +245,7 @@ impl DeletionStore for SqliteDeletions {
     async fn list(&self, did: &Did, now: DateTime<Utc>) -> Result<Vec<DeletionSummary>, RegistryError> {
         let call = Box::pin(async {
             let rows: Vec<SummaryRow> = sqlx::query_as(
-                "SELECT id, repository, tags, manifests, deleted_at, expires_at FROM deletion \
+                "SELECT id, repository, tags, manifests, finished, deleted_at, expires_at FROM deletion \
                  WHERE did = ? AND expires_at > ? ORDER BY deleted_at DESC, rowid DESC",
             )
             .bind(did.as_str())
@@ -228,6 +256,19 @@ impl DeletionStore for SqliteDeletions {
             rows.into_iter().map(DeletionSummary::try_from).collect()
         });
         PortCall::database("list_deletions").run(call).await
+    }
+
+    async fn finish(&self, did: &Did, id: &str) -> Result<(), RegistryError> {
+        let call = Box::pin(async {
+            sqlx::query("UPDATE deletion SET finished = 1 WHERE id = ? AND did = ?")
+                .bind(id)
+                .bind(did.as_str())
+                .execute(self.database.writer())
+                .await
+                .map_err(failed)?;
+            Ok(())
+        });
+        PortCall::database("finish_deletion").run(call).await
     }
 
     async fn forget(&self, did: &Did, id: &str) -> Result<(), RegistryError> {

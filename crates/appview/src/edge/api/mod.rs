@@ -24,8 +24,8 @@ use self::views::{
 };
 use crate::browse::address::{ImageAddress, RepositoryPage};
 use crate::browse::{Browse, BrowseError, Owner as AccountOwner};
+use crate::edge::dialect::json::refused;
 use crate::edge::dialect::page::PageError;
-use crate::edge::pages::devices::refused;
 use crate::edge::pages::images::page_request;
 use crate::edge::pages::images::search::{RESULTS, found};
 use crate::edge::pages::visit::Visit;

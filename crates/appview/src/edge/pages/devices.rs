@@ -2,20 +2,18 @@
 
 use std::net::IpAddr;
 
-use atcr_server::retry_after;
 use atcr_sessions::devices::ports::Device;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::StatusCode;
-use http::header::RETRY_AFTER;
 use serde::Serialize;
 use serde_json::json;
 
 use super::visit::Visit;
-use crate::browse::BrowseError;
-use crate::edge::dialect::page::{PageError, rendering};
-use crate::edge::response::{empty, json, json_error};
+use crate::edge::dialect::json::refused;
+use crate::edge::dialect::page::PageError;
+use crate::edge::response::{empty, json};
 use crate::state::AppState;
 use atcr_web::form::Form;
 use atcr_web::moment::Moment;
@@ -97,35 +95,4 @@ pub async fn revoke(visit: Visit, State(state): State<AppState>, Path(id): Path<
         }
     };
     outcome.await.unwrap_or_else(|error| refused(&error))
-}
-
-/// The JSON of an error.
-pub fn refused(error: &PageError) -> Response {
-    let name = match error {
-        PageError::NotFound
-        | PageError::Browse(
-            BrowseError::NoAccount { .. }
-            | BrowseError::Moved { .. }
-            | BrowseError::NoRepository { .. }
-            | BrowseError::NoImage { .. }
-            | BrowseError::Hidden { .. },
-        ) => "NotFound",
-        PageError::SignInFirst => "AuthenticationRequired",
-        PageError::OtherSite | PageError::NotOwner { .. } => "Forbidden",
-        PageError::Refused(_) => "InvalidRequest",
-        PageError::Limited(_) => "RateLimitExceeded",
-        PageError::SignIn(_)
-        | PageError::Failed(_)
-        | PageError::Browse(_)
-        | PageError::NoProof(_)
-        | PageError::Change(_) => "InternalServerError",
-    };
-    let rendering = rendering(error);
-    let mut response = json_error(rendering.status, name, &rendering.text);
-    if let Some(wait) = rendering.retry_after {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, retry_after::header_value(wait));
-    }
-    response
 }

@@ -57,7 +57,7 @@ async fn carry_out(
             ..
         } => {
             if let Some(mount) = mount
-                && let Some(blob) = uploads.mount(&grant, &call.caller, &mount).await?
+                && let Some(blob) = uploads.mount(&grant, &call.caller, permissions, &mount).await?
             {
                 return stored(name, &blob);
             }

@@ -8,7 +8,7 @@ use atcr_atproto::syntax::Did;
 use atcr_index::page::{PageRequest, Start};
 use atcr_index::view::TagFilter;
 use atcr_oci::{Algorithm, Digest, Tag};
-use atcr_registry::manifest::removal::{MOST_TAGS, Removal, Selection};
+use atcr_registry::manifest::removal::{LeftAlone, MOST_TAGS, Removal, Selection};
 use atcr_registry::manifest::way_back::NotRestored;
 use atcr_web::figures::{Bytes, Count, Counted};
 use atcr_web::form::Form;
@@ -41,6 +41,7 @@ pub(in crate::edge::pages) struct DeletionView {
     pub(in crate::edge::pages) repository: String,
     tags: Count,
     manifests: Count,
+    pub(in crate::edge::pages) is_finished: bool,
     pub(in crate::edge::pages) at: Moment,
     /// `30 November 2026, 21:40 UTC`
     pub(in crate::edge::pages) until: String,
@@ -60,6 +61,7 @@ impl DeletionView {
             repository: deletion.repository.clone(),
             tags: Count(deletion.tags),
             manifests: Count(deletion.manifests),
+            is_finished: deletion.is_finished,
             at: Moment::new(deletion.deleted_at, now),
             until: Moment::new(deletion.expires_at, now).full,
             csrf_token: csrf_token.to_owned(),
@@ -215,8 +217,9 @@ async fn confirm(
     is_cut: bool,
 ) -> Result<Response, PageError> {
     let name = &page.repository.card.name;
-    let removal = state.manage.removal(visitor, &page.owner, name, selection).await;
-    let removal = removal.map_err(PageError::Change)?;
+    let planned = state.manage.removal(visitor, &page.owner, name, selection).await;
+    let planned = planned.map_err(PageError::Change)?;
+    let removal = &planned.removal;
     let removed = &removal.removed;
     if removed.tags.is_empty() && removed.manifests.is_empty() && removal.staying.is_empty() {
         return Err(PageError::Refused(
@@ -243,7 +246,7 @@ async fn confirm(
             .map(|digest| ("digest", digest.to_string())),
     );
     fields.push(("untagged", selection.with_untagged.to_string()));
-    fields.push(("seen", fingerprint(&removal)));
+    fields.push(("seen", fingerprint(removal)));
     Ok(render(
         StatusCode::OK,
         &DeletePage {
@@ -349,25 +352,17 @@ pub(super) async fn submit(
     let visitor = own_visitor(page)?;
     let name = &page.repository.card.name;
     let selection = selection(form);
-    let removal = state.manage.removal(visitor, &page.owner, name, &selection).await;
-    let removal = removal.map_err(PageError::Change)?;
-    if form.get("seen") != Some(fingerprint(&removal).as_str()) {
+    let planned = state.manage.removal(visitor, &page.owner, name, &selection).await;
+    let planned = planned.map_err(PageError::Change)?;
+    if form.get("seen") != Some(fingerprint(&planned.removal).as_str()) {
+        drop(planned);
         return confirm(page, state, visitor, &selection, true, false).await;
     }
-    let deleted = state.manage.delete(visitor, &page.owner, name, &removal).await;
+    let only_manifests = planned.removal.removed.tags.is_empty();
+    let deleted = state.manage.delete(visitor, &page.owner, name, planned).await;
     let left = deleted.map_err(PageError::Change)?;
     if !left.is_empty() {
-        let tags = left.tags.iter().map(ToString::to_string);
-        let manifests = left.manifests.iter().map(ToString::to_string);
-        let text = format!(
-            "The repository changed while the deletion was made. This stays, since it was pushed, or is needed, again: {}.",
-            tags.chain(manifests).collect::<Vec<_>>().join(", ")
-        );
-        return Ok(message(
-            page.visit.chrome(),
-            "Deleted, but for what changed",
-            &text,
-        ));
+        return Ok(but_for(page.visit, &left));
     }
     let is_left = page
         .browse
@@ -377,7 +372,6 @@ pub(super) async fn submit(
         .map_err(BrowseError::from)?
         .is_some();
     let path = if is_left {
-        let only_manifests = removal.removed.tags.is_empty();
         let list = if only_manifests { "manifests" } else { "tags" };
         format!("{}/-/{list}", page.path)
     } else {
@@ -386,7 +380,18 @@ pub(super) async fn submit(
     Ok(Redirect::to(&path).into_response())
 }
 
-/// `POST /-/undo`. The repository may be gone with what was deleted.
+/// Says what a deletion left alone.
+fn but_for(visit: &Visit, left: &LeftAlone) -> Response {
+    let tags = left.tags.iter().map(ToString::to_string);
+    let manifests = left.manifests.iter().map(ToString::to_string);
+    let text = format!(
+        "The repository changed while the deletion was made. This stays, since it was pushed, or is needed, again: {}.",
+        tags.chain(manifests).collect::<Vec<_>>().join(", ")
+    );
+    message(visit.chrome(), "Deleted, but for what changed", &text)
+}
+
+/// `POST /-/undo`; with `finish=true` the deletion is brought to its end instead. The repository may be gone with what was deleted.
 pub(super) async fn undo(
     visit: &Visit,
     state: &AppState,
@@ -397,6 +402,19 @@ pub(super) async fn undo(
     let owner = state.browse.owner(&address.owner).await?;
     let visitor = &signed_in.session.did;
     let id = form.get("id").unwrap_or_default();
+    if form.get("finish") == Some("true") {
+        let finished = state
+            .manage
+            .finish(visitor, &owner, &address.repository, id)
+            .await;
+        return match finished.map_err(PageError::Change)? {
+            None => Err(PageError::Refused(
+                "This deletion is not known any more: it was undone already, or too much time has passed.",
+            )),
+            Some(left) if !left.is_empty() => Ok(but_for(visit, &left)),
+            Some(_) => Ok(Redirect::to(&format!("/u/{}", owner.name())).into_response()),
+        };
+    }
     let undone = state.manage.undo(visitor, &owner, &address.repository, id).await;
     let path = format!("{}/-/tags", repository_path(&owner.name(), &address.repository));
     match undone.map_err(PageError::Change)? {

@@ -152,7 +152,7 @@ async fn of_registry(state: &AppState, signed_in: &SignedIn) -> Result<Value, Pa
     let deletions = deletions.map_err(PageError::Change)?;
     let deletions = deletions.iter().map(|deletion| {
         json!({
-            "repository": deletion.repository, "tags": deletion.tags, "manifests": deletion.manifests,
+            "repository": deletion.repository, "tags": deletion.tags, "manifests": deletion.manifests, "finished": deletion.is_finished,
             "deletedAt": text(deletion.deleted_at), "keptUntil": text(deletion.expires_at),
         })
     });
@@ -224,6 +224,11 @@ async fn deleted(visit: &Visit, state: &AppState, form: &Form) -> Result<Respons
         return show(visit, state, StatusCode::UNPROCESSABLE_ENTITY).await;
     }
     let did = &signed_in.session.did;
+    // Before anything is erased: an account that cannot be looked up now is not deleted by halves.
+    let account = match form.get("records") {
+        Some("true") => Some(account_of(visit, state).await?),
+        _ => None,
+    };
     // Only holds of the account are asked, whatever the form says.
     let asked: Vec<&str> = form.all("hold").collect();
     let of_account = of_account(state, did).await?;
@@ -232,8 +237,7 @@ async fn deleted(visit: &Visit, state: &AppState, form: &Form) -> Result<Respons
         .into_iter()
         .filter(|hold| asked.contains(&hold.as_str()));
     let answers = state.manage.erase(did, holds.collect()).await;
-    let records = if form.get("records") == Some("true") {
-        let account = account_of(visit, state).await?;
+    let records = if let Some(account) = account {
         let deleted = state.manage.delete_records(&account.identity).await;
         Some(deleted.map_err(|error| {
             tracing::warn!(%did, error = &error as &dyn std::error::Error, "records were not all deleted");
