@@ -197,11 +197,13 @@ fn default_registry(context: &Context, known: &[RegistryUrl]) -> Result<Registry
 
 fn read_policy(path: &Path) -> Result<Policy, Unchecked> {
     let text = read_at_most(path, MAX_POLICY_BYTES)?;
-    let text = String::from_utf8_lossy(&text);
-    Policy::parse(&text).map_err(|reason| Unchecked::File {
+    let no_policy = |reason: &dyn std::fmt::Display| Unchecked::File {
         path: path.to_owned(),
         reason: format!("no policy: {reason}"),
-    })
+    };
+    // A name that was read with other characters in place of bad bytes would be another pattern than the one that was meant.
+    let text = std::str::from_utf8(&text).map_err(|_| no_policy(&"it is not UTF-8"))?;
+    Policy::parse(text).map_err(|reason| no_policy(&reason))
 }
 
 /// No handle is believed here. The user says by DID or by policy whose the image has to be, and a file that is named by neither is

@@ -178,7 +178,8 @@ impl<'a> RegistryBlobs<'a> {
             .join(path)
             .map_err(|_| self.unusable(&wanted.digest, "its URL is none"))?;
         let mut answer = self.ask(&url, wanted).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED && self.token.is_none() {
+        // The first answer asks for a token; a later one, that came after many layers, for a new one.
+        if answer.status() == StatusCode::UNAUTHORIZED {
             let challenge = answer
                 .headers()
                 .get(header::WWW_AUTHENTICATE)

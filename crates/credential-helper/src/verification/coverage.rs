@@ -7,9 +7,9 @@ use serde::Serialize;
 /// What a manifest covers: whoever trusts its bytes can check all of this by its hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Coverage {
-    /// Manifests of an index.
+    /// Manifests of an index, each once.
     pub children: usize,
-    /// Configuration and layers.
+    /// Configuration and layers, each once.
     pub blobs: usize,
     /// The length in bytes of these blobs together.
     pub size_bytes: u64,
@@ -27,12 +27,11 @@ impl Coverage {
                 ..Self::default()
             };
         };
+        let blobs = blobs(&manifest);
         Self {
-            children: manifest.manifests().len(),
-            blobs: manifest.blobs().count(),
-            size_bytes: manifest
-                .blobs()
-                .fold(0, |sum, blob| sum.saturating_add(blob.size)),
+            children: children(&manifest).len(),
+            size_bytes: blobs.iter().fold(0, |sum, blob| sum.saturating_add(blob.size)),
+            blobs: blobs.len(),
             is_opaque: false,
         }
     }

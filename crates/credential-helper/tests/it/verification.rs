@@ -196,6 +196,22 @@ fn a_server_that_lies_is_refused_and_one_that_is_silent_is_not() {
 }
 
 #[test]
+fn what_an_image_names_twice_counts_once() {
+    let verifier = Verifier::new();
+    let (config, layer) = (
+        descriptor(MediaType::OCI_IMAGE_CONFIG, CONFIG),
+        descriptor(MediaType::OCI_LAYER_TAR_GZIP, LAYER),
+    );
+    let twice = ImageManifest::new(config, vec![layer.clone(), layer]);
+    verifier.push("twice", &Manifest::from_image(&twice).unwrap());
+    let said = verifier.json(0, &["alice.test/app:twice"]);
+    assert_eq!(
+        (&said["covers"]["blobs"], &said["covers"]["size_bytes"]),
+        (&json!(2), &json!(9))
+    );
+}
+
+#[test]
 fn a_policy_says_who_may_sign() {
     let verifier = Verifier::new();
     verifier.push("1", &image());
@@ -220,6 +236,16 @@ fn a_policy_says_who_may_sign() {
         &["alice.test/app:1", "--policy", &others, "--save-proof", &path],
     );
     assert!(!kept.exists(), "what the policy refuses is kept");
+    let allow = policy(format!(
+        "images:\n  - name: alice.test/*\n    signers: [{}]\n",
+        verifier.did
+    ));
+    // Characters in place of bad bytes would make another name of it.
+    let mut text = fs::read(&allow).unwrap();
+    text.extend(b"# \xff\n");
+    fs::write(&allow, text).unwrap();
+    let said = verifier.json(1, &["alice.test/app:1", "--policy", &allow]);
+    assert!(said["reason"].as_str().unwrap().contains("not UTF-8"), "{said}");
     for text in [
         "images:\n  - name: a*b\n    signers: []\n",
         "images:\n  - name: a\n",
@@ -380,6 +406,37 @@ fn every_blob_is_hashed_at_the_registry_with_the_accounts_secret_for_it_alone() 
     assert_eq!(
         verifier.json(0, &["--layers", &name("all")])["hashed"]["count"],
         3
+    );
+
+    // A token that ends in the middle of many layers is replaced, and one that is refused at once is not asked for again and again.
+    let again = format!("Bearer realm=\"{}/auth/token\",service=\"here\"", registry.url());
+    registry.on(
+        &path("blobs", &config),
+        [
+            Answer::bytes(401, "").header("www-authenticate", again.clone()),
+            Answer::bytes(200, CONFIG),
+        ],
+    );
+    let location = format!("{}/stored?signature=2", store.url());
+    registry.on(
+        &path("blobs", &layer),
+        [
+            Answer::bytes(401, "").header("www-authenticate", again.clone()),
+            Answer::bytes(307, "").header("location", location.clone()),
+        ],
+    );
+    let before = registry.asked_of("/auth/token").len();
+    assert_eq!(verifier.json(0, &["--layers", &name("1")])["hashed"]["count"], 2);
+    assert_eq!(registry.asked_of("/auth/token").len(), before + 2);
+    registry.on(
+        &path("blobs", &layer),
+        [Answer::bytes(401, "").header("www-authenticate", again)],
+    );
+    let said = verifier.json(1, &["--layers", &name("1")]);
+    assert!(said["reason"].as_str().unwrap().contains("status 401"), "{said}");
+    registry.on(
+        &path("blobs", &layer),
+        [Answer::bytes(307, "").header("location", location)],
     );
 
     // An index in an index is read as well, and a manifest that cannot be read is not taken for one that names nothing.
