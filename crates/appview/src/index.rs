@@ -25,6 +25,7 @@ use atcr_ingest::health::StreamHealth;
 use atcr_ingest::jetstream::Jetstream;
 use atcr_ingest::labels::Labels;
 use atcr_ingest::schedule::Scheduler;
+use atcr_ingest::shown;
 use atcr_ingest::source::AccountSource;
 use atcr_server::Shutdown;
 use atcr_server::health::{Figures, Part, Reason};
@@ -117,7 +118,7 @@ impl NetworkIndex {
             Follower::new(vec![place], Arc::new(labels), Arc::clone(clock))
         });
         let place = |url: &Url, events: fn(Url, EgressClient) -> WebSocketSource| Place {
-            name: url.authority().to_owned(),
+            name: shown(url),
             events: Arc::new(events(url.clone(), configured.clone())),
         };
         let streams = network

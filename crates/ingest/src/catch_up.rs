@@ -109,10 +109,18 @@ impl CatchUp {
     /// [`CatchUpError`].
     pub async fn run_found(&self, did: &Did) -> Result<Outcome, CatchUpError> {
         let is_known = self.index.reader.account(did).await?.is_some();
-        if !is_known && !self.source.has_records(did).await? {
-            return Ok(Outcome::WithoutRecords);
+        if is_known {
+            return self.run(did).await;
         }
-        self.run(did).await
+        match self.source.has_records(did).await {
+            Ok(true) => self.run(did).await,
+            Ok(false) => Ok(Outcome::WithoutRecords),
+            Err(SourceError::Unreadable(reason)) => {
+                tracing::debug!(%did, reason, "an account that was named cannot be read");
+                Ok(Outcome::WithoutRecords)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Brings the account to its head.

@@ -18,7 +18,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use url::Url;
 
-use crate::Index;
+use crate::{Index, shown};
 
 const TASK: Task = Task::new("discover_accounts");
 
@@ -33,6 +33,9 @@ const MAX_PAGES: usize = 10_000;
 
 /// Pages of the list of all accounts of a host that has no list by collection. Each account of it is asked whether it has images.
 const MAX_PAGES_OF_ALL: usize = 200;
+
+/// Empty pages that name a next one, one after the other: a server may leave out what it does not list, but not endlessly.
+const MAX_EMPTY_PAGES: usize = 100;
 
 /// Pages after which the progress is said.
 const SAID_EVERY: usize = 20;
@@ -201,7 +204,7 @@ impl Discovery {
     }
 
     async fn read_list(&self, place: &Url, list: List, is_forced: bool) -> Result<(), DiscoveryError> {
-        let host = place.authority();
+        let host = &shown(place);
         let name = match list {
             List::With(collection) => format!("{host} {collection}"),
             List::All => format!("{host} all"),
@@ -214,11 +217,11 @@ impl Discovery {
             List::All => MAX_PAGES_OF_ALL,
         };
         let failed = |error| DiscoveryError::Place {
-            place: host.to_owned(),
+            place: host.clone(),
             error,
         };
         let mut cursor = self.index.discoveries.discovery(&name).await?.cursor;
-        let (mut accounts, mut new) = (0_u64, 0_u64);
+        let (mut accounts, mut new, mut empty) = (0_u64, 0_u64, 0);
         for number in 1..=most_pages {
             let page = match self.directory.page(place, list, cursor.as_deref()).await {
                 // The list begins again: what was read of it is known by now and costs little.
@@ -228,7 +231,8 @@ impl Discovery {
                 }
                 page => page.map_err(failed)?,
             };
-            let is_last = page.accounts.is_empty() || page.cursor.is_none() || page.cursor == cursor;
+            empty = if page.accounts.is_empty() { empty + 1 } else { 0 };
+            let is_last = empty > MAX_EMPTY_PAGES || page.cursor.is_none() || page.cursor == cursor;
             let next = page.cursor.filter(|_| !is_last && number < most_pages);
             let found = self
                 .index

@@ -184,7 +184,16 @@ impl Follower {
                     pause = FIRST_PAUSE;
                 } else {
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    place = places.next().unwrap_or(place);
+                    let next = places.next().unwrap_or(place);
+                    if next.name != place.name {
+                        tracing::warn!(
+                            source = place.name,
+                            next = next.name,
+                            "the stream is followed at its next place"
+                        );
+                        StreamHealth::moved_on(&place.name);
+                    }
+                    place = next;
                 }
             }
         });

@@ -14,6 +14,9 @@ const LAG: &str = "atcr_index_stream_lag_seconds";
 /// Connections of a source that ended.
 const ENDED: &str = "atcr_index_stream_ended_total";
 
+/// Times a place that gave nothing was left for the next one.
+const MOVED_ON: &str = "atcr_index_stream_failovers_total";
+
 /// One stream. Clones share it.
 #[derive(Clone, Debug)]
 pub struct StreamHealth(Arc<State>);
@@ -69,6 +72,10 @@ impl StreamHealth {
         self.0.is_connected.store(false, Ordering::Relaxed);
         metrics::gauge!(CONNECTED, "source" => place.to_owned()).set(0.0);
         metrics::counter!(ENDED, "source" => place.to_owned()).increment(1);
+    }
+
+    pub(crate) fn moved_on(place: &str) {
+        metrics::counter!(MOVED_ON, "source" => place.to_owned()).increment(1);
     }
 
     pub(crate) fn took(&self, place: &str, frames: u64, newest: Option<DateTime<Utc>>, now: DateTime<Utc>) {

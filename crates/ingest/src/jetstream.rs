@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use atcr_atproto::clock::Clock;
+use atcr_atproto::clock::{Clock, moved};
 use atcr_atproto::revision::Revision;
 use atcr_atproto::syntax::{Did, Tid};
 use atcr_index::change::{Batch, Lane, QueuedWork, Step};
@@ -215,7 +215,7 @@ impl Intake for Jetstream {
         Ok(Term {
             source: SOURCE.to_owned(),
             epoch,
-            cursor: reached.map(|reached| (reached - REWIND).timestamp_micros()),
+            cursor: reached.map(|reached| moved(reached, -REWIND).timestamp_micros()),
             has_gap: reached.is_none_or(|reached| now.signed_duration_since(reached) >= KEPT),
         })
     }
@@ -287,9 +287,8 @@ impl Jetstream {
         batch.work.extend(touched.map(|did| queued(did, Lane::Gap)));
         count(SOURCE, "due", batch.work.len());
         // A cursor never goes back: the first messages of a connection are older than what was reached.
-        let reached = term
-            .cursor
-            .map_or(i64::MIN, |from| from + REWIND.num_microseconds().unwrap_or(0));
+        let rewind = REWIND.num_microseconds().unwrap_or(0);
+        let reached = term.cursor.map_or(i64::MIN, |from| from.saturating_add(rewind));
         let cursor = hints.newest.map(|newest| newest.timestamp_micros());
         batch.cursor = cursor
             .filter(|cursor| *cursor > reached)

@@ -32,6 +32,15 @@ pub mod verify;
 use std::sync::Arc;
 
 use atcr_index::ports::{DiscoveryLog, IndexReader, IndexWriter, WorkQueue};
+use url::Url;
+
+/// How a configured server is named in logs, in metrics and where its cursor is kept: by host and port, without user and password.
+#[must_use]
+pub fn shown(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
 
 /// The ports of one index.
 #[derive(Clone)]

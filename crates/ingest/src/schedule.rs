@@ -50,6 +50,17 @@ const COUNTED: u64 = 20_000;
 const FIRST_RETRY: TimeDelta = TimeDelta::seconds(15);
 const LONGEST_RETRY: TimeDelta = TimeDelta::hours(6);
 
+/// What came of a reader's look at an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Its rows are as they were, or not there yet.
+    AsBefore,
+    /// It was read: its rows may be others now.
+    Read,
+    /// It has no records of ours, and no row.
+    WithoutRecords,
+}
+
 /// Works on the accounts of the queue.
 #[derive(Clone)]
 pub struct Scheduler {
@@ -61,8 +72,8 @@ pub struct Scheduler {
     places: [Arc<Semaphore>; 3],
     /// One catch-up of an account at a time.
     lanes: Arc<KeyedLocks<Did>>,
-    /// Accounts that readers looked at a moment ago.
-    looked_at: moka::sync::Cache<Did, ()>,
+    /// Accounts that readers looked at a moment ago, and what came of it.
+    looked_at: moka::sync::Cache<Did, Look>,
     /// Turns of accounts, since when they are counted.
     turns: moka::sync::Cache<Did, (DateTime<Utc>, u32)>,
 }
@@ -170,7 +181,7 @@ impl Scheduler {
             return;
         }
         let begun = Instant::now();
-        let outcome = timeout(TURN, self.turn(work)).await.unwrap_or_else(|_| {
+        let outcome = timeout(TURN, self.run(&work.did)).await.unwrap_or_else(|_| {
             Err(CatchUpError::Source(SourceError::Later {
                 detail: "its turn took too long".to_owned(),
                 after: None,
@@ -228,7 +239,8 @@ impl Scheduler {
         }
         let now = self.clock.now();
         let (since, turns) = self.turns.get(&work.did).unwrap_or((now, 0));
-        let (since, turns) = if now.signed_duration_since(since) > TURNS_WITHIN {
+        // A beginning that has not come yet is a clock's fault.
+        let (since, turns) = if since > now || now.signed_duration_since(since) > TURNS_WITHIN {
             (now, 0)
         } else {
             (since, turns)
@@ -252,35 +264,42 @@ impl Scheduler {
             .await
     }
 
-    async fn turn(&self, work: &ClaimedWork) -> Result<Outcome, CatchUpError> {
-        if work.lane != Lane::Discovered {
-            return self.run(&work.did).await;
-        }
-        let _lane = self.lanes.lock(&work.did).await;
-        self.catch_up.run_found(&work.did).await
-    }
-
+    /// Whoever names an account: one that is not known and has nothing of ours leaves no row.
     async fn run(&self, did: &Did) -> Result<Outcome, CatchUpError> {
         let _lane = self.lanes.lock(did).await;
-        self.catch_up.run(did).await
+        self.catch_up.run_found(did).await
     }
 
-    /// A reader looks at an account. One that is not listed yet is listed, and waited for up to `patience`; true if its rows may be others
-    /// now. One that is listed is compared with its head afterwards, at most once a minute.
-    pub async fn looked_at(&self, did: &Did, is_listed: bool, patience: Duration) -> bool {
-        if self.looked_at.contains_key(did) {
-            return false;
+    /// A reader looks at an account. One that is not listed yet is listed, and waited for up to `patience`. One that is listed is compared
+    /// with its head afterwards, at most once a minute.
+    pub async fn looked_at(&self, did: &Did, is_listed: bool, patience: Duration) -> Look {
+        match self.looked_at.get(did) {
+            Some(Look::WithoutRecords) if !is_listed => return Look::WithoutRecords,
+            Some(_) => return Look::AsBefore,
+            None => self.looked_at.insert(did.clone(), Look::Read),
         }
-        self.looked_at.insert(did.clone(), ());
         let looked = if is_listed {
-            self.queue(did, Lane::Asked).await.map_err(CatchUpError::from)
+            self.queue(did, Lane::Asked)
+                .await
+                .map(|()| Look::AsBefore)
+                .map_err(CatchUpError::from)
         } else {
-            self.look_at(did, patience).await.map(drop)
+            self.look_at(did, patience).await.map(|outcome| match outcome {
+                Some(Outcome::WithoutRecords) => Look::WithoutRecords,
+                _ => Look::Read,
+            })
         };
-        if let Err(error) = looked {
-            tracing::debug!(%did, %error, "an account that a reader looks at is not brought to its head now");
+        match looked {
+            Ok(Look::WithoutRecords) => {
+                self.looked_at.insert(did.clone(), Look::WithoutRecords);
+                Look::WithoutRecords
+            }
+            Ok(look) => look,
+            Err(error) => {
+                tracing::debug!(%did, %error, "an account that a reader looks at is not brought to its head now");
+                Look::AsBefore
+            }
         }
-        !is_listed
     }
 
     /// Brings an account to its head because a reader looks at it, and waits for that up to `patience`; what takes longer goes on in the

@@ -55,7 +55,7 @@ pub trait AccountSource: Send + Sync {
     /// [`SourceError::Unreadable`] for a DID that is gone.
     async fn identity(&self, did: &Did) -> Result<IdentityStep, SourceError>;
 
-    /// The next answer about who the account is does not come from a cache.
+    /// The next answer about who the account is does not come from a cache, unless this is said of the account too often.
     async fn forget_identity(&self, did: &Did);
 
     /// Whether the account has records of any of our collections.

@@ -113,6 +113,12 @@ impl RegistryError {
         }
     }
 
+    /// Whether this server is at fault: its database, its disk, or an invariant of the program.
+    #[must_use]
+    pub fn is_own_fault(&self) -> bool {
+        matches!(self, Self::Database(_) | Self::Disk(_) | Self::Internal { .. })
+    }
+
     /// Whether another server said nothing, or only that it cannot answer now: what it would have said is not known.
     #[must_use]
     pub fn is_silence(&self) -> bool {

@@ -18,7 +18,7 @@ use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_index::IndexError;
 use atcr_index::ports::{IndexReader, SearchIndex};
 use atcr_index::view::{AccountView, RepositoryView};
-use atcr_ingest::schedule::Scheduler;
+use atcr_ingest::schedule::{Look, Scheduler};
 use atcr_oci::{Digest, Manifest, ManifestError, Reference, RepositoryName};
 use atcr_registry::Granted;
 use atcr_registry::access::{Action, Caller, Permissions, Pull};
@@ -169,6 +169,8 @@ pub struct Owner {
     pub identity: Arc<ResolvedIdentity>,
     /// What the index knows; `None` when it has never heard of the account.
     pub account: Option<AccountView>,
+    /// The account was read, and has nothing to be indexed.
+    pub is_empty: bool,
 }
 
 impl Owner {
@@ -235,13 +237,20 @@ impl Browse {
             Err(_) => return Err(self.without_account(identifier).await?),
         };
         let mut account = self.index.account(&identity.did).await?;
+        let mut is_empty = false;
         if let Some(scheduler) = &self.scheduler {
             let is_listed = account.as_ref().is_some_and(|account| account.rev.is_some());
-            if scheduler.looked_at(&identity.did, is_listed, FIRST_LOOK).await {
-                account = self.index.account(&identity.did).await?;
+            match scheduler.looked_at(&identity.did, is_listed, FIRST_LOOK).await {
+                Look::Read => account = self.index.account(&identity.did).await?,
+                Look::WithoutRecords => is_empty = account.is_none(),
+                Look::AsBefore => {}
             }
         }
-        let owner = Owner { identity, account };
+        let owner = Owner {
+            identity,
+            account,
+            is_empty,
+        };
         match &owner.account {
             Some(account) if !account.is_visible() => Err(BrowseError::Hidden {
                 name: owner.name(),

@@ -29,16 +29,8 @@ pub(super) struct HostTurns {
 
 impl HostTurns {
     pub(super) fn new() -> Self {
-        let start = Instant::now();
-        // Real time, whatever time the server's clock has: it bounds what goes over the wire.
-        let now = Now::new(move || {
-            let passed = TimeDelta::from_std(start.elapsed()).unwrap_or(TimeDelta::MAX);
-            DateTime::UNIX_EPOCH
-                .checked_add_signed(passed)
-                .unwrap_or(DateTime::<chrono::Utc>::MAX_UTC)
-        });
         Self {
-            rate: RateLimit::new("index_requests", REQUESTS, now),
+            rate: RateLimit::new("index_requests", REQUESTS, real_time()),
             left_alone: Cache::builder().max_capacity(REMEMBERED).build(),
         }
     }
@@ -76,6 +68,17 @@ impl HostTurns {
             self.left_alone.insert(host_of(host), until);
         }
     }
+}
+
+/// Real time, whatever time the server's clock has: it bounds what goes over the wire.
+pub(super) fn real_time() -> Now {
+    let start = Instant::now();
+    Now::new(move || {
+        let passed = TimeDelta::from_std(start.elapsed()).unwrap_or(TimeDelta::MAX);
+        DateTime::UNIX_EPOCH
+            .checked_add_signed(passed)
+            .unwrap_or(DateTime::<chrono::Utc>::MAX_UTC)
+    })
 }
 
 fn host_of(host: &Url) -> String {

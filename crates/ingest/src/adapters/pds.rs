@@ -17,13 +17,15 @@ use atcr_atproto::xrpc::XrpcError;
 use atcr_index::Collection;
 use atcr_index::change::{IdentityStep, Status};
 use atcr_index::fact::RecordFact;
+use atcr_server::Rate;
+use atcr_server::rate_limit::RateLimit;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::host_turns::HostTurns;
+use super::host_turns::{HostTurns, real_time};
 use crate::difference::MAX_DIFFERENCE;
 use crate::source::{AccountSource, Head, SourceError, SourcePage};
 
@@ -42,12 +44,16 @@ const UNNAMED_PAUSE: Duration = Duration::from_mins(1);
 /// How long it is left alone otherwise.
 const PAUSES: RetryAfter = RetryAfter::new(UNNAMED_PAUSE, MAX_RETRY_AFTER);
 
+/// How often events make one account's identity be looked up anew, whatever the cache has of it.
+const RENEWALS: Rate = Rate::new(20, Duration::from_hours(1));
+
 /// Accounts at the PDS that each one's DID document names.
 #[derive(Clone)]
 pub struct PdsSource {
     identities: Arc<dyn IdentityResolver>,
     egress: EgressClient,
     hosts: HostTurns,
+    renewals: RateLimit<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +77,7 @@ impl PdsSource {
             identities,
             egress,
             hosts: HostTurns::new(),
+            renewals: RateLimit::new("index_identities", RENEWALS, real_time()),
         }
     }
 
@@ -178,7 +185,9 @@ impl AccountSource for PdsSource {
     }
 
     async fn forget_identity(&self, did: &Did) {
-        self.identities.invalidate_did(did).await;
+        if self.renewals.take(&did.to_string()).is_ok() {
+            self.identities.invalidate_did(did).await;
+        }
     }
 
     async fn has_records(&self, did: &Did) -> Result<bool, SourceError> {

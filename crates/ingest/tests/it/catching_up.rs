@@ -6,6 +6,7 @@ use std::time::Duration;
 use atcr_index::change::{Coverage, Lane, QueuedWork, Status};
 use atcr_index::ports::{IndexReader as _, WorkQueue as _};
 use atcr_ingest::catch_up::{Limits, Outcome};
+use atcr_ingest::schedule::Look;
 use atcr_server::Shutdown;
 use chrono::TimeDelta;
 use rand::rngs::StdRng;
@@ -178,13 +179,21 @@ async fn what_fails_is_tried_again_and_what_is_new_is_looked_at_once() {
         .await
         .unwrap();
     assert_eq!(outcome, Some(Outcome::Current));
-    // No such account.
+    // No such account: anybody can name one, so it leaves no row.
     let outcome = world
         .scheduler
         .look_at(&bob(), Duration::from_mins(1))
         .await
         .unwrap();
-    assert_eq!(outcome, Some(Outcome::Hidden(Status::Deleted)));
+    assert_eq!(outcome, Some(Outcome::WithoutRecords));
+    assert!(world.store.account(&bob()).await.unwrap().is_none());
+    for _ in 0..2 {
+        let look = world
+            .scheduler
+            .looked_at(&bob(), false, Duration::from_mins(1))
+            .await;
+        assert_eq!(look, Look::WithoutRecords);
+    }
 }
 
 #[tokio::test]

@@ -95,3 +95,27 @@ async fn a_host_without_lists_by_collection_lists_all_and_who_is_current_is_left
             .is_some()
     );
 }
+
+#[tokio::test]
+async fn a_page_without_accounts_is_not_the_end_and_a_list_of_them_is_left() {
+    let host = Host::with(&[alice(), bob(), nobody()]);
+    host.commit(&alice(), vec![put_manifest("app", '1')]);
+    let world = World::new(&host).await;
+    let lists = Lists::default();
+    for did in [nobody(), bob(), alice()] {
+        lists.add(MANIFESTS, &did, None);
+    }
+    lists.leave_out_first_page();
+    discovery(&world, &lists, Vec::new()).run_due().await.unwrap();
+    assert_eq!(world.scheduler.drain().await.unwrap(), 1);
+    assert!(world.store.repository(&alice(), "app").await.unwrap().is_some());
+
+    lists.have_no_end();
+    lists.asked();
+    discovery(&world, &lists, Vec::new()).run_all().await.unwrap();
+    let of_manifests = lists
+        .asked()
+        .into_iter()
+        .filter(|(list, _)| *list == Collection::Manifest.nsid());
+    assert_eq!(of_manifests.count(), 101);
+}

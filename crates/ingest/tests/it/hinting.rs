@@ -1,7 +1,7 @@
 //! A Jetstream: it hints, and is never believed.
 
 use atcr_index::ports::{IndexReader as _, IndexWriter as _};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use crate::host::{Host, World, alice, bob, now, put_manifest, put_post, put_tag, rev};
@@ -156,4 +156,24 @@ async fn what_happens_to_an_account_is_asked_of_its_own_server() {
         .await
         .unwrap();
     assert_eq!(renamed.unwrap().owner.did, alice());
+}
+
+#[tokio::test]
+async fn no_time_that_a_jetstream_names_ends_the_following() {
+    let host = Host::with(&[alice()]);
+    let world = World::new(&host).await;
+    host.commit(&alice(), vec![put_manifest("app", '1')]);
+    let stream = Stream::default();
+    let earliest = DateTime::<Utc>::MIN_UTC.timestamp_micros();
+    for time in [earliest, earliest + 1, i64::MIN, i64::MAX, 0] {
+        let hint = json!({ "did": alice().as_str(), "time_us": time, "kind": "account" }).to_string();
+        stream.push_hint(0, hint);
+        let (_, ended) = follow(&world, &stream.place("one"), jetstream(&world, &host)).await;
+        ended.unwrap();
+    }
+    stream.push_hint(1, hint_1(&alice(), &rev(1), "io.atcr.manifest/1", 0));
+    let (_, ended) = follow(&world, &stream.place("one"), jetstream(&world, &host)).await;
+    ended.unwrap();
+    world.scheduler.drain().await.unwrap();
+    assert!(world.store.repository(&alice(), "app").await.unwrap().is_some());
 }

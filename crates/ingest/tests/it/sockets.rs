@@ -118,3 +118,17 @@ async fn a_private_address_is_not_connected_to_and_no_other_answer_is_a_stream()
     assert!(refused.to_string().contains("not to our request"), "{refused}");
     server.await.unwrap();
 }
+
+#[test]
+fn a_server_is_named_without_the_password_that_its_url_has() {
+    for (url, name) in [
+        (
+            "https://operator:secret@relay.example:8443/path?token=secret",
+            "relay.example:8443",
+        ),
+        ("wss://relay.example/subscribe", "relay.example"),
+        ("http://[::1]:2470", "[::1]:2470"),
+    ] {
+        assert_eq!(atcr_ingest::shown(&url.parse().unwrap()), name);
+    }
+}

@@ -204,6 +204,10 @@ struct ListsState {
     /// Pages after which it is down.
     down_after: Option<usize>,
     only_all: bool,
+    /// The first page has none of its accounts.
+    first_page_empty: bool,
+    /// Pages have no accounts, and there is always a next one.
+    endless: bool,
 }
 
 fn name_of(list: List) -> &'static str {
@@ -235,6 +239,16 @@ impl Lists {
         locked(&self.0).down_after = pages;
     }
 
+    /// The first page has none of its accounts from now on.
+    pub(crate) fn leave_out_first_page(&self) {
+        locked(&self.0).first_page_empty = true;
+    }
+
+    /// Pages have no accounts from now on, and there is always a next one.
+    pub(crate) fn have_no_end(&self) {
+        locked(&self.0).endless = true;
+    }
+
     /// What was asked for, with the cursors.
     pub(crate) fn asked(&self) -> Vec<(&'static str, Option<String>)> {
         std::mem::take(&mut locked(&self.0).asked)
@@ -263,9 +277,20 @@ impl Directory for Lists {
             .map_or(Ok(0), str::parse)
             .map_err(|_| DirectoryError::BadCursor)?;
         let all = state.lists.get(name_of(list)).cloned().unwrap_or_default();
+        if state.endless {
+            return Ok(FoundPage {
+                accounts: Vec::new(),
+                cursor: Some((from + 1).to_string()),
+            });
+        }
         let to = (from + 2).min(all.len());
+        let listed = if from == 0 && state.first_page_empty {
+            Vec::new()
+        } else {
+            all[from..to].to_vec()
+        };
         Ok(FoundPage {
-            accounts: all[from..to].to_vec(),
+            accounts: listed,
             cursor: (to < all.len()).then(|| to.to_string()),
         })
     }

@@ -4,13 +4,14 @@ use atcr_server::retry_after;
 use axum::response::Response;
 use http::header::RETRY_AFTER;
 
-use super::page::{PageError, rendering};
+use super::page::{PageError, log, rendering};
 use crate::browse::BrowseError;
 use crate::edge::response::json_error;
 
-/// The answer for `error`: the status of its page, its name, and its sentence.
+/// The answer for `error`: the status of its page, its name, and its sentence. Logs it, once.
 #[must_use]
 pub fn refused(error: &PageError) -> Response {
+    log(error);
     let name = match error {
         PageError::NotFound
         | PageError::Browse(

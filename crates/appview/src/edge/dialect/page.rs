@@ -428,8 +428,15 @@ pub fn sign_in_address(here: &str) -> String {
     format!("/auth/oauth/login?{query}")
 }
 
-fn log(error: &PageError) {
+/// Logs `error`, once.
+pub(super) fn log(error: &PageError) {
     match error {
+        PageError::Browse(BrowseError::Registry(error)) | PageError::Change(error)
+            if error.is_own_fault() =>
+        {
+            let cause = error as &dyn std::error::Error;
+            tracing::error!(error = cause, "a page failed");
+        }
         PageError::Failed(error) => {
             let cause = error as &dyn std::error::Error;
             tracing::error!(error = cause, "a page failed");

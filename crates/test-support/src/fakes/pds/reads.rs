@@ -87,6 +87,22 @@ pub(super) async fn query(
             Some((cid, rev)) => axum::Json(json!({ "cid": cid, "rev": rev })).into_response(),
             None => refuse(StatusCode::BAD_REQUEST, "RepoNotFound", "no such repository"),
         },
+        "com.atproto.repo.describeRepo" => {
+            let Some(account) = account else {
+                return invalid("Could not find repo");
+            };
+            let collections: Vec<&String> = account
+                .collections
+                .iter()
+                .filter(|(_, records)| !records.is_empty())
+                .map(|(collection, _)| collection)
+                .collect();
+            axum::Json(json!({
+                "did": parameter("repo"), "handle": account.handle, "handleIsCorrect": true, "didDoc": {},
+                "collections": collections,
+            }))
+            .into_response()
+        }
         "com.atproto.repo.getRecord" => {
             let (collection, rkey) = (parameter("collection"), parameter("rkey"));
             let record = account

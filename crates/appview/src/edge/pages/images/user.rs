@@ -112,7 +112,7 @@ async fn show(
             cards: page.items.iter().map(|card| CardView::of(card, now)).collect(),
             paging: paging(&page, &path, &[]),
             is_own: visitor(visit) == Some(did),
-            is_whole: account.is_some_and(|account| account.coverage == Coverage::Whole),
+            is_whole: found.is_empty || account.is_some_and(|account| account.coverage == Coverage::Whole),
             host: chrome.host(),
             push_as: found
                 .identity
