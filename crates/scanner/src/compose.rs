@@ -117,6 +117,7 @@ pub fn resolver(
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<dyn IdentityResolver>> {
     let mut config = ResolverConfig::new(settings.plc_directory.clone());
+    config.handle_resolver.clone_from(&settings.handle_resolver);
     config.allow_loopback = settings.test_mode;
     Ok(Arc::new(Resolver::new(config, egress, Arc::clone(clock))?))
 }

@@ -51,6 +51,8 @@ pub struct ScannerConfig {
     pub max_unpacked_mib: u64,
     /// The did:plc directory.
     pub plc_directory_url: String,
+    /// A service with com.atproto.identity.resolveHandle that is asked before DNS; empty for none. Only `scan` looks handles up.
+    pub handle_resolver_url: String,
     /// For development on one machine: plain http and loopback addresses are allowed for PDSes and stores.
     pub test_mode: bool,
     /// How long giving jobs back may take at the end.
@@ -90,6 +92,7 @@ impl Default for ScannerConfig {
             layer_cache_mib: 4096,
             max_unpacked_mib: 20 * 1024,
             plc_directory_url: "https://plc.directory".to_owned(),
+            handle_resolver_url: String::new(),
             test_mode: false,
             shutdown_grace: HumanDuration(Duration::from_secs(20)),
         }

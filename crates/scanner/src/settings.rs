@@ -50,6 +50,8 @@ pub struct ScannerSettings {
     pub unpacked_bytes: u64,
     /// The did:plc directory.
     pub plc_directory: Url,
+    /// Who is asked for handles before DNS.
+    pub handle_resolver: Option<Url>,
     /// Whether loopback addresses are allowed.
     pub test_mode: bool,
     /// Time to end.
@@ -113,6 +115,10 @@ impl ScannerSettings {
             "SCANNER_PLC_DIRECTORY_URL",
             http_url(&config.plc_directory_url),
         );
+        let handle_resolver = match config.handle_resolver_url.as_str() {
+            "" => Some(None),
+            text => noted(problems, "SCANNER_HANDLE_RESOLVER_URL", http_url(text)).map(Some),
+        };
         if !config.hold_url.is_empty() {
             noted(problems, "SCANNER_HOLD_URL", hold_url(&config.hold_url));
         }
@@ -142,6 +148,7 @@ impl ScannerSettings {
             layer_cache_bytes: config.layer_cache_mib << 20,
             unpacked_bytes: config.max_unpacked_mib << 20,
             plc_directory: plc_directory?,
+            handle_resolver: handle_resolver?,
             test_mode: config.test_mode,
             shutdown_grace: config.shutdown_grace.get(),
         })

@@ -21,8 +21,13 @@ pub fn render(name: &str, scanned: &Scanned) -> String {
         scanned.packages,
         if scanned.state.has_counts() {
             format!(
-                "{} findings: {} critical, {} high, {} medium, {} low",
-                counts.total, counts.critical, counts.high, counts.medium, counts.low
+                "{} {}: {} critical, {} high, {} medium, {} low",
+                counts.total,
+                if counts.total == 1 { "finding" } else { "findings" },
+                counts.critical,
+                counts.high,
+                counts.medium,
+                counts.low
             )
         } else {
             "not looked up: there is no vulnerability database".to_owned()
