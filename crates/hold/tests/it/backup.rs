@@ -137,6 +137,24 @@ async fn every_place_keeps_what_it_is_given_under_its_name() {
 }
 
 #[tokio::test]
+async fn a_list_of_a_bucket_that_is_cut_off_or_lacks_a_size_is_not_taken_for_a_whole_one() {
+    const WHOLE: &str = "<Size>7</Size>";
+    for (is_truncated, size, is_whole) in [(false, WHOLE, true), (true, WHOLE, false), (false, "", false)] {
+        let answer = format!(
+            "<?xml version=\"1.0\"?><ListBucketResult><IsTruncated>{is_truncated}</IsTruncated>\
+             <Contents><Key>hold/repository/a/b</Key>{size}</Contents></ListBucketResult>"
+        );
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let router = axum::Router::new().fallback(move || std::future::ready(answer.clone()));
+        let serving = Serving::start(&listener, router);
+        let listed = s3(&format!("http://{addr}")).list("a", 10).await;
+        assert_eq!(listed.is_ok(), is_whole, "{listed:?}");
+        serving.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn lives_are_counted_and_an_older_one_notices_a_newer_one() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = FolderBackup::new(dir.path());
