@@ -6,6 +6,7 @@ mod event_cursor;
 pub(crate) mod events;
 mod export;
 mod holdings;
+mod indexer;
 mod open;
 mod options;
 mod records;
@@ -64,6 +65,8 @@ struct Inner {
     /// The last write to the disk worked.
     healthy: Arc<AtomicBool>,
     index_lag: Arc<AtomicU64>,
+    /// The newest event up to which the index was brought.
+    indexed: watch::Receiver<u64>,
     view: watch::Receiver<Arc<View>>,
     seq: watch::Receiver<u64>,
     mailbox: mpsc::Sender<Message>,
@@ -119,6 +122,15 @@ impl HoldRepo {
 
     pub(crate) fn view(&self) -> Arc<View> {
         Arc::clone(&self.inner.view.borrow())
+    }
+
+    /// The index, once it has everything that was acknowledged before this call, as far as it can be written.
+    pub(crate) async fn index(&self) -> &Index {
+        let seq = self.view().last.0;
+        let mut indexed = self.inner.indexed.clone();
+        // Without a writer there is nothing to wait for.
+        let _ = indexed.wait_for(|reached| *reached >= seq).await;
+        &self.inner.index
     }
 
     /// Does `writes` in one commit, all or none: on the disk when this returns. Other callers' writes may be in the same
@@ -446,7 +458,7 @@ impl HoldRepo {
     /// # Errors
     /// The index's.
     pub async fn indexed_records(&self) -> Result<u64, RepoError> {
-        Ok(self.inner.index.row_count().await?.0)
+        Ok(self.index().await.row_count().await?.0)
     }
 
     /// Walks the whole repository: signature, tree shape, every block present and equal to its name, every event in the log
@@ -463,7 +475,7 @@ impl HoldRepo {
             verify::verify(view, &did, &key)
         })
         .await?;
-        let (found, as_of) = self.inner.index.row_count().await?;
+        let (found, as_of) = self.index().await.row_count().await?;
         // Events that change no row do not move the index.
         let is_comparable = as_of <= seq && *self.inner.seq.borrow() == seq;
         if is_comparable && found != expected {

@@ -39,6 +39,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
     let is_older_copy = engine.is_older_copy();
     let healthy = Arc::new(AtomicBool::new(true));
     let index_lag = Arc::new(AtomicU64::new(0));
+    let (indexed, indexed_receiver) = watch::channel(engine.view().last.0);
     let (seq, seq_receiver) = watch::channel(engine.view().last.0);
     let (view, view_receiver) = watch::channel(Arc::new(engine.view().clone()));
     let (mailbox, messages) = mpsc::channel(MAILBOX);
@@ -47,6 +48,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
         seq,
         healthy: Arc::clone(&healthy),
         index_lag: Arc::clone(&index_lag),
+        indexed,
     };
     let task = WriterTask::new(engine, index.clone(), published, lock, events);
     let running = tokio::spawn(task.run(messages));
@@ -61,6 +63,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
             index,
             healthy,
             index_lag,
+            indexed: indexed_receiver,
             view: view_receiver,
             seq: seq_receiver,
             mailbox,

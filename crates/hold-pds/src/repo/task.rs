@@ -1,5 +1,5 @@
-//! The task that writes. It takes the calls that wait in the mailbox, has the engine make commits of them, updates the index,
-//! and only then answers. The next batch gathers while it waits for the disk. Snapshots are written in parallel. Calls in the
+//! The task that writes. It takes the calls that wait in the mailbox, has the engine make commits of them, and answers. The next batch
+//! gathers while it waits for the disk. Index and snapshots are written in parallel. Calls in the
 //! background wait for the budget of events, unless a commit that is made anyway has room for them.
 
 use std::collections::VecDeque;
@@ -14,10 +14,11 @@ use tokio::time::MissedTickBehavior;
 
 use super::backoff::Backoff;
 use super::budget::{EventBudget, Tokens};
+use super::indexer::Indexer;
 use crate::blocks::View;
 use crate::engine::{Answer, BatchOutcome, Call, Engine};
 use crate::error::RepoError;
-use crate::index::{Index, state_of};
+use crate::index::Index;
 use crate::lock::Lock;
 use crate::snapshot::Snapshot;
 use crate::writer::Urgency;
@@ -78,6 +79,8 @@ pub(super) struct Published {
     pub(super) healthy: Arc<AtomicBool>,
     /// Batches that the index lacks.
     pub(super) index_lag: Arc<AtomicU64>,
+    /// The newest event up to which the index was brought.
+    pub(super) indexed: watch::Sender<u64>,
 }
 
 type Ticket = oneshot::Sender<Answer>;
@@ -93,9 +96,7 @@ struct Running {
 pub(super) struct WriterTask {
     /// `None` while it works, and for ever once it has panicked.
     engine: Option<Engine>,
-    index: Index,
-    /// The last batch is not in the index.
-    is_index_behind: bool,
+    indexer: Indexer,
     published: Published,
     /// Why writes are refused, if they are.
     paused: Option<Arc<str>>,
@@ -124,8 +125,7 @@ impl WriterTask {
             background: VecDeque::new(),
             waiting_since: now,
             engine: Some(engine),
-            index,
-            is_index_behind: false,
+            indexer: Indexer::new(index, Arc::clone(&published.index_lag), published.indexed.clone()),
             published,
             paused: None,
             snapshot: None,
@@ -227,6 +227,7 @@ impl WriterTask {
         }
         queue.append(&mut self.background);
         self.write_all(&mut queue, BACKGROUND).await;
+        self.indexer.finish().await;
         self.stop.store(true, Ordering::Relaxed);
         if let Some(running) = self.snapshot.take() {
             // One that is whole already is removed at the next start.
@@ -342,8 +343,8 @@ impl WriterTask {
     ) -> Result<(), RepoError> {
         let changed = self.with_engine(work).await;
         if let Some(view) = self.engine.as_ref().map(|engine| engine.view().clone()) {
-            self.bring_index_up(&view, &[]).await;
-            self.publish(view);
+            self.publish(view.clone());
+            self.indexer.take(&view, Vec::new()).await;
         }
         changed.unwrap_or(Err(RepoError::Closed))
     }
@@ -369,38 +370,20 @@ impl WriterTask {
             self.heals.worked();
         }
         let view = self.engine.as_ref().map(|engine| engine.view().clone());
-        if let Some(view) = view {
-            self.bring_index_up(&view, &changes).await;
-            self.publish(view);
+        if let Some(view) = &view {
+            self.publish(view.clone());
         }
         for (ticket, outcome) in answers {
             answer(ticket, outcome);
+        }
+        if let Some(view) = view {
+            self.indexer.take(&view, changes).await;
         }
         let is_due = self.engine.as_ref().is_some_and(Engine::wants_snapshot);
         if is_due && !self.snapshots.is_waiting(Instant::now()) {
             self.start_snapshot(None);
         }
         events
-    }
-
-    /// A write that is in the log is never refused for the index's sake; the next batch tries again.
-    async fn bring_index_up(&mut self, view: &View, changes: &[crate::index::RecordChange]) {
-        let result = if self.is_index_behind {
-            self.index.follow(view).await
-        } else if changes.is_empty() {
-            Ok(())
-        } else {
-            self.index.apply(changes, state_of(view)).await
-        };
-        if let Err(error) = &result {
-            tracing::error!(%error, "the index lacks commits; the next write adds them");
-        }
-        self.is_index_behind = result.is_err();
-        if self.is_index_behind {
-            self.published.index_lag.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.published.index_lag.store(0, Ordering::Relaxed);
-        }
     }
 
     fn publish(&self, view: View) {

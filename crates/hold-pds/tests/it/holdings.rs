@@ -9,6 +9,8 @@ use atcr_atproto::syntax::{AtUri, Datetime, Did, RecordKey};
 use atcr_hold_pds::{HoldRepo, RecordWrite, Usage};
 use futures_util::future::join_all;
 use serde_json::json;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::repository::{open, rkey, scratch};
 
@@ -255,6 +257,25 @@ async fn the_captain_record_is_read_back() {
     .await
     .unwrap();
     assert_eq!(repo.captain().await.unwrap(), Some(captain));
+}
+
+#[tokio::test]
+async fn a_write_does_not_wait_for_the_index_and_queries_do() {
+    let dir = scratch();
+    let repo = open(dir.path()).await;
+    let file = SqliteConnectOptions::new().filename(dir.path().join("repo/index.sqlite"));
+    let mut other = SqliteConnection::connect_with(&file).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    // Nobody else can write to the index now.
+    write_layers(&repo, &[layer(&alice(), "m1", "sha256:aa", 10)]).await;
+    let user = alice();
+    let mut asked = Box::pin(repo.usage_of(&user));
+    for _ in 0..100 {
+        assert!(futures_util::poll!(asked.as_mut()).is_pending());
+        sqlx::query("SELECT 1").execute(&mut other).await.unwrap();
+    }
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    assert_eq!(asked.await.unwrap(), usage(1, 10));
 }
 
 #[tokio::test]

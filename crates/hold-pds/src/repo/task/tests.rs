@@ -59,6 +59,7 @@ impl Running {
             seq: watch::channel(0).0,
             healthy: Arc::clone(&healthy),
             index_lag: Arc::default(),
+            indexed: watch::channel(0).0,
         };
         let (mailbox, messages) = mpsc::channel(MAILBOX);
         let lock = Lock::take(folder.path()).unwrap();
