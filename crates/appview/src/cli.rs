@@ -1,4 +1,4 @@
-//! The command line: `serve`, `config init`, `config check`, `index`.
+//! The command line: `serve`, `config init`, `config check`, `index`, `db-migrate`.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::compose;
 use crate::config::AppViewConfig;
+use crate::db_migrate::DbMigrate;
 use crate::index_command::IndexCommand;
 use crate::settings::AppViewSettings;
 
@@ -32,6 +33,9 @@ enum Command {
     /// Work with the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Copy the index of the network from its file into the database of index.database_url, compare every row, and keep the file. While no
+    /// server runs with either. Sessions and devices stay in ui.db
+    DbMigrate(DbMigrate),
     /// Work with the index of the network
     #[command(subcommand)]
     Index(IndexCommand),
@@ -48,6 +52,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             run_to_end(serve_until_stopped(loaded))
         }
         Command::Index(command) => run_to_end(command.run()),
+        Command::DbMigrate(command) => run_to_end(command.run()),
         Command::Config(command) => {
             command.run::<AppViewConfig>("server.base_url and server.default_hold_did")
         }

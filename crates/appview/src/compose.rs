@@ -15,7 +15,6 @@ use atcr_auth::oauth::{OAuthClient, OAuthClientParts, Registration};
 use atcr_auth::registry_token::{RegistryKey, RegistryTokenIssuer, RegistryTokenVerifier};
 use atcr_auth::service_token::ServiceTokenCache;
 use atcr_auth::vault::Vault;
-use atcr_index_sqlite::SqliteIndex;
 use atcr_registry::access::Permissions;
 use atcr_registry::access::scopes::Scopes;
 use atcr_registry::account::Accounts;
@@ -89,6 +88,7 @@ use crate::edge::registry::principal::Authenticator;
 use crate::edge::registry::{RegistryParts, TokenRealm};
 use crate::edge::well_known::did_document;
 use crate::index::{NetworkIndex, NetworkIndexParts};
+use crate::index_store::{self, IndexStore};
 use crate::manage::{Manage, ManageParts};
 use crate::routes::router;
 use crate::settings::AppViewSettings;
@@ -118,7 +118,7 @@ pub struct App {
     /// The caller closes it when it stops serving.
     pub database: Databases,
     /// The index of the network; the caller closes it too.
-    pub index: Arc<SqliteIndex>,
+    pub index: Arc<dyn IndexStore>,
     /// Whether it can work.
     pub readiness: Readiness,
     /// Where clients reach this server.
@@ -225,7 +225,9 @@ pub async fn compose(
         egress: &egress,
         clock: &clock,
     };
-    let network = NetworkIndex::open(&settings.paths.index, network).await?;
+    let store = index_store::open(&settings.paths.index, settings.index_database.as_ref()).await?;
+    let network = NetworkIndex::new(store, network)?;
+    index_store::claim(&network.store, &base_url, network.server_name.clone(), &shutdown).await?;
     let indexed_records: Arc<dyn AccountRecords> = if settings.fills_index {
         network.start(&shutdown);
         Arc::new(IndexedRecords::new(

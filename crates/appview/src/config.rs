@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use atcr_server::{HumanDuration, Problems, Rate, Settings};
+use atcr_server::{HumanDuration, Problems, Rate, Secret, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -202,6 +202,11 @@ pub struct IndexSection {
     /// SQLite file of the index. All but the history of tags and pulls by day can be built again from the network. Empty: index.db in the
     /// data folder.
     pub database_path: PathBuf,
+    /// PostgreSQL database (15 or later, UTF8) for the index instead of that file: postgres://user:password@host/database, with
+    /// ?sslmode=verify-full for one that is not on this machine. Several servers may share it; one of them follows the network, and another
+    /// one takes over within 10 s. Sessions, devices and notices stay in ui.db, each server its own, so servers that share an index have
+    /// base URLs of their own. Empty: the file.
+    pub database_url: Secret,
     /// Servers whose own firehose is followed, for example https://pds.example.com: account servers and holds. What their accounts write
     /// is indexed within seconds, and their accounts are found at the start. For servers that no relay follows, and for one's own.
     pub firehoses: Vec<String>,
@@ -292,6 +297,7 @@ impl Default for IndexSection {
         Self {
             enabled: true,
             database_path: PathBuf::new(),
+            database_url: Secret::default(),
             firehoses: Vec::new(),
             relays: Vec::new(),
         }

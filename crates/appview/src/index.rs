@@ -1,17 +1,13 @@
 //! The index of the network: its file, the accounts' own servers that fill it, the streams that are followed, and the lists in which
 //! accounts are found.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::egress::{EgressClient, HostLimit};
 use atcr_atproto::identity::IdentityResolver;
 use atcr_atproto::syntax::Did;
-use atcr_index::ports::IndexAudit as _;
-use atcr_index_sqlite::SqliteIndex;
 use atcr_ingest::Index;
 use atcr_ingest::adapters::directory::XrpcDirectory;
 use atcr_ingest::adapters::labeler::LabelerSource;
@@ -24,13 +20,16 @@ use atcr_ingest::follow::{Follower, Intake, Place};
 use atcr_ingest::health::StreamHealth;
 use atcr_ingest::jetstream::Jetstream;
 use atcr_ingest::labels::Labels;
+use atcr_ingest::leadership::Leadership;
 use atcr_ingest::schedule::Scheduler;
 use atcr_ingest::shown;
 use atcr_ingest::source::AccountSource;
 use atcr_server::Shutdown;
 use atcr_server::health::{Figures, Part, Reason};
 use url::Url;
+use uuid::Uuid;
 
+use crate::index_store::{self, IndexStore};
 use crate::settings::NetworkSettings;
 
 /// Requests of the index to one host at once: what people wait for goes first.
@@ -38,8 +37,8 @@ const REQUESTS_PER_HOST: u64 = 4;
 
 /// The index and what keeps it current.
 pub struct NetworkIndex {
-    /// The file.
-    pub store: Arc<SqliteIndex>,
+    /// Where it is kept.
+    pub store: Arc<dyn IndexStore>,
     /// Its ports for what writes to it.
     pub ports: Index,
     /// Accounts that are due.
@@ -48,7 +47,10 @@ pub struct NetworkIndex {
     pub catch_up: CatchUp,
     /// Finds accounts.
     pub discovery: Discovery,
+    /// What this server calls itself to the others on its index.
+    pub server_name: String,
     followers: Vec<Follower>,
+    leadership: Leadership,
 }
 
 /// What the index is made with.
@@ -66,11 +68,11 @@ pub struct NetworkIndexParts<'p> {
 }
 
 impl NetworkIndex {
-    /// Opens the file at `path`. Nothing is fetched before [`NetworkIndex::start`].
+    /// What fills `store`. Nothing is fetched before [`NetworkIndex::start`].
     ///
     /// # Errors
-    /// The file, which is named, cannot be opened, or the HTTP client cannot be made.
-    pub async fn open(path: &Path, parts: NetworkIndexParts<'_>) -> anyhow::Result<Self> {
+    /// The HTTP client cannot be made.
+    pub fn new(store: Arc<dyn IndexStore>, parts: NetworkIndexParts<'_>) -> anyhow::Result<Self> {
         let NetworkIndexParts {
             network,
             default_hold,
@@ -78,12 +80,8 @@ impl NetworkIndex {
             egress,
             clock,
         } = parts;
-        let store = Arc::new(
-            SqliteIndex::open(path)
-                .await
-                .context("the index of the network")?,
-        );
-        let ports = Index::of(Arc::clone(&store));
+        let ports = index_store::ports(&store);
+        let server_name = Uuid::new_v4().to_string();
         let egress = egress.clone().with_host_limit(HostLimit::of(REQUESTS_PER_HOST));
         // The operator named these hosts, so they may be anywhere.
         let configured = EgressClient::for_configured_hosts()?.with_memory(egress.memory().clone());
@@ -162,6 +160,8 @@ impl NetworkIndex {
                 network.directories.clone(),
                 default_hold.into_iter().cloned().collect(),
             ),
+            leadership: Leadership::new(Arc::clone(&store) as _, server_name.clone()),
+            server_name,
             store,
             ports,
             catch_up,
@@ -169,13 +169,16 @@ impl NetworkIndex {
         })
     }
 
-    /// Finds accounts, follows the streams and works on accounts that are due, until the shutdown.
+    /// Works on accounts that are due, until the shutdown; while this server leads, also finds accounts and follows the streams.
     pub fn start(&self, shutdown: &Shutdown) {
         self.scheduler.clone().spawn(shutdown);
-        self.discovery.clone().spawn(shutdown);
-        for follower in &self.followers {
-            follower.clone().spawn(shutdown);
-        }
+        let (discovery, followers) = (self.discovery.clone(), self.followers.clone());
+        self.leadership.clone().spawn(shutdown, move |reign| {
+            discovery.clone().spawn(reign);
+            for follower in &followers {
+                follower.clone().spawn(reign);
+            }
+        });
     }
 
     /// What readiness says of it.
@@ -184,15 +187,17 @@ impl NetworkIndex {
         Box::new(IndexPart {
             store: Arc::clone(&self.store),
             streams: self.followers.iter().map(Follower::health).collect(),
+            leadership: self.leadership.clone(),
         })
     }
 }
 
-/// Fails only with the file: a stream that is lost is followed again, and pages go on.
+/// Fails only with the file or the database: a stream that is lost is followed again, and pages go on.
 #[derive(Debug)]
 struct IndexPart {
-    store: Arc<SqliteIndex>,
+    store: Arc<dyn IndexStore>,
     streams: Vec<StreamHealth>,
+    leadership: Leadership,
 }
 
 #[async_trait]
@@ -207,6 +212,7 @@ impl Part for IndexPart {
         let lag = self.streams.iter().map(StreamHealth::lag_seconds).max();
         Ok(Figures::from([
             ("accounts_due", queued),
+            ("leading", u64::from(self.leadership.is_leading())),
             ("streams", count(self.streams.len())),
             ("streams_connected", count(connected.count())),
             ("stream_lag_seconds", lag.unwrap_or(0)),

@@ -11,7 +11,6 @@ use atcr_atproto::syntax::Did;
 use atcr_index::IndexError;
 use atcr_index::change::{Batch, Step};
 use atcr_index::dump::DumpHash;
-use atcr_index::ports::{IndexAudit as _, IndexWriter as _};
 use atcr_ingest::catch_up::{CatchUpError, Outcome};
 use atcr_server::{LoadOptions, Problems, load};
 use clap::{Args, Subcommand};
@@ -21,6 +20,7 @@ use futures_util::{StreamExt as _, stream};
 use crate::compose;
 use crate::config::AppViewConfig;
 use crate::index::{NetworkIndex, NetworkIndexParts};
+use crate::index_store;
 use crate::settings::AppViewSettings;
 
 /// Accounts of one page of the list of all.
@@ -72,7 +72,8 @@ impl IndexCommand {
             egress: &egress,
             clock: &clock,
         };
-        let index = NetworkIndex::open(&settings.paths.index, parts).await?;
+        let store = index_store::open(&settings.paths.index, settings.index_database.as_ref()).await?;
+        let index = NetworkIndex::new(store, parts)?;
         let outcome = match self {
             Self::Rebuild(_) => rebuild(&index, &clock).await,
             Self::Verify(_) => verify(&index).await,

@@ -7,7 +7,7 @@
 //! - [`browse`]: what pages about images read.
 //! - [`manage`]: what owners change on pages.
 //! - [`adapters`]: SQLite, PDS, hold.
-//! - [`index`]: the index of the network, and what fills it.
+//! - [`index`]: the index of the network, and what fills it; [`index_store`]: where it is kept.
 //! - [`compose`]: which adapter stands behind which port.
 
 pub mod adapters;
@@ -15,9 +15,11 @@ pub mod browse;
 pub mod cli;
 pub mod compose;
 pub mod config;
+pub mod db_migrate;
 pub mod edge;
 pub mod index;
 pub mod index_command;
+pub mod index_store;
 pub mod manage;
 pub mod routes;
 pub mod settings;

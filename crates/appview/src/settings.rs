@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use atcr_atproto::crypto::PublicKey;
 use atcr_atproto::syntax::{Did, Nsid};
+use atcr_index_postgres::DatabaseUrl;
 use atcr_server::client_address::{Network, TrustedProxies};
 use atcr_server::serve::ServeLimits;
 use atcr_server::telemetry::{LogFormat, check_log_level, listen_addr};
 use atcr_server::{HumanDuration, Problems};
 use url::{Host, Url};
 
-use crate::config::{AppViewConfig, LimitsSection, RegistrySection, UpstreamSection};
+use crate::config::{AppViewConfig, IndexSection, LimitsSection, RegistrySection, UpstreamSection};
 
 /// The settings, every value parsed.
 #[derive(Clone, Debug)]
@@ -61,6 +62,8 @@ pub struct AppViewSettings {
     pub exempt: Vec<Network>,
     /// The index of the network is filled.
     pub fills_index: bool,
+    /// The database of the index; `None`: the file in `paths`.
+    pub index_database: Option<DatabaseUrl>,
     /// Where the index hears of the network.
     pub network: NetworkSettings,
     /// The release of the credential helper that is offered, if any.
@@ -173,6 +176,7 @@ impl AppViewSettings {
         let branding = branding(config, problems);
         let credential_helper = credential_helper(config, problems);
         let network = network(config, problems);
+        let index_database = noted(problems, "index.database_url", index_database(&config.index));
         let permission_set = noted(
             problems,
             "oauth.permission_set",
@@ -227,6 +231,7 @@ impl AppViewSettings {
             listener,
             exempt: exempt?,
             fills_index: config.index.enabled,
+            index_database: index_database?,
             network: network?,
             credential_helper: Some(credential_helper?)
                 .filter(|release| !release.folder.as_os_str().is_empty()),
@@ -256,6 +261,16 @@ impl Paths {
             data: data.clone(),
         }
     }
+}
+
+fn index_database(index: &IndexSection) -> Result<Option<DatabaseUrl>, String> {
+    let url = optional(index.database_url.expose(), |text| {
+        DatabaseUrl::parse(text).map_err(|error| error.to_string())
+    })?;
+    if url.is_some() && !index.database_path.as_os_str().is_empty() {
+        return Err("is set beside index.database_path: the index is in one of them".to_owned());
+    }
+    Ok(url)
 }
 
 fn network(config: &AppViewConfig, problems: &mut Problems) -> Option<NetworkSettings> {

@@ -45,7 +45,7 @@ const TOTALS: [(&str, &str, &str); 8] = [
     (
         "repository",
         "pulls",
-        "(SELECT coalesce(sum(x.pulls + x.carried_pulls), 0) FROM repository_hold h JOIN account n ON n.did = h.hold \
+        "(SELECT least(coalesce(sum(x.pulls + x.carried_pulls), 0), 1::bigint << 62) FROM repository_hold h JOIN account n ON n.did = h.hold \
           JOIN stats x ON x.account = n.id JOIN account w ON w.id = o.account AND x.owner = w.did AND x.repository = o.name \
           WHERE h.repository = o.id)",
     ),

@@ -13,11 +13,13 @@
 //! - `discovery`: lists of accounts that are read in parts
 //! - `lease`: which process does what only one has to
 //! - `audit`: dump, recount, figures
+//! - `import`: an index of a SQLite file, copied
 
 mod audit;
 mod codec;
 mod connect;
 mod discovery;
+mod import;
 mod lease;
 mod queue;
 mod read;
@@ -32,6 +34,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::sync::Semaphore;
 
 pub use connect::{DatabaseUrl, InvalidUrl, OpenError};
+pub use import::{ImportError, Progress};
 
 /// Searches of one server at once.
 const SEARCHES: usize = 4;

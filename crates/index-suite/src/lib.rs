@@ -52,6 +52,7 @@ macro_rules! index_suite {
                 a_handle_is_one_accounts_and_an_old_one_leads_to_its_owner,
                 a_record_that_cannot_be_used_is_remembered_and_replaces_what_was_there,
                 who_lost_a_source_writes_nothing,
+                what_a_pull_needs_is_found_by_keys_and_says_whether_it_is_of_today,
             ] []
             network: async [a_made_up_network_is_the_same_each_time_and_can_be_paged_through,] []
             work: async [

@@ -5,14 +5,15 @@ use atcr_index::change::{
     Applied, Batch, Coverage, CursorMove, Proof, Status, StatusStep, Step, TakedownStep,
 };
 use atcr_index::page::PageRequest;
-use atcr_index::ports::{IndexReader as _, IndexWriter as _, SearchIndex as _};
+use atcr_index::ports::{IndexReader as _, IndexWriter as _, PullIndex as _, SearchIndex as _};
 use atcr_index::search::Query;
 use atcr_index::{Collection, IndexError};
 use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::subject::{
-    Subject, alice, bob, delete, identity, image, now, put_manifest, put_tag, put_value, rev, step,
+    Subject, alice, bob, delete, digest, hold, identity, image, now, put_manifest, put_tag, put_value, rev,
+    step,
 };
 
 async fn with_app<S: Subject>() -> S {
@@ -399,4 +400,54 @@ pub async fn who_lost_a_source_writes_nothing<S: Subject>() {
         0
     );
     assert_eq!(store.index().take_source("relay").await.unwrap().1, Some(7));
+}
+
+/// What a pull needs is found by keys, and says whether it is of today.
+pub async fn what_a_pull_needs_is_found_by_keys_and_says_whether_it_is_of_today<S: Subject>() {
+    let store = S::new().await;
+    let index = store.index();
+    assert!(index.standing(&alice()).await.unwrap().is_none());
+    let changes = vec![
+        put_manifest(&alice(), &image("app", '1')),
+        put_tag(&alice(), "app", "latest", '1', 1),
+    ];
+    store.apply(vec![step(&alice(), None, 1, changes)]).await;
+    let standing = index.standing(&alice()).await.unwrap().unwrap();
+    assert_eq!(
+        (standing.rev, standing.is_behind, standing.status),
+        (rev(1), false, Status::Active)
+    );
+    let target = index.tag_target(&alice(), "app", "latest").await.unwrap();
+    assert_eq!(target, Some(digest('1')));
+    for (did, repository, tag) in [
+        (alice(), "app", "1.0"),
+        (alice(), "other", "latest"),
+        (bob(), "app", "latest"),
+    ] {
+        assert_eq!(index.tag_target(&did, repository, tag).await.unwrap(), None);
+    }
+    let manifest = index
+        .pulled_manifest(&alice(), "app", &digest('1'))
+        .await
+        .unwrap();
+    let manifest = manifest.unwrap();
+    assert_eq!(manifest.media_type, "application/vnd.oci.image.manifest.v1+json");
+    assert_eq!((manifest.hold, manifest.odd_rkey), (Some(hold()), None));
+    let other = index
+        .pulled_manifest(&alice(), "app", &digest('2'))
+        .await
+        .unwrap();
+    assert!(other.is_none());
+    // Somebody says that there is more, and that the account is gone.
+    store
+        .apply(vec![
+            Step::HeadSeen {
+                did: alice(),
+                rev: rev(2),
+            },
+            takedown(None, true, 1),
+        ])
+        .await;
+    let standing = index.standing(&alice()).await.unwrap().unwrap();
+    assert!(standing.is_behind && standing.is_taken_down && !standing.is_visible());
 }

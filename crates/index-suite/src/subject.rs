@@ -11,18 +11,38 @@ use atcr_atproto::syntax::{Cid, Datetime, Did, RecordKey, Tid};
 use atcr_index::Collection;
 use atcr_index::change::{Applied, Batch, Change, Coverage, IdentityStep, Proof, RecordsStep, Step};
 use atcr_index::fact::RecordFact;
-use atcr_index::ports::{DiscoveryLog, IndexAudit, IndexReader, IndexWriter, Leases, SearchIndex, WorkQueue};
+use atcr_index::ports::{
+    DiscoveryLog, IndexAudit, IndexReader, IndexWriter, Leases, PullIndex, SearchIndex, WorkQueue,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 /// Every port of the index.
 pub trait Ports:
-    IndexReader + SearchIndex + IndexWriter + WorkQueue + DiscoveryLog + Leases + IndexAudit + Send + Sync
+    IndexReader
+    + PullIndex
+    + SearchIndex
+    + IndexWriter
+    + WorkQueue
+    + DiscoveryLog
+    + Leases
+    + IndexAudit
+    + Send
+    + Sync
 {
 }
 
 impl<T> Ports for T where
-    T: IndexReader + SearchIndex + IndexWriter + WorkQueue + DiscoveryLog + Leases + IndexAudit + Send + Sync
+    T: IndexReader
+        + PullIndex
+        + SearchIndex
+        + IndexWriter
+        + WorkQueue
+        + DiscoveryLog
+        + Leases
+        + IndexAudit
+        + Send
+        + Sync
 {
 }
 

@@ -12,6 +12,7 @@
 //! - [`firehose`]: what frames of `subscribeRepos` become
 //! - [`jetstream`]: what messages of a Jetstream become: hints
 //! - [`labels`]: takedowns by the labeler that this server trusts
+//! - [`leadership`]: which of several servers on one database follows the streams
 //! - [`schedule`]: accounts that are due, worked on side by side
 //! - [`source`]: the port to accounts' own servers; [`adapters`] has it over XRPC, and the WebSocket
 
@@ -25,6 +26,7 @@ pub mod follow;
 pub mod health;
 pub mod jetstream;
 pub mod labels;
+pub mod leadership;
 pub mod schedule;
 pub mod source;
 pub mod verify;

@@ -172,6 +172,11 @@ impl TestAppView {
         }
     }
 
+    /// Its configuration, for another process.
+    pub(crate) fn configuration(&self) -> AppViewConfig {
+        self.config.clone()
+    }
+
     /// The settings that it runs with.
     pub(crate) fn settings(&self) -> AppViewSettings {
         settings(&self.config)

@@ -41,6 +41,7 @@ mod repositories;
 mod rollback;
 mod sessions;
 mod settings_pages;
+mod shared_index;
 mod sign_out_everywhere;
 mod silent_account_servers;
 mod tag_keys;

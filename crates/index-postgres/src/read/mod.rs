@@ -5,6 +5,7 @@ mod holds;
 mod known;
 mod list;
 mod manifests;
+mod pulls;
 mod repositories;
 mod stars;
 mod tags;

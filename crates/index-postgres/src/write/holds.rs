@@ -7,6 +7,9 @@ use super::{Context, Write, Writes, of, or_zero};
 use crate::codec::{cid_bytes, digest_bytes, integer, micros, seen_micros};
 use crate::rows::{Row, row};
 
+/// The most that is carried, so that a hold that begins anew again and again leaves room for sums.
+const MOST_CARRIED: i64 = 1 << 55;
+
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
 
@@ -204,7 +207,7 @@ async fn write_stats(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<
         let carried = old.map_or((0, 0), |old| {
             let anew = |old: i64, new: i64, carried: i64| {
                 if new < old {
-                    carried.saturating_add(old)
+                    carried.saturating_add(old).min(MOST_CARRIED)
                 } else {
                     carried
                 }
@@ -250,14 +253,14 @@ async fn write_stats(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<
     context
         .set(
             "INSERT INTO pull_day (repository, day, pulls) \
-             SELECT r.id, j.day, sum(j.counted)::bigint \
+             SELECT r.id, j.day, least(sum(j.counted), 1::bigint << 62)::bigint \
              FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS j(owner, repository, hold, day, counted) \
              JOIN account o ON o.did = j.owner \
              JOIN repository r ON r.account = o.id AND r.name = j.repository \
              JOIN account h ON h.id = j.hold \
              JOIN repository_hold n ON n.repository = r.id AND n.hold = h.did \
              WHERE j.counted > 0 GROUP BY r.id, j.day \
-             ON CONFLICT (repository, day) DO UPDATE SET pulls = pull_day.pulls + excluded.pulls",
+             ON CONFLICT (repository, day) DO UPDATE SET pulls = least(pull_day.pulls::numeric + excluded.pulls, 1::bigint << 62)::bigint",
             pulled,
         )
         .await?;

@@ -5,6 +5,7 @@ mod accounts;
 mod holds;
 mod manifests;
 mod repositories;
+mod search_rows;
 mod stars;
 mod tags;
 
@@ -23,6 +24,8 @@ use sqlx::postgres::PgRow;
 use crate::codec::{self, cid_bytes, micros};
 use crate::rows::{Row, found, row, set};
 use crate::{PostgresIndex, failed, queue};
+
+pub(crate) use repositories::fill_search;
 
 use accounts::Accounts;
 use repositories::Touched;

@@ -4,23 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use atcr_index::Collection;
 use atcr_index::fact::{Fact, Kind, one_line};
-use atcr_index::search::words;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection};
 
+use super::search_rows::{NO_TIER, SearchRow, tier, write_search};
 use super::{Context, Writes, of};
-use crate::rows::{self, row};
-use crate::search::folded;
+use crate::rows::{self, found, row, set};
 
 /// Platforms on a card.
 const MAX_PLATFORMS: usize = 16;
-
-/// Characters of a page that can be searched.
-const SEARCHED_CHARS: i32 = 32 * 1024;
-
-/// The tier of what is in no search table.
-const NO_TIER: i64 = -1;
 
 /// What a batch adds to a repository's totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,16 +120,6 @@ struct Row {
     search_hash: i64,
 }
 
-/// A row of the search table.
-struct SearchRow {
-    repository: i64,
-    tier: i64,
-    name: String,
-    owner: String,
-    title: String,
-    summary: String,
-}
-
 /// Brings the touched repositories' rows up to date.
 pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error> {
     touch_whole_accounts(context).await?;
@@ -157,21 +140,14 @@ pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error
         *listed.entry(row.account).or_default() += i64::from(is_listed) - i64::from(row.was_listed);
         let card = Card::of(row);
         let (tier, search_hash) = if is_listed {
-            (tier(row), card.search_hash(row))
+            (tier(row.stars, row.pulls), card.search_hash(row))
         } else {
             (NO_TIER, 0)
         };
         if tier == NO_TIER && row.search_tier != NO_TIER {
             unsearched.push(row![row.id]);
         } else if (tier, search_hash) != (row.search_tier, row.search_hash) {
-            searched.push(SearchRow {
-                repository: row.id,
-                tier,
-                name: row.name.clone(),
-                owner: row.handle.clone(),
-                title: card.title.clone(),
-                summary: card.summary.clone(),
-            });
+            searched.push(card.search_row(row, tier));
         }
         cards.push(row![
             row.id,
@@ -220,7 +196,43 @@ pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error
             listed,
         )
         .await?;
-    write_search(context, unsearched, &searched).await
+    write_search(context.connection, unsearched, &searched).await
+}
+
+/// Makes the texts of at most `limit` listed repositories behind `after` searchable. Returns the last one's number and how many there were.
+pub(crate) async fn fill_search(
+    connection: &mut PgConnection,
+    after: i64,
+    limit: i64,
+) -> Result<Option<(i64, u64)>, sqlx::Error> {
+    let ids: Vec<(i64,)> =
+        sqlx::query_as("SELECT id FROM repository WHERE id > $1 AND listed ORDER BY id LIMIT $2")
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&mut *connection)
+            .await?;
+    let Some((last,)) = ids.last().copied() else {
+        return Ok(None);
+    };
+    let count = ids.len() as u64;
+    let ids = ids.into_iter().map(|(id,)| row![id]).collect();
+    let loaded: Vec<Row> = found(&mut *connection, LOAD, ids).await?;
+    let mut searched = Vec::new();
+    let mut placed = Vec::new();
+    for row in &loaded {
+        let card = Card::of(row);
+        placed.push(row![row.id, tier(row.stars, row.pulls), card.search_hash(row)]);
+        searched.push(card.search_row(row, tier(row.stars, row.pulls)));
+    }
+    set(
+        connection,
+        "UPDATE repository r SET search_tier = j.tier, search_hash = j.hash \
+         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS j(id, tier, hash) WHERE r.id = j.id",
+        placed,
+    )
+    .await?;
+    write_search(connection, Vec::new(), &searched).await?;
+    Ok(Some((last, count)))
 }
 
 /// The repositories of accounts that turned visible or invisible, or got another name, and of those with takedowns.
@@ -295,7 +307,7 @@ const LOAD: &str = "WITH touched AS ( \
      SELECT r.id, r.account, r.name, r.handle, r.is_account_visible, \
             EXISTS (SELECT 1 FROM takedown d WHERE d.did = r.did AND d.repository = r.name AND d.applies) AS taken_down, \
             r.listed AS was_listed, r.tags, r.fallback_tags, r.manifests, r.stars, \
-            coalesce(c.pulls, 0)::bigint AS pulls, coalesce(c.pushes, 0)::bigint AS pushes, coalesce(c.last_pull, 0) AS last_pull, \
+            least(coalesce(c.pulls, 0), 1::bigint << 62)::bigint AS pulls, least(coalesce(c.pushes, 0), 1::bigint << 62)::bigint AS pushes, coalesce(c.last_pull, 0) AS last_pull, \
             r.last_tag AS newest_tag, \
             coalesce((SELECT max(x.moved_at) FROM tag x WHERE x.repository = r.id AND x.shown = 1), 0) AS tag_moved_at, \
             m.id AS manifest, m.kind, m.annotations, \
@@ -352,7 +364,19 @@ impl Card {
         }
     }
 
-    /// Changes whenever the text in the search tables has to.
+    /// The text in the search table.
+    fn search_row(&self, row: &Row, tier: i64) -> SearchRow {
+        SearchRow {
+            repository: row.id,
+            tier,
+            name: row.name.clone(),
+            owner: row.handle.clone(),
+            title: self.title.clone(),
+            summary: self.summary.clone(),
+        }
+    }
+
+    /// Changes whenever the text in the search table has to.
     fn search_hash(&self, row: &Row) -> i64 {
         let mut hash = Sha256::new();
         for text in [&*row.name, &row.handle, &self.title, &self.summary] {
@@ -362,17 +386,6 @@ impl Card {
         hash.update(row.page_cid.as_deref().unwrap_or_default());
         let hash = hash.finalize();
         i64::from_le_bytes(std::array::from_fn(|index| hash[index]))
-    }
-}
-
-/// The tier of a repository's search row: the popular ones are looked through first.
-fn tier(row: &Row) -> i64 {
-    let weight = u64::try_from(1 + row.stars.max(0) + row.pulls.max(0) / 100).unwrap_or(1);
-    match weight.ilog2() {
-        0 => 0,
-        1..=3 => 1,
-        4..=6 => 2,
-        _ => 3,
     }
 }
 
@@ -417,56 +430,4 @@ async fn platforms(context: &mut Context<'_>, loaded: &[Row]) -> Result<HashMap<
             (manifest, json!(names).to_string())
         })
         .collect())
-}
-
-async fn write_search(
-    context: &mut Context<'_>,
-    gone: Vec<rows::Row>,
-    new: &[SearchRow],
-) -> Result<(), sqlx::Error> {
-    context
-        .set(
-            "DELETE FROM search s USING unnest($1::bigint[]) AS j(repository) WHERE s.repository = j.repository",
-            gone,
-        )
-        .await?;
-    let ids = new
-        .iter()
-        .map(|row| row![row.repository, i64::from(SEARCHED_CHARS)])
-        .collect();
-    let pages: Vec<(i64, String)> = context
-        .found(
-            "SELECT r.id, left(p.description, j.chars::integer) FROM unnest($1::bigint[], $2::bigint[]) AS j(id, chars) \
-             JOIN repository r ON r.id = j.id JOIN page p ON p.account = r.account AND p.rkey = replace(r.name, '/', '~')",
-            ids,
-        )
-        .await?;
-    let pages: HashMap<i64, String> = pages.into_iter().collect();
-    let values = new
-        .iter()
-        .map(|row| {
-            let page = pages.get(&row.repository).map_or("", String::as_str);
-            let found_by: BTreeSet<String> = [&*row.name, &row.owner, &row.title, &row.summary, page]
-                .into_iter()
-                .flat_map(words)
-                .map(|word| folded(&word))
-                .collect();
-            let found_by: Vec<String> = found_by.into_iter().filter(|word| !word.is_empty()).collect();
-            row![
-                row.repository,
-                row.tier,
-                found_by.join(" "),
-                format!("{} {} {}", row.name, row.owner, row.title).to_lowercase()
-            ]
-        })
-        .collect();
-    context
-        .set(
-            "INSERT INTO search (repository, tier, words, names) \
-             SELECT j.repository, j.tier, array_to_tsvector(string_to_array(j.words, ' ')), j.names \
-             FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) AS j(repository, tier, words, names) \
-             ON CONFLICT (repository) DO UPDATE SET tier = excluded.tier, words = excluded.words, names = excluded.names",
-            values,
-        )
-        .await
 }

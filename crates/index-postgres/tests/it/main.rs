@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
+mod importing;
 mod opening;
 mod same_as_sqlite;
 mod several;

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use super::{Context, Write, Writes, of, or_zero};
 use crate::codec::{cid_hex, digest_hex, integer, micros, rows, seen_micros};
 
+/// The most that is carried, so that a hold that begins anew again and again leaves room for sums.
+const MOST_CARRIED: i64 = 1 << 55;
+
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
 
@@ -203,7 +206,7 @@ async fn write_stats(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<
         let carried = old.map_or((0, 0), |old| {
             let anew = |old: i64, new: i64, carried: i64| {
                 if new < old {
-                    carried.saturating_add(old)
+                    carried.saturating_add(old).min(MOST_CARRIED)
                 } else {
                     carried
                 }

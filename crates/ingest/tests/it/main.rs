@@ -9,6 +9,7 @@ mod following;
 mod hinting;
 mod host;
 mod labelling;
+mod leading;
 mod proofs;
 mod sockets;
 mod streams;

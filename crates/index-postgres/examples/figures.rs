@@ -1,8 +1,10 @@
-//! Figures of the index: fills a file with a made-up network, then measures writes and the queries of pages.
+//! Figures of the index: fills a file or a database with a made-up network, then measures writes and the queries of pages.
 //!
-//! `cargo run --release -p atcr-index-sqlite --example figures -- --divide 10 --file /tmp/index.db`
+//! `cargo run --release -p atcr-index-postgres --example figures -- --divide 10 --file index.db` for SQLite; with
+//! `--url postgres://…` for a PostgreSQL database, or with `--server` for one on a server of its own, gone afterwards.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -14,10 +16,12 @@ use atcr_index::change::{Batch, Change, Proof, RecordsStep, Step};
 use atcr_index::fact::{Fact, RecordFact, TagFact};
 use atcr_index::generator::{Network, Size, account_did};
 use atcr_index::page::{PageRequest, Position, Start};
-use atcr_index::ports::{IndexAudit as _, IndexReader as _, IndexWriter as _, SearchIndex as _};
 use atcr_index::search::{Query, ranked};
 use atcr_index::view::{RepositoryCard, RepositoryId, TagFilter, TagOrder};
+use atcr_index_postgres::{DatabaseUrl, PostgresIndex};
 use atcr_index_sqlite::SqliteIndex;
+use atcr_index_suite::Ports;
+use atcr_test_support::postgres_server::PostgresServer;
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use rand::rngs::StdRng;
@@ -27,7 +31,13 @@ use rand::{Rng as _, SeedableRng as _};
 struct Options {
     /// The file; kept and used again when it is there.
     #[arg(long)]
-    file: PathBuf,
+    file: Option<PathBuf>,
+    /// A PostgreSQL database; kept and used again when it has an index.
+    #[arg(long)]
+    url: Option<String>,
+    /// A PostgreSQL server of its own with 256 MB of shared buffers, which does not wait for the disk.
+    #[arg(long)]
+    server: bool,
     /// The full network (100,000 repositories, 1,000,000 manifests, 2,000,000 tags) divided by this.
     #[arg(long, default_value_t = 1)]
     divide: usize,
@@ -46,8 +56,20 @@ struct Options {
 async fn main() -> Result<()> {
     let options = Options::parse();
     let now = DateTime::from_timestamp(1_800_000_000, 0).context("the time")?;
-    let is_new = !options.file.exists();
-    let index = SqliteIndex::open(&options.file).await?;
+    let server = options
+        .server
+        .then(|| PostgresServer::start_with_memory(256))
+        .transpose()?;
+    let url = server
+        .as_ref()
+        .map(|server| server.url("postgres"))
+        .or_else(|| options.url.clone());
+    let index: Arc<dyn Ports> = match (url, &options.file) {
+        (Some(url), _) => Arc::new(PostgresIndex::open(&DatabaseUrl::parse(&url)?).await?),
+        (None, Some(file)) => Arc::new(SqliteIndex::open(file).await?),
+        (None, None) => anyhow::bail!("give --file, --url or --server"),
+    };
+    let is_new = index.stats().await?.accounts == 0;
     let size = Size::full_divided(options.divide.max(1));
     if is_new {
         fill(&index, size, now).await?;
@@ -63,7 +85,7 @@ fn say(line: &str) {
     println!("{line}");
 }
 
-async fn fill(index: &SqliteIndex, size: Size, now: DateTime<Utc>) -> Result<()> {
+async fn fill(index: &Arc<dyn Ports>, size: Size, now: DateTime<Utc>) -> Result<()> {
     let begun = Instant::now();
     let mut records = 0;
     let mut written = Duration::ZERO;
@@ -96,7 +118,7 @@ fn rate(count: usize, time: Duration) -> f64 {
 }
 
 /// Repositories from all over the table.
-async fn sample(index: &SqliteIndex, count: usize) -> Result<Vec<RepositoryCard>> {
+async fn sample(index: &Arc<dyn Ports>, count: usize) -> Result<Vec<RepositoryCard>> {
     let mut rng = StdRng::seed_from_u64(1);
     let last = index.recently_pushed(&PageRequest::top(200)).await?;
     let most = last.items.iter().map(|card| card.id.0).max().unwrap_or(1);
@@ -109,7 +131,7 @@ async fn sample(index: &SqliteIndex, count: usize) -> Result<Vec<RepositoryCard>
 }
 
 async fn write_moves(
-    index: &SqliteIndex,
+    index: &Arc<dyn Ports>,
     cards: &[RepositoryCard],
     moves: usize,
     now: DateTime<Utc>,
@@ -206,14 +228,14 @@ where
 }
 
 async fn read(
-    index: &SqliteIndex,
+    index: &Arc<dyn Ports>,
     cards: &[RepositoryCard],
     options: &Options,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let card = |number: usize| cards[number % cards.len()].clone();
     measure("home: pushed last", options, |_| {
-        let index = index.clone();
+        let index = Arc::clone(index);
         async move {
             index
                 .recently_pushed(&PageRequest::top(24))
@@ -224,7 +246,7 @@ async fn read(
     })
     .await?;
     measure("home: most starred", options, |_| {
-        let index = index.clone();
+        let index = Arc::clone(index);
         async move {
             index
                 .most_starred(&PageRequest::top(8))
@@ -235,7 +257,7 @@ async fn read(
     })
     .await?;
     measure("owner and its repositories", options, |number| {
-        let (index, did) = (index.clone(), card(number).owner.did);
+        let (index, did) = (Arc::clone(index), card(number).owner.did);
         async move {
             index.account(&did).await?;
             index.repositories_of(&did, &PageRequest::top(24)).await?;
@@ -244,7 +266,7 @@ async fn read(
     })
     .await?;
     measure("repository page", options, |number| {
-        let (index, card) = (index.clone(), card(number));
+        let (index, card) = (Arc::clone(index), card(number));
         async move {
             index.repository(&card.owner.did, &card.name).await?;
             index.holds_of(card.id).await?;
@@ -256,7 +278,7 @@ async fn read(
     })
     .await?;
     measure("manifest page", options, |number| {
-        let (index, card) = (index.clone(), card(number));
+        let (index, card) = (Arc::clone(index), card(number));
         async move {
             let page = index.manifests(card.id, None, &PageRequest::top(1)).await?;
             if let Some(row) = page.items.first() {
@@ -275,7 +297,7 @@ async fn read(
         };
         let positions = positions(index, largest.id, &filter).await?;
         measure(&format!("tags at any depth, {order:?}"), options, |number| {
-            let (index, filter, id) = (index.clone(), filter.clone(), largest.id);
+            let (index, filter, id) = (Arc::clone(index), filter.clone(), largest.id);
             let start = positions[number % positions.len()].clone();
             async move {
                 let page = index
@@ -292,7 +314,7 @@ async fn read(
         ..TagFilter::default()
     };
     measure("tags with a text", options, |_| {
-        let (index, filter, id) = (index.clone(), filter.clone(), largest.id);
+        let (index, filter, id) = (Arc::clone(index), filter.clone(), largest.id);
         async move {
             index
                 .tags(id, &filter, &PageRequest::top(50))
@@ -315,11 +337,12 @@ async fn read(
     ] {
         let options = Options {
             clients: options.clients.min(4),
-            file: options.file.clone(),
+            file: None,
+            url: None,
             ..*options
         };
         measure(name, &options, |number| {
-            let (index, query) = (index.clone(), Query::parse(words[number % words.len()]));
+            let (index, query) = (Arc::clone(index), Query::parse(words[number % words.len()]));
             async move {
                 let candidates = index.candidates(&query).await?;
                 std::hint::black_box(ranked(&query, candidates, now));
@@ -331,7 +354,7 @@ async fn read(
     Ok(())
 }
 
-async fn largest(index: &SqliteIndex) -> Result<RepositoryCard> {
+async fn largest(index: &Arc<dyn Ports>) -> Result<RepositoryCard> {
     let mut most: Option<RepositoryCard> = None;
     for number in 0..2_000 {
         let page = index
@@ -347,7 +370,7 @@ async fn largest(index: &SqliteIndex) -> Result<RepositoryCard> {
 }
 
 /// Places all over the list.
-async fn positions(index: &SqliteIndex, id: RepositoryId, filter: &TagFilter) -> Result<Vec<Position>> {
+async fn positions(index: &Arc<dyn Ports>, id: RepositoryId, filter: &TagFilter) -> Result<Vec<Position>> {
     let mut positions = Vec::new();
     let mut start = Start::Top;
     loop {

@@ -1,0 +1,97 @@
+//! Appviews that share the index in a PostgreSQL database.
+
+use atcr_appview::compose::{Outside, compose};
+use atcr_appview::settings::AppViewSettings;
+use atcr_server::{Problems, Secret, Shutdown};
+use atcr_test_support::postgres_server::PostgresServer;
+
+use crate::harness::{Answer, TestAppView};
+
+async fn on(server: &PostgresServer, plc: Option<String>) -> TestAppView {
+    let url = server.url("postgres");
+    TestAppView::start_with(move |config| {
+        config.index.enabled = true;
+        config.index.database_url = Secret::new(url);
+        if let Some(plc) = plc {
+            config.server.plc_directory_url.clone_from(&plc);
+            config.server.handle_resolver_url = plc;
+        }
+    })
+    .await
+}
+
+/// The repositories that a search finds.
+async fn found(appview: &TestAppView, typed: &str) -> Vec<String> {
+    let answer = Answer::of(appview.get(&format!("/api/v1/search?q={typed}"))).await;
+    answer.assert_status(200);
+    let items = answer.json()["items"].as_array().cloned().unwrap_or_default();
+    items
+        .iter()
+        .filter_map(|item| item["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_push_through_one_is_on_the_pages_of_the_other_when_it_returns() {
+    let server = PostgresServer::start().unwrap();
+    let one = on(&server, None).await;
+    let other = on(&server, Some(one.pds.url())).await;
+    let sailor = one.sailor("alice.test", &["alice.test/shop"]).await;
+    sailor.push("alice.test/shop", "latest", &one.image("shop")).await;
+    assert_eq!(found(&other, "shop").await, ["shop"]);
+    assert_eq!(found(&one, "shop").await, ["shop"]);
+    let page = Answer::of(other.get("/r/alice.test/shop")).await;
+    page.assert_status(200);
+    // The file is not made.
+    assert!(!one.settings().paths.index.exists());
+}
+
+#[tokio::test]
+async fn a_second_one_behind_the_same_base_url_is_refused() {
+    let server = PostgresServer::start().unwrap();
+    let mut one = on(&server, None).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut same = one.configuration();
+    same.server.base_url = one.settings().base_url.to_string();
+    same.server.data_dir = folder.path().to_owned();
+    let same = AppViewSettings::parse(&same, &mut Problems::default()).unwrap();
+    let refused = compose(&same, Outside::real(), Shutdown::new())
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        refused.to_string().contains("another appview with the base URL"),
+        "{refused:#}"
+    );
+    one.stop().await;
+    let shutdown = Shutdown::new();
+    compose(&same, Outside::real(), shutdown.clone()).await.unwrap();
+    shutdown.begin();
+}
+
+#[test]
+fn the_index_is_in_a_file_or_in_a_database_and_no_message_has_the_password() {
+    let refused = |path: &str, url: &str| {
+        let mut config = atcr_appview::config::AppViewConfig::default();
+        config.index.database_path = path.into();
+        config.index.database_url = Secret::new(url);
+        let mut problems = Problems::default();
+        let settings = AppViewSettings::parse(&config, &mut problems);
+        assert!(settings.is_none_or(|settings| settings.index_database.is_none()));
+        format!("{problems:?}")
+    };
+    for (path, url, message) in [
+        (
+            "/x/index.db",
+            "postgres://a:s3cr3t@h/d",
+            "is set beside index.database_path",
+        ),
+        ("", "mysql://a:s3cr3t@h/d", "it has to begin with postgres://"),
+        ("", "postgres://a:s3cr3t@h", "it has to name a database"),
+    ] {
+        let problems = refused(path, url);
+        assert!(problems.contains("index.database_url"), "{problems}");
+        assert!(problems.contains(message), "{problems}");
+        assert!(!problems.contains("s3cr3t"), "{problems}");
+    }
+}
