@@ -193,6 +193,8 @@ impl Scanner {
         stop: &CancellationToken,
     ) -> Result<Scanned, ScanError> {
         let out = folder.sub("out")?;
+        // No tool sees what is kept.
+        let kept = folder.sub("kept")?;
         (request.stage)(Stage::Cataloguing);
         let (lists, thoroughness) = self.catalogue(request, &image, &folder, &out, stop).await?;
         let mut scanned = Scanned {
@@ -205,7 +207,7 @@ impl Scanner {
             packages: 0,
             database_built: None,
             documents: Vec::new(),
-            cyclonedx: lists.cyclonedx,
+            cyclonedx: None,
             folder,
         };
         let generation = self.databases.as_ref().and_then(|databases| databases.current());
@@ -216,7 +218,7 @@ impl Scanner {
                     launcher: self.tools.launcher.clone(),
                     tool: grype.clone(),
                 };
-                self.look_up(&grype, &generation, &lists.syft, &out, &mut scanned, stop)
+                self.look_up(&grype, &generation, &lists.syft, &kept, &mut scanned, stop)
                     .await?;
             }
             _ => scanned.state = ScanState::SbomOnly,
@@ -224,10 +226,16 @@ impl Scanner {
         let in_background = tokio::task::spawn_blocking(move || {
             let list = report::read_document(&lists.syft, "the list of packages", MAX_READ_BYTES)?;
             scanned.packages = report::count_packages(&list)?;
-            let stripped = write_stripped(&list, strip::SYFT, &out.join("syft-kept.json"), "syft")?;
+            let stripped = write_stripped(&list, strip::SYFT, &kept.join("syft.json"), "syft")?;
             drop(list);
-            check_length(&lists.spdx, "the SPDX list")?;
-            scanned.documents.push((DocumentKind::Sbom, lists.spdx));
+            let spdx = kept.join("spdx.json");
+            report::keep_document(&lists.spdx, "the SPDX list", MAX_DOCUMENT_BYTES, &spdx)?;
+            if let Some(list) = lists.cyclonedx {
+                let cyclonedx = kept.join("cyclonedx.json");
+                report::keep_document(&list, "the CycloneDX list", MAX_DOCUMENT_BYTES, &cyclonedx)?;
+                scanned.cyclonedx = Some(cyclonedx);
+            }
+            scanned.documents.push((DocumentKind::Sbom, spdx));
             scanned.documents.push((DocumentKind::SbomSyft, stripped));
             Ok(scanned)
         });
@@ -267,7 +275,8 @@ impl Scanner {
                     time: bounds.partial_catalogue_time,
                     ..full
                 };
-                let own = folder.sub("syft")?;
+                folder.remove(out)?;
+                let (own, out) = (folder.sub("syft")?, &folder.sub("out")?);
                 let listed = self.tools.catalogue(image, partial, &own, out, stop).await;
                 folder.remove(&own)?;
                 // The first failure says more about the image.
@@ -287,17 +296,17 @@ impl Scanner {
         grype: &Grype,
         generation: &Generation,
         list: &Path,
-        out: &Path,
+        kept: &Path,
         scanned: &mut Scanned,
         stop: &CancellationToken,
     ) -> Result<(), ScanError> {
         let own = scanned.folder.sub("grype")?;
-        let report = out.join("grype.json");
+        let report = scanned.folder.sub("report")?.join("grype.json");
         let limits = (self.tool_bounds.memory_bytes, self.tool_bounds.match_time);
         grype
             .look_up(list, generation.folder(), (&own, &report), limits, stop)
             .await?;
-        let kept = out.join("grype-kept.json");
+        let kept = kept.join("grype.json");
         let in_background = tokio::task::spawn_blocking(move || {
             let document = report::read_document(&report, "the report", MAX_READ_BYTES)?;
             let findings = report::findings(&document)?;
@@ -325,11 +334,14 @@ fn write_stripped(
     to: &Path,
     tool: &'static str,
 ) -> Result<PathBuf, ScanError> {
-    let failed = |error: std::io::Error| ScanError::Tool {
-        tool,
-        detail: format!("its document cannot be kept: {error}"),
+    let failed = |error: std::io::Error| match error.raw_os_error() {
+        Some(_) => ScanError::workspace("cannot write a document")(error),
+        None => ScanError::Tool {
+            tool,
+            detail: format!("its document cannot be kept: {error}"),
+        },
     };
-    let file = File::create(to).map_err(ScanError::workspace("cannot write a document"))?;
+    let file = File::create_new(to).map_err(ScanError::workspace("cannot write a document"))?;
     let mut out = BufWriter::new(file);
     strip::without(document, paths, &mut out)
         .and_then(|()| out.flush())

@@ -3,9 +3,14 @@
 pub mod strip;
 pub mod table;
 
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use atcr_atproto::lexicon::scan::SeverityCounts;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ScanError;
@@ -132,17 +137,56 @@ pub fn count_packages(list: &[u8]) -> Result<usize, ScanError> {
     Ok(list.artifacts.len())
 }
 
+/// Opens a document that a tool wrote: a regular file under one name, of at most `limit` bytes. A tool that an image has taken over
+/// may leave anything in its place.
+///
+/// # Errors
+/// `ResultTooLarge`, `Workspace`; `Tool` if it is no such file.
+pub fn open_document(path: &Path, what: &'static str, limit: usize) -> Result<File, ScanError> {
+    let failed = || ScanError::workspace(format!("cannot read {what}"));
+    let no_document = |why: &str| ScanError::Tool {
+        tool: "a tool",
+        detail: format!("{what} {why}"),
+    };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP) => return Err(no_document("is a link")),
+        Err(Errno::NOENT) => return Err(no_document("is missing")),
+        Err(error) => return Err(failed()(error.into())),
+    };
+    let metadata = file.metadata().map_err(failed())?;
+    if !metadata.is_file() || metadata.nlink() != 1 {
+        return Err(no_document("is no file of its own"));
+    }
+    if metadata.len() > limit as u64 {
+        return Err(ScanError::ResultTooLarge { what, limit });
+    }
+    Ok(file)
+}
+
 /// Reads a document that a tool wrote.
 ///
 /// # Errors
-/// `ResultTooLarge`, `Workspace`.
+/// As [`open_document`].
 pub fn read_document(path: &Path, what: &'static str, limit: usize) -> Result<Vec<u8>, ScanError> {
-    let failed = || ScanError::workspace(format!("cannot read {what}"));
-    let len = std::fs::metadata(path).map_err(failed())?.len();
-    if len > limit as u64 {
+    let file = open_document(path, what, limit)?;
+    let mut document = Vec::new();
+    let read = file.take(limit as u64 + 1).read_to_end(&mut document);
+    read.map_err(ScanError::workspace(format!("cannot read {what}")))?;
+    if document.len() > limit {
         return Err(ScanError::ResultTooLarge { what, limit });
     }
-    std::fs::read(path).map_err(failed())
+    Ok(document)
+}
+
+/// Moves a document that a tool wrote to where no tool comes.
+///
+/// # Errors
+/// As [`open_document`].
+pub fn keep_document(path: &Path, what: &'static str, limit: usize, to: &Path) -> Result<(), ScanError> {
+    open_document(path, what, limit)?;
+    std::fs::rename(path, to).map_err(ScanError::workspace(format!("cannot keep {what}")))
 }
 
 #[derive(Deserialize)]
@@ -241,5 +285,36 @@ mod tests {
             total,
         } = counts(&found);
         assert_eq!((critical, high, medium, low, total), (1, 1, 2, 1, 8));
+    }
+
+    #[test]
+    fn what_a_tool_leaves_in_the_place_of_a_document_is_not_followed_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("document"), b"{}").unwrap();
+        assert_eq!(read_document(&path("document"), "it", 2).unwrap(), b"{}");
+        assert_eq!(
+            read_document(&path("document"), "it", 1).unwrap_err().class(),
+            "result-too-large"
+        );
+        std::os::unix::fs::symlink(path("document"), path("link")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path("pipe"),
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        std::fs::create_dir(path("folder")).unwrap();
+        for name in ["link", "pipe", "folder", "missing"] {
+            let error = read_document(&path(name), "it", 100).unwrap_err();
+            assert_eq!(error.class(), "tool", "{name}");
+        }
+        std::fs::hard_link(path("document"), path("again")).unwrap();
+        assert_eq!(
+            read_document(&path("document"), "it", 100).unwrap_err().class(),
+            "tool"
+        );
     }
 }

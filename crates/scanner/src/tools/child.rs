@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ pub struct Run<'a> {
 pub struct Limits {
     /// Resident memory in bytes.
     pub memory_bytes: u64,
-    /// Bytes of all files below the folder.
+    /// Bytes of all files below the folders in which it writes.
     pub disk_bytes: u64,
     /// Bytes of one file.
     pub file_bytes: u64,
@@ -70,6 +70,35 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Why a tool that ended by itself gave nothing. The machine's own troubles, which say nothing about the image, are told from the
+    /// tool's.
+    #[must_use]
+    pub fn failure(&self, tool: &'static str) -> ScanError {
+        use std::os::unix::process::ExitStatusExt as _;
+        let said = self.stderr.to_ascii_lowercase();
+        let of_machine = |why: &str| ScanError::Workspace {
+            doing: format!("{tool}: {why}"),
+            source: io::Error::other(self.reason()),
+        };
+        if said.contains("no space left on device") || said.contains("disk quota exceeded") {
+            return of_machine("there is no space left on the disk");
+        }
+        if self.status.signal() == Some(libc::SIGXFSZ) || said.contains("file too large") {
+            return ScanError::Limit {
+                resource: Resource::Disk,
+                tool,
+                bound: "the length of one file".to_owned(),
+            };
+        }
+        if self.status.signal() == Some(libc::SIGKILL) {
+            return of_machine("it was killed, as the system does when memory runs out");
+        }
+        ScanError::Tool {
+            tool,
+            detail: self.reason(),
+        }
+    }
+
     /// What it said last that tells why it failed.
     #[must_use]
     pub fn reason(&self) -> String {
@@ -98,36 +127,54 @@ pub async fn run(launcher: &Path, run: Run<'_>, stop: &CancellationToken) -> Res
         let (stderr, stdout) = tokio::join!(read_end(stderr), read_start(stdout));
         (String::from_utf8_lossy(&stderr).into_owned(), stdout)
     };
+    let pid = process.process;
     let watched = async {
         tokio::select! {
             biased;
             () = stop.cancelled() => Err(ScanError::Shutdown),
-            error = watch(process.group, &run) => Err(error),
-            status = process.child.wait() => status.map_err(|error| ScanError::Tool {
+            error = watch_memory_and_time(pid, &run) => Err(error),
+            error = watch_disk(&run) => Err(error),
+            exited = exited(pid) => exited.map_err(|error| ScanError::Tool {
                 tool: run.tool,
                 detail: format!("it cannot be waited for: {error}"),
             }),
         }
     };
-    // The pipes end with the tool and those that it has started; a tool that fills them is read meanwhile.
-    let outcome = {
-        tokio::pin!(reading, watched);
-        tokio::select! {
-            read = &mut reading => (watched.await, Some(read)),
-            status = &mut watched => {
-                let read = tokio::time::timeout(Duration::from_secs(1), &mut reading).await;
-                (status, read.ok())
-            }
-        }
+    // A tool that fills its pipes is read meanwhile.
+    tokio::pin!(reading, watched);
+    let (outcome, read) = tokio::select! {
+        read = &mut reading => (watched.await, Some(read)),
+        outcome = &mut watched => (outcome, None),
     };
-    process.end().await;
-    let (status, read) = outcome;
+    // At once: whoever exceeded a limit goes on until it is killed. The pipes end with the tool.
+    process.kill();
+    let read = match read {
+        Some(read) => Some(read),
+        None => tokio::time::timeout(Duration::from_secs(1), &mut reading)
+            .await
+            .ok(),
+    };
+    let status = process.child.wait().await;
+    outcome?;
     let (stderr, stdout) = read.unwrap_or_default();
     Ok(Ended {
-        status: status?,
+        status: status.map_err(|error| ScanError::Tool {
+            tool: run.tool,
+            detail: format!("it cannot be waited for: {error}"),
+        })?,
         stderr,
         stdout,
     })
+}
+
+/// Returns when the process has ended. It is not reaped: its number and its group's stay its own until it is waited for.
+async fn exited(process: Pid) -> io::Result<()> {
+    let waiting = tokio::task::spawn_blocking(move || {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        rustix::io::retry_on_intr(|| waitid(WaitId::Pid(process), ended))
+    });
+    waiting.await.map_err(io::Error::other)??;
+    Ok(())
 }
 
 fn start(launcher: &Path, run: &Run<'_>) -> Result<Process, ScanError> {
@@ -160,31 +207,36 @@ fn start(launcher: &Path, run: &Run<'_>) -> Result<Process, ScanError> {
         tool: run.tool,
         detail: format!("it cannot be started: {error}"),
     })?;
-    let group = child
+    let process = child
         .id()
         .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
-    Ok(Process { child, group })
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| ScanError::Tool {
+            tool: run.tool,
+            detail: "it has no number".to_owned(),
+        })?;
+    Ok(Process {
+        child,
+        process,
+        is_killed: false,
+    })
 }
 
-/// A running tool and whatever it starts. Dropping it ends all of them.
+/// A running tool. Dropping it ends it.
 struct Process {
     child: Child,
-    group: Option<Pid>,
+    /// Its number, which is that of its group.
+    process: Pid,
+    is_killed: bool,
 }
 
 impl Process {
-    /// Ends what is left, and waits for the tool itself.
-    async fn end(&mut self) {
-        self.kill();
-        // It was killed, or had ended.
-        let _ = self.child.wait().await;
-    }
-
+    /// Ends the tool and whatever is in its group. Before it is waited for: afterwards the number may be another's.
     fn kill(&mut self) {
-        // Once the tool was waited for, its number may be another's; its group lives as long as one of its members.
-        if let Some(group) = self.group.take() {
-            let _ = kill_process_group(group, Signal::KILL);
+        if !self.is_killed {
+            self.is_killed = true;
+            // It was killed, or had ended.
+            let _ = kill_process_group(self.process, Signal::KILL);
         }
     }
 }
@@ -195,42 +247,50 @@ impl Drop for Process {
     }
 }
 
-/// Returns when a limit is exceeded.
-async fn watch(group: Option<Pid>, run: &Run<'_>) -> ScanError {
-    let began = Instant::now();
-    let over = |resource, bound: String| ScanError::Limit {
+fn exceeded(run: &Run<'_>, resource: Resource, bound: String) -> ScanError {
+    ScanError::Limit {
         resource,
         tool: run.tool,
         bound,
-    };
-    let mut disk_due = began;
+    }
+}
+
+/// Returns when the tool takes too much memory or time.
+async fn watch_memory_and_time(process: Pid, run: &Run<'_>) -> ScanError {
+    let began = Instant::now();
+    let Limits {
+        memory_bytes, time, ..
+    } = run.limits;
     loop {
-        tokio::time::sleep(WATCH).await;
-        let Limits {
-            memory_bytes,
-            disk_bytes,
-            time,
-            ..
-        } = run.limits;
         if began.elapsed() > time {
-            return over(Resource::Time, format!("{} s", time.as_secs()));
+            return exceeded(run, Resource::Time, format!("{} s", time.as_secs()));
         }
-        if group
-            .and_then(resident_bytes)
-            .is_some_and(|bytes| bytes > memory_bytes)
-        {
-            return over(Resource::Memory, format!("{} MiB", memory_bytes >> 20));
+        if resident_bytes(process).is_some_and(|bytes| bytes > memory_bytes) {
+            return exceeded(run, Resource::Memory, format!("{} MiB", memory_bytes >> 20));
         }
-        if Instant::now() >= disk_due {
-            let looked = Instant::now();
-            let folder = run.folder.to_owned();
-            let used = tokio::task::spawn_blocking(move || bytes_below(&folder, disk_bytes));
-            if used.await.is_ok_and(|bytes| bytes > disk_bytes) {
-                return over(Resource::Disk, format!("{} MiB", disk_bytes >> 20));
-            }
-            // Many small files take long to count; the tool needs the disk as well.
-            disk_due = Instant::now() + 10 * looked.elapsed();
+        tokio::time::sleep(WATCH).await;
+    }
+}
+
+/// Returns when the files where the tool writes take too much.
+async fn watch_disk(run: &Run<'_>) -> ScanError {
+    let most = run.limits.disk_bytes;
+    let folders: Vec<PathBuf> = std::iter::once(run.folder.to_owned())
+        .chain(run.writable.iter().cloned())
+        .collect();
+    loop {
+        let began = Instant::now();
+        let folders = folders.clone();
+        let used = tokio::task::spawn_blocking(move || {
+            folders.iter().fold(0, |used: u64, folder| {
+                used.saturating_add(bytes_below(folder, most))
+            })
+        });
+        if used.await.is_ok_and(|bytes| bytes > most) {
+            return exceeded(run, Resource::Disk, format!("{} MiB", most >> 20));
         }
+        // Many small files take long to count; the tool needs the disk as well.
+        tokio::time::sleep(WATCH.max(10 * began.elapsed())).await;
     }
 }
 
@@ -248,8 +308,11 @@ pub(crate) fn bytes_below(folder: &Path, enough: u64) -> u64 {
     let mut bytes = 0;
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(folder) else {
-            continue;
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            // What cannot be counted is too much.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return u64::MAX,
+            Err(_) => continue,
         };
         for entry in entries.flatten() {
             let Ok(metadata) = entry.metadata() else { continue };

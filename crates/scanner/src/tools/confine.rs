@@ -1,8 +1,9 @@
 //! What a tool may do: the process that is to become the tool takes its own rights away and then executes it.
 //!
 //! The scanner starts itself as `atcr-scanner __limit …`, so that everything between fork and exec is ordinary safe code. A tool
-//! thus confined opens no socket, writes no file beyond its bound, reads and writes only the paths that it is given, gains no
-//! rights by executing something, and dies with the scanner.
+//! thus confined opens no socket, starts no process, sends no other process a signal, writes no file beyond its bound, reads and writes
+//! only the paths that it is given, makes nothing but files and folders there, gains no rights by executing something, and dies with
+//! the scanner.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -14,20 +15,36 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use landlock::{
-    ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
+    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
     RulesetCreatedAttr as _, RulesetStatus, path_beneath_rules,
 };
 use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
 use rustix::thread::set_no_new_privs;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as ArgLen, SeccompCmpOp as Op, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
+};
 use serde::{Deserialize, Serialize};
 
 /// Files that a tool may have open.
 const OPEN_FILES: u64 = 4096;
 
-/// What the tools and Go's runtime read of the system. Not `/proc`: it shows the scanner's environment.
-const SYSTEM: [&str; 12] = [
-    "/etc",
+/// What the tools and Go's runtime read of the system. Not `/proc`: it shows the scanner's environment. Not all of `/etc`: there are
+/// other services' secrets.
+const SYSTEM: [&str; 24] = [
+    "/etc/ca-certificates",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/certs",
+    "/etc/resolv.conf",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/certs",
     "/usr/share/zoneinfo",
     "/lib",
     "/lib64",
@@ -42,6 +59,20 @@ const SYSTEM: [&str; 12] = [
     "/run/systemd/resolve",
 ];
 
+/// What a tool may do where it writes: make, change, read and remove files and folders. Links, pipes, sockets and devices would lead
+/// whoever reads its results elsewhere, and nothing that it wrote is executed.
+fn write_rights(abi: ABI) -> BitFlags<AccessFs> {
+    let refused = AccessFs::MakeSym
+        | AccessFs::MakeFifo
+        | AccessFs::MakeSock
+        | AccessFs::MakeChar
+        | AccessFs::MakeBlock
+        | AccessFs::Refer
+        | AccessFs::IoctlDev
+        | AccessFs::Execute;
+    AccessFs::from_all(abi) & !refused
+}
+
 /// The rights of one tool, and the tool.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Confinement {
@@ -54,7 +85,7 @@ pub struct Confinement {
     /// Files and folders that it may read and execute
     #[arg(long)]
     pub read: Vec<PathBuf>,
-    /// Folders in which it may do anything
+    /// Folders in which it may make, change and remove files and folders
     #[arg(long)]
     pub write: Vec<PathBuf>,
     /// Whether it may open sockets
@@ -141,8 +172,8 @@ pub fn keep_to_paths(read: &[PathBuf], write: &[PathBuf]) -> anyhow::Result<Path
         .handle_access(AccessFs::from_all(abi))?
         .create()?
         .add_rules(path_beneath_rules(read, AccessFs::from_read(abi)))?
-        .add_rules(path_beneath_rules(write, AccessFs::from_all(abi)))?
-        .add_rules(path_beneath_rules(["/dev/null"], AccessFs::from_all(abi)))?
+        .add_rules(path_beneath_rules(write, write_rights(abi)))?
+        .add_rules(path_beneath_rules(["/dev/null"], write_rights(abi)))?
         .restrict_self()
         .context("landlock")?;
     Ok(match status.ruleset {
@@ -152,13 +183,21 @@ pub fn keep_to_paths(read: &[PathBuf], write: &[PathBuf]) -> anyhow::Result<Path
     })
 }
 
-/// Makes calls fail that no tool needs: those that reach other processes or the network.
+/// Makes calls fail that no tool needs: those that reach other processes or the network, and those that start a process, which could
+/// leave the tool's group and outlive it. A Go program needs threads only.
 fn forbid_calls(network: bool) -> anyhow::Result<()> {
     let mut forbidden = vec![
         libc::SYS_ptrace,
         libc::SYS_process_vm_readv,
         libc::SYS_process_vm_writev,
+        libc::SYS_process_madvise,
+        libc::SYS_process_mrelease,
+        libc::SYS_pidfd_open,
         libc::SYS_pidfd_getfd,
+        libc::SYS_pidfd_send_signal,
+        libc::SYS_tkill,
+        libc::SYS_setsid,
+        libc::SYS_setpgid,
         libc::SYS_bpf,
         libc::SYS_perf_event_open,
         libc::SYS_keyctl,
@@ -171,19 +210,73 @@ fn forbid_calls(network: bool) -> anyhow::Result<()> {
         // It opens sockets, too.
         libc::SYS_io_uring_setup,
     ];
+    #[cfg(target_arch = "x86_64")]
+    forbidden.extend([libc::SYS_fork, libc::SYS_vfork]);
     if !network {
         forbidden.extend([libc::SYS_socket, libc::SYS_socketpair]);
     }
-    // The same calls under the numbers of the x32 ABI.
+    let own = u64::from(std::process::id());
+    let word = |argument, op, value| SeccompCondition::new(argument, ArgLen::Dword, op, value);
+    let of_others = |argument| SeccompRule::new(vec![word(argument, Op::Ne, own)?]);
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        forbidden.into_iter().map(|number| (number, Vec::new())).collect();
+    let thread = Op::MaskedEq(CLONE_THREAD);
+    rules.insert(
+        libc::SYS_clone,
+        vec![SeccompRule::new(vec![word(0, thread, 0)?])?],
+    );
+    for call in [
+        libc::SYS_kill,
+        libc::SYS_tgkill,
+        libc::SYS_rt_sigqueueinfo,
+        libc::SYS_rt_tgsigqueueinfo,
+    ] {
+        rules.insert(call, vec![of_others(0)?]);
+    }
+    let limits_of_others = SeccompRule::new(vec![word(0, Op::Ne, 0)?, word(0, Op::Ne, own)?])?;
+    rules.insert(libc::SYS_prlimit64, vec![limits_of_others]);
+    // A file can be told to send signals to anyone.
+    let signals = [libc::F_SETOWN, F_SETOWN_EX, F_SETSIG].map(i32::unsigned_abs);
+    let signals = signals.map(|command| SeccompRule::new(vec![word(1, Op::Eq, command.into())?]));
+    rules.insert(libc::SYS_fcntl, signals.into_iter().collect::<Result<_, _>>()?);
+    apply(rules, libc::EPERM)?;
+    // Its arguments are in memory, where no filter looks; callers that hear that there is no such call use the older one.
+    apply(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)?;
     #[cfg(target_arch = "x86_64")]
-    forbidden.extend(forbidden.clone().iter().map(|number| number | 0x4000_0000));
-    let rules: BTreeMap<i64, Vec<_>> = forbidden.into_iter().map(|number| (number, Vec::new())).collect();
+    seccompiler::apply_filter(&no_x32_calls()).context("seccomp")?;
+    Ok(())
+}
+
+const CLONE_THREAD: u64 = 0x0001_0000;
+const F_SETSIG: i32 = 10;
+const F_SETOWN_EX: i32 = 15;
+
+fn apply(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> anyhow::Result<()> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH)
         .map_err(|_| anyhow::anyhow!("calls cannot be forbidden on {}", std::env::consts::ARCH))?;
-    let denied = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let denied = SeccompAction::Errno(errno.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture)?;
     let program: BpfProgram = filter.try_into()?;
     seccompiler::apply_filter(&program).context("seccomp")
+}
+
+/// The x32 ABI has other numbers for the same calls; nothing uses it.
+#[cfg(target_arch = "x86_64")]
+fn no_x32_calls() -> BpfProgram {
+    const X32: u32 = 0x4000_0000;
+    let step = |code, jump_unless, k| seccompiler::sock_filter {
+        code,
+        jt: 0,
+        jf: jump_unless,
+        k,
+    };
+    vec![
+        // The number of the call; at least X32, or over the next; an error; allowed.
+        step(0x20, 0, 0),
+        step(0x35, 1, X32),
+        step(0x06, 0, 0x0005_0000 | libc::ENOSYS.unsigned_abs()),
+        step(0x06, 0, 0x7fff_0000),
+    ]
 }
 
 /// What a confined process could still do.

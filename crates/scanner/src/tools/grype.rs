@@ -112,14 +112,11 @@ impl Grype {
         if ended.status.success() {
             return Ok(());
         }
-        let detail = ended.reason();
-        Err(if detail.contains("database") || detail.contains(" db") {
-            ScanError::Database(detail)
-        } else {
-            ScanError::Tool {
-                tool: "grype",
-                detail,
+        Err(match ended.failure("grype") {
+            ScanError::Tool { detail, .. } if detail.contains("database") || detail.contains(" db") => {
+                ScanError::Database(detail)
             }
+            failure => failure,
         })
     }
 
@@ -231,17 +228,24 @@ impl Grype {
             environment.extend(passed_on);
             environment.extend(from.map(|url| ("GRYPE_DB_UPDATE_URL", url.as_str().into())));
         }
-        let imported = match arguments {
-            ["db", "import", path] => Some(PathBuf::from(path)),
-            _ => None,
-        };
+        let mut readable = Vec::new();
+        if let ["db", "import", path] = arguments {
+            readable.push(PathBuf::from(path));
+        }
+        if network != Network::None {
+            // Certificates of the operator's own, wherever they are.
+            let files = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+            let folders = std::env::var_os("SSL_CERT_DIR").unwrap_or_default();
+            readable.extend(files.into_iter().chain(std::env::split_paths(&folders)));
+            readable.retain(|path| path.is_absolute());
+        }
         let run = Run {
             tool: "grype",
             program: &self.tool.path,
             arguments: arguments.iter().map(OsString::from).collect(),
             environment,
             folder,
-            readable: imported.into_iter().collect(),
+            readable,
             writable: vec![database.to_owned()],
             network: network != Network::None,
             limits,

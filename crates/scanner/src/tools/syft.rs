@@ -103,10 +103,7 @@ impl Tools {
         if ended.status.success() {
             return Ok(lists);
         }
-        Err(ScanError::Tool {
-            tool: "syft",
-            detail: ended.reason(),
-        })
+        Err(ended.failure("syft"))
     }
 }
 

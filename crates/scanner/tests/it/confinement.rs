@@ -57,15 +57,18 @@ fn a_tool_reaches_no_network_no_other_paths_and_writes_no_long_file() {
             .success()
     );
 
-    let read = format!("cat {}/secret", other.path().display());
+    let read = format!("read -r line < {}/secret && echo $line", other.path().display());
     let output = confined(folder.path(), own, &[], &read);
     assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
     let write = format!("echo x > {}/new", other.path().display());
     assert!(!confined(folder.path(), own, &[], &write).status.success());
     assert!(!other.path().join("new").exists());
     // The scanner's own environment, where its secret is.
-    let environment = format!("cat /proc/{own}/environ");
+    let environment = format!("read -r -d '' line < /proc/{own}/environ");
     assert!(!confined(folder.path(), own, &[], &environment).status.success());
+
+    let of_others = "read -r line < /etc/passwd";
+    assert!(!confined(folder.path(), own, &[], of_others).status.success());
 
     assert!(
         confined(folder.path(), own, &[], "printf %090000d 0 > short")
@@ -130,7 +133,7 @@ async fn memory_time_and_disk_end_a_tool() {
         memory_bytes: 64 << 20,
         ..GENEROUS
     };
-    let script = "x=$(printf %090000000d 0); y=$x$x; sleep 300";
+    let script = "printf -v x %090000000d 0; y=$x$x; while :; do :; done";
     assert_eq!(
         limit(shell(folder.path(), script, narrow, &stop).await),
         Resource::Memory
@@ -140,41 +143,84 @@ async fn memory_time_and_disk_end_a_tool() {
         ..GENEROUS
     };
     assert_eq!(
-        limit(shell(folder.path(), "sleep 300", short, &stop).await),
+        limit(shell(folder.path(), "while :; do :; done", short, &stop).await),
         Resource::Time
     );
     let small = Limits {
         disk_bytes: 1 << 20,
         ..GENEROUS
     };
-    let script = "mkdir deep; for i in 1 2 3 4 5 6 7 8; do printf %0300000d 0 > deep/$i; done; sleep 300";
+    fs::create_dir(folder.path().join("deep")).unwrap();
+    let script = "for i in 1 2 3 4 5 6 7 8; do printf %0300000d 0 > deep/$i; done; while :; do :; done";
     assert_eq!(
         limit(shell(folder.path(), script, small, &stop).await),
         Resource::Disk
     );
 }
 
+#[test]
+fn a_tool_makes_no_links_and_pipes_where_it_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = std::process::id();
+    fs::create_dir(folder.path().join("deep")).unwrap();
+    fs::write(folder.path().join("file"), b"x").unwrap();
+    for (made, script) in [
+        ("link", "exec ln -s /etc/passwd link"),
+        ("pipe", "exec mkfifo pipe"),
+        ("deep/again", "exec ln file deep/again"),
+    ] {
+        let output = confined(folder.path(), own, &[], script);
+        assert!(!output.status.success(), "{script}: {output:?}");
+        let made = folder.path().join(made).symlink_metadata();
+        assert!(made.is_err(), "{script}: {output:?}");
+    }
+    // It executes nothing that it wrote.
+    let script = "echo x > program; exec chmod 700 program";
+    assert!(confined(folder.path(), own, &[], script).status.success());
+    let output = confined(folder.path(), own, &[], "exec ./program");
+    assert_eq!(output.status.code(), Some(126), "{output:?}");
+}
+
+#[test]
+fn a_tool_starts_no_process_leaves_no_group_and_signals_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = std::process::id();
+    for script in ["(echo x > made)", "echo x > made &", "x=$(echo y > made)"] {
+        let output = confined(folder.path(), own, &[], script);
+        assert!(!folder.path().join("made").exists(), "{script}: {output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("fork"),
+            "{script}: {output:?}"
+        );
+    }
+    let mut other = Command::new("sleep").arg("300").spawn().unwrap();
+    let kill = format!("kill -9 {}", other.id());
+    let output = confined(folder.path(), own, &[], &kill);
+    let still_runs = other.try_wait().unwrap().is_none();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(!output.status.success() && still_runs, "{output:?}");
+    // Itself it may.
+    assert!(confined(folder.path(), own, &[], "kill -0 $$").status.success());
+    let output = confined(folder.path(), own, &[], "exec setsid -w true");
+    assert!(!output.status.success(), "{output:?}");
+    let output = confined(folder.path(), own, &[], "exec prlimit --nofile=10 --pid 1");
+    assert!(!output.status.success(), "{output:?}");
+}
+
 #[tokio::test]
-async fn what_a_tool_has_started_ends_with_it() {
+async fn a_machine_in_trouble_is_told_from_an_image_that_a_tool_cannot_read() {
     let folder = tempfile::tempdir().unwrap();
     let stop = CancellationToken::new();
-    let script = "sleep 300 & echo $! > pid; exit 3";
-    let ended = shell(folder.path(), script, GENEROUS, &stop).await.unwrap();
-    assert_eq!(ended.status.code(), Some(3));
-    let pid = fs::read_to_string(folder.path().join("pid")).unwrap();
-    let status = format!("/proc/{}/status", pid.trim());
-    let is_alive = || {
-        let status = fs::read_to_string(&status).unwrap_or_default();
-        status.contains("sleep") && !status.contains("State:\tZ")
-    };
-    // It was sent the signal; the system may take a moment.
-    for _ in 0..1000 {
-        if !is_alive() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    for (script, class) in [
+        ("echo 'write x: no space left on device' >&2; exit 1", "scanner"),
+        ("kill -9 $$", "scanner"),
+        ("echo 'write x: file too large' >&2; exit 1", "limit:disk"),
+        ("echo 'it is broken' >&2; exit 1", "tool"),
+    ] {
+        let ended = shell(folder.path(), script, GENEROUS, &stop).await.unwrap();
+        assert_eq!(ended.failure("shell").class(), class, "{script}: {ended:?}");
     }
-    panic!("it is still alive");
 }
 
 #[tokio::test]
@@ -185,6 +231,6 @@ async fn a_tool_ends_when_the_scanner_is_asked_to_stop_and_says_its_reason_when_
     let ended = shell(folder.path(), script, GENEROUS, &stop).await.unwrap();
     assert_eq!(ended.reason(), "ERROR it is broken (exit status: 1)");
     stop.cancel();
-    let stopped = shell(folder.path(), "sleep 300", GENEROUS, &stop).await;
+    let stopped = shell(folder.path(), "while :; do :; done", GENEROUS, &stop).await;
     assert!(matches!(stopped, Err(ScanError::Shutdown)));
 }
