@@ -129,6 +129,9 @@ impl HoldBlobs {
             } else {
                 &self.store
             };
+            client
+                .check_redirect(&url, &next)
+                .map_err(|error| failed(error.to_string()))?;
             url = StoreUrl::redirect(&url, location, client)
                 .map_err(|error| failed(error.to_string()))?
                 .into_url();

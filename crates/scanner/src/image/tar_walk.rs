@@ -30,6 +30,8 @@ pub struct Entries {
 pub fn walk(archive: &mut impl Read, entries_left: u64, bounds: &ImageBounds) -> Result<Entries, ScanError> {
     let mut found = Entries::default();
     let mut extended_size = None;
+    // Whether the name that comes before an entry ends like that of a folder.
+    let mut is_named_as_folder = None;
     while let Some(header) = next_header(archive)? {
         let kind = header.entry_type();
         let size = header
@@ -40,12 +42,18 @@ pub fn walk(archive: &mut impl Read, entries_left: u64, bounds: &ImageBounds) ->
                 if size > bounds.path_bytes as u64 + 1 {
                     return Err(path_too_long(bounds));
                 }
-                skip(archive, size)?;
+                let name = read_extension(archive, size)?;
+                if kind == EntryType::GNULongName {
+                    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+                    is_named_as_folder = Some(name.ends_with(b"/"));
+                }
                 continue;
             }
             EntryType::XHeader => {
                 let pax = read_extension(archive, size)?;
-                extended_size = check_extensions(&pax, bounds)?;
+                let extended = check_extensions(&pax, bounds)?;
+                extended_size = extended.size;
+                is_named_as_folder = extended.is_named_as_folder.or(is_named_as_folder);
                 continue;
             }
             EntryType::XGlobalHeader => {
@@ -58,6 +66,13 @@ pub fn walk(archive: &mut impl Read, entries_left: u64, bounds: &ImageBounds) ->
             skip_sparse_maps(archive, &header)?;
         }
         let size = extended_size.take().unwrap_or(size);
+        let ends_as_folder = is_named_as_folder
+            .take()
+            .unwrap_or_else(|| header.path_bytes().ends_with(b"/"));
+        if size > 0 && ends_as_folder && header.as_old().linkflag[0] == 0 {
+            // An old form of a folder, whose content Go takes for the next header and others skip.
+            return Err(no_archive("a folder has content"));
+        }
         found.count += 1;
         if found.count > entries_left {
             return Err(ScanError::too_large(
@@ -175,9 +190,16 @@ fn read_extension(archive: &mut impl Read, size: u64) -> Result<Vec<u8>, ScanErr
     Ok(content)
 }
 
-/// The size that the extended header gives its entry, if it does. Values may have any bytes, line ends as well.
-fn check_extensions(mut pax: &[u8], bounds: &ImageBounds) -> Result<Option<u64>, ScanError> {
-    let mut size = None;
+/// What an extended header says of its entry.
+#[derive(Default)]
+struct Extended {
+    size: Option<u64>,
+    is_named_as_folder: Option<bool>,
+}
+
+/// What the extended header says of its entry. Values may have any bytes, line ends as well.
+fn check_extensions(mut pax: &[u8], bounds: &ImageBounds) -> Result<Extended, ScanError> {
+    let mut extended = Extended::default();
     while !pax.is_empty() {
         let (key, value, rest) =
             next_record(pax).ok_or_else(|| no_archive("an extended header cannot be read"))?;
@@ -185,13 +207,14 @@ fn check_extensions(mut pax: &[u8], bounds: &ImageBounds) -> Result<Option<u64>,
             b"path" | b"linkpath" if value.len() > bounds.path_bytes => return Err(path_too_long(bounds)),
             b"size" => {
                 let stated = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                size = Some(stated.ok_or_else(|| no_archive("an extended header has no size"))?);
+                extended.size = Some(stated.ok_or_else(|| no_archive("an extended header has no size"))?);
             }
+            b"path" => extended.is_named_as_folder = Some(value.ends_with(b"/")),
             _ => {}
         }
         pax = rest;
     }
-    Ok(size)
+    Ok(extended)
 }
 
 /// Key, value and what follows of `<length> <key>=<value>\n`, the length being that of the whole record.
@@ -242,7 +265,7 @@ mod tests {
     fn entries_are_counted_and_long_names_are_none_of_them() {
         let bytes = archive(|builder| {
             add(builder, "a", &[1; 700]);
-            add(builder, &"long/".repeat(60), b"x");
+            add(builder, &("long/".repeat(60) + "x"), b"x");
             add(builder, "c", b"");
         });
         assert_eq!(
@@ -253,6 +276,37 @@ mod tests {
             }
         );
         assert_eq!(walked(&bytes, 2).unwrap_err().class(), "too-large:entries");
+    }
+
+    #[test]
+    fn a_folder_of_the_old_form_with_content_is_refused_wherever_its_name_is() {
+        let old = |builder: &mut tar::Builder<Vec<u8>>, path: &str, size| {
+            let mut header = Header::new_gnu();
+            header.set_size(size);
+            header.as_old_mut().linkflag[0] = 0;
+            builder
+                .append_data(
+                    &mut header,
+                    path,
+                    vec![b'x'; usize::try_from(size).unwrap()].as_slice(),
+                )
+                .unwrap();
+        };
+        let empty = archive(|builder| old(builder, "folder/", 0));
+        assert_eq!(walked(&empty, 9).unwrap().count, 1);
+        let file = archive(|builder| old(builder, "file", 1));
+        assert_eq!(walked(&file, 9).unwrap().count, 1);
+        let short = archive(|builder| old(builder, "folder/", 512));
+        let gnu = archive(|builder| old(builder, &"long/".repeat(60), 512));
+        let pax = archive(|builder| {
+            builder
+                .append_pax_extensions([("path", b"folder/".as_slice())])
+                .unwrap();
+            old(builder, "file", 512);
+        });
+        for bytes in [short, gnu, pax] {
+            assert_eq!(walked(&bytes, 9).unwrap_err().class(), "media-type");
+        }
     }
 
     #[test]
