@@ -7,12 +7,14 @@ use anyhow::Context as _;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::egress::{EgressClient, EgressPolicy};
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
+use tokio_util::sync::CancellationToken;
 
 use crate::bounds::{ImageBounds, ToolBounds};
 use crate::database::Databases;
 use crate::image::layer_cache::LayerCache;
 use crate::scan::Scanner;
 use crate::settings::ScannerSettings;
+use crate::tools::confine;
 use crate::tools::grype::Grype;
 use crate::tools::{Tools, find, identify};
 use crate::work::WorkFolder;
@@ -47,17 +49,22 @@ pub async fn tools(settings: &ScannerSettings, launcher: PathBuf) -> anyhow::Res
     })
 }
 
-/// The vulnerability databases; `None` when nothing is looked up.
+/// The vulnerability databases; `None` when nothing is looked up. When `stop` is cancelled, what is done with them ends.
 ///
 /// # Errors
 /// If their folder cannot be used.
-pub async fn databases(settings: &ScannerSettings, tools: &Tools) -> anyhow::Result<Option<Arc<Databases>>> {
+pub async fn databases(
+    settings: &ScannerSettings,
+    tools: &Tools,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Arc<Databases>>> {
     let (Some(folder), Some(grype)) = (&settings.database_folder, &tools.grype) else {
         return Ok(None);
     };
     let grype = Grype {
         launcher: tools.launcher.clone(),
         tool: grype.clone(),
+        stop: stop.clone(),
     };
     let databases = Databases::open(folder, grype)
         .await
@@ -69,9 +76,9 @@ pub async fn databases(settings: &ScannerSettings, tools: &Tools) -> anyhow::Res
 ///
 /// # Errors
 /// What kept it from starting, for the operator to read.
-pub async fn scanner(settings: &ScannerSettings) -> anyhow::Result<Scanner> {
+pub async fn scanner(settings: &ScannerSettings, stop: &CancellationToken) -> anyhow::Result<Scanner> {
     let work = WorkFolder::open(&settings.work_folder).context("SCANNER_TMP_DIR")?;
-    scanner_in(settings, work, settings.layer_cache_bytes).await
+    scanner_in(settings, work, settings.layer_cache_bytes, stop).await
 }
 
 /// What scans, working in `work`.
@@ -82,9 +89,22 @@ pub async fn scanner_in(
     settings: &ScannerSettings,
     work: WorkFolder,
     layer_cache_bytes: u64,
+    stop: &CancellationToken,
 ) -> anyhow::Result<Scanner> {
-    let tools = tools(settings, launcher()?).await?;
-    let databases = databases(settings, &tools).await?;
+    let launcher = launcher()?;
+    let probed = confine::probed(&launcher)
+        .await
+        .context("tools cannot be confined here")?;
+    probed
+        .allows_tools(settings.allow_open_paths)
+        .map_err(anyhow::Error::msg)?;
+    if probed.paths == "not" {
+        tracing::warn!(
+            "this kernel cannot keep tools to their paths: an image may read and change what this user may"
+        );
+    }
+    let tools = tools(settings, launcher).await?;
+    let databases = databases(settings, &tools, stop).await?;
     Ok(Scanner {
         cache: LayerCache::open(work.layers().to_owned(), layer_cache_bytes).context("SCANNER_TMP_DIR")?,
         work,

@@ -41,6 +41,9 @@ pub struct ScannerConfig {
     pub syft_path: String,
     /// The program grype; empty to look on PATH.
     pub grype_path: String,
+    /// Whether images are scanned on a kernel that cannot keep tools to their paths (no landlock): then a tool that an image takes over
+    /// reads and changes whatever the scanner's user may.
+    pub allow_open_paths: bool,
     /// Resident memory in MiB that one run of a tool may take.
     pub tool_memory_mib: u64,
     /// How long one scan may take.
@@ -87,6 +90,7 @@ impl Default for ScannerConfig {
             log_format: LogFormatSetting::Text,
             syft_path: String::new(),
             grype_path: String::new(),
+            allow_open_paths: false,
             tool_memory_mib: 2048,
             job_timeout: HumanDuration(Duration::from_mins(9)),
             layer_cache_mib: 4096,

@@ -8,7 +8,7 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`scan`] | one scan from digest to documents |
+//! | [`scan`], [`job_time`] | one scan from digest to documents, and how long it may take |
 //! | [`image`] | which manifests are images; inspection of layers, their cache, the layout |
 //! | [`tools`] | the two programs as confined child processes |
 //! | [`database`] | generations of the vulnerability database, and their updater |
@@ -30,6 +30,7 @@ pub mod config;
 pub mod database;
 pub mod error;
 pub mod image;
+pub mod job_time;
 pub mod report;
 pub mod scan;
 pub mod serve;

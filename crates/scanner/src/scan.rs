@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use atcr_atproto::lexicon::scan::SeverityCounts;
@@ -19,6 +20,7 @@ use crate::image::Subject;
 use crate::image::fetch::{FetchedImage, fetch};
 use crate::image::layer_cache::LayerCache;
 use crate::image::source::ImageSource;
+use crate::job_time::JobTime;
 use crate::report::{self, Finding, strip};
 use crate::tools::Tools;
 use crate::tools::grype::Grype;
@@ -130,14 +132,22 @@ impl Scanner {
     /// A dropped call ends the tools and removes its folder.
     pub async fn scan(&self, request: Request<'_>, stop: &CancellationToken) -> Result<Outcome, ScanError> {
         let began = Instant::now();
-        let scan = self.scan_in_time(request, stop);
-        let outcome = tokio::time::timeout(self.time, scan).await.unwrap_or_else(|_| {
-            Err(ScanError::Limit {
-                resource: Resource::Time,
-                tool: "the scan",
-                bound: format!("{} s", self.time.as_secs()),
-            })
-        });
+        let time = JobTime::new(self.time);
+        let is_here = AtomicBool::new(false);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.scan_in_time(request, (&time, &is_here), stop) => outcome,
+            () = time.ended() => Err(if is_here.load(Ordering::Relaxed) {
+                ScanError::Limit {
+                    resource: Resource::Time,
+                    tool: "the scan",
+                    bound: format!("{} s", self.time.as_secs()),
+                }
+            } else {
+                // That says something about the hold or its store, and nothing about the image.
+                ScanError::Fetch(format!("not all of the image came within {} s", self.time.as_secs()))
+            }),
+        };
         let label = match &outcome {
             Ok(Outcome::NotApplicable(_)) => ScanState::NotApplicable.as_str().to_owned(),
             Ok(Outcome::Scanned(scanned)) => scanned.state.as_str().to_owned(),
@@ -150,6 +160,7 @@ impl Scanner {
     async fn scan_in_time(
         &self,
         request: Request<'_>,
+        (time, is_here): (&JobTime, &AtomicBool),
         stop: &CancellationToken,
     ) -> Result<Outcome, ScanError> {
         let fetching = async {
@@ -165,7 +176,7 @@ impl Scanner {
                 request.digest,
                 (&config, &layers),
                 request.source,
-                &self.cache,
+                (&self.cache, time),
                 &self.image_bounds,
                 folder.path().join("layout"),
             );
@@ -176,6 +187,7 @@ impl Scanner {
             () = stop.cancelled() => return Err(ScanError::Shutdown),
             fetched = fetching => fetched?,
         };
+        is_here.store(true, Ordering::Relaxed);
         match fetched {
             Ok((image, folder)) => {
                 let scanned = self.examine(request, image, folder, stop).await?;
@@ -217,6 +229,7 @@ impl Scanner {
                 let grype = Grype {
                     launcher: self.tools.launcher.clone(),
                     tool: grype.clone(),
+                    stop: stop.clone(),
                 };
                 self.look_up(&grype, &generation, &lists.syft, &kept, &mut scanned, stop)
                     .await?;

@@ -40,6 +40,8 @@ pub struct ScannerSettings {
     pub syft: Option<PathBuf>,
     /// The program grype, if it is named.
     pub grype: Option<PathBuf>,
+    /// Whether tools run where the kernel cannot keep them to their paths.
+    pub allow_open_paths: bool,
     /// Resident memory of a tool in bytes.
     pub tool_memory_bytes: u64,
     /// Time of one scan.
@@ -143,6 +145,7 @@ impl ScannerSettings {
             },
             syft: named(&config.syft_path),
             grype: named(&config.grype_path),
+            allow_open_paths: config.allow_open_paths,
             tool_memory_bytes: config.tool_memory_mib << 20,
             job_timeout: config.job_timeout.get(),
             layer_cache_bytes: config.layer_cache_mib << 20,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use atcr_atproto::clock::{Clock, SystemClock};
+use atcr_server::Shutdown;
 use clap::Subcommand;
 
 use crate::compose;
@@ -32,8 +33,10 @@ pub enum DbCommand {
 #[expect(clippy::print_stdout, reason = "printing is what it is for")]
 pub async fn run(command: DbCommand, settings: ScannerSettings) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().context("cannot watch for signals")?;
     let tools = compose::tools(&settings, compose::launcher()?).await?;
-    let databases = compose::databases(&settings, &tools)
+    let databases = compose::databases(&settings, &tools, shutdown.soft())
         .await?
         .context("SCANNER_VULN_ENABLED is false: there is no database")?;
     match command {

@@ -2,19 +2,18 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::process::Stdio;
 
 use atcr_atproto::clock::{Clock as _, SystemClock};
 use atcr_atproto::egress::{EgressClient, Limits};
 use atcr_scan_protocol::{PATH, SECRET_HEADER};
 use http::{Method, StatusCode};
 use serde::Serialize;
-use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
 
 use crate::compose;
 use crate::config::ScannerConfig;
 use crate::settings::{HoldSettings, ScannerSettings};
-use crate::tools::confine::Probed;
+use crate::tools::confine;
 use crate::work::WorkFolder;
 
 /// How long the hold may take to answer.
@@ -63,7 +62,7 @@ fn check<T, E: std::fmt::Display>(
 /// If something is missing without which nothing is scanned.
 #[expect(clippy::print_stdout, reason = "printing is what it is for")]
 pub async fn run(config: ScannerConfig, settings: ScannerSettings, json: bool) -> anyhow::Result<()> {
-    let mut checks = vec![limits().await];
+    let mut checks = vec![limits(settings.allow_open_paths).await];
     let tools = compose::tools(&settings, compose::launcher()?).await;
     checks.push(check("tools", tools.as_ref(), |tools| {
         let all = std::iter::once(&tools.syft).chain(&tools.grype);
@@ -79,7 +78,7 @@ pub async fn run(config: ScannerConfig, settings: ScannerSettings, json: bool) -
             verdict: Verdict::Warning,
             detail: "SCANNER_VULN_ENABLED is false: packages are listed and not looked up".to_owned(),
         },
-        (Ok(tools), Some(_)) => check("database", compose::databases(&settings, tools).await, |found| {
+        (Ok(tools), Some(_)) => check("database", compose::databases(&settings, tools, &CancellationToken::new()).await, |found| {
             match found.and_then(|databases| databases.current()) {
                 Some(current) => (
                     Verdict::Ok,
@@ -131,24 +130,11 @@ pub async fn run(config: ScannerConfig, settings: ScannerSettings, json: bool) -
 }
 
 /// Whether tools can be confined here.
-async fn limits() -> Check {
-    let probed = async {
-        let output = Command::new(compose::launcher()?)
-            .arg("__probe")
-            .env_clear()
-            .stdin(Stdio::null())
-            .output()
-            .await?;
-        anyhow::ensure!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        anyhow::Ok(serde_json::from_slice::<Probed>(&output.stdout)?)
-    };
-    check("limits", probed.await, |probed: Probed| {
-        if probed.opens_sockets {
-            return (Verdict::Failed, "a tool could use the network".to_owned());
+async fn limits(allow_open_paths: bool) -> Check {
+    let probed = async { confine::probed(&compose::launcher()?).await };
+    check("limits", probed.await, |probed| {
+        if let Err(why) = probed.allows_tools(allow_open_paths) {
+            return (Verdict::Failed, why);
         }
         match probed.paths.as_str() {
             "fully" => (
@@ -226,7 +212,9 @@ async fn hold(config: &ScannerConfig) -> Check {
                 hold.url
             ),
         ),
-        status if status.is_server_error() => (Verdict::Failed, format!("{} answers {status}", hold.url)),
+        status if status.is_server_error() || status.is_redirection() => {
+            (Verdict::Failed, format!("{} answers {status}", hold.url))
+        }
         _ => (Verdict::Ok, format!("{} takes the secret", hold.url)),
     })
 }

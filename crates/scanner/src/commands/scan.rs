@@ -1,5 +1,6 @@
 //! `atcr-scanner scan`: one image by hand.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ pub async fn run(
     let own = tempfile::Builder::new().prefix("atcr-scan-").tempdir_in(parent);
     let own =
         own.with_context(|| format!("SCANNER_TMP_DIR: cannot make a folder in {}", parent.display()))?;
-    let scanner = compose::scanner_in(&settings, WorkFolder::open(own.path())?, 0).await?;
+    let scanner = compose::scanner_in(&settings, WorkFolder::open(own.path())?, 0, shutdown.soft()).await?;
     let (name, digest, source) = find(&arguments, &config, &settings).await?;
     let stage = |stage: Stage| tracing::info!(stage = stage.as_str(), "scanning");
     let request = Request {
@@ -163,5 +164,41 @@ fn as_json(name: &str, digest: &Digest, scanned: &Scanned, version: &str) -> any
         "scannerVersion": version,
         "findings": scanned.findings,
     });
-    Ok(serde_json::to_string_pretty(&document)? + "\n")
+    Ok(escaped(&serde_json::to_string_pretty(&document)?) + "\n")
+}
+
+/// The same JSON without characters that a terminal obeys or that turn text around: an image's names may have any.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        let is_harmful = matches!(character,
+            '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if is_harmful {
+            // All of them are within 16 bits, and JSON has them in strings only.
+            let _ = write!(text, "\\u{:04x}", u32::from(character));
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn names_that_a_terminal_would_obey_are_escaped_and_mean_the_same() {
+        let name = "a\u{9b}31m\u{202e}b\u{7f}\u{1b}é\n";
+        let document = serde_json::json!({"package": name});
+        let text = escaped(&serde_json::to_string_pretty(&document).unwrap());
+        assert!(
+            text.chars().all(|c| c == '\n' || !c.is_control()) && !text.contains('\u{202e}'),
+            "{text}"
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+            document
+        );
+    }
 }

@@ -13,6 +13,7 @@ use super::reading::read_into;
 use super::source::ImageSource;
 use crate::bounds::{ImageBounds, MAX_CONFIG_BYTES};
 use crate::error::ScanError;
+use crate::job_time::JobTime;
 
 /// An image on the disk.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub async fn fetch(
     digest: &Digest,
     parts: (&Descriptor, &[Descriptor]),
     source: &dyn ImageSource,
-    cache: &LayerCache,
+    (cache, time): (&LayerCache, &JobTime),
     bounds: &ImageBounds,
     folder: PathBuf,
 ) -> Result<FetchedImage, ScanError> {
@@ -60,7 +61,7 @@ pub async fn fetch(
     let mut facts = Vec::with_capacity(layers.len());
     for (layer, diff_id) in layers.iter().zip(&diff_ids) {
         let target = layout.blob_path(&layer.digest);
-        let found = cache.link(layer, source, left, bounds, &target).await?;
+        let found = cache.link(layer, source, (left, bounds), time, &target).await?;
         if found.diff_id != *diff_id {
             return Err(ScanError::DigestMismatch(format!(
                 "{} unpacks to {} and not, as the config says, to {diff_id}",

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::jobs::{Jobs, Taken, release};
+use super::jobs::{Jobs, Subject, Taken, release};
 use crate::adapters::socket::{Received, Socket, SocketError};
 
 /// Pauses between tries, from and up to.
@@ -36,8 +36,10 @@ const CONNECTIONS: &str = "atcr_scanner_connections_total";
 pub struct Outgoing {
     /// The text frame.
     pub text: Utf8Bytes,
-    /// Hears when it is sent.
-    pub sent: Option<oneshot::Sender<()>>,
+    /// The job that it answers, with the number under which it was known when this was written.
+    pub answers: Option<(Subject, u64)>,
+    /// Hears when it is sent; false if it is not, because the job has another number now.
+    pub sent: Option<oneshot::Sender<bool>>,
 }
 
 /// The connection.
@@ -128,17 +130,17 @@ impl Connection {
 
     async fn talk(&mut self, mut socket: Socket, unsent: &mut Option<Outgoing>) -> End {
         let mut ticks = tokio::time::interval(TICK);
-        let mut last_life = Instant::now();
-        let mut last_ping = Instant::now();
+        let mut life = Life::new();
         loop {
-            if let Some(message) = unsent.take()
-                && let Err(error) = self.send(&mut socket, message, unsent).await
-            {
-                return End::Broken(error.to_string());
+            if let Some(message) = unsent.take() {
+                if let Err(error) = self.send(&mut socket, message, unsent).await {
+                    return End::Broken(error.to_string());
+                }
+                life.has_sent();
             }
             tokio::select! {
                 received = socket.receive() => {
-                    last_life = Instant::now();
+                    life.has_heard();
                     match received {
                         Ok(Received::Text(text)) => {
                             if let Err(error) = self.hear(&mut socket, &text).await {
@@ -158,11 +160,12 @@ impl Connection {
                     }
                 },
                 _ = ticks.tick() => {
-                    if let Err(error) = self.keep(&mut socket, &mut last_ping).await {
-                        return End::Broken(error.to_string());
-                    }
-                    if last_life.elapsed() > SILENCE {
+                    if life.is_over() {
+                        socket.close().await;
                         return End::Broken("the hold is silent".to_owned());
+                    }
+                    if let Err(error) = self.keep(&mut socket, &mut life).await {
+                        return End::Broken(error.to_string());
                     }
                 }
             }
@@ -173,16 +176,25 @@ impl Connection {
     async fn send(
         &self,
         socket: &mut Socket,
-        message: Outgoing,
+        mut message: Outgoing,
         unsent: &mut Option<Outgoing>,
     ) -> Result<(), SocketError> {
+        // Before the hold hears of it: it may then send the same image again.
+        if let Some((subject, seq)) = message.answers.take()
+            && !self.jobs.done(&subject, seq)
+        {
+            if let Some(sent) = message.sent {
+                let _ = sent.send(false);
+            }
+            return Ok(());
+        }
         if let Err(error) = socket.send(message.text.clone()).await {
             *unsent = Some(message);
             return Err(error);
         }
         if let Some(sent) = message.sent {
             // Whoever asked may be gone.
-            let _ = sent.send(());
+            let _ = sent.send(true);
         }
         Ok(())
     }
@@ -200,6 +212,7 @@ impl Connection {
         let (seq, digest) = (job.seq, job.digest.clone());
         match self.jobs.take(job) {
             Taken::Waits => tracing::debug!(seq, %digest, "a job came"),
+            Taken::Closed => tracing::debug!(seq, %digest, "a job came, and this scanner stops"),
             Taken::Known => tracing::debug!(seq, %digest, "a job came that is here already"),
             Taken::Full => {
                 tracing::warn!(seq, %digest, "a job came for which there is no room; SCANNER_QUEUE_SIZE says how much there is");
@@ -211,14 +224,76 @@ impl Connection {
         Ok(())
     }
 
-    async fn keep(&self, socket: &mut Socket, last_ping: &mut Instant) -> Result<(), SocketError> {
+    async fn keep(&self, socket: &mut Socket, life: &mut Life) -> Result<(), SocketError> {
         for progress in self.jobs.renewals() {
             socket.send(progress.encode().into()).await?;
+            life.has_sent();
         }
-        if last_ping.elapsed() > PING {
-            *last_ping = Instant::now();
+        if life.wants_sign() {
             socket.ping().await?;
+            life.has_asked();
         }
         Ok(())
+    }
+}
+
+/// Whether the hold is still there. Nothing is read while a long message is sent, so what counts is how long it owes an answer.
+struct Life {
+    heard: Instant,
+    /// Since when it owes an answer.
+    asked: Option<Instant>,
+}
+
+impl Life {
+    fn new() -> Self {
+        Self {
+            heard: Instant::now(),
+            asked: None,
+        }
+    }
+
+    fn has_heard(&mut self) {
+        *self = Self::new();
+    }
+
+    /// The hold has taken what was sent; an answer that came meanwhile is still to be read.
+    fn has_sent(&mut self) {
+        self.heard = Instant::now();
+        self.asked = self.asked.map(|_| self.heard);
+    }
+
+    fn wants_sign(&self) -> bool {
+        self.asked.is_none() && self.heard.elapsed() > PING
+    }
+
+    fn has_asked(&mut self) {
+        self.asked = Some(Instant::now());
+    }
+
+    fn is_over(&self) -> bool {
+        self.asked.is_some_and(|asked| asked.elapsed() > SILENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_is_silent_when_it_owes_an_answer_and_not_when_a_message_takes_long() {
+        let mut life = Life::new();
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert!(life.wants_sign() && !life.is_over());
+        life.has_asked();
+        // Minutes of sending, in which nothing is read.
+        tokio::time::advance(Duration::from_mins(5)).await;
+        life.has_sent();
+        assert!(!life.is_over());
+        life.has_heard();
+        tokio::time::advance(Duration::from_mins(5)).await;
+        assert!(!life.is_over() && life.wants_sign());
+        life.has_asked();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert!(life.is_over());
     }
 }

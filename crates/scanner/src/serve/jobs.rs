@@ -27,6 +27,8 @@ pub enum Taken {
     Known,
     /// There is no room for it.
     Full,
+    /// This scanner stops; the hold takes back what it has when the connection ends.
+    Closed,
 }
 
 /// The jobs.
@@ -75,7 +77,10 @@ impl Jobs {
             held.last_word = Instant::now();
             return Taken::Known;
         }
-        if state.is_closed || state.waiting.len() >= self.room {
+        if state.is_closed {
+            return Taken::Closed;
+        }
+        if state.waiting.len() >= self.room {
             return Taken::Full;
         }
         state.arrivals += 1;
@@ -131,8 +136,22 @@ impl Jobs {
         }
     }
 
-    /// Forgets a job that is done.
-    pub fn done(&self, subject: &Subject) {
+    /// Forgets a job that was answered as `seq`. False if the hold has handed it out again meanwhile: its new number is still to be
+    /// answered.
+    #[must_use]
+    pub fn done(&self, subject: &Subject, seq: u64) -> bool {
+        let mut state = self.lock();
+        match state.held.get(subject) {
+            Some(held) if held.job.seq != seq => false,
+            _ => {
+                state.held.remove(subject);
+                true
+            }
+        }
+    }
+
+    /// Forgets a job of which nothing is known: its lease ends.
+    pub fn forget(&self, subject: &Subject) {
         self.lock().held.remove(subject);
     }
 
@@ -243,7 +262,10 @@ mod tests {
         assert_eq!(jobs.take(job(7, 0, 'a')), Taken::Known);
         assert_eq!(jobs.latest(&subject).unwrap().seq, 7);
         assert_eq!(jobs.figures(), (0, 1));
-        jobs.done(&subject);
+        // What was answered is not what the hold waits for.
+        assert!(!jobs.done(&subject, 1));
+        assert_eq!(jobs.figures(), (0, 1));
+        assert!(jobs.done(&subject, 7));
         assert_eq!(jobs.figures(), (0, 0));
     }
 
@@ -256,12 +278,12 @@ mod tests {
         }
         let (first, _) = jobs.next().await.unwrap();
         let (second, _) = jobs.next().await.unwrap();
-        jobs.done(&second);
+        assert!(jobs.done(&second, 6));
         assert_eq!(jobs.cursor(), Some(4));
-        jobs.done(&first);
+        assert!(jobs.done(&first, 5));
         assert_eq!(jobs.cursor(), Some(6));
         let (third, _) = jobs.next().await.unwrap();
-        jobs.done(&third);
+        assert!(jobs.done(&third, 7));
         assert_eq!(jobs.cursor(), Some(7));
     }
 
@@ -276,7 +298,7 @@ mod tests {
         assert_eq!(released, [2]);
         assert!(jobs.next().await.is_none());
         assert!(jobs.latest(&subject).is_some());
-        assert_eq!(jobs.take(job(4, 0, 'd')), Taken::Full);
+        assert_eq!(jobs.take(job(4, 0, 'd')), Taken::Closed);
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,6 +20,7 @@ use http::HeaderValue;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use self::connection::Connection;
 use self::jobs::Jobs;
@@ -61,7 +62,9 @@ pub async fn run(settings: ScannerSettings, hold: HoldSettings) -> anyhow::Resul
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("SCANNER_ADDR: cannot listen on {}", settings.listen))?;
-    let scanner = shutdown.unless_begun(compose::scanner(&settings)).await;
+    let scanner = shutdown
+        .unless_begun(compose::scanner(&settings, shutdown.soft()))
+        .await;
     let Some(scanner) = scanner else { return Ok(()) };
     let scanner = Arc::new(scanner?);
     tracing::info!(
@@ -109,7 +112,12 @@ pub async fn run(settings: ScannerSettings, hold: HoldSettings) -> anyhow::Resul
         is_connected: Arc::clone(&is_connected),
         stop: shutdown.soft().clone(),
     };
-    CONNECTION.spawn(&shutdown, connection.run());
+    // Without it there is nothing to do: the process ends, also if the connection panics.
+    let last = shutdown.soft().clone().drop_guard();
+    CONNECTION.spawn(&shutdown, async move {
+        let _last = last;
+        connection.run().await;
+    });
     if let Some(databases) = &scanner.databases {
         let updater = Updater::new(
             Arc::clone(databases),
@@ -125,19 +133,24 @@ pub async fn run(settings: ScannerSettings, hold: HoldSettings) -> anyhow::Resul
     listen(listener, router, shutdown.clone()).await;
 
     tracing::info!("stopping: jobs are given back");
-    for release in jobs.close() {
-        let text = release.encode().into();
-        if sender
-            .send(connection::Outgoing { text, sent: None })
-            .await
-            .is_err()
-        {
-            break;
+    let began = Instant::now();
+    let giving_back = async {
+        for release in jobs.close() {
+            let message = connection::Outgoing {
+                text: release.encode().into(),
+                answers: None,
+                sent: None,
+            };
+            if sender.send(message).await.is_err() {
+                break;
+            }
         }
-    }
+    };
+    let grace = settings.shutdown_grace;
+    let are_given_back = tokio::time::timeout(grace, giving_back).await.is_ok();
     // The connection ends when the workers have said their last.
     drop(sender);
-    if !shutdown.drain(settings.shutdown_grace).await {
+    if !shutdown.drain(grace.saturating_sub(began.elapsed())).await || !are_given_back {
         tracing::warn!(
             "some jobs could not be given back in time; the hold gives them to others when their lease ends"
         );

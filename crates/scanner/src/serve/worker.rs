@@ -47,21 +47,17 @@ impl Worker {
         while let Some((subject, job)) = self.jobs.next().await {
             let item = job.digest.clone();
             // A panic costs the job: its lease ends, and another scanner may get it.
-            let answer = TASK.catch(item, self.job(&subject, job)).await.flatten();
-            // Before the hold hears of it: it may then send the same image again.
-            self.jobs.done(&subject);
-            if let Some(text) = answer {
-                self.say(text).await;
+            if TASK.catch(item, self.job(&subject, job)).await.is_none() {
+                self.jobs.forget(&subject);
             }
         }
     }
 
-    /// Does one job, and returns what the hold is told.
-    async fn job(&self, subject: &Subject, job: ScanJob) -> Option<String> {
+    /// Does one job, and tells the hold what came of it.
+    async fn job(&self, subject: &Subject, job: ScanJob) {
         let began = Instant::now();
         tracing::info!(seq = job.seq, digest = %job.digest, did = %job.user_did, "scanning");
         let outcome = self.scan(subject, &job).await;
-        let job = self.jobs.latest(subject).unwrap_or(job);
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &outcome {
             Ok(Outcome::Scanned(scanned)) => tracing::info!(
@@ -76,7 +72,18 @@ impl Worker {
             Err(ScanError::Shutdown) => tracing::info!(digest = %job.digest, "a scan is given back"),
             Err(error) => tracing::warn!(digest = %job.digest, %error, duration_ms, "a scan failed"),
         }
-        self.answer(subject, &job, outcome).await
+        loop {
+            // The hold may hand the job out again while it is under way, and waits for the last number then.
+            let job = self.jobs.latest(subject).unwrap_or_else(|| job.clone());
+            let is_answered = match self.answer(subject, &job, &outcome).await {
+                Some(text) => self.say(subject, job.seq, text).await,
+                None => self.jobs.done(subject, job.seq),
+            };
+            if is_answered {
+                return;
+            }
+            tracing::info!(digest = %job.digest, "a job was handed out again; its result is sent for the new number");
+        }
     }
 
     async fn scan(&self, subject: &Subject, job: &ScanJob) -> Result<Outcome, ScanError> {
@@ -105,12 +112,12 @@ impl Worker {
         &self,
         subject: &Subject,
         job: &ScanJob,
-        outcome: Result<Outcome, ScanError>,
+        outcome: &Result<Outcome, ScanError>,
     ) -> Option<String> {
         let mut result = self.result(job);
         match outcome {
             Err(ScanError::Shutdown) => return release(job).map(|release| release.encode()),
-            Err(error) => fail(&mut result, &error),
+            Err(error) => fail(&mut result, error),
             Ok(Outcome::NotApplicable(why)) => {
                 result.state = ScanState::NotApplicable;
                 if job.results_url.is_none() {
@@ -123,8 +130,16 @@ impl Worker {
                 result.summary = scanned.counts;
                 result.database_built = scanned.database_built;
                 self.jobs.note(subject, Stage::Uploading);
-                match self.hand_over(job, &scanned, &mut result).await {
+                let handed_over = tokio::select! {
+                    biased;
+                    handed_over = self.hand_over(job, scanned, &mut result) => handed_over,
+                    () = self.stop.cancelled() => Err(ScanError::Shutdown.into()),
+                };
+                match handed_over {
                     Ok(()) => {}
+                    Err(UploadError::Unsendable(ScanError::Shutdown)) => {
+                        return release(job).map(|release| release.encode());
+                    }
                     Err(UploadError::Unsendable(error)) => fail(&mut result, &error),
                     Err(UploadError::Failed(why)) => fail(&mut result, &ScanError::Fetch(why)),
                     Err(error @ UploadError::Refused(_)) => {
@@ -176,9 +191,13 @@ impl Worker {
             result.uploaded = true;
             return Ok(());
         }
-        if scanned.state == ScanState::SbomOnly && self.scanner.databases.is_some() {
+        if scanned.state == ScanState::SbomOnly {
             // An original hold would record an image without findings.
-            return Err(ScanError::Database("there is no vulnerability database yet".to_owned()).into());
+            let why = match self.scanner.databases {
+                Some(_) => "there is no vulnerability database yet",
+                None => "this scanner looks nothing up, as SCANNER_VULN_ENABLED says",
+            };
+            return Err(ScanError::Database(why.to_owned()).into());
         }
         for (kind, path) in &scanned.documents {
             match kind {
@@ -190,17 +209,17 @@ impl Worker {
         Ok(())
     }
 
-    /// Says something to the hold, and waits until it is sent: there is no next job before.
-    async fn say(&self, text: String) {
+    /// Answers the job with this number, and waits until that is sent: there is no next job before. False if the job has another
+    /// number by then, and nothing was sent.
+    async fn say(&self, subject: &Subject, seq: u64, text: String) -> bool {
         let (sent, is_sent) = oneshot::channel();
         let message = Outgoing {
             text: text.into(),
+            answers: Some((subject.clone(), seq)),
             sent: Some(sent),
         };
         // Both fail only when the connection has ended for good.
-        if self.outgoing.send(message).await.is_ok() {
-            let _ = is_sent.await;
-        }
+        self.outgoing.send(message).await.is_err() || is_sent.await.unwrap_or(true)
     }
 }
 

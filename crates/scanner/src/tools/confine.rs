@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -289,6 +289,45 @@ pub struct Probed {
     pub paths: String,
 }
 
+impl Probed {
+    /// Whether tools may run here; `allow_open_paths` is the operator's word that they may read and write anywhere.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing.
+    pub fn allows_tools(&self, allow_open_paths: bool) -> Result<(), String> {
+        if self.opens_sockets {
+            return Err("a tool could use the network".to_owned());
+        }
+        if self.paths == "not" && !allow_open_paths {
+            return Err(
+                "this kernel cannot keep tools to their paths: it has no landlock, or it is not enabled; \
+                 SCANNER_ALLOW_OPEN_PATHS=true scans all the same"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What tools could still do here, tried by a process that `launcher` starts.
+///
+/// # Errors
+/// If it cannot be started, or a right cannot be taken away.
+pub async fn probed(launcher: &Path) -> anyhow::Result<Probed> {
+    let output = tokio::process::Command::new(launcher)
+        .arg("__probe")
+        .env_clear()
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
 /// Takes this process's rights away as a tool's, and prints what it can still do.
 ///
 /// # Errors
@@ -308,4 +347,22 @@ pub fn probe() -> anyhow::Result<()> {
     };
     println!("{}", serde_json::to_string(&probed)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_run_without_kept_paths_only_if_the_operator_says_so_and_with_sockets_never() {
+        let probed = |opens_sockets, paths: &str| Probed {
+            opens_sockets,
+            paths: paths.to_owned(),
+        };
+        assert!(probed(false, "fully").allows_tools(false).is_ok());
+        assert!(probed(false, "partly").allows_tools(false).is_ok());
+        assert!(probed(false, "not").allows_tools(false).is_err());
+        assert!(probed(false, "not").allows_tools(true).is_ok());
+        assert!(probed(true, "fully").allows_tools(true).is_err());
+    }
 }

@@ -49,6 +49,8 @@ pub struct Grype {
     pub launcher: PathBuf,
     /// The program.
     pub tool: Tool,
+    /// When it is cancelled, what is done with the database ends.
+    pub stop: CancellationToken,
 }
 
 /// Whether a command of the database uses the network.
@@ -250,7 +252,7 @@ impl Grype {
             network: network != Network::None,
             limits,
         };
-        child::run(&self.launcher, run, &CancellationToken::new()).await
+        child::run(&self.launcher, run, &self.stop).await
     }
 }
 

@@ -263,6 +263,88 @@ async fn a_connection_that_breaks_is_made_again_behind_what_is_done_and_the_resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_handed_out_again_while_its_documents_are_sent_is_answered_under_its_last_number() {
+    let Some(tools) = RealTools::find() else { return };
+    let scene = Scene::of(&tools, Kind::Ours).await;
+    let image = planted();
+    scene.push(&image);
+    let _scanner = Serving::start(&scene.machine);
+    let mut socket = scene.hold.connected().await;
+    scene.hold.hold_uploads_back();
+    socket.send(&scene.job(5, &image)).await;
+    scene.hold.upload_begins().await;
+    socket.send(&scene.job(6, &image)).await;
+    socket.ping().await;
+    scene.hold.let_uploads_through();
+    let result = socket.result().await;
+    assert_eq!(
+        (&result["seq"], &result["state"], &result["uploaded"]),
+        (&json!(6), &json!("sbom-only"), &json!(true))
+    );
+    assert_eq!(scene.hold.upload_jobs(), ["5", "6"]);
+    // It was scanned once.
+    assert_eq!(scene.pds.count("com.atproto.sync.getBlob"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_a_crash_has_damaged_is_fetched_again() {
+    let Some(tools) = RealTools::find() else { return };
+    let scene = Scene::of(&tools, Kind::Ours).await;
+    let image = planted();
+    scene.push(&image);
+    let mut scanner = Serving::start(&scene.machine);
+    let mut socket = scene.hold.connected().await;
+    socket.send(&scene.job(1, &image)).await;
+    assert_eq!(socket.result().await["state"], "sbom-only");
+    scanner.terminate();
+    assert!(scanner.ended().await.success());
+
+    let layers = scene.machine.path("tmp/atcr-scanner/layers");
+    let named = |layer: usize| {
+        image.manifest["layers"][layer]["digest"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let kept = |layer: usize| layers.join(named(layer).replace(':', "-"));
+    // One of the same length, one that ends early, and facts without a layer.
+    let mut bytes = std::fs::read(kept(0)).unwrap();
+    bytes.fill(0);
+    std::fs::write(kept(0), bytes).unwrap();
+    let bytes = std::fs::read(kept(1)).unwrap();
+    std::fs::write(kept(1), &bytes[..bytes.len() / 2]).unwrap();
+    let orphan = layers.join(format!("sha256-{}.json", "0".repeat(64)));
+    std::fs::write(&orphan, b"{}").unwrap();
+
+    let _scanner = Serving::start(&scene.machine);
+    let mut socket = scene.hold.connected().await;
+    socket.send(&scene.job(2, &image)).await;
+    assert_eq!(socket.result().await["state"], "sbom-only");
+    assert_eq!(
+        [0, 1].map(|layer| scene.hold.times_asked_for(&named(layer))),
+        [2, 2]
+    );
+    let sbom = String::from_utf8(scene.hold.uploads()["sbom"].clone()).unwrap();
+    assert!(sbom.contains("planted-deb") && sbom.contains("planted-py"));
+    assert!(!orphan.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_slow_is_no_fault_of_the_image() {
+    let Some(tools) = RealTools::find() else { return };
+    let mut scene = Scene::of(&tools, Kind::Ours).await;
+    scene.machine.set("SCANNER_JOB_TIMEOUT", "30s");
+    let image = planted();
+    scene.push(&image);
+    scene.hold.slow_down();
+    let _scanner = Serving::start(&scene.machine);
+    let mut socket = scene.hold.connected().await;
+    socket.send(&scene.job(1, &image)).await;
+    let result = socket.result().await;
+    assert_eq!(result["errorClass"], "fetch", "{result}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scanner_that_stops_gives_back_what_it_has_and_what_waits_and_ends_well() {
     let Some(tools) = RealTools::find() else { return };
     let mut scene = Scene::of(&tools, Kind::Ours).await;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use atcr_oci::Digest;
@@ -38,6 +39,10 @@ struct Shared {
     uploads: Mutex<BTreeMap<String, Vec<u8>>>,
     sockets: mpsc::UnboundedSender<Socket>,
     is_open: watch::Sender<bool>,
+    takes_uploads: watch::Sender<bool>,
+    upload_begins: Notify,
+    is_slow: AtomicBool,
+    upload_jobs: Mutex<Vec<String>>,
     asked: Notify,
     asked_for: Mutex<Vec<String>>,
 }
@@ -63,6 +68,10 @@ impl Hold {
             uploads: Mutex::default(),
             sockets: sender,
             is_open: watch::Sender::new(true),
+            takes_uploads: watch::Sender::new(true),
+            upload_begins: Notify::new(),
+            is_slow: AtomicBool::new(false),
+            upload_jobs: Mutex::default(),
             asked: Notify::new(),
             asked_for: Mutex::default(),
         });
@@ -121,6 +130,30 @@ impl Hold {
     /// The documents, unpacked.
     pub(crate) fn uploads(&self) -> BTreeMap<String, Vec<u8>> {
         self.shared.uploads.lock().unwrap().clone()
+    }
+
+    /// The jobs for which documents came, each once, in order.
+    pub(crate) fn upload_jobs(&self) -> Vec<String> {
+        let mut jobs = self.shared.upload_jobs.lock().unwrap().clone();
+        jobs.dedup();
+        jobs
+    }
+
+    pub(crate) fn hold_uploads_back(&self) {
+        self.shared.takes_uploads.send_replace(false);
+    }
+
+    pub(crate) fn let_uploads_through(&self) {
+        self.shared.takes_uploads.send_replace(true);
+    }
+
+    /// Blobs begin and do not end.
+    pub(crate) fn slow_down(&self) {
+        self.shared.is_slow.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn upload_begins(&self) {
+        self.shared.upload_begins.notified().await;
     }
 
     /// How often the blob with `digest` was asked for.
@@ -248,6 +281,11 @@ async fn signed(
     if headers.contains_key("x-scanner-secret") {
         return StatusCode::BAD_REQUEST.into_response();
     }
+    if shared.is_slow.load(Ordering::Relaxed) {
+        let first = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"x"))]);
+        let body = first.chain(futures_util::stream::pending());
+        return axum::body::Body::from_stream(body).into_response();
+    }
     let blobs = shared.blobs.lock().unwrap();
     blobs
         .get(&digest)
@@ -258,7 +296,7 @@ async fn signed(
 
 async fn upload(
     State(shared): State<Arc<Shared>>,
-    Path((_, kind)): Path<(String, String)>,
+    Path((job, kind)): Path<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -266,6 +304,10 @@ async fn upload(
         return StatusCode::UNAUTHORIZED.into_response();
     }
     assert_eq!(headers[header::CONTENT_ENCODING], "gzip");
+    shared.upload_begins.notify_one();
+    let mut takes_uploads = shared.takes_uploads.subscribe();
+    takes_uploads.wait_for(|takes| *takes).await.unwrap();
+    shared.upload_jobs.lock().unwrap().push(job);
     let mut document = Vec::new();
     flate2::read::GzDecoder::new(&*body)
         .read_to_end(&mut document)
