@@ -2,15 +2,17 @@
 //! it has shown that it works.
 //!
 //! `FOLDER/GENERATION` is a database as the tool keeps it, and `FOLDER/current` names the one in use. A generation is never
-//! changed: the tool replaces a database by deleting it first.
+//! changed: the tool replaces a database by deleting it first. It is removed when no process uses it any more, and so is what a
+//! process left unfinished.
 
+mod in_use;
 mod update;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tempfile::TempDir;
@@ -18,6 +20,7 @@ use tempfile::TempDir;
 use crate::error::ScanError;
 use crate::tools::grype::{DatabaseStatus, Grype};
 
+use self::in_use::{InUse, remove_unused};
 pub use update::{Updated, Updater};
 
 /// Names the generation in use.
@@ -26,8 +29,8 @@ const POINTER: &str = "current";
 /// Generations that are being made.
 const INCOMING: &str = "incoming-";
 
-/// Such a one that is this old was left by a process that ended.
-const LEFT_AFTER: Duration = Duration::from_hours(2);
+/// Folders in which the tool works.
+const WORK: &str = "work-";
 
 /// A list without packages: looking it up reads the database and finds nothing.
 const PROBE: &[u8] = br#"{"bomFormat":"CycloneDX","specVersion":"1.5","version":1,"components":[]}"#;
@@ -41,6 +44,7 @@ pub struct Generation {
     name: String,
     folder: PathBuf,
     status: DatabaseStatus,
+    _in_use: InUse,
 }
 
 impl Generation {
@@ -69,6 +73,20 @@ pub struct Databases {
     folder: PathBuf,
     grype: Grype,
     current: RwLock<Option<Arc<Generation>>>,
+    /// What the pointer named and is older than what was in use.
+    outdated: Mutex<Option<String>>,
+}
+
+/// A folder that is gone when it is dropped, and is removed by the next process if this one is killed.
+struct OwnFolder {
+    folder: TempDir,
+    in_use: Option<InUse>,
+}
+
+impl OwnFolder {
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 impl Databases {
@@ -83,7 +101,9 @@ impl Databases {
             folder: folder.canonicalize().map_err(failed())?,
             grype,
             current: RwLock::new(None),
+            outdated: Mutex::default(),
         };
+        databases.remove_old();
         databases.follow_pointer().await?;
         Ok(databases)
     }
@@ -121,15 +141,62 @@ impl Databases {
             tracing::warn!(%name, "the database in use has no usable name");
             return Ok(());
         }
+        if self.outdated().as_ref() == Some(&name) {
+            return Ok(());
+        }
         let folder = self.folder.join(&name);
+        let in_use = InUse::mark(&self.folder, &folder)
+            .map_err(ScanError::workspace("cannot mark the database that is in use"))?;
+        let Some(in_use) = in_use else {
+            tracing::warn!(%name, "the database in use is not there");
+            return Ok(());
+        };
         match self.prove(&folder).await {
+            Ok(status)
+                if self
+                    .current()
+                    .is_some_and(|current| status.built < current.status.built) =>
+            {
+                tracing::warn!(built = %status.built, "the vulnerability database that is there is older than the one in use");
+                *self.outdated() = Some(name);
+            }
             Ok(status) => {
                 tracing::info!(built = %status.built, "using the vulnerability database that is there");
-                self.switch(Generation { name, folder, status });
+                self.switch(Generation {
+                    name,
+                    folder,
+                    status,
+                    _in_use: in_use,
+                });
             }
             Err(error) => tracing::warn!(%error, "the vulnerability database that is there does not work"),
         }
         Ok(())
+    }
+
+    fn outdated(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.outdated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A folder for the tool to work in, on the disk of the databases.
+    fn work_folder(&self) -> Result<OwnFolder, ScanError> {
+        self.own_folder(WORK)
+            // Who may only read the databases.
+            .or_else(|_| tempfile::tempdir().map(|folder| OwnFolder { folder, in_use: None }))
+            .map_err(ScanError::workspace("cannot make a folder for the tool"))
+    }
+
+    fn own_folder(&self, prefix: &str) -> io::Result<OwnFolder> {
+        loop {
+            let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(&self.folder)?;
+            // Another process may have taken it for one that was left.
+            if let Some(in_use) = InUse::mark(&self.folder, folder.path())? {
+                return Ok(OwnFolder {
+                    folder,
+                    in_use: Some(in_use),
+                });
+            }
+        }
     }
 
     fn switch(&self, generation: Generation) {
@@ -138,14 +205,19 @@ impl Databases {
 
     /// Whether the database in `folder` works: it says what it is, and something can be looked up in it.
     async fn prove(&self, folder: &Path) -> Result<DatabaseStatus, ScanError> {
-        let own = private_folder()?;
+        let own = self.work_folder()?;
         let status = self.grype.status(folder, own.path()).await?;
         let probe = own.path().join("probe.json");
         fs::write(&probe, PROBE).map_err(ScanError::workspace("cannot write a probe"))?;
         let report = own.path().join("report.json");
-        let stop = tokio_util::sync::CancellationToken::new();
         self.grype
-            .look_up(&probe, folder, (own.path(), &report), PROBE_LIMITS, &stop)
+            .look_up(
+                &probe,
+                folder,
+                (own.path(), &report),
+                PROBE_LIMITS,
+                &self.grype.stop,
+            )
             .await
             .map_err(|error| ScanError::Database(error.to_string()))?;
         Ok(status)
@@ -157,11 +229,8 @@ impl Databases {
         fill: impl AsyncFnOnce(&Path, &Path) -> Result<(), ScanError>,
     ) -> Result<(), ScanError> {
         let failed = || ScanError::workspace("cannot make a generation of the database");
-        let incoming = tempfile::Builder::new()
-            .prefix(INCOMING)
-            .tempdir_in(&self.folder)
-            .map_err(failed())?;
-        let own = private_folder()?;
+        let incoming = self.own_folder(INCOMING).map_err(failed())?;
+        let own = self.work_folder()?;
         fill(incoming.path(), own.path()).await?;
         let status = self.prove(incoming.path()).await?;
         if let Some(current) = self.current()
@@ -179,11 +248,21 @@ impl Databases {
         );
         let folder = self.folder.join(&name);
         fs::rename(incoming.path(), &folder).map_err(failed())?;
+        let OwnFolder {
+            folder: incoming,
+            in_use,
+        } = incoming;
         // It has another name now.
         let _ = incoming.keep();
+        let in_use = in_use.ok_or_else(|| ScanError::Database("a new database is not marked".to_owned()))?;
         write_pointer(&self.folder, &name).map_err(failed())?;
         tracing::info!(built = %status.built, schema = status.schema, "a new vulnerability database is in use");
-        self.switch(Generation { name, folder, status });
+        self.switch(Generation {
+            name,
+            folder,
+            status,
+            _in_use: in_use,
+        });
         Ok(())
     }
 
@@ -199,35 +278,22 @@ impl Databases {
             .await
     }
 
-    /// Removes generations that no scan and no pointer uses. `in_use` are those that scans still have.
-    fn remove_old(&self, in_use: &[Arc<Generation>]) {
+    /// Removes generations that no process uses and no pointer names, and what processes left unfinished.
+    fn remove_old(&self) {
         let pointed = fs::read_to_string(self.folder.join(POINTER)).unwrap_or_default();
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_used = name == pointed.trim() || in_use.iter().any(|generation| generation.name == name);
-            let is_making = name.starts_with(INCOMING) && !is_older_than(&entry, LEFT_AFTER);
-            if is_used || is_making || !entry.path().join("6").is_dir() && !name.starts_with(INCOMING) {
+            let is_left = name.starts_with(INCOMING) || name.starts_with(WORK);
+            let is_generation = entry.path().join("6").is_dir();
+            if name == pointed.trim() || !is_left && !is_generation {
                 continue;
             }
-            if let Err(error) = fs::remove_dir_all(entry.path()) {
+            if let Err(error) = remove_unused(&self.folder, &entry.path()) {
                 tracing::warn!(%name, %error, "an old vulnerability database is left on the disk");
             }
         }
     }
-}
-
-fn is_older_than(entry: &fs::DirEntry, age: Duration) -> bool {
-    let modified = entry.metadata().and_then(|metadata| metadata.modified());
-    modified.is_ok_and(|modified| {
-        SystemTime::now()
-            .duration_since(modified)
-            .is_ok_and(|passed| passed > age)
-    })
-}
-
-fn private_folder() -> Result<TempDir, ScanError> {
-    tempfile::tempdir().map_err(ScanError::workspace("cannot make a folder for the updater"))
 }
 
 /// Replaces the pointer as a whole, durably.

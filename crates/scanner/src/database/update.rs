@@ -1,6 +1,6 @@
 //! When the vulnerability database is renewed, and what becomes of those before.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use atcr_atproto::clock::Clock;
@@ -9,14 +9,17 @@ use atcr_server::supervise::Task;
 use chrono::{DateTime, Utc};
 use url::Url;
 
-use super::{Databases, Generation, private_folder};
+use super::Databases;
 use crate::error::ScanError;
 
 /// The background task.
 const TASK: Task = Task::new("vulnerability_database");
 
-/// How often it is looked whether something is to be done; a failed update is tried again after as long.
+/// How often it is looked whether something is to be done.
 const ROUND: Duration = Duration::from_mins(1);
+
+/// How long after a failure it is tried again: each try may be a download of the whole.
+const AGAIN: Duration = Duration::from_hours(1);
 
 /// The age of the content in use, in seconds; there is no value without a database.
 const AGE: &str = "atcr_vulnerability_database_age_seconds";
@@ -41,8 +44,6 @@ pub struct Updater {
     clock: Arc<dyn Clock>,
     /// When it is looked for a newer one again; `None`: now.
     due: Mutex<Option<DateTime<Utc>>>,
-    /// Generations that scans may still have.
-    earlier: Mutex<Vec<Weak<Generation>>>,
 }
 
 impl Updater {
@@ -54,7 +55,6 @@ impl Updater {
             from,
             clock,
             due: Mutex::default(),
-            earlier: Mutex::default(),
         }
     }
 
@@ -78,7 +78,7 @@ impl Updater {
         let grype = &databases.grype;
         let from = self.from.as_ref();
         if let Some(current) = databases.current() {
-            let own = private_folder()?;
+            let own = databases.work_folder()?;
             if !grype.has_newer(current.folder(), own.path(), from).await? {
                 return Ok(Updated::Unchanged);
             }
@@ -103,10 +103,8 @@ impl Updater {
         let updated = match interval {
             Some(interval) if self.is_due() => {
                 let updated = self.update().await;
-                if updated.is_ok() {
-                    *self.due.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some(self.clock.now() + interval);
-                }
+                *self.due.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(self.clock.now() + pause_after(&updated, interval));
                 updated.map(drop)
             }
             _ => Ok(()),
@@ -114,7 +112,7 @@ impl Updater {
         if let Some(current) = self.databases.current() {
             metrics::gauge!(AGE).set(current.age(self.clock.now()).as_secs_f64());
         }
-        self.remove_unused();
+        self.databases.remove_old();
         updated
     }
 
@@ -122,19 +120,29 @@ impl Updater {
         let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
         due.is_none_or(|due| self.clock.now() >= due)
     }
+}
 
-    fn remove_unused(&self) {
-        let in_use: Vec<Arc<Generation>> = {
-            let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(current) = self.databases.current() {
-                let known = |other: &Weak<Generation>| other.ptr_eq(&Arc::downgrade(&current));
-                if !earlier.iter().any(known) {
-                    earlier.push(Arc::downgrade(&current));
-                }
-            }
-            earlier.retain(|generation| generation.strong_count() > 0);
-            earlier.iter().filter_map(Weak::upgrade).collect()
-        };
-        self.databases.remove_old(&in_use);
+/// How long after an update with this outcome the next one is due.
+fn pause_after(updated: &Result<Updated, ScanError>, interval: Duration) -> Duration {
+    match updated {
+        Ok(_) => interval,
+        Err(_) => interval.min(AGAIN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_that_failed_is_not_tried_again_at_once() {
+        let day = Duration::from_hours(24);
+        assert_eq!(pause_after(&Ok(Updated::Unchanged), day), day);
+        let failed = || Err(ScanError::Database("x".to_owned()));
+        assert_eq!(pause_after(&failed(), day), AGAIN);
+        assert_eq!(
+            pause_after(&failed(), Duration::from_mins(5)),
+            Duration::from_mins(5)
+        );
     }
 }

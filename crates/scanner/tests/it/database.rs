@@ -17,8 +17,9 @@ use super::program::{Machine, RealTools};
 fn generations(machine: &Machine) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(machine.path("vulndb"))
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name != "current")
+        .map(Result::unwrap)
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     names.sort();
     names
@@ -53,6 +54,34 @@ async fn a_database_that_is_older_or_broken_does_not_replace_the_one_in_use() {
     let status = machine.run(&["db", "status"]);
     let said = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(said.starts_with("database of 2026-11-20 10:00 UTC"), "{said}");
+}
+
+#[tokio::test]
+async fn what_another_process_uses_stays_and_what_one_left_is_removed() {
+    let Some(tools) = RealTools::find() else { return };
+    let machine = Machine::new(&tools);
+    let older = database(&tools, machine.folder.path(), "2026-11-19 10:00:00").await;
+    let newer = database(&tools, machine.folder.path(), "2026-11-20 10:00:00").await;
+    let import = |path: &Path| machine.run(&["db", "import", path.to_str().unwrap()]);
+    assert!(import(&older).status.success());
+    let first = current(&machine);
+    let incoming = machine.path("vulndb/incoming-x");
+    fs::create_dir(&incoming).unwrap();
+    let lock = |folder: &Path| {
+        let file = fs::File::create(folder.join("in-use")).unwrap();
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockShared).unwrap();
+        file
+    };
+    let others = [lock(&machine.path("vulndb").join(&first)), lock(&incoming)];
+    assert!(import(&newer).status.success());
+    let second = current(&machine);
+    assert!(machine.run(&["db", "status"]).status.success());
+    let mut all = vec![first, second.clone(), "incoming-x".to_owned()];
+    all.sort();
+    assert_eq!(generations(&machine), all);
+    drop(others);
+    assert!(machine.run(&["db", "status"]).status.success());
+    assert_eq!(generations(&machine), [second]);
 }
 
 #[tokio::test]
