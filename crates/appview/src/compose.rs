@@ -22,6 +22,7 @@ use atcr_registry::account::catalog::Catalog;
 use atcr_registry::account::listing_limits::{ListingBounds, ListingLimits};
 use atcr_registry::account::ports::{AccountIndex, AccountRecords};
 use atcr_registry::blob::{BlobParts, Blobs};
+use atcr_registry::hold::credentials::HoldAccess;
 use atcr_registry::hold::discovery::{HoldDiscovery, HoldDiscoveryPorts, HoldResolver};
 use atcr_registry::hold::notices::Notices;
 use atcr_registry::hold::notices::push_outbox::PushNotices;
@@ -91,6 +92,7 @@ use crate::index::{NetworkIndex, NetworkIndexParts};
 use crate::index_store::{self, IndexStore};
 use crate::manage::{Manage, ManageParts};
 use crate::routes::router;
+use crate::scans::Scans;
 use crate::settings::AppViewSettings;
 use crate::state::AppState;
 
@@ -241,13 +243,15 @@ pub async fn compose(
     };
     let proofs = Arc::new(PdsProofs::new(clients.clone()));
     let tokens: Arc<dyn HoldTokens> = Arc::new(PdsHoldTokens::new(clients, sessions.clone(), service_tokens));
-    let holds = Arc::new(ObservedHolds::new(Arc::new(HoldClient::new(
+    let hold_client = Arc::new(HoldClient::new(
         egress,
         HoldTimeouts {
             call: hold_timeout,
             idle: settings.registry.upload_idle_timeout.get(),
         },
-    ))));
+    ));
+    let scan_source = Arc::clone(&hold_client);
+    let holds = Arc::new(ObservedHolds::new(hold_client));
     let gateway: Arc<dyn HoldGateway> = Arc::clone(&holds) as _;
     let index: Arc<dyn AccountIndex> = Arc::new(ObservedAccountIndex::new(Arc::new(
         SqliteAccountIndex::new(scratch.clone()),
@@ -275,6 +279,11 @@ pub async fn compose(
         hold_timeout,
     ));
     let directory: Arc<dyn HoldDirectory> = Arc::clone(&discovery) as _;
+    let scans = Arc::new(Scans::new(
+        scan_source,
+        Arc::clone(&directory),
+        HoldAccess::new(Arc::clone(&tokens)),
+    ));
     let crew: Arc<dyn Crew> = Arc::new(CrewOfPushes(Arc::clone(&discovery)));
     let crew: Arc<dyn Crew> = if settings.fills_index {
         Arc::new(IndexedSailors::new(crew, network.scheduler.clone()))
@@ -417,6 +426,7 @@ pub async fn compose(
     });
     let state = AppState {
         browse,
+        scans,
         manage: Arc::new(manage),
         registry: RegistryParts {
             blobs,

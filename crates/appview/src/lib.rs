@@ -22,5 +22,6 @@ pub mod index_command;
 pub mod index_store;
 pub mod manage;
 pub mod routes;
+pub mod scans;
 pub mod settings;
 pub mod state;

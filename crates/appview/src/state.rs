@@ -22,6 +22,7 @@ use crate::edge::limits::Limits;
 use crate::edge::oauth::client_metadata::OAuthDocuments;
 use crate::edge::registry::{RegistryParts, TokenRealm};
 use crate::manage::Manage;
+use crate::scans::Scans;
 use atcr_server::client_address::TrustedProxies;
 
 /// The use cases and settings that handlers reach; cloned per request, so every part is shared.
@@ -31,6 +32,8 @@ pub struct AppState {
     pub registry: RegistryParts,
     /// What pages about images read.
     pub browse: Arc<Browse>,
+    /// What scans found.
+    pub scans: Arc<Scans>,
     /// What owners change on pages.
     pub manage: Arc<Manage>,
     /// Signing in.

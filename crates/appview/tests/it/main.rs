@@ -39,6 +39,7 @@ mod quotas;
 mod referrer_bounds;
 mod repositories;
 mod rollback;
+mod scan_pages;
 mod sessions;
 mod settings_pages;
 mod shared_index;

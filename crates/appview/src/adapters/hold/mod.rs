@@ -5,6 +5,7 @@
 //! | [`xrpc`] | the hold: URL, token, capped answer |
 //! | [`blobs`], [`size`] | the hold, about blobs and uploads |
 //! | [`gateway`] | the hold, about its captain, crew, quotas and notices |
+//! | [`scans`] | the hold, about scans of images |
 //! | [`store`] | the store behind it, by signed URL and without any token |
 //! | [`outgoing`] | a part's bytes as a request body, watched for progress |
 //! | [`tokens`] | a user's PDS, for the service token that a hold asks for |
@@ -16,6 +17,7 @@ mod blobs;
 mod errors;
 mod gateway;
 mod outgoing;
+mod scans;
 mod size;
 mod store;
 pub mod tokens;

@@ -17,7 +17,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
@@ -83,6 +83,7 @@ struct Inner {
     violations: Vec<String>,
     silent: bool,
     unanswered: Vec<String>,
+    answers: HashMap<String, Bytes>,
     next_id: u64,
 }
 
@@ -119,6 +120,7 @@ impl FakeHold {
             violations: Vec::new(),
             silent: false,
             unanswered: Vec::new(),
+            answers: HashMap::new(),
             next_id: 1,
         };
         let shared = Arc::new(Shared {
@@ -176,6 +178,11 @@ impl FakeHold {
     #[must_use]
     pub fn unanswered(&self) -> Vec<String> {
         self.inner().unanswered.clone()
+    }
+
+    /// Answers a reader's `GET` of this path with these bytes from now on.
+    pub fn answer(&self, path: &str, bytes: impl Into<Bytes>) {
+        self.inner().answers.insert(path.to_owned(), bytes.into());
     }
 
     /// Whether only members may read.
@@ -388,10 +395,23 @@ fn router(shared: Arc<Shared>) -> Router {
     let silence = from_fn_with_state(Arc::clone(&shared), silence);
     methods::router()
         .merge(store::router())
-        .with_state(shared)
+        .with_state(Arc::clone(&shared))
         .merge(office)
+        .merge(Router::new().fallback(answered).with_state(shared))
         .layer(silence)
         .layer(DefaultBodyLimit::disable())
+}
+
+/// What a test has put at the path.
+async fn answered(State(shared): State<Arc<Shared>>, headers: HeaderMap, uri: Uri) -> Response {
+    let inner = shared.lock();
+    let Some(bytes) = inner.answers.get(uri.path()) else {
+        return error(StatusCode::NOT_FOUND, "NotFound", "there is nothing here");
+    };
+    match inner.authorise(&headers, false) {
+        Ok(()) => bytes.clone().into_response(),
+        Err(refusal) => *refusal,
+    }
 }
 
 async fn silence(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {

@@ -20,6 +20,7 @@ use http::StatusCode;
 use super::config_view::{ConfigState, config_of};
 use super::layer_view::{LayerView, biggest, layers};
 use super::overview::{HoldName, ScanSummary, TrustView};
+use super::scans::ScanLinks;
 use super::views::{DigestView, KindView, ManifestRow, PlatformRow, platform_rows, pullable};
 use super::{Head, RepositoryVisit, StarForm, visitor};
 use crate::browse::BrowseError;
@@ -67,6 +68,7 @@ struct ImagePage {
     trust: TrustView,
     hold: Option<HoldName>,
     scan: Option<ScanSummary>,
+    scan_links: Option<ScanLinks>,
     is_scannable: bool,
     config: ConfigState,
     layers: Vec<LayerView>,
@@ -204,6 +206,7 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, reference: &Reference) -> R
             trust: TrustView::of(did, &page.path, &found),
             hold,
             scan: scans.first().map(|scan| ScanSummary::of(scan, page.now)),
+            scan_links: Some(ScanLinks::new(&page.owner.name(), repository, &scanned)),
             is_scannable: matches!(found.summary.kind, Kind::Image | Kind::ImageIndex),
             config: config.0,
             biggest: biggest(&sizes),

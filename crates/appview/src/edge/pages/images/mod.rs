@@ -12,6 +12,8 @@ mod layer_view;
 mod lists;
 mod overview;
 mod proof;
+mod scan_words;
+pub mod scans;
 pub mod search;
 pub mod user;
 pub(super) mod views;

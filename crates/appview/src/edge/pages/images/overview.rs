@@ -18,7 +18,8 @@ use chrono::{DateTime, Days, Utc};
 use http::StatusCode;
 use moka::sync::Cache;
 
-use super::views::{ClaimedLink, ContentView, DigestView, claimed, claimed_link, pullable};
+use super::scans::ScanLinks;
+use super::views::{ClaimedLink, ContentView, DigestView, claimed, claimed_link, platform_rows, pullable};
 use super::{Head, RepositoryVisit, StarForm};
 use crate::browse::BrowseError;
 use crate::browse::address::RepositoryPage;
@@ -137,6 +138,7 @@ struct OverviewPage {
     trust: Option<TrustView>,
     holds: Vec<HoldName>,
     scan: Option<ScanSummary>,
+    scan_links: Option<ScanLinks>,
     is_scannable: bool,
     source: Option<ClaimedLink>,
     documentation: Option<ClaimedLink>,
@@ -197,8 +199,13 @@ pub(super) async fn show(page: &RepositoryVisit<'_>) -> Result<Response, PageErr
         let view = index.hold(&hold.hold).await.map_err(BrowseError::from)?;
         holds.push(HoldName::of(&hold.hold, view.as_ref()));
     }
-    let scans = match &digest {
-        Some(digest) => index.scans(did, digest).await.map_err(BrowseError::from)?,
+    // Of an index, its first image.
+    let first_image = summary
+        .and_then(|summary| platform_rows(&page.path, &summary.children).into_iter().next())
+        .and_then(|row| row.digest.whole.parse().ok());
+    let scanned = first_image.or_else(|| digest.clone());
+    let scans = match &scanned {
+        Some(scanned) => index.scans(did, scanned).await.map_err(BrowseError::from)?,
         None => Vec::new(),
     };
     let annotations = &repository.annotations;
@@ -235,6 +242,9 @@ pub(super) async fn show(page: &RepositoryVisit<'_>) -> Result<Response, PageErr
                 .as_ref()
                 .map(|manifest| TrustView::of(did, &page.path, manifest)),
             scan: scans.first().map(|scan| ScanSummary::of(scan, page.now)),
+            scan_links: scanned
+                .as_ref()
+                .map(|scanned| ScanLinks::new(&page.owner.name(), &repository.card.name, scanned)),
             is_scannable: matches!(kind, Some(Kind::Image | Kind::ImageIndex)),
             documentation: claimed_link(annotations, "documentation"),
             homepage: claimed_link(annotations, "url"),

@@ -1,0 +1,103 @@
+//! [`ScanSource`] over a hold's own answers and its records' blobs.
+
+use async_trait::async_trait;
+use atcr_atproto::egress::EgressError;
+use atcr_atproto::lexicon::nsid;
+use atcr_oci::Digest;
+use atcr_registry::hold::error::HoldError;
+use atcr_registry::hold::ports::HoldRef;
+use atcr_scan_protocol::ScanView;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use http::{Method, StatusCode};
+use secrecy::SecretString;
+use url::Url;
+
+use super::HoldClient;
+use super::errors::{self, About};
+use super::xrpc::{method_url, read};
+use crate::scans::{DocumentPlace, ScanSource};
+
+#[async_trait]
+impl ScanSource for HoldClient {
+    async fn view(
+        &self,
+        hold: &HoldRef,
+        token: Option<&SecretString>,
+        digest: &Digest,
+    ) -> Result<Option<ScanView>, HoldError> {
+        let url = scans_url(hold, &["scans", digest.as_str()])?;
+        let request = self.request(Method::GET, &url, token)?;
+        let answer = self.ask(request, self.timeouts.call).await?;
+        match answer.status {
+            // Another program, which does not know the path.
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(None),
+            _ => read(About::Account, &answer).map(Some),
+        }
+    }
+
+    async fn document(
+        &self,
+        hold: &HoldRef,
+        token: Option<&SecretString>,
+        place: &DocumentPlace,
+        max_bytes: usize,
+    ) -> Result<Bytes, HoldError> {
+        let url = match place {
+            DocumentPlace::Record(cid) => {
+                let mut url = method_url(hold, nsid::SYNC_GET_BLOB)?;
+                url.query_pairs_mut()
+                    .append_pair("did", hold.did.as_str())
+                    .append_pair("cid", &cid.to_string());
+                url
+            }
+            DocumentPlace::Beside { digest, kind, .. } => {
+                scans_url(hold, &["scans", digest.as_str(), kind.as_str()])?
+            }
+        };
+        let mut answer = self.open(&url, token).await?;
+        if answer.status().is_redirection() {
+            // To the hold's store, which gets no token.
+            let target = self.redirect_target(&url, answer.headers())?;
+            answer = self.open(&target, None).await?;
+        }
+        let status = answer.status();
+        let headers = answer.headers().clone();
+        if !status.is_success() {
+            return Err(errors::xrpc(About::Blob, status, &headers, &[]));
+        }
+        let mut bytes = BytesMut::new();
+        let mut body = answer.bytes_stream();
+        // One byte too many tells the caller that it is too long. The caller's patience bounds the whole.
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|_| HoldError::Unreachable {
+                reason: "the connection broke".to_owned(),
+            })?;
+            let room = (max_bytes + 1).saturating_sub(bytes.len());
+            bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+            if bytes.len() > max_bytes {
+                break;
+            }
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+impl HoldClient {
+    async fn open(&self, url: &Url, token: Option<&SecretString>) -> Result<reqwest::Response, HoldError> {
+        let request = self.request(Method::GET, url, token)?;
+        let answer = self.egress.open(request, self.timeouts.call).await;
+        answer.map_err(|error: EgressError| errors::transport(&error))
+    }
+}
+
+fn scans_url(hold: &HoldRef, segments: &[&str]) -> Result<Url, HoldError> {
+    let mut url = hold.endpoint.clone();
+    url.path_segments_mut()
+        .map_err(|()| HoldError::Unreachable {
+            reason: "its endpoint is no web address".to_owned(),
+        })?
+        .pop_if_empty()
+        .extend(segments);
+    Ok(url)
+}

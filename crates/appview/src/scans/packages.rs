@@ -1,0 +1,188 @@
+//! A bill of materials in SPDX, reduced to what a page shows: the packages by name.
+
+use serde::Deserialize;
+
+use super::Unreadable;
+use super::bounded::Bounded;
+use super::text::clean;
+
+/// Packages of one document that are read.
+const MAX_PACKAGES: usize = 100_000;
+/// References of one package that are looked at.
+const MAX_REFERENCES: usize = 32;
+/// What SPDX writes where nothing is known.
+const NOTHING: [&str; 2] = ["NOASSERTION", "NONE"];
+
+/// A package of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// `deb`, `pypi`, `golang`: the type of its purl.
+    pub kind: String,
+    /// Its licence.
+    pub licence: Option<String>,
+}
+
+/// The packages of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packages {
+    /// By name.
+    pub all: Vec<Package>,
+    /// Packages that were not read: the document is too long.
+    pub left_out: usize,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "spdxVersion")]
+    version: String,
+    packages: Bounded<Listed, MAX_PACKAGES>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(default)]
+    name: String,
+    #[serde(default, rename = "versionInfo")]
+    version: Option<String>,
+    #[serde(default, rename = "licenseDeclared")]
+    declared: Option<String>,
+    #[serde(default, rename = "licenseConcluded")]
+    concluded: Option<String>,
+    #[serde(default, rename = "primaryPackagePurpose")]
+    purpose: Option<String>,
+    #[serde(default, rename = "externalRefs")]
+    references: Bounded<Reference, MAX_REFERENCES>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    #[serde(default, rename = "referenceType")]
+    kind: String,
+    #[serde(default, rename = "referenceLocator")]
+    locator: String,
+}
+
+impl Packages {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let document: Document = super::bounded::object(bytes)?;
+        if !document.version.starts_with("SPDX-") {
+            return Err(Unreadable);
+        }
+        let left_out = document.packages.total - document.packages.items.len();
+        let mut all: Vec<Package> = document
+            .packages
+            .items
+            .into_iter()
+            // The image itself is listed among its packages.
+            .filter(|listed| listed.purpose.as_deref() != Some("CONTAINER"))
+            .map(Package::from)
+            .collect();
+        all.sort_by_cached_key(|package| {
+            (
+                package.name.to_lowercase(),
+                package.version.clone(),
+                package.kind.clone(),
+            )
+        });
+        Ok(Self { all, left_out })
+    }
+
+    /// Those whose name or licence contains `text`, in any case; all for no text.
+    pub fn find<'a>(&'a self, text: &str) -> impl Iterator<Item = &'a Package> {
+        let text = text.trim().to_lowercase();
+        self.all.iter().filter(move |package| {
+            let has = |field: &str| field.to_lowercase().contains(&text);
+            text.is_empty() || has(&package.name) || package.licence.as_deref().is_some_and(has)
+        })
+    }
+
+    /// Bytes in memory, about.
+    pub(super) fn weight(&self) -> u32 {
+        let text = |package: &Package| {
+            let licence = package.licence.as_ref().map_or(0, String::len);
+            package.name.len() + package.version.len() + package.kind.len() + licence + 128
+        };
+        u32::try_from(self.all.iter().map(text).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+}
+
+impl From<Listed> for Package {
+    fn from(listed: Listed) -> Self {
+        let purl = listed
+            .references
+            .items
+            .iter()
+            .find(|reference| reference.kind == "purl");
+        let kind = purl
+            .and_then(|purl| purl.locator.strip_prefix("pkg:"))
+            .and_then(|rest| rest.split('/').next())
+            .unwrap_or_default();
+        let licences = [listed.declared, listed.concluded];
+        let licence = licences
+            .into_iter()
+            .flatten()
+            .find(|text| !text.is_empty() && !NOTHING.contains(&text.as_str()));
+        Self {
+            name: clean(&listed.name),
+            version: clean(&listed.version.unwrap_or_default()),
+            kind: clean(kind),
+            licence: licence.map(|text| clean(&text)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn packages_are_by_name_and_the_image_is_none() {
+        let document = json!({
+            "spdxVersion": "SPDX-2.3",
+            "packages": [
+                { "name": "zlib", "versionInfo": "1.3", "licenseDeclared": "Zlib", "licenseConcluded": "NOASSERTION",
+                  "externalRefs": [
+                    { "referenceType": "cpe23Type", "referenceLocator": "cpe:2.3:a:zlib:zlib:1.3" },
+                    { "referenceType": "purl", "referenceLocator": "pkg:deb/debian/zlib@1.3" } ] },
+                { "name": "<img onerror=alert(1)>\u{202e}", "licenseDeclared": "NOASSERTION", "externalRefs": null },
+                { "name": "registry/app", "primaryPackagePurpose": "CONTAINER" },
+            ],
+        });
+        let packages = Packages::parse(document.to_string().as_bytes()).unwrap();
+        let names: Vec<_> = packages.all.iter().map(|package| package.name.as_str()).collect();
+        assert_eq!(names, ["<img onerror=alert(1)>", "zlib"]);
+        let zlib = &packages.all[1];
+        assert_eq!(
+            (zlib.kind.as_str(), zlib.licence.as_deref()),
+            ("deb", Some("Zlib"))
+        );
+        assert_eq!(packages.all[0].licence, None);
+        assert_eq!(packages.find("ZLI").count(), 1);
+        assert_eq!(packages.find(" ").count(), 2);
+        assert_eq!(packages.find("nothing").count(), 0);
+    }
+
+    #[test]
+    fn what_is_no_document_is_not_read_as_an_empty_one() {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"spdxVersion":"CycloneDX","packages":[]}"#,
+            r#"{"spdxVersion":"SPDX-2.3","packages":[1]}"#,
+            r#"["SPDX-2.3"]"#,
+            r#"{"spdxVersion":"SPDX-2.3"}"#,
+        ] {
+            assert_eq!(Packages::parse(text.as_bytes()), Err(Unreadable), "{text}");
+        }
+    }
+}

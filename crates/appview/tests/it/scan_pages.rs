@@ -1,0 +1,373 @@
+//! What pages say of scans: what the hold says, whatever it says does no harm, and what is not known is never "clean".
+
+use atcr_atproto::data_model::{RAW, cid_of};
+use atcr_oci::Digest;
+use serde_json::{Value, json};
+
+use crate::browser::Browser;
+use crate::harness::{TestAppView, sha256};
+use crate::image_pages::{catch_up, image};
+
+/// Texts that are markup, script, or that turn a line around.
+const HOSTILE: [&str; 8] = [
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "' onmouseover='alert(1)",
+    "javascript:alert(1)",
+    "</td></table><iframe src=//evil.test>",
+    "{{ 7*7 }}",
+    "a\u{202e}gnp.exe",
+    "<svg/onload=alert(1)>\0\u{1b}[2J",
+];
+
+struct Scanned {
+    appview: TestAppView,
+    digest: Digest,
+}
+
+impl Scanned {
+    /// Alice has pushed an image for one platform.
+    async fn start() -> Self {
+        let appview = TestAppView::start().await;
+        let name = "alice.test/app";
+        let alice = appview.sailor("alice.test", &[name]).await;
+        let image = image(&appview, "amd64");
+        alice.push(name, "1.0", &image).await;
+        catch_up(&appview, &appview.settings(), &appview.alice, "alice.test").await;
+        Self {
+            appview,
+            digest: sha256(&image),
+        }
+    }
+
+    fn query(&self) -> String {
+        format!("owner=alice.test&repository=app&digest={}", self.digest)
+    }
+
+    async fn badge(&self) -> String {
+        let visitor = Browser::new(&self.appview);
+        let page = visitor.get(&format!("/api/scan-result?{}", self.query())).await;
+        page.assert_status(200);
+        page.text()
+    }
+
+    async fn details(&self, more: &str) -> String {
+        let visitor = Browser::new(&self.appview);
+        let page = visitor
+            .get(&format!("/api/vuln-details?{}{more}", self.query()))
+            .await;
+        page.assert_status(200);
+        page.text()
+    }
+
+    /// What the hold says.
+    fn says(&self, result: &Value, job: &Value) {
+        let view = json!({
+            "digest": self.digest, "result": result, "job": job,
+            "scanners": { "enabled": true, "connected": 1 },
+        });
+        self.appview
+            .hold
+            .answer(&format!("/scans/{}", self.digest), view.to_string());
+    }
+
+    /// A result with these documents.
+    fn found(&self, state: &str, counts: &Value, documents: &[(&str, String)]) -> Value {
+        let mut listed = serde_json::Map::new();
+        for (name, text) in documents {
+            let path = format!("/scans/{}/{name}", self.digest);
+            self.appview.hold.answer(&path, text.clone());
+            let cid = cid_of(RAW, text.as_bytes()).to_string();
+            let document = json!({ "cid": cid, "size": text.len(), "mediaType": "application/json" });
+            listed.insert((*name).to_owned(), document);
+        }
+        json!({
+            "state": state, "owner": self.appview.alice, "summary": counts, "scannerVersion": "atcr-scanner-v1.0.0",
+            "scannedAt": "2026-11-30T12:00:00Z", "databaseBuilt": "2026-11-28T04:00:00Z", "documents": listed,
+        })
+    }
+}
+
+fn counts(critical: u64, total: u64) -> Value {
+    json!({ "critical": critical, "high": 0, "medium": 0, "low": 0, "total": total })
+}
+
+fn matched(id: &str, severity: &str, package: &str, fixed: Option<&str>) -> Value {
+    let fix = match fixed {
+        Some(version) => json!({ "state": "fixed", "versions": [version] }),
+        None => json!({ "state": "not-fixed" }),
+    };
+    json!({
+        "vulnerability": { "id": id, "severity": severity, "fix": fix },
+        "artifact": { "name": package, "version": "1.0", "type": "deb" },
+    })
+}
+
+fn report(matches: &[Value]) -> String {
+    json!({ "matches": matches }).to_string()
+}
+
+fn sbom(packages: &[Value]) -> String {
+    json!({ "spdxVersion": "SPDX-2.3", "packages": packages }).to_string()
+}
+
+#[tokio::test]
+async fn the_pages_of_an_image_load_what_the_hold_says_and_link_to_all_of_it() {
+    let scanned = Scanned::start().await;
+    let report = report(&[
+        matched("CVE-2099-0001", "Critical", "planted-deb", None),
+        matched("GHSA-aaaa-bbbb-0002", "Medium", "planted-py", Some("1.0.1")),
+    ]);
+    let sbom = sbom(&[
+        json!({ "name": "planted-deb", "versionInfo": "1.0", "licenseDeclared": "GPL-2.0-only" }),
+        json!({ "name": "zlib", "versionInfo": "1.3", "licenseDeclared": "Zlib" }),
+    ]);
+    let documents = [("vuln-report", report), ("sbom", sbom.clone())];
+    let result = scanned.found("complete", &counts(1, 2), &documents);
+    scanned.says(
+        &result,
+        &json!({ "state": "done", "queuedAt": "2026-11-30T11:00:00Z", "tries": 0 }),
+    );
+
+    let visitor = Browser::new(&scanned.appview);
+    for path in ["/r/alice.test/app", "/r/alice.test/app:1.0"] {
+        let text = visitor.get(path).await.text();
+        let link = format!(
+            "hx-get=\"/api/scan-result?owner=alice.test&#38;repository=app&#38;digest=sha256%3A{}\"",
+            scanned.digest.hex()
+        );
+        assert!(text.contains(&link), "{path}: {text}");
+        assert!(
+            text.contains("href=\"/api/vuln-details?owner=alice.test"),
+            "{path}"
+        );
+    }
+    let badge = scanned.badge().await;
+    for part in [
+        "1 critical",
+        "1 unknown",
+        "atcr-scanner-v1.0.0",
+        "28 November 2026",
+    ] {
+        assert!(badge.contains(part), "no {part} in {badge}");
+    }
+    assert!(!badge.contains("<html"), "{badge}");
+
+    let text = scanned.details("").await;
+    // What an update ends comes first.
+    assert!(
+        text.find("GHSA-aaaa-bbbb-0002") < text.find("CVE-2099-0001"),
+        "{text}"
+    );
+    for part in [
+        "href=\"https://nvd.nist.gov/vuln/detail/CVE-2099-0001\"",
+        "href=\"https://github.com/advisories/GHSA-aaaa-bbbb-0002\"",
+        "An update ends 1 of them",
+        "no fix yet",
+        "2 packages",
+        "GPL-2.0-only",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    let text = scanned.details("&q=ZLIB").await;
+    assert!(
+        text.contains("1 of 2 packages") && !text.contains("GPL-2.0-only"),
+        "{text}"
+    );
+
+    let file = visitor.get(&format!("/api/sbom?{}", scanned.query())).await;
+    file.assert_status(200);
+    assert_eq!(file.text(), sbom);
+    assert!(
+        file.header("content-disposition")
+            .starts_with("attachment; filename=\"app-")
+    );
+    assert_eq!(file.header("content-type"), "application/spdx+json");
+}
+
+#[tokio::test]
+async fn nothing_that_a_scanner_says_is_markup() {
+    let scanned = Scanned::start().await;
+    let mut matches = Vec::new();
+    let mut packages = Vec::new();
+    for text in HOSTILE {
+        matches.push(json!({
+            "vulnerability": {
+                "id": text, "severity": text, "dataSource": "javascript:alert(1)",
+                "fix": { "state": "fixed", "versions": [text, text] },
+            },
+            "relatedVulnerabilities": [{ "id": text, "dataSource": "javascript:alert(1)" }],
+            "artifact": { "name": text, "version": text, "type": text },
+        }));
+        packages.push(json!({
+            "name": text, "versionInfo": text, "licenseDeclared": text,
+            "externalRefs": [{ "referenceType": "purl", "referenceLocator": format!("pkg:{text}") }],
+        }));
+    }
+    let documents = [("vuln-report", report(&matches)), ("sbom", sbom(&packages))];
+    let mut result = scanned.found("partial", &counts(1, 1), &documents);
+    for text in HOSTILE {
+        result["scannerVersion"] = text.into();
+        let job = json!({
+            "state": "failed", "queuedAt": "2026-11-30T11:00:00Z", "tries": 1, "stage": text,
+            "failure": { "class": text, "message": text },
+        });
+        scanned.says(&result, &job);
+        let query = url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        for page in [
+            scanned.badge().await,
+            scanned.details("").await,
+            scanned.details(&format!("&q={query}")).await,
+        ] {
+            for bad in [
+                "<script>alert",
+                "<img src",
+                "<iframe",
+                "<svg/onload",
+                "onmouseover='",
+                "href=\"javascript",
+                "\u{202e}",
+                "\0",
+                "\u{1b}",
+            ] {
+                assert!(!page.contains(bad), "{bad} of {text} in {page}");
+            }
+        }
+        // Without a result the reason stands alone.
+        scanned.says(&Value::Null, &job);
+        let badge = scanned.badge().await;
+        assert!(
+            badge.contains("scan failed") && !badge.contains("<script>alert"),
+            "{badge}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_known_is_said_and_is_never_clean() {
+    let scanned = Scanned::start().await;
+    let job = |state: &str| json!({ "state": state, "queuedAt": "2026-11-30T11:00:00Z", "tries": 0, "ahead": 2, "reason": "index" });
+    // Another program, which has no such answer.
+    assert!(scanned.badge().await.contains("has published no scan of it"));
+    for (state, words) in [
+        ("ready", "Waiting, number 3 in line"),
+        ("running", "Being scanned"),
+        ("failed", "scan failed"),
+        ("not-applicable", "each by itself"),
+    ] {
+        scanned.says(&Value::Null, &job(state));
+        let badge = scanned.badge().await;
+        assert!(badge.contains(words) && !badge.contains("badge--good"), "{badge}");
+    }
+    let only_packages = scanned.found("sbom-only", &Value::Null, &[]);
+    scanned.says(&only_packages, &Value::Null);
+    let badge = scanned.badge().await;
+    assert!(
+        badge.contains("packages only") && !badge.contains("badge--good"),
+        "{badge}"
+    );
+    let clean = scanned.found("complete", &counts(0, 0), &[("vuln-report", report(&[]))]);
+    scanned.says(&clean, &Value::Null);
+    assert!(scanned.badge().await.contains("no known vulnerabilities"));
+    assert!(scanned.details("").await.contains("The report has no findings"));
+
+    // Nonsense, about another image, and nothing.
+    let path = format!("/scans/{}", scanned.digest);
+    let other =
+        json!({ "digest": format!("sha256:{:064}", 0), "scanners": { "enabled": true, "connected": 1 } });
+    for nonsense in [
+        "<html>".to_owned(),
+        "{}".to_owned(),
+        "[]".to_owned(),
+        other.to_string(),
+    ] {
+        scanned.appview.hold.answer(&path, nonsense);
+        let badge = scanned.badge().await;
+        assert!(
+            badge.contains("makes no sense") && !badge.contains("badge--good"),
+            "{badge}"
+        );
+    }
+    scanned.appview.hold.set_silent(true);
+    let badge = scanned.badge().await;
+    assert!(
+        badge.contains("does not answer") && !badge.contains("badge--good"),
+        "{badge}"
+    );
+    let details = scanned.details("").await;
+    assert!(details.contains("does not answer"), "{details}");
+}
+
+#[tokio::test]
+async fn a_document_that_is_not_what_its_hash_says_is_not_shown() {
+    let scanned = Scanned::start().await;
+    let documents = [("vuln-report", report(&[])), ("sbom", sbom(&[]))];
+    let result = scanned.found("complete", &counts(1, 1), &documents);
+    scanned.says(&result, &Value::Null);
+    let forged = report(&[matched("CVE-2099-0009", "Low", "forged", None)]);
+    scanned
+        .appview
+        .hold
+        .answer(&format!("/scans/{}/vuln-report", scanned.digest), forged);
+    scanned
+        .appview
+        .hold
+        .answer(&format!("/scans/{}/sbom", scanned.digest), "not JSON");
+    let text = scanned.details("").await;
+    assert!(!text.contains("CVE-2099-0009"), "{text}");
+    assert_eq!(text.matches("is no document of this kind").count(), 2, "{text}");
+}
+
+#[tokio::test]
+async fn a_private_hold_tells_its_members_only() {
+    let scanned = Scanned::start().await;
+    let result = scanned.found("complete", &counts(3, 3), &[("vuln-report", report(&[]))]);
+    scanned.says(&result, &Value::Null);
+    scanned.appview.hold.set_private(true);
+    let badge = scanned.badge().await;
+    assert!(
+        badge.contains("members only") && !badge.contains("3 critical"),
+        "{badge}"
+    );
+    let alice = Browser::alice(&scanned.appview).await;
+    let page = alice.get(&format!("/api/scan-result?{}", scanned.query())).await;
+    assert!(page.text().contains("3 critical"), "{}", page.text());
+}
+
+#[tokio::test]
+async fn long_lists_are_in_pages_and_what_is_not_there_is_missing() {
+    let scanned = Scanned::start().await;
+    let matches: Vec<Value> = (0..450)
+        .map(|number| matched(&format!("CVE-2099-{number:04}"), "High", "p", None))
+        .collect();
+    let packages: Vec<Value> = (0..450)
+        .map(|number| json!({ "name": format!("package-{number:04}") }))
+        .collect();
+    let documents = [("vuln-report", report(&matches)), ("sbom", sbom(&packages))];
+    let result = scanned.found("complete", &counts(0, 450), &documents);
+    scanned.says(&result, &Value::Null);
+    let first = scanned.details("").await;
+    assert!(
+        first.contains("CVE-2099-0199") && !first.contains("CVE-2099-0200"),
+        "{first}"
+    );
+    assert!(first.contains("package-0199") && !first.contains("package-0200"));
+    let last = scanned.details("&f=2&p=99999").await;
+    assert!(
+        last.contains("CVE-2099-0449") && last.contains("package-0449"),
+        "{last}"
+    );
+
+    let visitor = Browser::new(&scanned.appview);
+    for query in [
+        String::new(),
+        "?owner=alice.test&repository=app&digest=sha256:x".to_owned(),
+        format!("?owner=alice.test&repository=app&digest=sha256:{:064}", 7),
+        format!("?owner=alice.test&repository=none&digest={}", scanned.digest),
+        format!("?owner=nobody.test&repository=app&digest={}", scanned.digest),
+    ] {
+        for path in ["/api/scan-result", "/api/vuln-details", "/api/sbom"] {
+            visitor.get(&format!("{path}{query}")).await.assert_status(404);
+        }
+    }
+}
