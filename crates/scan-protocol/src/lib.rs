@@ -34,7 +34,7 @@ mod view;
 pub use document::{DocumentKind, UnknownDocument, UploadReceipt};
 pub use error::InvalidMessage;
 pub use job::{HoldMessage, ScanJob};
-pub use scanner_message::{Progress, Release, ScanResult, ScannerMessage};
+pub use scanner_message::{Progress, Release, ScanResult, ScannerMessage, Subject};
 pub use secret::{SECRET_HEADER, SECRET_PARAMETERS, is_same_secret};
 pub use state::{FailureClass, JobState, ScanState};
 pub use subscription::{Cursor, InvalidSubscription, PATH, Subscription};

@@ -83,6 +83,33 @@ pub enum ScannerMessage {
     Unknown,
 }
 
+/// Which job a result ends whose rest cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The job's number; an original scanner does not say it.
+    pub seq: Option<u64>,
+    /// The manifest's digest.
+    pub digest: Digest,
+}
+
+impl Subject {
+    /// The job of the result in one text frame, if it is a result that says so.
+    #[must_use]
+    pub fn of_result(text: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(rename = "type", borrow)]
+            kind: Cow<'a, str>,
+            seq: Option<u64>,
+            #[serde(alias = "manifestDigest")]
+            digest: Digest,
+        }
+        require_object("the message", text).ok()?;
+        let Named { kind, seq, digest } = serde_json::from_str(text).ok()?;
+        matches!(&*kind, RESULT | "result").then_some(Self { seq, digest })
+    }
+}
+
 /// Documents stay as they are in the frame until they are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -175,6 +175,24 @@ impl TokenVerifier {
         Ok(account)
     }
 
+    /// Whether a scanner's secret is right. A wrong one counts as a credential that is no good; after too many of these from one address
+    /// none is looked at.
+    pub(in crate::edge) fn knows_secret(
+        &self,
+        parts: &Parts,
+        is_right: impl FnOnce() -> bool,
+    ) -> Result<bool, AuthError> {
+        let check = self.begin(parts, || None)?;
+        if is_right() {
+            if let Some(check) = check {
+                check.passed();
+            }
+            return Ok(true);
+        }
+        self.unchecked(parts)?;
+        Ok(false)
+    }
+
     fn begin(&self, parts: &Parts, claimed: impl FnOnce() -> Option<Did>) -> Result<Option<Check>, Limited> {
         match &self.limits {
             Some(limits) => limits.begin(parts, claimed()),
@@ -320,7 +338,9 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let access = Access::from_ref(state);
         if let Some(shown) = shown_in_header(parts) {
-            return if Scanning::from_ref(state).knows(shown) {
+            let scanning = Scanning::from_ref(state);
+            let verifier = TokenVerifier::from_ref(state);
+            return if verifier.knows_secret(parts, || scanning.knows(shown))? {
                 Ok(Self(access.read_as_scanner()))
             } else {
                 Err(EdgeError::InvalidSecret)

@@ -111,6 +111,13 @@ impl CallerLimits {
 }
 
 impl Check {
+    /// The credential is good, and names no account.
+    pub(super) fn passed(self) {
+        if let Some(attempt) = self.attempt {
+            attempt.succeeded();
+        }
+    }
+
     /// The credential is good, and of `account`.
     pub(super) fn succeeded(self, account: &Did) {
         self.limits.known.insert((self.client, account.normalised()), ());

@@ -63,7 +63,7 @@ impl EdgeError {
                 (StatusCode::FORBIDDEN, notify_manifest::error::USER_MISMATCH)
             }
             Self::Notice(NoticeError::TooOften(_)) => TOO_MANY,
-            Self::Notice(NoticeError::Stopped | NoticeError::Counts(_)) => {
+            Self::Notice(NoticeError::Stopped | NoticeError::Counts(_) | NoticeError::Observer(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
             }
             Self::Join(JoinError::RegistrationDisabled) => {
@@ -80,6 +80,10 @@ impl EdgeError {
             Self::ScanDocument(DocumentError::UnknownJob) => (StatusCode::NOT_FOUND, "UnknownJob"),
             Self::ScanDocument(DocumentError::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
             Self::ScanDocument(DocumentError::Malformed) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+            Self::ScanDocument(DocumentError::TooSlow) => (StatusCode::REQUEST_TIMEOUT, "RequestTimeout"),
+            Self::ScanDocument(DocumentError::Blob(RepoBlobError::Busy)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
+            }
             Self::ScanDocument(DocumentError::Blob(error))
             | Self::OpenScanDocument(OpenDocumentError::Blob(error)) => repo_blob(error),
             Self::Scans(_)
@@ -110,6 +114,7 @@ impl EdgeError {
             | Self::TooManySubscribers(_)
             | Self::TooManyScanners(_)
             | Self::RepoBlob(RepoBlobError::Busy)
+            | Self::ScanDocument(DocumentError::Blob(RepoBlobError::Busy))
             | Self::OpenScanDocument(OpenDocumentError::Blob(RepoBlobError::Busy)) => Some(STREAM_WAIT),
             _ => None,
         }
@@ -206,6 +211,7 @@ fn repo_blob(error: &RepoBlobError) -> (StatusCode, &'static str) {
         RepoBlobError::InvalidType
         | RepoBlobError::Body(_)
         | RepoBlobError::NotUploaded(_)
+        | RepoBlobError::Refused
         | RepoBlobError::TooManyReferences => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
         RepoBlobError::Busy => TOO_MANY,
         RepoBlobError::Spool(error)

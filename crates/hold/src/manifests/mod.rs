@@ -60,6 +60,9 @@ pub enum NoticeError {
     /// The blobs could not be asked for.
     #[error("the promised blobs could not be listed")]
     Blobs(#[source] Arc<BlobError>),
+    /// Who is told of pushes could not be.
+    #[error("the push could not be passed on")]
+    Observer(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The process is stopping.
     #[error("the hold is stopping")]
     Stopped,
@@ -86,17 +89,22 @@ impl From<CountingError> for NoticeError {
     }
 }
 
-/// Port: who is told of pushes once they are recorded.
+/// Port: who is told of pushes once their layers are recorded.
 #[async_trait]
 pub trait PushObserver: fmt::Debug + Send + Sync {
-    /// A push was recorded. What fails here does not undo that.
-    async fn pushed(&self, notice: &Notice);
+    /// A push is about to be counted. It is told again if that fails.
+    ///
+    /// # Errors
+    /// The push is not counted, and its sender is told to try again.
+    async fn pushed(&self, notice: &Notice) -> Result<(), NoticeError>;
 }
 
 /// Nobody.
 #[async_trait]
 impl PushObserver for () {
-    async fn pushed(&self, _: &Notice) {}
+    async fn pushed(&self, _: &Notice) -> Result<(), NoticeError> {
+        Ok(())
+    }
 }
 
 /// Takes notices. Clones hand them to the same recorder, which ends when the last clone is gone.

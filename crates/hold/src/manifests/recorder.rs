@@ -173,12 +173,13 @@ impl Recorder {
         }
         for waiter in plan.waiters {
             let counted = match outcome.clone() {
-                Ok(()) => self.count(&waiter).await,
+                // In this order a process that ends in between has lost nothing: the push comes again.
+                Ok(()) => match self.observer.pushed(&waiter.notice).await {
+                    Ok(()) => self.count(&waiter).await,
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(NoticeError::Repo(error)),
             };
-            if counted.is_ok() {
-                self.observer.pushed(&waiter.notice).await;
-            }
             answer(waiter.answer, counted.map(|()| waiter.recorded));
         }
     }

@@ -28,6 +28,7 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{Stream, stream};
 use serde_json::Value;
+use tokio::fs::File;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 pub use ports::{OwnObjects, UploadedBlobs};
@@ -39,8 +40,11 @@ use spool::Spool;
 pub const MAX_BYTES: u64 = 100 * 1024 * 1024;
 /// Uploads at once: each takes up to [`MAX_BYTES`] of the data folder's disk.
 const UPLOADS_AT_ONCE: usize = 4;
-/// Those of the hold's scanners beside them.
+/// Those of the hold's scanners beside them, and how long one waits for its turn.
 const OWN_UPLOADS_AT_ONCE: usize = 4;
+const TURN_WITHIN: Duration = Duration::from_secs(20);
+/// Those of bytes in memory.
+const WHOLE_UPLOADS_AT_ONCE: usize = 2;
 /// Blobs that are read at once, those of them that one client reads, and how long one may take.
 const READS_AT_ONCE: usize = 64;
 const READS_OF_CLIENT: usize = 8;
@@ -74,6 +78,9 @@ pub enum RepoBlobError {
     /// A record refers to a blob that was not uploaded, or was uploaded as something else.
     #[error("no blob {0} was uploaded with this media type and length; upload it first")]
     NotUploaded(Cid),
+    /// The caller's check has found that it is something else.
+    #[error("the blob is not what it should be")]
+    Refused,
     /// More than a record needs.
     #[error("a record refers to at most {MAX_REFERENCES} blobs")]
     TooManyReferences,
@@ -91,6 +98,9 @@ pub enum RepoBlobError {
     Repo(#[from] RepoError),
 }
 
+/// Looks at an upload before it is stored, on a thread of its own; whether it is what it should be.
+pub type Check = Box<dyn FnOnce(std::fs::File) -> bool + Send>;
+
 /// The blobs of the repository. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RepoBlobs {
@@ -107,6 +117,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     uploads: Semaphore,
     own_uploads: Semaphore,
+    whole_uploads: Semaphore,
     reads: ClientStreams,
     /// Of one blob: it is not removed while it is stored anew or a record begins to refer to it.
     locks: KeyedLocks<String>,
@@ -152,6 +163,7 @@ impl RepoBlobs {
                 clock,
                 uploads: Semaphore::new(UPLOADS_AT_ONCE),
                 own_uploads: Semaphore::new(OWN_UPLOADS_AT_ONCE),
+                whole_uploads: Semaphore::new(WHOLE_UPLOADS_AT_ONCE),
                 reads: ClientStreams::new(places, READ_WITHIN),
                 locks: KeyedLocks::default(),
             }),
@@ -173,44 +185,56 @@ impl RepoBlobs {
             .uploads
             .try_acquire()
             .map_err(|_| RepoBlobError::Busy)?;
-        self.store(mime_type, body).await
+        self.store(mime_type, body, None).await
     }
 
-    /// As [`upload`](Self::upload), of a sender that is trusted to be quick: it waits for its turn.
+    /// As [`upload`](Self::upload), of a sender that the caller holds to a pace: it waits a while for its turn. What does not pass `check`
+    /// is not stored.
     ///
     /// # Errors
-    /// As there, but for `Busy`.
+    /// As there, and `Refused`.
     pub async fn upload_in_turn<E: Into<Source>>(
         &self,
         media_type: &str,
         body: impl Stream<Item = Result<Bytes, E>> + Send,
+        check: Check,
     ) -> Result<BlobRef, RepoBlobError> {
         let mime_type = media_type_of(media_type).ok_or(RepoBlobError::InvalidType)?;
-        let _upload = self
-            .shared
-            .own_uploads
-            .acquire()
-            .await
-            .map_err(|_| RepoBlobError::Busy)?;
-        self.store(mime_type, body).await
+        let turn = tokio::time::timeout(TURN_WITHIN, self.shared.own_uploads.acquire()).await;
+        let Ok(Ok(_upload)) = turn else {
+            return Err(RepoBlobError::Busy);
+        };
+        self.store(mime_type, body, Some(check)).await
     }
 
-    /// As [`upload_in_turn`](Self::upload_in_turn), of bytes in memory.
+    /// As [`upload`](Self::upload), of bytes in memory, which wait for a turn of their own.
     ///
     /// # Errors
-    /// As there.
+    /// As there, but for `Busy`.
     pub async fn upload_whole(&self, media_type: &str, bytes: Bytes) -> Result<BlobRef, RepoBlobError> {
+        let mime_type = media_type_of(media_type).ok_or(RepoBlobError::InvalidType)?;
+        let turn = self.shared.whole_uploads.acquire().await;
+        let _upload = turn.map_err(|_| RepoBlobError::Busy)?;
         let body = stream::iter([Ok::<_, std::io::Error>(bytes)]);
-        self.upload_in_turn(media_type, body).await
+        self.store(mime_type, body, None).await
     }
 
     async fn store<E: Into<Source>>(
         &self,
         mime_type: String,
         body: impl Stream<Item = Result<Bytes, E>> + Send,
+        check: Option<Check>,
     ) -> Result<BlobRef, RepoBlobError> {
         let shared = &*self.shared;
         let spooled = Spool::receive(&shared.folder, body).await?;
+        if let Some(check) = check {
+            let file = File::open(spooled.path()).await.map_err(RepoBlobError::Spool)?;
+            let file = file.into_std().await;
+            let checked = tokio::task::spawn_blocking(move || check(file)).await;
+            if !checked.unwrap_or(false) {
+                return Err(RepoBlobError::Refused);
+            }
+        }
         let blob = BlobRef {
             cid: spooled.cid,
             mime_type,
@@ -282,6 +306,26 @@ impl RepoBlobs {
     /// # Errors
     /// `NotUploaded`, `TooManyReferences`: the caller's · `Table`.
     pub async fn keep<'a>(&self, records: impl Iterator<Item = &'a Value>) -> Result<Kept, RepoBlobError> {
+        self.keep_if(records, |there, wanted| there == wanted).await
+    }
+
+    /// As [`keep`](Self::keep), of the hold's own uploads: the same bytes may have been uploaded as something else too.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn keep_own<'a>(
+        &self,
+        records: impl Iterator<Item = &'a Value>,
+    ) -> Result<Kept, RepoBlobError> {
+        let is_same = |there: &BlobRef, wanted: &BlobRef| there.size == wanted.size;
+        self.keep_if(records, is_same).await
+    }
+
+    async fn keep_if<'a>(
+        &self,
+        records: impl Iterator<Item = &'a Value>,
+        is_same: impl Fn(&BlobRef, &BlobRef) -> bool,
+    ) -> Result<Kept, RepoBlobError> {
         let shared = &*self.shared;
         let mut wanted = Vec::new();
         for record in records {
@@ -297,7 +341,8 @@ impl RepoBlobs {
             locks.push(shared.locks.lock(name).await);
         }
         for blob in wanted {
-            if shared.table.get(&blob.cid).await?.as_ref() != Some(&blob) {
+            let there = shared.table.get(&blob.cid).await?;
+            if !there.is_some_and(|there| is_same(&there, &blob)) {
                 return Err(RepoBlobError::NotUploaded(blob.cid));
             }
         }

@@ -1,15 +1,20 @@
 //! Documents that a scanner uploads: gzip on the way in, never in memory as a whole, and no longer than they may be.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufReader, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use atcr_oci::{Algorithm, Digest};
 use atcr_scan_protocol::bounds::{MAX_COMPRESSED_BYTES, MAX_DOCUMENT_BYTES};
 use atcr_scan_protocol::{DocumentKind, UploadReceipt};
 use aws_lc_rs::digest;
 use bytes::Bytes;
+use flate2::read::GzDecoder as GzReader;
 use flate2::write::GzDecoder;
 use futures_util::{Stream, StreamExt as _, stream};
+use serde::de::IgnoredAny;
+use tokio::time::{Instant, timeout_at};
 
 use super::{ScanTableError, Scanning};
 use crate::blobs::Source;
@@ -17,6 +22,10 @@ use crate::repo_blobs::RepoBlobError;
 
 /// Compressed bytes that are decompressed at once: they become a thousand times as many at most.
 const SLICE: usize = 4 * 1024;
+
+/// Bytes of a body in a second on the average, and how long it may take to begin.
+const PACE: u32 = 16 * 1024;
+const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
 /// The media type of a document that is kept compressed.
 const GZIP: &str = "application/gzip";
@@ -33,6 +42,9 @@ pub enum DocumentError {
     /// Not gzip, not whole, or not JSON.
     #[error("the document is not a JSON object in gzip")]
     Malformed,
+    /// Slower than it may be.
+    #[error("the document came too slowly")]
+    TooSlow,
     /// The blob was not kept.
     #[error(transparent)]
     Blob(RepoBlobError),
@@ -53,21 +65,25 @@ impl Scanning {
         body: impl Stream<Item = Result<Bytes, E>> + Send,
     ) -> Result<UploadReceipt, DocumentError> {
         let inner = &*self.inner;
-        if inner.table.tries(seq).await?.is_none() {
+        if inner.table.trouble(seq).await?.is_none() {
             return Err(DocumentError::UnknownJob);
         }
         // Nobody but the hold reads this one.
         let stays_compressed = kind == DocumentKind::SbomSyft;
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let document = decompressed(body, stays_compressed, seen.clone());
+        let paced = paced(body, inner.options.upload_within, seen.clone());
+        let document = decompressed(paced, stays_compressed, seen.clone());
         let media_type = if stays_compressed { GZIP } else { kind.media_type() };
-        let kept = inner.blobs.upload_in_turn(media_type, document).await;
+        let check = Box::new(move |file| is_json(file, stays_compressed));
+        let kept = inner.blobs.upload_in_turn(media_type, document, check).await;
         let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
         let blob = match (kept, seen) {
             (Ok(blob), Seen::Whole(receipt)) => {
-                inner.table.note_upload(seq, kind, &blob).await?;
-                return Ok(receipt);
+                let is_noted = inner.table.note_upload(seq, kind, &blob).await?;
+                return is_noted.then_some(receipt).ok_or(DocumentError::UnknownJob);
             }
+            (Err(RepoBlobError::Refused), _) => return Err(DocumentError::Malformed),
+            (_, Seen::TooSlow) => return Err(DocumentError::TooSlow),
             (_, Seen::TooLarge) => return Err(DocumentError::TooLarge),
             (_, Seen::Malformed) => return Err(DocumentError::Malformed),
             (kept, _) => kept,
@@ -83,12 +99,46 @@ enum Seen {
     Nothing,
     Whole(UploadReceipt),
     TooLarge,
+    TooSlow,
     Malformed,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the document is not taken")]
 struct NotTaken;
+
+/// Whether a file is one JSON value, that of an object by its first byte.
+fn is_json(file: File, is_compressed: bool) -> bool {
+    let read = |bytes: &mut dyn std::io::Read| serde_json::from_reader::<_, IgnoredAny>(bytes).is_ok();
+    let mut file = BufReader::new(file);
+    if is_compressed {
+        read(&mut BufReader::new(GzReader::new(file)))
+    } else {
+        read(&mut file)
+    }
+}
+
+/// The body, as long as it comes at its pace and is whole in the time `within`.
+fn paced<E: Into<Source>>(
+    body: impl Stream<Item = Result<Bytes, E>> + Send,
+    within: Duration,
+    seen: Arc<Mutex<Seen>>,
+) -> impl Stream<Item = Result<Bytes, Source>> + Send {
+    let start = Instant::now();
+    let state = (Box::pin(body), 0_u32, seen);
+    stream::try_unfold(state, move |(mut body, received, seen)| async move {
+        let allowed = BEGIN_WITHIN + Duration::from_secs(1).mul_f64(f64::from(received) / f64::from(PACE));
+        let Ok(piece) = timeout_at(start + allowed.min(within), body.next()).await else {
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen::TooSlow;
+            return Err(NotTaken.into());
+        };
+        let Some(piece) = piece.transpose().map_err(Into::into)? else {
+            return Ok(None);
+        };
+        let received = received.saturating_add(u32::try_from(piece.len()).unwrap_or(u32::MAX));
+        Ok(Some((piece, (body, received, seen))))
+    })
+}
 
 struct Decoding<B> {
     body: B,

@@ -1,5 +1,7 @@
 //! Which manifests of a push are scanned, and in which order.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::RepoError;
@@ -7,7 +9,7 @@ use atcr_oci::Digest;
 use chrono::TimeDelta;
 
 use super::{Candidate, ScanTableError, Scanning};
-use crate::manifests::{Notice, PushObserver};
+use crate::manifests::{Notice, NoticeError, PushObserver};
 
 /// The captain's images come first. Tiers, once there are any, go between these.
 const CAPTAIN: i64 = 0;
@@ -17,6 +19,9 @@ pub(super) const RESCAN: i64 = 100;
 
 /// A result that is younger is not made again for a push of the same manifest.
 const FRESH: TimeDelta = TimeDelta::hours(24);
+
+/// Images that were refused since their owner has as many waiting as one may have.
+const REFUSED: &str = "hold_scan_jobs_refused_total";
 
 /// Why a manifest is not scanned.
 const INDEX: &str = "index";
@@ -35,19 +40,29 @@ pub enum IntakeError {
 }
 
 impl Scanning {
-    /// Queues what a push names: an image, or the images of an index. What is none of these is noted as not applicable.
+    /// Queues what a push names: an image, or the images of an index. What is none of these is noted as not applicable. Without a secret
+    /// there is nothing to do. Doing it again changes nothing.
     ///
     /// # Errors
-    /// [`IntakeError`]; what was queued until then is queued.
+    /// [`IntakeError`]; nothing was queued.
     pub async fn queue(&self, notice: &Notice) -> Result<(), IntakeError> {
+        if !self.is_enabled() {
+            return Ok(());
+        }
         let inner = &*self.inner;
         let priority = self.priority_of(notice.owner()).await?;
         let now = inner.clock.now();
-        let mut is_ready = false;
-        for candidate in candidates(notice, priority) {
-            is_ready |= inner.table.queue(&candidate, now, now - FRESH).await?;
+        let candidates = candidates(notice, priority);
+        let most = inner.options.jobs_of_owner;
+        let queued = inner.table.queue(&candidates, now, now - FRESH, most).await?;
+        if queued.refused > 0 {
+            metrics::counter!(REFUSED).increment(queued.refused);
+            tracing::warn!(
+                did = %notice.owner(), repository = notice.repository(), refused = queued.refused, most,
+                "images are not scanned until they are pushed again: their owner has as many waiting as one may have"
+            );
         }
-        if is_ready {
+        if queued.ready > 0 {
             inner.announce_ready();
         }
         Ok(())
@@ -62,13 +77,15 @@ impl Scanning {
 
 #[async_trait]
 impl PushObserver for Scanning {
-    async fn pushed(&self, notice: &Notice) {
-        if let Err(error) = self.queue(notice).await {
+    async fn pushed(&self, notice: &Notice) -> Result<(), NoticeError> {
+        let queued = self.queue(notice).await;
+        queued.map_err(|error| {
             tracing::error!(
                 did = %notice.owner(), repository = notice.repository(), %error,
-                "a push is not scanned until it is pushed again"
+                "a push is refused: it cannot be queued for a scan"
             );
-        }
+            NoticeError::Observer(Arc::new(error))
+        })
     }
 }
 

@@ -11,6 +11,9 @@
 //! A job is handed out under a number and a lease. A scanner that leaves loses its jobs at once, a silent one when the lease ends, and a
 //! hold that stops keeps the leases, so that its scanners can deliver to the next process. A result is taken once: what comes for a job that
 //! has ended is passed over.
+//!
+//! Of the jobs that a scanner loses, the hold cannot tell which one is to blame. They rest, and each is then a scanner's only job: one that
+//! is lost alone too often is given up.
 
 mod documents;
 mod intake;
@@ -37,7 +40,10 @@ use crate::repo_blobs::RepoBlobs;
 pub use documents::DocumentError;
 pub use intake::IntakeError;
 pub use options::{Publication, ScanOptions};
-pub use port::{Candidate, Fate, HandedOut, JobStatus, QueueFigures, Scan, ScanTable, ScanTableError};
+pub use port::{
+    Candidate, Claim, Fate, HandedOut, JobStatus, QueueFigures, Queued, Scan, ScanTable, ScanTableError,
+    Taker, Trouble,
+};
 pub use publish::PublishError;
 pub use session::{ScannerSession, TooManyScanners};
 pub use view::OpenDocumentError;
@@ -85,6 +91,8 @@ impl Scanning {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ScanTableError> {
         let last_seq = AtomicU64::new(table.last_seq().await?);
+        // Jobs of an earlier process name their connections too.
+        let first_scanner = u64::try_from(clock.now().timestamp_micros()).unwrap_or_default();
         Ok(Self {
             inner: Arc::new(Inner {
                 table,
@@ -96,7 +104,7 @@ impl Scanning {
                 ready: watch::Sender::default(),
                 unpublished: Notify::new(),
                 scanners: Mutex::default(),
-                next_scanner: AtomicU64::default(),
+                next_scanner: AtomicU64::new(first_scanner),
             }),
         })
     }

@@ -32,6 +32,12 @@ pub struct ScanOptions {
     pub lease: Duration,
     /// How long an original scanner, which renews none, may take.
     pub original_lease: Duration,
+    /// How long a job rests after each failure or loss in a row, and up to a quarter longer. One more, and it is given up.
+    pub rests: [Duration; 4],
+    /// Jobs of one account that are not over; what it pushes beyond is not scanned until it is pushed again.
+    pub jobs_of_owner: u32,
+    /// How long the upload of one document may take.
+    pub upload_within: Duration,
     /// How often a scanner is pinged.
     pub ping_interval: Duration,
     /// How long a scanner may give no sign of life.
@@ -49,6 +55,9 @@ impl ScanOptions {
             public_url,
             lease: Duration::from_mins(2),
             original_lease: Duration::from_mins(10),
+            rests: [1, 5, 30, 120].map(Duration::from_mins),
+            jobs_of_owner: 1000,
+            upload_within: Duration::from_mins(10),
             ping_interval: Duration::from_secs(30),
             pong_within: Duration::from_mins(1),
         }

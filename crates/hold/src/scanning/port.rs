@@ -11,6 +11,9 @@ use atcr_oci::Digest;
 use atcr_scan_protocol::{DocumentKind, JobState, ScanState};
 use chrono::{DateTime, Utc};
 
+/// The class of a job whose scanner left or fell silent.
+pub(crate) const LOST: &str = "lost";
+
 /// Why the table failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanTableError {
@@ -59,6 +62,8 @@ pub struct HandedOut {
     pub priority: i64,
     /// When.
     pub at: DateTime<Utc>,
+    /// Whether its scanner was lost the last time.
+    pub was_lost: bool,
 }
 
 /// A result that was no failure.
@@ -107,6 +112,46 @@ pub struct JobStatus {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
+/// How often a job went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Failures and losses in a row.
+    pub tries: u32,
+    /// Whether it was lost the last time. Such a job is a scanner's only one.
+    pub was_lost: bool,
+}
+
+/// Whose word ends the time of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A message about it.
+    Message,
+    /// The end of the connection that has it.
+    Holder(u64),
+    /// The end of its lease before that time.
+    Lapse(DateTime<Utc>),
+}
+
+/// What became of candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queued {
+    /// Jobs that wait now and did not before.
+    pub ready: u64,
+    /// Images that are not queued since their owner has as many as one may have.
+    pub refused: u64,
+}
+
+/// To whom a job is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taker {
+    /// The connection.
+    pub holder: u64,
+    /// Jobs that were queued earlier are not for it.
+    pub since: Option<DateTime<Utc>>,
+    /// Whether it has no other job.
+    pub is_idle: bool,
+}
+
 /// What becomes of a job that failed or was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -139,26 +184,29 @@ pub struct QueueFigures {
 /// Port: jobs, results and documents that outlive the process. Every error is the table's.
 #[async_trait]
 pub trait ScanTable: fmt::Debug + Send + Sync {
-    /// Queues the candidate. One that runs or waits already is left where it is; one with a result, of any owner, from after `fresh` is done.
-    /// Whether a job waits now that did not before.
+    /// Queues the candidates of one owner in one step. One that runs, waits or rests already is left where it is; one with a result, of any
+    /// owner, from after `fresh` is done. Beyond `most` jobs of the owner that are not over, images are refused.
     async fn queue(
         &self,
-        candidate: &Candidate,
+        candidates: &[Candidate],
         now: DateTime<Utc>,
         fresh: DateTime<Utc>,
-    ) -> Result<bool, ScanTableError>;
+        most: u32,
+    ) -> Result<Queued, ScanTableError>;
 
     /// The highest number that was given.
     async fn last_seq(&self) -> Result<u64, ScanTableError>;
 
-    /// Gives out the next job as number `seq`, among those that were queued since `since` if it is said. No job of a manifest that runs for
-    /// another owner.
+    /// Gives out the next job as number `seq`, by priority, then in turns of the owners. No job of a manifest that runs for another owner;
+    /// one that was lost with its scanner only to one that is idle, and once such a job waits since before `patience`, no other to one that
+    /// is not. What was uploaded for the job before is forgotten.
     async fn hand_out(
         &self,
         seq: u64,
+        taker: Taker,
         now: DateTime<Utc>,
         until: DateTime<Utc>,
-        since: Option<DateTime<Utc>>,
+        patience: DateTime<Utc>,
     ) -> Result<Option<HandedOut>, ScanTableError>;
 
     /// The running job with this number and manifest.
@@ -167,22 +215,27 @@ pub trait ScanTable: fmt::Debug + Send + Sync {
     /// The job that a result without a number is about: the running one of the manifest, else a waiting one that was handed out.
     async fn awaited(&self, digest: &Digest, seq: Option<u64>) -> Result<Option<HandedOut>, ScanTableError>;
 
-    /// Renews a lease. Whether the job runs.
+    /// Renews a lease; the job is the connection's from then on. Whether the job runs.
     async fn renew(
         &self,
         seq: u64,
         digest: &Digest,
+        holder: u64,
         stage: Option<&str>,
         until: DateTime<Utc>,
     ) -> Result<bool, ScanTableError>;
 
-    /// How often in a row the job with this number failed or was lost; `None` if it neither runs nor waits.
-    async fn tries(&self, seq: u64) -> Result<Option<u32>, ScanTableError>;
+    /// Numbers of the running jobs that the connection has.
+    async fn held_by(&self, holder: u64) -> Result<Vec<u64>, ScanTableError>;
 
-    /// Ends the time with this number as `fate` says. Whether there was one: a job that runs or waits.
+    /// How often the job with this number went wrong; `None` if it neither runs nor waits.
+    async fn trouble(&self, seq: u64) -> Result<Option<Trouble>, ScanTableError>;
+
+    /// Ends the time with this number as `fate` says. False, and nothing changed, if it is over or the claim is not right.
     async fn end(
         &self,
         seq: u64,
+        claim: Claim,
         fate: &Fate,
         class: Option<&str>,
         reason: Option<&str>,
@@ -191,6 +244,7 @@ pub trait ScanTable: fmt::Debug + Send + Sync {
 
     /// Takes the result of the job `seq`: in one step, the jobs of this manifest are done and the result is kept, unless it has no counts and
     /// the kept one has. False, and nothing changed, if the job neither runs nor waits.
+    /// The result is one of its owner and repository; those of an earlier result stay while its owner has the manifest here.
     async fn finish(&self, seq: u64, scan: &Scan, publish: bool) -> Result<bool, ScanTableError>;
 
     /// Numbers of running jobs whose lease ended before `now`, at most `limit`.
@@ -199,7 +253,8 @@ pub trait ScanTable: fmt::Debug + Send + Sync {
     /// Makes jobs ready whose next try is due. How many.
     async fn wake(&self, now: DateTime<Utc>) -> Result<u64, ScanTableError>;
 
-    /// Makes the jobs ready that ended first, before `before`, at most `limit`, with this priority. How many.
+    /// Makes the jobs ready that ended first, before `before`, at most `limit`, with this priority; not those that were lost or whose image
+    /// could not be fetched. How many.
     async fn queue_again(
         &self,
         before: DateTime<Utc>,
@@ -208,8 +263,15 @@ pub trait ScanTable: fmt::Debug + Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<u64, ScanTableError>;
 
-    /// Notes a document for the result of `seq`.
-    async fn note_upload(&self, seq: u64, kind: DocumentKind, blob: &BlobRef) -> Result<(), ScanTableError>;
+    /// Makes the jobs of a manifest ready whose result has lost its documents.
+    async fn queue_lost_result(&self, digest: &Digest, now: DateTime<Utc>) -> Result<u64, ScanTableError>;
+
+    /// Forgets jobs that ended before `before` and have no result, and documents that no job waits for; at most `limit` of each. How many.
+    async fn expire(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, ScanTableError>;
+
+    /// Notes a document for the result of `seq`. False if the job neither runs nor waits.
+    async fn note_upload(&self, seq: u64, kind: DocumentKind, blob: &BlobRef)
+    -> Result<bool, ScanTableError>;
 
     /// The documents that were noted for `seq`.
     async fn uploads(&self, seq: u64) -> Result<BTreeMap<DocumentKind, BlobRef>, ScanTableError>;

@@ -39,22 +39,13 @@ pub enum PublishError {
 }
 
 impl Scanning {
-    /// Whether results become records now.
-    pub(super) async fn publishes(&self) -> bool {
-        match self.inner.options.publication {
-            Publication::Always => true,
-            Publication::Never => false,
-            Publication::IfPublic => self.is_public().await,
-        }
+    async fn is_public(&self) -> Result<bool, RepoError> {
+        let captain = self.inner.repo.captain().await?;
+        Ok(captain.is_some_and(|captain| captain.public))
     }
 
-    async fn is_public(&self) -> bool {
-        // A hold that does not know is treated as private.
-        let captain = self.inner.repo.captain().await;
-        captain.is_ok_and(|captain| captain.is_some_and(|captain| captain.public))
-    }
-
-    /// Writes the results that wait into records. Writing one again changes nothing, so a crash in the middle does no harm.
+    /// Writes the results that wait into records, if the hold publishes results now; else they are done with. Writing one again changes
+    /// nothing, so a crash in the middle does no harm.
     ///
     /// # Errors
     /// [`PublishError`]; what was not published is the next time.
@@ -65,21 +56,39 @@ impl Scanning {
             if scans.is_empty() {
                 return Ok(());
             }
-            let is_public = self.is_public().await;
+            let is_public = self.is_public().await?;
+            let publishes = match inner.options.publication {
+                Publication::Always => true,
+                Publication::Never => false,
+                Publication::IfPublic => is_public,
+            };
+            if !publishes {
+                for scan in &scans {
+                    inner.table.published(scan).await?;
+                }
+                continue;
+            }
             let kept = loop {
                 let records: Vec<_> = scans
                     .iter()
                     .map(|scan| record(scan, is_public)?.to_value().map_err(PublishError::from))
                     .collect::<Result<_, _>>()?;
-                match inner.blobs.keep(records.iter()).await {
+                match inner.blobs.keep_own(records.iter()).await {
                     Ok(kept) => break kept,
                     Err(RepoBlobError::NotUploaded(cid)) => {
                         let (gone, rest): (Vec<_>, Vec<_>) = scans
                             .into_iter()
                             .partition(|scan| scan.documents.values().any(|blob| blob.cid == cid));
                         for scan in &gone {
-                            tracing::error!(digest = %scan.digest, %cid, "a scan is not published: its document is gone");
+                            tracing::error!(
+                                digest = %scan.digest, %cid, "an image is scanned again: a document of its result is gone"
+                            );
                             inner.table.published(scan).await?;
+                            inner
+                                .table
+                                .queue_lost_result(&scan.digest, inner.clock.now())
+                                .await?;
+                            inner.announce_ready();
                         }
                         if gone.is_empty() {
                             return Err(RepoBlobError::NotUploaded(cid).into());

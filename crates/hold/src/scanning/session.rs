@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use atcr_atproto::lexicon::BlobRef;
 use atcr_atproto::lexicon::scan::SeverityCounts;
+use atcr_oci::Digest;
 use atcr_scan_protocol::{
-    Cursor, DocumentKind, FailureClass, ScanJob, ScanResult, ScanState, ScannerMessage, Subscription,
+    Cursor, DocumentKind, FailureClass, ScanJob, ScanResult, ScanState, ScannerMessage, Subject, Subscription,
 };
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::IgnoredAny;
 
-use super::{ConnectedScanner, Fate, HandedOut, Scan, ScanTableError, Scanning};
+use super::port::LOST;
+use super::{Claim, ConnectedScanner, Fate, HandedOut, Scan, ScanTableError, Scanning, Taker};
 
 /// Scanners at once.
 const SCANNERS: usize = 64;
@@ -21,17 +23,8 @@ const SCANNERS: usize = 64;
 const ORIGINAL_SCANNERS: usize = 4;
 /// Jobs that an original scanner has at once: its usual number of workers.
 const ORIGINAL_WORKERS: u16 = 2;
-/// Failures and losses in a row after which a job is given up.
-const MAX_TRIES: u32 = 5;
-/// How long a job rests after each failure.
-const RESTS: [TimeDelta; 4] = [
-    TimeDelta::minutes(1),
-    TimeDelta::minutes(5),
-    TimeDelta::minutes(30),
-    TimeDelta::hours(2),
-];
-/// The class of a job whose scanners left or fell silent.
-const LOST: &str = "lost";
+/// How long a job that was lost waits for a scanner without another job before all scanners finish theirs first.
+const PATIENCE: TimeDelta = TimeDelta::minutes(5);
 /// The class of a result that cannot be used.
 const RESULT: &str = "result";
 /// The class of a result that the hold could not keep.
@@ -60,7 +53,9 @@ pub struct ScannerSession {
     since: Option<DateTime<Utc>>,
     places: usize,
     lease: Duration,
-    jobs: BTreeSet<u64>,
+    jobs: BTreeMap<u64, Digest>,
+    /// The job that is its only one.
+    alone: Option<u64>,
 }
 
 impl Drop for ScannerSession {
@@ -104,39 +99,52 @@ impl Scanning {
             } else {
                 inner.options.lease
             },
-            jobs: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            alone: None,
         })
     }
 
-    /// Gives back a job whose scanner is gone or silent.
-    pub(super) async fn lose(&self, seq: u64) -> Result<(), ScanTableError> {
+    /// Gives back a job whose scanner is gone or silent, if the claim is right.
+    pub(super) async fn lose(&self, seq: u64, claim: Claim) -> Result<(), ScanTableError> {
         let inner = &*self.inner;
-        let tries = inner.table.tries(seq).await?.unwrap_or_default();
-        let is_given_up = tries + 1 >= MAX_TRIES;
-        let (fate, reason) = if is_given_up {
-            (
-                Fate::Failed,
-                Some("each scanner that had the job left or fell silent"),
-            )
-        } else {
-            (Fate::Ready { counts: true }, None)
+        let Some(trouble) = inner.table.trouble(seq).await? else {
+            return Ok(());
         };
-        let class = is_given_up.then_some(LOST);
         let now = inner.clock.now();
-        if inner.table.end(seq, &fate, class, reason, now).await? {
+        let rests = &inner.options.rests;
+        let fate = match (rest(rests, trouble.tries), rests.last()) {
+            (Some(rest), _) => Fate::RestsUntil(now + rest),
+            // It was not alone, so it may not be to blame.
+            (None, Some(longest)) if !trouble.was_lost => Fate::RestsUntil(now + with_jitter(*longest)),
+            _ => Fate::Failed,
+        };
+        let reason = "the scanner that had the job left or fell silent";
+        let ending = inner.table.end(seq, claim, &fate, Some(LOST), Some(reason), now);
+        if ending.await? {
             metrics::counter!(LOSSES).increment(1);
-            tracing::warn!(seq, tries, is_given_up, "a scan was lost with its scanner");
-            inner.announce_ready();
+            tracing::warn!(seq, ?trouble, ?fate, "a scan was lost with its scanner");
         }
         Ok(())
     }
+}
+
+/// How long a job rests that went wrong `tries` times before; `None` if it is given up.
+fn rest(rests: &[Duration], tries: u32) -> Option<TimeDelta> {
+    let rest = rests.get(usize::try_from(tries).ok()?)?;
+    Some(with_jitter(*rest))
+}
+
+/// Up to a quarter more, so that what was lost together does not come together.
+fn with_jitter(rest: Duration) -> TimeDelta {
+    let rest = rest.mul_f64(1.0 + rand::random::<f64>() / 4.0);
+    TimeDelta::from_std(rest).unwrap_or(TimeDelta::MAX)
 }
 
 impl ScannerSession {
     /// Whether the scanner can have another job.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.jobs.len() < self.places
+        self.alone.is_none() && self.jobs.len() < self.places
     }
 
     /// The next job for this scanner.
@@ -147,11 +155,21 @@ impl ScannerSession {
         let inner = &*self.scanning.inner;
         let now = inner.clock.now();
         let seq = inner.next_seq(now);
-        let until = now + self.lease;
-        let Some(job) = inner.table.hand_out(seq, now, until, self.since).await? else {
+        let taker = Taker {
+            holder: self.id,
+            since: self.since,
+            is_idle: self.jobs.is_empty(),
+        };
+        let (until, patience) = (now + self.lease, now - PATIENCE);
+        let Some(job) = inner.table.hand_out(seq, taker, now, until, patience).await? else {
             return Ok(None);
         };
-        self.jobs.insert(seq);
+        self.jobs.insert(seq, job.digest.clone());
+        if job.was_lost {
+            self.alone = Some(seq);
+            // Others may have waited for a scanner that takes it.
+            inner.announce_ready();
+        }
         self.count_jobs();
         tracing::info!(seq, digest = %job.digest, did = %job.owner, "a scanner gets a job");
         Ok(Some(self.message(job)))
@@ -188,8 +206,8 @@ impl ScannerSession {
                 let stage = Some(progress.stage.as_str()).filter(|stage| !stage.is_empty());
                 let (seq, digest) = (progress.seq, progress.digest);
                 // The job may be of an earlier connection of this scanner.
-                if inner.table.renew(seq, &digest, stage, until).await? {
-                    self.jobs.insert(seq);
+                if inner.table.renew(seq, &digest, self.id, stage, until).await? {
+                    self.jobs.insert(seq, digest);
                 } else {
                     self.jobs.remove(&seq);
                 }
@@ -198,7 +216,10 @@ impl ScannerSession {
                 if inner.table.running(release.seq, &release.digest).await?.is_some() {
                     let fate = Fate::Ready { counts: false };
                     let now = inner.clock.now();
-                    inner.table.end(release.seq, &fate, None, None, now).await?;
+                    let ending = inner
+                        .table
+                        .end(release.seq, Claim::Message, &fate, None, None, now);
+                    ending.await?;
                     inner.announce_ready();
                 }
                 self.jobs.remove(&release.seq);
@@ -210,18 +231,51 @@ impl ScannerSession {
         Ok(())
     }
 
+    /// Takes the end of a job whose result cannot be read.
+    ///
+    /// # Errors
+    /// The table's. `false` if this scanner has no such job.
+    pub async fn cannot_read(&mut self, subject: &Subject, why: &str) -> Result<bool, ScanTableError> {
+        let inner = self.scanning.inner.clone();
+        let job = inner.table.awaited(&subject.digest, subject.seq).await?;
+        let Some(job) = job.filter(|job| self.jobs.contains_key(&job.seq)) else {
+            return Ok(false);
+        };
+        self.jobs.remove(&job.seq);
+        let outcome = self.failed(&job, Some(RESULT), why).await?;
+        metrics::counter!(RESULTS, "outcome" => outcome).increment(1);
+        self.count_jobs();
+        Ok(true)
+    }
+
+    /// Frees the places of jobs that this scanner does not have any more.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn prune(&mut self) -> Result<(), ScanTableError> {
+        if self.jobs.is_empty() {
+            return Ok(());
+        }
+        let held = self.scanning.inner.table.held_by(self.id).await?;
+        let held: BTreeSet<u64> = held.into_iter().collect();
+        self.jobs.retain(|seq, _| held.contains(seq));
+        self.count_jobs();
+        Ok(())
+    }
+
     /// The scanner is gone: its jobs wait for another.
     ///
     /// # Errors
     /// The table's; the leases of the others lapse.
     pub async fn lost(mut self) -> Result<(), ScanTableError> {
-        for seq in std::mem::take(&mut self.jobs) {
-            self.scanning.lose(seq).await?;
+        for seq in std::mem::take(&mut self.jobs).into_keys() {
+            self.scanning.lose(seq, Claim::Holder(self.id)).await?;
         }
         Ok(())
     }
 
-    fn count_jobs(&self) {
+    fn count_jobs(&mut self) {
+        self.alone = self.alone.filter(|seq| self.jobs.contains_key(seq));
         self.scanning.inner.with_scanners(|scanners| {
             if let Some(scanner) = scanners.get_mut(&self.id) {
                 scanner.jobs = self.jobs.len();
@@ -231,18 +285,21 @@ impl ScannerSession {
 
     async fn take_result(&mut self, result: ScanResult) -> Result<(), ScanTableError> {
         let inner = self.scanning.inner.clone();
+        match result.seq {
+            Some(seq) => {
+                self.jobs.remove(&seq);
+            }
+            // The job may have been given to another meanwhile.
+            None => self.jobs.retain(|_, digest| *digest != result.digest),
+        }
         let Some(job) = inner.table.awaited(&result.digest, result.seq).await? else {
             tracing::warn!(
                 seq = result.seq, digest = %result.digest, state = %result.state,
                 "a result of a scanner is passed over: no job waits for it"
             );
             metrics::counter!(RESULTS, "outcome" => "unexpected").increment(1);
-            if let Some(seq) = result.seq {
-                self.jobs.remove(&seq);
-            }
             return Ok(());
         };
-        self.jobs.remove(&job.seq);
         let outcome = match result.state {
             ScanState::Failed => {
                 let reason = result.error.as_deref().unwrap_or("the scanner says no reason");
@@ -253,7 +310,14 @@ impl ScannerSession {
                 let now = inner.clock.now();
                 inner
                     .table
-                    .end(job.seq, &Fate::NotApplicable, Some(class), None, now)
+                    .end(
+                        job.seq,
+                        Claim::Message,
+                        &Fate::NotApplicable,
+                        Some(class),
+                        None,
+                        now,
+                    )
                     .await?;
                 ScanState::NotApplicable.as_str()
             }
@@ -295,9 +359,10 @@ impl ScannerSession {
             scanned_at: inner.clock.now(),
             documents,
         };
-        let publish = state.has_counts() && self.scanning.publishes().await;
-        if inner.table.finish(job.seq, &scan, publish).await? {
-            if publish {
+        // Whether it is published, the publisher decides.
+        let has_counts = state.has_counts();
+        if inner.table.finish(job.seq, &scan, has_counts).await? {
+            if has_counts {
                 inner.unpublished.notify_one();
             }
             Ok(state.as_str())
@@ -315,10 +380,14 @@ impl ScannerSession {
         let inner = &*self.scanning.inner;
         if result.uploaded {
             let uploads = inner.table.uploads(job.seq).await?;
-            if uploads.contains_key(&DocumentKind::Sbom) {
+            let needs_report = result.state.has_counts();
+            let reason = if !uploads.contains_key(&DocumentKind::Sbom) {
+                "the scanner says that it uploaded the list of packages, which is not here"
+            } else if needs_report && !uploads.contains_key(&DocumentKind::VulnReport) {
+                "the scanner says that it uploaded its findings, which are not here"
+            } else {
                 return Ok(Ok(uploads));
-            }
-            let reason = "the scanner says that it uploaded the list of packages, which is not here";
+            };
             return Ok(Err((RESULT, reason.to_owned())));
         }
         let mut documents = BTreeMap::new();
@@ -351,18 +420,24 @@ impl ScannerSession {
     ) -> Result<&'static str, ScanTableError> {
         let inner = &*self.scanning.inner;
         let now = inner.clock.now();
-        let tries = inner.table.tries(job.seq).await?.unwrap_or_default();
+        let tries = inner
+            .table
+            .trouble(job.seq)
+            .await?
+            .map_or(0, |trouble| trouble.tries);
         let kind = FailureClass::of(class);
-        let rest = usize::try_from(tries).ok().and_then(|tries| RESTS.get(tries));
-        let fate = match rest {
+        let fate = match rest(&inner.options.rests, tries) {
             _ if kind == FailureClass::Shutdown => Fate::Ready { counts: false },
-            Some(rest) if kind.is_worth_retrying() => Fate::RestsUntil(now + *rest),
+            Some(rest) if kind.is_worth_retrying() => Fate::RestsUntil(now + rest),
             _ => Fate::Failed,
         };
         tracing::warn!(
             seq = job.seq, digest = %job.digest, did = %job.owner, class, reason, tries, ?fate, "a scan failed"
         );
-        inner.table.end(job.seq, &fate, class, Some(reason), now).await?;
+        let ending = inner
+            .table
+            .end(job.seq, Claim::Message, &fate, class, Some(reason), now);
+        ending.await?;
         if matches!(fate, Fate::Ready { .. }) {
             inner.announce_ready();
         }

@@ -7,12 +7,15 @@ use atcr_server::supervise::Task;
 use chrono::TimeDelta;
 
 use super::intake::RESCAN;
-use super::{ScanTableError, Scanning};
+use super::{Claim, ScanTableError, Scanning};
 
 const UPKEEP: Task = Task::new("scan_upkeep");
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Lapsed leases that one round ends.
 const LAPSED: u32 = 1000;
+/// How long an image without a result is remembered after its end, and how many one round forgets.
+const REMEMBERED: TimeDelta = TimeDelta::days(30);
+const EXPIRED: u32 = 500;
 /// Old results that are made again in one round.
 const AGAIN: u32 = 10;
 
@@ -24,7 +27,7 @@ const SCANNERS: &str = "hold_scanners";
 const WAIT: &str = "hold_scan_oldest_wait_seconds";
 
 impl Scanning {
-    /// One round: gives back what lapsed, wakes what is due, and queues old results again if scanners have nothing to do.
+    /// One round: gives back what lapsed, wakes what is due, forgets what is long over, and queues old results again if scanners have nothing to do.
     ///
     /// # Errors
     /// The table's.
@@ -32,11 +35,12 @@ impl Scanning {
         let inner = &*self.inner;
         let now = inner.clock.now();
         for seq in inner.table.lapsed(now, LAPSED).await? {
-            self.lose(seq).await?;
+            self.lose(seq, Claim::Lapse(now)).await?;
         }
         if inner.table.wake(now).await? > 0 {
             inner.announce_ready();
         }
+        inner.table.expire(now - REMEMBERED, EXPIRED).await?;
         let figures = inner.table.figures().await?;
         let (scanners, places, jobs) = inner.with_scanners(|scanners| {
             let all = scanners.values();

@@ -7,7 +7,7 @@ use crate::config::{PublishSetting, ScannerSection};
 use crate::scanning::{Publication, ScanOptions};
 
 /// Shorter secrets are guessed.
-const MIN_SECRET_LEN: usize = 8;
+const MIN_SECRET_LEN: usize = 16;
 
 pub(super) fn scanning(
     section: &ScannerSection,
@@ -18,7 +18,7 @@ pub(super) fn scanning(
     problems.require(
         length == 0 || length >= MIN_SECRET_LEN,
         "scanner.secret",
-        "must have at least 8 bytes, or none for no scanners",
+        "must have at least 16 bytes, or none for no scanners",
     );
     let interval = section.rescan_interval.get();
     Some(ScanOptions {

@@ -71,6 +71,7 @@ impl UploadedBlobs for SqliteRepoBlobs {
         let cids: Vec<String> = sqlx::query_scalar(
             "SELECT cid FROM repo_blobs blob WHERE cid > ? AND uploaded_at < ?
                  AND NOT EXISTS (SELECT 1 FROM scan_documents document WHERE document.cid = blob.cid)
+                 AND NOT EXISTS (SELECT 1 FROM scan_uploads upload WHERE upload.cid = blob.cid)
              ORDER BY cid LIMIT ?",
         )
         .bind(after)

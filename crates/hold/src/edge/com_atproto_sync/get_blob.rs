@@ -8,6 +8,7 @@ use atcr_atproto::syntax::{Cid, Did};
 use atcr_hold_pds::access::{BlobRead, Granted};
 use atcr_hold_pds::identity::HoldIdentity;
 use atcr_oci::Digest;
+use atcr_scan_protocol::DocumentKind;
 use atcr_server::client_address::ClientAddress;
 use axum::Json;
 use axum::body::Body;
@@ -83,6 +84,9 @@ pub async fn get_blob(
     XrpcQuery(input): XrpcQuery<Input>,
 ) -> Result<Response, EdgeError> {
     if let Some(cid) = record_blob(&sources, &input)? {
+        let reference = sources.repo_blobs.stat(&cid).await?;
+        let reference = reference.ok_or(EdgeError::BlobNotFound)?;
+        require_reader(&reference, reader)?;
         let blob = sources
             .repo_blobs
             .read(&cid, parts.extensions.get::<ClientAddress>())
@@ -126,6 +130,7 @@ pub async fn head_blob(
             .stat(&cid)
             .await?
             .ok_or(EdgeError::BlobNotFound)?;
+        require_reader(&blob, reader)?;
         return Ok((described(&blob), HARMLESS, Body::empty()).into_response());
     }
     if input.method.is_some() {
@@ -187,6 +192,17 @@ fn record_blob(sources: &Sources, input: &Input) -> Result<Option<Cid>, EdgeErro
         message: "cid is neither a CID nor a digest".to_owned(),
     })?;
     Ok(Some(cid))
+}
+
+/// What was found in an image is for those who may read the image, also if a record of better days names it.
+fn require_reader(blob: &BlobRef, reader: Result<Reader, EdgeError>) -> Result<(), EdgeError> {
+    let is_document = DocumentKind::ALL
+        .iter()
+        .any(|kind| kind.media_type() == blob.mime_type);
+    if is_document {
+        reader?;
+    }
+    Ok(())
 }
 
 fn described(blob: &BlobRef) -> [(HeaderName, HeaderValue); 2] {

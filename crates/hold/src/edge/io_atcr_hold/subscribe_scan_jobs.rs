@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use atcr_scan_protocol::bounds::{MAX_RESULT_MESSAGE_BYTES, MAX_SMALL_MESSAGE_BYTES};
-use atcr_scan_protocol::{ScannerMessage, Subscription};
+use atcr_scan_protocol::{InvalidMessage, ScannerMessage, Subject, Subscription};
 use atcr_server::Shutdown;
 use atcr_server::client_address::ClientAddress;
 use atcr_server::supervise::Task;
@@ -187,10 +187,13 @@ async fn follow(
                 heard = Instant::now();
                 match received? {
                     Received::Text(text) => {
-                        let message = ScannerMessage::decode(&text);
-                        let message = message.map_err(|error| End::Malformed(error.to_string()))?;
-                        drop(text);
-                        session.heard(message).await?;
+                        match ScannerMessage::decode(&text) {
+                            Ok(message) => {
+                                drop(text);
+                                session.heard(message).await?;
+                            }
+                            Err(error) => cannot_read(session, &text, &error).await?,
+                        }
                         // Keeping a long result took its time.
                         heard = Instant::now();
                     }
@@ -202,6 +205,7 @@ async fn follow(
                 if heard.elapsed() >= pong_within {
                     return Err(End::Silent);
                 }
+                session.prune().await?;
                 socket.ping().await?;
             }
             changed = ready.changed(), if session.has_room() => {
@@ -211,4 +215,14 @@ async fn follow(
             }
         }
     }
+}
+
+/// A result that says which job it ends is that job's failure; any other message ends the connection.
+async fn cannot_read(session: &mut ScannerSession, text: &str, error: &InvalidMessage) -> Result<(), End> {
+    if let Some(subject) = Subject::of_result(text)
+        && session.cannot_read(&subject, &error.to_string()).await?
+    {
+        return Ok(());
+    }
+    Err(End::Malformed(error.to_string()))
 }

@@ -102,6 +102,14 @@ async fn are_refused_when_they_are_no_documents() {
         ("damaged", format!("{results}/sbom"), damaged, 400),
         ("not gzip", format!("{results}/sbom"), SPDX.into(), 400),
         ("not JSON", format!("{results}/sbom"), gzip(b"<html>"), 400),
+        ("half of it", format!("{results}/sbom"), gzip(b"{\"a\":"), 400),
+        ("more than it", format!("{results}/sbom"), gzip(b"{}{}"), 400),
+        (
+            "half of one kept as it is",
+            format!("{results}/sbom-syft"),
+            gzip(b"{"),
+            400,
+        ),
         ("empty", format!("{results}/sbom"), gzip(b""), 400),
         ("nothing", format!("{results}/sbom"), Vec::new(), 400),
         ("another name", format!("{results}/..%2Fsbom"), gzip(b"{}"), 404),
@@ -152,5 +160,109 @@ async fn packages_without_a_database_are_no_clean_bill() {
     assert_eq!(view["result"]["summary"], Value::Null);
     // A record would say that there are none.
     assert_eq!(scan_record(&hold, &digest).await, None);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn are_of_the_late_result_when_the_connection_broke_after_they_were_uploaded() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    let digest = push(&hold, "image").await;
+    let job = scanner.job().await;
+    upload_all(&hold, &job).await;
+    scanner.leave().await;
+    let mut scanner = FakeScanner::connect(&hold, "?workers=1&cursor=-1", Some(SECRET))
+        .await
+        .unwrap();
+    scanner.say(uploaded(&job, "complete")).await;
+    let view = told(&hold, &digest).await;
+    assert_eq!(view["job"]["state"], "done");
+    assert_eq!(view["result"]["documents"]["vuln-report"]["size"], REPORT.len());
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn counts_without_the_report_that_they_are_of_are_no_result() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    let digest = push(&hold, "image").await;
+    let job = scanner.job().await;
+    let results = job.results_url.clone().expect("an address").path().to_owned();
+    put(&hold, &format!("{results}/sbom"), gzip(SPDX.as_bytes()))
+        .await
+        .ok();
+    scanner.say(uploaded(&job, "complete")).await;
+    let view = told(&hold, &digest).await;
+    assert_eq!(view["job"]["failure"]["class"], "result");
+    assert_eq!(view["result"], Value::Null);
+    hold.stop().await;
+}
+
+async fn upload_all(hold: &TestHold, job: &ScanJob) {
+    let results = job.results_url.clone().expect("an address").path().to_owned();
+    for (kind, content) in [("sbom", SPDX), ("vuln-report", REPORT)] {
+        put(hold, &format!("{results}/{kind}"), gzip(content.as_bytes()))
+            .await
+            .ok();
+    }
+}
+
+#[tokio::test]
+async fn are_not_kept_for_a_job_that_ended_while_they_came() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    push(&hold, "image").await;
+    let job = scanner.job().await;
+    let results = job.results_url.clone().expect("an address").path().to_owned();
+    let (pieces, body) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
+    let body = futures_util::stream::unfold(body, async |mut body| {
+        body.recv().await.map(|piece| (piece, body))
+    });
+    let request = hold
+        .request(Method::PUT, &format!("{results}/sbom"))
+        .header("x-scanner-secret", SECRET)
+        .header("content-encoding", "gzip")
+        .body(reqwest::Body::wrap_stream(body));
+    let answer = tokio::spawn(Answer::of(request));
+    let mut content = gzip(SPDX.as_bytes());
+    let rest = content.split_off(8);
+    pieces.send(Ok(content)).await.unwrap();
+    for (place, byte) in rest.into_iter().enumerate() {
+        // By now the request is on its way.
+        if place == 8 {
+            scanner.say(failure(&job, "tool")).await;
+        }
+        pieces.send(Ok(vec![byte])).await.unwrap();
+    }
+    drop(pieces);
+    assert_eq!(answer.await.unwrap().error(), (404, "UnknownJob"));
+    let database = atcr_hold::adapters::sqlite::open(&hold.data_dir().join("hold.sqlite"))
+        .await
+        .unwrap();
+    let uploads: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM scan_uploads")
+        .fetch_one(database.readers())
+        .await
+        .unwrap();
+    assert_eq!(uploads, 0);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn are_refused_when_they_come_too_slowly() {
+    let hold = start(true).await;
+    let hold = hold
+        .restart(|settings| settings.scanning.upload_within = std::time::Duration::ZERO)
+        .await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    push(&hold, "image").await;
+    let job = scanner.job().await;
+    let results = job.results_url.clone().expect("an address").path().to_owned();
+    let body = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let request = hold
+        .request(Method::PUT, &format!("{results}/sbom"))
+        .header("x-scanner-secret", SECRET)
+        .header("content-encoding", "gzip")
+        .body(reqwest::Body::wrap_stream(body));
+    assert_eq!(Answer::of(request).await.error(), (408, "RequestTimeout"));
     hold.stop().await;
 }

@@ -57,13 +57,13 @@ async fn what_may_pass_is_tried_again_later_and_what_will_not_is_given_up() {
 
 #[tokio::test]
 async fn a_message_that_is_not_valid_ends_the_connection_and_the_job_waits_again() {
-    let hold = start(true).await;
+    let hold = start(true).await.restart(without_rests).await;
     let digest = push(&hold, "image").await;
+    let another = digest_of("another");
     let messages = [
         "{".to_owned(),
-        json!({ "type": "scan_result", "digest": digest, "summary": { "total": -1 } }).to_string(),
-        json!({ "type": "scan_result", "digest": digest, "summary": { "total": 1 }, "sbom": "<" })
-            .to_string(),
+        json!({ "type": "scan_result", "digest": another, "summary": { "total": -1 } }).to_string(),
+        json!({ "type": "scan_result", "summary": { "total": 1 } }).to_string(),
         json!({ "type": "scan_progress", "digest": digest }).to_string(),
     ];
     for message in messages {
@@ -74,6 +74,7 @@ async fn a_message_that_is_not_valid_ends_the_connection_and_the_job_waits_again
             Some(CloseCode::Policy),
             "{message}"
         );
+        look_after(&hold).await;
         assert_eq!(job_state(&hold, &digest).await, "ready", "{message}");
     }
     hold.stop().await;
@@ -81,7 +82,7 @@ async fn a_message_that_is_not_valid_ends_the_connection_and_the_job_waits_again
 
 #[tokio::test]
 async fn a_message_that_is_too_long_ends_the_connection_before_it_is_read() {
-    let hold = start(true).await;
+    let hold = start(true).await.restart(without_rests).await;
     let digest = push(&hold, "image").await;
     let mut scanner = FakeScanner::ours(&hold, 1).await;
     scanner.job().await;
@@ -89,6 +90,9 @@ async fn a_message_that_is_too_long_ends_the_connection_before_it_is_read() {
     let end = scanner.provoke(long).await;
     assert!(matches!(end, None | Some(CloseCode::Size)), "{end:?}");
     // The one that comes next has it.
+    while job_state(&hold, &digest).await != "ready" {
+        look_after(&hold).await;
+    }
     let mut scanner = FakeScanner::ours(&hold, 1).await;
     assert_eq!(scanner.job().await.digest, digest);
     hold.stop().await;

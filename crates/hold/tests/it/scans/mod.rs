@@ -3,6 +3,7 @@
 mod documents;
 mod failures;
 mod intake;
+mod losses;
 mod original;
 mod queue;
 mod readers;
@@ -207,7 +208,20 @@ fn failure(job: &ScanJob, class: &str) -> Value {
     })
 }
 
+/// Lost and failed jobs are due at once.
+fn without_rests(settings: &mut HoldSettings) {
+    settings.scanning.rests = [std::time::Duration::ZERO; 4];
+}
+
+/// Lapsed leases have ended, and what is due is ready.
+async fn look_after(hold: &TestHold) {
+    for _ in 0..2 {
+        hold.hold.scanning().look_after().await.unwrap();
+    }
+}
+
 fn quick(settings: &mut HoldSettings) {
+    without_rests(settings);
     settings.scanning.lease = std::time::Duration::ZERO;
     settings.scanning.original_lease = std::time::Duration::ZERO;
 }

@@ -147,7 +147,43 @@ async fn without_the_secret_nothing_opens() {
 }
 
 #[tokio::test]
-async fn a_hold_without_a_secret_has_no_scanners_but_remembers_what_was_pushed() {
+async fn guesses_of_the_secret_are_counted_as_tokens_that_are_no_good() {
+    let hold = TestHold::start_with(Setup::default(), |config| {
+        config.scanner.secret = Secret::new(SECRET);
+        config.limits.exempt = Vec::new();
+        config.limits.failed_tokens = "2/1m".parse().expect("a rate");
+    })
+    .await;
+    let path = format!("/scans/{}", digest_of("image"));
+    let ask = async |secret: &str| {
+        Answer::of(hold.get(&path).header("x-scanner-secret", secret))
+            .await
+            .status
+            .as_u16()
+    };
+    // What is right does not count.
+    for _ in 0..4 {
+        assert_eq!(ask(SECRET).await, 200);
+    }
+    assert_eq!([ask("a guess").await, ask("another").await], [401, 401]);
+    assert_eq!([ask("a third").await, ask(SECRET).await], [429, 429]);
+    let refused = FakeScanner::connect(&hold, "?workers=1", Some("a guess")).await;
+    let refused = refused.err().expect("refused");
+    assert!(matches!(*refused, Error::Http(answer) if answer.status() == 429));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn only_a_socket_shows_the_secret_in_its_address() {
+    let hold = start(true).await;
+    let path = format!("/scan-results/1/sbom?secret={}", SECRET.replace(' ', "%20"));
+    let answer = Answer::of(hold.request(Method::PUT, &path)).await;
+    assert_eq!(answer.error(), (401, "InvalidSecret"));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_hold_without_a_secret_has_no_scanners_and_queues_nothing() {
     let hold = TestHold::start(Setup::default()).await;
     let digest = push(&hold, "image").await;
     for header in [None, Some("")] {
@@ -159,10 +195,13 @@ async fn a_hold_without_a_secret_has_no_scanners_but_remembers_what_was_pushed()
     }
     let view = told(&hold, &digest).await;
     assert_eq!(view["scanners"], json!({ "enabled": false, "connected": 0 }));
+    assert_eq!(view["job"], Value::Null);
     let hold = hold
         .restart(|settings| settings.scanning.secret = Secret::new(SECRET))
         .await;
     let mut scanner = FakeScanner::ours(&hold, 1).await;
+    assert!(scanner.settle().await.is_empty());
+    push(&hold, "image").await;
     assert_eq!(scanner.job().await.digest, digest);
     hold.stop().await;
 }

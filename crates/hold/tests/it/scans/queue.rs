@@ -30,13 +30,14 @@ async fn jobs_go_to_whoever_has_room_the_captains_first_then_the_oldest() {
 
 #[tokio::test]
 async fn a_scanner_that_leaves_loses_its_jobs_and_what_it_says_later_is_passed_over() {
-    let hold = start(true).await;
+    let hold = start(true).await.restart(without_rests).await;
     let digest = push(&hold, "image").await;
     let mut first = FakeScanner::ours(&hold, 1).await;
     let lost = first.job().await;
     let mut second = FakeScanner::ours(&hold, 1).await;
     assert!(second.settle().await.is_empty());
     first.leave().await;
+    look_after(&hold).await;
     let job = second.job().await;
     assert_eq!(job.digest, digest);
     assert!(job.seq > lost.seq);
@@ -62,7 +63,7 @@ async fn a_scanner_that_comes_back_before_another_has_its_job_delivers() {
     let mut scanner = FakeScanner::ours(&hold, 1).await;
     let job = scanner.job().await;
     scanner.leave().await;
-    // It has room for none, so it gets the job not again.
+    // It wants new ones only, so it gets the job not again.
     let mut scanner = FakeScanner::connect(&hold, "?workers=1&cursor=-1", Some(SECRET))
         .await
         .unwrap();
@@ -80,7 +81,7 @@ async fn a_scanner_that_is_silent_loses_its_job_when_the_lease_ends() {
     let mut silent = FakeScanner::ours(&hold, 1).await;
     let first = silent.job().await;
     let mut other = FakeScanner::ours(&hold, 1).await;
-    hold.hold.scanning().look_after().await.unwrap();
+    look_after(&hold).await;
     let second = other.job().await;
     assert_eq!(second.digest, first.digest);
     assert!(second.seq > first.seq);
@@ -108,9 +109,10 @@ async fn what_a_scanner_says_about_its_job_is_told() {
 
 #[tokio::test]
 async fn a_job_that_scanners_do_not_survive_is_given_up_and_a_push_tries_it_again() {
-    let hold = start(true).await;
+    let hold = start(true).await.restart(without_rests).await;
     let digest = push(&hold, "poison").await;
     for round in 0..5 {
+        look_after(&hold).await;
         assert_eq!(job_state(&hold, &digest).await, "ready", "{round}");
         let mut scanner = FakeScanner::ours(&hold, 1).await;
         scanner.job().await;
@@ -204,7 +206,7 @@ async fn old_results_are_made_again_when_scanners_have_nothing_else_to_do() {
 #[tokio::test]
 async fn many_jobs_over_two_scanners_that_keep_leaving_are_each_done_once() {
     const JOBS: usize = 300;
-    let hold = start(true).await;
+    let hold = start(true).await.restart(without_rests).await;
     let crew = hold.crew("sailor", &["blob:write"]).await;
     let mut waiting = std::collections::BTreeSet::new();
     for number in 0..JOBS {
@@ -216,12 +218,14 @@ async fn many_jobs_over_two_scanners_that_keep_leaving_are_each_done_once() {
             break;
         }
         assert!(round < 10 * JOBS, "{} are left", waiting.len());
+        look_after(&hold).await;
         let mut leaving = FakeScanner::ours(&hold, 4).await;
         let mut staying = FakeScanner::ours(&hold, 4).await;
         let mut got = staying.settle().await;
         // The other may have been quicker.
         leaving.settle().await;
         leaving.leave().await;
+        look_after(&hold).await;
         got.extend(staying.settle().await);
         while let Some(job) = got.pop() {
             let result = json!({

@@ -1,6 +1,7 @@
 //! Who is told what.
 
 use atcr_atproto::crypto::Curve;
+use atcr_hold::adapters::sqlite;
 use atcr_hold::scanning::Publication;
 
 use super::*;
@@ -116,4 +117,76 @@ async fn who_waits_is_told_the_place_in_the_queue() {
     let answer = Answer::of(hold.get("/scans/sha256:<script>")).await;
     assert_eq!(answer.error(), (400, "InvalidDigest"));
     hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_hold_that_becomes_private_serves_documents_to_readers_only() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::original(&hold).await;
+    let image = push(&hold, "image").await;
+    scanner.hear().await;
+    scanner.say(original_result(&image, 2)).await;
+    let record = scan_record(&hold, &image).await.expect("a record");
+    let cid = record["value"]["sbomBlob"]["ref"]["$link"]
+        .as_str()
+        .expect("a blob")
+        .to_owned();
+    let path = format!("/xrpc/com.atproto.sync.getBlob?did={}&cid={cid}", hold.did());
+    assert_eq!(hold.get(&path).send().await.unwrap().status(), 200);
+    let hold = hold.restart(become_private).await;
+    assert_eq!(Answer::of(hold.get(&path)).await.error(), (401, "AuthRequired"));
+    let head = hold.request(reqwest::Method::HEAD, &path).send().await.unwrap();
+    assert_eq!(head.status(), 401);
+    let reader = hold.crew("reader", &["blob:read"]).await;
+    let answer = hold.get(&path).bearer_auth(hold.token(&reader)).send().await;
+    assert_eq!(answer.unwrap().text().await.unwrap(), SPDX);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_result_that_waited_while_the_hold_became_private_is_not_published() {
+    let hold = start(true).await;
+    let hold = hold
+        .restart(|settings| settings.scanning.publication = Publication::Never)
+        .await;
+    let mut scanner = FakeScanner::original(&hold).await;
+    let image = push(&hold, "image").await;
+    scanner.hear().await;
+    scanner.say(original_result(&image, 2)).await;
+    scan_record(&hold, &image).await;
+    let hold = hold
+        .restart(|settings| {
+            become_private(settings);
+            settings.scanning.publication = Publication::IfPublic;
+        })
+        .await;
+    // As the process left it that stopped before it published.
+    let database = sqlite::open(&hold.data_dir().join("hold.sqlite")).await.unwrap();
+    sqlx::query("UPDATE scans SET is_published = 0")
+        .execute(database.writer())
+        .await
+        .unwrap();
+    assert_eq!(scan_record(&hold, &image).await, None);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn two_documents_with_the_same_bytes_are_published() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::original(&hold).await;
+    let image = push(&hold, "image").await;
+    scanner.hear().await;
+    let mut result = original_result(&image, 0);
+    result["vulnReport"] = base64(SPDX).into();
+    scanner.say(result).await;
+    let record = scan_record(&hold, &image).await.expect("a record");
+    assert_eq!(
+        record["value"]["sbomBlob"]["ref"],
+        record["value"]["vulnReportBlob"]["ref"]
+    );
+    hold.stop().await;
+}
+
+fn become_private(settings: &mut HoldSettings) {
+    settings.public = false;
 }

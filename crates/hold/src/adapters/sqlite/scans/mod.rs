@@ -1,5 +1,7 @@
-//! The table of scans. `rows` reads what the queries return.
+//! The table of scans. `queueing` puts jobs into it, `results` what was found; `rows` reads what the queries return.
 
+mod queueing;
+mod results;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -13,11 +15,17 @@ use atcr_server::port_call::PortCall;
 use chrono::{DateTime, Utc};
 use sqlx::{Sqlite, Transaction};
 
-use crate::scanning::{Candidate, Fate, HandedOut, JobStatus, QueueFigures, Scan, ScanTable, ScanTableError};
+use crate::scanning::{
+    Candidate, Claim, Fate, HandedOut, JobStatus, QueueFigures, Queued, Scan, ScanTable, ScanTableError,
+    Taker, Trouble,
+};
+use queueing::queue_one;
 use rows::{DocumentRow, JobRow, ScanRow, StatusRow, documents, number, seq_number, time};
 
 /// What [`JobRow`] reads.
-const JOB: &str = "seq, digest, owner, repository, tag, priority, handed_out_at";
+const JOB: &str = "seq, digest, owner, repository, tag, priority, handed_out_at, coalesce(failure_class = 'lost', 0) AS was_lost";
+/// Jobs that are counted for the state of the queue, of each state.
+const COUNTED: u32 = 100_000;
 
 /// [`ScanTable`] in the hold's database.
 #[derive(Clone, Debug)]
@@ -51,46 +59,24 @@ impl SqliteScans {
 impl ScanTable for SqliteScans {
     async fn queue(
         &self,
-        candidate: &Candidate,
+        candidates: &[Candidate],
         now: DateTime<Utc>,
         fresh: DateTime<Utc>,
-    ) -> Result<bool, ScanTableError> {
-        let call = PortCall::database("queue_scan");
-        let mut step = self.begin().await?;
-        let is_scanned: bool =
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM scans WHERE digest = ? AND scanned_at > ?)")
-                .bind(candidate.digest.as_str())
-                .bind(fresh.timestamp_millis())
-                .fetch_one(&mut *step)
-                .await
-                .map_err(failed)?;
-        let state = match (candidate.not_applicable, is_scanned) {
-            (Some(_), _) => JobState::NotApplicable,
-            (None, true) => JobState::Done,
-            (None, false) => JobState::Ready,
+        most: u32,
+    ) -> Result<Queued, ScanTableError> {
+        let call = PortCall::database("queue_scans");
+        let queueing = async {
+            let mut step = self.begin().await?;
+            let mut queued = Queued::default();
+            for candidate in candidates {
+                let one = queue_one(&mut step, candidate, now, fresh, most).await?;
+                queued.ready += one.ready;
+                queued.refused += one.refused;
+            }
+            step.commit().await.map_err(failed)?;
+            Ok(queued)
         };
-        // A push again is a reason to try again what failed.
-        let queueing = sqlx::query(
-            "INSERT INTO scan_jobs (digest, owner, repository, tag, state, priority, queued_at, tries, failure_class, ended_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)
-             ON CONFLICT (digest, owner) DO UPDATE SET repository = excluded.repository, tag = coalesce(excluded.tag, tag),
-                 state = excluded.state, priority = excluded.priority, queued_at = excluded.queued_at, tries = 0, seq = NULL, due_at = NULL,
-                 stage = NULL, failure_class = excluded.failure_class, failure = NULL, ended_at = excluded.ended_at
-             WHERE scan_jobs.state NOT IN ('ready', 'running')",
-        )
-        .bind(candidate.digest.as_str())
-        .bind(candidate.owner.as_str())
-        .bind(&candidate.repository)
-        .bind(&candidate.tag)
-        .bind(state.as_str())
-        .bind(candidate.priority)
-        .bind(now.timestamp_millis())
-        .bind(candidate.not_applicable)
-        .bind((state != JobState::Ready).then(|| now.timestamp_millis()))
-        .execute(&mut *step);
-        let changed = call.run(queueing).await.map_err(failed)?.rows_affected();
-        step.commit().await.map_err(failed)?;
-        Ok(changed > 0 && state == JobState::Ready)
+        call.run(queueing).await
     }
 
     async fn last_seq(&self) -> Result<u64, ScanTableError> {
@@ -104,35 +90,59 @@ impl ScanTable for SqliteScans {
     async fn hand_out(
         &self,
         seq: u64,
+        taker: Taker,
         now: DateTime<Utc>,
         until: DateTime<Utc>,
-        since: Option<DateTime<Utc>>,
+        patience: DateTime<Utc>,
     ) -> Result<Option<HandedOut>, ScanTableError> {
-        // Each order has an index of its own, so that only jobs of manifests that run already are looked at in vain.
-        let order = match since {
-            None => "WHERE job.state = 'ready' AND ?4 IS NULL",
-            Some(_) => "WHERE job.state = 'ready' AND job.queued_at >= ?4",
+        // Each order has an index of its own, so that only jobs are looked at in vain that run already or have to be alone.
+        let (order, by) = match taker.since {
+            None => ("?1 IS NULL", "job.priority, job.turn, job.queued_at, job.id"),
+            Some(_) => ("job.queued_at >= ?1", "job.queued_at, job.id"),
         };
-        let by = match since {
-            None => "ORDER BY job.priority, job.queued_at, job.id",
-            Some(_) => "ORDER BY job.queued_at, job.id",
+        let whom = if taker.is_idle {
+            "?2 = ?2"
+        } else {
+            "job.failure_class IS NOT 'lost' AND NOT EXISTS (SELECT 1 FROM scan_jobs lost
+                 WHERE lost.state = 'ready' AND lost.failure_class = 'lost' AND lost.due_at < ?2)"
         };
-        let statement = format!(
-            "UPDATE scan_jobs SET state = 'running', seq = ?1, handed_out_at = ?2, leased_until = ?3, stage = NULL
-             WHERE id = (SELECT job.id FROM scan_jobs job {order}
+        let choice = format!(
+            "SELECT job.id, job.seq FROM scan_jobs job WHERE job.state = 'ready' AND {order} AND {whom}
                  AND NOT EXISTS (SELECT 1 FROM scan_jobs other WHERE other.digest = job.digest AND other.state = 'running')
-                 {by} LIMIT 1)
-             RETURNING {JOB}"
+             ORDER BY {by} LIMIT 1"
         );
-        let giving = sqlx::query_as::<_, JobRow>(sqlx::AssertSqlSafe(statement))
-            .bind(seq_number(seq))
-            .bind(now.timestamp_millis())
-            .bind(until.timestamp_millis())
-            .bind(since.map(|since| since.timestamp_millis()))
-            .fetch_optional(self.database.writer());
         let call = PortCall::database("hand_out_scan");
-        let row = call.run(giving).await.map_err(failed)?;
-        row.map(TryInto::try_into).transpose()
+        let giving = async {
+            let mut step = self.begin().await?;
+            let chosen: Option<(i64, Option<i64>)> = sqlx::query_as(sqlx::AssertSqlSafe(choice))
+                .bind(taker.since.map(|since| since.timestamp_millis()))
+                .bind(patience.timestamp_millis())
+                .fetch_optional(&mut *step)
+                .await
+                .map_err(failed)?;
+            let Some((id, before)) = chosen else {
+                return Ok(None);
+            };
+            if let Some(before) = before {
+                forget_uploads(&mut step, before).await?;
+            }
+            let statement = format!(
+                "UPDATE scan_jobs SET state = 'running', seq = ?1, holder = ?2, handed_out_at = ?3, leased_until = ?4, due_at = NULL,
+                     stage = NULL WHERE id = ?5 RETURNING {JOB}"
+            );
+            let row: JobRow = sqlx::query_as(sqlx::AssertSqlSafe(statement))
+                .bind(seq_number(seq))
+                .bind(seq_number(taker.holder))
+                .bind(now.timestamp_millis())
+                .bind(until.timestamp_millis())
+                .bind(id)
+                .fetch_one(&mut *step)
+                .await
+                .map_err(failed)?;
+            step.commit().await.map_err(failed)?;
+            HandedOut::try_from(row).map(Some)
+        };
+        call.run(giving).await
     }
 
     async fn running(&self, seq: u64, digest: &Digest) -> Result<Option<HandedOut>, ScanTableError> {
@@ -166,12 +176,15 @@ impl ScanTable for SqliteScans {
         &self,
         seq: u64,
         digest: &Digest,
+        holder: u64,
         stage: Option<&str>,
         until: DateTime<Utc>,
     ) -> Result<bool, ScanTableError> {
         let renewed = sqlx::query(
-            "UPDATE scan_jobs SET leased_until = ?, stage = coalesce(?, stage) WHERE seq = ? AND digest = ? AND state = 'running'",
+            "UPDATE scan_jobs SET holder = ?, leased_until = ?, stage = coalesce(?, stage)
+             WHERE seq = ? AND digest = ? AND state = 'running'",
         )
+        .bind(seq_number(holder))
         .bind(until.timestamp_millis())
         .bind(stage)
         .bind(seq_number(seq))
@@ -182,26 +195,38 @@ impl ScanTable for SqliteScans {
         Ok(renewed.rows_affected() > 0)
     }
 
-    async fn tries(&self, seq: u64) -> Result<Option<u32>, ScanTableError> {
-        let tries: Option<i64> = sqlx::query_scalar(
-            "SELECT tries FROM scan_jobs WHERE seq = ? AND state IN ('running', 'ready', 'resting')",
+    async fn held_by(&self, holder: u64) -> Result<Vec<u64>, ScanTableError> {
+        let held: Vec<i64> =
+            sqlx::query_scalar("SELECT seq FROM scan_jobs WHERE state = 'running' AND holder = ?")
+                .bind(seq_number(holder))
+                .fetch_all(self.database.readers())
+                .await
+                .map_err(failed)?;
+        seqs(held)
+    }
+
+    async fn trouble(&self, seq: u64) -> Result<Option<Trouble>, ScanTableError> {
+        let trouble: Option<(i64, bool)> = sqlx::query_as(
+            "SELECT tries, coalesce(failure_class = 'lost', 0) FROM scan_jobs
+             WHERE seq = ? AND state IN ('running', 'ready', 'resting')",
         )
         .bind(seq_number(seq))
         .fetch_optional(self.database.readers())
         .await
         .map_err(failed)?;
-        tries
-            .map(|tries| {
-                u32::try_from(tries).map_err(|_| ScanTableError::Corrupt {
-                    column: "scan_jobs.tries",
-                })
-            })
-            .transpose()
+        let Some((tries, was_lost)) = trouble else {
+            return Ok(None);
+        };
+        let tries = u32::try_from(tries).map_err(|_| ScanTableError::Corrupt {
+            column: "scan_jobs.tries",
+        })?;
+        Ok(Some(Trouble { tries, was_lost }))
     }
 
     async fn end(
         &self,
         seq: u64,
+        claim: Claim,
         fate: &Fate,
         class: Option<&str>,
         reason: Option<&str>,
@@ -213,13 +238,18 @@ impl ScanTable for SqliteScans {
             Fate::Failed => (JobState::Failed, None, 1),
             Fate::NotApplicable => (JobState::NotApplicable, None, 0),
         };
+        let (holder, lapsed) = match claim {
+            Claim::Message => (None, None),
+            Claim::Holder(holder) => (Some(seq_number(holder)), None),
+            Claim::Lapse(now) => (None, Some(now.timestamp_millis())),
+        };
         let is_over = matches!(fate, Fate::Failed | Fate::NotApplicable);
         let mut step = self.begin().await?;
-        // Nobody has the job any more whose lease this was, unless a message about it comes late: the number stays.
+        // A message about it may come late: number and documents stay until another has the job or it is over.
         let ended = sqlx::query(
             "UPDATE scan_jobs SET state = ?1, due_at = ?2, tries = tries + ?3, leased_until = NULL, stage = NULL,
                  failure_class = coalesce(?4, failure_class), failure = coalesce(?5, failure), ended_at = ?6
-             WHERE seq = ?7 AND state = 'running'",
+             WHERE seq = ?7 AND state = 'running' AND (?8 IS NULL OR holder = ?8) AND (?9 IS NULL OR leased_until < ?9)",
         )
         .bind(state.as_str())
         .bind(due)
@@ -228,17 +258,22 @@ impl ScanTable for SqliteScans {
         .bind(reason)
         .bind(is_over.then(|| now.timestamp_millis()))
         .bind(seq_number(seq))
+        .bind(holder)
+        .bind(lapsed)
         .execute(&mut *step)
         .await
         .map_err(failed)?;
-        forget_uploads(&mut step, seq).await?;
+        let has_ended = ended.rows_affected() > 0;
+        if has_ended && is_over {
+            forget_uploads(&mut step, seq_number(seq)).await?;
+        }
         step.commit().await.map_err(failed)?;
-        Ok(ended.rows_affected() > 0)
+        Ok(has_ended)
     }
 
     async fn finish(&self, seq: u64, scan: &Scan, publish: bool) -> Result<bool, ScanTableError> {
         let call = PortCall::database("finish_scan");
-        call.run(self.take_result(seq, scan, publish)).await
+        call.run(results::take(&self.database, seq, scan, publish)).await
     }
 
     async fn lapsed(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<u64>, ScanTableError> {
@@ -250,15 +285,15 @@ impl ScanTable for SqliteScans {
         .fetch_all(self.database.readers())
         .await
         .map_err(failed)?;
-        lapsed
-            .into_iter()
-            .map(|seq| number(seq, "scan_jobs.seq"))
-            .collect()
+        seqs(lapsed)
     }
 
     async fn wake(&self, now: DateTime<Utc>) -> Result<u64, ScanTableError> {
+        // In the turn that the queue has reached. Since when a job is due says how long it has waited for a scanner without another.
         let woken = sqlx::query(
-            "UPDATE scan_jobs SET state = 'ready', due_at = NULL WHERE state = 'resting' AND due_at <= ?",
+            "UPDATE scan_jobs SET state = 'ready', turn = coalesce(
+                 (SELECT MIN(first.turn) FROM scan_jobs first WHERE first.state = 'ready' AND first.priority = scan_jobs.priority), 0)
+             WHERE state = 'resting' AND due_at <= ?",
         )
         .bind(now.timestamp_millis())
         .execute(self.database.writer())
@@ -275,8 +310,12 @@ impl ScanTable for SqliteScans {
         now: DateTime<Utc>,
     ) -> Result<u64, ScanTableError> {
         let queued = sqlx::query(
-            "UPDATE scan_jobs SET state = 'ready', priority = ?, queued_at = ?, tries = 0, seq = NULL, ended_at = NULL
-             WHERE id IN (SELECT id FROM scan_jobs WHERE state IN ('done', 'failed') AND ended_at < ? ORDER BY ended_at LIMIT ?)",
+            "UPDATE scan_jobs SET state = 'ready', priority = ?, queued_at = ?, turn = 0, tries = 0, seq = NULL, due_at = NULL,
+                 failure_class = NULL, failure = NULL, ended_at = NULL
+             WHERE id IN (SELECT id FROM scan_jobs WHERE state IN ('done', 'failed') AND ended_at < ?
+                 AND (state = 'done' OR failure_class IS NULL
+                     OR (failure_class NOT IN ('lost', 'fetch') AND failure_class NOT LIKE 'fetch:%'))
+                 ORDER BY ended_at LIMIT ?)",
         )
         .bind(priority)
         .bind(now.timestamp_millis())
@@ -288,9 +327,50 @@ impl ScanTable for SqliteScans {
         Ok(queued.rows_affected())
     }
 
-    async fn note_upload(&self, seq: u64, kind: DocumentKind, blob: &BlobRef) -> Result<(), ScanTableError> {
-        sqlx::query(
-            "INSERT INTO scan_uploads (seq, kind, cid, mime_type, size_bytes) VALUES (?, ?, ?, ?, ?)
+    async fn queue_lost_result(&self, digest: &Digest, now: DateTime<Utc>) -> Result<u64, ScanTableError> {
+        let queued = sqlx::query(
+            "UPDATE scan_jobs SET state = 'ready', queued_at = ?, turn = 0, tries = 0, seq = NULL, ended_at = NULL
+             WHERE digest = ? AND state = 'done'",
+        )
+        .bind(now.timestamp_millis())
+        .bind(digest.as_str())
+        .execute(self.database.writer())
+        .await
+        .map_err(failed)?;
+        Ok(queued.rows_affected())
+    }
+
+    async fn expire(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, ScanTableError> {
+        let jobs = sqlx::query(
+            "DELETE FROM scan_jobs WHERE id IN (SELECT id FROM scan_jobs job
+                 WHERE state IN ('failed', 'not-applicable') AND ended_at < ?
+                 AND NOT EXISTS (SELECT 1 FROM scans WHERE scans.digest = job.digest) ORDER BY ended_at LIMIT ?)",
+        )
+        .bind(before.timestamp_millis())
+        .bind(limit)
+        .execute(self.database.writer())
+        .await
+        .map_err(failed)?;
+        let uploads = sqlx::query(
+            "DELETE FROM scan_uploads WHERE seq IN (SELECT DISTINCT seq FROM scan_uploads upload WHERE NOT EXISTS (
+                 SELECT 1 FROM scan_jobs job WHERE job.seq = upload.seq AND job.state IN ('ready', 'resting', 'running')) LIMIT ?)",
+        )
+        .bind(limit)
+        .execute(self.database.writer())
+        .await
+        .map_err(failed)?;
+        Ok(jobs.rows_affected() + uploads.rows_affected())
+    }
+
+    async fn note_upload(
+        &self,
+        seq: u64,
+        kind: DocumentKind,
+        blob: &BlobRef,
+    ) -> Result<bool, ScanTableError> {
+        let noted = sqlx::query(
+            "INSERT INTO scan_uploads (seq, kind, cid, mime_type, size_bytes) SELECT ?1, ?2, ?3, ?4, ?5
+             WHERE EXISTS (SELECT 1 FROM scan_jobs WHERE seq = ?1 AND state IN ('ready', 'resting', 'running'))
              ON CONFLICT (seq, kind) DO UPDATE SET cid = excluded.cid, size_bytes = excluded.size_bytes",
         )
         .bind(seq_number(seq))
@@ -301,7 +381,7 @@ impl ScanTable for SqliteScans {
         .execute(self.database.writer())
         .await
         .map_err(failed)?;
-        Ok(())
+        Ok(noted.rows_affected() > 0)
     }
 
     async fn uploads(&self, seq: u64) -> Result<BTreeMap<DocumentKind, BlobRef>, ScanTableError> {
@@ -328,8 +408,9 @@ impl ScanTable for SqliteScans {
 
     async fn status(&self, digest: &Digest, count_to: u32) -> Result<Option<JobStatus>, ScanTableError> {
         let row: Option<StatusRow> = sqlx::query_as(
-            "SELECT id, state, priority, queued_at, stage, tries, failure_class, failure, ended_at FROM scan_jobs
-             WHERE digest = ? ORDER BY state = 'running' DESC, state = 'ready' DESC, coalesce(ended_at, queued_at) DESC LIMIT 1",
+            "SELECT id, state, priority, turn, queued_at, stage, tries, failure_class, failure, ended_at FROM scan_jobs
+             WHERE digest = ? ORDER BY CASE state WHEN 'running' THEN 0 WHEN 'ready' THEN 1 WHEN 'resting' THEN 2 WHEN 'done' THEN 3
+                 WHEN 'failed' THEN 4 ELSE 5 END, coalesce(ended_at, queued_at) DESC LIMIT 1",
         )
         .bind(digest.as_str())
         .fetch_optional(self.database.readers())
@@ -339,9 +420,10 @@ impl ScanTable for SqliteScans {
         let ahead: Option<i64> = if row.state == JobState::Ready.as_str() {
             let counting = sqlx::query_scalar(
                 "SELECT COUNT(*) FROM (SELECT 1 FROM scan_jobs WHERE state = 'ready'
-                     AND (priority, queued_at, id) < (?, ?, ?) LIMIT ?)",
+                     AND (priority, turn, queued_at, id) < (?, ?, ?, ?) LIMIT ?)",
             )
             .bind(row.priority)
+            .bind(row.turn)
             .bind(row.queued_at)
             .bind(row.id)
             .bind(count_to)
@@ -380,11 +462,12 @@ impl ScanTable for SqliteScans {
     async fn figures(&self) -> Result<QueueFigures, ScanTableError> {
         let call = PortCall::database("count_scan_jobs");
         let counting = sqlx::query_as(
-            "SELECT (SELECT COUNT(*) FROM scan_jobs WHERE state = 'ready'),
-                    (SELECT COUNT(*) FROM scan_jobs WHERE state = 'resting'),
-                    (SELECT COUNT(*) FROM scan_jobs WHERE state = 'running'),
+            "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM scan_jobs WHERE state = 'ready' LIMIT ?1)),
+                    (SELECT COUNT(*) FROM (SELECT 1 FROM scan_jobs WHERE state = 'resting' LIMIT ?1)),
+                    (SELECT COUNT(*) FROM (SELECT 1 FROM scan_jobs WHERE state = 'running' LIMIT ?1)),
                     (SELECT MIN(queued_at) FROM scan_jobs INDEXED BY scan_jobs_new WHERE state = 'ready')",
         )
+        .bind(COUNTED)
         .fetch_one(self.database.readers());
         let (ready, resting, running, oldest): (i64, i64, i64, Option<i64>) =
             call.run(counting).await.map_err(failed)?;
@@ -399,96 +482,14 @@ impl ScanTable for SqliteScans {
     }
 }
 
-impl SqliteScans {
-    async fn take_result(&self, seq: u64, scan: &Scan, publish: bool) -> Result<bool, ScanTableError> {
-        let digest = scan.digest.as_str();
-        let mut step = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE scan_jobs SET state = 'done', tries = 0, leased_until = NULL, due_at = NULL, stage = NULL,
-                 failure_class = NULL, failure = NULL, ended_at = ?1
-             WHERE digest = ?2 AND state IN ('running', 'ready', 'resting')
-                 AND EXISTS (SELECT 1 FROM scan_jobs WHERE seq = ?3 AND digest = ?2 AND state IN ('running', 'ready', 'resting'))",
-        )
-        .bind(scan.scanned_at.timestamp_millis())
-        .bind(digest)
-        .bind(seq_number(seq))
-        .execute(&mut *step)
-        .await
-        .map_err(failed)?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        forget_uploads(&mut step, seq).await?;
-        let known: Option<String> = sqlx::query_scalar("SELECT state FROM scans WHERE digest = ?")
-            .bind(digest)
-            .fetch_optional(&mut *step)
-            .await
-            .map_err(failed)?;
-        let is_better = known
-            .as_deref()
-            .and_then(atcr_scan_protocol::ScanState::from_word)
-            .is_some_and(|known| known.has_counts() && !scan.state.has_counts());
-        if !is_better {
-            replace(&mut step, scan, publish).await?;
-        }
-        step.commit().await.map_err(failed)?;
-        Ok(true)
-    }
+fn seqs(found: Vec<i64>) -> Result<Vec<u64>, ScanTableError> {
+    let each = found.into_iter().map(|seq| number(seq, "scan_jobs.seq"));
+    each.collect()
 }
 
-async fn replace(
-    step: &mut Transaction<'_, Sqlite>,
-    scan: &Scan,
-    publish: bool,
-) -> Result<(), ScanTableError> {
-    let counts = scan.counts;
-    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let tools = serde_json::to_string(&scan.tools).map_err(|error| ScanTableError::Database(error.into()))?;
-    sqlx::query(
-        "INSERT OR REPLACE INTO scans (digest, owner, repository, state, critical, high, medium, low, total, scanner_version,
-             database_built, tools, scanned_at, is_published) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(scan.digest.as_str())
-    .bind(scan.owner.as_str())
-    .bind(&scan.repository)
-    .bind(scan.state.as_str())
-    .bind(count(counts.critical))
-    .bind(count(counts.high))
-    .bind(count(counts.medium))
-    .bind(count(counts.low))
-    .bind(count(counts.total))
-    .bind(&scan.scanner_version)
-    .bind(scan.database_built.map(|built| built.timestamp_millis()))
-    .bind(tools)
-    .bind(scan.scanned_at.timestamp_millis())
-    .bind(i64::from(!publish))
-    .execute(&mut **step)
-    .await
-    .map_err(failed)?;
-    sqlx::query("DELETE FROM scan_documents WHERE digest = ?")
-        .bind(scan.digest.as_str())
-        .execute(&mut **step)
-        .await
-        .map_err(failed)?;
-    for (kind, blob) in &scan.documents {
-        sqlx::query(
-            "INSERT INTO scan_documents (digest, kind, cid, mime_type, size_bytes) VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(scan.digest.as_str())
-        .bind(kind.as_str())
-        .bind(blob.cid.to_string())
-        .bind(&blob.mime_type)
-        .bind(count(blob.size))
-        .execute(&mut **step)
-        .await
-        .map_err(failed)?;
-    }
-    Ok(())
-}
-
-async fn forget_uploads(step: &mut Transaction<'_, Sqlite>, seq: u64) -> Result<(), ScanTableError> {
+async fn forget_uploads(step: &mut Transaction<'_, Sqlite>, seq: i64) -> Result<(), ScanTableError> {
     sqlx::query("DELETE FROM scan_uploads WHERE seq = ?")
-        .bind(seq_number(seq))
+        .bind(seq)
         .execute(&mut **step)
         .await
         .map_err(failed)?;

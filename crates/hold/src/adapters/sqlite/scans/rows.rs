@@ -19,6 +19,7 @@ pub(super) struct JobRow {
     tag: Option<String>,
     priority: i64,
     handed_out_at: i64,
+    was_lost: bool,
 }
 
 impl TryFrom<JobRow> for HandedOut {
@@ -33,6 +34,7 @@ impl TryFrom<JobRow> for HandedOut {
             tag: row.tag,
             priority: row.priority,
             at: time(row.handed_out_at, "scan_jobs.handed_out_at")?,
+            was_lost: row.was_lost,
         })
     }
 }
@@ -42,6 +44,7 @@ pub(super) struct StatusRow {
     pub(super) id: i64,
     pub(super) state: String,
     pub(super) priority: i64,
+    pub(super) turn: i64,
     pub(super) queued_at: i64,
     stage: Option<String>,
     tries: i64,

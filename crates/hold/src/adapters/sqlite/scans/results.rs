@@ -1,0 +1,110 @@
+//! What was found goes into the table.
+
+use atcr_scan_protocol::ScanState;
+use atcr_server::database::Database;
+use sqlx::{Sqlite, Transaction};
+
+use super::rows::seq_number;
+use super::{failed, forget_uploads};
+use crate::scanning::{Scan, ScanTableError};
+
+/// Takes a result, as [`finish`](crate::scanning::ScanTable::finish) says.
+pub(super) async fn take(
+    database: &Database,
+    seq: u64,
+    scan: &Scan,
+    publish: bool,
+) -> Result<bool, ScanTableError> {
+    let digest = scan.digest.as_str();
+    let mut step = database.writer().begin().await.map_err(failed)?;
+    let done = sqlx::query(
+        "UPDATE scan_jobs SET state = 'done', tries = 0, leased_until = NULL, due_at = NULL, stage = NULL,
+             failure_class = NULL, failure = NULL, ended_at = ?1
+         WHERE digest = ?2 AND state IN ('running', 'ready', 'resting')
+             AND EXISTS (SELECT 1 FROM scan_jobs WHERE seq = ?3 AND digest = ?2 AND state IN ('running', 'ready', 'resting'))",
+    )
+    .bind(scan.scanned_at.timestamp_millis())
+    .bind(digest)
+    .bind(seq_number(seq))
+    .execute(&mut *step)
+    .await
+    .map_err(failed)?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    forget_uploads(&mut step, seq_number(seq)).await?;
+    // Whose result it is stays as it was, while the manifest is that owner's here.
+    let known: Option<(String, String, String, bool)> = sqlx::query_as(
+        "SELECT state, owner, repository, EXISTS (SELECT 1 FROM scan_jobs job WHERE job.digest = scans.digest AND job.owner = scans.owner)
+         FROM scans WHERE digest = ?",
+    )
+        .bind(digest)
+        .fetch_optional(&mut *step)
+        .await
+        .map_err(failed)?;
+    let is_better = known
+        .as_ref()
+        .and_then(|(state, ..)| ScanState::from_word(state))
+        .is_some_and(|known| known.has_counts() && !scan.state.has_counts());
+    if !is_better {
+        let kept = known.as_ref().filter(|(.., has_job)| *has_job);
+        let of = kept.map_or(
+            (scan.owner.as_str(), scan.repository.as_str()),
+            |(_, owner, repository, _)| (owner.as_str(), repository.as_str()),
+        );
+        replace(&mut step, scan, of, publish).await?;
+    }
+    step.commit().await.map_err(failed)?;
+    Ok(true)
+}
+
+async fn replace(
+    step: &mut Transaction<'_, Sqlite>,
+    scan: &Scan,
+    (owner, repository): (&str, &str),
+    publish: bool,
+) -> Result<(), ScanTableError> {
+    let counts = scan.counts;
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let tools = serde_json::to_string(&scan.tools).map_err(|error| ScanTableError::Database(error.into()))?;
+    sqlx::query(
+        "INSERT OR REPLACE INTO scans (digest, owner, repository, state, critical, high, medium, low, total, scanner_version,
+             database_built, tools, scanned_at, is_published) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(scan.digest.as_str())
+    .bind(owner)
+    .bind(repository)
+    .bind(scan.state.as_str())
+    .bind(count(counts.critical))
+    .bind(count(counts.high))
+    .bind(count(counts.medium))
+    .bind(count(counts.low))
+    .bind(count(counts.total))
+    .bind(&scan.scanner_version)
+    .bind(scan.database_built.map(|built| built.timestamp_millis()))
+    .bind(tools)
+    .bind(scan.scanned_at.timestamp_millis())
+    .bind(i64::from(!publish))
+    .execute(&mut **step)
+    .await
+    .map_err(failed)?;
+    sqlx::query("DELETE FROM scan_documents WHERE digest = ?")
+        .bind(scan.digest.as_str())
+        .execute(&mut **step)
+        .await
+        .map_err(failed)?;
+    for (kind, blob) in &scan.documents {
+        sqlx::query(
+            "INSERT INTO scan_documents (digest, kind, cid, mime_type, size_bytes) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(scan.digest.as_str())
+        .bind(kind.as_str())
+        .bind(blob.cid.to_string())
+        .bind(&blob.mime_type)
+        .bind(count(blob.size))
+        .execute(&mut **step)
+        .await
+        .map_err(failed)?;
+    }
+    Ok(())
+}
