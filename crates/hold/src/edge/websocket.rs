@@ -1,5 +1,9 @@
 //! The upgrade of a request to a WebSocket (RFC 6455), with small buffers: a socket that is quiet costs some 10 KiB.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use axum::extract::FromRequestParts;
 use axum::http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -11,6 +15,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -40,7 +45,50 @@ pub struct WebSocketUpgrade {
 
 /// An open WebSocket.
 #[derive(Debug)]
-pub struct WebSocket(WebSocketStream<TokioIo<Upgraded>>);
+pub struct WebSocket(WebSocketStream<Counted<TokioIo<Upgraded>>>);
+
+/// A connection that counts what was read from it.
+#[derive(Debug)]
+struct Counted<T> {
+    io: T,
+    read: u64,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut this.io).poll_read(cx, buf);
+        this.read += (buf.filled().len() - before) as u64;
+        polled
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
     type Rejection = EdgeError;
@@ -132,7 +180,10 @@ impl PendingSocket {
     }
 
     async fn open_with(self, read_buffer: usize, longest: usize) -> Result<WebSocket, hyper::Error> {
-        let io = TokioIo::new(self.0.await?);
+        let io = Counted {
+            io: TokioIo::new(self.0.await?),
+            read: 0,
+        };
         let config = WebSocketConfig::default()
             .read_buffer_size(read_buffer)
             .write_buffer_size(WRITE_BUFFER_BYTES)
@@ -171,6 +222,12 @@ impl WebSocket {
     /// The connection's.
     pub async fn flush(&mut self) -> Result<(), Error> {
         self.0.flush().await
+    }
+
+    /// Bytes that were read so far, also those of a message that is not whole yet.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.0.get_ref().read
     }
 
     /// Asks the peer whether it is there.

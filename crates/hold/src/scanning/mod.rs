@@ -33,7 +33,7 @@ use atcr_atproto::clock::Clock;
 use atcr_hold_pds::HoldRepo;
 use atcr_scan_protocol::is_same_secret;
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 
 use crate::repo_blobs::RepoBlobs;
 
@@ -41,8 +41,8 @@ pub use documents::DocumentError;
 pub use intake::IntakeError;
 pub use options::{Publication, ScanOptions};
 pub use port::{
-    Candidate, Claim, Fate, HandedOut, JobStatus, QueueFigures, Queued, Scan, ScanTable, ScanTableError,
-    Taker, Trouble,
+    Candidate, Claim, Fate, HandedOut, JobStatus, QueueFigures, Queued, Room, Scan, ScanTable,
+    ScanTableError, Taken, Taker, Trouble,
 };
 pub use publish::PublishError;
 pub use session::{ScannerSession, TooManyScanners};
@@ -68,6 +68,8 @@ struct Inner {
     unpublished: Notify,
     scanners: Mutex<HashMap<u64, ConnectedScanner>>,
     next_scanner: AtomicU64,
+    /// Long messages are read one at a time.
+    long_messages: Semaphore,
 }
 
 /// A scanner that is connected.
@@ -105,6 +107,7 @@ impl Scanning {
                 unpublished: Notify::new(),
                 scanners: Mutex::default(),
                 next_scanner: AtomicU64::new(first_scanner),
+                long_messages: Semaphore::new(1),
             }),
         })
     }
@@ -126,6 +129,12 @@ impl Scanning {
     pub fn patience(&self) -> (Duration, Duration) {
         let options = &self.inner.options;
         (options.ping_interval, options.pong_within)
+    }
+
+    /// The turn of one long message, from reading to keeping.
+    pub async fn long_message(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.inner.long_messages.acquire().await.ok()
     }
 
     /// Wakes when jobs become ready.

@@ -5,6 +5,10 @@ use std::time::Duration;
 use atcr_server::Secret;
 use url::Url;
 
+use super::Room;
+
+const GIB: u64 = 1 << 30;
+
 /// Which results become records, which everybody can read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Publication {
@@ -36,6 +40,8 @@ pub struct ScanOptions {
     pub rests: [Duration; 4],
     /// Jobs of one account that are not over; what it pushes beyond is not scanned until it is pushed again.
     pub jobs_of_owner: u32,
+    /// How many bytes of documents are kept; of a result beyond that only the counts.
+    pub room: Room,
     /// How long the upload of one document may take.
     pub upload_within: Duration,
     /// How often a scanner is pinged.
@@ -57,6 +63,10 @@ impl ScanOptions {
             original_lease: Duration::from_mins(10),
             rests: [1, 5, 30, 120].map(Duration::from_mins),
             jobs_of_owner: 1000,
+            room: Room {
+                of_owner: 4 * GIB,
+                in_all: 64 * GIB,
+            },
             upload_within: Duration::from_mins(10),
             ping_interval: Duration::from_secs(30),
             pong_within: Duration::from_mins(1),

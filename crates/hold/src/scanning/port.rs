@@ -141,6 +141,26 @@ pub struct Queued {
     pub refused: u64,
 }
 
+/// Bytes of documents that are kept: those of one owner's results, and of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Of one owner.
+    pub of_owner: u64,
+    /// Of all.
+    pub in_all: u64,
+}
+
+/// What became of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// No job waited for it.
+    Unexpected,
+    /// It is kept, or a better one is.
+    Kept,
+    /// It is kept without its documents, for which there is no room.
+    WithoutDocuments,
+}
+
 /// To whom a job is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taker {
@@ -198,8 +218,8 @@ pub trait ScanTable: fmt::Debug + Send + Sync {
     async fn last_seq(&self) -> Result<u64, ScanTableError>;
 
     /// Gives out the next job as number `seq`, by priority, then in turns of the owners. No job of a manifest that runs for another owner;
-    /// one that was lost with its scanner only to one that is idle, and once such a job waits since before `patience`, no other to one that
-    /// is not. What was uploaded for the job before is forgotten.
+    /// one that was lost with its scanner only to one that is idle, and once such a job waits since before `patience`, none after it to one
+    /// that is not. What was uploaded for the job before is forgotten.
     async fn hand_out(
         &self,
         seq: u64,
@@ -243,9 +263,10 @@ pub trait ScanTable: fmt::Debug + Send + Sync {
     ) -> Result<bool, ScanTableError>;
 
     /// Takes the result of the job `seq`: in one step, the jobs of this manifest are done and the result is kept, unless it has no counts and
-    /// the kept one has. False, and nothing changed, if the job neither runs nor waits.
+    /// the kept one has. Nothing changes if the job neither runs nor waits. Documents for which there is no `room` are not noted.
     /// The result is one of its owner and repository; those of an earlier result stay while its owner has the manifest here.
-    async fn finish(&self, seq: u64, scan: &Scan, publish: bool) -> Result<bool, ScanTableError>;
+    async fn finish(&self, seq: u64, scan: &Scan, publish: bool, room: Room)
+    -> Result<Taken, ScanTableError>;
 
     /// Numbers of running jobs whose lease ended before `now`, at most `limit`.
     async fn lapsed(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<u64>, ScanTableError>;

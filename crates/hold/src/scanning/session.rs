@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::IgnoredAny;
 
 use super::port::LOST;
-use super::{Claim, ConnectedScanner, Fate, HandedOut, Scan, ScanTableError, Scanning, Taker};
+use super::{Claim, ConnectedScanner, Fate, HandedOut, Scan, ScanTableError, Scanning, Taken, Taker};
 
 /// Scanners at once.
 const SCANNERS: usize = 64;
@@ -36,6 +36,8 @@ const UNNAMED: &str = "unknown scanner";
 const RESULTS: &str = "hold_scan_results_total";
 /// Seconds from handing a job out to its result.
 const DURATION: &str = "hold_scan_duration_seconds";
+/// Results whose documents were not kept.
+const NO_ROOM: &str = "hold_scan_results_without_room_total";
 /// Jobs that were lost with their scanner.
 const LOSSES: &str = "hold_scan_jobs_lost_total";
 
@@ -361,14 +363,22 @@ impl ScannerSession {
         };
         // Whether it is published, the publisher decides.
         let has_counts = state.has_counts();
-        if inner.table.finish(job.seq, &scan, has_counts).await? {
-            if has_counts {
-                inner.unpublished.notify_one();
-            }
-            Ok(state.as_str())
-        } else {
-            Ok("unexpected")
+        let room = inner.options.room;
+        let taken = inner.table.finish(job.seq, &scan, has_counts, room).await?;
+        if taken == Taken::Unexpected {
+            return Ok("unexpected");
         }
+        if taken == Taken::WithoutDocuments {
+            metrics::counter!(NO_ROOM).increment(1);
+            tracing::warn!(
+                digest = %job.digest, did = %job.owner, ?room,
+                "of a scan only the counts are kept: there is no room for more documents"
+            );
+        }
+        if has_counts {
+            inner.unpublished.notify_one();
+        }
+        Ok(state.as_str())
     }
 
     /// The documents of a result; else the class and reason of a failure.

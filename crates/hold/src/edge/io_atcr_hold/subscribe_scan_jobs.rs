@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use atcr_scan_protocol::bounds::{MAX_RESULT_MESSAGE_BYTES, MAX_SMALL_MESSAGE_BYTES};
-use atcr_scan_protocol::{InvalidMessage, ScannerMessage, Subject, Subscription};
+use atcr_scan_protocol::{ScannerMessage, Subject, Subscription};
 use atcr_server::Shutdown;
 use atcr_server::client_address::ClientAddress;
 use atcr_server::supervise::Task;
@@ -14,8 +14,8 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Utf8Bytes};
 
 use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
 use crate::edge::error::EdgeError;
@@ -25,6 +25,8 @@ use crate::edge::websocket::{PendingSocket, Received, WebSocket, WebSocketUpgrad
 use crate::scanning::{ScanTableError, ScannerSession, Scanning};
 
 const TASK: Task = Task::new("scanner");
+/// How long one message may take to arrive.
+const MESSAGE_WITHIN: Duration = Duration::from_mins(10);
 /// How long a goodbye may take to be sent, and the giving back of jobs.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -170,7 +172,8 @@ async fn follow(
     let mut ready = scanning.watch_ready();
     let mut pings = interval_at(Instant::now() + ping_interval, ping_interval);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut heard = Instant::now();
+    let (mut heard, mut whole) = (Instant::now(), Instant::now());
+    let mut read = socket.bytes_read();
     loop {
         // What becomes ready from here on is noticed below.
         ready.mark_unchanged();
@@ -184,24 +187,20 @@ async fn follow(
         tokio::select! {
             () = shutdown.soft().cancelled() => return Ok(()),
             received = socket.receive() => {
-                heard = Instant::now();
                 match received? {
-                    Received::Text(text) => {
-                        match ScannerMessage::decode(&text) {
-                            Ok(message) => {
-                                drop(text);
-                                session.heard(message).await?;
-                            }
-                            Err(error) => cannot_read(session, &text, &error).await?,
-                        }
-                        // Keeping a long result took its time.
-                        heard = Instant::now();
-                    }
+                    Received::Text(text) => take_message(session, scanning, text).await?,
                     Received::SignOfLife => {}
                     Received::End => return Err(End::Left),
                 }
+                // Keeping a long result took its time.
+                (heard, whole) = (Instant::now(), Instant::now());
             }
             _ = pings.tick() => {
+                // A pong waits behind a long message that is on its way.
+                if socket.bytes_read() > read && whole.elapsed() < MESSAGE_WITHIN {
+                    heard = Instant::now();
+                }
+                read = socket.bytes_read();
                 if heard.elapsed() >= pong_within {
                     return Err(End::Silent);
                 }
@@ -217,12 +216,26 @@ async fn follow(
     }
 }
 
-/// A result that says which job it ends is that job's failure; any other message ends the connection.
-async fn cannot_read(session: &mut ScannerSession, text: &str, error: &InvalidMessage) -> Result<(), End> {
-    if let Some(subject) = Subject::of_result(text)
-        && session.cannot_read(&subject, &error.to_string()).await?
-    {
-        return Ok(());
+/// A result that cannot be read is the failure of the job that it names; any other such message ends the connection.
+async fn take_message(session: &mut ScannerSession, scanning: &Scanning, text: Utf8Bytes) -> Result<(), End> {
+    // One long message at a time is read and kept, on a thread that may take its time; its text is gone before it is kept.
+    let (_turn, read) = if text.len() > MAX_SMALL_MESSAGE_BYTES {
+        let turn = scanning.long_message().await;
+        let reading = tokio::task::spawn_blocking(move || read(&text));
+        let read = reading
+            .await
+            .unwrap_or_else(|error| Err((None, error.to_string())));
+        (turn, read)
+    } else {
+        (None, read(&text))
+    };
+    match read {
+        Ok(message) => Ok(session.heard(message).await?),
+        Err((Some(subject), why)) if session.cannot_read(&subject, &why).await? => Ok(()),
+        Err((_, why)) => Err(End::Malformed(why)),
     }
-    Err(End::Malformed(error.to_string()))
+}
+
+fn read(text: &str) -> Result<ScannerMessage, (Option<Subject>, String)> {
+    ScannerMessage::decode(text).map_err(|error| (Subject::of_result(text), error.to_string()))
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use atcr_hold::adapters::sqlite;
+
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -110,7 +112,17 @@ async fn jobs_that_others_have_take_no_place_for_long() {
     let hold = hold
         .restart(|settings| settings.scanning.ping_interval = Duration::from_millis(20))
         .await;
-    let (mut original, _) = overtaken(&hold).await;
+    let mut original = FakeScanner::original(&hold).await;
+    for name in ["slow", "slower"] {
+        push(&hold, name).await;
+        original.hear().await;
+    }
+    // As when another has got them.
+    let database = sqlite::open(&hold.data_dir().join("hold.sqlite")).await.unwrap();
+    sqlx::query("UPDATE scan_jobs SET holder = 0, seq = seq + 1000000")
+        .execute(database.writer())
+        .await
+        .unwrap();
     let next = push(&hold, "next").await;
     let job = tokio::time::timeout(PATIENCE, original.job()).await;
     assert_eq!(job.expect("a job").digest, next);

@@ -1,7 +1,10 @@
 //! A scanner that speaks the original's wire, and no more.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 
 use super::*;
 
@@ -74,7 +77,9 @@ async fn a_cursor_never_hides_a_job_that_waits_and_minus_one_wants_only_new_ones
     let hold = start(true).await;
     let first = push(&hold, "first").await;
     let secret = Some(SECRET);
-    let mut only_new = FakeScanner::connect(&hold, "?cursor=-1", secret).await.unwrap();
+    let mut only_new = FakeScanner::connect(&hold, "?cursor=-1&workers=1", secret)
+        .await
+        .unwrap();
     assert!(only_new.settle().await.is_empty());
     let mut late = FakeScanner::connect(&hold, "?cursor=99999999999999", secret)
         .await
@@ -203,5 +208,39 @@ async fn a_hold_without_a_secret_has_no_scanners_and_queues_nothing() {
     assert!(scanner.settle().await.is_empty());
     push(&hold, "image").await;
     assert_eq!(scanner.job().await.digest, digest);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_result_that_arrives_slowly_is_no_silence() {
+    let hold = start(true).await;
+    let hold = hold
+        .restart(|settings| {
+            settings.scanning.ping_interval = Duration::from_millis(500);
+            settings.scanning.pong_within = Duration::from_secs(3);
+        })
+        .await;
+    let digest = push(&hold, "image").await;
+    let mut original = FakeScanner::original(&hold).await;
+    original.hear().await;
+    let mut result = original_result(&digest, 3);
+    result["sbom"] = base64(&format!("{SPDX}{}", " ".repeat(200_000))).into();
+    let result = result.to_string().into_bytes();
+    // One frame: its head, then bits of it, without a pong in between.
+    let mut frame = vec![0x81, 0xff];
+    frame.extend((result.len() as u64).to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(&result);
+    let MaybeTlsStream::Plain(stream) = original.socket.get_mut() else {
+        panic!("not plain");
+    };
+    let mut ticks = tokio::time::interval(Duration::from_millis(250));
+    let piece = frame.len().div_ceil(24);
+    for piece in frame.chunks(piece) {
+        ticks.tick().await;
+        stream.write_all(piece).await.expect("not cut off");
+    }
+    original.settle().await;
+    assert_eq!(told(&hold, &digest).await["result"]["summary"]["high"], 3);
     hold.stop().await;
 }

@@ -187,6 +187,23 @@ async fn two_documents_with_the_same_bytes_are_published() {
     hold.stop().await;
 }
 
+#[tokio::test]
+async fn an_image_is_scanned_again_when_a_document_of_its_result_is_gone() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::original(&hold).await;
+    let image = push(&hold, "image").await;
+    scanner.hear().await;
+    scanner.say(original_result(&image, 2)).await;
+    scan_record(&hold, &image).await.expect("a record");
+    let database = sqlite::open(&hold.data_dir().join("hold.sqlite")).await.unwrap();
+    for statement in ["DELETE FROM repo_blobs", "UPDATE scans SET is_published = 0"] {
+        sqlx::query(statement).execute(database.writer()).await.unwrap();
+    }
+    hold.hold.scanning().publish().await.expect("published");
+    assert_eq!(scanner.hear().await["digest"], image.as_str());
+    hold.stop().await;
+}
+
 fn become_private(settings: &mut HoldSettings) {
     settings.public = false;
 }

@@ -2,7 +2,9 @@
 
 use atcr_atproto::lexicon::scan::SeverityCounts;
 use atcr_hold::adapters::sqlite::{self, SqliteScans};
-use atcr_hold::scanning::{Candidate, Claim, Fate, HandedOut, Scan, ScanTable as _, Taker, Trouble};
+use atcr_hold::scanning::{
+    Candidate, Claim, Fate, HandedOut, Room, Scan, ScanTable as _, Taken, Taker, Trouble,
+};
 use atcr_oci::Digest;
 use atcr_scan_protocol::{DocumentKind, JobState, ScanState};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,6 +18,11 @@ const IDLE: Taker = Taker {
     holder: 1,
     since: None,
     is_idle: true,
+};
+
+const ROOM: Room = Room {
+    of_owner: 100,
+    in_all: 150,
 };
 
 async fn table() -> (SqliteScans, TempDir) {
@@ -135,8 +142,8 @@ async fn a_result_is_taken_once_and_one_without_counts_replaces_none_with() {
     let digest = queue(&table, "image", 0, 0).await;
     hand_out(&table, 1, 0).await.expect("a job");
     let complete = scan(&digest, ScanState::Complete, 1);
-    assert!(table.finish(1, &complete, true).await.unwrap());
-    assert!(!table.finish(1, &complete, true).await.unwrap());
+    assert!(table.finish(1, &complete, true, ROOM).await.unwrap() == Taken::Kept);
+    assert!(table.finish(1, &complete, true, ROOM).await.unwrap() == Taken::Unexpected);
     assert_eq!(
         table.unpublished(10).await.unwrap(),
         std::slice::from_ref(&complete)
@@ -144,7 +151,7 @@ async fn a_result_is_taken_once_and_one_without_counts_replaces_none_with() {
     table.queue_again(at(5), 100, 10, at(6)).await.unwrap();
     hand_out(&table, 2, 6).await.expect("a job");
     let packages = scan(&digest, ScanState::SbomOnly, 7);
-    assert!(table.finish(2, &packages, false).await.unwrap());
+    assert!(table.finish(2, &packages, false, ROOM).await.unwrap() == Taken::Kept);
     assert_eq!(table.scan(&digest).await.unwrap(), Some(complete.clone()));
     // What was published is the result that was, not one that came meanwhile.
     table
@@ -218,9 +225,10 @@ async fn a_result_for_another_owner_of_the_image_leaves_it_whose_it_was() {
     hand_out(&table, 1, 0).await.expect("a job");
     assert!(
         table
-            .finish(1, &scan(&digest, ScanState::Complete, 1), true)
+            .finish(1, &scan(&digest, ScanState::Complete, 1), true, ROOM)
             .await
             .unwrap()
+            == Taken::Kept
     );
     let days = 3 * 24 * 60;
     queue_of(&table, OTHER, "image", 0, days).await;
@@ -242,7 +250,7 @@ async fn a_result_for_another_owner_of_the_image_leaves_it_whose_it_was() {
     );
     queue_of(&table, OTHER, "image", 0, days + 2).await;
     hand_out(&table, 3, days + 2).await.expect("a job");
-    assert!(table.finish(3, &theirs, true).await.unwrap());
+    assert!(table.finish(3, &theirs, true, ROOM).await.unwrap() == Taken::Kept);
     let kept = table.scan(&digest).await.unwrap().expect("a result");
     assert_eq!((kept.owner.as_str(), &*kept.repository), (SAILOR, "app"));
     assert_eq!(kept.scanned_at, theirs.scanned_at);
@@ -276,4 +284,34 @@ async fn what_is_over_without_a_result_is_forgotten_and_not_made_again_for_nothi
     assert_eq!(table.expire(at(1), 10).await.unwrap(), 0);
     assert_eq!(table.expire(at(2), 10).await.unwrap(), 3);
     assert_eq!(table.status(&digest_of("a"), 10).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn documents_are_kept_as_far_as_there_is_room_for_them() {
+    let (table, _dir) = table().await;
+    let mut seq = 0;
+    let mut finish = async |owner: &str, name: &str, size: u64, minute: i64| {
+        seq += 1;
+        let digest = queue_of(&table, owner, name, 0, minute).await;
+        hand_out(&table, seq, minute).await.expect("a job");
+        let mut scan = scan(&digest, ScanState::Complete, minute);
+        scan.owner = owner.parse().expect("a DID");
+        let blob = atcr_atproto::lexicon::BlobRef {
+            cid: atcr_atproto::data_model::cid_of_sha256(atcr_atproto::data_model::RAW, &[7; 32]),
+            mime_type: "text/plain".to_owned(),
+            size,
+        };
+        scan.documents.insert(DocumentKind::Sbom, blob);
+        table.finish(seq, &scan, true, ROOM).await.unwrap()
+    };
+    let day = 24 * 60 + 1;
+    assert_eq!(finish(SAILOR, "a", 60, 0).await, Taken::Kept);
+    assert_eq!(finish(SAILOR, "b", 41, 0).await, Taken::WithoutDocuments);
+    assert_eq!(finish(SAILOR, "b", 40, day).await, Taken::Kept);
+    assert_eq!(finish(OTHER, "c", 51, day).await, Taken::WithoutDocuments);
+    // A new result takes the place of the one before.
+    assert_eq!(finish(SAILOR, "a", 50, day).await, Taken::Kept);
+    assert_eq!(finish(OTHER, "c", 51, 2 * day).await, Taken::Kept);
+    let kept = table.scan(&digest_of("c")).await.unwrap().expect("a result");
+    assert_eq!(kept.documents.len(), 1);
 }

@@ -16,8 +16,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{Sqlite, Transaction};
 
 use crate::scanning::{
-    Candidate, Claim, Fate, HandedOut, JobStatus, QueueFigures, Queued, Scan, ScanTable, ScanTableError,
-    Taker, Trouble,
+    Candidate, Claim, Fate, HandedOut, JobStatus, QueueFigures, Queued, Room, Scan, ScanTable,
+    ScanTableError, Taken, Taker, Trouble,
 };
 use queueing::queue_one;
 use rows::{DocumentRow, JobRow, ScanRow, StatusRow, documents, number, seq_number, time};
@@ -104,7 +104,8 @@ impl ScanTable for SqliteScans {
             "?2 = ?2"
         } else {
             "job.failure_class IS NOT 'lost' AND NOT EXISTS (SELECT 1 FROM scan_jobs lost
-                 WHERE lost.state = 'ready' AND lost.failure_class = 'lost' AND lost.due_at < ?2)"
+                 WHERE lost.state = 'ready' AND lost.failure_class = 'lost' AND lost.due_at < ?2
+                 AND lost.priority <= job.priority AND (?1 IS NULL OR lost.queued_at >= ?1))"
         };
         let choice = format!(
             "SELECT job.id, job.seq FROM scan_jobs job WHERE job.state = 'ready' AND {order} AND {whom}
@@ -271,9 +272,16 @@ impl ScanTable for SqliteScans {
         Ok(has_ended)
     }
 
-    async fn finish(&self, seq: u64, scan: &Scan, publish: bool) -> Result<bool, ScanTableError> {
+    async fn finish(
+        &self,
+        seq: u64,
+        scan: &Scan,
+        publish: bool,
+        room: Room,
+    ) -> Result<Taken, ScanTableError> {
         let call = PortCall::database("finish_scan");
-        call.run(results::take(&self.database, seq, scan, publish)).await
+        call.run(results::take(&self.database, seq, scan, publish, room))
+            .await
     }
 
     async fn lapsed(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<u64>, ScanTableError> {

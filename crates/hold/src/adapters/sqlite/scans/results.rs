@@ -6,7 +6,10 @@ use sqlx::{Sqlite, Transaction};
 
 use super::rows::seq_number;
 use super::{failed, forget_uploads};
-use crate::scanning::{Scan, ScanTableError};
+use crate::scanning::{Room, Scan, ScanTableError, Taken};
+
+/// The row of all owners' documents.
+const IN_ALL: &str = "";
 
 /// Takes a result, as [`finish`](crate::scanning::ScanTable::finish) says.
 pub(super) async fn take(
@@ -14,7 +17,8 @@ pub(super) async fn take(
     seq: u64,
     scan: &Scan,
     publish: bool,
-) -> Result<bool, ScanTableError> {
+    room: Room,
+) -> Result<Taken, ScanTableError> {
     let digest = scan.digest.as_str();
     let mut step = database.writer().begin().await.map_err(failed)?;
     let done = sqlx::query(
@@ -30,7 +34,7 @@ pub(super) async fn take(
     .await
     .map_err(failed)?;
     if done.rows_affected() == 0 {
-        return Ok(false);
+        return Ok(Taken::Unexpected);
     }
     forget_uploads(&mut step, seq_number(seq)).await?;
     // Whose result it is stays as it was, while the manifest is that owner's here.
@@ -46,16 +50,24 @@ pub(super) async fn take(
         .as_ref()
         .and_then(|(state, ..)| ScanState::from_word(state))
         .is_some_and(|known| known.has_counts() && !scan.state.has_counts());
+    let mut taken = Taken::Kept;
     if !is_better {
         let kept = known.as_ref().filter(|(.., has_job)| *has_job);
         let of = kept.map_or(
             (scan.owner.as_str(), scan.repository.as_str()),
             |(_, owner, repository, _)| (owner.as_str(), repository.as_str()),
         );
+        let before = known.as_ref().map(|(_, owner, ..)| owner.as_str());
+        if !make_room(&mut step, scan, before, of.0, room).await? {
+            taken = Taken::WithoutDocuments;
+        }
         replace(&mut step, scan, of, publish).await?;
+        if taken == Taken::Kept {
+            note_documents(&mut step, scan).await?;
+        }
     }
     step.commit().await.map_err(failed)?;
-    Ok(true)
+    Ok(taken)
 }
 
 async fn replace(
@@ -93,6 +105,10 @@ async fn replace(
         .execute(&mut **step)
         .await
         .map_err(failed)?;
+    Ok(())
+}
+
+async fn note_documents(step: &mut Transaction<'_, Sqlite>, scan: &Scan) -> Result<(), ScanTableError> {
     for (kind, blob) in &scan.documents {
         sqlx::query(
             "INSERT INTO scan_documents (digest, kind, cid, mime_type, size_bytes) VALUES (?, ?, ?, ?, ?)",
@@ -101,7 +117,60 @@ async fn replace(
         .bind(kind.as_str())
         .bind(blob.cid.to_string())
         .bind(&blob.mime_type)
-        .bind(count(blob.size))
+        .bind(i64::try_from(blob.size).unwrap_or(i64::MAX))
+        .execute(&mut **step)
+        .await
+        .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Counts the documents of `scan` in place of those before it. Whether there is room for them; else none is counted.
+async fn make_room(
+    step: &mut Transaction<'_, Sqlite>,
+    scan: &Scan,
+    before: Option<&str>,
+    owner: &str,
+    room: Room,
+) -> Result<bool, ScanTableError> {
+    if let Some(before) = before {
+        let freed: i64 =
+            sqlx::query_scalar("SELECT coalesce(SUM(size_bytes), 0) FROM scan_documents WHERE digest = ?")
+                .bind(scan.digest.as_str())
+                .fetch_one(&mut **step)
+                .await
+                .map_err(failed)?;
+        count_bytes(step, before, -freed).await?;
+    }
+    let wanted: u64 = scan.documents.values().map(|blob| blob.size).sum();
+    let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
+    for (whose, most) in [(owner, room.of_owner), (IN_ALL, room.in_all)] {
+        let kept: i64 =
+            sqlx::query_scalar("SELECT coalesce((SELECT bytes FROM scan_document_bytes WHERE owner = ?), 0)")
+                .bind(whose)
+                .fetch_one(&mut **step)
+                .await
+                .map_err(failed)?;
+        if kept.saturating_add(wanted) > i64::try_from(most).unwrap_or(i64::MAX) {
+            return Ok(false);
+        }
+    }
+    count_bytes(step, owner, wanted).await?;
+    Ok(true)
+}
+
+async fn count_bytes(
+    step: &mut Transaction<'_, Sqlite>,
+    owner: &str,
+    change: i64,
+) -> Result<(), ScanTableError> {
+    for whose in [owner, IN_ALL] {
+        sqlx::query(
+            "INSERT INTO scan_document_bytes (owner, bytes) VALUES (?1, MAX(?2, 0))
+             ON CONFLICT (owner) DO UPDATE SET bytes = MAX(bytes + ?2, 0)",
+        )
+        .bind(whose)
+        .bind(change)
         .execute(&mut **step)
         .await
         .map_err(failed)?;
