@@ -11,17 +11,27 @@ use anyhow::{Context as _, Result};
 use atcr_atproto::clock::{Clock as _, SystemClock};
 use atcr_atproto::lexicon::scan::SeverityCounts;
 use atcr_hold::adapters::sqlite::{self, SqliteScans};
-use atcr_hold::scanning::{Scan, ScanTable as _};
+use atcr_hold::scanning::{Room, Scan, ScanTable as _, Taker};
 use atcr_scan_protocol::ScanState;
 use chrono::TimeDelta;
 
 /// Jobs that are handed out.
 const HANDED_OUT: u64 = 1000;
 
+const TAKER: Taker = Taker {
+    holder: 1,
+    since: None,
+    is_idle: true,
+};
+const ROOM: Room = Room {
+    of_owner: 1 << 32,
+    in_all: 1 << 36,
+};
+
 const FILL: &str = "
     WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?)
-    INSERT INTO scan_jobs (digest, owner, repository, state, priority, queued_at, tries)
-    SELECT printf('sha256:%064x', n), 'did:web:sailor' || n % 100 || '.test', 'app', 'ready', n % 3 * 10, n, 0 FROM number";
+    INSERT INTO scan_jobs (digest, owner, repository, state, priority, turn, queued_at, tries)
+    SELECT printf('sha256:%064x', n), 'did:web:sailor' || n % 100 || '.test', 'app', 'ready', n % 3 * 10, n / 100, n, 0 FROM number";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -49,9 +59,8 @@ async fn main() -> Result<()> {
     for seq in 1..=HANDED_OUT {
         let now = SystemClock.now();
         let began = Instant::now();
-        let job = table
-            .hand_out(seq, now, now + TimeDelta::minutes(2), None)
-            .await?;
+        let (until, patience) = (now + TimeDelta::minutes(2), now - TimeDelta::minutes(5));
+        let job = table.hand_out(seq, TAKER, now, until, patience).await?;
         handing.push(began.elapsed());
         let job = job.context("there are jobs")?;
         let scan = Scan {
@@ -67,7 +76,7 @@ async fn main() -> Result<()> {
             documents: BTreeMap::new(),
         };
         let began = Instant::now();
-        table.finish(seq, &scan, true).await?;
+        table.finish(seq, &scan, true, ROOM).await?;
         finishing.push(began.elapsed());
     }
     report("handed out", handing);
