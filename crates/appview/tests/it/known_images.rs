@@ -308,3 +308,27 @@ async fn kept_bytes_stay_within_their_bound_and_the_longest_unused_go_first() {
     assert!(kept.find(&digest(&manifest(11))).await.unwrap().is_some());
     database.close().await;
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_say_its_revision_is_asked_for_what_is_not_kept() {
+    let mut appview = TestAppView::start_with(|config| {
+        config.index.enabled = true;
+        config.registry.kept_manifest_bytes = 0;
+    })
+    .await;
+    let image = appview.image("not kept");
+    appview
+        .sailor("alice.test", &[APP])
+        .await
+        .push(APP, "v1", &image)
+        .await;
+    appview.restart().await;
+    let fault = Some(PdsFault::Status(503, "Unavailable"));
+    appview.pds.set_fault("com.atproto.sync.getLatestCommit", fault);
+    for reference in ["v1", sha256(&image).as_str()] {
+        let got = pull(&appview, reference).await;
+        got.assert_status(200);
+        assert_eq!(got.body, image.bytes());
+        assert!(!got.has_header("warning"), "{}", got.header("warning"));
+    }
+}

@@ -66,6 +66,8 @@ impl Manifests {
         let found = match self.find(context, reference).await {
             Err(error) if error.is_silence() => match self.find_known(context, reference).await? {
                 Some(found) => found,
+                // It may not say its newest revision, and answer all the same.
+                None if self.known.is_some() => self.find_at_owner(context, reference).await?,
                 None => return Err(error),
             },
             found => found?,
@@ -90,12 +92,7 @@ impl Manifests {
 
     /// The manifest as the account has it now, or had it as lately as [`crate::account::CURRENT_FOR`] says.
     async fn find(&self, context: &RequestContext, reference: &Reference) -> Result<Found, RegistryError> {
-        let unknown = || {
-            RegistryError::Manifest(ManifestError::Unknown {
-                name: context.name.to_string(),
-                reference: reference.to_string(),
-            })
-        };
+        let unknown = || unknown(context, reference);
         let (digest, is_tagged) = match reference {
             Reference::Digest(digest) => (digest.clone(), false),
             Reference::Tag(tag) => (self.resolve_tag(context, tag).await?.ok_or_else(unknown)?, true),
@@ -122,46 +119,84 @@ impl Manifests {
         })
     }
 
+    /// The same by the account's server alone, whatever the index knows.
+    async fn find_at_owner(
+        &self,
+        context: &RequestContext,
+        reference: &Reference,
+    ) -> Result<Found, RegistryError> {
+        let unknown = || unknown(context, reference);
+        let (digest, is_tagged) = match reference {
+            Reference::Digest(digest) => (digest.clone(), false),
+            Reference::Tag(tag) => {
+                let digest = self.resolve_tag_at_owner(context, tag).await?;
+                (digest.ok_or_else(unknown)?, true)
+            }
+        };
+        let presence = self.locate_at_owner(context, &digest, is_tagged).await?;
+        let presence = presence.ok_or_else(unknown)?;
+        let bytes = self
+            .read(context, &digest, &presence)
+            .await?
+            .ok_or_else(unknown)?;
+        Ok(Found {
+            digest,
+            presence: Arc::new(presence),
+            bytes,
+            warning: None,
+        })
+    }
+
     /// What `tag` points at; `None` when the repository has no such tag.
-    pub(super) async fn resolve_tag(
+    async fn resolve_tag(
+        &self,
+        context: &RequestContext,
+        tag: &Tag,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let (did, repository) = (&context.owner.did, context.repository());
+        let resolve = async {
+            if let Some(known) = self.current(context).await?
+                && let Some(digest) = known.tag(did, repository, tag).await?
+            {
+                return Ok(Some(digest));
+            }
+            self.resolve_tag_at_owner(context, tag).await
+        };
+        self.cache.tag(did, repository, tag, resolve).await
+    }
+
+    /// The same by the account's server alone.
+    async fn resolve_tag_at_owner(
         &self,
         context: &RequestContext,
         tag: &Tag,
     ) -> Result<Option<Digest>, RegistryError> {
         let (owner, repository) = (&context.owner, context.repository());
-        let resolve = async {
-            if let Some(known) = self.current(context).await?
-                && let Some(digest) = known.tag(&owner.did, repository, tag).await?
-            {
-                return Ok(Some(digest));
-            }
-            let rkey = tag::rkey(repository, tag.as_str()).map_err(internal)?;
-            // What a tag points at is the one thing that an older state changes.
-            let (record, ()) = tokio::try_join!(
-                self.store.find_tag(owner, &rkey),
-                self.accounts.require_steady(owner),
-            )?;
-            if let Some(record) = record
-                && record.repository == repository
-                && record.tag == tag.as_str()
-                && let Some(digest) = record.digest().and_then(|text| text.parse().ok())
-            {
-                return Ok(Some(digest));
-            }
-            // Another writer may keep the tag under another key, and `a_b` + `c` has the key of `a` + `b_c`.
-            let coverage = self.accounts.ensure_synced(owner, &context.requester).await?;
-            let records = self
-                .accounts
-                .index()
-                .find_tag(&owner.did, repository, tag.as_str())
-                .await?;
-            let found = records.into_iter().find_map(|record| record.digest);
-            if found.is_none() {
-                coverage.require_absence(&owner.did)?;
-            }
-            Ok(found)
-        };
-        self.cache.tag(&owner.did, repository, tag, resolve).await
+        let rkey = tag::rkey(repository, tag.as_str()).map_err(internal)?;
+        // What a tag points at is the one thing that an older state changes.
+        let (record, ()) = tokio::try_join!(
+            self.store.find_tag(owner, &rkey),
+            self.accounts.require_steady(owner),
+        )?;
+        if let Some(record) = record
+            && record.repository == repository
+            && record.tag == tag.as_str()
+            && let Some(digest) = record.digest().and_then(|text| text.parse().ok())
+        {
+            return Ok(Some(digest));
+        }
+        // Another writer may keep the tag under another key, and `a_b` + `c` has the key of `a` + `b_c`.
+        let coverage = self.accounts.ensure_synced(owner, &context.requester).await?;
+        let records = self
+            .accounts
+            .index()
+            .find_tag(&owner.did, repository, tag.as_str())
+            .await?;
+        let found = records.into_iter().find_map(|record| record.digest);
+        if found.is_none() {
+            coverage.require_absence(&owner.did)?;
+        }
+        Ok(found)
     }
 
     /// Whether the repository has `digest`, and what the record says. `tagged` when a tag of the repository points there.
@@ -174,6 +209,16 @@ impl Manifests {
         if let Some(presence) = self.locate_known(context, digest).await? {
             return Ok(Some(presence));
         }
+        self.locate_at_owner(context, digest, tagged).await
+    }
+
+    /// The same by the account's server alone.
+    async fn locate_at_owner(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+        tagged: bool,
+    ) -> Result<Option<Presence>, RegistryError> {
         let (owner, repository) = (&context.owner, context.repository());
         let keys = ManifestKeys::new(digest, repository).map_err(internal)?;
         let Some(shared) = self.store.find_manifest(owner, &keys.shared).await? else {
@@ -308,6 +353,13 @@ impl Manifests {
             Err(error) => Err(error),
         }
     }
+}
+
+fn unknown(context: &RequestContext, reference: &Reference) -> RegistryError {
+    RegistryError::Manifest(ManifestError::Unknown {
+        name: context.name.to_string(),
+        reference: reference.to_string(),
+    })
 }
 
 /// An error that the types should have made impossible.
