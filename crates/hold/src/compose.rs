@@ -481,8 +481,8 @@ impl Hold {
         if let Err(error) = counts.publish_now().await {
             tracing::warn!(%error, "the latest counts are published at the next start");
         }
-        // Nothing is written from here on. Whoever follows gets all of it before the goodbye: at the next start the signing key may be
-        // another, and what this one signed is not served then.
+        // The last event has been written. Subscribers get everything before the goodbye: the next start may have another signing key,
+        // and does not serve what this one signed.
         followers.begin();
         let last_copy = async {
             let Some(backup) = backup else { return };

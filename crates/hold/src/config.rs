@@ -224,8 +224,8 @@ pub enum PublishSetting {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ScannerSection {
-    /// What scanners have to show, at least 16 bytes; the same as SCANNER_SHARED_SECRET at the scanner. Whoever has it reads every blob
-    /// and writes results. Empty: no scanner may connect.
+    /// The secret that scanners present, at least 16 bytes; the same as SCANNER_SHARED_SECRET at the scanner. It gives access to every
+    /// blob and allows writing results. Empty: no scanner may connect.
     pub secret: Secret,
     /// How old a result may be before an idle scanner makes it again; 0: it never does.
     pub rescan_interval: HumanDuration,

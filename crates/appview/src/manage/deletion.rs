@@ -144,7 +144,7 @@ impl Manage {
             if let Err(error) = &made {
                 tracing::warn!(%did, error = error as &dyn std::error::Error, "a deletion is not finished");
             }
-            // Nobody may be waiting any more.
+            // The visitor may have left; the deletion is done all the same.
             let _ = told.send(made);
         });
         outcome.await.unwrap_or_else(|_| {

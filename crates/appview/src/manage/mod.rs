@@ -51,7 +51,7 @@ pub struct ManageParts {
     pub default_hold: Option<Did>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What goes on when nobody waits for it.
+    /// Runs the tasks that outlive their request, and waits for them at shutdown.
     pub tasks: Shutdown,
 }
 

@@ -4,8 +4,8 @@
 //! - [`ScanSource`]: the port to holds
 //! - [`Findings`], [`Packages`]: a report and a bill of materials, reduced to what pages show
 //!
-//! A hold that does not answer, one that nobody may ask, one without scanners and an image that waits are different things; none of them is
-//! "no vulnerabilities".
+//! The pages tell four cases apart: the hold does not answer, the visitor may not ask it, it has no scanner, the image waits for one.
+//! None of them is shown as "no vulnerabilities".
 
 mod bounded;
 mod findings;

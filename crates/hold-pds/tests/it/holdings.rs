@@ -266,7 +266,7 @@ async fn a_write_does_not_wait_for_the_index_and_queries_do() {
     let file = SqliteConnectOptions::new().filename(dir.path().join("repo/index.sqlite"));
     let mut other = SqliteConnection::connect_with(&file).await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
-    // Nobody else can write to the index now.
+    // This transaction keeps every other writer out of the index.
     write_layers(&repo, &[layer(&alice(), "m1", "sha256:aa", 10)]).await;
     let user = alice();
     let mut asked = Box::pin(repo.usage_of(&user));

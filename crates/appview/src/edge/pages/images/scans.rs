@@ -88,7 +88,7 @@ impl Subject {
             .manifest(found.card.id, &digest)
             .await
             .map_err(BrowseError::from)?;
-        // Nobody makes this server ask holds for what no record names.
+        // The hold is asked only about an image that a record names, so a made-up digest costs no request.
         let manifest = manifest.ok_or_else(|| BrowseError::NoImage {
             owner: owner.name(),
             repository: repository.clone(),
