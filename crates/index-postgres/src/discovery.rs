@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use atcr_index::IndexError;
 use atcr_index::change::Lane;
 use atcr_index::ports::{DiscoveryLog, DiscoveryProgress, FoundAccount};
+use atcr_index::stored::lane_code;
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
 use crate::codec::{self, micros, some_instant};
-use crate::queue::{QUEUED_ALREADY, lane_code};
+use crate::queue::QUEUED_ALREADY;
 use crate::{PostgresIndex, failed};
 
 #[async_trait]

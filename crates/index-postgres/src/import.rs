@@ -7,12 +7,13 @@ mod tables;
 
 use std::path::Path;
 
+use atcr_index::row::{Field, Row};
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, SqlitePool};
 
-use crate::rows::{Field, Row, set};
+use crate::rows::set;
 use crate::write::fill_search;
 use crate::{PostgresIndex, codec};
 use tables::{Kind, TABLES, Table};

@@ -8,11 +8,14 @@ use atcr_atproto::syntax::Did;
 use atcr_index::IndexError;
 use atcr_index::change::{Lane, QueuedWork};
 use atcr_index::ports::{ClaimedWork, WorkQueue};
+use atcr_index::row;
+use atcr_index::row::Row;
+use atcr_index::stored::lane_code;
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::codec::{self, micros};
-use crate::rows::{Row, row, set};
+use crate::rows::set;
 use crate::{PostgresIndex, failed};
 
 /// What becomes of an account that is queued already. One that waits after a failure, or because it had enough turns, goes on waiting,
@@ -20,14 +23,6 @@ use crate::{PostgresIndex, failed};
 pub(crate) const QUEUED_ALREADY: &str = "ON CONFLICT (did) DO UPDATE SET lane = least(work.lane, excluded.lane), \
      due = CASE WHEN work.attempts > 0 AND excluded.lane <> 0 THEN work.due ELSE least(work.due, excluded.due) END, \
      again = work.claimed_until > 0";
-
-pub(crate) fn lane_code(lane: Lane) -> i64 {
-    Lane::ALL
-        .iter()
-        .position(|known| *known == lane)
-        .and_then(|code| i64::try_from(code).ok())
-        .unwrap_or(0)
-}
 
 /// Queues `work` in the caller's transaction.
 pub(crate) async fn enqueue(connection: &mut PgConnection, work: &[QueuedWork]) -> Result<(), sqlx::Error> {

@@ -1,84 +1,32 @@
 //! Many rows as the parameters of one statement: an array for each column, which `unnest` makes rows again. A statement for each row would
 //! cost a round trip each.
 
+use atcr_index::IndexError;
+use atcr_index::row::{Answer, Field, Row};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, Column as _, FromRow, PgConnection, Postgres, Row as _, TypeInfo as _};
 
 use crate::codec;
 
-/// A value of a row.
-#[derive(Clone, Debug)]
-pub(crate) enum Field {
-    Integer(i64),
-    Text(String),
-    MaybeText(Option<String>),
-    Bytes(Vec<u8>),
-    Flag(bool),
-}
+/// A row that a statement answered with.
+pub(crate) struct Read(pub(crate) Answer);
 
-impl From<i64> for Field {
-    fn from(number: i64) -> Self {
-        Self::Integer(number)
+impl<'r> FromRow<'r, PgRow> for Read {
+    fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
+        let fields = row.columns().iter().map(|column| {
+            let place = column.ordinal();
+            let field = match column.type_info().name() {
+                "INT8" => row.try_get::<Option<i64>, _>(place)?.map(Field::Integer),
+                "BYTEA" => row.try_get::<Option<Vec<u8>>, _>(place)?.map(Field::Bytes),
+                "BOOL" => row.try_get::<Option<bool>, _>(place)?.map(Field::Flag),
+                _ => row.try_get::<Option<String>, _>(place)?.map(Field::Text),
+            };
+            Ok(field.unwrap_or(Field::MaybeText(None)))
+        });
+        Ok(Self(Answer::of(fields.collect::<Result<Row, sqlx::Error>>()?)))
     }
 }
-
-impl From<u32> for Field {
-    fn from(number: u32) -> Self {
-        Self::Integer(number.into())
-    }
-}
-
-impl From<&str> for Field {
-    fn from(text: &str) -> Self {
-        Self::Text(codec::text(text))
-    }
-}
-
-impl From<&String> for Field {
-    fn from(text: &String) -> Self {
-        Self::Text(codec::text(text))
-    }
-}
-
-impl From<String> for Field {
-    fn from(text: String) -> Self {
-        Self::Text(codec::text(&text))
-    }
-}
-
-impl From<&Option<String>> for Field {
-    fn from(text: &Option<String>) -> Self {
-        Self::MaybeText(text.as_deref().map(codec::text))
-    }
-}
-
-impl From<Vec<u8>> for Field {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self::Bytes(bytes)
-    }
-}
-
-impl From<&Vec<u8>> for Field {
-    fn from(bytes: &Vec<u8>) -> Self {
-        Self::Bytes(bytes.clone())
-    }
-}
-
-impl From<bool> for Field {
-    fn from(flag: bool) -> Self {
-        Self::Flag(flag)
-    }
-}
-
-/// A row: its values, in the order of the statement's parameters.
-pub(crate) type Row = Vec<Field>;
-
-/// A row of the values.
-macro_rules! row {
-    [$($value:expr),* $(,)?] => { vec![$($crate::rows::Field::from($value)),*] };
-}
-pub(crate) use row;
 
 /// The values of one column.
 enum Column {
@@ -98,8 +46,8 @@ impl Column {
         }
         match field {
             Field::Integer(number) => Self::Integers(column(number, rows)),
-            Field::Text(text) => Self::Texts(column(text, rows)),
-            Field::MaybeText(text) => Self::MaybeTexts(column(text, rows)),
+            Field::Text(text) => Self::Texts(column(codec::text(&text), rows)),
+            Field::MaybeText(text) => Self::MaybeTexts(column(text.as_deref().map(codec::text), rows)),
             Field::Bytes(bytes) => Self::Bytes(column(bytes, rows)),
             Field::Flag(flag) => Self::Flags(column(flag, rows)),
         }
@@ -109,8 +57,10 @@ impl Column {
     fn push(&mut self, field: Field) {
         match (self, field) {
             (Self::Integers(column), Field::Integer(number)) => column.push(number),
-            (Self::Texts(column), Field::Text(text)) => column.push(text),
-            (Self::MaybeTexts(column), Field::MaybeText(text)) => column.push(text),
+            (Self::Texts(column), Field::Text(text)) => column.push(codec::text(&text)),
+            (Self::MaybeTexts(column), Field::MaybeText(text)) => {
+                column.push(text.as_deref().map(codec::text));
+            }
             (Self::Bytes(column), Field::Bytes(bytes)) => column.push(bytes),
             (Self::Flags(column), Field::Flag(flag)) => column.push(flag),
             (_, field) => debug_assert!(false, "a column of two types: {field:?}"),
@@ -163,6 +113,16 @@ pub(crate) async fn set(
     Ok(())
 }
 
+/// The rows that a statement answers with whose parameters are the columns of `rows`: none for no rows.
+pub(crate) async fn answers(
+    connection: &mut PgConnection,
+    statement: &str,
+    rows: Vec<Row>,
+) -> Result<Vec<Answer>, sqlx::Error> {
+    let read: Vec<Read> = found(connection, statement, rows).await?;
+    Ok(read.into_iter().map(|row| row.0).collect())
+}
+
 /// What a statement finds whose parameters are the columns of `rows`: nothing for no rows.
 pub(crate) async fn found<R>(
     connection: &mut PgConnection,
@@ -181,4 +141,9 @@ where
         .iter()
         .map(R::from_row)
         .collect()
+}
+
+/// A row that cannot be read, in the words of the database's errors.
+pub(crate) fn decoded(error: IndexError) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
 }

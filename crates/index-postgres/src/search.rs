@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use atcr_index::IndexError;
 use atcr_index::ports::SearchIndex;
+use atcr_index::row;
 use atcr_index::search::{Candidate, Query, trigrams};
 use sqlx::{AssertSqlSafe, PgConnection};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::codec;
 use crate::read::{CARD, CardRow};
-use crate::rows::{found, row};
+use crate::rows::found;
 use crate::{PostgresIndex, failed};
 
 /// Candidates by words.

@@ -4,6 +4,7 @@
 //! again from its source. One connection writes. Every write is a few statements for a whole batch, each with its rows as one JSON
 //! parameter: a statement for each row would cost more in hand-overs between threads than in work.
 //!
+//! - `rows`: many rows as the parameter of one statement
 //! - `write`: batches
 //! - `read`, `search`: queries of pages
 //! - `queue`: accounts to work on
@@ -17,6 +18,7 @@ mod discovery;
 mod lease;
 mod queue;
 mod read;
+mod rows;
 mod search;
 mod write;
 

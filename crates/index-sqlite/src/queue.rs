@@ -5,6 +5,7 @@ use atcr_atproto::syntax::Did;
 use atcr_index::IndexError;
 use atcr_index::change::{Lane, QueuedWork};
 use atcr_index::ports::{ClaimedWork, WorkQueue};
+use atcr_index::stored::lane_code;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -16,14 +17,6 @@ use crate::{SqliteIndex, failed};
 /// unless a person asks for it.
 pub(crate) const QUEUED_ALREADY: &str = "ON CONFLICT (did) DO UPDATE SET lane = min(lane, excluded.lane), \
      due = iif(work.attempts > 0 AND excluded.lane <> 0, work.due, min(work.due, excluded.due)), again = claimed_until > 0";
-
-pub(crate) fn lane_code(lane: Lane) -> i64 {
-    Lane::ALL
-        .iter()
-        .position(|known| *known == lane)
-        .and_then(|code| i64::try_from(code).ok())
-        .unwrap_or(0)
-}
 
 /// Queues `work` in the caller's transaction.
 pub(crate) async fn enqueue(

@@ -12,8 +12,10 @@
 //! - [`search`]: words of a query, and the order of what is found
 //! - [`dump`]: the index as sorted lines, to compare two of them
 //! - [`generator`]: a made-up network of any size
+//! - [`judge`], [`plan`]: what becomes of a step, and which rows change
+//! - [`row`], [`stored`]: rows and values as the tables have them
 //!
-//! No database here: an adapter crate per database implements the ports.
+//! No database here: an adapter crate per database implements the ports, with statements and nothing that they do not need.
 
 pub mod change;
 pub mod collection;
@@ -21,9 +23,13 @@ pub mod dump;
 pub mod error;
 pub mod fact;
 pub mod generator;
+pub mod judge;
 pub mod page;
+pub mod plan;
 pub mod ports;
+pub mod row;
 pub mod search;
+pub mod stored;
 pub mod version_order;
 pub mod view;
 

@@ -6,6 +6,7 @@ use atcr_index::IndexError;
 use atcr_index::change::Proof;
 use atcr_index::fact::{Kind, PlatformFact};
 use atcr_index::page::{Page, PageRequest, Position};
+use atcr_index::row;
 use atcr_index::view::{ChildView, ListedManifest, ManifestId, ManifestSummary, ManifestView, RepositoryId};
 use atcr_oci::Digest;
 use sqlx::{FromRow, PgConnection};
@@ -14,7 +15,7 @@ use super::is_listed;
 use super::list::{Order, Parameter, fetch};
 use crate::codec::{self, digest_bytes};
 use crate::failed;
-use crate::rows::{found, row};
+use crate::rows::found;
 
 /// Tags on the page of a manifest.
 const MAX_TAGS: i64 = 50;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use atcr_index::IndexError;
 use atcr_index::page::{Page, PageRequest, Position};
+use atcr_index::row;
 use atcr_index::version_order::sort_key;
 use atcr_index::view::{RepositoryId, TagFilter, TagMove, TagOrder, TagView};
 use sqlx::postgres::PgRow;
@@ -14,7 +15,7 @@ use super::list::{Order, Parameter, fetch};
 use super::manifests::{SUMMARY, SummaryRow, children};
 use crate::codec;
 use crate::failed;
-use crate::rows::{found as found_of, row};
+use crate::rows::found as found_of;
 
 /// Other tags in a tag's row.
 const MAX_ALIASES: usize = 8;

@@ -3,9 +3,11 @@
 use atcr_index::Collection;
 use atcr_index::fact::{Fact, StatsFact};
 
-use super::{Context, Write, Writes, of, or_zero};
+use super::{Context, or_zero};
 use crate::codec::{cid_bytes, digest_bytes, integer, micros, seen_micros};
-use crate::rows::{Row, row};
+use atcr_index::plan::{Write, Writes, of};
+use atcr_index::row;
+use atcr_index::row::Row;
 
 /// The most that is carried, so that a hold that begins anew again and again leaves room for sums.
 const MOST_CARRIED: i64 = 1 << 55;

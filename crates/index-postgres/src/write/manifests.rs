@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use atcr_atproto::lexicon::manifest as manifest_record;
 use atcr_index::fact::{Fact, ManifestFact};
+use atcr_index::row;
 use sqlx::FromRow;
 
-use super::{Context, Write};
+use super::Context;
 use crate::codec::{cid_bytes, digest_bytes, integer, micros, seen_micros, some_digest_bytes};
-use crate::rows::{self, row};
+use atcr_index::plan::Write;
 
 #[derive(FromRow)]
 struct Known {
@@ -195,7 +196,7 @@ fn row(
     fact: &ManifestFact,
     cid: &[u8],
     now: chrono::DateTime<chrono::Utc>,
-) -> rows::Row {
+) -> row::Row {
     row![
         id,
         write.account,
@@ -220,7 +221,7 @@ fn row(
     ]
 }
 
-fn child_rows(id: i64, account: i64, fact: &ManifestFact) -> impl Iterator<Item = rows::Row> {
+fn child_rows(id: i64, account: i64, fact: &ManifestFact) -> impl Iterator<Item = row::Row> {
     fact.children.iter().enumerate().map(move |(position, child)| {
         let platform = child.platform.clone().unwrap_or_default();
         row![
@@ -243,7 +244,7 @@ async fn write_holds(
     context: &mut Context<'_>,
     holds: &BTreeMap<(i64, String), i64>,
 ) -> Result<(), sqlx::Error> {
-    let values: Vec<rows::Row> = holds
+    let values: Vec<row::Row> = holds
         .iter()
         .filter(|(_, delta)| **delta != 0)
         .map(|((repository, hold), delta)| row![*repository, hold, *delta])

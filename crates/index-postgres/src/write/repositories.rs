@@ -1,70 +1,27 @@
 //! The repositories that a batch touches: their totals, what their cards show, and their search rows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use atcr_index::Collection;
-use atcr_index::fact::{Fact, Kind, one_line};
+use atcr_index::fact::{Kind, one_line};
+use atcr_index::plan::{self, Writes};
+use atcr_index::row;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use sqlx::{FromRow, PgConnection};
 
+use super::Context;
 use super::search_rows::{NO_TIER, SearchRow, tier, write_search};
-use super::{Context, Writes, of};
-use crate::rows::{self, found, row, set};
+use crate::rows::{found, set};
 
 /// Platforms on a card.
 const MAX_PLATFORMS: usize = 16;
 
-/// What a batch adds to a repository's totals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
-    pub(super) tags: i64,
-    pub(super) fallback_tags: i64,
-    pub(super) manifests: i64,
-    pub(super) referrers: i64,
-    pub(super) stars: i64,
-}
-
-/// The repositories that a batch touches.
-#[derive(Default)]
-pub(super) struct Touched {
-    ids: HashMap<(i64, String), i64>,
-    totals: BTreeMap<i64, Totals>,
-}
-
-impl Touched {
-    /// The number of an account's repository that a record of the batch names.
-    pub(super) fn repository(&self, account: i64, name: &str) -> Option<i64> {
-        self.ids.get(&(account, name.to_owned())).copied()
-    }
-
-    /// What the batch adds to the repository's totals; it is touched from now on.
-    pub(super) fn totals(&mut self, repository: i64) -> &mut Totals {
-        self.totals.entry(repository).or_default()
-    }
-}
-
 /// Makes sure that every repository that a manifest or a tag names has a row. A new one counts the stars that were there before it.
 pub(super) async fn ensure(context: &mut Context<'_>, writes: &Writes<'_>) -> Result<(), sqlx::Error> {
-    let mut names: BTreeSet<(i64, &str)> = BTreeSet::new();
-    for write in of(writes, Collection::Manifest)
-        .iter()
-        .chain(of(writes, Collection::Tag))
-    {
-        let name = match write.record.map(|record| &record.fact) {
-            Some(Fact::Manifest(fact)) => &fact.repository,
-            Some(Fact::Tag(fact)) => &fact.repository,
-            _ => continue,
-        };
-        names.insert((write.account, name));
-    }
-    if names.is_empty() {
+    let values = plan::named(writes, context.accounts);
+    if values.is_empty() {
         return Ok(());
     }
-    let values: Vec<rows::Row> = names
-        .iter()
-        .map(|(account, name)| row![*account, *name, context.accounts.did(*account)])
-        .collect();
     context
         .set(
             "INSERT INTO repository (account, name, stars) \
@@ -83,9 +40,7 @@ pub(super) async fn ensure(context: &mut Context<'_>, writes: &Writes<'_>) -> Re
             values,
         )
         .await?;
-    for (id, account, name) in found {
-        context.touched.ids.insert((account, name), id);
-    }
+    context.touched.found(found);
     Ok(())
 }
 
@@ -123,11 +78,11 @@ struct Row {
 /// Brings the touched repositories' rows up to date.
 pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error> {
     touch_whole_accounts(context).await?;
-    if context.touched.totals.is_empty() {
+    if context.touched.is_empty() {
         return Ok(());
     }
     add_totals(context).await?;
-    let ids = context.touched.totals.keys().map(|id| row![*id]).collect();
+    let ids = context.touched.repositories().map(|id| row![id]).collect();
     let loaded: Vec<Row> = context.found(LOAD, ids).await?;
     let platforms = platforms(context, &loaded).await?;
     let mut cards = Vec::new();
@@ -270,22 +225,7 @@ async fn touch_whole_accounts(context: &mut Context<'_>) -> Result<(), sqlx::Err
 }
 
 async fn add_totals(context: &mut Context<'_>) -> Result<(), sqlx::Error> {
-    let values = context
-        .touched
-        .totals
-        .iter()
-        .filter(|(_, totals)| **totals != Totals::default())
-        .map(|(id, totals)| {
-            row![
-                *id,
-                totals.tags,
-                totals.fallback_tags,
-                totals.manifests,
-                totals.referrers,
-                totals.stars
-            ]
-        })
-        .collect();
+    let gains = context.touched.gains();
     context
         .set(
             "UPDATE repository r SET tags = r.tags + j.tags, fallback_tags = r.fallback_tags + j.fallback_tags, \
@@ -293,7 +233,7 @@ async fn add_totals(context: &mut Context<'_>) -> Result<(), sqlx::Error> {
              FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) \
                  AS j(id, tags, fallback_tags, manifests, referrers, stars) \
              WHERE r.id = j.id",
-            values,
+            gains,
         )
         .await
 }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use atcr_index::row;
+use atcr_index::row::Row;
 use atcr_index::search::words;
 use sqlx::PgConnection;
 
-use crate::rows::{Row, found, row, set};
+use crate::rows::{found, set};
 use crate::search::folded;
 
 /// Characters of a page that can be searched.

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use atcr_index::fact::Fact;
 
-use super::{Context, Write};
+use super::Context;
 use crate::codec::{cid_bytes, seen_micros};
-use crate::rows::{Row, row};
+use atcr_index::plan::Write;
+use atcr_index::row;
+use atcr_index::row::Row;
 
 /// An account and what it starred: (starrer, owner, repository).
 type Given = (i64, String, String);

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use atcr_atproto::lexicon::tag as tag_record;
 use atcr_index::fact::Fact;
+use atcr_index::row;
 use atcr_index::version_order::{is_fallback, sort_key};
 use sqlx::FromRow;
 
-use super::{Context, Write, unique};
+use super::Context;
 use crate::codec::{cid_bytes, micros, seen_micros, some_digest_bytes};
-use crate::rows::{self, row};
+use atcr_index::plan::Write;
 
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 struct Row {
@@ -223,12 +224,12 @@ async fn load_by_name(context: &mut Context<'_>, names: &BTreeSet<Name>) -> Resu
 async fn save(context: &mut Context<'_>, before: &[Row], after: &[Row]) -> Result<(), sqlx::Error> {
     let kept: BTreeMap<_, _> = after.iter().map(|row| (row.key(), row)).collect();
     let known: BTreeMap<_, _> = before.iter().map(|row| (row.key(), row)).collect();
-    let gone: Vec<rows::Row> = known
+    let gone: Vec<row::Row> = known
         .keys()
         .filter(|key| !kept.contains_key(*key))
         .map(|(repository, name, rkey)| row![*repository, name, rkey])
         .collect();
-    let new: Vec<rows::Row> = kept
+    let new: Vec<row::Row> = kept
         .iter()
         .filter(|(key, row)| known.get(*key) != Some(*row))
         .map(|(_, row)| {
@@ -310,7 +311,7 @@ async fn note_moves(
         )
         .await?;
     // The last 100 moves of each tag are kept.
-    let moved = unique(names.iter());
+    let moved = names.iter();
     let moved = moved
         .into_iter()
         .filter(|name| old.get(*name) != new.get(*name))

@@ -1,15 +1,14 @@
 //! The records that the index has of an account.
 
-use atcr_atproto::lexicon::{manifest, tag};
 use atcr_atproto::syntax::Did;
 use atcr_index::ports::KnownRecord;
+use atcr_index::stored::{collection_code, manifest_rkey, tag_rkey};
 use atcr_index::{Collection, IndexError};
 use atcr_oci::Digest;
 use atcr_server::database::Database;
 
 use crate::codec;
 use crate::failed;
-use crate::write::code;
 
 /// The records of one collection, in the order of their keys. Keys that follow from their record's content are made again from it.
 pub(crate) async fn known_records(
@@ -28,7 +27,7 @@ pub(crate) async fn known_records(
     };
     let statement = format!(
         "SELECT rkey, cid FROM unusable WHERE account = ?1 AND collection = {}",
-        code(collection)
+        collection_code(collection)
     );
     let mut found: Vec<(String, Vec<u8>)> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
         .bind(account)
@@ -45,12 +44,7 @@ pub(crate) async fn known_records(
                     .map_err(failed)?;
             for (digest, odd_rkey, cid) in rows {
                 let digest: Digest = codec::digest(&digest)?;
-                let derived = || {
-                    manifest::rkey(digest.as_str())
-                        .map(String::from)
-                        .unwrap_or_default()
-                };
-                found.push((if odd_rkey.is_empty() { derived() } else { odd_rkey }, cid));
+                found.push((manifest_rkey(&digest, odd_rkey), cid));
             }
         }
         Collection::Tag => {
@@ -63,12 +57,7 @@ pub(crate) async fn known_records(
             .await
             .map_err(failed)?;
             for (repository, name, odd_rkey, cid) in rows {
-                let derived = || {
-                    tag::rkey(&repository, &name)
-                        .map(String::from)
-                        .unwrap_or_default()
-                };
-                found.push((if odd_rkey.is_empty() { derived() } else { odd_rkey }, cid));
+                found.push((tag_rkey(&repository, &name, odd_rkey), cid));
             }
         }
         _ => {

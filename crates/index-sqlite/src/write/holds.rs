@@ -4,8 +4,9 @@ use atcr_index::Collection;
 use atcr_index::fact::{Fact, StatsFact};
 use serde_json::{Value, json};
 
-use super::{Context, Write, Writes, of, or_zero};
+use super::{Context, or_zero};
 use crate::codec::{cid_hex, digest_hex, integer, micros, rows, seen_micros};
+use atcr_index::plan::{Write, Writes, of};
 
 /// The most that is carried, so that a hold that begins anew again and again leaves room for sums.
 const MOST_CARRIED: i64 = 1 << 55;

@@ -7,8 +7,9 @@ use atcr_index::fact::{Fact, ManifestFact};
 use serde_json::{Value, json};
 use sqlx::FromRow;
 
-use super::{Context, Write};
+use super::Context;
 use crate::codec::{cid_hex, digest_hex, integer, micros, rows, seen_micros};
+use atcr_index::plan::Write;
 
 #[derive(FromRow)]
 struct Row {

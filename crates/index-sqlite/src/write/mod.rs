@@ -8,38 +8,22 @@ mod repositories;
 mod stars;
 mod tags;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use async_trait::async_trait;
-use atcr_atproto::syntax::{Did, RecordKey, Tid};
-use atcr_index::change::{Applied, Batch, Change, CursorMove};
-use atcr_index::fact::{Fact, RecordFact};
+use atcr_atproto::syntax::{Did, Tid};
+use atcr_index::change::{Applied, Batch, CursorMove};
+use atcr_index::judge::{Accepted, Accounts};
+use atcr_index::plan::{self, Touched, gathered, of};
 use atcr_index::ports::{IndexWriter, KnownRecord};
+use atcr_index::row::Row;
 use atcr_index::{Collection, IndexError};
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::SqliteConnection;
 
-use crate::codec::{self, cid_hex, micros, rows};
+use crate::codec::{self, micros, rows};
 use crate::{SqliteIndex, failed, queue};
-
-use accounts::Accounts;
-use repositories::Touched;
-
-/// What a change is to the tables.
-struct Write<'b> {
-    account: i64,
-    /// The account's revision that brought it.
-    rev: &'b str,
-    /// The account had never been listed before: its tags have no history yet.
-    is_first: bool,
-    rkey: &'b RecordKey,
-    /// The record; `None` when it is gone or cannot be used.
-    record: Option<&'b RecordFact>,
-}
-
-/// The writes of a batch, the last one for each record, by collection.
-type Writes<'b> = BTreeMap<Collection, Vec<Write<'b>>>;
 
 /// What the writing of one table needs.
 struct Context<'c> {
@@ -50,6 +34,11 @@ struct Context<'c> {
 }
 
 impl Context<'_> {
+    /// Runs a statement whose one parameter is `rows`, unless there are none.
+    async fn put(&mut self, statement: &'static str, rows: Vec<Row>) -> Result<(), sqlx::Error> {
+        crate::rows::set(self.connection, statement, rows).await
+    }
+
     /// Runs a statement whose one parameter is `values`, unless there are none.
     async fn set(&mut self, statement: &'static str, values: &[Value]) -> Result<(), sqlx::Error> {
         set(self.connection, statement, values).await
@@ -138,8 +127,8 @@ async fn write_batch(
     batch: &Batch,
     now: DateTime<Utc>,
 ) -> Result<Vec<Applied>, sqlx::Error> {
-    let mut accounts = Accounts::load(connection, batch).await?;
-    let (answers, accepted) = accounts.judge(connection, batch, now).await?;
+    let mut accounts = accounts::load(connection, batch).await?;
+    let (answers, accepted) = accounts::judge(connection, &mut accounts, batch, now).await?;
     let writes = gathered(&accepted);
     let mut touched = Touched::default();
     let mut context = Context {
@@ -150,7 +139,7 @@ async fn write_batch(
     };
     // Before the accounts' new status is written: a new repository counts the stars of before, and the batch's changes come on top.
     repositories::ensure(&mut context, &writes).await?;
-    accounts.save(context.connection).await?;
+    accounts::save(context.connection, &accounts).await?;
     write_unusable(&mut context, &accepted).await?;
     manifests::write(&mut context, of(&writes, Collection::Manifest)).await?;
     tags::write(&mut context, of(&writes, Collection::Tag)).await?;
@@ -161,97 +150,23 @@ async fn write_batch(
     Ok(answers)
 }
 
-/// A step of records that is written: its account's number and its place in the batch.
-struct Accepted<'b> {
-    account: i64,
-    rev: &'b str,
-    is_first: bool,
-    changes: &'b [Change],
-}
-
-fn of<'w, 'b>(writes: &'w Writes<'b>, collection: Collection) -> &'w [Write<'b>] {
-    writes.get(&collection).map_or(&[], Vec::as_slice)
-}
-
-fn gathered<'b>(accepted: &[Accepted<'b>]) -> Writes<'b> {
-    let mut last: BTreeMap<(Collection, i64, &RecordKey), Write<'b>> = BTreeMap::new();
-    for step in accepted {
-        for change in step.changes {
-            let (collection, rkey) = change.record();
-            let record = match change {
-                Change::Put(record) if record.fact != Fact::Unusable => Some(record),
-                Change::Put(_) | Change::Delete { .. } => None,
-            };
-            let write = Write {
-                account: step.account,
-                rev: step.rev,
-                is_first: step.is_first,
-                rkey,
-                record,
-            };
-            last.insert((collection, step.account, rkey), write);
-        }
-    }
-    let mut writes = Writes::new();
-    for ((collection, ..), write) in last {
-        writes.entry(collection).or_default().push(write);
-    }
-    writes
-}
-
 /// Remembers the records that cannot be used, and forgets those that were.
 async fn write_unusable(context: &mut Context<'_>, accepted: &[Accepted<'_>]) -> Result<(), sqlx::Error> {
-    let mut last: BTreeMap<(i64, i64, &str), Option<String>> = BTreeMap::new();
-    for step in accepted {
-        for change in step.changes {
-            let (collection, rkey) = change.record();
-            let cid = match change {
-                Change::Put(record) if record.fact == Fact::Unusable => Some(cid_hex(Some(&record.cid))),
-                Change::Put(_) | Change::Delete { .. } => None,
-            };
-            last.insert((step.account, code(collection), rkey.as_str()), cid);
-        }
-    }
-    let key = |(account, collection, rkey): &(i64, i64, &str)| json!([account, collection, rkey]);
-    let gone: Vec<Value> = last
-        .iter()
-        .filter(|(_, cid)| cid.is_none())
-        .map(|(record, _)| key(record))
-        .collect();
+    let rows = plan::unusable(accepted);
     context
-        .set(
+        .put(
             "DELETE FROM unusable WHERE (account, collection, rkey) IN \
              (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))",
-            &gone,
+            rows.gone,
         )
         .await?;
-    let kept: Vec<Value> = last
-        .iter()
-        .filter_map(|((account, collection, rkey), cid)| {
-            cid.as_ref().map(|cid| json!([account, collection, rkey, cid]))
-        })
-        .collect();
     context
-        .set(
+        .put(
             "INSERT OR REPLACE INTO unusable (account, collection, rkey, cid) \
              SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3) FROM json_each(?)",
-            &kept,
+            rows.new,
         )
         .await
-}
-
-/// The number under which a collection is kept.
-pub(crate) fn code(collection: Collection) -> i64 {
-    Collection::ALL
-        .iter()
-        .position(|known| *known == collection)
-        .and_then(|code| i64::try_from(code).ok())
-        .unwrap_or(0)
-}
-
-/// The accounts' and names' of a batch, each once.
-fn unique<T: Ord>(values: impl IntoIterator<Item = T>) -> Vec<T> {
-    values.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// An instant for a row: 0 for none.

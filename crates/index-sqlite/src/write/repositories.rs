@@ -1,14 +1,14 @@
 //! The repositories that a batch touches: their totals, what their cards show, and their search rows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use atcr_index::Collection;
-use atcr_index::fact::{Fact, Kind, one_line};
+use atcr_index::fact::{Kind, one_line};
+use atcr_index::plan::{self, Writes};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sqlx::FromRow;
 
-use super::{Context, Writes, of};
+use super::Context;
 use crate::codec::rows;
 
 /// Platforms on a card.
@@ -23,77 +23,31 @@ const REPOSITORY_BITS: u32 = 40;
 /// The largest bucket of popularity.
 const TOP_BUCKET: i64 = 63;
 
-/// What a batch adds to a repository's totals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
-    pub(super) tags: i64,
-    pub(super) fallback_tags: i64,
-    pub(super) manifests: i64,
-    pub(super) referrers: i64,
-    pub(super) stars: i64,
-}
-
-/// The repositories that a batch touches.
-#[derive(Default)]
-pub(super) struct Touched {
-    ids: HashMap<(i64, String), i64>,
-    totals: BTreeMap<i64, Totals>,
-}
-
-impl Touched {
-    /// The number of an account's repository that a record of the batch names.
-    pub(super) fn repository(&self, account: i64, name: &str) -> Option<i64> {
-        self.ids.get(&(account, name.to_owned())).copied()
-    }
-
-    /// What the batch adds to the repository's totals; it is touched from now on.
-    pub(super) fn totals(&mut self, repository: i64) -> &mut Totals {
-        self.totals.entry(repository).or_default()
-    }
-}
-
 /// Makes sure that every repository that a manifest or a tag names has a row. A new one counts the stars that were there before it.
 pub(super) async fn ensure(context: &mut Context<'_>, writes: &Writes<'_>) -> Result<(), sqlx::Error> {
-    let mut names: BTreeSet<(i64, &str)> = BTreeSet::new();
-    for write in of(writes, Collection::Manifest)
-        .iter()
-        .chain(of(writes, Collection::Tag))
-    {
-        let name = match write.record.map(|record| &record.fact) {
-            Some(Fact::Manifest(fact)) => &fact.repository,
-            Some(Fact::Tag(fact)) => &fact.repository,
-            _ => continue,
-        };
-        names.insert((write.account, name));
-    }
-    if names.is_empty() {
+    let values = plan::named(writes, context.accounts);
+    if values.is_empty() {
         return Ok(());
     }
-    let values: Vec<Value> = names
-        .iter()
-        .map(|(account, name)| json!([account, name, context.accounts.did(*account)]))
-        .collect();
     context
-        .set(
+        .put(
             "INSERT INTO repository (account, name, stars) \
              SELECT j.value ->> 0, j.value ->> 1, \
                     (SELECT count(DISTINCT s.account) FROM star s JOIN account a ON a.id = s.account \
                      WHERE s.owner = j.value ->> 2 AND s.repository = j.value ->> 1 AND a.status = 0 AND a.taken_down = 0) \
              FROM json_each(?) j \
              WHERE NOT EXISTS (SELECT 1 FROM repository r WHERE r.account = j.value ->> 0 AND r.name = j.value ->> 1)",
-            &values,
+            values.clone(),
         )
         .await?;
-    let found: Vec<(i64, i64, String)> = sqlx::query_as(
+    let found: Vec<(i64, i64, String)> = crate::rows::found(
+        context.connection,
         "SELECT r.id, r.account, r.name FROM json_each(?) j \
          CROSS JOIN repository r ON r.account = j.value ->> 0 AND r.name = j.value ->> 1",
+        values,
     )
-    .bind(rows(&values))
-    .fetch_all(&mut *context.connection)
     .await?;
-    for (id, account, name) in found {
-        context.touched.ids.insert((account, name), id);
-    }
+    context.touched.found(found);
     Ok(())
 }
 
@@ -141,11 +95,11 @@ struct SearchRow {
 /// Brings the touched repositories' rows up to date.
 pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error> {
     touch_whole_accounts(context).await?;
-    if context.touched.totals.is_empty() {
+    if context.touched.is_empty() {
         return Ok(());
     }
     add_totals(context).await?;
-    let ids: Vec<Value> = context.touched.totals.keys().copied().map(Value::from).collect();
+    let ids: Vec<Value> = context.touched.repositories().map(Value::from).collect();
     let loaded: Vec<Row> = sqlx::query_as(LOAD)
         .bind(rows(&ids))
         .fetch_all(&mut *context.connection)
@@ -260,28 +214,13 @@ async fn touch_whole_accounts(context: &mut Context<'_>) -> Result<(), sqlx::Err
 }
 
 async fn add_totals(context: &mut Context<'_>) -> Result<(), sqlx::Error> {
-    let values: Vec<Value> = context
-        .touched
-        .totals
-        .iter()
-        .filter(|(_, totals)| **totals != Totals::default())
-        .map(|(id, totals)| {
-            json!([
-                id,
-                totals.tags,
-                totals.fallback_tags,
-                totals.manifests,
-                totals.referrers,
-                totals.stars
-            ])
-        })
-        .collect();
+    let gains = context.touched.gains();
     context
-        .set(
+        .put(
             "UPDATE repository SET tags = tags + (value ->> 1), fallback_tags = fallback_tags + (value ->> 2), \
                  manifests = manifests + (value ->> 3), referrers = referrers + (value ->> 4), stars = stars + (value ->> 5) \
              FROM json_each(?) WHERE repository.id = value ->> 0",
-            &values,
+            gains,
         )
         .await
 }

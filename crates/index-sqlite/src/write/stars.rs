@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use atcr_index::fact::Fact;
 use serde_json::{Value, json};
 
-use super::{Context, Write};
+use super::Context;
 use crate::codec::{cid_hex, rows, seen_micros};
+use atcr_index::plan::Write;
 
 /// An account and what it starred: (starrer, owner, repository).
 type Given = (i64, String, String);

@@ -8,8 +8,9 @@ use atcr_index::version_order::{is_fallback, sort_key};
 use serde_json::{Value, json};
 use sqlx::FromRow;
 
-use super::{Context, Write, unique};
+use super::Context;
 use crate::codec::{cid_hex, digest_hex, micros, rows, seen_micros};
+use atcr_index::plan::Write;
 
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 struct Row {
@@ -301,7 +302,7 @@ async fn note_moves(
         )
         .await?;
     // The last 100 moves of each tag are kept.
-    let moved = unique(names.iter());
+    let moved = names.iter();
     let moved: Vec<Value> = moved
         .into_iter()
         .filter(|name| old.get(*name) != new.get(*name))
