@@ -1,6 +1,9 @@
 //! A bill of materials in SPDX, reduced to what a page shows: the packages by name.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use super::Unreadable;
 use super::bounded::Bounded;
@@ -8,8 +11,6 @@ use super::text::clean;
 
 /// Packages of one document that are read.
 const MAX_PACKAGES: usize = 100_000;
-/// References of one package that are looked at.
-const MAX_REFERENCES: usize = 32;
 /// What SPDX writes where nothing is known.
 const NOTHING: [&str; 2] = ["NOASSERTION", "NONE"];
 
@@ -55,8 +56,12 @@ struct Listed {
     #[serde(default, rename = "primaryPackagePurpose")]
     purpose: Option<String>,
     #[serde(default, rename = "externalRefs")]
-    references: Bounded<Reference, MAX_REFERENCES>,
+    purl: Purl,
 }
+
+/// The package URL among a package's references. Syft lists dozens of CPEs before it, which are passed over as they are read.
+#[derive(Default)]
+struct Purl(Option<String>);
 
 #[derive(Deserialize)]
 struct Reference {
@@ -64,6 +69,34 @@ struct Reference {
     kind: String,
     #[serde(default, rename = "referenceLocator")]
     locator: String,
+}
+
+impl<'de> Deserialize<'de> for Purl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reading;
+        impl<'de> Visitor<'de> for Reading {
+            type Value = Purl;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of references")
+            }
+
+            fn visit_unit<E>(self) -> Result<Purl, E> {
+                Ok(Purl::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut references: A) -> Result<Purl, A::Error> {
+                let mut purl = Purl::default();
+                while let Some(reference) = references.next_element::<Reference>()? {
+                    if purl.0.is_none() && reference.kind == "purl" {
+                        purl.0 = Some(reference.locator);
+                    }
+                }
+                Ok(purl)
+            }
+        }
+        deserializer.deserialize_any(Reading)
+    }
 }
 
 impl Packages {
@@ -116,13 +149,11 @@ impl Packages {
 
 impl From<Listed> for Package {
     fn from(listed: Listed) -> Self {
-        let purl = listed
-            .references
-            .items
-            .iter()
-            .find(|reference| reference.kind == "purl");
-        let kind = purl
-            .and_then(|purl| purl.locator.strip_prefix("pkg:"))
+        let kind = listed
+            .purl
+            .0
+            .as_deref()
+            .and_then(|purl| purl.strip_prefix("pkg:"))
             .and_then(|rest| rest.split('/').next())
             .unwrap_or_default();
         let licences = [listed.declared, listed.concluded];
@@ -169,6 +200,19 @@ mod tests {
         assert_eq!(packages.find("ZLI").count(), 1);
         assert_eq!(packages.find(" ").count(), 2);
         assert_eq!(packages.find("nothing").count(), 0);
+    }
+
+    #[test]
+    fn the_package_url_is_found_behind_any_number_of_other_references() {
+        let cpe = json!({ "referenceType": "cpe23Type", "referenceLocator": "cpe:2.3:a:b:c:1" });
+        let mut references = vec![cpe; 60];
+        references.push(json!({ "referenceType": "purl", "referenceLocator": "pkg:pypi/planted-py@1.0.0" }));
+        let document = json!({
+            "spdxVersion": "SPDX-2.3",
+            "packages": [{ "name": "planted-py", "externalRefs": references }],
+        });
+        let packages = Packages::parse(document.to_string().as_bytes()).unwrap();
+        assert_eq!(packages.all[0].kind, "pypi");
     }
 
     #[test]

@@ -162,7 +162,7 @@ async fn the_pages_of_an_image_load_what_the_hold_says_and_link_to_all_of_it() {
     for part in [
         "href=\"https://nvd.nist.gov/vuln/detail/CVE-2099-0001\"",
         "href=\"https://github.com/advisories/GHSA-aaaa-bbbb-0002\"",
-        "An update ends 1 of them",
+        "An update fixes 1 of them",
         "no fix yet",
         "2 packages",
         "GPL-2.0-only",
