@@ -8,7 +8,7 @@ use atcr_index::view::IndexStats;
 use atcr_index::{Collection, IndexError};
 use sqlx::{FromRow, SqliteConnection};
 
-use crate::codec;
+use crate::codec::{self, capped_sum};
 use crate::{SqliteIndex, failed};
 
 /// Mismatches of one total that are returned.
@@ -45,9 +45,13 @@ const TOTALS: [(&str, &str, &str); 8] = [
     (
         "repository",
         "pulls",
-        "(SELECT coalesce(sum(x.pulls + x.carried_pulls), 0) FROM repository_hold h JOIN account n ON n.did = h.hold \
-          JOIN stats x ON x.account = n.id JOIN account w ON w.id = o.account AND x.owner = w.did AND x.repository = o.name \
-          WHERE h.repository = o.id)",
+        concat!(
+            "(SELECT coalesce(",
+            capped_sum!("x.pulls + x.carried_pulls"),
+            ", 0) FROM repository_hold h JOIN account n ON n.did = h.hold \
+              JOIN stats x ON x.account = n.id JOIN account w ON w.id = o.account AND x.owner = w.did AND x.repository = o.name \
+              WHERE h.repository = o.id)"
+        ),
     ),
     (
         "repository",

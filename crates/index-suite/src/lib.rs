@@ -32,6 +32,7 @@ macro_rules! index_suite {
                 a_time_in_the_future_does_not_climb_the_lists,
                 an_account_stars_a_repository_once_whatever_records_it_has,
                 pulls_are_what_the_repositorys_own_holds_say,
+                counts_that_are_more_than_a_number_has_room_for_are_capped,
                 holds_and_their_members_are_found_from_both_sides,
                 a_scan_counts_when_the_hold_has_the_manifest,
                 every_record_comes_back_under_its_key,

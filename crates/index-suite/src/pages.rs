@@ -560,6 +560,51 @@ pub async fn pulls_are_what_the_repositorys_own_holds_say<S: Subject>() {
     store.dump().await;
 }
 
+/// Counts that are more than a number has room for are capped, and stop nothing.
+pub async fn counts_that_are_more_than_a_number_has_room_for_are_capped<S: Subject>() {
+    const MOST_OF_A_RECORD: u64 = 1 << 52;
+    const MOST: u64 = 1 << 62;
+    let store = with_app::<S>().await;
+    let (owner, key) = (alice(), stats::rkey(&alice(), "app").unwrap());
+    let holds: Vec<Did> = (0..260)
+        .map(|number| format!("did:web:hold{number}.example").parse().unwrap())
+        .collect();
+    let named = holds.iter().enumerate().map(|(number, hold)| {
+        let mut record = image("app", '1');
+        record.digest = format!("sha256:{number:064x}");
+        record.hold_did = Some(hold.clone());
+        put_manifest(&owner, &record)
+    });
+    store.apply(vec![step(&owner, Some(1), 2, named.collect())]).await;
+    // Each counts to the most that a record can say, and begins anew, again and again, all on one day.
+    for number in 0..17 {
+        let mut record = StatsRecord::new(alice(), "app", at(0));
+        record.pull_count = if number % 2 == 0 { MOST_OF_A_RECORD } else { 0 };
+        record.push_count = record.pull_count;
+        let base = (number > 0).then_some(number);
+        let of_hold = |hold: &Did| {
+            let count = put(hold, Collection::Stats, &key, &record);
+            step(hold, base, number + 1, vec![count])
+        };
+        store.apply(holds.iter().map(of_hold).collect()).await;
+    }
+    let view = app(&store).await;
+    assert_eq!((view.card.pulls, view.pushes), (MOST, MOST));
+    let (from, to) = ((now() - TimeDelta::days(2)).date_naive(), now().date_naive());
+    let days = store.index().pulls_by_day(view.card.id, from, to).await.unwrap();
+    assert_eq!(days.iter().map(|day| day.pulls).collect::<Vec<_>>(), [MOST]);
+    store.dump().await;
+    // With one hold the sum is exact again.
+    let gone = holds[1..].iter().map(|hold| {
+        let change = delete(Collection::Stats, key.as_str());
+        step(hold, Some(17), 18, vec![change])
+    });
+    store.apply(gone.collect()).await;
+    let carried = 8 * MOST_OF_A_RECORD;
+    assert_eq!(app(&store).await.card.pulls, carried + MOST_OF_A_RECORD);
+    store.dump().await;
+}
+
 /// Holds and their members are found from both sides.
 pub async fn holds_and_their_members_are_found_from_both_sides<S: Subject>() {
     let store = S::new().await;

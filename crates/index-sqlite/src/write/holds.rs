@@ -5,7 +5,7 @@ use atcr_index::fact::{Fact, StatsFact};
 use serde_json::{Value, json};
 
 use super::{Context, or_zero};
-use crate::codec::{cid_hex, digest_hex, integer, micros, rows, seen_micros};
+use crate::codec::{capped_sum, cid_hex, digest_hex, integer, micros, rows, seen_micros};
 use atcr_index::plan::{Write, Writes, of};
 
 /// The most that is carried, so that a hold that begins anew again and again leaves room for sums.
@@ -252,14 +252,17 @@ async fn write_stats(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<
     // A hold's word counts for repositories whose manifests name it.
     context
         .set(
-            "INSERT INTO pull_day (repository, day, pulls) \
-             SELECT r.id, j.value ->> 3, sum(j.value ->> 4) FROM json_each(?) j \
+            concat!(
+                "INSERT INTO pull_day (repository, day, pulls) SELECT r.id, j.value ->> 3, ",
+                capped_sum!("j.value ->> 4"),
+                " FROM json_each(?) j \
              CROSS JOIN account o ON o.did = j.value ->> 0 \
              CROSS JOIN repository r ON r.account = o.id AND r.name = j.value ->> 1 \
              CROSS JOIN account h ON h.id = j.value ->> 2 \
              CROSS JOIN repository_hold n ON n.repository = r.id AND n.hold = h.did \
              WHERE j.value ->> 4 > 0 GROUP BY r.id, j.value ->> 3 \
-             ON CONFLICT (repository, day) DO UPDATE SET pulls = pulls + excluded.pulls",
+             ON CONFLICT (repository, day) DO UPDATE SET pulls = min(pulls + excluded.pulls, 1 << 62)"
+            ),
             &pulled,
         )
         .await?;

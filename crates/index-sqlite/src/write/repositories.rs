@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::FromRow;
 
 use super::Context;
-use crate::codec::rows;
+use crate::codec::{capped_sum, rows};
 
 /// Platforms on a card.
 const MAX_PLATFORMS: usize = 16;
@@ -226,7 +226,8 @@ async fn add_totals(context: &mut Context<'_>) -> Result<(), sqlx::Error> {
 }
 
 /// What was tagged last decides the card; in a repository without tags, its newest manifest.
-const LOAD: &str = "WITH touched AS ( \
+const LOAD: &str = concat!(
+    "WITH touched AS ( \
          SELECT r.*, a.did, a.handle, a.status = 0 AND a.taken_down = 0 AS is_account_visible, \
                 (SELECT t.name FROM tag t WHERE t.repository = r.id AND t.shown = 1 ORDER BY t.moved_at DESC, t.name DESC LIMIT 1) \
                     AS last_tag \
@@ -250,12 +251,16 @@ const LOAD: &str = "WITH touched AS ( \
              (SELECT x.id FROM manifest x WHERE x.account = r.account AND x.digest = t.digest AND x.repository = r.id LIMIT 1), \
              (SELECT x.id FROM manifest x WHERE x.account = r.account AND x.digest = t.digest LIMIT 1)) END \
      LEFT JOIN page p ON p.account = r.account AND p.rkey = replace(r.name, '/', '~') \
-     LEFT JOIN (SELECT q.id, sum(s.pulls + s.carried_pulls) AS pulls, sum(s.pushes + s.carried_pushes) AS pushes, \
-                       max(s.last_pull) AS last_pull \
+     LEFT JOIN (SELECT q.id, ",
+    capped_sum!("s.pulls + s.carried_pulls"),
+    " AS pulls, ",
+    capped_sum!("s.pushes + s.carried_pushes"),
+    " AS pushes, max(s.last_pull) AS last_pull \
                 FROM touched q CROSS JOIN repository_hold h ON h.repository = q.id CROSS JOIN account n ON n.did = h.hold \
                 CROSS JOIN stats s INDEXED BY stats_by_subject \
                   ON s.account = n.id AND s.owner = q.did AND s.repository = q.name \
-                GROUP BY q.id) c ON c.id = r.id";
+                GROUP BY q.id) c ON c.id = r.id"
+);
 
 /// The texts of a card.
 struct Card {
