@@ -11,7 +11,7 @@ use std::time::Duration;
 use atcr_index::ports::Leases;
 use atcr_server::Shutdown;
 use atcr_server::supervise::Task;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// The lease's name.
 const LEASE: &str = "ingest";
@@ -121,7 +121,7 @@ impl Leadership {
         loop {
             tokio::select! {
                 () = stop.soft().cancelled() => return,
-                () = sleep(PERIOD) => {}
+                () = sleep_until(until.min(Instant::now() + PERIOD)) => {}
             }
             let asked = Instant::now();
             match timeout_at(until, self.leases.hold_lease(LEASE, &self.holder, TIME)).await {

@@ -10,6 +10,7 @@ mod hinting;
 mod host;
 mod labelling;
 mod leading;
+mod losing_the_lead;
 mod proofs;
 mod sockets;
 mod streams;
