@@ -285,3 +285,31 @@ async fn an_account_that_was_only_named_is_given_up_when_its_server_stays_away()
     }
     assert_eq!(attempts, 9);
 }
+
+#[tokio::test]
+async fn an_account_that_has_had_its_turns_waits_but_not_for_a_clock_that_was_set_back() {
+    let host = Host::with(&[alice()]);
+    let world = World::new(&host).await;
+    let turn = async |number: usize| {
+        host.commit(
+            &alice(),
+            vec![put_tag(&alice(), "app", &format!("1.{number}"), '1')],
+        );
+        world.scheduler.queue(&alice(), Lane::Gap).await.unwrap();
+        assert_eq!(world.scheduler.drain().await.unwrap(), 1);
+        world.revision(&alice()).await == Some(host.change(&alice(), |account| account.rev()))
+    };
+    for number in 0..60 {
+        assert!(turn(number).await, "turn {number}");
+    }
+    world.clock.advance(TimeDelta::hours(-2));
+    assert!(turn(60).await, "an hour that has not begun yet is not waited for");
+    for number in 61..120 {
+        assert!(turn(number).await, "turn {number}");
+    }
+    assert!(!turn(120).await, "it has had enough");
+    world.clock.advance(TimeDelta::minutes(3));
+    assert_eq!(world.scheduler.drain().await.unwrap(), 1);
+    let view = world.store.repository(&alice(), "app").await.unwrap().unwrap();
+    assert_eq!(view.card.tags, 121);
+}

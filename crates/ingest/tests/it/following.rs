@@ -235,3 +235,23 @@ async fn a_relay_that_keeps_losing_events_has_accounts_compared_once_an_hour() {
     ended.unwrap();
     assert_eq!(world.scheduler.drain().await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_holds_up_no_comparison() {
+    let host = Host::with(&[alice(), bob()]);
+    let world = World::new(&host).await;
+    host.commit(&alice(), vec![put_manifest("app", '1')]);
+    world.catch_up.run(&alice()).await.unwrap();
+    let relay = Stream::default();
+    let intake = firehose(&world, &host);
+    for hours in [0, -5, 1] {
+        world.clock.advance(TimeDelta::hours(hours));
+        relay.push_bytes(info("OutdatedCursor", "").unwrap());
+        relay.push_commit(&host.commit(&bob(), vec![put_post(&format!("after{hours}"))]));
+        let ended = streams::follow(&world, &relay.place("host"), intake.clone())
+            .await
+            .1;
+        ended.unwrap();
+        assert_eq!(world.scheduler.drain().await.unwrap(), 1, "{hours}");
+    }
+}

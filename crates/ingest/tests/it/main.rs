@@ -5,6 +5,7 @@
 mod catching_up;
 mod converging;
 mod discovering;
+mod failing_over;
 mod following;
 mod hinting;
 mod host;
@@ -12,5 +13,6 @@ mod labelling;
 mod leading;
 mod losing_the_lead;
 mod proofs;
+mod renewing;
 mod sockets;
 mod streams;
