@@ -96,7 +96,8 @@ impl Pusher {
 }
 
 /// Kills a server `kills` times, less than `apart` steps after it was up again, while two people push images with layers of `layer`
-/// bytes, and returns what was acknowledged. A push takes eleven steps.
+/// bytes, and returns what was acknowledged. A push takes eleven steps; every sixth kill waits until one more push got through, so that
+/// there is something to lose however the dice fall.
 async fn kill_while_pushing(world: &mut World, kills: usize, apart: u64, layer: usize) -> Acknowledged {
     let seed: u64 = rand::random();
     println!("seed {seed}");
@@ -117,7 +118,18 @@ async fn kill_while_pushing(world: &mut World, kills: usize, apart: u64, layer: 
         })
         .collect();
 
-    for _ in 0..kills {
+    for kill in 0..kills {
+        if kill % 6 == 5 {
+            let images = || {
+                let acknowledged = acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+                acknowledged.images.len()
+            };
+            let before = images();
+            tokio::time::timeout(PROGRESS_TIMEOUT, taken.wait_for(|_| images() > before))
+                .await
+                .expect("a push gets through between kills")
+                .expect("the workers live");
+        }
         // A kill comes some steps on, at any moment of the step that is then under way.
         let wanted = *taken.borrow() + random.random_range(1..apart);
         tokio::time::timeout(PROGRESS_TIMEOUT, taken.wait_for(|count| *count >= wanted))
