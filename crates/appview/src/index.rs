@@ -10,8 +10,8 @@ use atcr_atproto::identity::IdentityResolver;
 use atcr_atproto::syntax::Did;
 use atcr_ingest::Index;
 use atcr_ingest::adapters::directory::XrpcDirectory;
-use atcr_ingest::adapters::labeler::LabelerSource;
 use atcr_ingest::adapters::pds::PdsSource;
+use atcr_ingest::adapters::service::ServiceSource;
 use atcr_ingest::adapters::socket::WebSocketSource;
 use atcr_ingest::catch_up::{CatchUp, Limits};
 use atcr_ingest::discovery::Discovery;
@@ -101,7 +101,7 @@ impl NetworkIndex {
         let labeler = network.labeler.as_ref().map(|labeler| {
             let place = Place {
                 name: format!("labeler {labeler}"),
-                events: Arc::new(LabelerSource::new(
+                events: Arc::new(ServiceSource::labels(
                     labeler.clone(),
                     Arc::clone(identities),
                     egress.clone(),
@@ -115,6 +115,20 @@ impl NetworkIndex {
             );
             Follower::new(vec![place], Arc::new(labels), Arc::clone(clock))
         });
+        // Its counts of pulls and its results of scans are on the pages within seconds, whether a relay has it or not.
+        let hold = default_hold
+            .filter(|hold| !follows(&network.firehoses, hold))
+            .map(|hold| {
+                let place = Place {
+                    name: format!("hold {hold}"),
+                    events: Arc::new(ServiceSource::firehose(
+                        hold.clone(),
+                        Arc::clone(identities),
+                        egress.clone(),
+                    )),
+                };
+                Follower::new(vec![place], Arc::clone(&firehose), Arc::clone(clock))
+            });
         let place = |url: &Url, events: fn(Url, EgressClient) -> WebSocketSource| Place {
             name: shown(url),
             events: Arc::new(events(url.clone(), configured.clone())),
@@ -149,6 +163,7 @@ impl NetworkIndex {
         let followers = streams
             .filter(|(places, _)| !places.is_empty())
             .map(|(places, intake)| Follower::new(places, Arc::clone(intake), Arc::clone(clock)))
+            .chain(hold)
             .chain(labeler)
             .collect();
         Ok(Self {
@@ -218,6 +233,14 @@ impl Part for IndexPart {
             ("stream_lag_seconds", lag.unwrap_or(0)),
         ]))
     }
+}
+
+/// Whether the server of `did` is one of `hosts`, as far as the DID itself says where that is.
+fn follows(hosts: &[Url], did: &Did) -> bool {
+    let Some(host) = did.web_host() else {
+        return false;
+    };
+    hosts.iter().any(|url| shown(url) == host)
 }
 
 fn count(number: usize) -> u64 {

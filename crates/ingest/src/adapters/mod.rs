@@ -2,6 +2,6 @@
 
 pub mod directory;
 mod host_turns;
-pub mod labeler;
 pub mod pds;
+pub mod service;
 pub mod socket;

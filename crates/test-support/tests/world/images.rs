@@ -1,10 +1,14 @@
 //! What a client pushed is on the pages at once, and the commands there pull it.
 
 use std::process::Command;
+use std::time::Duration;
 
 use crate::browser::Browser;
 use crate::clients::write_multi_arch_layout;
 use crate::{World, succeed};
+
+/// How long the count of a pull may take to be published and read.
+const COUNTED_WITHIN: Duration = Duration::from_mins(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pushed_image_is_found_read_and_pulled_by_the_command_of_its_page() {
@@ -53,4 +57,18 @@ async fn a_pushed_image_is_found_read_and_pulled_by_the_command_of_its_page() {
     let pulled = world.folder("pulled");
     succeed(Command::new("sh").arg("-c").arg(&command).current_dir(&pulled));
     assert!(pulled.join("app/index.json").is_file(), "{command}");
+
+    // The hold counts the pull in a record of its own, which the page follows.
+    let counted = async {
+        loop {
+            browser.open(&format!("{site}/r/alice.test/tools/app")).await;
+            if browser.content("main").await.contains("pull in 90 days") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(COUNTED_WITHIN, counted)
+        .await
+        .expect("the pull is on the page");
 }
