@@ -446,8 +446,9 @@ impl Hold {
         self.backup.as_ref().map(Backup::behind)
     }
 
-    /// Finishes the accepted work, sends subscribers the last events, and closes everything. Waits at most `patience` for blobs that are being completed; a
-    /// client that asks for the completion again gets the rest done. The routes must no longer be served.
+    /// Finishes the accepted work, sends subscribers the last events, and closes everything. The routes must no longer be served. Waits at
+    /// most `patience` for blobs that are being completed: a client that asks for the completion again gets the rest done. Subscribers
+    /// and the backup get a few seconds even without patience.
     pub async fn close(self, patience: Duration) {
         let Self {
             router,
@@ -493,7 +494,7 @@ impl Hold {
                 Err(_) => tracing::warn!("the last events are not in the backup: it took too long"),
             }
         };
-        tokio::join!(followers.drain(FOLLOWERS_END_WITHIN.min(patience)), last_copy);
+        tokio::join!(followers.drain(FOLLOWERS_END_WITHIN), last_copy);
         repo.close().await;
         database.close().await;
     }

@@ -4,12 +4,22 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use atcr_atproto::clock::{Clock as _, SystemClock};
+use atcr_atproto::crypto::Curve;
 use atcr_atproto::syntax::Tid;
+use axum::routing::get;
+use axum::{Json, Router};
+use futures_util::StreamExt as _;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::harness::directory::Directory;
+use crate::harness::identities::Account;
 use crate::object_store::servers::{
     ACCESS_KEY, BUCKET, SECRET_KEY, Serving, Versitygw, s3s_router, versitygw_binary,
 };
@@ -467,4 +477,51 @@ async fn a_did_web_hold_becomes_a_did_plc_one_and_back_by_export_and_import() {
         let again = machine.json(&["repo", "export", "--out", text(&car)]);
         assert!(again["rev"].as_str() > exported["rev"].as_str());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_that_cuts_off_a_request_at_its_end_still_sends_followers_every_event_and_a_goodbye() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let captain = Account::elsewhere(&format!("did:web:127.0.0.1%3A{port}"), Curve::K256);
+    let document = Json(captain.document());
+    let router = Router::new().route("/.well-known/did.json", get(async || document));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let mut machine = Machine::new();
+    machine.set("HOLD_REGISTRATION_OWNER_DID", captain.did.as_str());
+    machine.set("HOLD_SERVER_SHUTDOWN_GRACE", "300ms");
+    let mut serving = machine.serve();
+    let address = format!("127.0.0.1:{}", machine.port);
+    let url = format!("ws://{address}/xrpc/com.atproto.sync.subscribeRepos?cursor=0");
+    let (mut follower, _) = connect_async(url).await.expect("a subscription");
+    follower.next().await.expect("an event").expect("an event");
+    // An upload that never ends keeps the hold from finishing in time.
+    let hold = format!("did:web:127.0.0.1%3A{}", machine.port);
+    let nsid = "com.atproto.repo.uploadBlob";
+    let token = captain.token(&hold.parse().expect("a DID"), Some(nsid), SystemClock.now());
+    let mut upload = std::net::TcpStream::connect(&address).expect("connected");
+    let head = format!(
+        "POST /xrpc/{nsid} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\ncontent-length: 9\r\n\r\nbegun"
+    );
+    upload.write_all(head.as_bytes()).expect("sent");
+    let spool = machine.data().join("blob-uploads");
+    while std::fs::read_dir(&spool).expect("a folder").next().is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    kill_process(Pid::from_child(&serving), Signal::TERM).expect("it runs");
+    let mut events = 1;
+    let goodbye = loop {
+        match follower.next().await.expect("not just gone").expect("a message") {
+            Message::Binary(_) => events += 1,
+            Message::Close(frame) => break frame.expect("a reason").code,
+            _ => {}
+        }
+    };
+    assert_eq!(goodbye, CloseCode::Away);
+    assert!(events > 1, "{events}");
+    drop(follower);
+    assert!(serving.wait().expect("it ends").success());
 }
