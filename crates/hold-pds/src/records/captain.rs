@@ -61,7 +61,7 @@ pub enum CaptainError {
 /// Makes the captain record say what `settings` say; at the first start also makes the captain a member of the crew, and the profile.
 ///
 /// The owner of an existing record stays: a hold is not handed over by a changed setting. So do fields that the settings
-/// do not mention, those included that this version does not know.
+/// do not mention, those included that this version does not know. While writes are paused a record stays as it is.
 ///
 /// # Errors
 /// [`CaptainError::OwnerNeeded`] when there is no record and no owner is named; the repository's.
@@ -115,8 +115,14 @@ pub async fn ensure(
     {
         writes.push(profile.write()?);
     }
-    repo.write(writes).await?;
-    Ok(captain)
+    match (repo.write(writes).await, &before) {
+        (Ok(_), _) => Ok(captain),
+        (Err(error @ RepoError::Paused { .. }), Some(before)) => {
+            tracing::warn!(%error, "the captain record does not say what the settings say until the next start");
+            Ok(read(before)?)
+        }
+        (Err(error), _) => Err(error.into()),
+    }
 }
 
 /// Writes the settings into the record's own fields, and leaves every other field as it was written.

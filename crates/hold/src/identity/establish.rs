@@ -300,10 +300,14 @@ impl<'a> Start<'a> {
                 Ok(()) => Ok(None),
                 Err(error) if self.state == FolderState::Whole => {
                     tracing::warn!(%error, %did, "the signing key is not changed yet; it is tried again while the hold runs");
-                    let is_busy = matches!(error, IdentityError::Directory(DirectoryError::Busy { .. }));
+                    let is_not_taken = matches!(
+                        error,
+                        IdentityError::Directory(DirectoryError::Busy { .. })
+                            | IdentityError::NoRotationKey { .. }
+                    );
                     Ok(Some(DelayedKey {
                         error,
-                        is_perhaps_taken: !is_busy,
+                        is_perhaps_taken: !is_not_taken,
                     }))
                 }
                 Err(error) => Err(error),

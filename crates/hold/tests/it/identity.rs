@@ -530,6 +530,49 @@ async fn a_hold_starts_with_its_old_key_while_the_directory_does_not_take_the_ne
 }
 
 #[tokio::test]
+async fn a_hold_whose_key_is_perhaps_changed_starts_although_its_captain_record_is_out_of_date() {
+    let directory = Directory::start().await;
+    let hold = start(&directory).await;
+    let stopped = hold.stop_to_restart().await;
+    let next = make_key(&stopped.data_dir().join("signing.key.next")).to_did_key();
+    directory.set_refuses(true);
+    let hold = stopped
+        .start(|settings| settings.public = true)
+        .await
+        .expect("it starts");
+    let write = hold.hold.repo().write(Vec::new()).await;
+    write.expect_err("the document may name the next key");
+    let is_public = async |hold: &TestHold| {
+        let captain = hold.hold.repo().captain().await.expect("readable");
+        captain.expect("a captain").public
+    };
+    assert!(!is_public(&hold).await);
+
+    directory.set_refuses(false);
+    hold.hold.change_key_if_asked().await.expect("changed");
+    let hold = hold.restart(|_| ()).await;
+    assert_eq!(served_key(&hold).await, next);
+    assert!(is_public(&hold).await);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_key_without_the_rotation_key_stops_no_writes() {
+    let directory = Directory::start().await;
+    let hold = start(&directory).await;
+    let data = hold.data_dir();
+    let old = key_in(&data.join("signing.key")).public_key().to_did_key();
+    let stopped = hold.stop_to_restart().await;
+    make_key(&data.join("signing.key.next"));
+    fs::rename(data.join("rotation.key"), data.join("rotation.kept")).expect("renamed");
+    let hold = stopped.start(|_| ()).await.expect("it starts");
+    assert_eq!(served_key(&hold).await, old);
+    let write = hold.hold.repo().write(Vec::new()).await;
+    write.expect("nothing was sent to the directory");
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn a_change_of_the_key_whose_answer_was_lost_is_not_given_up_because_it_is_refused_a_second_time() {
     let directory = Directory::start().await;
     let hold = start(&directory).await;
