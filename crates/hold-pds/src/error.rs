@@ -41,6 +41,9 @@ pub enum RepoError {
     /// The index refused.
     #[error("the repository's index: {0}")]
     Index(#[source] Arc<sqlx::Error>),
+    /// The index takes long to follow the log. The same question may be answered later.
+    #[error("the index of records is behind; try again")]
+    IndexBehind,
     /// What is stored is not what was written. Retrying cannot help.
     #[error("the repository is damaged: {what}")]
     Corrupt {
@@ -71,6 +74,18 @@ pub enum RepoError {
     Exists {
         /// The folder.
         folder: PathBuf,
+    },
+    /// The folder's repository has no event yet, and events are known that it should have.
+    #[error(
+        "the repository in {} is empty, but event {known} of it is known from its backup: run `atcr-hold repo restore` after \
+         moving the folder away, or `atcr-hold identity recover` to begin with an empty repository",
+        folder.display()
+    )]
+    NotRestored {
+        /// The folder.
+        folder: PathBuf,
+        /// The newest event that is known.
+        known: u64,
     },
     /// A restore has begun and not ended.
     #[error("a restore of the repository in {} did not end; run `atcr-hold repo restore` again", folder.display())]

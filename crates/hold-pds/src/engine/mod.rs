@@ -149,7 +149,7 @@ pub(crate) struct Engine {
 /// What came of a batch.
 #[derive(Debug)]
 pub(crate) struct BatchOutcome<T> {
-    /// What each call comes to, once `changes` are in the index.
+    /// What each call came to: on the disk, or refused. The index has `changes` later.
     pub(crate) answers: Vec<(T, Answer)>,
     /// Records that changed, in order.
     pub(crate) changes: Vec<RecordChange>,

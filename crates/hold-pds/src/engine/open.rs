@@ -143,6 +143,13 @@ impl Engine {
         };
         if let Some(known) = &known {
             engine.is_older_copy = lacks(&engine.view, known, found_seq)?;
+            if engine.is_older_copy && head.is_none() {
+                // Nothing of it could be read, and nothing may be written.
+                return Err(RepoError::NotRestored {
+                    folder: engine.log.disk().folder().to_owned(),
+                    known: known.seq,
+                });
+            }
         }
         let is_new_key = match &head {
             None => {

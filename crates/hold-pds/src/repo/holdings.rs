@@ -37,7 +37,7 @@ impl HoldRepo {
     /// # Errors
     /// The disk's or the index's.
     pub async fn layers_of_manifest(&self, manifest: &AtUri) -> Result<Vec<RecordKey>, RepoError> {
-        self.index().await.layers_of_manifest(manifest).await
+        self.index().await?.layers_of_manifest(manifest).await
     }
 
     /// How a record refers to the blob of that name: with its media type and length; `None` if none does.
@@ -45,7 +45,7 @@ impl HoldRepo {
     /// # Errors
     /// The index's.
     pub async fn blob_reference(&self, cid: &Cid) -> Result<Option<BlobRef>, RepoError> {
-        self.index().await.blob_reference(cid).await
+        self.index().await?.blob_reference(cid).await
     }
 
     /// Of `blobs`, which are in the order of their names, those that a record refers to which came in after the revision `since`; all of
@@ -57,7 +57,7 @@ impl HoldRepo {
         let (Some(first), Some(last)) = (blobs.first(), blobs.last()) else {
             return Ok(blobs);
         };
-        let Some(records) = self.index().await.records_of_blobs(first, last).await? else {
+        let Some(records) = self.index().await?.records_of_blobs(first, last).await? else {
             return Ok(blobs);
         };
         let (view, since) = (self.view(), rev_number(since));
@@ -84,7 +84,7 @@ impl HoldRepo {
     /// The index's.
     pub async fn referenced_blobs(&self, limit: usize, after: Option<&str>) -> Result<Vec<Cid>, RepoError> {
         self.index()
-            .await
+            .await?
             .referenced_blobs(limit, after.unwrap_or_default())
             .await
     }
@@ -100,7 +100,7 @@ impl HoldRepo {
         after: Option<&str>,
     ) -> Result<Vec<RecordKey>, RepoError> {
         self.index()
-            .await
+            .await?
             .layers_of_user(user, limit, after.unwrap_or_default())
             .await
     }
@@ -112,7 +112,7 @@ impl HoldRepo {
     /// # Errors
     /// The disk's or the index's.
     pub async fn usage_of(&self, user: &Did) -> Result<Usage, RepoError> {
-        self.index().await.usage_of(user).await
+        self.index().await?.usage_of(user).await
     }
 
     /// Those of `digests` of which the user has no layer record yet, each once, in the order given: what a push adds to
@@ -121,7 +121,7 @@ impl HoldRepo {
     /// # Errors
     /// The disk's or the index's.
     pub async fn unseen_layers(&self, user: &Did, digests: &[String]) -> Result<Vec<String>, RepoError> {
-        self.index().await.unseen_layers(user, digests).await
+        self.index().await?.unseen_layers(user, digests).await
     }
 
     /// The crew record of a member, found by what it says and not by its key. Of several, the one under the key that this
@@ -130,7 +130,7 @@ impl HoldRepo {
     /// # Errors
     /// The disk's or the index's.
     pub async fn crew_by_member(&self, member: &Did) -> Result<Option<CrewMember>, RepoError> {
-        let Some(rkey) = self.index().await.crew_key(member).await? else {
+        let Some(rkey) = self.index().await?.crew_key(member).await? else {
             return Ok(None);
         };
         let Some(stored) = self.get_record(nsid::HOLD_CREW, rkey.as_str()).await? else {

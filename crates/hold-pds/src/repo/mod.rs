@@ -16,6 +16,7 @@ pub(crate) mod verify;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use atcr_atproto::clock::{Clock, TidClock};
 use atcr_atproto::crypto::{PublicKey, SigningKey};
@@ -43,6 +44,9 @@ use crate::offload::blocking;
 use crate::writer::prepare::prepare;
 use crate::writer::{Precondition, RecordWrite, Urgency, WriteOutcome};
 use task::Message;
+
+/// How long a query waits for the index to have what was acknowledged. Longer than the index waits for its file.
+const INDEX_WITHIN: Duration = Duration::from_secs(20);
 
 /// The repository. Cheap to clone; all clones are the same repository.
 ///
@@ -125,12 +129,18 @@ impl HoldRepo {
     }
 
     /// The index, once it has everything that was acknowledged before this call, as far as it can be written.
-    pub(crate) async fn index(&self) -> &Index {
+    ///
+    /// # Errors
+    /// [`RepoError::IndexBehind`] when that takes too long.
+    pub(crate) async fn index(&self) -> Result<&Index, RepoError> {
         let seq = self.view().last.0;
         let mut indexed = self.inner.indexed.clone();
-        // Without a writer there is nothing to wait for.
-        let _ = indexed.wait_for(|reached| *reached >= seq).await;
-        &self.inner.index
+        let reached = indexed.wait_for(|reached| *reached >= seq);
+        match tokio::time::timeout(INDEX_WITHIN, reached).await {
+            // Without a writer there is nothing to wait for.
+            Ok(Ok(_) | Err(_)) => Ok(&self.inner.index),
+            Err(_) => Err(RepoError::IndexBehind),
+        }
     }
 
     /// Does `writes` in one commit, all or none: on the disk when this returns. Other callers' writes may be in the same
@@ -360,6 +370,11 @@ impl HoldRepo {
         }
     }
 
+    /// Whether queries of the index see everything that was acknowledged before this call. Of a query that is asked after it.
+    pub async fn is_index_whole(&self) -> bool {
+        self.index().await.is_ok() && self.index_lag_batches() == 0
+    }
+
     /// How many batches of commits the index of records lacks; 0 unless the last write to it failed.
     #[must_use]
     pub fn index_lag_batches(&self) -> u64 {
@@ -458,7 +473,7 @@ impl HoldRepo {
     /// # Errors
     /// The index's.
     pub async fn indexed_records(&self) -> Result<u64, RepoError> {
-        Ok(self.index().await.row_count().await?.0)
+        Ok(self.index().await?.row_count().await?.0)
     }
 
     /// Walks the whole repository: signature, tree shape, every block present and equal to its name, every event in the log
@@ -475,7 +490,7 @@ impl HoldRepo {
             verify::verify(view, &did, &key)
         })
         .await?;
-        let (found, as_of) = self.index().await.row_count().await?;
+        let (found, as_of) = self.index().await?.row_count().await?;
         // Events that change no row do not move the index.
         let is_comparable = as_of <= seq && *self.inner.seq.borrow() == seq;
         if is_comparable && found != expected {

@@ -1,6 +1,6 @@
-//! The task that writes. It takes the calls that wait in the mailbox, has the engine make commits of them, and answers. The next batch
-//! gathers while it waits for the disk. Index and snapshots are written in parallel. Calls in the
-//! background wait for the budget of events, unless a commit that is made anyway has room for them.
+//! The task that writes. It takes the calls that wait in the mailbox, has the engine make commits of them, and answers once they are on the
+//! disk; meanwhile the next batch gathers in the mailbox. The index follows after the answers, and snapshots are written beside it all.
+//! Calls in the background wait for the budget of events, unless a commit that is made anyway has room for them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -157,6 +157,12 @@ impl WriterTask {
                 }
                 () = tokio::time::sleep(self.heals.wait()), if needs_healing => {
                     self.heal().await;
+                    continue;
+                }
+                () = self.indexer.retry(), if self.engine.is_some() => {
+                    if let Some(engine) = &self.engine {
+                        self.indexer.take(engine.view(), Vec::new()).await;
+                    }
                     continue;
                 }
                 _ = drop_old.tick() => {

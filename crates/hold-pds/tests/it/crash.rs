@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use atcr_hold_pds::{EventStart, HoldRepo, RepoError};
+use atcr_hold_pds::{EventStart, HoldRepo, KnownEvent, RepoError};
 use futures_util::future::join_all;
 
 use crate::repository::{TestClock, create, delete, events, open, options, put, scratch, texts, try_open};
@@ -365,4 +365,25 @@ async fn lets_go_of(repo: &HoldRepo, seq: u64) -> bool {
         repo.write(Vec::new()).await.unwrap();
     }
     false
+}
+
+#[tokio::test]
+async fn a_repository_without_an_event_is_not_opened_while_events_of_it_are_known() {
+    let dir = scratch();
+    let known = KnownEvent {
+        log_id: "00ff".to_owned(),
+        seq: 7,
+    };
+    let mut with_known = options(dir.path());
+    with_known.known = Some(known);
+    for _ in 0..2 {
+        let refused = HoldRepo::open(with_known.clone(), TestClock::new()).await;
+        let Err(error @ RepoError::NotRestored { known: 7, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(error.to_string().contains("identity recover"), "{error}");
+    }
+    // Who begins anew does not ask for them.
+    let repo = open(dir.path()).await;
+    repo.verify().await.unwrap();
 }

@@ -1,12 +1,14 @@
 //! What a hold asks of its records, and that an index made anew gives the same answers.
 
+use std::time::Duration;
+
 use atcr_atproto::data_model::{RAW, cid_of};
 use atcr_atproto::lexicon::captain::CaptainRecord;
 use atcr_atproto::lexicon::crew::{self, CrewRecord};
 use atcr_atproto::lexicon::layer::LayerRecord;
 use atcr_atproto::lexicon::nsid;
 use atcr_atproto::syntax::{AtUri, Datetime, Did, RecordKey};
-use atcr_hold_pds::{HoldRepo, RecordWrite, Usage};
+use atcr_hold_pds::{HoldRepo, RecordWrite, RepoError, Usage};
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -276,6 +278,47 @@ async fn a_write_does_not_wait_for_the_index_and_queries_do() {
     }
     sqlx::query("COMMIT").execute(&mut other).await.unwrap();
     assert_eq!(asked.await.unwrap(), usage(1, 10));
+}
+
+#[tokio::test]
+async fn a_query_does_not_wait_for_the_index_for_ever() {
+    let dir = scratch();
+    let repo = open(dir.path()).await;
+    let file = SqliteConnectOptions::new().filename(dir.path().join("repo/index.sqlite"));
+    let mut other = SqliteConnection::connect_with(&file).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    write_layers(&repo, &[layer(&alice(), "m1", "sha256:aa", 10)]).await;
+    // The time of a query passes at once; that of SQLite does not.
+    tokio::time::pause();
+    let refused = repo.usage_of(&alice()).await;
+    assert!(matches!(refused, Err(RepoError::IndexBehind)), "{refused:?}");
+    assert!(!repo.is_index_whole().await);
+    tokio::time::resume();
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    while !repo.is_index_whole().await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(repo.usage_of(&alice()).await.unwrap(), usage(1, 10));
+}
+
+#[tokio::test]
+async fn an_index_that_fails_is_brought_up_once_it_can_be_without_another_write() {
+    let dir = scratch();
+    let repo = open(dir.path()).await;
+    let file = SqliteConnectOptions::new().filename(dir.path().join("repo/index.sqlite"));
+    let mut other = SqliteConnection::connect_with(&file).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    write_layers(&repo, &[layer(&alice(), "m1", "sha256:aa", 10)]).await;
+    // SQLite gives up the wait for the lock.
+    assert_eq!(repo.usage_of(&alice()).await.unwrap(), usage(0, 0));
+    assert_eq!(repo.index_lag_batches(), 1);
+    assert!(repo.is_writable());
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    while repo.index_lag_batches() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(repo.usage_of(&alice()).await.unwrap(), usage(1, 10));
+    repo.verify().await.unwrap();
 }
 
 #[tokio::test]

@@ -271,6 +271,7 @@ fn repo(error: &RepoError) -> (StatusCode, &'static str) {
         | RepoError::Halted { .. }
         | RepoError::Disk { .. }
         | RepoError::ClockBehind { .. }
+        | RepoError::IndexBehind
         | RepoError::Paused { .. } => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
         // Where nothing of the caller's is written, each of these is a fault of ours.
         RepoError::Locked { .. }
@@ -280,6 +281,7 @@ fn repo(error: &RepoError) -> (StatusCode, &'static str) {
         | RepoError::NoRepository { .. }
         | RepoError::Exists { .. }
         | RepoError::HalfRestored { .. }
+        | RepoError::NotRestored { .. }
         | RepoError::Import { .. }
         | RepoError::Index(_)
         | RepoError::Corrupt { .. }

@@ -366,11 +366,6 @@ impl RepoBlobs {
         let before = now - UNREFERENCED_FOR;
         let (mut after, mut removed) = (String::new(), 0);
         loop {
-            // Which record refers to what is known by the index alone.
-            if shared.repo.index_lag_batches() > 0 {
-                tracing::warn!("blobs are not swept while the index of records is behind");
-                return Ok(removed);
-            }
             let page = shared.table.uploaded_before(before, &after, SWEEP_PAGE).await?;
             let Some(last) = page.last() else {
                 return Ok(removed);
@@ -378,6 +373,11 @@ impl RepoBlobs {
             after = last.to_string();
             for cid in &page {
                 let _lock = shared.locks.lock(&cid.to_string()).await;
+                // Which record refers to what is known by the index alone.
+                if !shared.repo.is_index_whole().await {
+                    tracing::warn!("blobs are not swept while the index of records is behind");
+                    return Ok(removed);
+                }
                 if shared.repo.blob_reference(cid).await?.is_none() {
                     shared.remove(cid, before).await?;
                     removed += 1;

@@ -1,6 +1,8 @@
 //! Blobs of the hold's own records: uploaded, referred to, read, removed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use atcr_atproto::lexicon::BlobRef;
 use atcr_hold::adapters::filesystem::FilesystemStore;
@@ -11,6 +13,8 @@ use axum::http::Request;
 use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
 use tower::ServiceExt as _;
 
 use crate::harness::{Answer, Setup, TestHold};
@@ -206,23 +210,63 @@ async fn a_record_cannot_refer_to_what_was_not_uploaded() {
     hold.stop().await;
 }
 
+/// Where the store has what was uploaded.
+fn object_of(hold: &TestHold, uploaded: &Value) -> PathBuf {
+    let cid = uploaded["blob"]["ref"]["$link"]
+        .as_str()
+        .expect("a CID")
+        .parse()
+        .expect("a CID");
+    hold.data_dir()
+        .join("objects")
+        .join(ObjectKey::atproto_blob(hold.did(), &cid).as_str())
+}
+
+#[tokio::test]
+async fn what_a_record_refers_to_stays_although_the_index_could_not_be_told_of_the_record() {
+    let hold = TestHold::start(Setup::default()).await;
+    let blob = upload(&hold, b"a picture", "image/png").await.ok();
+    let object = object_of(&hold, &blob);
+    let index = hold.data_dir().join("repo/index.sqlite");
+    let mut other = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(index))
+        .await
+        .expect("opened");
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .expect("locked");
+    put_profile(&hold, &blob["blob"]).await.ok();
+    // The sweep begins before the index fails.
+    assert_eq!(hold.hold.repo().index_lag_batches(), 0);
+    let later = hold.clock.now() + TimeDelta::hours(7);
+    let blobs = hold.hold.repo_blobs();
+    assert_eq!(blobs.sweep_as_of(later).await.expect("swept"), 0);
+    assert_eq!(hold.hold.repo().index_lag_batches(), 1);
+    assert!(object.is_file());
+    assert_eq!(blobs.sweep_as_of(later).await.expect("swept"), 0);
+
+    sqlx::query("COMMIT").execute(&mut other).await.expect("released");
+    while hold.hold.repo().index_lag_batches() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(blobs.sweep_as_of(later).await.expect("swept"), 0);
+    assert!(object.is_file());
+    let delete = json!({ "repo": hold.did(), "collection": PROFILE, "rkey": "self" });
+    hold.call("com.atproto.repo.deleteRecord", Some(&hold.captain), &delete)
+        .await
+        .ok();
+    assert_eq!(blobs.sweep_as_of(later).await.expect("swept"), 1);
+    assert!(!object.exists());
+    hold.stop().await;
+}
+
 #[tokio::test]
 async fn what_no_record_refers_to_is_removed_in_time() {
     let hold = TestHold::start(Setup::default()).await;
     let kept = upload(&hold, b"kept", "image/png").await.ok();
     put_profile(&hold, &kept["blob"]).await.ok();
     let lost = upload(&hold, b"lost", "image/png").await.ok();
-    let object = |blob: &Value| {
-        let cid = blob["blob"]["ref"]["$link"]
-            .as_str()
-            .expect("a CID")
-            .parse()
-            .expect("a CID");
-        hold.data_dir()
-            .join("objects")
-            .join(ObjectKey::atproto_blob(hold.did(), &cid).as_str())
-    };
-    let (kept, lost) = (object(&kept), object(&lost));
+    let (kept, lost) = (object_of(&hold, &kept), object_of(&hold, &lost));
     assert_eq!(
         hold.hold.repo_blobs().sweep().await.expect("swept"),
         0,
