@@ -82,6 +82,14 @@ impl RepoOptions {
         }
     }
 
+    /// The bytes that a restore of a copy of `bytes` takes, the copy included: all of it is written anew before the copy goes. Each of
+    /// the two has an open segment, whose file has room for what comes.
+    #[must_use]
+    pub fn restore_room(bytes: u64) -> u64 {
+        let prefill = u64::from(LogLimits::DEFAULT.prefill_bytes);
+        bytes.saturating_add(prefill).saturating_mul(2)
+    }
+
     /// The bytes of one segment of the log. Its files grow by a thirty-second of it at a time.
     #[must_use]
     pub fn with_segment_bytes(mut self, bytes: u32) -> Self {

@@ -122,14 +122,18 @@ pub(super) async fn newest_after(
     Ok(newest)
 }
 
-/// What the note of a life says; `None` if there is none. One that does not parse is no process's.
+/// What the note of a life says; `None` if there is none. One that does not parse says nothing of who has the number.
 async fn note(store: &dyn BackupStore, did: &Did, life: u64) -> Result<Option<String>, BackupError> {
     let Some(content) = store.get(&name(did, life)).await? else {
         return Ok(None);
     };
     let found = read_whole(content, MAX_NOTE_LEN).await?;
-    let note = serde_json::from_slice(&found).map(|note: Note| note.process);
-    Ok(Some(note.unwrap_or_default()))
+    match serde_json::from_slice::<Note>(&found) {
+        Ok(note) => Ok(Some(note.process)),
+        Err(_) => Err(BackupError::Damaged {
+            what: format!("the note of life {life} cannot be read"),
+        }),
+    }
 }
 
 /// Takes the number of life `ours` again, whose note something has removed.
@@ -191,8 +195,10 @@ pub async fn begin(store: &dyn BackupStore, did: &Did) -> Result<Life, BackupErr
             );
             tokio::time::sleep(SETTLES_AFTER).await;
         }
-        if note(store, did, number).await?.as_deref() == Some(&*process) {
-            return Ok(Life { number, process });
+        match note(store, did, number).await {
+            Ok(Some(found)) if found == process => return Ok(Life { number, process }),
+            Ok(_) | Err(BackupError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
     Err(BackupError::Damaged {
@@ -204,7 +210,7 @@ pub async fn begin(store: &dyn BackupStore, did: &Did) -> Result<Life, BackupErr
 /// one, this number.
 ///
 /// # Errors
-/// [`BackupError::OtherLife`] if so; the store's.
+/// [`BackupError::OtherLife`] if so; the store's; `Damaged` when a note cannot be read, which does not tell.
 pub async fn check(store: &dyn BackupStore, did: &Did, ours: &Life) -> Result<(), BackupError> {
     let next = ours.number.saturating_add(1);
     let theirs = if exists(store, did, next).await? {

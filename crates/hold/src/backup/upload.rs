@@ -275,8 +275,12 @@ impl Shared {
                 "PARTS OF THE BACKUP ARE GONE, and are uploaded again: look for what removes them, such as a rule of the bucket"
             );
         }
-        if let Err(error) = self.sweep(state.head.as_ref(), &unnamed).await {
-            tracing::warn!(%error, "objects that the backup does not need stay; it is tried again tomorrow");
+        match self.sweep(state.head.as_ref(), &unnamed, life).await {
+            Err(error @ BackupError::OtherLife { .. }) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "objects that the backup does not need stay; it is tried again tomorrow");
+            }
+            Ok(()) => {}
         }
         if let Err(error) = life::forget_old(store, did, &lives, life.number).await {
             tracing::warn!(%error, "what is left of long ended lives stays in the backup; it is tried again tomorrow");
@@ -285,8 +289,15 @@ impl Shared {
     }
 
     /// Removes what processes have left that ended in the middle of an upload. `unnamed` are objects that `head` does not name.
-    async fn sweep(&self, head: Option<&Head>, unnamed: &BTreeSet<String>) -> Result<(), BackupError> {
+    async fn sweep(
+        &self,
+        head: Option<&Head>,
+        unnamed: &BTreeSet<String>,
+        life: &Life,
+    ) -> Result<(), BackupError> {
         let (store, did) = (&*self.store, self.repo.did());
+        // What was listed may be that of another life, which began before it uploaded anything and writes its pointer last.
+        life::check(store, did, life).await?;
         // A pointer whose upload seemed to fail may be there all the same, and names what was uploaded for it.
         if !unnamed.is_empty() && download::newest_head(store, did).await.ok().as_ref() == head {
             for name in unnamed {

@@ -232,6 +232,13 @@ async fn seen_before(settings: &HoldSettings, did: &Did, ignore_ahead: bool) -> 
     let hostname = settings.hostname();
     let asked = seen_by_relays(&api, &settings.relays, &hostname, did, &SystemClock).await;
     for unknown in &asked.unknown {
+        if let Reason::RevisionAhead { wait: Some(wait), .. } = &unknown.reason {
+            ensure!(
+                ignore_ahead,
+                "{unknown}. Set the clock if it is wrong; if it is right, repeat in {} seconds",
+                wait.as_secs() + 1
+            );
+        }
         ensure!(
             ignore_ahead || matches!(unknown.reason, Reason::NoAnswer(_)),
             "{unknown}. Set the clock if it is wrong; if the relay is, repeat with --ignore-relays"
@@ -255,8 +262,7 @@ async fn fetch(
         let head = download::newest_head(store, did).await?;
         let total = bytes_of(&head);
         remove_folder(folder)?;
-        // Twice: what is downloaded is copied into the repository, and removed then.
-        let (needed, free) = (2 * total, free_bytes(folder)?);
+        let (needed, free) = (RepoOptions::restore_room(total), free_bytes(folder)?);
         ensure!(
             free >= needed,
             "{}: the restore needs {} MiB, and its disk has {} MiB left",

@@ -4,10 +4,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use atcr_atproto::clock::{Clock, moved};
+use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::{Did, Tid};
 use atcr_hold_pds::Seen;
-use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use url::Url;
 
@@ -16,9 +15,11 @@ use super::{RelayApi, RelayError};
 /// How long one relay may take for its answers.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// How far in the future the newest event of a hold may be: numbers are times, and a few restores and a wrong clock add up to hours.
-const MAX_AHEAD: TimeDelta = TimeDelta::days(30);
+const MAX_AHEAD: Duration = Duration::from_hours(30 * 24);
 /// How far ahead of the clock a revision may be that the repository goes beyond: it signs nothing that is further ahead.
-const MAX_REVISION_AHEAD: TimeDelta = TimeDelta::minutes(2);
+const MAX_REVISION_AHEAD: Duration = Duration::from_mins(2);
+/// A revision that is not further ahead is waited for: relays take what is up to that far ahead of their own clock.
+const SLIGHTLY_AHEAD: Duration = Duration::from_mins(5);
 
 /// What the relays know, as far as they said it.
 #[derive(Debug, Default)]
@@ -46,7 +47,12 @@ pub enum Reason {
     /// The number is that of a far future: going beyond it would use up numbers for good.
     FarAhead(u64),
     /// The revision is one of the future: it cannot be gone beyond now, since a revision is the time.
-    RevisionAhead(Tid),
+    RevisionAhead {
+        /// The revision.
+        rev: Tid,
+        /// How long until the repository can go beyond it, if that is soon: a clock that is a little wrong explains it.
+        wait: Option<Duration>,
+    },
 }
 
 impl fmt::Display for Unknown {
@@ -61,9 +67,9 @@ impl fmt::Display for Unknown {
                 f,
                 "{} says that it has event {seq} of this hold, which is more than {} days ahead of this machine's clock",
                 self.relay,
-                MAX_AHEAD.num_days()
+                MAX_AHEAD.as_secs() / 86_400
             ),
-            Reason::RevisionAhead(rev) => write!(
+            Reason::RevisionAhead { rev, .. } => write!(
                 f,
                 "{} says that it has revision {rev} of this account, which is ahead of this machine's clock",
                 self.relay
@@ -86,18 +92,24 @@ pub async fn seen_by_relays(
     });
     let mut found = SeenByRelays::default();
     for (relay, asked) in join_all(answers).await {
-        let now = clock.now();
+        let now = clock.now_micros();
         let reason = match asked {
-            Ok(Ok(seen)) if seen.seq > micros_of(moved(now, MAX_AHEAD)) => Reason::FarAhead(seen.seq),
-            Ok(Ok(Seen { rev: Some(rev), .. }))
-                if rev.micros() > micros_of(moved(now, MAX_REVISION_AHEAD)) =>
-            {
-                Reason::RevisionAhead(rev)
-            }
-            Ok(Ok(seen)) => {
-                found.seen.seq = found.seen.seq.max(seen.seq);
-                found.seen.rev = found.seen.rev.take().max(seen.rev);
-                continue;
+            Ok(Ok(seen)) if seen.seq.saturating_sub(now) > micros(MAX_AHEAD) => Reason::FarAhead(seen.seq),
+            Ok(Ok(Seen { seq, rev })) => {
+                // Of the numbers nothing is said by a revision.
+                found.seen.seq = found.seen.seq.max(seq);
+                match rev {
+                    Some(rev) if rev.micros().saturating_sub(now) > micros(MAX_REVISION_AHEAD) => {
+                        let ahead = Duration::from_micros(rev.micros() - now);
+                        let wait =
+                            (ahead <= SLIGHTLY_AHEAD).then(|| ahead.saturating_sub(MAX_REVISION_AHEAD));
+                        Reason::RevisionAhead { rev, wait }
+                    }
+                    rev => {
+                        found.seen.rev = found.seen.rev.take().max(rev);
+                        continue;
+                    }
+                }
             }
             Ok(Err(error)) => Reason::NoAnswer(error.to_string()),
             Err(_) => Reason::NoAnswer("it takes too long".to_owned()),
@@ -130,6 +142,6 @@ fn known<T>(answer: Result<T, RelayError>) -> Result<Option<T>, RelayError> {
     }
 }
 
-fn micros_of(at: DateTime<Utc>) -> u64 {
-    u64::try_from(at.timestamp_micros()).unwrap_or(0)
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }

@@ -231,7 +231,18 @@ async fn restored(
     let restored = restore(&copy, options.clone(), Vec::new(), clock, Progress::none())
         .await
         .expect("restored");
+    let downloaded = head.files.iter().map(|file| file.bytes()).sum();
+    let taken = bytes_in(&copy) + bytes_in(&options.dir);
+    let room = RepoOptions::restore_room(downloaded);
+    assert!(taken <= room, "{taken} bytes are more than {room}");
     (options, restored)
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    std::fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").metadata().expect("readable").len())
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -721,6 +732,92 @@ async fn a_process_whose_number_another_one_has_written_over_writes_no_more() {
         "{error}"
     );
     assert!(!hold.hold.repo().is_writable());
+    hold.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_note_of_a_life_that_cannot_be_read_stops_no_writes_and_is_read_again() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    hold.hold.back_up().await.expect("copied");
+    let account = hold.did().as_str().replace([':', '%'], "_");
+    let note = place.path().join(account).join("epoch/1");
+    let whole = std::fs::read(&note).expect("a note");
+    std::fs::write(&note, &whole[..whole.len() / 2]).expect("written");
+    let error = hold.hold.back_up().await.expect_err("unreadable");
+    assert!(matches!(error, BackupError::Damaged { .. }), "{error}");
+    assert!(hold.hold.repo().is_writable());
+    std::fs::write(&note, &whole).expect("written");
+    add_crew(&hold, 1).await;
+    hold.hold.back_up().await.expect("copied");
+    assert_eq!(hold.hold.backup_behind(), Some(Duration::ZERO));
+    hold.stop().await;
+}
+
+/// A folder in which another life begins, and uploads an object, as soon as the objects of a log are listed.
+#[derive(Debug)]
+struct TakenOver {
+    folder: FolderBackup,
+    did: Did,
+    log_id: String,
+}
+
+#[async_trait]
+impl BackupStore for TakenOver {
+    fn place(&self) -> String {
+        self.folder.place()
+    }
+
+    async fn put(&self, name: &str, content: ObjectBytes, size: u64) -> Result<(), StoreError> {
+        self.folder.put(name, content, size).await
+    }
+
+    async fn create(&self, name: &str, content: Bytes) -> Result<bool, StoreError> {
+        self.folder.create(name, content).await
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<ObjectBytes>, StoreError> {
+        self.folder.get(name).await
+    }
+
+    async fn list(&self, folder: &str, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        if folder.ends_with(&self.log_id) {
+            life::begin(&self.folder, &self.did).await.expect("begun");
+            let object = one_piece(Bytes::from_static(b"newer"));
+            self.folder.put(&format!("{folder}/log/newer"), object, 5).await?;
+        }
+        self.folder.list(folder, limit).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), StoreError> {
+        self.folder.delete(name).await
+    }
+
+    async fn remove_unfinished(&self, folder: &str, before: DateTime<Utc>) -> Result<usize, StoreError> {
+        self.folder.remove_unfinished(folder, before).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_newer_life_has_uploaded_is_not_removed_as_needless() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hold = hold_with_backup(place.path()).await;
+    hold.hold.back_up().await.expect("copied");
+    let folder = FolderBackup::new(place.path());
+    let head = download::newest_head(&folder, hold.did())
+        .await
+        .expect("a backup");
+    let store = TakenOver {
+        folder,
+        did: hold.did().clone(),
+        log_id: head.log_id.clone(),
+    };
+    let backup = Backup::new(hold.hold.repo().clone(), Arc::new(store), Arc::new(SystemClock));
+    let error = backup.round().await.expect_err("taken over");
+    assert!(matches!(error, BackupError::OtherLife { .. }), "{error}");
+    let account = hold.did().as_str().replace([':', '%'], "_");
+    let newer = place.path().join(account).join(head.log_id).join("log/newer");
+    assert!(newer.is_file());
     hold.stop().await;
 }
 

@@ -3,14 +3,15 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use atcr_atproto::clock::{Clock as _, SystemClock};
+use atcr_atproto::clock::{Clock as _, ManualClock, SystemClock};
 use atcr_atproto::syntax::{Did, Tid};
-use atcr_hold::relays::seen::seen_by_relays;
+use atcr_hold::relays::seen::{Reason, seen_by_relays};
 use atcr_hold::relays::{HostStatus, RelayApi, RelayError};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Barrier, Notify};
@@ -156,10 +157,16 @@ async fn a_new_hold_goes_on_from_what_a_relay_has_of_its_host() {
 async fn a_new_hold_does_not_believe_a_relay_that_claims_a_revision_of_the_future() {
     let relay = Relay::default();
     let rev = Tid::from_parts(u64::try_from(from_now(1)).expect("positive"), 7);
-    *relay.has.lock().expect("a lock") = (from_now(0), Some(rev.clone()));
+    *relay.has.lock().expect("a lock") = (from_now(3), Some(rev.clone()));
     let url = relay.serve().await;
     let hold = TestHold::start_with(Setup::default(), |config| config.server.relay_endpoint = url).await;
-    assert!(hold.hold.repo().latest_commit().rev < rev);
+    let repo = hold.hold.repo();
+    assert!(repo.latest_commit().rev < rev);
+    let first = repo.events_after(0, 1).await.expect("readable")[0].seq;
+    assert!(
+        i64::try_from(first).expect("a number") > from_now(4) - 60_000_000,
+        "its numbers are gone beyond all the same"
+    );
     hold.stop().await;
 }
 
@@ -196,6 +203,49 @@ async fn relays_are_asked_at_the_same_time() {
     let found = seen_by_relays(&api, &relays, "hold.test", &did, &SystemClock).await;
     assert!(found.unknown.is_empty(), "{:?}", found.unknown);
     assert_eq!(found.seen.seq, 7);
+}
+
+/// Says that its newest revision is so far ahead.
+#[derive(Debug)]
+struct Ahead(Arc<ManualClock>, TimeDelta);
+
+#[async_trait]
+impl RelayApi for Ahead {
+    async fn request_crawl(&self, _: &Url, _: &str) -> Result<(), RelayError> {
+        Ok(())
+    }
+
+    async fn host_status(&self, _: &Url, _: &str) -> Result<HostStatus, RelayError> {
+        Ok(serde_json::from_value(json!({ "seq": 7 })).expect("a status"))
+    }
+
+    async fn latest_commit(&self, _: &Url, _: &Did) -> Result<Tid, RelayError> {
+        let at = (self.0.now() + self.1).timestamp_micros();
+        Ok(Tid::from_parts(u64::try_from(at).expect("positive"), 7))
+    }
+}
+
+#[tokio::test]
+async fn a_revision_that_is_slightly_ahead_is_waited_for() {
+    let clock = ManualClock::standing();
+    let relays: [Url; 1] = ["https://relay.test".parse().expect("a URL")];
+    let did = "did:web:hold.test".parse().expect("a DID");
+    for (seconds, expected) in [
+        (110, None),
+        (180, Some(Some(60))),
+        (300, Some(Some(180))),
+        (301, Some(None)),
+    ] {
+        let api = Ahead(clock.clone(), TimeDelta::seconds(seconds));
+        let found = seen_by_relays(&api, &relays, "hold.test", &did, &*clock).await;
+        let wait = found.unknown.first().map(|unknown| match &unknown.reason {
+            Reason::RevisionAhead { wait, .. } => wait.map(|wait| wait.as_secs()),
+            reason => panic!("{reason:?}"),
+        });
+        assert_eq!(wait, expected, "{seconds}");
+        assert_eq!(found.seen.seq, 7);
+        assert_eq!(found.seen.rev.is_some(), expected.is_none());
+    }
 }
 
 #[tokio::test]
