@@ -207,7 +207,7 @@ fn abandon(disk: &dyn Disk) {
             }
         }
         disk.sync_names()?;
-        // At last: it says that the rest is no repository.
+        // The manifest goes last: until then it says that the folder is no repository.
         disk.remove(manifest::FILE)?;
         disk.sync_names()
     };

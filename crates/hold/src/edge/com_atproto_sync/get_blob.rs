@@ -194,7 +194,7 @@ fn record_blob(sources: &Sources, input: &Input) -> Result<Option<Cid>, EdgeErro
     Ok(Some(cid))
 }
 
-/// What was found in an image is for those who may read the image, also if a record of better days names it.
+/// What was found in an image is for those who may read the image, also if a record names it that was written while the hold was public.
 fn require_reader(blob: &BlobRef, reader: Result<Reader, EdgeError>) -> Result<(), EdgeError> {
     let is_document = DocumentKind::ALL
         .iter()
