@@ -202,6 +202,25 @@ impl Index {
         })
     }
 
+    /// Counts everything that all users keep once more, and says of how many users the figures are others than those that are kept.
+    pub(crate) async fn wrong_usages(&self) -> Result<u64, RepoError> {
+        // Reads every row of layers, in one statement: as of one moment.
+        let row = sqlx::query(
+            "WITH counted AS (
+                 SELECT user_did, count(*) AS unique_blobs, sum(size) AS total_bytes
+                 FROM (SELECT user_did, digest, max(size) AS size FROM layers GROUP BY user_did, digest)
+                 GROUP BY user_did
+             ), wrong AS (
+                 SELECT user_did FROM (SELECT * FROM counted EXCEPT SELECT * FROM user_usage)
+                 UNION SELECT user_did FROM (SELECT * FROM user_usage EXCEPT SELECT * FROM counted)
+             )
+             SELECT count(*) AS users FROM wrong",
+        )
+        .fetch_one(self.readers())
+        .await?;
+        number(&row, "user_usage", "users")
+    }
+
     /// Those of `digests` that no layer record of `user` names, each once.
     pub(crate) async fn unseen_layers(
         &self,

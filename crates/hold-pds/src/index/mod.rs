@@ -33,7 +33,7 @@ const FILE: &str = "index.sqlite";
 /// What SQLite keeps beside its file.
 const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
 /// The version of `schema.sql`.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 /// Collections whose records never refer to blobs, and have no table of their own either.
 const NOT_INDEXED: [&str; 2] = [nsid::HOLD_CAPTAIN, nsid::HOLD_STATS];
 /// How long a statement waits for the file's lock.

@@ -107,7 +107,7 @@ impl HoldRepo {
 
     /// What a user keeps in the hold. Costs the same however much it is.
     ///
-    /// A digest counts with the size that the first of its records said.
+    /// A digest counts with the greatest size that one of its records says: with the same figure in whichever order they came.
     ///
     /// # Errors
     /// The disk's or the index's.

@@ -477,7 +477,7 @@ impl HoldRepo {
     }
 
     /// Walks the whole repository: signature, tree shape, every block present and equal to its name, every event in the log
-    /// whole, every record that should be in the index there and no other. Takes as long as an export; writes may go on.
+    /// whole, every record that should be in the index there and no other, and what users keep counted anew. Takes as long as an export; writes may go on.
     ///
     /// # Errors
     /// [`RepoError::Corrupt`] says what is wrong first; the disk's or the index's.
@@ -496,6 +496,12 @@ impl HoldRepo {
         if is_comparable && found != expected {
             return Err(RepoError::corrupt(format!(
                 "the index has {found} records and should have {expected}"
+            )));
+        }
+        let wrong = self.index().await?.wrong_usages().await?;
+        if wrong > 0 {
+            return Err(RepoError::corrupt(format!(
+                "a recount of the index finds that {wrong} users keep something else than it says"
             )));
         }
         Ok(())

@@ -16,4 +16,5 @@ mod repository;
 #[expect(dead_code, reason = "shared with the tests of the tree, which use the rest")]
 #[path = "../../../repo/tests/it/trees.rs"]
 mod trees;
+mod usage;
 mod writes;
