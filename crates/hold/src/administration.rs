@@ -320,18 +320,26 @@ impl Checked {
         }
         Ok(match write {
             ManualWrite::Create { rkey, value, .. } if is_crew => {
-                let record = crew_record(value)?;
+                let (record, value) = crew_record(value)?;
                 let rkey = match rkey {
                     Some(rkey) => rkey,
                     None => crew::rkey(&record.member).map_err(RepoError::from)?,
                 };
                 self.members.add(&record.member, &rkey, true)?;
-                RecordWrite::create(Some(rkey), &record)?
+                RecordWrite::Create {
+                    collection,
+                    rkey: Some(rkey),
+                    value,
+                }
             }
             ManualWrite::Put { rkey, value, .. } if is_crew => {
-                let record = crew_record(value)?;
+                let (record, value) = crew_record(value)?;
                 self.members.add(&record.member, &rkey, false)?;
-                RecordWrite::put(rkey, &record)?
+                RecordWrite::Put {
+                    collection,
+                    rkey,
+                    value,
+                }
             }
             ManualWrite::Create { rkey, value, .. } => RecordWrite::Create {
                 collection,
@@ -397,8 +405,9 @@ fn is_ours(collection: &Nsid) -> bool {
     collection.as_str().starts_with("io.atcr.")
 }
 
-fn crew_record(value: Value) -> Result<CrewRecord, AdministrationError> {
-    let record = CrewRecord::from_value(value).map_err(AdministrationError::NotCrew)?;
+/// The record, and the value that is written: with the fields, too, that this version does not know.
+fn crew_record(mut value: Value) -> Result<(CrewRecord, Value), AdministrationError> {
+    let record = CrewRecord::from_value(value.clone()).map_err(AdministrationError::NotCrew)?;
     let too_long = |field| Err(AdministrationError::TooLong { field });
     if record.role.len() > MAX_LABEL_LEN {
         return too_long("role");
@@ -414,5 +423,9 @@ fn crew_record(value: Value) -> Result<CrewRecord, AdministrationError> {
     if permissions.len() > MAX_PERMISSIONS || permissions.iter().any(|word| word.len() > MAX_PERMISSION_LEN) {
         return too_long("permissions");
     }
-    Ok(record)
+    let known = record.to_value().map_err(AdministrationError::NotCrew)?;
+    if let (Value::Object(fields), Value::Object(known)) = (&mut value, known) {
+        fields.extend(known);
+    }
+    Ok((record, value))
 }

@@ -31,7 +31,7 @@ use crate::adapters::observed::{ObservedOwnObjects, ObservedStore, ObservedUploa
 use crate::adapters::pds_sessions::PdsSessions;
 use crate::adapters::relay_client::RelayClient;
 use crate::adapters::sqlite::{
-    self, SqliteCounts, SqliteDeferredNotices, SqliteRepoBlobs, SqliteScans, SqliteUploads,
+    self, SqliteCounts, SqliteDeferredNotices, SqliteErasures, SqliteRepoBlobs, SqliteScans, SqliteUploads,
 };
 use crate::administration::Administration;
 use crate::backup::{Backup, BackupError};
@@ -47,13 +47,15 @@ use crate::guarded_blobs::GuardedBlobs;
 use crate::identity::establish::establish;
 use crate::identity::key_change;
 use crate::identity::watch::IdentityWatch;
-use crate::manifests::{Counts, ManifestNotices};
+use crate::manifests::{Counts, ManifestNotices, Rules};
+use crate::quota::{Promotion, Quotas};
 use crate::relays::Announcements;
 use crate::repo_blobs::{RepoBlobs, SWEEP as SWEEP_REPO_BLOBS};
 use crate::routes::{self, Front};
 use crate::scanning::Scanning;
 use crate::settings::{HoldSettings, Limits};
 use crate::state::AppState;
+use crate::user_data::UserData;
 
 pub use run::run;
 pub use start_error::StartError;
@@ -234,13 +236,17 @@ impl Hold {
         .await?;
         scanning.start_publishing(&shutdown);
         scanning.start_upkeep(&shutdown);
+        let quotas = Quotas::new(repo.clone(), settings.tiers.clone());
         let (notices, recorder) = ManifestNotices::start(
             repo.clone(),
             blobs.clone(),
             counts.clone(),
             Arc::new(SqliteDeferredNotices::new(database.clone())),
             Arc::new(scanning.clone()),
-            &settings.notice_limits,
+            Rules {
+                limits: settings.notice_limits,
+                quotas: quotas.clone(),
+            },
             clock.clone(),
         );
         let resumed = blobs.clone();
@@ -300,7 +306,22 @@ impl Hold {
             notices,
             administration: Administration::new(repo.clone(), repo_blobs.clone(), crew_turns.clone()),
             repo_blobs: repo_blobs.clone(),
-            enlistment: Enlistment::new(repo.clone(), crew_turns, settings.limits.new_members, clock),
+            user_data: UserData::new(
+                repo.clone(),
+                counts.clone(),
+                Arc::new(SqliteErasures::new(database.clone())),
+                crew_turns.clone(),
+                clock.clone(),
+            ),
+            promotion: Promotion::new(repo.clone(), quotas.clone(), crew_turns.clone()),
+            enlistment: Enlistment::new(
+                repo.clone(),
+                quotas.clone(),
+                crew_turns,
+                settings.limits.new_members,
+                clock,
+            ),
+            quotas,
             scanning: scanning.clone(),
             exports: settings.limits.exports.clone(),
             block_answers: BlockAnswers::new(Exempt::new(settings.limits.exempt.clone())),

@@ -27,6 +27,8 @@ pub struct HoldConfig {
     pub limits: LimitsSection,
     /// Who owns the hold and who may join.
     pub registration: RegistrationSection,
+    /// How much each member may keep.
+    pub quota: QuotaSection,
     /// Where blobs are kept.
     pub storage: StorageSection,
     /// Scanners, which list the packages of images and look for known vulnerabilities in them.
@@ -58,8 +60,9 @@ pub struct ServerSection {
     /// The URL under which clients reach the hold, scheme and host (and port) only. With did_method web the hold's DID follows from
     /// it, for good: https://hold.example.com is did:web:hold.example.com. Required.
     pub public_url: String,
-    /// Whether blobs can be downloaded without signing in. Copied to the captain record at every start.
-    pub public: bool,
+    /// Whether blobs can be downloaded without signing in. Copied to the captain record at every start; empty leaves the record as it
+    /// is, and a new one says no.
+    pub public: Option<bool>,
     /// DID of the hold that replaces this one; AppViews send new pushes there. Copied to the captain record at every
     /// start; empty leaves the record as it is, "none" removes it.
     pub successor: String,
@@ -141,9 +144,9 @@ pub struct LimitsSection {
 pub struct RegistrationSection {
     /// DID of the captain. Required at the first start; later the captain record decides.
     pub owner_did: String,
-    /// Whether every account may register as crew, which allows pushing. Copied to the captain record at every
-    /// start.
-    pub allow_all_crew: bool,
+    /// Whether every account may register as crew, which allows pushing. Copied to the captain record at every start; empty leaves the
+    /// record as it is, and a new one says no.
+    pub allow_all_crew: Option<bool>,
     /// Where the blobs are, for people to read (at most 64 bytes). Empty leaves the captain record as it is, and a new one
     /// gets the bucket's region on S3; "none" removes it.
     pub region: String,
@@ -158,10 +161,96 @@ impl Default for RegistrationSection {
     fn default() -> Self {
         Self {
             owner_did: String::new(),
-            allow_all_crew: false,
+            allow_all_crew: None,
             region: String::new(),
             profile_display_name: String::new(),
             profile_description: "Keeps the layers of container images.".to_owned(),
+        }
+    }
+}
+
+/// How much each member may keep.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct QuotaSection {
+    /// The tiers, the lowest rank first; none: no limits. Each is {name: deckhand, quota: 5GB, scan_on_push: false}, or deckhand=5GB;
+    /// or all of them are one mapping, deckhand: {quota: 5GB}, whose order counts. Units are B, KB (1024 B), MB, GB, TB and PB. What
+    /// several users keep counts for each of them, and what one user keeps in several images counts once. The captain has no limit.
+    pub tiers: Vec<TierSetting>,
+    /// Which tier a member has whose record names none.
+    pub defaults: QuotaDefaults,
+}
+
+/// The tiers of members whose records name none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct QuotaDefaults {
+    /// The tier of who joins, which goes into the crew record, and of members whose tier there is no more. Empty: the first tier.
+    pub new_crew_tier: String,
+    /// The tier of members without one in their record: those who joined before there were tiers. Empty: as new_crew_tier.
+    pub plankowner_crew_tier: String,
+}
+
+/// A tier as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "TierEntry")]
+pub struct TierSetting {
+    /// Its name, as crew records have it.
+    pub name: String,
+    /// How much a member may keep.
+    pub quota: String,
+    /// Whether listTiers says that what its members push is scanned at once.
+    pub scan_on_push: bool,
+}
+
+/// The two ways to write a tier.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum TierEntry {
+    Text(String),
+    Fields(TierFields),
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TierFields {
+    name: String,
+    quota: QuotaText,
+    #[serde(default)]
+    scan_on_push: bool,
+}
+
+/// A number without a unit is not quoted in a file.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum QuotaText {
+    Text(String),
+    Bytes(u64),
+}
+
+impl TryFrom<TierEntry> for TierSetting {
+    type Error = String;
+
+    fn try_from(entry: TierEntry) -> Result<Self, String> {
+        match entry {
+            TierEntry::Text(text) => {
+                let (name, quota) = text
+                    .split_once('=')
+                    .ok_or_else(|| format!("{text:?} is no tier; write name=5GB"))?;
+                Ok(Self {
+                    name: name.trim().to_owned(),
+                    quota: quota.trim().to_owned(),
+                    scan_on_push: false,
+                })
+            }
+            TierEntry::Fields(fields) => Ok(Self {
+                name: fields.name,
+                quota: match fields.quota {
+                    QuotaText::Text(text) => text,
+                    QuotaText::Bytes(bytes) => bytes.to_string(),
+                },
+                scan_on_push: fields.scan_on_push,
+            }),
         }
     }
 }
@@ -321,6 +410,7 @@ impl Default for HoldConfig {
             server: ServerSection::default(),
             limits: LimitsSection::default(),
             registration: RegistrationSection::default(),
+            quota: QuotaSection::default(),
             storage: StorageSection::default(),
             scanner: ScannerSection::default(),
             database: DatabaseSection::default(),
@@ -334,7 +424,7 @@ impl Default for ServerSection {
         Self {
             addr: ":8080".to_owned(),
             public_url: String::new(),
-            public: false,
+            public: None,
             successor: String::new(),
             appview_did: String::new(),
             relay_endpoint: "https://relay1.us-east.bsky.network".to_owned(),
@@ -422,6 +512,7 @@ impl Settings for HoldConfig {
         ("S3_BUCKET", "storage.bucket"),
         ("S3_ENDPOINT", "storage.endpoint"),
     ];
+    const NAMED_LISTS: &'static [&'static str] = &["quota.tiers"];
 
     fn validate(&self, problems: &mut Problems) {
         // The outcome is not needed here, only what was wrong on the way.

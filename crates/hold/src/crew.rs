@@ -13,6 +13,8 @@ use atcr_server::rate_limit::{Limited, Now, RateLimit};
 use atcr_server::{KeyedLocks, Rate};
 use tokio::sync::OwnedMutexGuard;
 
+use crate::quota::Quotas;
+
 /// The label of a member who did not ask for another.
 const DEFAULT_ROLE: &str = "member";
 
@@ -65,19 +67,27 @@ pub enum JoinError {
 #[derive(Clone, Debug)]
 pub struct Enlistment {
     repo: HoldRepo,
+    quotas: Quotas,
     turns: CrewTurns,
     newcomers: RateLimit<()>,
     clock: Arc<dyn Clock>,
 }
 
 impl Enlistment {
-    /// Works on the hold's repository, and shares `turns` with everything else that writes crew records. At most `newcomers` accounts
-    /// join by themselves.
+    /// Works on the hold's repository, gives newcomers the tier that `quotas` have for them, and shares `turns` with everything else that
+    /// writes crew records. At most `newcomers` accounts join by themselves.
     #[must_use]
-    pub fn new(repo: HoldRepo, turns: CrewTurns, newcomers: Rate, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        repo: HoldRepo,
+        quotas: Quotas,
+        turns: CrewTurns,
+        newcomers: Rate,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let time = Arc::clone(&clock);
         Self {
             repo,
+            quotas,
             turns,
             newcomers: RateLimit::new("new_members", newcomers, Now::new(move || time.now())),
             clock,
@@ -120,12 +130,15 @@ impl Enlistment {
         let role = role
             .filter(|role| FREE_ROLES.contains(role))
             .unwrap_or(DEFAULT_ROLE);
-        let record = CrewRecord::new(
+        let mut record = CrewRecord::new(
             member.clone(),
             role,
             granted.to_words(),
             self.clock.now_datetime(),
         );
+        if !is_captain {
+            record.tier = self.quotas.tiers().of_newcomer().map(|tier| tier.name.clone());
+        }
         let _turn = self.turns.take([member]).await;
         // A call of the same member may have had the turn before.
         if !is_captain && self.repo.crew_by_member(member).await?.is_none() {

@@ -12,6 +12,8 @@
 //! | [`repo_blobs`] | blobs that the hold's own records refer to |
 //! | [`scanning`] | images to be scanned, their scanners, what was found |
 //! | [`crew`], [`administration`] | joining the crew; managing it |
+//! | [`user_data`] | what the hold knows of one user: told and erased |
+//! | [`quota`] | tiers, and how much each user may keep |
 //! | [`access_tokens`] | whose OAuth access token a caller presents |
 //! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
 //! | [`config`], [`settings`], [`cli`], [`compose`] | settings as written and as parsed, command line, wiring |
@@ -35,9 +37,11 @@ pub mod firehose;
 pub mod guarded_blobs;
 pub mod identity;
 pub mod manifests;
+pub mod quota;
 pub mod relays;
 pub mod repo_blobs;
 pub mod routes;
 pub mod scanning;
 pub mod settings;
 pub mod state;
+pub mod user_data;

@@ -33,8 +33,8 @@ use crate::edge::com_atproto_sync::{
 use crate::edge::error::{EdgeError, limited, panicked};
 use crate::edge::health::xrpc_health;
 use crate::edge::io_atcr_hold::{
-    abort_upload, complete_upload, get_part_upload_url, get_quota, initiate_upload, list_tiers,
-    notify_manifest, request_crew, subscribe_scan_jobs,
+    abort_upload, complete_upload, delete_user_data, export_user_data, get_part_upload_url, get_quota,
+    initiate_upload, list_tiers, notify_manifest, request_crew, subscribe_scan_jobs, update_crew_tier,
 };
 use crate::edge::scans;
 use crate::edge::well_known;
@@ -62,6 +62,8 @@ pub enum Door {
     CrewAdmin,
     /// Whoever shows the secret for scanners.
     Scanner,
+    /// The AppView that the configuration names.
+    AppView,
 }
 
 impl fmt::Display for Door {
@@ -74,6 +76,7 @@ impl fmt::Display for Door {
             Self::Writer => "writers",
             Self::CrewAdmin => "crew administrators",
             Self::Scanner => "scanners, by their secret",
+            Self::AppView => "the trusted AppView",
         })
     }
 }
@@ -94,7 +97,7 @@ pub fn doors() -> impl Iterator<Item = (&'static str, Door)> {
 
 #[rustfmt::skip]
 fn xrpc_methods() -> Vec<XrpcMethod> {
-    use Door::{CrewAdmin, Everyone, Notifier, Reader, Scanner, SignedIn, Writer};
+    use Door::{AppView, CrewAdmin, Everyone, Notifier, Reader, Scanner, SignedIn, Writer};
     let method = |nsid, door, handler| XrpcMethod { nsid, door, handler };
     let get_blob = get(get_blob::get_blob).head(get_blob::head_blob);
     let notify_manifest = post(notify_manifest::notify_manifest).layer(DefaultBodyLimit::max(MAX_NOTICE));
@@ -126,6 +129,8 @@ fn xrpc_methods() -> Vec<XrpcMethod> {
         method("com.atproto.sync.subscribeRepos", Everyone, get(subscribe_repos::subscribe_repos)),
         method("io.atcr.hold.abortUpload", Writer, post(abort_upload::abort_upload)),
         method("io.atcr.hold.completeUpload", Writer, post(complete_upload::complete_upload)),
+        method("io.atcr.hold.deleteUserData", SignedIn, post(delete_user_data::delete_user_data)),
+        method("io.atcr.hold.exportUserData", SignedIn, get(export_user_data::export_user_data)),
         method("io.atcr.hold.getPartUploadUrl", Writer, post(get_part_upload_url::get_part_upload_url)),
         method("io.atcr.hold.getQuota", Everyone, get(get_quota::get_quota)),
         method("io.atcr.hold.initiateUpload", Writer, post(initiate_upload::initiate_upload)),
@@ -133,6 +138,7 @@ fn xrpc_methods() -> Vec<XrpcMethod> {
         method("io.atcr.hold.notifyManifest", Notifier, notify_manifest),
         method("io.atcr.hold.requestCrew", SignedIn, post(request_crew::request_crew)),
         method("io.atcr.hold.subscribeScanJobs", Scanner, get(subscribe_scan_jobs::subscribe_scan_jobs)),
+        method("io.atcr.hold.updateCrewTier", AppView, post(update_crew_tier::update_crew_tier)),
     ]
 }
 

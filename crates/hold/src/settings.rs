@@ -2,6 +2,7 @@
 
 mod identity;
 mod limits;
+mod quota;
 mod scanner;
 mod stores;
 
@@ -21,6 +22,7 @@ use url::Url;
 
 use crate::config::{HoldConfig, LogFormatSetting, RegistrationSection};
 use crate::manifests::NoticeLimits;
+use crate::quota::Tiers;
 use crate::scanning::ScanOptions;
 
 pub use identity::{IdentitySettings, PlcSettings};
@@ -53,8 +55,8 @@ pub struct HoldSettings {
     pub public_url: Url,
     /// What the hold's DID is, or where it comes from.
     pub identity: IdentitySettings,
-    /// Anonymous reads.
-    pub public: bool,
+    /// Anonymous reads, if the configuration says.
+    pub public: Option<bool>,
     /// The hold that replaces this one.
     pub successor: Stated<Did>,
     /// The AppView whose content proofs are believed.
@@ -75,8 +77,8 @@ pub struct HoldSettings {
     pub free_disk_bytes: u64,
     /// The captain to create at the first start.
     pub owner: Option<Did>,
-    /// Every account may join.
-    pub allow_all_crew: bool,
+    /// Every account may join, if the configuration says.
+    pub allow_all_crew: Option<bool>,
     /// What the captain record says about the place.
     pub region: Stated<String>,
     /// The place of a captain record that has none.
@@ -85,6 +87,8 @@ pub struct HoldSettings {
     pub first_profile: Option<FirstProfile>,
     /// How much one account may have recorded.
     pub notice_limits: NoticeLimits,
+    /// How much each member may keep.
+    pub tiers: Tiers,
     /// The store.
     pub storage: StorageSettings,
     /// How long an unfinished upload may lie idle.
@@ -209,6 +213,7 @@ impl HoldSettings {
             _ => None,
         };
         let notice_limits = notice_limits(&config.limits, problems);
+        let tiers = quota::tiers(&config.quota, problems);
         let backup = backup(config, storage.as_ref(), &data_dir, problems);
         let scanning = scanning(&config.scanner, public_url.as_ref(), problems);
         let key_path = match config.database.key_path.as_str() {
@@ -240,6 +245,7 @@ impl HoldSettings {
             first_region,
             first_profile,
             notice_limits: notice_limits?,
+            tiers: tiers?,
             storage: storage?,
             data_dir,
             event_retention: config.database.event_retention,

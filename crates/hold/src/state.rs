@@ -16,8 +16,10 @@ use crate::edge::com_atproto_sync::get_blocks::BlockAnswers;
 use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
+use crate::quota::{Promotion, Quotas};
 use crate::repo_blobs::RepoBlobs;
 use crate::scanning::Scanning;
+use crate::user_data::UserData;
 
 /// Everything handlers use. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,6 +40,12 @@ pub struct AppState {
     pub enlistment: Enlistment,
     /// Managing the crew.
     pub administration: Administration,
+    /// How much each user may keep.
+    pub quotas: Quotas,
+    /// Other tiers for members.
+    pub promotion: Promotion,
+    /// What is known of one user.
+    pub user_data: UserData,
     /// Blobs that the hold's records refer to.
     pub repo_blobs: RepoBlobs,
     /// Images to be scanned.
@@ -71,6 +79,9 @@ part!(blobs: GuardedBlobs);
 part!(notices: ManifestNotices);
 part!(enlistment: Enlistment);
 part!(administration: Administration);
+part!(quotas: Quotas);
+part!(promotion: Promotion);
+part!(user_data: UserData);
 part!(repo_blobs: RepoBlobs);
 part!(scanning: Scanning);
 part!(exports: ClientStreams);

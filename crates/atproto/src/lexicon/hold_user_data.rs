@@ -90,6 +90,12 @@ pub struct ExportedPost {
     pub created_at: Datetime,
 }
 
+/// Error names of these methods.
+pub mod error {
+    /// Not everything could be erased.
+    pub const DELETION_FAILED: &str = "DeletionFailed";
+}
+
 /// Output of `io.atcr.hold.deleteUserData`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -33,10 +33,10 @@ pub enum Stated<T> {
 pub struct CaptainSettings {
     /// The captain. Needed when there is no captain record yet; later the record decides.
     pub owner: Option<Did>,
-    /// Blobs can be read without signing in.
-    pub public: bool,
-    /// Every account may join.
-    pub allow_all_crew: bool,
+    /// Blobs can be read without signing in; `None`: the record decides, and a new one says no.
+    pub public: Option<bool>,
+    /// Every account may join; `None`: as above.
+    pub allow_all_crew: Option<bool>,
     /// Where the blobs are, in words.
     pub region: Stated<String>,
     /// The region of a record that has none, when `region` is [`Stated::Unsaid`].
@@ -127,8 +127,14 @@ pub async fn ensure(
 
 /// Writes the settings into the record's own fields, and leaves every other field as it was written.
 fn state(fields: &mut Map<String, Value>, settings: &CaptainSettings) {
-    fields.insert("public".to_owned(), settings.public.into());
-    fields.insert("allowAllCrew".to_owned(), settings.allow_all_crew.into());
+    for (name, stated) in [
+        ("public", settings.public),
+        ("allowAllCrew", settings.allow_all_crew),
+    ] {
+        if let Some(stated) = stated {
+            fields.insert(name.to_owned(), stated.into());
+        }
+    }
     set(fields, "region", &settings.region, String::as_str);
     set(fields, "successor", &settings.successor, Did::as_str);
     if let (Stated::Unsaid, Some(region)) = (&settings.region, &settings.first_region) {

@@ -94,8 +94,8 @@ async fn the_captain_is_made_once_and_then_follows_the_settings() {
     let (repo, _dir) = repo().await;
     let mut settings = CaptainSettings {
         owner: None,
-        public: false,
-        allow_all_crew: false,
+        public: None,
+        allow_all_crew: Some(false),
         region: Stated::Unsaid,
         first_region: None,
         successor: Stated::Unsaid,
@@ -114,10 +114,14 @@ async fn the_captain_is_made_once_and_then_follows_the_settings() {
     settings.owner = Some(did("another"));
     captain::ensure(&repo, &settings, now.clone()).await.unwrap();
     assert_eq!(repo.latest_commit(), first, "nothing to write");
-    settings.public = true;
+    settings.public = Some(true);
     let captain = captain::ensure(&repo, &settings, now).await.unwrap();
     assert_eq!((captain.owner, captain.public), (did("captain"), true));
     assert!(repo.captain().await.unwrap().unwrap().public);
+    // What the settings do not say an administrator or an import has said.
+    settings.public = None;
+    let now = SystemClock.now_datetime();
+    assert!(captain::ensure(&repo, &settings, now).await.unwrap().public);
 }
 
 #[tokio::test]
@@ -125,7 +129,7 @@ async fn the_captain_record_keeps_what_the_settings_do_not_mention() {
     let (repo, _dir) = repo().await;
     let key = RecordKey::literal_self();
     let written = json!({
-        "$type": "io.atcr.hold.captain", "owner": did("captain"), "public": false, "allowAllCrew": false,
+        "$type": "io.atcr.hold.captain", "owner": did("captain"), "public": false, "allowAllCrew": true,
         "enableBlueskyPosts": true, "deployedAt": "2026-01-01T00:00:00Z", "region": "eu-central",
         "successor": "did:web:next.test", "provider": "a field of another version",
     });
@@ -138,8 +142,8 @@ async fn the_captain_record_keeps_what_the_settings_do_not_mention() {
 
     let mut settings = CaptainSettings {
         owner: None,
-        public: true,
-        allow_all_crew: false,
+        public: Some(true),
+        allow_all_crew: None,
         region: Stated::Unsaid,
         first_region: Some("us-east-1".to_owned()),
         successor: Stated::Unsaid,

@@ -7,6 +7,7 @@
 //! | [`Reader`] | service token, unless the hold is public; or the scanners' secret | [`Granted<BlobRead>`] |
 //! | [`Writer`] | service token | [`Granted<BlobWrite>`] |
 //! | [`CrewAdministrator`] | service token made for the very method, or access token with DPoP | [`Granted<CrewAdmin>`] |
+//! | [`TrustedAppView`] | token of the trusted AppView | whom it acts for |
 //!
 //! A service token that names `com.atproto.repo.getRecord`, or no method, was issued to an AppView to move blobs, so it does not
 //! allow administration. On a public hold a token presented for reading is not checked, since it changes nothing.
@@ -59,6 +60,15 @@ pub enum AuthError {
     /// The service token is not accepted.
     #[error(transparent)]
     ServiceToken(#[from] ServiceTokenError),
+    /// The AppView's token is not accepted.
+    #[error(transparent)]
+    AppView(#[from] AppViewTokenError),
+    /// No AppView is trusted here.
+    #[error("this hold trusts no AppView: server.appview_did is not set")]
+    NoAppView,
+    /// A token that vouches for the content of an upload allows nothing else.
+    #[error("the AppView's token is for the completion of an upload")]
+    NotForThis,
     /// The access token is not accepted.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -151,6 +161,30 @@ impl TokenVerifier {
             Err(error) => Err(error),
         };
         self.counted(parts, caller)
+    }
+
+    /// Whom the trusted AppView acts for, as its token in `parts` says.
+    async fn appview(&self, parts: &Parts) -> Result<Did, AuthError> {
+        let user = self.ask_appview(parts).await;
+        self.counted(parts, user)
+    }
+
+    async fn ask_appview(&self, parts: &Parts) -> Result<Did, AuthError> {
+        let Credential::ServiceToken(token) = credential(parts)? else {
+            return Err(AuthError::HeaderMalformed);
+        };
+        let appview = self.trusted_appview.as_ref().ok_or(AuthError::NoAppView)?;
+        let check = self.begin(parts, || None)?;
+        let now = self.clock.now();
+        let resolver = self.resolver.as_ref();
+        let claims = verify_appview_token(token, &self.own_did, appview, resolver, now).await?;
+        if claims.concerns_content() {
+            return Err(AuthError::NotForThis);
+        }
+        if let Some(check) = check {
+            check.passed();
+        }
+        Ok(claims.sub)
     }
 
     async fn verify(&self, token: &str, parts: &Parts) -> Result<VerifiedServiceToken, AuthError> {
@@ -389,5 +423,25 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let did = TokenVerifier::from_ref(state).signed_in_for_this(parts).await?;
         Ok(Self(Access::from_ref(state).crew_admin(&did).await?))
+    }
+}
+
+/// The AppView that this hold trusts, acting for a user.
+#[derive(Debug)]
+pub struct TrustedAppView {
+    /// The user that the token is about.
+    pub user: Did,
+}
+
+impl<S> FromRequestParts<S> for TrustedAppView
+where
+    S: Send + Sync,
+    TokenVerifier: FromRef<S>,
+{
+    type Rejection = EdgeError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let user = TokenVerifier::from_ref(state).appview(parts).await?;
+        Ok(Self { user })
     }
 }

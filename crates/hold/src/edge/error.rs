@@ -29,8 +29,10 @@ use crate::blobs::BlobError;
 use crate::crew::JoinError;
 use crate::firehose::TooManySubscribers;
 use crate::manifests::{InvalidNotice, NoticeError};
+use crate::quota::PromotionError;
 use crate::repo_blobs::RepoBlobError;
 use crate::scanning::{DocumentError, OpenDocumentError, ScanTableError, TooManyScanners};
+use crate::user_data::UserDataError;
 
 /// Everything a handler can answer instead of its output.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +100,18 @@ pub enum EdgeError {
     /// An account could not join.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// A member got no other tier.
+    #[error(transparent)]
+    Promotion(#[from] PromotionError),
+    /// The AppView's token is about another user than the call.
+    #[error("the token is about another user than userDid")]
+    OtherUser,
+    /// What is known of a user could not be told.
+    #[error(transparent)]
+    UserData(#[from] UserDataError),
+    /// Not everything of a user could be erased.
+    #[error("not everything could be erased; try again")]
+    Erasure(#[source] UserDataError),
     /// A record could not be written by hand.
     #[error(transparent)]
     Administration(#[from] AdministrationError),

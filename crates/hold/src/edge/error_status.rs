@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use atcr_atproto::identity::IdentityError;
-use atcr_atproto::lexicon::{hold_crew, hold_upload, notify_manifest};
+use atcr_atproto::lexicon::{hold_crew, hold_upload, hold_user_data, notify_manifest};
 use atcr_hold_pds::RepoError;
 use axum::http::StatusCode;
 
@@ -14,9 +14,11 @@ use crate::adapters::filesystem::{PartError, SignedUrlError};
 use crate::administration::AdministrationError;
 use crate::blobs::{BlobError, SessionsError, StoreError};
 use crate::crew::JoinError;
-use crate::manifests::NoticeError;
+use crate::manifests::{CountingError, NoticeError};
+use crate::quota::PromotionError;
 use crate::repo_blobs::RepoBlobError;
 use crate::scanning::{DocumentError, OpenDocumentError};
+use crate::user_data::UserDataError;
 
 /// Not in the lexicons: 401 for an invalid token. `AuthRequired` is the counterpart without a token.
 const INVALID_TOKEN: &str = "InvalidToken";
@@ -63,6 +65,14 @@ impl EdgeError {
                 (StatusCode::FORBIDDEN, notify_manifest::error::USER_MISMATCH)
             }
             Self::Notice(NoticeError::TooOften(_)) => TOO_MANY,
+            Self::Notice(NoticeError::QuotaExceeded(_)) => {
+                (StatusCode::FORBIDDEN, notify_manifest::error::QUOTA_EXCEEDED)
+            }
+            Self::OtherUser => (StatusCode::UNAUTHORIZED, hold_crew::error::AUTH_REQUIRED),
+            Self::Promotion(PromotionError::NotCrew) => {
+                (StatusCode::NOT_FOUND, hold_crew::error::USER_NOT_FOUND)
+            }
+            Self::Promotion(PromotionError::NoTiers) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
             Self::Notice(NoticeError::Stopped | NoticeError::Counts(_) | NoticeError::Observer(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
             }
@@ -71,6 +81,8 @@ impl EdgeError {
             }
             Self::Join(JoinError::TooMany(_)) => TOO_MANY,
             Self::Join(JoinError::NothingToGrant) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+            Self::UserData(error) => user_data(error),
+            Self::Erasure(error) => (user_data(error).0, hold_user_data::error::DELETION_FAILED),
             Self::Administration(error) => administration(error),
             Self::RepoBlob(error) => repo_blob(error),
             Self::TooManyRequests(_) | Self::TooManyExports(_) => TOO_MANY,
@@ -96,7 +108,9 @@ impl EdgeError {
             Self::Notice(NoticeError::Deferral(_) | NoticeError::Blobs(_)) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
             }
-            Self::Repo(error) | Self::Join(JoinError::Repo(error)) => repo(error),
+            Self::Repo(error)
+            | Self::Join(JoinError::Repo(error))
+            | Self::Promotion(PromotionError::Repo(error)) => repo(error),
         }
     }
 }
@@ -125,7 +139,11 @@ fn auth(error: &AuthError) -> (StatusCode, &'static str) {
     use atcr_auth::ServiceTokenError as Token;
     match error {
         AuthError::TooManyRequests(_) => TOO_MANY,
-        AuthError::HeaderMissing => (StatusCode::UNAUTHORIZED, hold_crew::error::AUTH_REQUIRED),
+        AuthError::HeaderMissing | AuthError::NoAppView | AuthError::NotForThis => {
+            (StatusCode::UNAUTHORIZED, hold_crew::error::AUTH_REQUIRED)
+        }
+        AuthError::AppView(error) if error.is_transient() => (StatusCode::BAD_GATEWAY, UPSTREAM),
+        AuthError::AppView(_) => (StatusCode::UNAUTHORIZED, hold_crew::error::AUTH_REQUIRED),
         AuthError::HeaderMalformed
         | AuthError::MethodNotNamed { .. }
         | AuthError::Session(SessionError::WrongProof | SessionError::Refused) => {
@@ -230,6 +248,16 @@ fn repo_blob(error: &RepoBlobError) -> (StatusCode, &'static str) {
             StoreError::UnknownUpload | StoreError::PartMismatch { .. } | StoreError::PartTooSmall,
         ) => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
         RepoBlobError::Repo(error) => repo(error),
+    }
+}
+
+fn user_data(error: &UserDataError) -> (StatusCode, &'static str) {
+    match error {
+        UserDataError::Repo(error) | UserDataError::Counts(CountingError::Repo(error)) => repo(error),
+        UserDataError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+        UserDataError::Counts(CountingError::Counts(_)) | UserDataError::Erasures(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
+        }
     }
 }
 

@@ -85,6 +85,12 @@ pub trait CountStore: std::fmt::Debug + Send + Sync {
         settles: Option<i64>,
     ) -> Result<(), CountsError>;
 
+    /// Forgets all counts of `owner`'s repositories.
+    ///
+    /// # Errors
+    /// The store's.
+    async fn forget(&self, owner: &Did) -> Result<(), CountsError>;
+
     /// At most `limit` counts that have changed since they were published.
     ///
     /// # Errors
@@ -218,6 +224,21 @@ impl Counts {
                 return Ok(());
             }
         }
+    }
+
+    /// Forgets the counts of `owner`'s repositories, those that were published included. Returns how many records there were.
+    ///
+    /// # Errors
+    /// [`CountingError`]; repeating it goes on.
+    pub async fn erase(&self, owner: &Did) -> Result<u64, CountingError> {
+        let _turn = self.publishing.lock().await;
+        self.store.forget(owner).await?;
+        let keys = stats::keys_of(&self.repo, owner).await?;
+        for lot in keys.chunks(MAX_OPS) {
+            let writes = lot.iter().cloned().map(stats::delete);
+            self.repo.write(writes.collect::<Result<_, _>>()?).await?;
+        }
+        Ok(keys.len() as u64)
     }
 
     async fn write(&self, counted: &Counted) -> Result<RecordWrite, RepoError> {

@@ -1,7 +1,7 @@
 //! What the hold remembers of manifests: which layers they keep, and how often they are pushed and pulled.
 //!
 //! - [`Notice`]: what an AppView says of one manifest, checked
-//! - [`NoticeLimits`]: how much one account may have recorded
+//! - [`Rules`]: how much one account may have recorded, and keep
 //! - `weighing`: what its layers weigh in the store
 //! - [`DeferredNotices`]: pushes that wait for promised layers
 //! - [`ManifestNotices`]: takes notices; one task behind it records the layers, many in one commit when many come at once
@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::blobs::{BlobError, BlobService};
+use crate::quota::{QuotaExceeded, Quotas};
 
 pub use counts::{CountStore, Counted, CountingError, Counts, CountsError, Event};
 use deferred::Backlog;
@@ -48,6 +49,9 @@ pub enum NoticeError {
     /// The account has had its share of this hour.
     #[error(transparent)]
     TooOften(#[from] TooOften),
+    /// The account may not keep as much.
+    #[error(transparent)]
+    QuotaExceeded(#[from] QuotaExceeded),
     /// The repository failed.
     #[error("the notice could not be recorded")]
     Repo(#[from] RepoError),
@@ -107,6 +111,15 @@ impl PushObserver for () {
     }
 }
 
+/// What holds accounts back.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// How much one account may have recorded.
+    pub limits: NoticeLimits,
+    /// How much one user may keep.
+    pub quotas: Quotas,
+}
+
 /// Takes notices. Clones hand them to the same recorder, which ends when the last clone is gone.
 #[derive(Clone, Debug)]
 pub struct ManifestNotices {
@@ -114,6 +127,7 @@ pub struct ManifestNotices {
     blobs: BlobService,
     counts: Counts,
     budgets: Arc<Budgets>,
+    quotas: Quotas,
     backlog: Backlog,
     clock: Arc<dyn Clock>,
     max_layers: u32,
@@ -129,21 +143,29 @@ impl ManifestNotices {
         counts: Counts,
         deferred: Arc<dyn DeferredNotices>,
         observer: Arc<dyn PushObserver>,
-        limits: &NoticeLimits,
+        rules: Rules,
         clock: Arc<dyn Clock>,
     ) -> (Self, JoinHandle<()>) {
         let (mailbox, entries) = mpsc::channel(MAILBOX);
-        let budgets = Arc::new(Budgets::new(limits, clock.clone()));
-        let recorder = Recorder::new(repo, counts.clone(), observer, budgets.clone(), clock.clone());
+        let budgets = Arc::new(Budgets::new(&rules.limits, clock.clone()));
+        let recorder = Recorder::new(
+            repo,
+            counts.clone(),
+            observer,
+            budgets.clone(),
+            rules.quotas.clone(),
+            clock.clone(),
+        );
         let recorder = tokio::spawn(recorder.run(entries));
         let notices = Self {
             mailbox,
             blobs,
             counts,
             budgets,
+            quotas: rules.quotas,
             backlog: Backlog::new(deferred),
             clock,
-            max_layers: limits.layers_per_notice,
+            max_layers: rules.limits.layers_per_notice,
         };
         (notices, recorder)
     }
@@ -160,7 +182,7 @@ impl ManifestNotices {
     ///
     /// # Errors
     /// [`NoticeError::UserMismatch`] when the manifest belongs to another account; [`NoticeError::TooOften`] beyond the
-    /// account's limits; [`NoticeError::Repo`], [`NoticeError::Deferral`], [`NoticeError::Blobs`]: try again, what was written
+    /// account's limits; [`NoticeError::QuotaExceeded`] if its owner would keep too much, and nothing is recorded then; [`NoticeError::Repo`], [`NoticeError::Deferral`], [`NoticeError::Blobs`]: try again, what was written
     /// already is not written twice.
     ///
     /// # Cancel safety
@@ -175,6 +197,7 @@ impl ManifestNotices {
         }
         self.budgets.notice(grant.subject())?;
         if notice.waits_for(&self.blobs).await? {
+            self.check_room(&notice).await?;
             return self.defer(&notice).await;
         }
         notice.weigh(&self.blobs).await;
@@ -204,6 +227,18 @@ impl ManifestNotices {
             layers_created: 0,
             stats_updated: true,
         })
+    }
+
+    /// Whether there is room for a push that waits for layers: it is recorded later whatever there is then.
+    async fn check_room(&self, notice: &Notice) -> Result<(), NoticeError> {
+        if self.quotas.tiers().is_empty() {
+            return Ok(());
+        }
+        let mut weighed = notice.clone();
+        weighed.weigh_promised(&self.blobs).await?;
+        let layers = weighed.layer_records(&self.clock.now_datetime());
+        self.quotas.check(&notice.owner, &layers, &[]).await??;
+        Ok(())
     }
 
     /// `settles` is the id of a notice that was deferred.

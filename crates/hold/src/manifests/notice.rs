@@ -1,11 +1,12 @@
 //! A notice of `notifyManifest`, checked: everything in it fits into a record.
 
+use atcr_atproto::lexicon::layer::LayerRecord;
 use atcr_atproto::lexicon::manifest::{UNTYPED, short_media_type};
 use atcr_atproto::lexicon::notify_manifest::{
     ChildManifestInfo, LayerInfo, ManifestInfo, NotifyManifestInput, PlatformInfo,
 };
 use atcr_atproto::lexicon::{manifest, nsid};
-use atcr_atproto::syntax::{AtUri, Did};
+use atcr_atproto::syntax::{AtUri, Datetime, Did};
 use atcr_oci::{Digest, MediaType};
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +160,21 @@ impl Notice {
     #[must_use]
     pub fn children(&self) -> &[Child] {
         &self.children
+    }
+
+    /// The records that its layers get.
+    pub(super) fn layer_records(&self, now: &Datetime) -> Vec<LayerRecord> {
+        let record = |layer: &Layer| {
+            LayerRecord::new(
+                layer.digest.to_string(),
+                layer.size,
+                layer.media_type.clone(),
+                self.manifest.clone(),
+                self.owner.clone(),
+                now.clone(),
+            )
+        };
+        self.layers.iter().map(record).collect()
     }
 
     /// Whether a layer is promised to the owner, and its blob is not in the store yet.

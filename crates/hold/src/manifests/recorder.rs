@@ -19,6 +19,7 @@ use super::counts::{Counts, Event};
 use super::limits::Budgets;
 use super::notice::Notice;
 use super::{NoticeError, PushObserver};
+use crate::quota::Quotas;
 
 /// The task, in logs and metrics.
 const RECORDER: Task = Task::new("record_manifests");
@@ -68,6 +69,7 @@ pub(super) struct Recorder {
     counts: Counts,
     observer: Arc<dyn PushObserver>,
     budgets: Arc<Budgets>,
+    quotas: Quotas,
     clock: Arc<dyn Clock>,
 }
 
@@ -77,6 +79,7 @@ impl Recorder {
         counts: Counts,
         observer: Arc<dyn PushObserver>,
         budgets: Arc<Budgets>,
+        quotas: Quotas,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -84,6 +87,7 @@ impl Recorder {
             counts,
             observer,
             budgets,
+            quotas,
             clock,
         }
     }
@@ -101,7 +105,7 @@ impl Recorder {
                 }
                 // What a panic leaves in the plan are whole records of this notice, which a repetition finds.
                 let manifest = entry.notice.manifest.clone();
-                let planning = self.plan(&mut plan, &entry.notice);
+                let planning = self.plan(&mut plan, &entry.notice, entry.settles.is_some());
                 match RECORDER.catch(manifest, planning).await {
                     Some(Ok(recorded)) => plan.waiters.push(Waiter {
                         answer: entry.answer,
@@ -121,9 +125,15 @@ impl Recorder {
         }
     }
 
-    async fn plan(&self, plan: &mut Plan, notice: &Notice) -> Result<Recorded, NoticeError> {
+    /// `is_accepted`: the push was acknowledged earlier.
+    async fn plan(
+        &self,
+        plan: &mut Plan,
+        notice: &Notice,
+        is_accepted: bool,
+    ) -> Result<Recorded, NoticeError> {
         plan.manifests.insert(notice.manifest.clone());
-        let layers_created = self.plan_layers(plan, notice).await?;
+        let layers_created = self.plan_layers(plan, notice, is_accepted).await?;
         Ok(Recorded {
             layers_created,
             stats_updated: true,
@@ -132,24 +142,22 @@ impl Recorder {
 
     /// Plans the layer records that are missing. More than one commit can take are written at once, all but the last lot:
     /// if that fails half-way, a repeated notice finds the lots that were written.
-    async fn plan_layers(&self, plan: &mut Plan, notice: &Notice) -> Result<usize, NoticeError> {
-        let now = self.clock.now_datetime();
-        let wanted = notice
-            .layers
-            .iter()
-            .map(|layer| {
-                LayerRecord::new(
-                    layer.digest.to_string(),
-                    layer.size,
-                    layer.media_type.clone(),
-                    notice.manifest.clone(),
-                    notice.owner.clone(),
-                    now.clone(),
-                )
-            })
-            .collect();
+    async fn plan_layers(
+        &self,
+        plan: &mut Plan,
+        notice: &Notice,
+        is_accepted: bool,
+    ) -> Result<usize, NoticeError> {
+        let wanted = notice.layer_records(&self.clock.now_datetime());
         let mut missing = layer::missing(&self.repo, &notice.manifest, wanted).await?;
         let created = missing.len();
+        // Here no other push comes in between.
+        if let Err(exceeded) = self.quotas.check(&notice.owner, &missing, &plan.layers).await? {
+            if !is_accepted {
+                return Err(exceeded.into());
+            }
+            tracing::warn!(did = %notice.owner, manifest = %notice.manifest, %exceeded, "a push that was accepted before is recorded");
+        }
         self.budgets.layer_records(&notice.owner, created)?;
         while missing.len() > LAYERS_PER_COMMIT {
             let rest = missing.split_off(LAYERS_PER_COMMIT);

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
 use futures_util::{StreamExt as _, stream};
 
@@ -20,7 +21,7 @@ impl Notice {
     /// would keep the blob.
     pub(super) async fn weigh(&mut self, blobs: &BlobService) {
         let mut sizes = HashMap::new();
-        for (digest, found) in self.look_for_layers(blobs).await {
+        for (digest, found) in self.look_for_layers(blobs, None).await {
             match found {
                 Ok(size) => {
                     sizes.insert(digest, size);
@@ -42,20 +43,37 @@ impl Notice {
     /// # Errors
     /// A layer cannot be looked for.
     pub(super) async fn weigh_all(&mut self, blobs: &BlobService) -> Result<(), BlobError> {
+        self.weigh_seen_by(None, blobs).await
+    }
+
+    /// As [`weigh_all`](Self::weigh_all), with the layers that are promised to the owner, which are as long as what was sent.
+    ///
+    /// # Errors
+    /// A layer cannot be looked for.
+    pub(super) async fn weigh_promised(&mut self, blobs: &BlobService) -> Result<(), BlobError> {
+        let owner = self.owner.clone();
+        self.weigh_seen_by(Some(&owner), blobs).await
+    }
+
+    async fn weigh_seen_by(&mut self, caller: Option<&Did>, blobs: &BlobService) -> Result<(), BlobError> {
         let mut sizes = HashMap::new();
-        for (digest, found) in self.look_for_layers(blobs).await {
+        for (digest, found) in self.look_for_layers(blobs, caller).await {
             sizes.insert(digest, found?);
         }
         self.keep_found(&sizes);
         Ok(())
     }
 
-    /// The size of each distinct layer in the store.
-    async fn look_for_layers(&self, blobs: &BlobService) -> Vec<(Digest, Result<Option<u64>, BlobError>)> {
+    /// The size of each distinct layer that `caller` may count on, or everyone.
+    async fn look_for_layers(
+        &self,
+        blobs: &BlobService,
+        caller: Option<&Did>,
+    ) -> Vec<(Digest, Result<Option<u64>, BlobError>)> {
         let distinct: HashSet<Digest> = self.layers.iter().map(|layer| layer.digest.clone()).collect();
         stream::iter(distinct)
             .map(async |digest: Digest| {
-                let found = blobs.stat(None, &digest).await;
+                let found = blobs.stat(caller, &digest).await;
                 (digest, found.map(|found| found.map(|found| found.size)))
             })
             .buffer_unordered(LOOKS_AT_ONCE)

@@ -124,6 +124,19 @@ async fn the_accounts_own_pds_says_whose_token_it_is() {
         (403, "Forbidden"),
         "a sailor is no administrator"
     );
+    let export = hold.get("/xrpc/io.atcr.hold.exportUserData");
+    let export = export
+        .header("authorization", format!("DPoP {TOKEN}"))
+        .header("dpop", &proof);
+    let exported = Answer::of(export).await.ok();
+    assert_eq!(exported["userDid"], sailor.did.as_str());
+    let erased = call(&hold, "io.atcr.hold.deleteUserData", Some(&proof), &json!({}))
+        .await
+        .ok();
+    assert_eq!(erased["crewDeleted"], true);
+    let member = hold.hold.repo().crew_by_member(&sailor.did).await;
+    assert!(member.expect("readable").is_none());
+
     pds.session_of(&hold.captain);
     call(&hold, "com.atproto.repo.deleteRecord", Some(&proof), &delete)
         .await

@@ -137,8 +137,8 @@ async fn a_restart_changes_the_captain_record_only_where_the_settings_changed() 
 
     let hold = hold
         .restart(|settings| {
-            settings.public = true;
-            settings.allow_all_crew = true;
+            settings.public = Some(true);
+            settings.allow_all_crew = Some(true);
             settings.region = Stated::This("harbour".to_owned());
             settings.successor = Stated::This("did:web:next.test".parse().expect("a DID"));
             // Another owner in the settings is no mutiny.
@@ -153,8 +153,14 @@ async fn a_restart_changes_the_captain_record_only_where_the_settings_changed() 
     assert_eq!(after["owner"], before["owner"]);
     assert_eq!(after["deployedAt"], before["deployedAt"]);
 
-    // A captain is needed to begin with, not later.
-    let hold = hold.restart(|settings| settings.owner = None).await;
+    // A captain is needed to begin with, not later; and what is not said stays.
+    let hold = hold
+        .restart(|settings| {
+            settings.owner = None;
+            settings.public = None;
+            settings.allow_all_crew = None;
+        })
+        .await;
     assert_eq!(captain(&hold).await, after);
     hold.stop().await;
 }

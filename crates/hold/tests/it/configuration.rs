@@ -144,16 +144,80 @@ fn limits_that_cannot_be_kept_are_named() {
 }
 
 #[test]
+fn tiers_keep_their_order_in_every_way_to_write_them() {
+    let top = "server:\n  public_url: https://hold.example.com\n";
+    let ways = [
+        "quota:\n  tiers:\n    - {name: swabbie, quota: 2GB}\n    - {name: deckhand, quota: 5 gb, scan_on_push: true}\n    - name: bosun\n      quota: 10737418240\n",
+        "quota:\n  tiers:\n    swabbie: {quota: 2GB}\n    deckhand:\n      quota: 5GB\n      scan_on_push: true\n    bosun: 10GB\n",
+    ];
+    for way in ways {
+        let tiers = settings(&loaded(&format!("{top}{way}"), &[]).expect(way)).tiers;
+        let found: Vec<(&str, u64, bool)> = tiers
+            .all()
+            .iter()
+            .map(|tier| (&*tier.name, tier.quota_bytes >> 30, tier.scan_on_push))
+            .collect();
+        assert_eq!(
+            found,
+            [("swabbie", 2, false), ("deckhand", 5, true), ("bosun", 10, false)],
+            "{way}"
+        );
+    }
+    let config = loaded(top, &[("HOLD_QUOTA_TIERS", "swabbie=2GB, bosun=10GB")]).expect("valid");
+    let names: Vec<String> = settings(&config)
+        .tiers
+        .all()
+        .iter()
+        .map(|tier| tier.name.clone())
+        .collect();
+    assert_eq!(names, ["swabbie", "bosun"]);
+    assert!(settings(&loaded(top, &[]).expect("valid")).tiers.is_empty());
+}
+
+#[test]
+fn tiers_that_cannot_be_are_named() {
+    let top = "server:\n  public_url: https://hold.example.com\n";
+    for (wrong, named) in [
+        ("quota:\n  tiers: [{name: a, quota: much}]\n", "quota.tiers.a"),
+        (
+            "quota:\n  tiers: [{name: a, quota: 1GB}, {name: a, quota: 2GB}]\n",
+            "two tiers named \"a\"",
+        ),
+        ("quota:\n  tiers: [{name: '', quota: 1GB}]\n", "1 to 32 bytes"),
+        ("quota:\n  tiers: [just-a-name]\n", "quota.tiers"),
+        ("quota:\n  tiers: [{name: a, qouta: 1GB}]\n", "quota.tiers"),
+        (
+            "quota:\n  tiers: [a=1GB]\n  defaults:\n    new_crew_tier: b\n",
+            "quota.defaults.new_crew_tier",
+        ),
+        (
+            "quota:\n  tiers: [a=1GB]\n  defaults:\n    plankowner_crew_tier: b\n",
+            "quota.defaults.plankowner_crew_tier",
+        ),
+        (
+            "quota:\n  defaults:\n    new_crew_tier: b\n",
+            "quota.defaults.new_crew_tier",
+        ),
+    ] {
+        let problems = loaded(&format!("{top}{wrong}"), &[]).expect_err(wrong);
+        assert!(problems.contains(named), "{named} in:\n{problems}");
+    }
+}
+
+#[test]
 fn switches_are_read_in_every_spelling_that_go_programs_take() {
     let yaml = "server:\n  public_url: https://hold.example.com\n";
     let public = |text: &str| loaded(yaml, &[("HOLD_PUBLIC", text)]).map(|config| config.server.public);
     for text in ["1", "t", "T", "true", "TRUE", "True", "yes"] {
-        assert_eq!(public(text), Ok(true), "{text}");
+        assert_eq!(public(text), Ok(Some(true)), "{text}");
     }
     for text in ["0", "f", "F", "false", "FALSE", "False", "no"] {
-        assert_eq!(public(text), Ok(false), "{text}");
+        assert_eq!(public(text), Ok(Some(false)), "{text}");
     }
     assert!(public("maybe").is_err());
+    assert_eq!(loaded(yaml, &[]).map(|config| config.server.public), Ok(None));
+    let empty = format!("{yaml}  public:\n");
+    assert_eq!(loaded(&empty, &[]).map(|config| config.server.public), Ok(None));
 }
 
 #[test]

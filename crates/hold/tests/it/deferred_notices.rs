@@ -10,7 +10,9 @@ use atcr_hold::adapters::sqlite::{self, SqliteCounts, SqliteDeferredNotices, Sql
 use atcr_hold::blobs::{BlobOptions, BlobService, ObjectKey};
 use atcr_hold::manifests::{
     CountStore as _, Counted, Counts, DeferredNotices as _, Event, ManifestNotices, Notice, NoticeLimits,
+    Rules,
 };
+use atcr_hold::quota::{Quotas, Tiers};
 use atcr_hold_pds::{HoldRepo, RepoOptions};
 use atcr_oci::{Algorithm, Digest};
 use chrono::TimeDelta;
@@ -63,11 +65,14 @@ impl Parts {
             Counts::new(repo.clone(), Arc::new(counts.clone()), clock.clone()),
             Arc::new(deferred.clone()),
             Arc::new(()),
-            &NoticeLimits {
-                layers_per_notice: 2,
-                notices_per_hour: count(100),
-                layer_records_per_hour: count(2),
-                new_repositories_per_hour: count(100),
+            Rules {
+                limits: NoticeLimits {
+                    layers_per_notice: 2,
+                    notices_per_hour: count(100),
+                    layer_records_per_hour: count(2),
+                    new_repositories_per_hour: count(100),
+                },
+                quotas: Quotas::new(repo.clone(), Tiers::default()),
             },
             clock.clone(),
         );

@@ -537,7 +537,7 @@ async fn a_hold_whose_key_is_perhaps_changed_starts_although_its_captain_record_
     let next = make_key(&stopped.data_dir().join("signing.key.next")).to_did_key();
     directory.set_refuses(true);
     let hold = stopped
-        .start(|settings| settings.public = true)
+        .start(|settings| settings.public = Some(true))
         .await
         .expect("it starts");
     let write = hold.hold.repo().write(Vec::new()).await;

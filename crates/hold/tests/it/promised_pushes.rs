@@ -9,6 +9,7 @@ use atcr_atproto::clock::{Clock as _, SystemClock};
 use atcr_atproto::crypto::Curve;
 use atcr_atproto::syntax::Did;
 
+use atcr_hold::config::{HoldConfig, TierSetting};
 use atcr_oci::{Algorithm, Digest};
 use atcr_server::Secret;
 use axum::extract::Request;
@@ -65,7 +66,12 @@ impl SlowS3 {
     }
 
     async fn hold(&self) -> TestHold {
+        self.hold_with(|_| ()).await
+    }
+
+    async fn hold_with(&self, change: impl FnOnce(&mut HoldConfig)) -> TestHold {
         TestHold::start_with(Setup::default(), |config| {
+            change(config);
             BUCKET.clone_into(&mut config.storage.bucket);
             config.storage.endpoint.clone_from(&self.endpoint);
             config.storage.access_key = Secret::new(ACCESS_KEY);
@@ -127,6 +133,40 @@ async fn digests(hold: &TestHold, collection: &str) -> Vec<Value> {
         .iter()
         .map(|record| record["value"]["digest"].clone())
         .collect()
+}
+
+#[tokio::test]
+async fn a_push_of_promised_layers_beyond_the_limit_is_refused_with_their_true_size() {
+    let s3 = SlowS3::start();
+    let hold = s3
+        .hold_with(|config| {
+            config.quota.tiers = vec![TierSetting {
+                name: "deckhand".to_owned(),
+                quota: "5".to_owned(),
+                ..TierSetting::default()
+            }];
+        })
+        .await;
+    let sailor = hold.crew("sailor", &["blob:write"]).await;
+    for (bytes, is_taken) in [(b"6bytes".as_slice(), false), (b"five5", true)] {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        let mut input = hold.send_blob(&sailor, bytes).await;
+        input["digest"] = json!(digest);
+        hold.call(COMPLETE, Some(&sailor), &input).await.ok();
+        // What is claimed does not count.
+        let answer = hold
+            .call(NOTIFY, Some(&sailor), &notice(&sailor, &[(&digest, 1)]))
+            .await;
+        if is_taken {
+            answer.ok();
+        } else {
+            assert_eq!(answer.error(), (403, "QuotaExceeded"));
+        }
+    }
+    s3.go_on();
+    assert_eq!(recorded_layers(&hold).await.len(), 1);
+    hold.stop().await;
+    s3.serving.stop().await;
 }
 
 /// Waits until the push is counted, which happens once its layers are recorded.

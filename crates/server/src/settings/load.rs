@@ -9,6 +9,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_norway::Value as Yaml;
 
 use super::env_name::env_name;
 use super::error::{ConfigError, Problem, Problems};
@@ -24,6 +25,10 @@ pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema {
 
     /// Well-known variables of other prefixes: (variable, dotted key). A variable of our own prefix wins.
     const ENV_ALIASES: &'static [(&'static str, &'static str)] = &[];
+
+    /// Keys of lists that a file may also write as a mapping, whose order counts: what stands under `name: {…}` is an item with the field
+    /// `name`, and what stands under `name: text` is the item `name=text`.
+    const NAMED_LISTS: &'static [&'static str] = &[];
 
     /// Checks what types cannot: adds one [`Problem`] for each wrong setting, all of them, not only the first.
     fn validate(&self, problems: &mut Problems);
@@ -75,11 +80,16 @@ pub fn load<T: Settings>(options: &LoadOptions) -> Result<Loaded<T>, ConfigError
             path: path.clone(),
             source,
         })?;
-        let yaml: Option<Dict> = serde_norway::from_str(&text).map_err(|error| ConfigError::Yaml {
+        let wrong = |error: serde_norway::Error| ConfigError::Yaml {
             path: path.clone(),
             message: error.to_string(),
-        })?;
-        let dict = yaml.unwrap_or_default();
+        };
+        let mut yaml: Yaml = serde_norway::from_str(&text).map_err(wrong)?;
+        for key in T::NAMED_LISTS {
+            list_names(&mut yaml, key);
+        }
+        let dict: Option<Dict> = serde_norway::from_value(yaml).map_err(wrong)?;
+        let dict = dict.unwrap_or_default();
         for (key, message) in unknown_keys(&dict, &leaves) {
             problems.push(key, message);
         }
@@ -145,6 +155,33 @@ impl Provider for Layer {
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         Ok(Profile::Default.collect(self.dict.clone()))
     }
+}
+
+/// Makes a list of the mapping at `key`, if there is one. Only a file has an order: a dictionary of settings has none.
+fn list_names(yaml: &mut Yaml, key: &str) {
+    let mut place = yaml;
+    for part in key.split('.') {
+        let Some(inner) = place.get_mut(part) else { return };
+        place = inner;
+    }
+    let Yaml::Mapping(names) = place else { return };
+    let items = std::mem::take(names).into_iter().map(|(name, item)| match item {
+        Yaml::Mapping(mut fields) => {
+            fields.insert(Yaml::from("name"), name);
+            Yaml::Mapping(fields)
+        }
+        item => {
+            let text = |value: &Yaml| match value {
+                Yaml::String(text) => text.clone(),
+                other => serde_norway::to_string(other)
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned(),
+            };
+            Yaml::from(format!("{}={}", text(&name), text(&item)))
+        }
+    });
+    *place = Yaml::Sequence(items.collect());
 }
 
 fn from_environment<T: Settings>(

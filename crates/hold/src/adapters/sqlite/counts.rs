@@ -119,6 +119,15 @@ impl CountStore for SqliteCounts {
         step.commit().await.map_err(failed)
     }
 
+    async fn forget(&self, owner: &Did) -> Result<(), CountsError> {
+        sqlx::query("DELETE FROM counts WHERE owner = ?")
+            .bind(owner.as_str())
+            .execute(self.database.writer())
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
     async fn unpublished(&self, limit: u32) -> Result<Vec<Counted>, CountsError> {
         // Served by counts_unpublished.
         let rows: Vec<CountRow> = sqlx::query_as(

@@ -1,7 +1,7 @@
 //! The hold's own SQLite database: running uploads, promises, notices that wait for promised layers, the blobs of its repository,
-//! counts of pushes and pulls, and scans. Records live in the embedded PDS, not here.
+//! counts of pushes and pulls, who was erased, and scans. Records live in the embedded PDS, not here.
 //!
-//! A promise and a deferred notice are synced before they are acknowledged. Any other commit survives the end of the process, but a
+//! A promise, a deferred notice and an erasure are synced before they are acknowledged. Any other commit survives the end of the process, but a
 //! power failure may undo the last ones. Blobs are not lost: the store has them on its disk before the client gets its answer. The
 //! effect of losing each write:
 //!
@@ -17,6 +17,7 @@
 
 mod counts;
 mod deferred_notices;
+mod erasures;
 mod repo_blobs;
 mod scans;
 mod uploads;
@@ -28,6 +29,7 @@ use sqlx::migrate::Migrator;
 
 pub use self::counts::SqliteCounts;
 pub use self::deferred_notices::SqliteDeferredNotices;
+pub use self::erasures::SqliteErasures;
 pub use self::repo_blobs::SqliteRepoBlobs;
 pub use self::scans::SqliteScans;
 pub use self::uploads::SqliteUploads;

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use atcr_atproto::egress::EgressError;
 use atcr_atproto::identity::IdentityError;
-use atcr_auth::ServiceTokenError;
+use atcr_auth::{AppViewTokenError, ServiceTokenError};
 use atcr_hold_pds::access::{Action as _, BlobWrite, DenialReason};
 use atcr_oci::{Algorithm, Digest};
 
@@ -11,6 +11,7 @@ use super::*;
 use crate::adapters::filesystem::PartError;
 use crate::blobs::{SessionsError, StoreError};
 use crate::manifests::TooOften;
+use crate::quota::QuotaExceeded;
 
 fn broken_disk() -> Box<dyn Error + Send + Sync> {
     Box::new(io::Error::other("/var/lib/secret is gone"))
@@ -203,6 +204,28 @@ fn each_error_has_its_status_and_name() {
             429,
             "RateLimitExceeded",
         ),
+        (
+            NoticeError::QuotaExceeded(QuotaExceeded {
+                current: 1,
+                added: 1,
+                limit: 1,
+            })
+            .into(),
+            403,
+            "QuotaExceeded",
+        ),
+        (AuthError::NoAppView.into(), 401, "AuthRequired"),
+        (AuthError::NotForThis.into(), 401, "AuthRequired"),
+        (
+            AuthError::AppView(AppViewTokenError::Expired).into(),
+            401,
+            "AuthRequired",
+        ),
+        (EdgeError::OtherUser, 401, "AuthRequired"),
+        (PromotionError::NotCrew.into(), 404, "UserNotFound"),
+        (PromotionError::NoTiers.into(), 400, "InvalidRequest"),
+        (UserDataError::Stopped.into(), 503, "ServiceUnavailable"),
+        (EdgeError::Erasure(UserDataError::Stopped), 503, "DeletionFailed"),
         (SignedUrlError::Forbidden.into(), 403, "Forbidden"),
         (SignedUrlError::NotFound.into(), 404, "BlobNotFound"),
         (

@@ -2,13 +2,13 @@
 
 use atcr_atproto::lexicon::hold_crew::GetQuotaOutput;
 use atcr_atproto::syntax::Did;
-use atcr_hold_pds::HoldRepo;
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcQuery;
+use crate::quota::Quotas;
 
 /// Whose use.
 #[derive(Debug, Deserialize)]
@@ -17,19 +17,18 @@ pub struct Input {
     user_did: String,
 }
 
-/// What a user keeps here, every blob once. There are no tiers yet, so there is no limit. Public, like the layer records it
-/// is counted from.
+/// What a user keeps here, every blob once, and may keep. Public, like the records it is counted from.
 pub async fn get_quota(
-    State(repo): State<HoldRepo>,
+    State(quotas): State<Quotas>,
     XrpcQuery(input): XrpcQuery<Input>,
 ) -> Result<Json<GetQuotaOutput>, EdgeError> {
     let user: Did = input.user_did.parse().map_err(|_| EdgeError::InvalidUserDid)?;
-    let usage = repo.usage_of(&user).await?;
+    let standing = quotas.standing(&user).await?;
     Ok(Json(GetQuotaOutput {
         user_did: user,
-        unique_blobs: usage.unique_blobs,
-        total_size: usage.total_bytes,
-        limit: None,
-        tier: None,
+        unique_blobs: standing.usage.unique_blobs,
+        total_size: standing.usage.total_bytes,
+        limit: standing.limit,
+        tier: standing.tier,
     }))
 }

@@ -67,10 +67,10 @@ impl TestHold {
         config.server.addr = addr.to_string();
         config.server.public_url = format!("http://{addr}");
         config.server.test_mode = true;
-        config.server.public = setup.public;
+        config.server.public = Some(setup.public);
         config.server.appview_did = appview.did.to_string();
         config.registration.owner_did = captain.did.to_string();
-        config.registration.allow_all_crew = setup.allow_all_crew;
+        config.registration.allow_all_crew = Some(setup.allow_all_crew);
         config.database.path = dir.path().join("data").display().to_string();
         change(&mut config);
         let settings = settings(&config);

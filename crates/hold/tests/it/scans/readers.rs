@@ -205,5 +205,5 @@ async fn an_image_is_scanned_again_when_a_document_of_its_result_is_gone() {
 }
 
 fn become_private(settings: &mut HoldSettings) {
-    settings.public = false;
+    settings.public = Some(false);
 }
