@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    Context, configure_docker, erase, get, list, login, logout, status, store, switch, update, verify,
+    Context, configure_docker, erase, get, list, login, logout, scan, status, store, switch, update, verify,
     version,
 };
 use crate::environment::Environment;
@@ -41,6 +41,8 @@ enum Command {
     ConfigureDocker(configure_docker::ConfigureDockerArguments),
     /// Prove that an image is its author's, without trusting the registry
     Verify(Box<verify::VerifyArguments>),
+    /// Show the known vulnerabilities of an image, as its hold found them
+    Scan(scan::ScanArguments),
     /// Replace this program with its newest release
     Update(update::UpdateArguments),
     /// Show the version
@@ -80,6 +82,7 @@ impl Command {
             Self::ConfigureDocker(arguments) => arguments.json,
             Self::Update(arguments) => arguments.json,
             Self::Verify(arguments) => arguments.json,
+            Self::Scan(arguments) => arguments.json,
             Self::Version(arguments) => arguments.json,
             Self::Completions { .. } | Self::Get | Self::Store | Self::Erase | Self::List => false,
         }
@@ -144,6 +147,7 @@ fn dispatch(command: Command, environment: Environment, printer: Printer) -> Res
         Command::Switch(arguments) => switch::switch(&context, &arguments),
         Command::ConfigureDocker(arguments) => configure_docker::configure_docker(&context, &arguments),
         Command::Verify(arguments) => verify::verify(&context, &arguments),
+        Command::Scan(arguments) => scan::scan(&context, &arguments),
         Command::Get => get::get(&context),
         Command::Store => store::store(&context),
         Command::Erase => erase::erase(&context),

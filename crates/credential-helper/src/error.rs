@@ -50,6 +50,28 @@ pub enum HelperError {
     /// An image could not be checked.
     #[error("{}", crate::printer::plain(&chain(.0.as_ref())))]
     Unchecked(Box<Unchecked>),
+    /// The registry knows no such image.
+    #[error("{registry} knows no image {}", crate::printer::plain(image))]
+    NoSuchImage {
+        /// Who was asked.
+        registry: RegistryUrl,
+        /// The image.
+        image: String,
+    },
+    /// The image is for other platforms.
+    #[error(
+        "{} has no image for {}",
+        crate::printer::plain(image),
+        crate::printer::plain(wanted)
+    )]
+    NoSuchPlatform {
+        /// The image.
+        image: String,
+        /// The platform that was meant.
+        wanted: String,
+        /// Those that there are.
+        platforms: String,
+    },
     /// No account is signed in there.
     #[error("no account is signed in to {0}")]
     NotSignedIn(RegistryUrl),
@@ -184,6 +206,9 @@ impl HelperError {
                 named: None,
             } => format!("install the release by hand: curl -fsSL {registry}/install.sh | sh"),
             Self::Unchecked(unchecked) => unchecked_hint(unchecked)?,
+            Self::NoSuchPlatform { platforms, .. } => {
+                format!("choose one with --platform: {}", crate::printer::plain(platforms))
+            }
             Self::NotForPeople(_) => "to sign in: docker-credential-atcr login".to_owned(),
             Self::EnvironmentToken { .. } => {
                 "set ATCR_REGISTRY, ATCR_USERNAME and ATCR_TOKEN or ATCR_TOKEN_FILE".to_owned()

@@ -10,6 +10,7 @@
 //! - [`file_store`], [`device_file`], [`keyring`], [`docker_config`], [`ancestors`], [`environment`]: this machine
 //! - [`appview`], [`device_flow`], [`release`]: the registry
 //! - [`verification`]: whether an image is its author's, asked of the author's own server
+//! - [`scans`]: what an image's hold found in it, asked of the registry
 //! - [`commands`], [`printer`]: the user; a new command is a file there and a line in [`cli`]
 
 pub mod accounts;
@@ -32,6 +33,7 @@ mod prompt;
 pub mod protocol;
 pub mod registry_url;
 pub mod release;
+pub mod scans;
 pub mod selection;
 pub mod verification;
 

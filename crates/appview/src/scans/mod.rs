@@ -18,7 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atcr_atproto::data_model::{RAW, cid_of_sha256};
 use atcr_atproto::syntax::{Cid, Did};
-use atcr_auth::principal::{AuthMethod, Principal};
+use atcr_auth::principal::Principal;
 use atcr_index::view::ScanView as IndexedScan;
 use atcr_oci::Digest;
 use atcr_registry::hold::credentials::{CallError, HoldAccess};
@@ -173,7 +173,7 @@ impl Scans {
     }
 
     /// What `hold` says to `visitor` of the scan of an image.
-    pub async fn ask(&self, visitor: Option<&Did>, hold: &Did, digest: &Digest) -> HoldWord {
+    pub async fn ask(&self, visitor: &Principal, hold: &Did, digest: &Digest) -> HoldWord {
         let asking = async {
             let hold = self
                 .directory
@@ -182,7 +182,7 @@ impl Scans {
                 .map_err(|_| Silence::NoAnswer)?;
             let call =
                 async |token: Option<SecretString>| self.source.view(&hold, token.as_ref(), digest).await;
-            let answer = self.access.read(&principal(visitor), &hold, call).await;
+            let answer = self.access.read(visitor, &hold, call).await;
             answer.map_err(|error| silence(&error))
         };
         match tokio::time::timeout(PATIENCE, asking).await {
@@ -200,7 +200,7 @@ impl Scans {
     /// [`NoDocument`].
     pub async fn findings(
         &self,
-        visitor: Option<&Did>,
+        visitor: &Principal,
         hold: &Did,
         place: &DocumentPlace,
     ) -> Result<Arc<Findings>, NoDocument> {
@@ -220,7 +220,7 @@ impl Scans {
     /// [`NoDocument`].
     pub async fn packages(
         &self,
-        visitor: Option<&Did>,
+        visitor: &Principal,
         hold: &Did,
         place: &DocumentPlace,
     ) -> Result<Arc<Packages>, NoDocument> {
@@ -239,7 +239,7 @@ impl Scans {
     /// [`NoDocument`].
     pub async fn read(
         &self,
-        visitor: Option<&Did>,
+        visitor: &Principal,
         hold: &Did,
         place: &DocumentPlace,
     ) -> Result<Bytes, NoDocument> {
@@ -251,7 +251,7 @@ impl Scans {
             let call = async |token: Option<SecretString>| {
                 self.source.document(&hold, token.as_ref(), place, MAX_READ).await
             };
-            match self.access.read(&principal(visitor), &hold, call).await {
+            match self.access.read(visitor, &hold, call).await {
                 Ok(bytes) if bytes.len() > MAX_READ => Err(NoDocument::TooLong),
                 Ok(bytes) => Ok(bytes),
                 Err(CallError::Hold(HoldError::BlobNotFound)) => Err(NoDocument::None),
@@ -295,13 +295,6 @@ pub fn place(
         DocumentKind::SbomSyft => None,
     };
     cid.map(DocumentPlace::Record)
-}
-
-fn principal(visitor: Option<&Did>) -> Principal {
-    visitor.map_or(Principal::Anonymous, |did| Principal::Sailor {
-        did: did.clone(),
-        auth_method: AuthMethod::OAuth,
-    })
 }
 
 fn silence(error: &CallError) -> Silence {

@@ -5,7 +5,7 @@ use atcr_oci::Digest;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::harness::{TestAppView, sha256};
+use crate::harness::{Answer, TestAppView, sha256};
 use crate::image_pages::{catch_up, image};
 
 /// Texts that are markup, script, or that turn a line around.
@@ -370,4 +370,122 @@ async fn long_lists_are_in_pages_and_what_is_not_there_is_missing() {
             visitor.get(&format!("{path}{query}")).await.assert_status(404);
         }
     }
+}
+
+#[tokio::test]
+async fn programs_are_told_the_same_in_json() {
+    let scanned = Scanned::start().await;
+    let appview = &scanned.appview;
+    let ask = async |path: &str, more: &str, token: Option<&str>| {
+        let request = appview
+            .get(&format!("{path}?{}{more}", scanned.query()))
+            .header("accept", "application/json");
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let answer = Answer::of(request).await;
+        assert_eq!(answer.header("content-type"), "application/json");
+        answer
+    };
+    let result = async || {
+        let answer = ask("/api/scan-result", "", None).await;
+        answer.assert_status(200);
+        answer.json()
+    };
+    assert_eq!(result().await["state"], "not-scanned");
+    let mut matches: Vec<Value> = (0..5_001)
+        .map(|number| matched(&format!("CVE-2099-{number:05}"), "High", "p", None))
+        .collect();
+    matches.push(matched("CVE-2099-99999", "Low", "q", Some("1.1")));
+    let documents = [("vuln-report", report(&matches))];
+    scanned.says(
+        &scanned.found("complete", &counts(1, 3), &documents),
+        &Value::Null,
+    );
+    let said = result().await;
+    assert_eq!(
+        (&said["state"], &said["counts"]),
+        (
+            &json!("found"),
+            &json!({ "critical": 1, "high": 0, "medium": 0, "low": 0, "other": 2, "total": 3 })
+        )
+    );
+    assert_eq!(
+        (&said["databaseBuilt"], &said["partial"], &said["owner"]),
+        (
+            &json!("2026-11-28T04:00:00Z"),
+            &json!(false),
+            &json!(appview.alice)
+        )
+    );
+    assert!(said.get("findings").is_none());
+    let first = ask("/api/vuln-details", "", None).await.json();
+    assert_eq!(
+        (&first["findingsTotal"], &first["fixable"], &first["next"]),
+        (&json!(5_002), &json!(1), &json!(5_000))
+    );
+    let fields = [
+        "id",
+        "severity",
+        "package",
+        "installed",
+        "fixedIn",
+        "fixState",
+        "knownExploited",
+    ];
+    assert_eq!(
+        fields.map(|field| first["findings"][0][field].clone()),
+        [
+            json!("CVE-2099-99999"),
+            json!("low"),
+            json!("q"),
+            json!("1.0"),
+            json!(["1.1"]),
+            json!("fixed"),
+            json!(false)
+        ]
+    );
+    let rest = ask("/api/vuln-details", "&after=5000", None).await.json();
+    assert_eq!(
+        (rest["findings"].as_array().map(Vec::len), rest.get("next")),
+        (Some(2), None)
+    );
+
+    // A result without a report, and one without counts.
+    scanned.says(&scanned.found("complete", &counts(1, 1), &[]), &Value::Null);
+    let said = ask("/api/vuln-details", "", None).await.json();
+    assert_eq!(said["noFindings"], "The scan has no report of vulnerabilities.");
+    scanned.says(&scanned.found("sbom-only", &Value::Null, &[]), &Value::Null);
+    let said = result().await;
+    assert_eq!(
+        (&said["state"], said.get("counts")),
+        (&json!("packages-only"), None)
+    );
+
+    appview.hold.set_silent(true);
+    assert_eq!(result().await["state"], "no-answer");
+    appview.hold.set_silent(false);
+    // A private hold tells its members, whom a registry token names; and nobody whom a bad one names.
+    scanned.says(&scanned.found("complete", &counts(0, 0), &[]), &Value::Null);
+    appview.hold.set_private(true);
+    let said = result().await;
+    assert_eq!(
+        (&said["state"], said.get("counts")),
+        (&json!("members-only"), None)
+    );
+    let token = appview
+        .token("alice.test", &["repository:alice.test/app:pull"])
+        .await;
+    let said = ask("/api/scan-result", "", Some(&token)).await.json();
+    assert_eq!(said["state"], "clean");
+    ask("/api/scan-result", "", Some("nonsense"))
+        .await
+        .assert_status(401);
+    let missing = appview
+        .get("/api/scan-result?owner=alice.test&repository=none&digest=sha256:x")
+        .header("accept", "application/json");
+    let missing = Answer::of(missing).await;
+    missing.assert_status(404);
+    assert_eq!(missing.json()["error"], "NotFound");
 }

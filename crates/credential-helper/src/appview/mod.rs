@@ -3,6 +3,7 @@
 
 mod http;
 mod page;
+pub mod scans;
 mod wire;
 
 use std::fmt::Write as _;

@@ -6,6 +6,7 @@ pub mod get;
 pub mod list;
 pub mod login;
 pub mod logout;
+pub mod scan;
 pub mod status;
 pub mod store;
 pub mod switch;

@@ -187,7 +187,7 @@ fn outcome(context: &Context, arguments: &VerifyArguments) -> Result<Proven, Att
 }
 
 /// The registry of an image that names none.
-fn default_registry(context: &Context, known: &[RegistryUrl]) -> Result<RegistryUrl, HelperError> {
+pub(super) fn default_registry(context: &Context, known: &[RegistryUrl]) -> Result<RegistryUrl, HelperError> {
     match (context.environment.registry.as_deref(), known) {
         (Some(named), _) => parse_registry(named),
         (None, [only]) => Ok(only.clone()),

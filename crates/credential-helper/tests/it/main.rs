@@ -19,6 +19,7 @@ mod home;
 mod login;
 mod original_appview;
 mod protocol;
+mod scanning;
 mod server_urls;
 mod terminal;
 mod updates;

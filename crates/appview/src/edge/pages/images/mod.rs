@@ -12,6 +12,7 @@ mod layer_view;
 mod lists;
 mod overview;
 mod proof;
+mod scan_json;
 mod scan_words;
 pub mod scans;
 pub mod search;

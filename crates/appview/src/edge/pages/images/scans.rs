@@ -1,9 +1,12 @@
 //! What is in an image: `/api/scan-result`, the late part of pages about images, and `/api/vuln-details`, a page of its own with the
 //! findings, the packages and the bill of materials (`/api/sbom`).
 //!
-//! All three take `owner` (handle or DID), `repository` and `digest`.
+//! All three take `owner` (handle or DID), `repository` and `digest`. The first two have a second form, for programs that ask for JSON.
+
+use std::sync::Arc;
 
 use askama::Template;
+use atcr_auth::principal::{AuthMethod, Principal};
 use atcr_index::view::ScanView as IndexedScan;
 use atcr_oci::{Digest, Reference};
 use atcr_scan_protocol::DocumentKind;
@@ -19,11 +22,14 @@ use http::{HeaderValue, StatusCode};
 
 use super::super::visit::Visit;
 use super::HoldName;
+use super::scan_json::{self, FindingsJson, HoldJson, ScanJson};
 use super::scan_words::{ScanWords, Verdict, why_not};
 use crate::browse::address::{image_path, repository_path};
 use crate::browse::{BrowseError, Owner};
 use crate::edge::dialect::page::PageError;
-use crate::scans::{DocumentPlace, Finding, Findings, Fix, HoldWord, Package, Packages, clean, place};
+use crate::scans::{
+    DocumentPlace, Finding, Findings, Fix, HoldWord, NoDocument, Package, Packages, clean, place,
+};
 use crate::state::AppState;
 
 /// Rows of a table.
@@ -55,6 +61,14 @@ impl ScanLinks {
     }
 }
 
+/// Whom holds are asked for: the browser's account.
+pub(super) fn principal(visit: &Visit) -> Principal {
+    super::visitor(visit).map_or(Principal::Anonymous, |did| Principal::Sailor {
+        did: did.clone(),
+        auth_method: AuthMethod::OAuth,
+    })
+}
+
 /// An image, and what is known of its scan.
 struct Subject {
     owner: Owner,
@@ -67,7 +81,7 @@ struct Subject {
 }
 
 impl Subject {
-    async fn find(visit: &Visit, state: &AppState) -> Result<Self, PageError> {
+    async fn find(visit: &Visit, asker: &Principal, state: &AppState) -> Result<Self, PageError> {
         let query = visit.query();
         let asked = query
             .get("owner")
@@ -105,7 +119,7 @@ impl Subject {
         let (hold, word) = match hold {
             Some(hold) => {
                 let view = index.hold(&hold).await.map_err(BrowseError::from)?;
-                let word = state.scans.ask(super::visitor(visit), &hold, &digest).await;
+                let word = state.scans.ask(asker, &hold, &digest).await;
                 (Some(HoldName::of(&hold, view.as_ref())), word)
             }
             None => (None, HoldWord::HasNone),
@@ -134,6 +148,57 @@ impl Subject {
         Some((hold, place))
     }
 
+    /// What programs are told.
+    fn json(&self) -> ScanJson {
+        let words = &self.words;
+        let (state, message) = scan_json::state(words, &self.word);
+        ScanJson {
+            owner: self.owner.identity.did.to_string(),
+            repository: self.repository.clone(),
+            digest: self.digest.to_string(),
+            hold: self.hold.as_ref().map(|hold| HoldJson {
+                did: hold.did.clone(),
+                name: hold.name.clone(),
+            }),
+            state,
+            message,
+            partial: words.is_partial,
+            counts: scan_json::counts(words),
+            scanner: words.scanner.clone(),
+            scanned_at: words.at.as_ref().map(|at| at.iso.clone()),
+            database_built: words.database.as_ref().map(|built| built.iso.clone()),
+            note: words.note.clone(),
+            findings: None,
+        }
+    }
+
+    /// The findings, if there is a report of them.
+    async fn findings(
+        &self,
+        asker: &Principal,
+        state: &AppState,
+    ) -> Option<Result<Arc<Findings>, NoDocument>> {
+        let (hold, place) = self.place(DocumentKind::VulnReport)?;
+        Some(state.scans.findings(asker, &hold, &place).await)
+    }
+
+    fn hold_name(&self) -> &str {
+        self.hold.as_ref().map_or("The hold", |hold| hold.name.as_str())
+    }
+
+    /// Why there is no document called `what`.
+    fn missing(&self, what: &str) -> String {
+        let has_result = matches!(
+            self.words.verdict,
+            Verdict::Clean | Verdict::Found(_) | Verdict::PackagesOnly
+        );
+        if has_result {
+            format!("The scan has no {what}.")
+        } else {
+            "There is no scan of this image.".to_owned()
+        }
+    }
+
     fn links(&self) -> ScanLinks {
         ScanLinks::new(&self.owner.name(), &self.repository, &self.digest)
     }
@@ -147,7 +212,15 @@ struct ScanResultPart {
 
 /// `GET /api/scan-result`
 pub async fn result(visit: Visit, State(state): State<AppState>) -> Response {
-    let outcome = Subject::find(&visit, &state).await.map(|subject| {
+    if scan_json::is_wanted(&visit) {
+        let outcome = async {
+            let asker = scan_json::asker(&visit, &state).await?;
+            Ok(Subject::find(&visit, &asker, &state).await?.json())
+        };
+        return scan_json::answer(outcome.await);
+    }
+    let asker = principal(&visit);
+    let outcome = Subject::find(&visit, &asker, &state).await.map(|subject| {
         let part = ScanResultPart { words: subject.words };
         render(StatusCode::OK, &part)
     });
@@ -222,44 +295,47 @@ struct DetailsPage {
 }
 
 /// `GET /api/vuln-details`, with `q` to search packages, `f` and `p` for the pages of the two tables.
+///
+/// As JSON with the findings, from the one with the number `after` on.
 pub async fn details(visit: Visit, State(state): State<AppState>) -> Response {
+    if scan_json::is_wanted(&visit) {
+        return scan_json::answer(details_json(&visit, &state).await);
+    }
     let outcome = show_details(&visit, &state).await;
     visit.answer(outcome)
 }
 
-async fn show_details(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
-    let subject = Subject::find(visit, state).await?;
-    let visitor = super::visitor(visit);
-    let query = clean(visit.query().get("q").unwrap_or_default());
-    let (findings, packages) = tokio::join!(
-        async {
-            match subject.place(DocumentKind::VulnReport) {
-                Some((hold, place)) => Some(state.scans.findings(visitor, &hold, &place).await),
-                None => None,
-            }
-        },
-        async {
-            match subject.place(DocumentKind::Sbom) {
-                Some((hold, place)) => Some(state.scans.packages(visitor, &hold, &place).await),
-                None => None,
-            }
-        },
-    );
-    let hold = subject
-        .hold
-        .as_ref()
-        .map_or("The hold", |hold| hold.name.as_str());
-    let has_result = matches!(
-        subject.words.verdict,
-        Verdict::Clean | Verdict::Found(_) | Verdict::PackagesOnly
-    );
-    let missing = |what: &str| {
-        if has_result {
-            format!("The scan has no {what}.")
-        } else {
-            "There is no scan of this image.".to_owned()
+async fn details_json(visit: &Visit, state: &AppState) -> Result<ScanJson, PageError> {
+    let asker = scan_json::asker(visit, state).await?;
+    let subject = Subject::find(visit, &asker, state).await?;
+    let mut json = subject.json();
+    let after = visit.query().get("after").and_then(|text| text.parse().ok());
+    json.findings = Some(match subject.findings(&asker, state).await {
+        Some(Ok(found)) => {
+            let built = found.database_built.map(scan_json::time);
+            json.database_built = json.database_built.or(built);
+            FindingsJson::portion(&found, after.unwrap_or_default())
         }
-    };
+        Some(Err(error)) => FindingsJson::None {
+            no_findings: why_not(&error, subject.hold_name()),
+        },
+        None => FindingsJson::None {
+            no_findings: subject.missing("report of vulnerabilities"),
+        },
+    });
+    Ok(json)
+}
+
+async fn show_details(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
+    let asker = principal(visit);
+    let subject = Subject::find(visit, &asker, state).await?;
+    let query = clean(visit.query().get("q").unwrap_or_default());
+    let (findings, packages) = tokio::join!(subject.findings(&asker, state), async {
+        let (hold, place) = subject.place(DocumentKind::Sbom)?;
+        Some(state.scans.packages(&asker, &hold, &place).await)
+    });
+    let hold = subject.hold_name();
+    let missing = |what| subject.missing(what);
     let links = subject.links();
     let mut words = subject.words.clone();
     if let Some(Ok(findings)) = &findings
@@ -376,9 +452,10 @@ pub async fn sbom(visit: Visit, State(state): State<AppState>) -> Response {
 }
 
 async fn download(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
-    let subject = Subject::find(visit, state).await?;
+    let asker = principal(visit);
+    let subject = Subject::find(visit, &asker, state).await?;
     let (hold, place) = subject.place(DocumentKind::Sbom).ok_or(PageError::NotFound)?;
-    let bytes = state.scans.read(super::visitor(visit), &hold, &place).await;
+    let bytes = state.scans.read(&asker, &hold, &place).await;
     let bytes = bytes.map_err(|_| {
         PageError::Refused("The hold does not give the bill of materials now. Try again later.")
     })?;

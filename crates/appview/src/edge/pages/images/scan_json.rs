@@ -1,0 +1,239 @@
+//! The same about a scan for programs that ask for JSON: the state in a word, and findings in portions.
+
+use atcr_auth::principal::Principal;
+use axum::response::Response;
+use chrono::{DateTime, SecondsFormat, Utc};
+use http::header::{ACCEPT, CACHE_CONTROL, VARY};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::scan_words::{ScanWords, Verdict};
+use super::scans::principal;
+use crate::edge::credentials::Credentials;
+use crate::edge::dialect::json::refused;
+use crate::edge::dialect::page::PageError;
+use crate::edge::pages::visit::Visit;
+use crate::edge::registry::principal::TokenLife;
+use crate::edge::response::json;
+use crate::scans::{Finding, Findings, Fix, HoldWord, Silence};
+use crate::state::AppState;
+
+/// Findings of one answer.
+const PORTION: usize = 5_000;
+
+/// Whether a request asks for JSON.
+pub(super) fn is_wanted(visit: &Visit) -> bool {
+    let accepted = visit.headers().get_all(ACCEPT).iter();
+    accepted
+        .filter_map(|value| value.to_str().ok())
+        .any(|text| text.contains("application/json"))
+}
+
+/// Who asks: the account of a registry token, else of the browser's session.
+///
+/// # Errors
+/// [`PageError::SignInFirst`] for a token that does not count.
+pub(super) async fn asker(visit: &Visit, state: &AppState) -> Result<Principal, PageError> {
+    match Credentials::read(visit.headers()) {
+        Ok(Credentials::None) => Ok(principal(visit)),
+        // A password is for the token endpoint, which counts wrong ones.
+        Ok(Credentials::Basic { .. }) | Err(_) => Err(PageError::SignInFirst),
+        Ok(Credentials::Bearer(_)) => {
+            let authenticator = &state.registry.authenticator;
+            let caller = authenticator.authenticate(visit.headers(), TokenLife::Strict, visit.client);
+            let caller = caller.await.map_err(|_| PageError::SignInFirst)?;
+            Ok(caller.principal)
+        }
+    }
+}
+
+/// The answer, or why there is none.
+pub(super) fn answer(outcome: Result<ScanJson, PageError>) -> Response {
+    let mut response = outcome.map_or_else(|error| refused(&error), |body| json(StatusCode::OK, &body));
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+/// What is known of a scan.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ScanJson {
+    /// The owner's DID.
+    pub(super) owner: String,
+    pub(super) repository: String,
+    pub(super) digest: String,
+    /// Who scanned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hold: Option<HoldJson>,
+    /// `clean`, `found` or `packages-only` of a result; else why there is none: `pending`, `failed`, `not-applicable`, `not-scanned`,
+    /// `no-answer`, `members-only`, `unreadable`.
+    pub(super) state: &'static str,
+    /// The same in a sentence, where there is no result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+    /// Some kinds of packages were left out.
+    pub(super) partial: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) counts: Option<Counts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scanner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scanned_at: Option<String>,
+    /// When the vulnerability database was built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) database_built: Option<String>,
+    /// What is to be said besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
+    /// A portion of the findings, of `/api/vuln-details`.
+    #[serde(flatten)]
+    pub(super) findings: Option<FindingsJson>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct HoldJson {
+    pub(super) did: String,
+    pub(super) name: String,
+}
+
+/// As the scanner counts: by place, so that one in two places counts twice.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Counts {
+    critical: u64,
+    high: u64,
+    medium: u64,
+    low: u64,
+    /// Negligible ones, and those of which no severity is known.
+    other: u64,
+    total: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum FindingsJson {
+    #[serde(rename_all = "camelCase")]
+    Some {
+        /// Each vulnerability of a package once; those that can be acted on first.
+        findings: Vec<FindingJson>,
+        findings_total: usize,
+        /// How many of them an update ends.
+        fixable: usize,
+        /// Matches that were not read: the report is too long.
+        left_out: usize,
+        /// The `after` of the next portion.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<usize>,
+    },
+    #[serde(rename_all = "camelCase")]
+    None {
+        /// Why there is no list.
+        no_findings: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FindingJson {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    href: Option<String>,
+    aliases: Vec<String>,
+    severity: &'static str,
+    package: String,
+    installed: String,
+    kind: String,
+    fixed_in: Vec<String>,
+    /// `fixed`, `not-fixed`, `wont-fix`, `unknown`.
+    fix_state: &'static str,
+    known_exploited: bool,
+    /// How likely it is used in attacks, in per cent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    likelihood: Option<u8>,
+}
+
+impl From<&Finding> for FindingJson {
+    fn from(found: &Finding) -> Self {
+        let (fix_state, fixed_in) = match &found.fix {
+            Fix::In(versions) => ("fixed", versions.clone()),
+            Fix::NotFixed => ("not-fixed", Vec::new()),
+            Fix::WillNotFix => ("wont-fix", Vec::new()),
+            Fix::Unknown => ("unknown", Vec::new()),
+        };
+        Self {
+            id: found.id.clone(),
+            href: found.href.clone(),
+            aliases: found.aliases.clone(),
+            severity: found.severity.name(),
+            package: found.package.clone(),
+            installed: found.version.clone(),
+            kind: found.kind.clone(),
+            fixed_in,
+            fix_state,
+            known_exploited: found.is_exploited,
+            likelihood: found.likelihood,
+        }
+    }
+}
+
+impl FindingsJson {
+    /// The portion of `found` that begins at `after`.
+    pub(super) fn portion(found: &Findings, after: usize) -> Self {
+        let start = after.min(found.all.len());
+        let end = start.saturating_add(PORTION).min(found.all.len());
+        Self::Some {
+            findings: found.all[start..end].iter().map(FindingJson::from).collect(),
+            findings_total: found.all.len(),
+            fixable: found.fixable(),
+            left_out: found.left_out,
+            next: (end < found.all.len()).then_some(end),
+        }
+    }
+}
+
+/// The word for what is known, and the sentence where there is no result.
+pub(super) fn state(words: &ScanWords, word: &HoldWord) -> (&'static str, Option<String>) {
+    let said = |name, text: &String| (name, Some(text.clone()));
+    match &words.verdict {
+        Verdict::Clean => ("clean", None),
+        Verdict::Found(_) => ("found", None),
+        Verdict::PackagesOnly => ("packages-only", None),
+        Verdict::Pending(text) => said("pending", text),
+        Verdict::Failed(text) => said("failed", text),
+        Verdict::NotApplicable(text) => said("not-applicable", text),
+        Verdict::NotScanned(text) => said("not-scanned", text),
+        Verdict::Silent(text) => match word {
+            HoldWord::Silent(Silence::MembersOnly) => said("members-only", text),
+            HoldWord::Silent(Silence::Nonsense) => said("unreadable", text),
+            _ => said("no-answer", text),
+        },
+    }
+}
+
+/// The counts of a result; none of one that has not looked for vulnerabilities.
+pub(super) fn counts(words: &ScanWords) -> Option<Counts> {
+    let found = match &words.verdict {
+        Verdict::Clean => return Some(Counts::default()),
+        Verdict::Found(found) => found,
+        _ => return None,
+    };
+    let of = |name: &str| {
+        let mut all = found.iter();
+        all.find(|(severity, _)| *severity == name)
+            .map_or(0, |(_, count)| *count)
+    };
+    Some(Counts {
+        critical: of("critical"),
+        high: of("high"),
+        medium: of("medium"),
+        low: of("low"),
+        other: of("unknown"),
+        total: found.iter().map(|(_, count)| count).sum(),
+    })
+}
+
+/// A time for programs.
+pub(super) fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
