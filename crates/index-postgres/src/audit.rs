@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_index::dump::DumpLine;
 use atcr_index::ports::{IndexAudit, Mismatch};
+use atcr_index::stored;
 use atcr_index::view::IndexStats;
 use atcr_index::{Collection, IndexError};
 use sqlx::{FromRow, PgConnection, Postgres, Transaction};
 
-use crate::codec;
 use crate::{PostgresIndex, failed};
 
 /// Mismatches of one total that are returned.
@@ -180,7 +180,7 @@ impl IndexAudit for PostgresIndex {
                 .fetch_all(&self.readers)
                 .await
                 .map_err(failed)?;
-        dids.iter().map(|did| codec::did(did)).collect()
+        dids.iter().map(|did| stored::did(did)).collect()
     }
 
     async fn queued(&self) -> Result<u64, IndexError> {
@@ -188,7 +188,7 @@ impl IndexAudit for PostgresIndex {
             .fetch_one(&self.readers)
             .await
             .map_err(failed)?;
-        Ok(codec::count(count))
+        Ok(stored::count(count))
     }
 
     async fn stats(&self) -> Result<IndexStats, IndexError> {
@@ -201,13 +201,13 @@ impl IndexAudit for PostgresIndex {
         .await
         .map_err(failed)?;
         Ok(IndexStats {
-            accounts: codec::count(row.0),
-            whole_accounts: codec::count(row.1),
-            repositories: codec::count(row.2),
-            manifests: codec::count(row.3),
-            tags: codec::count(row.4),
-            stars: codec::count(row.5),
-            queued: codec::count(row.6),
+            accounts: stored::count(row.0),
+            whole_accounts: stored::count(row.1),
+            repositories: stored::count(row.2),
+            manifests: stored::count(row.3),
+            tags: stored::count(row.4),
+            stars: stored::count(row.5),
+            queued: stored::count(row.6),
         })
     }
 }
@@ -231,7 +231,7 @@ async fn dump_records(
     did: &str,
     line: &mut (dyn FnMut(DumpLine) + Send),
 ) -> Result<(), IndexError> {
-    let did = codec::did(did)?;
+    let did = stored::did(did)?;
     let mut collections = Collection::ALL;
     collections.sort_by_key(|collection| collection.nsid());
     for collection in collections {
@@ -265,7 +265,7 @@ async fn dump_winners(
             did: did.to_owned(),
             repository,
             tag,
-            digest: codec::some_digest(&digest)?
+            digest: stored::some_digest(&digest)?
                 .map(|digest| digest.to_string())
                 .unwrap_or_default(),
         });

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use atcr_index::IndexError;
 use atcr_index::change::Lane;
 use atcr_index::ports::{DiscoveryLog, DiscoveryProgress, FoundAccount};
-use atcr_index::stored::lane_code;
+use atcr_index::stored::{self, lane_code, micros, some_instant};
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
-use crate::codec::{self, micros, some_instant};
+use crate::codec;
 use crate::queue::QUEUED_ALREADY;
 use crate::{PostgresIndex, failed};
 
@@ -27,7 +27,7 @@ impl DiscoveryLog for PostgresIndex {
         Ok(DiscoveryProgress {
             cursor: Some(cursor).filter(|cursor| !cursor.is_empty()),
             finished_at: some_instant(finished_at),
-            accounts: codec::count(accounts),
+            accounts: stored::count(accounts),
         })
     }
 
@@ -86,6 +86,6 @@ impl DiscoveryLog for PostgresIndex {
         .await
         .map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
-        Ok(codec::count(new))
+        Ok(stored::count(new))
     }
 }

@@ -8,6 +8,7 @@ mod tables;
 use std::path::Path;
 
 use atcr_index::row::{Field, Row};
+use atcr_index::stored;
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
@@ -263,7 +264,7 @@ async fn copy(
         progress(Progress::Copied {
             table: table.name,
             rows: sum.rows,
-            of: codec::count(all),
+            of: stored::count(all),
         });
         if is_last {
             return Ok(sum);

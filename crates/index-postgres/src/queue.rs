@@ -10,11 +10,10 @@ use atcr_index::change::{Lane, QueuedWork};
 use atcr_index::ports::{ClaimedWork, WorkQueue};
 use atcr_index::row;
 use atcr_index::row::Row;
-use atcr_index::stored::lane_code;
+use atcr_index::stored::{self, lane_code, micros};
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::codec::{self, micros};
 use crate::rows::set;
 use crate::{PostgresIndex, failed};
 
@@ -85,7 +84,7 @@ impl WorkQueue for PostgresIndex {
             left = left.saturating_sub(u32::try_from(of_lane.len()).unwrap_or(u32::MAX));
             for (did, attempts) in of_lane {
                 claimed.push(ClaimedWork {
-                    did: codec::did(&did)?,
+                    did: stored::did(&did)?,
                     lane,
                     attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
                 });

@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_index::dump::DumpLine;
 use atcr_index::ports::{IndexAudit, Mismatch};
+use atcr_index::stored;
 use atcr_index::view::IndexStats;
 use atcr_index::{Collection, IndexError};
 use sqlx::{FromRow, SqliteConnection};
 
-use crate::codec::{self, capped_sum};
+use crate::sums::capped_sum;
 use crate::{SqliteIndex, failed};
 
 /// Mismatches of one total that are returned.
@@ -179,7 +180,7 @@ impl IndexAudit for SqliteIndex {
                 .fetch_all(self.database.readers())
                 .await
                 .map_err(failed)?;
-        dids.iter().map(|did| codec::did(did)).collect()
+        dids.iter().map(|did| stored::did(did)).collect()
     }
 
     async fn queued(&self) -> Result<u64, IndexError> {
@@ -187,7 +188,7 @@ impl IndexAudit for SqliteIndex {
             .fetch_one(self.database.readers())
             .await
             .map_err(failed)?;
-        Ok(codec::count(count))
+        Ok(stored::count(count))
     }
 
     async fn stats(&self) -> Result<IndexStats, IndexError> {
@@ -200,13 +201,13 @@ impl IndexAudit for SqliteIndex {
         .await
         .map_err(failed)?;
         Ok(IndexStats {
-            accounts: codec::count(row.0),
-            whole_accounts: codec::count(row.1),
-            repositories: codec::count(row.2),
-            manifests: codec::count(row.3),
-            tags: codec::count(row.4),
-            stars: codec::count(row.5),
-            queued: codec::count(row.6),
+            accounts: stored::count(row.0),
+            whole_accounts: stored::count(row.1),
+            repositories: stored::count(row.2),
+            manifests: stored::count(row.3),
+            tags: stored::count(row.4),
+            stars: stored::count(row.5),
+            queued: stored::count(row.6),
         })
     }
 }
@@ -217,7 +218,7 @@ impl SqliteIndex {
         did: &str,
         line: &mut (dyn FnMut(DumpLine) + Send),
     ) -> Result<(), IndexError> {
-        let did = codec::did(did)?;
+        let did = stored::did(did)?;
         let mut collections = Collection::ALL;
         collections.sort_by_key(|collection| collection.nsid());
         for collection in collections {
@@ -252,7 +253,7 @@ async fn dump_winners(
             did: did.to_owned(),
             repository,
             tag,
-            digest: codec::some_digest(&digest)?
+            digest: stored::some_digest(&digest)?
                 .map(|digest| digest.to_string())
                 .unwrap_or_default(),
         });

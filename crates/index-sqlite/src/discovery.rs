@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use atcr_index::IndexError;
 use atcr_index::change::Lane;
 use atcr_index::ports::{DiscoveryLog, DiscoveryProgress, FoundAccount};
-use atcr_index::stored::lane_code;
+use atcr_index::row;
+use atcr_index::row::Row;
+use atcr_index::stored::{self, lane_code, micros, some_instant};
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
-use crate::codec::{self, micros, rows, some_instant};
 use crate::queue::QUEUED_ALREADY;
+use crate::rows::rows;
 use crate::{SqliteIndex, failed};
 
 #[async_trait]
@@ -26,7 +27,7 @@ impl DiscoveryLog for SqliteIndex {
         Ok(DiscoveryProgress {
             cursor: Some(cursor).filter(|cursor| !cursor.is_empty()),
             finished_at: some_instant(finished_at),
-            accounts: codec::count(accounts),
+            accounts: stored::count(accounts),
         })
     }
 
@@ -37,16 +38,16 @@ impl DiscoveryLog for SqliteIndex {
         next: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<u64, IndexError> {
-        let values: Vec<Value> = accounts
+        let values: Vec<Row> = accounts
             .iter()
             .map(|account| {
-                json!([
+                row![
                     account.did.as_str(),
                     account.rev.as_ref().map_or("", |rev| rev.as_str())
-                ])
+                ]
             })
             .collect();
-        let found = rows(&values);
+        let found = rows(values);
         let mut transaction = self
             .database
             .writer()
@@ -88,6 +89,6 @@ impl DiscoveryLog for SqliteIndex {
         .await
         .map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
-        Ok(codec::count(new))
+        Ok(stored::count(new))
     }
 }

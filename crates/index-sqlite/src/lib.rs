@@ -5,6 +5,7 @@
 //! parameter: a statement for each row would cost more in hand-overs between threads than in work.
 //!
 //! - `rows`: many rows as the parameter of one statement
+//! - `sums`: sums of counts, capped
 //! - `write`: batches
 //! - `read`, `search`: queries of pages
 //! - `queue`: accounts to work on
@@ -13,13 +14,13 @@
 //! - `audit`: dump, recount, figures
 
 mod audit;
-mod codec;
 mod discovery;
 mod lease;
 mod queue;
 mod read;
 mod rows;
 mod search;
+mod sums;
 mod write;
 
 use std::path::Path;

@@ -5,12 +5,13 @@ use atcr_atproto::syntax::Did;
 use atcr_index::IndexError;
 use atcr_index::change::{Lane, QueuedWork};
 use atcr_index::ports::{ClaimedWork, WorkQueue};
-use atcr_index::stored::lane_code;
+use atcr_index::row;
+use atcr_index::row::Row;
+use atcr_index::stored::{self, lane_code, micros};
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use crate::codec::{self, micros, rows};
+use crate::rows::rows;
 use crate::{SqliteIndex, failed};
 
 /// What becomes of an account that is queued already. One that waits after a failure, or because it had enough turns, goes on waiting,
@@ -26,14 +27,14 @@ pub(crate) async fn enqueue(
     if work.is_empty() {
         return Ok(());
     }
-    let values: Vec<Value> = work
+    let values: Vec<Row> = work
         .iter()
-        .map(|work| json!([work.did.as_str(), lane_code(work.lane), micros(work.due)]))
+        .map(|work| row![work.did.as_str(), lane_code(work.lane), micros(work.due)])
         .collect();
     sqlx::query(AssertSqlSafe(format!(
         "INSERT INTO work (did, lane, due) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true {QUEUED_ALREADY}"
     )))
-    .bind(rows(&values))
+    .bind(rows(values))
     .execute(connection)
     .await?;
     Ok(())
@@ -79,7 +80,7 @@ impl WorkQueue for SqliteIndex {
             left = left.saturating_sub(u32::try_from(of_lane.len()).unwrap_or(u32::MAX));
             for (did, attempts) in of_lane {
                 claimed.push(ClaimedWork {
-                    did: codec::did(&did)?,
+                    did: stored::did(&did)?,
                     lane,
                     attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
                 });

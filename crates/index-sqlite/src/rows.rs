@@ -2,11 +2,10 @@
 
 use atcr_index::IndexError;
 use atcr_index::row::{Answer, Field, Row};
+use atcr_index::stored::hex;
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Column as _, FromRow, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _};
-
-use crate::codec::hex;
 
 /// A row that a statement answered with.
 pub(crate) struct Read(pub(crate) Answer);

@@ -5,14 +5,13 @@ mod typos;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use atcr_index::IndexError;
 use atcr_index::ports::SearchIndex;
 use atcr_index::search::{Candidate, Query};
-use serde_json::Value;
+use atcr_index::{IndexError, row};
 use sqlx::SqliteConnection;
 
-use crate::codec::rows;
 use crate::read::{CARD, CardRow};
+use crate::rows::rows;
 use crate::{SqliteIndex, failed};
 
 /// Candidates by words.
@@ -50,13 +49,13 @@ impl SearchIndex for SqliteIndex {
                 found.entry(id).or_insert(false);
             }
         }
-        let ids: Vec<Value> = found.keys().copied().map(Value::from).collect();
+        let ids = found.keys().map(|id| row![*id]).collect();
         let statement = format!(
             "SELECT {CARD} FROM json_each(?) j CROSS JOIN repository r ON r.id = j.value CROSS JOIN account a ON a.id = r.account \
              WHERE r.listed = 1"
         );
         let cards: Vec<CardRow> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
-            .bind(rows(&ids))
+            .bind(rows(ids))
             .fetch_all(&mut *transaction)
             .await
             .map_err(failed)?;

@@ -2,6 +2,7 @@
 
 use atcr_atproto::syntax::{Did, Handle};
 use atcr_index::IndexError;
+use atcr_index::stored;
 use atcr_index::view::{AccountView, OwnerView};
 use sqlx::{FromRow, PgConnection};
 
@@ -63,20 +64,20 @@ fn view(row: Row) -> Result<AccountView, IndexError> {
     Ok(AccountView {
         owner: owner(&row.did, &row.handle)?,
         pds: Some(row.pds).filter(|pds| !pds.is_empty()),
-        status: codec::status(row.status),
+        status: stored::status(row.status),
         is_taken_down: row.taken_down,
         rev: row.rev.parse().ok(),
-        coverage: codec::coverage(row.coverage),
-        repositories: codec::count(row.repositories),
-        stars_given: codec::count(row.stars_given),
-        default_hold: codec::some_did(row.default_hold.as_deref().unwrap_or_default())?,
+        coverage: stored::coverage(row.coverage),
+        repositories: stored::count(row.repositories),
+        stars_given: stored::count(row.stars_given),
+        default_hold: stored::some_did(row.default_hold.as_deref().unwrap_or_default())?,
     })
 }
 
 pub(super) fn owner(did: &str, handle: &str) -> Result<OwnerView, IndexError> {
     Ok(OwnerView {
-        did: codec::did(did)?,
-        handle: codec::some_handle(handle)?,
+        did: stored::did(did)?,
+        handle: stored::some_handle(handle)?,
     })
 }
 
@@ -91,7 +92,7 @@ pub(super) async fn former_owner(
     .fetch_optional(connection)
     .await
     .map_err(failed)?;
-    did.map(|did| codec::did(&did)).transpose()
+    did.map(|did| stored::did(&did)).transpose()
 }
 
 pub(super) async fn is_taken_down(

@@ -3,12 +3,12 @@
 use atcr_atproto::syntax::Did;
 use atcr_index::IndexError;
 use atcr_index::fact::Severities;
+use atcr_index::stored::{self, digest_bytes};
 use atcr_index::view::{HoldView, MembershipView, RepositoryHold, RepositoryId, ScanView};
 use atcr_oci::Digest;
 use sqlx::{FromRow, PgConnection};
 
 use super::accounts::owner;
-use crate::codec::{self, digest_bytes};
 use crate::failed;
 
 /// Holds of one repository.
@@ -40,12 +40,12 @@ impl HoldRow {
     fn view(self) -> Result<HoldView, IndexError> {
         Ok(HoldView {
             hold: owner(&self.did, &self.handle)?,
-            captain: codec::did(&self.owner)?,
+            captain: stored::did(&self.owner)?,
             is_public: self.is_public,
             allow_all_crew: self.allow_all_crew,
             region: self.region,
-            successor: codec::some_did(&self.successor)?,
-            deployed_at: codec::instant(self.deployed_at),
+            successor: stored::some_did(&self.successor)?,
+            deployed_at: stored::instant(self.deployed_at),
         })
     }
 }
@@ -67,8 +67,8 @@ pub(super) async fn of_repository(
         .into_iter()
         .map(|(hold, manifests)| {
             Ok(RepositoryHold {
-                hold: codec::did(&hold)?,
-                manifests: codec::count(manifests),
+                hold: stored::did(&hold)?,
+                manifests: stored::count(manifests),
             })
         })
         .collect()
@@ -134,7 +134,7 @@ pub(super) async fn memberships(
                 permissions: row
                     .permissions
                     .as_deref()
-                    .map(codec::strings)
+                    .map(stored::strings)
                     .transpose()?
                     .unwrap_or_default(),
                 tier: row.tier.unwrap_or_default(),
@@ -185,7 +185,7 @@ pub(super) async fn scans(
     rows.into_iter()
         .map(|row| {
             Ok(ScanView {
-                hold: codec::did(&row.hold)?,
+                hold: stored::did(&row.hold)?,
                 severities: Severities {
                     critical: severity(row.critical),
                     high: severity(row.high),
@@ -194,9 +194,9 @@ pub(super) async fn scans(
                     total: severity(row.total),
                 },
                 scanner: row.scanner,
-                scanned_at: codec::instant(row.scanned_at),
-                sbom: codec::some_cid(&row.sbom)?,
-                report: codec::some_cid(&row.report)?,
+                scanned_at: stored::instant(row.scanned_at),
+                sbom: stored::some_cid(&row.sbom)?,
+                report: stored::some_cid(&row.report)?,
             })
         })
         .collect()

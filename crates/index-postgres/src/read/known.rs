@@ -2,12 +2,11 @@
 
 use atcr_atproto::syntax::Did;
 use atcr_index::ports::KnownRecord;
-use atcr_index::stored::{collection_code, manifest_rkey, tag_rkey};
+use atcr_index::stored::{self, collection_code, manifest_rkey, tag_rkey};
 use atcr_index::{Collection, IndexError};
 use atcr_oci::Digest;
 use sqlx::PgConnection;
 
-use crate::codec;
 use crate::failed;
 
 /// The records of one collection, in the order of their keys. Keys that follow from their record's content are made again from it.
@@ -42,7 +41,7 @@ pub(crate) async fn known_records(
                     .await
                     .map_err(failed)?;
             for (digest, odd_rkey, cid) in rows {
-                let digest: Digest = codec::digest(&digest)?;
+                let digest: Digest = stored::digest(&digest)?;
                 found.push((manifest_rkey(&digest, odd_rkey), cid));
             }
         }
@@ -86,7 +85,7 @@ pub(crate) async fn known_records(
             Ok(KnownRecord {
                 collection,
                 rkey: rkey.parse().map_err(|_| IndexError::Corrupt("a record key"))?,
-                cid: codec::cid(&cid)?,
+                cid: stored::cid(&cid)?,
             })
         })
         .collect()

@@ -7,13 +7,13 @@ use atcr_index::change::Proof;
 use atcr_index::fact::{Kind, PlatformFact};
 use atcr_index::page::{Page, PageRequest, Position};
 use atcr_index::row;
+use atcr_index::stored::{self, digest_bytes};
 use atcr_index::view::{ChildView, ListedManifest, ManifestId, ManifestSummary, ManifestView, RepositoryId};
 use atcr_oci::Digest;
 use sqlx::{FromRow, PgConnection};
 
 use super::is_listed;
 use super::list::{Order, Parameter, fetch};
-use crate::codec::{self, digest_bytes};
 use crate::failed;
 use crate::rows::found;
 
@@ -47,14 +47,14 @@ impl SummaryRow {
     pub(super) fn view(self, children: Vec<ChildView>) -> Result<ManifestSummary, IndexError> {
         Ok(ManifestSummary {
             id: ManifestId(self.id),
-            digest: codec::digest(&self.digest)?,
+            digest: stored::digest(&self.digest)?,
             media_type: self.media_type,
             artifact_type: self.artifact_type,
-            kind: codec::kind(self.kind)?,
+            kind: stored::kind(self.kind)?,
             size: u64::try_from(self.size).ok(),
-            content_size: codec::count(self.content_size),
+            content_size: stored::count(self.content_size),
             layers: u32::try_from(self.layers).unwrap_or(u32::MAX),
-            pushed_at: codec::instant(self.pushed_at),
+            pushed_at: stored::instant(self.pushed_at),
             children,
         })
     }
@@ -102,12 +102,12 @@ pub(super) async fn children(
             os_version: row.os_version,
         };
         children.entry(row.manifest).or_default().push(ChildView {
-            digest: codec::digest(&row.digest)?,
+            digest: stored::digest(&row.digest)?,
             media_type: row.media_type,
-            size: codec::count(row.size),
+            size: stored::count(row.size),
             platform: Some(platform).filter(|platform| !platform.os.is_empty()),
             is_attestation: row.attestation,
-            content_size: row.content_size.map(codec::count),
+            content_size: row.content_size.map(stored::count),
         });
     }
     Ok(children)
@@ -131,7 +131,7 @@ fn parents() -> String {
 }
 
 fn digests(bytes: &[Vec<u8>]) -> Result<Vec<Digest>, IndexError> {
-    bytes.iter().map(|bytes| codec::digest(bytes)).collect()
+    bytes.iter().map(|bytes| stored::digest(bytes)).collect()
 }
 
 async fn listed(
@@ -171,7 +171,7 @@ async fn listed(
             Ok(ListedManifest {
                 tags: tags.remove(&row.summary.digest).unwrap_or_default(),
                 parents: digests(&row.parents)?,
-                subject: codec::some_digest(&row.subject)?,
+                subject: stored::some_digest(&row.subject)?,
                 summary: {
                     let children = children.remove(&row.summary.id).unwrap_or_default();
                     row.summary.view(children)?
@@ -258,7 +258,7 @@ pub(super) async fn referrers(
     ];
     let found = fetch(connection, &select, &BY_DIGEST, page, parameters).await?;
     let found = Page::of(found, page, |row: &ListedRow| {
-        Position::new(0, codec::hex(&row.summary.digest))
+        Position::new(0, stored::hex(&row.summary.digest))
     });
     listed(connection, repository, found).await
 }
@@ -279,7 +279,11 @@ pub(super) async fn all_referrers(
     let parameters = vec![Parameter::Integer(repository.0)];
     let found = fetch(connection, &select, &BY_SUBJECT, page, parameters).await?;
     let found = Page::of(found, page, |row: &ListedRow| {
-        let key = format!("{}-{}", codec::hex(&row.subject), codec::hex(&row.summary.digest));
+        let key = format!(
+            "{}-{}",
+            stored::hex(&row.subject),
+            stored::hex(&row.summary.digest)
+        );
         Position::new(0, key)
     });
     listed(connection, repository, found).await
@@ -356,15 +360,15 @@ pub(super) async fn one(
     };
     Ok(Some(ManifestView {
         rkey: rkey.ok_or(IndexError::Corrupt("a record key"))?,
-        cid: codec::cid(&row.cid)?,
-        blob: codec::some_cid(&row.blob)?,
-        hold: codec::some_did(&row.hold)?,
-        subject: codec::some_digest(&row.subject)?,
-        config: codec::some_digest(&row.config)?,
-        annotations: codec::annotations(&row.annotations)?,
+        cid: stored::cid(&row.cid)?,
+        blob: stored::some_cid(&row.blob)?,
+        hold: stored::some_did(&row.hold)?,
+        subject: stored::some_digest(&row.subject)?,
+        config: stored::some_digest(&row.config)?,
+        annotations: stored::annotations(&row.annotations)?,
         tags,
         parents: digests(&parents)?,
-        referrers: codec::count(row.referrers),
+        referrers: stored::count(row.referrers),
         proof: if row.proof == 0 {
             Proof::Owner
         } else {

@@ -3,6 +3,7 @@
 use atcr_atproto::syntax::{Did, RecordKey};
 use atcr_index::IndexError;
 use atcr_index::page::{Page, PageRequest, Position};
+use atcr_index::stored;
 use atcr_index::view::{RepositoryCard, StarView};
 use sqlx::{FromRow, PgConnection};
 
@@ -52,7 +53,7 @@ pub(super) async fn of_repository(
         .map(|row| {
             Ok(StarView {
                 starrer: owner(&row.did, &row.handle)?,
-                at: codec::instant(row.given_at),
+                at: stored::instant(row.given_at),
             })
         })
         .collect::<Result<_, IndexError>>()?;

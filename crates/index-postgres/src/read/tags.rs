@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use atcr_index::IndexError;
 use atcr_index::page::{Page, PageRequest, Position};
 use atcr_index::row;
+use atcr_index::stored;
 use atcr_index::version_order::sort_key;
 use atcr_index::view::{RepositoryId, TagFilter, TagMove, TagOrder, TagView};
 use sqlx::postgres::PgRow;
@@ -139,7 +140,7 @@ pub(super) async fn count(
             .await
     }
     .map_err(failed)?;
-    Ok(count.map_or(0, codec::count))
+    Ok(count.map_or(0, stored::count))
 }
 
 pub(super) async fn one(
@@ -207,8 +208,8 @@ async fn views(
                 .take(MAX_ALIASES)
                 .cloned();
             Ok(TagView {
-                digest: codec::some_digest(&row.digest)?,
-                moved_at: codec::instant(row.moved_at),
+                digest: stored::some_digest(&row.digest)?,
+                moved_at: stored::instant(row.moved_at),
                 aliases: others.collect(),
                 manifest: row
                     .manifest
@@ -262,9 +263,9 @@ pub(super) async fn moves(
             Ok(TagMove {
                 repository,
                 tag: row.tag,
-                from: codec::some_digest(&row.digest_before)?,
-                to: codec::some_digest(&row.digest_after)?,
-                at: codec::instant(row.at),
+                from: stored::some_digest(&row.digest_before)?,
+                to: stored::some_digest(&row.digest_after)?,
+                at: stored::instant(row.at),
                 rev: row.rev,
             })
         })

@@ -1,19 +1,11 @@
-//! Rows that only their own records decide: pages, profiles, and what holds say. Each record's row is replaced.
+//! Statements for rows that only their own records decide. `atcr_index::plan::holds` decides what is in them.
 
 use atcr_index::Collection;
-use atcr_index::fact::{Fact, StatsFact};
+use atcr_index::plan::holds::{COUNTED, page_rows, row_of, stats};
+use atcr_index::plan::{Write, Writes, keys, of};
 
-use super::{Context, or_zero};
-use crate::codec::{cid_bytes, digest_bytes, integer, micros, seen_micros};
-use atcr_index::plan::{Write, Writes, of};
-use atcr_index::row;
-use atcr_index::row::Row;
-
-/// The most that is carried, so that a hold that begins anew again and again leaves room for sums.
-const MOST_CARRIED: i64 = 1 << 55;
-
-/// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
+use super::Context;
+use crate::rows::decoded;
 
 /// Brings the rows of the records to what `writes` say.
 pub(super) async fn write(context: &mut Context<'_>, writes: &Writes<'_>) -> Result<(), sqlx::Error> {
@@ -28,8 +20,9 @@ pub(super) async fn write(context: &mut Context<'_>, writes: &Writes<'_>) -> Res
     for (collection, delete, insert) in plain {
         let writes = of(writes, collection);
         context.set(delete, keys(writes)).await?;
-        let new: Vec<Row> = writes.iter().filter_map(row_of).collect();
-        context.set(insert, new).await?;
+        context
+            .set(insert, writes.iter().filter_map(row_of).collect())
+            .await?;
     }
     Ok(())
 }
@@ -54,104 +47,15 @@ const INSERT_SCAN: &str = "INSERT INTO scan (account, rkey, cid, owner, digest, 
      SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], \
                           $9::bigint[], $10::bigint[], $11::text[], $12::bigint[], $13::bytea[], $14::bytea[])";
 
-fn keys(writes: &[Write<'_>]) -> Vec<Row> {
-    writes
-        .iter()
-        .map(|write| row![write.account, write.rkey.as_str()])
-        .collect()
-}
-
-fn row_of(write: &Write<'_>) -> Option<Row> {
-    let record = write.record?;
-    let (account, rkey, cid) = (write.account, write.rkey.as_str(), cid_bytes(Some(&record.cid)));
-    match &record.fact {
-        Fact::Profile(fact) => Some(row![
-            account,
-            rkey,
-            cid,
-            fact.default_hold.as_ref().map_or("", |hold| hold.as_str()),
-            fact.auto_remove_untagged
-        ]),
-        Fact::Captain(fact) => Some(row![
-            account,
-            rkey,
-            cid,
-            fact.owner.as_str(),
-            fact.is_public,
-            fact.allow_all_crew,
-            &fact.region,
-            fact.successor.as_ref().map_or("", |successor| successor.as_str()),
-            micros(fact.deployed_at)
-        ]),
-        Fact::Crew(fact) => Some(row![
-            account,
-            rkey,
-            cid,
-            fact.member.as_str(),
-            &fact.role,
-            // A list of texts always serialises.
-            serde_json::to_string(&fact.permissions).unwrap_or_else(|_| "[]".to_owned()),
-            &fact.tier,
-            micros(fact.added_at)
-        ]),
-        Fact::Scan(fact) => Some(row![
-            account,
-            rkey,
-            cid,
-            fact.owner.as_str(),
-            digest_bytes(&fact.digest),
-            fact.severities.critical,
-            fact.severities.high,
-            fact.severities.medium,
-            fact.severities.low,
-            fact.severities.total,
-            &fact.scanner,
-            micros(fact.scanned_at),
-            cid_bytes(fact.sbom.as_ref()),
-            cid_bytes(fact.report.as_ref())
-        ]),
-        Fact::Manifest(_)
-        | Fact::Tag(_)
-        | Fact::Page(_)
-        | Fact::Star(_)
-        | Fact::Stats(_)
-        | Fact::Unusable => None,
-    }
-}
-
 async fn write_pages(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<(), sqlx::Error> {
-    let keys = keys(writes);
     context
         .set(
             "DELETE FROM page t USING unnest($1::bigint[], $2::text[]) AS j(account, rkey) \
              WHERE t.account = j.account AND t.rkey = j.rkey",
-            keys.clone(),
+            keys(writes),
         )
         .await?;
-    let new: Vec<Row> = writes
-        .iter()
-        .filter_map(|write| {
-            let record = write.record?;
-            let Fact::Page(fact) = &record.fact else {
-                return None;
-            };
-            let (picture, picture_type) = fact
-                .avatar
-                .as_ref()
-                .map_or((Vec::new(), ""), |(cid, kind)| (cid_bytes(Some(cid)), kind));
-            Some(row![
-                write.account,
-                write.rkey.as_str(),
-                cid_bytes(Some(&record.cid)),
-                &fact.repository,
-                &fact.description,
-                &fact.summary,
-                picture,
-                picture_type,
-                seen_micros(fact.updated_at, context.now)
-            ])
-        })
-        .collect();
+    let new = page_rows(writes, context.now);
     context
         .set(
             "INSERT INTO page (account, rkey, cid, repository, description, summary, picture, picture_type, updated_at) \
@@ -160,95 +64,42 @@ async fn write_pages(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<
             new,
         )
         .await?;
-    let touched: Vec<(i64,)> = context
-        .found(
+    context
+        .touch(
             "SELECT r.id FROM unnest($1::bigint[], $2::text[]) AS j(account, rkey) \
              JOIN repository r ON r.account = j.account AND r.name = replace(j.rkey, '~', '/')",
-            keys,
+            keys(writes),
         )
-        .await?;
-    for (repository,) in touched {
-        context.touched.totals(repository);
-    }
-    Ok(())
+        .await
 }
 
-/// A hold's count as it was: (account, rkey, cid, owner, repository, pulls, pushes, carried pulls, carried pushes).
-type OldStats = (i64, String, Vec<u8>, String, String, i64, i64, i64, i64);
-
-/// A hold's counts. Its number is the truth; a smaller one than before means that the hold began anew, and what it had is carried.
 async fn write_stats(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<(), sqlx::Error> {
     if writes.is_empty() {
         return Ok(());
     }
-    let keys = keys(writes);
-    let before: Vec<OldStats> = context
-        .found(
-            "SELECT s.account, s.rkey, s.cid, s.owner, s.repository, s.pulls, s.pushes, s.carried_pulls, s.carried_pushes \
-             FROM unnest($1::bigint[], $2::text[]) AS j(account, rkey) JOIN stats s ON s.account = j.account AND s.rkey = j.rkey",
-            keys.clone(),
+    let before = context
+        .answers(
+            &format!(
+                "SELECT {COUNTED} FROM unnest($1::bigint[], $2::text[]) AS j(account, rkey) \
+             JOIN stats s ON s.account = j.account AND s.rkey = j.rkey"
+            ),
+            keys(writes),
         )
         .await?;
     context
         .set(
             "DELETE FROM stats t USING unnest($1::bigint[], $2::text[]) AS j(account, rkey) \
              WHERE t.account = j.account AND t.rkey = j.rkey",
-            keys,
+            keys(writes),
         )
         .await?;
-    let mut new = Vec::new();
-    let mut pulled = Vec::new();
-    let mut subjects: Vec<Row> = before.iter().map(|old| row![&old.3, &old.4]).collect();
-    for write in writes {
-        let Some(record) = write.record else { continue };
-        let Fact::Stats(fact) = &record.fact else { continue };
-        let old = before
-            .iter()
-            .find(|old| (old.0, old.1.as_str()) == (write.account, write.rkey.as_str()));
-        let (pulls, pushes) = (integer(fact.pulls), integer(fact.pushes));
-        let carried = old.map_or((0, 0), |old| {
-            let anew = |old: i64, new: i64, carried: i64| {
-                if new < old {
-                    carried.saturating_add(old).min(MOST_CARRIED)
-                } else {
-                    carried
-                }
-            };
-            (anew(old.5, pulls, old.7), anew(old.6, pushes, old.8))
-        });
-        if let Some(old) = old
-            && old.2 != cid_bytes(Some(&record.cid))
-        {
-            let counted = if pulls < old.5 { pulls } else { pulls - old.5 };
-            pulled.push(row![
-                fact.owner.as_str(),
-                &fact.repository,
-                write.account,
-                day(fact, context),
-                counted
-            ]);
-        }
-        subjects.push(row![fact.owner.as_str(), &fact.repository]);
-        new.push(row![
-            write.account,
-            write.rkey.as_str(),
-            cid_bytes(Some(&record.cid)),
-            fact.owner.as_str(),
-            &fact.repository,
-            pulls,
-            pushes,
-            carried.0,
-            carried.1,
-            or_zero(fact.last_pull.map(|at| at.min(context.now))),
-            micros(fact.updated_at)
-        ]);
-    }
+    let stats = stats(writes, before, context.now).map_err(decoded)?;
     context
         .set(
             "INSERT INTO stats (account, rkey, cid, owner, repository, pulls, pushes, carried_pulls, carried_pushes, last_pull, updated_at) \
              SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], \
                                   $9::bigint[], $10::bigint[], $11::bigint[])",
-            new,
+            stats.new,
         )
         .await?;
     // A hold's word counts for repositories whose manifests name it.
@@ -263,23 +114,14 @@ async fn write_stats(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<
              JOIN repository_hold n ON n.repository = r.id AND n.hold = h.did \
              WHERE j.counted > 0 GROUP BY r.id, j.day \
              ON CONFLICT (repository, day) DO UPDATE SET pulls = least(pull_day.pulls::numeric + excluded.pulls, 1::bigint << 62)::bigint",
-            pulled,
+            stats.pulled,
         )
         .await?;
-    let touched: Vec<(i64,)> = context
-        .found(
+    context
+        .touch(
             "SELECT r.id FROM unnest($1::text[], $2::text[]) AS j(owner, repository) \
              JOIN account a ON a.did = j.owner JOIN repository r ON r.account = a.id AND r.name = j.repository",
-            subjects,
+            stats.subjects,
         )
-        .await?;
-    for (repository,) in touched {
-        context.touched.totals(repository);
-    }
-    Ok(())
-}
-
-/// The day of the last pull, in days since 1970.
-fn day(fact: &StatsFact, context: &Context<'_>) -> i64 {
-    seen_micros(fact.last_pull.unwrap_or(fact.updated_at), context.now).div_euclid(DAY)
+        .await
 }

@@ -11,20 +11,21 @@ mod tags;
 
 use std::collections::HashMap;
 
+use crate::codec;
 use async_trait::async_trait;
 use atcr_atproto::syntax::{Did, Tid};
 use atcr_index::change::{Applied, Batch, CursorMove};
 use atcr_index::judge::{Accepted, Accounts};
 use atcr_index::plan::{self, Touched, gathered, of};
 use atcr_index::ports::{IndexWriter, KnownRecord};
-use atcr_index::row::Row;
+use atcr_index::row::{Answer, Row};
+use atcr_index::stored;
 use atcr_index::{Collection, IndexError};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
-use crate::codec::{self, micros};
-use crate::rows::{found, set};
+use crate::rows::{answers, found, set};
 use crate::{PostgresIndex, failed, queue};
 
 pub(crate) use repositories::fill_search;
@@ -44,9 +45,22 @@ impl Context<'_> {
 
     async fn found<R>(&mut self, statement: &str, rows: Vec<Row>) -> Result<Vec<R>, sqlx::Error>
     where
-        R: for<'r> sqlx::FromRow<'r, PgRow>,
+        R: for<'r> sqlx::FromRow<'r, PgRow> + Send + Unpin,
     {
         found(self.connection, statement, rows).await
+    }
+
+    async fn answers(&mut self, statement: &str, rows: Vec<Row>) -> Result<Vec<Answer>, sqlx::Error> {
+        answers(self.connection, statement, rows).await
+    }
+
+    /// The repositories that a statement finds are touched.
+    async fn touch(&mut self, statement: &str, rows: Vec<Row>) -> Result<(), sqlx::Error> {
+        let found: Vec<(i64,)> = self.found(statement, rows).await?;
+        for (repository,) in found {
+            self.touched.totals(repository);
+        }
+        Ok(())
     }
 }
 
@@ -82,7 +96,7 @@ impl IndexWriter for PostgresIndex {
             .into_iter()
             .map(|(did, rev)| {
                 let rev = rev.parse().map_err(|_| IndexError::Corrupt("a revision"))?;
-                Ok((codec::did(&did)?, rev))
+                Ok((stored::did(&did)?, rev))
             })
             .collect()
     }
@@ -154,9 +168,4 @@ async fn write_unusable(context: &mut Context<'_>, accepted: &[Accepted<'_>]) ->
             rows.new,
         )
         .await
-}
-
-/// An instant for a row: 0 for none.
-fn or_zero(at: Option<DateTime<Utc>>) -> i64 {
-    at.map(micros).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use atcr_index::plan::cards::{FoundBy, Repository};
 use atcr_index::row;
 use atcr_index::row::Row;
 use atcr_index::search::words;
@@ -16,20 +17,9 @@ const SEARCHED_CHARS: i32 = 32 * 1024;
 /// The tier of what is in no search table.
 pub(super) const NO_TIER: i64 = -1;
 
-/// A row of the search table.
-pub(super) struct SearchRow {
-    pub(super) repository: i64,
-    pub(super) tier: i64,
-    pub(super) name: String,
-    pub(super) owner: String,
-    pub(super) title: String,
-    pub(super) summary: String,
-}
-
 /// The tier of a repository's search row: the popular ones are looked through first.
-pub(super) fn tier(stars: i64, pulls: i64) -> i64 {
-    let weight = u64::try_from(1 + stars.max(0) + pulls.max(0) / 100).unwrap_or(1);
-    match weight.ilog2() {
+pub(super) fn tier(repository: &Repository) -> i64 {
+    match repository.weight().ilog2() {
         0 => 0,
         1..=3 => 1,
         4..=6 => 2,
@@ -41,7 +31,7 @@ pub(super) fn tier(stars: i64, pulls: i64) -> i64 {
 pub(super) async fn write_search(
     connection: &mut PgConnection,
     gone: Vec<Row>,
-    new: &[SearchRow],
+    new: &[FoundBy],
 ) -> Result<(), sqlx::Error> {
     set(
         connection,
@@ -71,12 +61,7 @@ pub(super) async fn write_search(
                 .map(|word| folded(&word))
                 .collect();
             let found_by: Vec<String> = found_by.into_iter().filter(|word| !word.is_empty()).collect();
-            row![
-                row.repository,
-                row.tier,
-                found_by.join(" "),
-                format!("{} {} {}", row.name, row.owner, row.title).to_lowercase()
-            ]
+            row![row.repository, row.place, found_by.join(" "), row.names()]
         })
         .collect();
     set(

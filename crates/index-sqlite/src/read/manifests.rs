@@ -6,15 +6,16 @@ use atcr_index::IndexError;
 use atcr_index::change::Proof;
 use atcr_index::fact::{Kind, PlatformFact};
 use atcr_index::page::{Page, PageRequest, Position};
+use atcr_index::row;
+use atcr_index::stored::{self, digest_bytes};
 use atcr_index::view::{ChildView, ListedManifest, ManifestId, ManifestSummary, ManifestView, RepositoryId};
 use atcr_oci::Digest;
-use serde_json::Value;
 use sqlx::{FromRow, SqliteConnection};
 
 use super::is_listed;
 use super::list::{Order, Parameter, fetch};
-use crate::codec::{self, digest_bytes, rows};
 use crate::failed;
+use crate::rows::rows;
 
 /// Tags on the page of a manifest.
 const MAX_TAGS: i64 = 50;
@@ -46,14 +47,14 @@ impl SummaryRow {
     pub(super) fn view(self, children: Vec<ChildView>) -> Result<ManifestSummary, IndexError> {
         Ok(ManifestSummary {
             id: ManifestId(self.id),
-            digest: codec::digest(&self.digest)?,
+            digest: stored::digest(&self.digest)?,
             media_type: self.media_type,
             artifact_type: self.artifact_type,
-            kind: codec::kind(self.kind)?,
+            kind: stored::kind(self.kind)?,
             size: u64::try_from(self.size).ok(),
-            content_size: codec::count(self.content_size),
+            content_size: stored::count(self.content_size),
             layers: u32::try_from(self.layers).unwrap_or(u32::MAX),
-            pushed_at: codec::instant(self.pushed_at),
+            pushed_at: stored::instant(self.pushed_at),
             children,
         })
     }
@@ -81,13 +82,13 @@ pub(super) async fn children(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let ids: Vec<Value> = ids.iter().copied().map(Value::from).collect();
+    let ids = ids.iter().map(|id| row![*id]).collect();
     let found: Vec<ChildRow> = sqlx::query_as(
         "SELECT c.manifest, c.digest, c.media_type, c.size, c.os, c.architecture, c.variant, c.os_version, c.attestation, \
                 (SELECT m.content_size FROM manifest m WHERE m.account = c.account AND m.digest = c.digest LIMIT 1) AS content_size \
          FROM json_each(?) j CROSS JOIN child c ON c.manifest = j.value ORDER BY c.manifest, c.position",
     )
-    .bind(rows(&ids))
+    .bind(rows(ids))
     .fetch_all(connection)
     .await
     .map_err(failed)?;
@@ -100,12 +101,12 @@ pub(super) async fn children(
             os_version: row.os_version,
         };
         children.entry(row.manifest).or_default().push(ChildView {
-            digest: codec::digest(&row.digest)?,
+            digest: stored::digest(&row.digest)?,
             media_type: row.media_type,
-            size: codec::count(row.size),
+            size: stored::count(row.size),
             platform: Some(platform).filter(|platform| !platform.os.is_empty()),
             is_attestation: row.attestation,
-            content_size: row.content_size.map(codec::count),
+            content_size: row.content_size.map(stored::count),
         });
     }
     Ok(children)
@@ -132,7 +133,7 @@ fn parents() -> String {
 fn some_digests(hex: &str) -> Result<Vec<Digest>, IndexError> {
     let digests = hex.split(',').filter(|hex| !hex.is_empty()).map(|hex| {
         let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes());
-        codec::digest(&bytes.map_err(|_| IndexError::Corrupt("a digest"))?)
+        stored::digest(&bytes.map_err(|_| IndexError::Corrupt("a digest"))?)
     });
     digests.collect()
 }
@@ -144,11 +145,7 @@ async fn listed(
 ) -> Result<Page<ListedManifest>, IndexError> {
     let ids: Vec<i64> = page.items.iter().map(|row| row.summary.id).collect();
     let mut children = children(connection, &ids).await?;
-    let digests: Vec<Value> = page
-        .items
-        .iter()
-        .map(|row| Value::from(codec::hex(&row.summary.digest)))
-        .collect();
+    let digests = page.items.iter().map(|row| row![&row.summary.digest]).collect();
     let found: Vec<(Vec<u8>, String)> = sqlx::query_as(
         "SELECT t.digest, t.name FROM json_each(?2) j CROSS JOIN tag t INDEXED BY tag_by_digest \
            ON t.repository = ?1 AND t.digest = unhex(j.value) \
@@ -157,7 +154,7 @@ async fn listed(
          ORDER BY t.name",
     )
     .bind(repository.0)
-    .bind(rows(&digests))
+    .bind(rows(digests))
     .bind(i64::try_from(ROW_TAGS).unwrap_or(8))
     .fetch_all(&mut *connection)
     .await
@@ -176,7 +173,7 @@ async fn listed(
             Ok(ListedManifest {
                 tags: tags.remove(&row.summary.digest).unwrap_or_default(),
                 parents: some_digests(&row.parents)?,
-                subject: codec::some_digest(&row.subject)?,
+                subject: stored::some_digest(&row.subject)?,
                 summary: {
                     let children = children.remove(&row.summary.id).unwrap_or_default();
                     row.summary.view(children)?
@@ -263,7 +260,7 @@ pub(super) async fn referrers(
     ];
     let found = fetch(connection, &select, &BY_DIGEST, page, parameters).await?;
     let found = Page::of(found, page, |row: &ListedRow| {
-        Position::new(0, codec::hex(&row.summary.digest))
+        Position::new(0, stored::hex(&row.summary.digest))
     });
     listed(connection, repository, found).await
 }
@@ -284,7 +281,11 @@ pub(super) async fn all_referrers(
     let parameters = vec![Parameter::Integer(repository.0)];
     let found = fetch(connection, &select, &BY_SUBJECT, page, parameters).await?;
     let found = Page::of(found, page, |row: &ListedRow| {
-        let key = format!("{}-{}", codec::hex(&row.subject), codec::hex(&row.summary.digest));
+        let key = format!(
+            "{}-{}",
+            stored::hex(&row.subject),
+            stored::hex(&row.summary.digest)
+        );
         Position::new(0, key)
     });
     listed(connection, repository, found).await
@@ -361,18 +362,18 @@ pub(super) async fn one(
     };
     Ok(Some(ManifestView {
         rkey: rkey.ok_or(IndexError::Corrupt("a record key"))?,
-        cid: codec::cid(&row.cid)?,
-        blob: codec::some_cid(&row.blob)?,
-        hold: codec::some_did(&row.hold)?,
-        subject: codec::some_digest(&row.subject)?,
-        config: codec::some_digest(&row.config)?,
-        annotations: codec::annotations(&row.annotations)?,
+        cid: stored::cid(&row.cid)?,
+        blob: stored::some_cid(&row.blob)?,
+        hold: stored::some_did(&row.hold)?,
+        subject: stored::some_digest(&row.subject)?,
+        config: stored::some_digest(&row.config)?,
+        annotations: stored::annotations(&row.annotations)?,
         tags,
         parents: parents
             .iter()
-            .map(|parent| codec::digest(parent))
+            .map(|parent| stored::digest(parent))
             .collect::<Result<_, _>>()?,
-        referrers: codec::count(row.referrers),
+        referrers: stored::count(row.referrers),
         proof: if row.proof == 0 {
             Proof::Owner
         } else {

@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
 use atcr_index::IndexError;
 use atcr_index::ports::PullIndex;
+use atcr_index::stored::{self, digest_bytes};
 use atcr_index::view::{PulledManifest, Standing};
 use atcr_oci::Digest;
 
-use crate::codec::{self, digest_bytes};
 use crate::{SqliteIndex, failed};
 
 #[async_trait]
@@ -23,7 +23,7 @@ impl PullIndex for SqliteIndex {
             Some(Standing {
                 rev: rev.parse().ok()?,
                 is_behind: head_seen > rev,
-                status: codec::status(status),
+                status: stored::status(status),
                 is_taken_down,
             })
         }))
@@ -41,7 +41,7 @@ impl PullIndex for SqliteIndex {
         .fetch_optional(self.database.readers())
         .await
         .map_err(failed)?;
-        codec::some_digest(&target.unwrap_or_default())
+        stored::some_digest(&target.unwrap_or_default())
     }
 
     async fn pulled_manifest(
@@ -65,8 +65,8 @@ impl PullIndex for SqliteIndex {
         row.map(|(media_type, blob, hold, odd_rkey)| {
             Ok(PulledManifest {
                 media_type,
-                blob: codec::some_cid(&blob)?,
-                hold: codec::some_did(&hold)?,
+                blob: stored::some_cid(&blob)?,
+                hold: stored::some_did(&hold)?,
                 odd_rkey: (!odd_rkey.is_empty())
                     .then(|| odd_rkey.parse().map_err(|_| IndexError::Corrupt("a record key")))
                     .transpose()?,

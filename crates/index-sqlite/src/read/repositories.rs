@@ -3,6 +3,7 @@
 use atcr_atproto::syntax::Did;
 use atcr_index::IndexError;
 use atcr_index::page::{MAX_PAGE, Page, PageRequest, Position};
+use atcr_index::stored;
 use atcr_index::version_order::is_release;
 use atcr_index::view::{Picture, PullDay, RepositoryCard, RepositoryId, RepositoryView};
 use chrono::{Days, NaiveDate};
@@ -10,7 +11,6 @@ use sqlx::{FromRow, SqliteConnection};
 
 use super::accounts::owner;
 use super::list::{Order, Parameter, fetch};
-use crate::codec;
 use crate::failed;
 
 /// Rows of one list of days.
@@ -45,7 +45,7 @@ pub(crate) struct CardRow {
 
 impl CardRow {
     pub(crate) fn view(self) -> Result<RepositoryCard, IndexError> {
-        let picture = codec::some_cid(&self.picture)?.map(|cid| Picture {
+        let picture = stored::some_cid(&self.picture)?.map(|cid| Picture {
             cid,
             media_type: self.picture_type,
         });
@@ -57,13 +57,13 @@ impl CardRow {
             summary: self.summary,
             licence: self.licence,
             picture,
-            kind: (self.kind >= 0).then(|| codec::kind(self.kind)).transpose()?,
+            kind: (self.kind >= 0).then(|| stored::kind(self.kind)).transpose()?,
             newest_tag: Some(self.newest_tag).filter(|tag| !tag.is_empty()),
-            platforms: codec::strings(&self.platforms)?,
-            pushed_at: codec::instant(self.pushed_at),
-            tags: codec::count(self.tags),
-            stars: codec::count(self.stars),
-            pulls: codec::count(self.pulls),
+            platforms: stored::strings(&self.platforms)?,
+            pushed_at: stored::instant(self.pushed_at),
+            tags: stored::count(self.tags),
+            stars: stored::count(self.stars),
+            pulls: stored::count(self.pulls),
         })
     }
 }
@@ -238,16 +238,16 @@ pub(super) async fn one(
         annotations: row
             .annotations
             .as_deref()
-            .map(codec::annotations)
+            .map(stored::annotations)
             .transpose()?
             .unwrap_or_default(),
-        manifests: codec::count(row.manifests),
-        fallback_tags: codec::count(row.fallback_tags),
-        referrers: codec::count(row.referrers),
-        pushes: codec::count(row.pushes),
-        last_pull: codec::some_instant(row.last_pull),
+        manifests: stored::count(row.manifests),
+        fallback_tags: stored::count(row.fallback_tags),
+        referrers: stored::count(row.referrers),
+        pushes: stored::count(row.pushes),
+        last_pull: stored::some_instant(row.last_pull),
         pull_tag,
-        coverage: codec::coverage(row.coverage),
+        coverage: stored::coverage(row.coverage),
         rev: row.rev.parse().ok(),
         card,
     }))
@@ -297,7 +297,7 @@ pub(super) async fn pulls_by_day(
                 .ok_or(IndexError::Corrupt("a day"))?;
             Ok(PullDay {
                 day,
-                pulls: codec::count(pulls),
+                pulls: stored::count(pulls),
             })
         })
         .collect()

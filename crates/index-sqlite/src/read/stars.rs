@@ -3,13 +3,13 @@
 use atcr_atproto::syntax::{Did, RecordKey};
 use atcr_index::IndexError;
 use atcr_index::page::{Page, PageRequest, Position};
+use atcr_index::stored;
 use atcr_index::view::{RepositoryCard, StarView};
 use sqlx::{FromRow, SqliteConnection};
 
 use super::accounts::owner;
 use super::list::{Order, Parameter, fetch};
 use super::repositories::{CARD, CardRow, cards};
-use crate::codec;
 use crate::failed;
 
 /// Star records of one account for one repository that are looked up.
@@ -52,7 +52,7 @@ pub(super) async fn of_repository(
         .map(|row| {
             Ok(StarView {
                 starrer: owner(&row.did, &row.handle)?,
-                at: codec::instant(row.given_at),
+                at: stored::instant(row.given_at),
             })
         })
         .collect::<Result<_, IndexError>>()?;

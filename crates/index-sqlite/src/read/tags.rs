@@ -4,17 +4,18 @@ use std::collections::HashMap;
 
 use atcr_index::IndexError;
 use atcr_index::page::{Page, PageRequest, Position};
+use atcr_index::row;
+use atcr_index::stored;
 use atcr_index::version_order::sort_key;
 use atcr_index::view::{RepositoryId, TagFilter, TagMove, TagOrder, TagView};
-use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row as _, SqliteConnection};
 
 use super::is_listed;
 use super::list::{Order, Parameter, fetch};
 use super::manifests::{SUMMARY, SummaryRow, children};
-use crate::codec::{self, rows};
 use crate::failed;
+use crate::rows::rows;
 
 /// Other tags in a tag's row.
 const MAX_ALIASES: usize = 8;
@@ -135,7 +136,7 @@ pub(super) async fn count(
             .await
     }
     .map_err(failed)?;
-    Ok(count.map_or(0, codec::count))
+    Ok(count.map_or(0, stored::count))
 }
 
 pub(super) async fn one(
@@ -170,20 +171,20 @@ async fn views(
     ids.sort_unstable();
     ids.dedup();
     let children = children(connection, &ids).await?;
-    let mut digests: Vec<String> = found.iter().map(|row| codec::hex(&row.digest)).collect();
+    let mut digests: Vec<&Vec<u8>> = found.iter().map(|row| &row.digest).collect();
     digests.sort_unstable();
     digests.dedup();
     digests.retain(|digest| !digest.is_empty());
     let mut aliases: HashMap<Vec<u8>, Vec<String>> = HashMap::new();
     if !digests.is_empty() {
-        let digests: Vec<Value> = digests.into_iter().map(Value::from).collect();
+        let digests = digests.into_iter().map(|digest| row![digest]).collect();
         let names: Vec<(Vec<u8>, String)> = sqlx::query_as(
             "SELECT unhex(j.value), n.value FROM json_each(?2) j, json_each(( \
                  SELECT json_group_array(name) FROM (SELECT t.name FROM tag t INDEXED BY tag_by_digest \
                      WHERE t.repository = ?1 AND t.digest = unhex(j.value) AND t.shown > 0 ORDER BY t.name LIMIT ?3))) n",
         )
         .bind(repository.0)
-        .bind(rows(&digests))
+        .bind(rows(digests))
         .bind(i64::try_from(MAX_ALIASES).unwrap_or(8) + 1)
         .fetch_all(connection)
         .await
@@ -201,8 +202,8 @@ async fn views(
                 .take(MAX_ALIASES)
                 .cloned();
             Ok(TagView {
-                digest: codec::some_digest(&row.digest)?,
-                moved_at: codec::instant(row.moved_at),
+                digest: stored::some_digest(&row.digest)?,
+                moved_at: stored::instant(row.moved_at),
                 aliases: others.collect(),
                 manifest: row
                     .manifest
@@ -256,9 +257,9 @@ pub(super) async fn moves(
             Ok(TagMove {
                 repository,
                 tag: row.tag,
-                from: codec::some_digest(&row.digest_before)?,
-                to: codec::some_digest(&row.digest_after)?,
-                at: codec::instant(row.at),
+                from: stored::some_digest(&row.digest_before)?,
+                to: stored::some_digest(&row.digest_after)?,
+                at: stored::instant(row.at),
                 rev: row.rev,
             })
         })

@@ -1,18 +1,12 @@
-//! Rows that only their own records decide: pages, profiles, and what holds say. Each record's row is replaced.
+//! Statements for rows that only their own records decide. `atcr_index::plan::holds` decides what is in them.
 
 use atcr_index::Collection;
-use atcr_index::fact::{Fact, StatsFact};
-use serde_json::{Value, json};
+use atcr_index::plan::holds::{COUNTED, page_rows, row_of, stats};
+use atcr_index::plan::{Write, Writes, keys, of};
 
-use super::{Context, or_zero};
-use crate::codec::{capped_sum, cid_hex, digest_hex, integer, micros, rows, seen_micros};
-use atcr_index::plan::{Write, Writes, of};
-
-/// The most that is carried, so that a hold that begins anew again and again leaves room for sums.
-const MOST_CARRIED: i64 = 1 << 55;
-
-/// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
+use super::Context;
+use crate::rows::decoded;
+use crate::sums::capped_sum;
 
 /// Brings the rows of the records to what `writes` say.
 pub(super) async fn write(context: &mut Context<'_>, writes: &Writes<'_>) -> Result<(), sqlx::Error> {
@@ -26,9 +20,10 @@ pub(super) async fn write(context: &mut Context<'_>, writes: &Writes<'_>) -> Res
     ];
     for (collection, delete, insert) in plain {
         let writes = of(writes, collection);
-        context.set(delete, &keys(writes)).await?;
-        let new: Vec<Value> = writes.iter().filter_map(row).collect();
-        context.set(insert, &new).await?;
+        context.set(delete, keys(writes)).await?;
+        context
+            .set(insert, writes.iter().filter_map(row_of).collect())
+            .await?;
     }
     Ok(())
 }
@@ -54,199 +49,54 @@ const INSERT_SCAN: &str = "INSERT INTO scan (account, rkey, cid, owner, digest, 
      SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7, \
             value ->> 8, value ->> 9, value ->> 10, value ->> 11, unhex(value ->> 12), unhex(value ->> 13) FROM json_each(?)";
 
-fn keys(writes: &[Write<'_>]) -> Vec<Value> {
-    writes
-        .iter()
-        .map(|write| json!([write.account, write.rkey.as_str()]))
-        .collect()
-}
-
-fn row(write: &Write<'_>) -> Option<Value> {
-    let record = write.record?;
-    let (account, rkey, cid) = (write.account, write.rkey.as_str(), cid_hex(Some(&record.cid)));
-    match &record.fact {
-        Fact::Profile(fact) => Some(json!([
-            account,
-            rkey,
-            cid,
-            fact.default_hold.as_ref().map_or("", |hold| hold.as_str()),
-            i64::from(fact.auto_remove_untagged)
-        ])),
-        Fact::Captain(fact) => Some(json!([
-            account,
-            rkey,
-            cid,
-            fact.owner.as_str(),
-            i64::from(fact.is_public),
-            i64::from(fact.allow_all_crew),
-            fact.region,
-            fact.successor.as_ref().map_or("", |successor| successor.as_str()),
-            micros(fact.deployed_at)
-        ])),
-        Fact::Crew(fact) => Some(json!([
-            account,
-            rkey,
-            cid,
-            fact.member.as_str(),
-            fact.role,
-            // A list of texts always serialises.
-            serde_json::to_string(&fact.permissions).unwrap_or_else(|_| "[]".to_owned()),
-            fact.tier,
-            micros(fact.added_at)
-        ])),
-        Fact::Scan(fact) => Some(json!([
-            account,
-            rkey,
-            cid,
-            fact.owner.as_str(),
-            digest_hex(Some(&fact.digest)),
-            fact.severities.critical,
-            fact.severities.high,
-            fact.severities.medium,
-            fact.severities.low,
-            fact.severities.total,
-            fact.scanner,
-            micros(fact.scanned_at),
-            cid_hex(fact.sbom.as_ref()),
-            cid_hex(fact.report.as_ref())
-        ])),
-        Fact::Manifest(_)
-        | Fact::Tag(_)
-        | Fact::Page(_)
-        | Fact::Star(_)
-        | Fact::Stats(_)
-        | Fact::Unusable => None,
-    }
-}
-
 async fn write_pages(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<(), sqlx::Error> {
-    let keys = keys(writes);
     context
         .set(
             "DELETE FROM page WHERE (account, rkey) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))",
-            &keys,
+            keys(writes),
         )
         .await?;
-    let new: Vec<Value> = writes
-        .iter()
-        .filter_map(|write| {
-            let record = write.record?;
-            let Fact::Page(fact) = &record.fact else {
-                return None;
-            };
-            let (picture, picture_type) = fact
-                .avatar
-                .as_ref()
-                .map_or((String::new(), ""), |(cid, kind)| (cid_hex(Some(cid)), kind));
-            Some(json!([
-                write.account,
-                write.rkey.as_str(),
-                cid_hex(Some(&record.cid)),
-                fact.repository,
-                fact.description,
-                fact.summary,
-                picture,
-                picture_type,
-                seen_micros(fact.updated_at, context.now)
-            ]))
-        })
-        .collect();
+    let new = page_rows(writes, context.now);
     context
         .set(
             "INSERT INTO page (account, rkey, cid, repository, description, summary, picture, picture_type, updated_at) \
              SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, unhex(value ->> 6), \
                     value ->> 7, value ->> 8 FROM json_each(?)",
-            &new,
+            new,
         )
         .await?;
-    let touched: Vec<i64> = sqlx::query_scalar(
-        "SELECT r.id FROM json_each(?) j CROSS JOIN repository r \
+    context
+        .touch(
+            "SELECT r.id FROM json_each(?) j CROSS JOIN repository r \
            ON r.account = j.value ->> 0 AND r.name = replace(j.value ->> 1, '~', '/')",
-    )
-    .bind(rows(&keys))
-    .fetch_all(&mut *context.connection)
-    .await?;
-    for repository in touched {
-        context.touched.totals(repository);
-    }
-    Ok(())
+            keys(writes),
+        )
+        .await
 }
 
-/// A hold's count as it was: (account, rkey, cid, owner, repository, pulls, pushes, carried pulls, carried pushes).
-type OldStats = (i64, String, String, String, String, i64, i64, i64, i64);
-
-/// A hold's counts. Its number is the truth; a smaller one than before means that the hold began anew, and what it had is carried.
 async fn write_stats(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<(), sqlx::Error> {
     if writes.is_empty() {
         return Ok(());
     }
-    let keys = keys(writes);
-    let before: Vec<OldStats> = sqlx::query_as(
-        "SELECT s.account, s.rkey, lower(hex(s.cid)), s.owner, s.repository, s.pulls, s.pushes, s.carried_pulls, s.carried_pushes \
-         FROM json_each(?) j CROSS JOIN stats s ON s.account = j.value ->> 0 AND s.rkey = j.value ->> 1",
-    )
-    .bind(rows(&keys))
-    .fetch_all(&mut *context.connection)
-    .await?;
+    let before = context
+        .answers(
+            &format!("SELECT {COUNTED} FROM json_each(?) j CROSS JOIN stats s ON s.account = j.value ->> 0 AND s.rkey = j.value ->> 1"),
+            keys(writes),
+        )
+        .await?;
     context
         .set(
             "DELETE FROM stats WHERE (account, rkey) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))",
-            &keys,
+            keys(writes),
         )
         .await?;
-    let mut new = Vec::new();
-    let mut pulled = Vec::new();
-    let mut subjects: Vec<Value> = before.iter().map(|old| json!([old.3, old.4])).collect();
-    for write in writes {
-        let Some(record) = write.record else { continue };
-        let Fact::Stats(fact) = &record.fact else { continue };
-        let old = before
-            .iter()
-            .find(|old| (old.0, old.1.as_str()) == (write.account, write.rkey.as_str()));
-        let (pulls, pushes) = (integer(fact.pulls), integer(fact.pushes));
-        let carried = old.map_or((0, 0), |old| {
-            let anew = |old: i64, new: i64, carried: i64| {
-                if new < old {
-                    carried.saturating_add(old).min(MOST_CARRIED)
-                } else {
-                    carried
-                }
-            };
-            (anew(old.5, pulls, old.7), anew(old.6, pushes, old.8))
-        });
-        if let Some(old) = old
-            && old.2 != cid_hex(Some(&record.cid))
-        {
-            let counted = if pulls < old.5 { pulls } else { pulls - old.5 };
-            pulled.push(json!([
-                fact.owner.as_str(),
-                fact.repository,
-                write.account,
-                day(fact, context),
-                counted
-            ]));
-        }
-        subjects.push(json!([fact.owner.as_str(), fact.repository]));
-        new.push(json!([
-            write.account,
-            write.rkey.as_str(),
-            cid_hex(Some(&record.cid)),
-            fact.owner.as_str(),
-            fact.repository,
-            pulls,
-            pushes,
-            carried.0,
-            carried.1,
-            or_zero(fact.last_pull.map(|at| at.min(context.now))),
-            micros(fact.updated_at)
-        ]));
-    }
+    let stats = stats(writes, before, context.now).map_err(decoded)?;
     context
         .set(
             "INSERT INTO stats (account, rkey, cid, owner, repository, pulls, pushes, carried_pulls, carried_pushes, last_pull, updated_at) \
              SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, \
                     value ->> 8, value ->> 9, value ->> 10 FROM json_each(?)",
-            &new,
+            stats.new,
         )
         .await?;
     // A hold's word counts for repositories whose manifests name it.
@@ -263,23 +113,14 @@ async fn write_stats(context: &mut Context<'_>, writes: &[Write<'_>]) -> Result<
              WHERE j.value ->> 4 > 0 GROUP BY r.id, j.value ->> 3 \
              ON CONFLICT (repository, day) DO UPDATE SET pulls = min(pulls + excluded.pulls, 1 << 62)"
             ),
-            &pulled,
+            stats.pulled,
         )
         .await?;
-    let touched: Vec<i64> = sqlx::query_scalar(
-        "SELECT r.id FROM json_each(?) j CROSS JOIN account a ON a.did = j.value ->> 0 \
+    context
+        .touch(
+            "SELECT r.id FROM json_each(?) j CROSS JOIN account a ON a.did = j.value ->> 0 \
          CROSS JOIN repository r ON r.account = a.id AND r.name = j.value ->> 1",
-    )
-    .bind(rows(&subjects))
-    .fetch_all(&mut *context.connection)
-    .await?;
-    for repository in touched {
-        context.touched.totals(repository);
-    }
-    Ok(())
-}
-
-/// The day of the last pull, in days since 1970.
-fn day(fact: &StatsFact, context: &Context<'_>) -> i64 {
-    seen_micros(fact.last_pull.unwrap_or(fact.updated_at), context.now).div_euclid(DAY)
+            stats.subjects,
+        )
+        .await
 }

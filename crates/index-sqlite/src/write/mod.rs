@@ -16,13 +16,15 @@ use atcr_index::change::{Applied, Batch, CursorMove};
 use atcr_index::judge::{Accepted, Accounts};
 use atcr_index::plan::{self, Touched, gathered, of};
 use atcr_index::ports::{IndexWriter, KnownRecord};
-use atcr_index::row::Row;
+use atcr_index::row;
+use atcr_index::row::{Answer, Row};
+use atcr_index::stored;
 use atcr_index::{Collection, IndexError};
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
-use crate::codec::{self, micros, rows};
+use crate::rows::{answers, found, rows, set};
 use crate::{SqliteIndex, failed, queue};
 
 /// What the writing of one table needs.
@@ -34,29 +36,29 @@ struct Context<'c> {
 }
 
 impl Context<'_> {
-    /// Runs a statement whose one parameter is `rows`, unless there are none.
-    async fn put(&mut self, statement: &'static str, rows: Vec<Row>) -> Result<(), sqlx::Error> {
-        crate::rows::set(self.connection, statement, rows).await
+    async fn set(&mut self, statement: &'static str, rows: Vec<Row>) -> Result<(), sqlx::Error> {
+        set(self.connection, statement, rows).await
     }
 
-    /// Runs a statement whose one parameter is `values`, unless there are none.
-    async fn set(&mut self, statement: &'static str, values: &[Value]) -> Result<(), sqlx::Error> {
-        set(self.connection, statement, values).await
+    async fn found<R>(&mut self, statement: &str, rows: Vec<Row>) -> Result<Vec<R>, sqlx::Error>
+    where
+        R: for<'r> sqlx::FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        found(self.connection, statement, rows).await
     }
-}
 
-async fn set(
-    connection: &mut SqliteConnection,
-    statement: &'static str,
-    values: &[Value],
-) -> Result<(), sqlx::Error> {
-    if !values.is_empty() {
-        sqlx::query(statement)
-            .bind(rows(values))
-            .execute(connection)
-            .await?;
+    async fn answers(&mut self, statement: &str, rows: Vec<Row>) -> Result<Vec<Answer>, sqlx::Error> {
+        answers(self.connection, statement, rows).await
     }
-    Ok(())
+
+    /// The repositories that a statement finds are touched.
+    async fn touch(&mut self, statement: &str, rows: Vec<Row>) -> Result<(), sqlx::Error> {
+        let found: Vec<(i64,)> = self.found(statement, rows).await?;
+        for (repository,) in found {
+            self.touched.totals(repository);
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -83,11 +85,11 @@ impl IndexWriter for SqliteIndex {
     }
 
     async fn revisions(&self, dids: &[Did]) -> Result<HashMap<Did, Tid>, IndexError> {
-        let values: Vec<Value> = dids.iter().map(|did| Value::from(did.as_str())).collect();
+        let values = dids.iter().map(|did| row![did.as_str()]).collect();
         let found: Vec<(String, String)> = sqlx::query_as(
             "SELECT a.did, a.rev FROM json_each(?) j CROSS JOIN account a ON a.did = j.value WHERE a.rev <> ''",
         )
-        .bind(rows(&values))
+        .bind(rows(values))
         .fetch_all(self.database.readers())
         .await
         .map_err(failed)?;
@@ -95,7 +97,7 @@ impl IndexWriter for SqliteIndex {
             .into_iter()
             .map(|(did, rev)| {
                 let rev = rev.parse().map_err(|_| IndexError::Corrupt("a revision"))?;
-                Ok((codec::did(&did)?, rev))
+                Ok((stored::did(&did)?, rev))
             })
             .collect()
     }
@@ -154,22 +156,17 @@ async fn write_batch(
 async fn write_unusable(context: &mut Context<'_>, accepted: &[Accepted<'_>]) -> Result<(), sqlx::Error> {
     let rows = plan::unusable(accepted);
     context
-        .put(
+        .set(
             "DELETE FROM unusable WHERE (account, collection, rkey) IN \
              (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))",
             rows.gone,
         )
         .await?;
     context
-        .put(
+        .set(
             "INSERT OR REPLACE INTO unusable (account, collection, rkey, cid) \
              SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3) FROM json_each(?)",
             rows.new,
         )
         .await
-}
-
-/// An instant for a row: 0 for none.
-fn or_zero(at: Option<DateTime<Utc>>) -> i64 {
-    at.map(micros).unwrap_or_default()
 }

@@ -1,18 +1,15 @@
 //! The repositories that a batch touches: their totals, what their cards show, and their search rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use atcr_index::fact::{Kind, one_line};
+use atcr_index::plan::cards::{self, FoundBy, Repository};
 use atcr_index::plan::{self, Writes};
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
-use sqlx::FromRow;
+use atcr_index::row;
+use atcr_index::row::Row;
 
 use super::Context;
-use crate::codec::{capped_sum, rows};
-
-/// Platforms on a card.
-const MAX_PLATFORMS: usize = 16;
+use crate::rows::decoded;
+use crate::sums::capped_sum;
 
 /// Bytes of a page that can be searched.
 const SEARCHED_BYTES: i64 = 32 * 1024;
@@ -23,73 +20,32 @@ const REPOSITORY_BITS: u32 = 40;
 /// The largest bucket of popularity.
 const TOP_BUCKET: i64 = 63;
 
+/// The number of what is in no search table.
+const NO_ROW: i64 = 0;
+
 /// Makes sure that every repository that a manifest or a tag names has a row. A new one counts the stars that were there before it.
 pub(super) async fn ensure(context: &mut Context<'_>, writes: &Writes<'_>) -> Result<(), sqlx::Error> {
-    let values = plan::named(writes, context.accounts);
-    if values.is_empty() {
-        return Ok(());
-    }
+    let named = plan::named(writes, context.accounts);
     context
-        .put(
+        .set(
             "INSERT INTO repository (account, name, stars) \
              SELECT j.value ->> 0, j.value ->> 1, \
                     (SELECT count(DISTINCT s.account) FROM star s JOIN account a ON a.id = s.account \
                      WHERE s.owner = j.value ->> 2 AND s.repository = j.value ->> 1 AND a.status = 0 AND a.taken_down = 0) \
              FROM json_each(?) j \
              WHERE NOT EXISTS (SELECT 1 FROM repository r WHERE r.account = j.value ->> 0 AND r.name = j.value ->> 1)",
-            values.clone(),
+            named.clone(),
         )
         .await?;
-    let found: Vec<(i64, i64, String)> = crate::rows::found(
-        context.connection,
-        "SELECT r.id, r.account, r.name FROM json_each(?) j \
+    let found = context
+        .found(
+            "SELECT r.id, r.account, r.name FROM json_each(?) j \
          CROSS JOIN repository r ON r.account = j.value ->> 0 AND r.name = j.value ->> 1",
-        values,
-    )
-    .await?;
+            named,
+        )
+        .await?;
     context.touched.found(found);
     Ok(())
-}
-
-/// A repository and what its card is made of.
-#[derive(FromRow)]
-struct Row {
-    id: i64,
-    account: i64,
-    name: String,
-    handle: String,
-    is_account_visible: bool,
-    taken_down: bool,
-    was_listed: bool,
-    tags: i64,
-    fallback_tags: i64,
-    manifests: i64,
-    stars: i64,
-    pulls: i64,
-    pushes: i64,
-    last_pull: i64,
-    newest_tag: Option<String>,
-    tag_moved_at: i64,
-    manifest: Option<i64>,
-    kind: Option<i64>,
-    annotations: Option<String>,
-    manifest_pushed_at: i64,
-    page_cid: Option<String>,
-    page_summary: Option<String>,
-    picture: Option<String>,
-    picture_type: Option<String>,
-    search_row: i64,
-    search_hash: i64,
-}
-
-/// A row of the search tables.
-struct SearchRow {
-    row: i64,
-    repository: i64,
-    name: String,
-    owner: String,
-    title: String,
-    summary: String,
 }
 
 /// Brings the touched repositories' rows up to date.
@@ -98,63 +54,19 @@ pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error
     if context.touched.is_empty() {
         return Ok(());
     }
-    add_totals(context).await?;
-    let ids: Vec<Value> = context.touched.repositories().map(Value::from).collect();
-    let loaded: Vec<Row> = sqlx::query_as(LOAD)
-        .bind(rows(&ids))
-        .fetch_all(&mut *context.connection)
+    let gains = context.touched.gains();
+    context
+        .set(
+            "UPDATE repository SET tags = tags + (value ->> 1), fallback_tags = fallback_tags + (value ->> 2), \
+                 manifests = manifests + (value ->> 3), referrers = referrers + (value ->> 4), stars = stars + (value ->> 5) \
+             FROM json_each(?) WHERE repository.id = value ->> 0",
+            gains,
+        )
         .await?;
+    let ids = context.touched.repositories().map(|id| row![id]).collect();
+    let loaded = loaded(context.answers(LOAD, ids).await?)?;
     let platforms = platforms(context, &loaded).await?;
-    let mut cards = Vec::new();
-    let mut listed: BTreeMap<i64, i64> = BTreeMap::new();
-    let mut unsearched = Vec::new();
-    let mut searched = Vec::new();
-    for row in &loaded {
-        let is_listed =
-            row.is_account_visible && !row.taken_down && row.tags + row.fallback_tags + row.manifests > 0;
-        *listed.entry(row.account).or_default() += i64::from(is_listed) - i64::from(row.was_listed);
-        let card = Card::of(row);
-        let (search_row, search_hash) = if is_listed {
-            (search_row(row), card.search_hash(row))
-        } else {
-            (0, 0)
-        };
-        if (search_row, search_hash) != (row.search_row, row.search_hash) {
-            if row.search_row != 0 {
-                unsearched.push(Value::from(row.search_row));
-            }
-            if search_row != 0 {
-                searched.push(SearchRow {
-                    row: search_row,
-                    repository: row.id,
-                    name: row.name.clone(),
-                    owner: row.handle.clone(),
-                    title: card.title.clone(),
-                    summary: card.summary.clone(),
-                });
-            }
-        }
-        cards.push(json!([
-            row.id,
-            i64::from(is_listed),
-            row.tag_moved_at.max(row.manifest_pushed_at),
-            row.newest_tag.as_deref().unwrap_or_default(),
-            row.kind.unwrap_or(-1),
-            card.title,
-            card.summary,
-            card.licence,
-            row.manifest
-                .and_then(|manifest| platforms.get(&manifest))
-                .map_or("[]", String::as_str),
-            row.picture.as_deref().unwrap_or_default(),
-            row.picture_type.as_deref().unwrap_or_default(),
-            row.pulls,
-            row.pushes,
-            row.last_pull,
-            search_row,
-            search_hash
-        ]));
-    }
+    let plan = cards::plan(&loaded, &platforms, NO_ROW, search_row);
     context
         .set(
             "UPDATE repository SET listed = value ->> 1, pushed_at = value ->> 2, newest_tag = value ->> 3, kind = value ->> 4, \
@@ -162,70 +74,39 @@ pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error
                  picture = unhex(value ->> 9), picture_type = value ->> 10, pulls = value ->> 11, pushes = value ->> 12, \
                  last_pull = value ->> 13, search_row = value ->> 14, search_hash = value ->> 15 \
              FROM json_each(?) WHERE repository.id = value ->> 0",
-            &cards,
+            plan.cards,
         )
         .await?;
-    let listed: Vec<Value> = listed
-        .into_iter()
-        .filter(|(_, delta)| *delta != 0)
-        .map(|(account, delta)| json!([account, delta]))
-        .collect();
     context
         .set(
             "UPDATE account SET repositories = repositories + (value ->> 1) FROM json_each(?) WHERE account.id = value ->> 0",
-            &listed,
+            plan.listed,
         )
         .await?;
-    write_search(context, &unsearched, &searched).await
+    write_search(context, &plan.search).await
 }
 
 /// The repositories of accounts that turned visible or invisible, or got another name, and of those with takedowns.
 async fn touch_whole_accounts(context: &mut Context<'_>) -> Result<(), sqlx::Error> {
-    let accounts: Vec<Value> = context
-        .accounts
-        .with_all_repositories()
-        .into_iter()
-        .map(Value::from)
-        .collect();
-    let found: Vec<i64> =
-        sqlx::query_scalar("SELECT r.id FROM json_each(?) j CROSS JOIN repository r ON r.account = j.value")
-            .bind(rows(&accounts))
-            .fetch_all(&mut *context.connection)
-            .await?;
-    for id in found {
-        context.touched.totals(id);
-    }
-    let taken_down: Vec<Value> = context
-        .accounts
-        .taken_down_repositories()
-        .iter()
-        .map(|(account, name)| json!([account, name]))
-        .collect();
-    let found: Vec<i64> = sqlx::query_scalar(
-        "SELECT r.id FROM json_each(?) j CROSS JOIN repository r ON r.account = j.value ->> 0 AND r.name = j.value ->> 1",
-    )
-    .bind(rows(&taken_down))
-    .fetch_all(&mut *context.connection)
-    .await?;
-    for id in found {
-        context.touched.totals(id);
-    }
-    Ok(())
-}
-
-async fn add_totals(context: &mut Context<'_>) -> Result<(), sqlx::Error> {
-    let gains = context.touched.gains();
+    let accounts = context.accounts.with_all_repositories();
+    let accounts: Vec<Row> = accounts.into_iter().map(|id| row![id]).collect();
     context
-        .put(
-            "UPDATE repository SET tags = tags + (value ->> 1), fallback_tags = fallback_tags + (value ->> 2), \
-                 manifests = manifests + (value ->> 3), referrers = referrers + (value ->> 4), stars = stars + (value ->> 5) \
-             FROM json_each(?) WHERE repository.id = value ->> 0",
-            gains,
+        .touch(
+            "SELECT r.id FROM json_each(?) j CROSS JOIN repository r ON r.account = j.value",
+            accounts,
+        )
+        .await?;
+    let taken_down = context.accounts.taken_down_repositories().iter();
+    let taken_down = taken_down.map(|(account, name)| row![*account, name]).collect();
+    context
+        .touch(
+            "SELECT r.id FROM json_each(?) j CROSS JOIN repository r ON r.account = j.value ->> 0 AND r.name = j.value ->> 1",
+            taken_down,
         )
         .await
 }
 
-/// What was tagged last decides the card; in a repository without tags, its newest manifest.
+/// What was tagged last decides the card; in a repository without tags, its newest manifest. The columns are those of a [`Repository`], in its order.
 const LOAD: &str = concat!(
     "WITH touched AS ( \
          SELECT r.*, a.did, a.handle, a.status = 0 AND a.taken_down = 0 AS is_account_visible, \
@@ -240,7 +121,7 @@ const LOAD: &str = concat!(
             coalesce((SELECT max(x.moved_at) FROM tag x WHERE x.repository = r.id AND x.shown = 1), 0) AS tag_moved_at, \
             m.id AS manifest, m.kind, m.annotations, \
             coalesce((SELECT max(x.pushed_at) FROM manifest x WHERE x.repository = r.id), 0) AS manifest_pushed_at, \
-            lower(hex(p.cid)) AS page_cid, p.summary AS page_summary, lower(hex(p.picture)) AS picture, p.picture_type, \
+            p.cid AS page_cid, p.summary AS page_summary, p.picture, p.picture_type, \
             r.search_row, r.search_hash \
      FROM touched r \
      LEFT JOIN tag t ON t.repository = r.id AND t.name = r.last_tag AND t.shown = 1 \
@@ -262,114 +143,42 @@ const LOAD: &str = concat!(
                 GROUP BY q.id) c ON c.id = r.id"
 );
 
-/// The texts of a card.
-struct Card {
-    title: String,
-    summary: String,
-    licence: String,
+fn loaded(answers: Vec<atcr_index::row::Answer>) -> Result<Vec<Repository>, sqlx::Error> {
+    let repositories = answers.into_iter().map(Repository::of);
+    repositories.collect::<Result<_, _>>().map_err(decoded)
 }
 
-impl Card {
-    fn of(row: &Row) -> Self {
-        let annotations: BTreeMap<String, String> = row
-            .annotations
-            .as_deref()
-            .and_then(|json| serde_json::from_str(json).ok())
-            .unwrap_or_default();
-        let text = |name: &str| {
-            let key = format!("org.opencontainers.image.{name}");
-            annotations
-                .get(&key)
-                .map(|text| one_line(text))
-                .unwrap_or_default()
-        };
-        let described = text("description");
-        Self {
-            title: text("title"),
-            summary: if described.is_empty() {
-                row.page_summary.clone().unwrap_or_default()
-            } else {
-                described
-            },
-            licence: text("licenses"),
-        }
-    }
-
-    /// Changes whenever the text in the search tables has to.
-    fn search_hash(&self, row: &Row) -> i64 {
-        let mut hash = Sha256::new();
-        let page = row.page_cid.as_deref().unwrap_or_default();
-        for text in [&*row.name, &row.handle, &self.title, &self.summary, page] {
-            hash.update(text.as_bytes());
-            hash.update([0]);
-        }
-        let hash = hash.finalize();
-        i64::from_le_bytes(std::array::from_fn(|index| hash[index]))
-    }
+/// The platforms of the indexes among the newest manifests.
+async fn platforms(
+    context: &mut Context<'_>,
+    loaded: &[Repository],
+) -> Result<BTreeMap<i64, String>, sqlx::Error> {
+    let children = context
+        .found(
+            "SELECT c.manifest, c.os, c.architecture, c.variant FROM json_each(?) j CROSS JOIN child c ON c.manifest = j.value \
+         WHERE c.attestation = 0 AND c.os <> ''",
+            cards::indexes(loaded),
+        )
+        .await?;
+    Ok(cards::platforms(children))
 }
 
 /// The number of a repository's search row. Popular ones come first.
-fn search_row(row: &Row) -> i64 {
-    let weight = u64::try_from(1 + row.stars.max(0) + row.pulls.max(0) / 100).unwrap_or(1);
-    let bucket = i64::from(weight.ilog2()).min(TOP_BUCKET);
-    ((TOP_BUCKET - bucket) << REPOSITORY_BITS) | row.id
+fn search_row(repository: &Repository) -> i64 {
+    let bucket = i64::from(repository.weight().ilog2()).min(TOP_BUCKET);
+    ((TOP_BUCKET - bucket) << REPOSITORY_BITS) | repository.id
 }
 
-/// The platforms of the indexes among the newest manifests, as JSON lists: amd64, arm64, then by name.
-async fn platforms(context: &mut Context<'_>, loaded: &[Row]) -> Result<HashMap<i64, String>, sqlx::Error> {
-    let indexes: Vec<Value> = loaded
+async fn write_search(context: &mut Context<'_>, changed: &[FoundBy]) -> Result<(), sqlx::Error> {
+    let gone: Vec<Row> = changed
         .iter()
-        .filter(|row| row.kind == Some(Kind::ImageIndex.code()))
-        .filter_map(|row| row.manifest.map(Value::from))
+        .filter(|row| row.before != NO_ROW)
+        .map(|row| row![row.before])
         .collect();
-    if indexes.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let found: Vec<(i64, String, String, String)> = sqlx::query_as(
-        "SELECT c.manifest, c.os, c.architecture, c.variant FROM json_each(?) j CROSS JOIN child c ON c.manifest = j.value \
-         WHERE c.attestation = 0 AND c.os <> ''",
-    )
-    .bind(rows(&indexes))
-    .fetch_all(&mut *context.connection)
-    .await?;
-    let mut names: HashMap<i64, Vec<(u8, String)>> = HashMap::new();
-    for (manifest, os, architecture, variant) in found {
-        let rank = match (&*os, &*architecture) {
-            ("linux", "amd64") => 0,
-            ("linux", "arm64") => 1,
-            _ => 2,
-        };
-        let mut name = format!("{os}/{architecture}");
-        if !variant.is_empty() {
-            name.push('/');
-            name.push_str(&variant);
-        }
-        names.entry(manifest).or_default().push((rank, name));
-    }
-    Ok(names
-        .into_iter()
-        .map(|(manifest, mut names)| {
-            names.sort();
-            names.dedup();
-            let names: Vec<String> = names
-                .into_iter()
-                .take(MAX_PLATFORMS)
-                .map(|(_, name)| name)
-                .collect();
-            (manifest, json!(names).to_string())
-        })
-        .collect())
-}
-
-async fn write_search(
-    context: &mut Context<'_>,
-    gone: &[Value],
-    new: &[SearchRow],
-) -> Result<(), sqlx::Error> {
     context
         .set(
             "DELETE FROM search WHERE rowid IN (SELECT value FROM json_each(?))",
-            gone,
+            gone.clone(),
         )
         .await?;
     context
@@ -378,19 +187,20 @@ async fn write_search(
             gone,
         )
         .await?;
-    let values: Vec<Value> = new
+    let new: Vec<Row> = changed
         .iter()
+        .filter(|row| row.place != NO_ROW)
         .map(|row| {
-            json!([
-                row.row,
+            row![
+                row.place,
                 row.repository,
-                row.name,
-                row.owner,
-                row.title,
-                row.summary,
+                &row.name,
+                &row.owner,
+                &row.title,
+                &row.summary,
                 SEARCHED_BYTES,
-                format!("{} {} {}", row.name, row.owner, row.title).to_lowercase()
-            ])
+                row.names()
+            ]
         })
         .collect();
     context
@@ -401,13 +211,13 @@ async fn write_search(
                               JOIN page p ON p.account = r.account AND p.rkey = replace(r.name, '/', '~') \
                               WHERE r.id = j.value ->> 1), '') \
              FROM json_each(?) j",
-            &values,
+            new.clone(),
         )
         .await?;
     context
         .set(
             "INSERT INTO search_like (rowid, names) SELECT value ->> 0, value ->> 7 FROM json_each(?)",
-            &values,
+            new,
         )
         .await
 }

@@ -1,6 +1,12 @@
 //! What a batch changes in the tables: from the rows that are there and the records that come, the rows that go, those that are written,
 //! and what the totals of repositories gain and lose.
 
+pub mod cards;
+pub mod holds;
+pub mod manifests;
+pub mod stars;
+pub mod tags;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use atcr_atproto::syntax::RecordKey;
