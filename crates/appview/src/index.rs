@@ -207,7 +207,10 @@ impl NetworkIndex {
     }
 }
 
-/// Fails only with the file or the database: a stream that is lost is followed again, and pages go on.
+/// Accounts that are due are counted up to here.
+const MOST_COUNTED: u32 = 10_000;
+
+/// Fails only with the file or the database, also where it can only be read: a stream that is lost is followed again, and pages go on.
 #[derive(Debug)]
 struct IndexPart {
     store: Arc<dyn IndexStore>,
@@ -222,7 +225,8 @@ impl Part for IndexPart {
     }
 
     async fn check(&self) -> Result<Figures, Reason> {
-        let queued = self.store.queued().await?;
+        self.store.check().await?;
+        let queued = self.store.queued(MOST_COUNTED).await?;
         let connected = self.streams.iter().filter(|stream| stream.is_connected());
         let lag = self.streams.iter().map(StreamHealth::lag_seconds).max();
         Ok(Figures::from([

@@ -116,7 +116,7 @@ async fn rebuild(index: &NetworkIndex, clock: &Arc<dyn Clock>) -> anyhow::Result
         tally.failed += 1;
         tracing::warn!(%error, "not every account of the network could be found");
     }
-    let found = index.store.queued().await?;
+    let found = index.store.queued(u32::MAX).await?;
     say(&format!(
         "{before} known accounts were read; {found} more are due"
     ));
@@ -127,7 +127,7 @@ async fn rebuild(index: &NetworkIndex, clock: &Arc<dyn Clock>) -> anyhow::Result
         .collect::<Result<Vec<u64>, IndexError>>()?
         .into_iter()
         .sum();
-    let left = index.store.queued().await?;
+    let left = index.store.queued(u32::MAX).await?;
     say(&format!(
         "{} accounts, {} records of known ones changed, {} not read, {left} stay due",
         before + drained,

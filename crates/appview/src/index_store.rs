@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
+use atcr_index::IndexError;
 use atcr_index::ports::{
     DiscoveryLog, IndexAudit, IndexReader, IndexWriter, Leases, PullIndex, SearchIndex, WorkQueue,
 };
@@ -31,12 +32,19 @@ pub trait IndexStore:
     + IndexAudit
     + fmt::Debug
 {
+    /// Whether a write would succeed now.
+    async fn check(&self) -> Result<(), IndexError>;
+
     /// Waits for what runs, and closes it.
     async fn close(&self);
 }
 
 #[async_trait]
 impl IndexStore for SqliteIndex {
+    async fn check(&self) -> Result<(), IndexError> {
+        self.check().await
+    }
+
     async fn close(&self) {
         self.close().await;
     }
@@ -44,6 +52,10 @@ impl IndexStore for SqliteIndex {
 
 #[async_trait]
 impl IndexStore for PostgresIndex {
+    async fn check(&self) -> Result<(), IndexError> {
+        self.check().await
+    }
+
     async fn close(&self) {
         self.close().await;
     }
@@ -78,7 +90,7 @@ const RENEWED_EACH: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Claims `base_url` among the servers that share the index, until the shutdown: what a server signs in, issues and remembers is its own,
-/// so two behind one URL would each know half.
+/// so two behind one URL would each know half. A server that has lost its claim to another one begins its shutdown.
 ///
 /// # Errors
 /// Another server that runs has it.
@@ -99,16 +111,20 @@ pub async fn claim(
         }
         sleep(Duration::from_millis(500)).await;
     }
-    let (store, stop) = (Arc::clone(store), shutdown.soft().clone());
+    let (store, stop) = (Arc::clone(store), shutdown.clone());
     Task::new("claim_base_url").spawn(shutdown, async move {
         loop {
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.soft().cancelled() => break,
                 () = sleep(RENEWED_EACH) => {}
             }
             match store.hold_lease(&name, &holder, CLAIM).await {
                 Ok(true) => {}
-                Ok(false) => tracing::error!("another appview with the same base URL runs on this index: stop one of them"),
+                Ok(false) => {
+                    tracing::error!("another appview with the same base URL runs on this index; this one stops");
+                    stop.begin();
+                    return;
+                }
                 Err(error) => tracing::warn!(%error, "the claim of the base URL could not be renewed; it is tried again"),
             }
         }

@@ -14,8 +14,11 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// Connections of one server that read at once.
 const READERS: u32 = 16;
 
-/// Connections of one server that write: one in a batch, the others for the queue.
+/// Connections of one server that write: [`BATCHES`](crate::BATCHES) of them batches, the others in the queue.
 const WRITERS: u32 = 4;
+
+/// Connections of one server for what may not wait behind writers: leases, and whether a write would succeed.
+const LEASES: u32 = 2;
 
 /// How long a connection is waited for, at the start and later.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,8 +32,11 @@ const SESSION: &str = "SET search_path = atcr_index, public; SET client_encoding
      SET enable_hashjoin = off; SET enable_mergejoin = off; SET timezone = 'UTC'";
 
 /// What a connection is told that writes. One that hangs in a transaction keeps all others from writing, so the server ends it.
-const WRITER: &str =
-    "SET synchronous_commit = off; SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '30s'";
+const WRITER: &str = "SET synchronous_commit = off; SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '30s'; \
+     SET statement_timeout = '60s'";
+
+/// What a connection is told that renews leases: who comes late has lost them.
+const LEASE: &str = "SET synchronous_commit = off; SET idle_in_transaction_session_timeout = '5s'; SET statement_timeout = '2s'";
 
 /// What a connection is told that reads.
 const READER: &str = "SET default_transaction_read_only = on; SET statement_timeout = '30s'; \
@@ -112,12 +118,23 @@ pub enum OpenError {
     },
     /// The texts of the database are in another encoding.
     #[error(
-        "the database {url} has the encoding {found}; UTF8 is needed (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0)"
+        "the database {url} has the encoding {found}; UTF8 is needed (CREATE DATABASE … ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0)"
     )]
     Encoding {
         /// Where.
         url: String,
         /// Its encoding.
+        found: String,
+    },
+    /// The database knows no letters but those of ASCII, so nothing with others would be found in time.
+    #[error(
+        "the database {url} has the character type {found}, in which only a to z are letters; one that knows all of them is needed \
+         (CREATE DATABASE … ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0)"
+    )]
+    Letters {
+        /// Where.
+        url: String,
+        /// Its character type.
         found: String,
     },
     /// The extension that finds words with a slip in them is not there and cannot be made.
@@ -143,8 +160,15 @@ pub enum OpenError {
     },
 }
 
-/// The connections that write and those that read, on a database whose tables are up to date.
-pub(crate) async fn open(url: &DatabaseUrl) -> Result<(PgPool, PgPool), OpenError> {
+/// The connections of one server.
+pub(crate) struct Pools {
+    pub(crate) writers: PgPool,
+    pub(crate) readers: PgPool,
+    pub(crate) leases: PgPool,
+}
+
+/// Connections to a database whose tables are up to date.
+pub(crate) async fn open(url: &DatabaseUrl) -> Result<Pools, OpenError> {
     let unreachable = |source| OpenError::Unreachable {
         url: url.to_string(),
         source,
@@ -157,7 +181,12 @@ pub(crate) async fn open(url: &DatabaseUrl) -> Result<(PgPool, PgPool), OpenErro
     prepared?;
     let writers = pool(url, WRITERS, WRITER).await.map_err(unreachable)?;
     let readers = pool(url, READERS, READER).await.map_err(unreachable)?;
-    Ok((writers, readers))
+    let leases = pool(url, LEASES, LEASE).await.map_err(unreachable)?;
+    Ok(Pools {
+        writers,
+        readers,
+        leases,
+    })
 }
 
 async fn pool(url: &DatabaseUrl, connections: u32, session: &'static str) -> Result<PgPool, sqlx::Error> {
@@ -228,6 +257,19 @@ async fn prepare(pool: &PgPool, url: &DatabaseUrl) -> Result<(), OpenError> {
             url: url.to_string(),
             source,
         })?;
+    // Of other words no groups of three characters would be made, so a search for them would read every row.
+    let (knows_letters, found): (bool, String) = sqlx::query_as(
+        "SELECT lower('Ä') = 'ä' AND cardinality(show_trgm('äöü')) > 0, datctype FROM pg_database WHERE datname = current_database()",
+    )
+    .fetch_one(&mut *transaction)
+    .await
+    .map_err(unreachable)?;
+    if !knows_letters {
+        return Err(OpenError::Letters {
+            url: url.to_string(),
+            found,
+        });
+    }
     transaction.commit().await.map_err(refused)?;
     MIGRATIONS.run(pool).await.map_err(tables)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use atcr_index::IndexError;
-use atcr_index::change::Lane;
+use atcr_index::change::{Fence, Lane};
 use atcr_index::ports::{DiscoveryLog, DiscoveryProgress, FoundAccount};
 use atcr_index::stored::{self, lane_code, micros, some_instant};
 use chrono::{DateTime, Utc};
@@ -12,6 +12,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::codec;
 use crate::queue::QUEUED_ALREADY;
+use crate::write::pass;
 use crate::{PostgresIndex, failed};
 
 #[async_trait]
@@ -36,6 +37,7 @@ impl DiscoveryLog for PostgresIndex {
         list: &str,
         accounts: &[FoundAccount],
         next: Option<&str>,
+        fence: Option<&Fence>,
         now: DateTime<Utc>,
     ) -> Result<u64, IndexError> {
         let found: BTreeMap<&str, &str> = accounts
@@ -48,6 +50,7 @@ impl DiscoveryLog for PostgresIndex {
         let dids: Vec<&str> = found.keys().copied().collect();
         let revs: Vec<&str> = found.values().copied().collect();
         let mut transaction = self.writing().await.map_err(failed)?;
+        pass(&mut transaction, fence).await?;
         let new: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM unnest($1::text[]) AS j(did) LEFT JOIN account a ON a.did = j.did WHERE coalesce(a.rev, '') = ''",
         )

@@ -19,7 +19,7 @@ impl Leases for PostgresIndex {
         .bind(codec::text(name))
         .bind(codec::text(holder))
         .bind(time.as_secs_f64())
-        .execute(&self.writers)
+        .execute(&self.leases)
         .await
         .map_err(failed)?;
         Ok(held.rows_affected() == 1)
@@ -29,7 +29,7 @@ impl Leases for PostgresIndex {
         sqlx::query("DELETE FROM lease WHERE name = $1 AND holder = $2")
             .bind(codec::text(name))
             .bind(codec::text(holder))
-            .execute(&self.writers)
+            .execute(&self.leases)
             .await
             .map_err(failed)?;
         Ok(())

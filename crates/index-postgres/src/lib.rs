@@ -27,17 +27,27 @@ mod rows;
 mod search;
 mod write;
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use atcr_index::IndexError;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
+use connect::Pools;
 pub use connect::{DatabaseUrl, InvalidUrl, OpenError};
 pub use import::{ImportError, Progress};
 
 /// Searches of one server at once.
 const SEARCHES: usize = 4;
+
+/// Batches of one server that have a connection at once: one is written, and one waits for the writers of other servers.
+const BATCHES: usize = 2;
+
+/// How long a batch waits for one of those places.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The number of the lock that one writer holds: the first bytes of "atcr-idx".
 const WRITER_LOCK: i64 = 0x6174_6372_2d69_6478;
@@ -47,7 +57,40 @@ const WRITER_LOCK: i64 = 0x6174_6372_2d69_6478;
 pub struct PostgresIndex {
     writers: PgPool,
     readers: PgPool,
+    leases: PgPool,
+    batches: Arc<Semaphore>,
     searches: Arc<Semaphore>,
+}
+
+/// A transaction that writes, alone among those of all servers.
+struct Writing {
+    // In this order: the place is free when the transaction is over.
+    transaction: Transaction<'static, Postgres>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Writing {
+    async fn commit(self) -> Result<(), sqlx::Error> {
+        self.transaction.commit().await
+    }
+
+    async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.transaction.rollback().await
+    }
+}
+
+impl Deref for Writing {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
 }
 
 impl PostgresIndex {
@@ -56,10 +99,16 @@ impl PostgresIndex {
     /// # Errors
     /// [`OpenError`]: the server cannot be reached, is too old, or the database is not of a kind that the index can be in.
     pub async fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
-        let (writers, readers) = connect::open(url).await?;
+        let Pools {
+            writers,
+            readers,
+            leases,
+        } = connect::open(url).await?;
         Ok(Self {
             writers,
             readers,
+            leases,
+            batches: Arc::new(Semaphore::new(BATCHES)),
             searches: Arc::new(Semaphore::new(SEARCHES)),
         })
     }
@@ -70,7 +119,7 @@ impl PostgresIndex {
     /// [`IndexError::Database`].
     pub async fn check(&self) -> Result<(), IndexError> {
         sqlx::query("UPDATE source SET epoch = epoch WHERE false")
-            .execute(&self.writers)
+            .execute(&self.leases)
             .await
             .map(drop)
             .map_err(failed)
@@ -80,13 +129,20 @@ impl PostgresIndex {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writers.close().await;
+        self.leases.close().await;
     }
 
-    /// A transaction that writes, alone among those of all servers.
-    async fn writing(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    /// Waits until no other transaction writes. Who waits for a place among those of this server has no connection yet.
+    async fn writing(&self) -> Result<Writing, sqlx::Error> {
+        let place = timeout(TURN_TIMEOUT, Arc::clone(&self.batches).acquire_owned());
+        let place = place.await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let place = place.map_err(|_| sqlx::Error::PoolClosed)?;
         let mut transaction = self.writers.begin().await?;
         lock_writer(&mut transaction).await?;
-        Ok(transaction)
+        Ok(Writing {
+            transaction,
+            _place: place,
+        })
     }
 }
 

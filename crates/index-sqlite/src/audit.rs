@@ -183,8 +183,9 @@ impl IndexAudit for SqliteIndex {
         dids.iter().map(|did| stored::did(did)).collect()
     }
 
-    async fn queued(&self) -> Result<u64, IndexError> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM work")
+    async fn queued(&self, most: u32) -> Result<u64, IndexError> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM (SELECT 1 FROM work LIMIT ?)")
+            .bind(i64::from(most))
             .fetch_one(self.database.readers())
             .await
             .map_err(failed)?;

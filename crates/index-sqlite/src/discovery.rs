@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use atcr_index::IndexError;
-use atcr_index::change::Lane;
+use atcr_index::change::{Fence, Lane};
 use atcr_index::ports::{DiscoveryLog, DiscoveryProgress, FoundAccount};
 use atcr_index::row;
 use atcr_index::row::Row;
@@ -12,6 +12,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::queue::QUEUED_ALREADY;
 use crate::rows::rows;
+use crate::write::pass;
 use crate::{SqliteIndex, failed};
 
 #[async_trait]
@@ -36,6 +37,7 @@ impl DiscoveryLog for SqliteIndex {
         list: &str,
         accounts: &[FoundAccount],
         next: Option<&str>,
+        fence: Option<&Fence>,
         now: DateTime<Utc>,
     ) -> Result<u64, IndexError> {
         let values: Vec<Row> = accounts
@@ -54,6 +56,7 @@ impl DiscoveryLog for SqliteIndex {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(failed)?;
+        pass(&mut transaction, fence).await?;
         let new: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM json_each(?) j LEFT JOIN account a ON a.did = j.value ->> 0 WHERE coalesce(a.rev, '') = ''",
         )

@@ -9,7 +9,7 @@ use atcr_atproto::lexicon::tag::TagRecord;
 use atcr_atproto::lexicon::{manifest, tag};
 use atcr_atproto::syntax::{Did, RecordKey};
 use atcr_index::change::{
-    Applied, Batch, Change, Coverage, CursorMove, Proof, Status, StatusStep, Step, TakedownStep,
+    Applied, Batch, Change, Coverage, Fence, Proof, Status, StatusStep, Step, TakedownStep,
 };
 use atcr_index::ports::{IndexReader as _, IndexWriter as _};
 use atcr_index::{Collection, IndexError};
@@ -252,14 +252,14 @@ async fn converges<S: Subject>(seed: u64, commits: u64) {
         };
         if rng.random_bool(0.2) {
             // The process dies before the commit; the events come again.
-            batch.cursor = Some(CursorMove {
+            batch.fence = Some(Fence {
                 source: "here".to_owned(),
                 epoch: epoch - 1,
-                cursor: 1,
+                cursor: Some(1),
             });
             let refused = disturbed.index().apply(&batch, now()).await;
             assert!(matches!(refused, Err(IndexError::Fenced(_))));
-            batch.cursor = None;
+            batch.fence = None;
         }
         let answers = disturbed.index().apply(&batch, now()).await.unwrap();
         for (step, answer) in taken.iter().zip(answers) {

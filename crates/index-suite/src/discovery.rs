@@ -23,6 +23,7 @@ pub async fn a_page_of_a_list_queues_who_is_not_at_its_revision_and_moves_the_li
             "relay",
             &[found(alice(), 1), found(bob(), 1)],
             Some("next"),
+            None,
             now(),
         )
         .await
@@ -43,7 +44,7 @@ pub async fn a_page_of_a_list_queues_who_is_not_at_its_revision_and_moves_the_li
 
     // The last page: the account has gone on, and the next reading begins anew.
     index
-        .discovered("relay", &[found(alice(), 2)], None, now())
+        .discovered("relay", &[found(alice(), 2)], None, None, now())
         .await
         .unwrap();
     let progress = index.discovery("relay").await.unwrap();
@@ -54,7 +55,7 @@ pub async fn a_page_of_a_list_queues_who_is_not_at_its_revision_and_moves_the_li
     let claimed = index.claim(&[Lane::Audit], 9, now(), now()).await.unwrap();
     assert_eq!(claimed[0].did, alice());
     index
-        .discovered("relay", &[found(bob(), 1)], Some("next"), now())
+        .discovered("relay", &[found(bob(), 1)], Some("next"), None, now())
         .await
         .unwrap();
     let progress = index.discovery("relay").await.unwrap();

@@ -2,10 +2,13 @@
 
 use atcr_atproto::syntax::Did;
 use atcr_index::change::{
-    Applied, Batch, Coverage, CursorMove, Proof, Status, StatusStep, Step, TakedownStep,
+    Applied, Batch, Coverage, Fence, Lane, Proof, QueuedWork, Status, StatusStep, Step, TakedownStep,
 };
 use atcr_index::page::PageRequest;
-use atcr_index::ports::{IndexReader as _, IndexWriter as _, PullIndex as _, SearchIndex as _};
+use atcr_index::ports::{
+    DiscoveryLog as _, DiscoveryProgress, FoundAccount, IndexAudit as _, IndexReader as _, IndexWriter as _,
+    PullIndex as _, SearchIndex as _,
+};
 use atcr_index::search::Query;
 use atcr_index::{Collection, IndexError};
 use chrono::TimeDelta;
@@ -360,22 +363,44 @@ pub async fn who_lost_a_source_writes_nothing<S: Subject>() {
     assert_eq!(cursor, None);
     let (new, _) = store.index().take_source("relay").await.unwrap();
     let owner = alice();
-    let batch = |epoch| Batch {
+    let fence = |epoch, cursor| Fence {
+        source: "relay".to_owned(),
+        epoch,
+        cursor,
+    };
+    let batch = |fence| Batch {
         steps: vec![step(
             &owner,
             Some(1),
             2,
             vec![delete(Collection::Tag, "app_latest")],
         )],
-        work: Vec::new(),
-        cursor: Some(CursorMove {
-            source: "relay".to_owned(),
-            epoch,
-            cursor: 7,
-        }),
+        work: vec![QueuedWork {
+            did: bob(),
+            lane: Lane::Gap,
+            due: now(),
+        }],
+        fence: Some(fence),
     };
-    let refused = store.index().apply(&batch(old), now()).await;
+    // Whether it moves the cursor or not.
+    for cursor in [Some(7), None] {
+        let refused = store.index().apply(&batch(fence(old, cursor)), now()).await;
+        assert!(matches!(refused, Err(IndexError::Fenced(source)) if source == "relay"));
+    }
+    let found = [FoundAccount {
+        did: bob(),
+        rev: None,
+    }];
+    let refused = store
+        .index()
+        .discovered("list", &found, Some("next"), Some(&fence(old, None)), now())
+        .await;
     assert!(matches!(refused, Err(IndexError::Fenced(source)) if source == "relay"));
+    assert_eq!(store.index().queued(9).await.unwrap(), 0);
+    assert_eq!(
+        store.index().discovery("list").await.unwrap(),
+        DiscoveryProgress::default()
+    );
     assert_eq!(
         store
             .index()
@@ -387,7 +412,11 @@ pub async fn who_lost_a_source_writes_nothing<S: Subject>() {
             .tags,
         1
     );
-    store.index().apply(&batch(new), now()).await.unwrap();
+    store
+        .index()
+        .apply(&batch(fence(new, Some(7))), now())
+        .await
+        .unwrap();
     assert_eq!(
         store
             .index()
@@ -399,6 +428,13 @@ pub async fn who_lost_a_source_writes_nothing<S: Subject>() {
             .tags,
         0
     );
+    store
+        .index()
+        .discovered("list", &found, Some("next"), Some(&fence(new, None)), now())
+        .await
+        .unwrap();
+    assert_eq!(store.index().discovery("list").await.unwrap().accounts, 1);
+    // A cursor that is not moved stays.
     assert_eq!(store.index().take_source("relay").await.unwrap().1, Some(7));
 }
 

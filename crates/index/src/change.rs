@@ -174,15 +174,15 @@ pub enum Step {
     },
 }
 
-/// The cursor of a source, moved with the batch that it stands for.
+/// The term of the process that follows a source: what is written in it is refused once another process has begun the next term.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CursorMove {
+pub struct Fence {
     /// The source's name.
     pub source: String,
-    /// The term of the process that follows it; see [`crate::ports::IndexWriter::take_source`].
+    /// The term; see [`crate::ports::IndexWriter::take_source`].
     pub epoch: i64,
-    /// Everything up to here is in the index or in the work queue.
-    pub cursor: i64,
+    /// Where the source's cursor moves: everything up to here is in the index or in the work queue. `None` leaves it where it is.
+    pub cursor: Option<i64>,
 }
 
 /// Steps that become visible together or not at all.
@@ -192,8 +192,8 @@ pub struct Batch {
     pub steps: Vec<Step>,
     /// Accounts to work on, queued in the same transaction.
     pub work: Vec<QueuedWork>,
-    /// The cursor that moves.
-    pub cursor: Option<CursorMove>,
+    /// The term in which it is written; `None` for what every process may write.
+    pub fence: Option<Fence>,
 }
 
 impl Batch {

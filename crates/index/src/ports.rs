@@ -25,7 +25,7 @@ use atcr_atproto::syntax::{Cid, Did, Handle, RecordKey, Tid};
 use atcr_oci::Digest;
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::change::{Applied, Batch, Lane, QueuedWork};
+use crate::change::{Applied, Batch, Fence, Lane, QueuedWork};
 use crate::collection::Collection;
 use crate::dump::DumpLine;
 use crate::error::IndexError;
@@ -250,7 +250,7 @@ pub trait IndexWriter: Send + Sync {
     async fn revisions(&self, dids: &[Did]) -> Result<HashMap<Did, Tid>, IndexError>;
 
     /// Begins a new term for a source and returns it with the source's cursor (`None`: it was never followed). The process that held it
-    /// before can no longer move its cursor.
+    /// before can write nothing more in its own term.
     async fn take_source(&self, source: &str) -> Result<(i64, Option<i64>), IndexError>;
 }
 
@@ -320,11 +320,15 @@ pub trait DiscoveryLog: Send + Sync {
     /// Queues the accounts of a page of `list`, and moves its position to `next` (`None`: the page was the last one), both or nothing.
     /// Those that are not indexed go to the lane `Discovered`, those that are to `Audit`, unless they are at the revision that the list
     /// has. Returns how many are not indexed.
+    ///
+    /// # Errors
+    /// [`IndexError::Fenced`] when the term of `fence` is over. Nothing is written after any error.
     async fn discovered(
         &self,
         list: &str,
         accounts: &[FoundAccount],
         next: Option<&str>,
+        fence: Option<&Fence>,
         now: DateTime<Utc>,
     ) -> Result<u64, IndexError>;
 }
@@ -367,8 +371,8 @@ pub trait IndexAudit: Send + Sync {
     /// At most `limit` accounts that are known, behind `after`, in the order of their DIDs.
     async fn dids(&self, after: Option<&Did>, limit: u32) -> Result<Vec<Did>, IndexError>;
 
-    /// How many accounts are queued.
-    async fn queued(&self) -> Result<u64, IndexError>;
+    /// How many accounts are queued, counted up to `most`.
+    async fn queued(&self, most: u32) -> Result<u64, IndexError>;
 
     /// How much is indexed.
     async fn stats(&self) -> Result<IndexStats, IndexError>;

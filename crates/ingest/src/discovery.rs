@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
-use atcr_index::change::{Lane, QueuedWork};
+use atcr_index::change::{Batch, Fence, Lane, QueuedWork};
 use atcr_index::ports::FoundAccount;
 use atcr_index::{Collection, IndexError};
 use atcr_server::Shutdown;
@@ -19,6 +19,9 @@ use futures_util::future::join_all;
 use url::Url;
 
 use crate::{Index, shown};
+
+/// The source whose term a leader reads lists in.
+const SOURCE: &str = "lists of accounts";
 
 const TASK: Task = Task::new("discover_accounts");
 
@@ -139,33 +142,40 @@ impl Discovery {
         });
     }
 
-    /// Reads every list that is due to its end, places side by side.
+    /// Reads every list that is due to its end, places side by side. Another process that begins with it ends this one.
     ///
     /// # Errors
     /// The first one; other places are read all the same.
     pub async fn run_due(&self) -> Result<(), DiscoveryError> {
-        self.run(false).await
+        let (epoch, _) = self.index.writer.take_source(SOURCE).await?;
+        let fence = Fence {
+            source: SOURCE.to_owned(),
+            epoch,
+            cursor: None,
+        };
+        self.run(Some(&fence)).await
     }
 
-    /// Reads every list to its end, whether it is due or not.
+    /// Reads every list to its end, whether it is due or not, and whoever else reads lists: an operator asked for it.
     ///
     /// # Errors
     /// As [`Discovery::run_due`].
     pub async fn run_all(&self) -> Result<(), DiscoveryError> {
-        self.run(true).await
+        self.run(None).await
     }
 
-    async fn run(&self, is_forced: bool) -> Result<(), DiscoveryError> {
-        self.queue_always(is_forced).await?;
-        join_all(self.places.iter().map(|place| self.read_place(place, is_forced)))
+    /// Reads lists: in the term of a leader those that are due, without one all of them.
+    async fn run(&self, fence: Option<&Fence>) -> Result<(), DiscoveryError> {
+        self.queue_always(fence).await?;
+        join_all(self.places.iter().map(|place| self.read_place(place, fence)))
             .await
             .into_iter()
             .collect()
     }
 
-    async fn queue_always(&self, is_forced: bool) -> Result<(), IndexError> {
+    async fn queue_always(&self, fence: Option<&Fence>) -> Result<(), IndexError> {
         let list = "always";
-        if self.always.is_empty() || !(is_forced || self.is_due(list).await?) {
+        if self.always.is_empty() || !self.is_wanted(list, fence).await? {
             return Ok(());
         }
         let now = self.clock.now();
@@ -178,9 +188,21 @@ impl Discovery {
                 due: now,
             })
             .collect();
-        self.index.queue.enqueue(&work).await?;
-        self.index.discoveries.discovered(list, &[], None, now).await?;
+        let batch = Batch {
+            work,
+            fence: fence.cloned(),
+            ..Batch::default()
+        };
+        self.index.writer.apply(&batch, now).await?;
+        self.index
+            .discoveries
+            .discovered(list, &[], None, fence, now)
+            .await?;
         Ok(())
+    }
+
+    async fn is_wanted(&self, list: &str, fence: Option<&Fence>) -> Result<bool, IndexError> {
+        Ok(fence.is_none() || self.is_due(list).await?)
     }
 
     async fn is_due(&self, list: &str) -> Result<bool, IndexError> {
@@ -190,26 +212,26 @@ impl Discovery {
     }
 
     /// The lists by collection; where there are none, the list of all accounts.
-    async fn read_place(&self, place: &Url, is_forced: bool) -> Result<(), DiscoveryError> {
+    async fn read_place(&self, place: &Url, fence: Option<&Fence>) -> Result<(), DiscoveryError> {
         for collection in Collection::ALL {
-            match self.read_list(place, List::With(collection), is_forced).await {
+            match self.read_list(place, List::With(collection), fence).await {
                 Err(DiscoveryError::Place {
                     error: DirectoryError::NotOffered,
                     ..
-                }) => return self.read_list(place, List::All, is_forced).await,
+                }) => return self.read_list(place, List::All, fence).await,
                 read => read?,
             }
         }
         Ok(())
     }
 
-    async fn read_list(&self, place: &Url, list: List, is_forced: bool) -> Result<(), DiscoveryError> {
+    async fn read_list(&self, place: &Url, list: List, fence: Option<&Fence>) -> Result<(), DiscoveryError> {
         let host = &shown(place);
         let name = match list {
             List::With(collection) => format!("{host} {collection}"),
             List::All => format!("{host} all"),
         };
-        if !is_forced && !self.is_due(&name).await? {
+        if !self.is_wanted(&name, fence).await? {
             return Ok(());
         }
         let most_pages = match list {
@@ -237,7 +259,7 @@ impl Discovery {
             let found = self
                 .index
                 .discoveries
-                .discovered(&name, &page.accounts, next.as_deref(), self.clock.now())
+                .discovered(&name, &page.accounts, next.as_deref(), fence, self.clock.now())
                 .await?;
             accounts += page.accounts.len() as u64;
             new += found;

@@ -129,7 +129,7 @@ impl Intake for Firehose {
             }
             let commits = self.with_keys(&mut sorted).await;
             let steps = self.verified(&term.source, commits, &mut sorted.due, now).await;
-            let gaps = self.apply(&term.source, steps, now).await?;
+            let gaps = self.apply(term, steps, now).await?;
             sorted.due.extend(gaps);
             self.queue(term, sorted, &listed, cursor, now).await?;
         }
@@ -166,7 +166,7 @@ impl Firehose {
 
     async fn move_cursor(&self, term: &Term, cursor: i64, now: DateTime<Utc>) -> Result<(), IndexError> {
         let batch = Batch {
-            cursor: Some(term.at(cursor)),
+            fence: Some(term.fence(Some(cursor))),
             ..Batch::default()
         };
         self.index.writer.apply(&batch, now).await?;
@@ -174,22 +174,19 @@ impl Firehose {
     }
 
     /// Writes the steps, and returns whose rows they do not fit.
-    async fn apply(
-        &self,
-        source: &str,
-        steps: Vec<Step>,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Did>, IndexError> {
+    async fn apply(&self, term: &Term, steps: Vec<Step>, now: DateTime<Utc>) -> Result<Vec<Did>, IndexError> {
         if steps.is_empty() {
             return Ok(Vec::new());
         }
+        // The cursor passes them with the accounts that they leave behind a gap.
         let batch = Batch {
             steps,
+            fence: Some(term.fence(None)),
             ..Batch::default()
         };
         let answers = self.index.writer.apply(&batch, now).await?;
         let applied = answers.iter().filter(|answer| **answer == Applied::Done).count();
-        count(source, "applied", applied);
+        count(&term.source, "applied", applied);
         let answered = batch.steps.into_iter().zip(answers);
         let gaps = answered.filter_map(|answered| match answered {
             (Step::Records(step), Applied::Gap { .. }) => Some(step.did),
@@ -221,7 +218,7 @@ impl Firehose {
         let behind = Batch {
             steps: Vec::new(),
             work: due.into_iter().chain(found).map(queued).collect(),
-            cursor: Some(term.at(i64::try_from(cursor).unwrap_or(i64::MAX))),
+            fence: Some(term.fence(Some(i64::try_from(cursor).unwrap_or(i64::MAX)))),
         };
         self.index.writer.apply(&behind, now).await?;
         Ok(())

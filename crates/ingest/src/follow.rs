@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
 use atcr_index::IndexError;
-use atcr_index::change::CursorMove;
+use atcr_index::change::Fence;
 use atcr_server::Shutdown;
 use atcr_server::supervise::Task;
 use bytes::Bytes;
@@ -59,7 +59,7 @@ pub struct Place {
     pub events: Arc<dyn EventSource>,
 }
 
-/// The right to move a cursor. It ends when another process takes it.
+/// The right to write what a source says, and to move its cursor. It ends when another process takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Term {
     /// The source.
@@ -73,10 +73,10 @@ pub struct Term {
 }
 
 impl Term {
-    /// The move of the cursor to `cursor`.
+    /// What is written in this term, with the cursor moved to `cursor`, or left where it is.
     #[must_use]
-    pub fn at(&self, cursor: i64) -> CursorMove {
-        CursorMove {
+    pub fn fence(&self, cursor: Option<i64>) -> Fence {
+        Fence {
             source: self.source.clone(),
             epoch: self.epoch,
             cursor,

@@ -290,9 +290,8 @@ impl Jetstream {
         let rewind = REWIND.num_microseconds().unwrap_or(0);
         let reached = term.cursor.map_or(i64::MIN, |from| from.saturating_add(rewind));
         let cursor = hints.newest.map(|newest| newest.timestamp_micros());
-        batch.cursor = cursor
-            .filter(|cursor| *cursor > reached)
-            .map(|cursor| term.at(cursor));
+        let cursor = cursor.filter(|cursor| *cursor > reached);
+        batch.fence = Some(term.fence(cursor));
         self.index.writer.apply(&batch, now).await?;
         Ok(())
     }

@@ -102,7 +102,8 @@ impl Intake for Labels {
         if error.as_deref() == Some("FutureCursor") {
             cursor = Some(0);
         }
-        batch.cursor = cursor.map(|cursor| term.at(i64::try_from(cursor).unwrap_or(i64::MAX)));
+        let cursor = cursor.map(|cursor| i64::try_from(cursor).unwrap_or(i64::MAX));
+        batch.fence = Some(term.fence(cursor));
         self.index.writer.apply(&batch, now).await?;
         match error {
             None => Ok(Taken { newest }),

@@ -1,7 +1,7 @@
 //! Which of several servers on one database follows the streams: the one that has the lease. The others wait for it, and serve meanwhile.
 //!
-//! A leader that cannot renew its lease stops before the lease is over, so there are never two. What a leader that hangs still writes is
-//! refused by the sources' terms ([`IndexWriter::take_source`](atcr_index::ports::IndexWriter::take_source)).
+//! A leader that cannot renew its lease stops before the lease is over, so there are never two. What one that slept still writes is refused
+//! by the sources' terms ([`IndexWriter::take_source`](atcr_index::ports::IndexWriter::take_source)).
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use atcr_index::ports::Leases;
 use atcr_server::Shutdown;
 use atcr_server::supervise::Task;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// The lease's name.
 const LEASE: &str = "ingest";
@@ -20,11 +20,14 @@ const LEASE: &str = "ingest";
 const TIME: Duration = Duration::from_secs(6);
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// How long before the end of its lease a leader stops that could not renew it.
-const MARGIN: Duration = Duration::from_secs(1);
+/// How soon it is tried again after a failure.
+const AGAIN: Duration = Duration::from_millis(500);
 
-/// How long what a leader did may take to stop.
-const STEP_DOWN: Duration = Duration::from_secs(2);
+/// How long before the end of its lease a leader begins to stop that could not renew it.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// How long what a leader did may take to stop; then it is ended. It is shorter than [`MARGIN`], so that all is over before the lease is.
+const STEP_DOWN: Duration = Duration::from_secs(1);
 
 /// Whether this server has the lease.
 const LEADING: &str = "atcr_index_leading";
@@ -81,10 +84,16 @@ impl Leadership {
             self.note(false);
             while !stop.soft().is_cancelled() {
                 let asked = Instant::now();
-                match self.leases.hold_lease(LEASE, &self.holder, TIME).await {
-                    Ok(true) => self.reign(asked, &stop, &lead).await,
-                    Ok(false) => {}
-                    Err(error) => tracing::warn!(%error, "the lease of the ingest cannot be asked for now"),
+                // An answer that comes later is of a lease that is nearly over.
+                match timeout(PERIOD, self.leases.hold_lease(LEASE, &self.holder, TIME)).await {
+                    Ok(Ok(true)) => self.reign(asked, &stop, &lead).await,
+                    Ok(Ok(false)) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, "the lease of the ingest cannot be asked for now");
+                    }
+                    Err(_) => {
+                        tracing::warn!("the database does not answer when asked for the lease of the ingest");
+                    }
                 }
                 tokio::select! {
                     () = stop.soft().cancelled() => {}
@@ -100,9 +109,10 @@ impl Leadership {
         self.note(true);
         let reign = Reign(Shutdown::new());
         lead(&reign.0);
-        self.keep(since, stop).await;
+        let end = self.keep(since, stop).await;
         reign.0.begin();
-        reign.0.drain(STEP_DOWN).await;
+        let grace = end.saturating_duration_since(Instant::now());
+        reign.0.drain(grace.min(STEP_DOWN)).await;
         self.note(false);
         if stop.soft().is_cancelled() {
             if let Err(error) = self.leases.give_up_lease(LEASE, &self.holder).await {
@@ -115,21 +125,29 @@ impl Leadership {
         }
     }
 
-    /// Renews the lease for as long as that can be done in time.
-    async fn keep(&self, since: Instant, stop: &Shutdown) {
+    /// Renews the lease for as long as that can be done in time. Returns when what the leader does has to be over.
+    async fn keep(&self, since: Instant, stop: &Shutdown) -> Instant {
         let mut until = since + TIME - MARGIN;
+        let mut pause = PERIOD;
         loop {
+            let end = until + STEP_DOWN;
             tokio::select! {
-                () = stop.soft().cancelled() => return,
-                () = sleep_until(until.min(Instant::now() + PERIOD)) => {}
+                () = stop.soft().cancelled() => return end,
+                () = sleep_until(until.min(Instant::now() + pause)) => {}
             }
             let asked = Instant::now();
+            if asked >= until {
+                return end;
+            }
             match timeout_at(until, self.leases.hold_lease(LEASE, &self.holder, TIME)).await {
-                Ok(Ok(true)) => until = asked + TIME - MARGIN,
-                Ok(Err(error)) if Instant::now() < until => {
+                Ok(Ok(true)) => (until, pause) = (asked + TIME - MARGIN, PERIOD),
+                // Another server leads already.
+                Ok(Ok(false)) => return asked,
+                Ok(Err(error)) => {
+                    pause = AGAIN;
                     tracing::warn!(%error, "the lease of the ingest could not be renewed; it is tried again");
                 }
-                Ok(Ok(false) | Err(_)) | Err(_) => return,
+                Err(_) => return end,
             }
         }
     }

@@ -69,6 +69,42 @@ async fn a_second_one_behind_the_same_base_url_is_refused() {
     shutdown.begin();
 }
 
+#[tokio::test]
+async fn a_server_whose_base_url_another_one_has_taken_stops() {
+    let server = PostgresServer::start().unwrap();
+    let one = on(&server, None).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = one.configuration();
+    other.server.base_url = "http://127.0.0.1:9".to_owned();
+    other.server.data_dir = folder.path().to_owned();
+    let other = AppViewSettings::parse(&other, &mut Problems::default()).unwrap();
+    let shutdown = Shutdown::new();
+    compose(&other, Outside::real(), shutdown.clone()).await.unwrap();
+    // It was out of reach of the database for so long that its claim was over.
+    let taken = "UPDATE atcr_index.lease SET holder = 'another', expires_at = clock_timestamp() + interval '1 hour' \
+                 WHERE name = 'appview http://127.0.0.1:9/'";
+    server.run("postgres", taken).unwrap();
+    let stopped = tokio::time::timeout(std::time::Duration::from_mins(1), shutdown.soft().cancelled());
+    assert!(stopped.await.is_ok(), "it goes on");
+    let holder = "SELECT holder FROM atcr_index.lease WHERE name = 'appview http://127.0.0.1:9/'";
+    assert_eq!(server.run("postgres", holder).unwrap().trim(), "another");
+    shutdown.drain(std::time::Duration::from_secs(10)).await;
+}
+
+#[tokio::test]
+async fn a_server_whose_database_can_only_be_read_is_not_ready() {
+    let server = PostgresServer::start().unwrap();
+    let one = on(&server, None).await;
+    server
+        .run(
+            "postgres",
+            "ALTER DATABASE postgres SET default_transaction_read_only = on; \
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = 'postgres'",
+        )
+        .unwrap();
+    Answer::of(one.get("/readyz")).await.assert_status(503);
+}
+
 #[test]
 fn the_index_is_in_a_file_or_in_a_database_and_no_message_has_the_password() {
     let refused = |path: &str, url: &str| {

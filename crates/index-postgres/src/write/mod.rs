@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use crate::codec;
 use async_trait::async_trait;
 use atcr_atproto::syntax::{Did, Tid};
-use atcr_index::change::{Applied, Batch, CursorMove};
+use atcr_index::change::{Applied, Batch, Fence};
 use atcr_index::judge::{Accepted, Accounts};
 use atcr_index::plan::{self, Touched, gathered, of};
 use atcr_index::ports::{IndexWriter, KnownRecord};
@@ -68,12 +68,8 @@ impl Context<'_> {
 impl IndexWriter for PostgresIndex {
     async fn apply(&self, batch: &Batch, now: DateTime<Utc>) -> Result<Vec<Applied>, IndexError> {
         let mut transaction = self.writing().await.map_err(failed)?;
+        pass(&mut transaction, batch.fence.as_ref()).await?;
         let answers = write_batch(&mut transaction, batch, now).await.map_err(failed)?;
-        if let Some(cursor) = &batch.cursor
-            && !move_cursor(&mut transaction, cursor).await.map_err(failed)?
-        {
-            return Err(IndexError::Fenced(cursor.source.clone()));
-        }
         transaction.commit().await.map_err(failed)?;
         Ok(answers)
     }
@@ -113,14 +109,21 @@ impl IndexWriter for PostgresIndex {
     }
 }
 
-async fn move_cursor(connection: &mut PgConnection, cursor: &CursorMove) -> Result<bool, sqlx::Error> {
-    let moved = sqlx::query("UPDATE source SET cursor = $1 WHERE name = $2 AND epoch = $3")
-        .bind(cursor.cursor)
-        .bind(codec::text(&cursor.source))
-        .bind(cursor.epoch)
+/// Refuses what is written in a term that is over, and moves the source's cursor. No other process begins a term before the transaction ends.
+pub(crate) async fn pass(connection: &mut PgConnection, fence: Option<&Fence>) -> Result<(), IndexError> {
+    let Some(fence) = fence else { return Ok(()) };
+    let held = sqlx::query("UPDATE source SET cursor = coalesce($1, cursor) WHERE name = $2 AND epoch = $3")
+        .bind(fence.cursor)
+        .bind(codec::text(&fence.source))
+        .bind(fence.epoch)
         .execute(connection)
-        .await?;
-    Ok(moved.rows_affected() == 1)
+        .await
+        .map_err(failed)?;
+    if held.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(IndexError::Fenced(fence.source.clone()))
+    }
 }
 
 async fn write_batch(

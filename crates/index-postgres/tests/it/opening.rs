@@ -49,6 +49,16 @@ async fn texts_in_another_encoding_are_refused() {
 }
 
 #[tokio::test]
+async fn a_database_that_knows_no_letters_but_a_to_z_is_refused() {
+    let name = created("ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0");
+    let error = PostgresIndex::open(&url(&name)).await.unwrap_err();
+    assert!(error.to_string().contains("has the character type C,"), "{error}");
+    // Nothing is left there.
+    let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'atcr_index'";
+    assert_eq!(SERVER.run(&name, schemas).unwrap().trim(), "0");
+}
+
+#[tokio::test]
 async fn a_user_who_cannot_make_the_extension_is_told_to_have_it_made() {
     let name = created("");
     let user = format!("{name}_user");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use atcr_index::IndexError;
-use atcr_index::change::{Applied, Batch, CursorMove, Lane, QueuedWork};
+use atcr_index::change::{Applied, Batch, Fence, Lane, QueuedWork};
 use atcr_index::ports::{IndexReader as _, IndexWriter as _, Leases as _, WorkQueue as _};
 use atcr_index_suite::Subject as _;
 use atcr_index_suite::subject::{alice, bob, image, now, put_manifest, put_tag, step};
@@ -71,6 +71,43 @@ async fn servers_that_write_at_once_lose_no_count() {
     assert_eq!((view.card.tags, view.card.stars), (20, 2));
 }
 
+/// While a writer of another server takes its time, this one's batches wait without its connections: leases are renewed, accounts are
+/// claimed, and it knows that it can write.
+#[tokio::test]
+async fn leases_and_the_queue_do_not_wait_behind_writers() {
+    let store = Store::new().await;
+    let mut other = store.connection().await;
+    sqlx::raw_sql("SELECT pg_advisory_lock(7022347061016749176)")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let mut writing = tokio::task::JoinSet::new();
+    for number in 0..12 {
+        let index = store.index().clone();
+        writing.spawn(async move {
+            let base = (number > 0).then_some(number);
+            let changes = vec![put_tag(&alice(), "app", &format!("v{number}"), '1', 1)];
+            let batch = Batch::of(step(&alice(), base, number + 1, changes));
+            index.apply(&batch, now()).await.unwrap();
+        });
+    }
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while store.run(waiting).trim().parse::<usize>().unwrap() < 2 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..5 {
+        assert!(store.index().hold_lease("ingest", "one", MINUTE).await.unwrap());
+        store.index().check().await.unwrap();
+        let claimed = store.index().claim(&Lane::ALL, 1, now(), now() + MINUTE).await;
+        assert_eq!(claimed.unwrap(), []);
+    }
+    assert_eq!(store.run(waiting).trim(), "2");
+    drop(other);
+    writing.join_all().await;
+    store.dump().await;
+}
+
 #[tokio::test]
 async fn an_account_is_claimed_by_one_server() {
     let store = Store::new().await;
@@ -125,7 +162,7 @@ async fn the_batch_of_a_leader_that_was_replaced_is_refused_whole() {
     let (new, cursor) = successor.take_source("relay").await.unwrap();
     assert_eq!((new, cursor), (old + 1, None));
     let batch = |epoch, owner, cursor| Batch {
-        cursor: Some(CursorMove {
+        fence: Some(Fence {
             source: "relay".to_owned(),
             epoch,
             cursor,
@@ -137,9 +174,9 @@ async fn the_batch_of_a_leader_that_was_replaced_is_refused_whole() {
             vec![put_manifest(&owner, &image("app", '1'))],
         ))
     };
-    let refused = store.index().apply(&batch(old, alice(), 5), now()).await;
+    let refused = store.index().apply(&batch(old, alice(), Some(5)), now()).await;
     assert!(matches!(refused, Err(IndexError::Fenced(_))));
     assert!(successor.account(&alice()).await.unwrap().is_none());
-    successor.apply(&batch(new, bob(), 6), now()).await.unwrap();
+    successor.apply(&batch(new, bob(), Some(6)), now()).await.unwrap();
     assert_eq!(successor.take_source("relay").await.unwrap(), (new + 1, Some(6)));
 }

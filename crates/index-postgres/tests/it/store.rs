@@ -6,6 +6,7 @@ use std::sync::{LazyLock, Mutex};
 use atcr_index_postgres::{DatabaseUrl, PostgresIndex};
 use atcr_index_suite::Subject;
 use atcr_test_support::postgres_server::PostgresServer;
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::OnceCell;
 
 /// Starts with the first test; the server ends with this process.
@@ -56,6 +57,11 @@ impl Store {
     /// The index as another server would open it.
     pub(crate) async fn opened_again(&self) -> PostgresIndex {
         PostgresIndex::open(&url(&self.database)).await.unwrap()
+    }
+
+    /// A connection of somebody else.
+    pub(crate) async fn connection(&self) -> PgConnection {
+        PgConnection::connect(&SERVER.url(&self.database)).await.unwrap()
     }
 
     /// Runs SQL in the database.

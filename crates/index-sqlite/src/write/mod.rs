@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::{Did, Tid};
-use atcr_index::change::{Applied, Batch, CursorMove};
+use atcr_index::change::{Applied, Batch, Fence};
 use atcr_index::judge::{Accepted, Accounts};
 use atcr_index::plan::{self, Touched, gathered, of};
 use atcr_index::ports::{IndexWriter, KnownRecord};
@@ -70,12 +70,8 @@ impl IndexWriter for SqliteIndex {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(failed)?;
+        pass(&mut transaction, batch.fence.as_ref()).await?;
         let answers = write_batch(&mut transaction, batch, now).await.map_err(failed)?;
-        if let Some(cursor) = &batch.cursor
-            && !move_cursor(&mut transaction, cursor).await.map_err(failed)?
-        {
-            return Err(IndexError::Fenced(cursor.source.clone()));
-        }
         transaction.commit().await.map_err(failed)?;
         Ok(answers)
     }
@@ -114,14 +110,21 @@ impl IndexWriter for SqliteIndex {
     }
 }
 
-async fn move_cursor(connection: &mut SqliteConnection, cursor: &CursorMove) -> Result<bool, sqlx::Error> {
-    let moved = sqlx::query("UPDATE source SET cursor = ? WHERE name = ? AND epoch = ?")
-        .bind(cursor.cursor)
-        .bind(&cursor.source)
-        .bind(cursor.epoch)
+/// Refuses what is written in a term that is over, and moves the source's cursor. Nothing else writes before the transaction ends.
+pub(crate) async fn pass(connection: &mut SqliteConnection, fence: Option<&Fence>) -> Result<(), IndexError> {
+    let Some(fence) = fence else { return Ok(()) };
+    let held = sqlx::query("UPDATE source SET cursor = coalesce(?, cursor) WHERE name = ? AND epoch = ?")
+        .bind(fence.cursor)
+        .bind(&fence.source)
+        .bind(fence.epoch)
         .execute(connection)
-        .await?;
-    Ok(moved.rows_affected() == 1)
+        .await
+        .map_err(failed)?;
+    if held.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(IndexError::Fenced(fence.source.clone()))
+    }
 }
 
 async fn write_batch(

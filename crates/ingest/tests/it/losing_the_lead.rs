@@ -20,11 +20,17 @@ struct Lease {
     holder: String,
     until: Option<Instant>,
     is_out_of_reach: bool,
+    /// It takes what is asked, and never answers.
+    is_silent: bool,
 }
 
 impl OneLease {
     fn set_out_of_reach(&self, is_out_of_reach: bool) {
         self.0.lock().unwrap().is_out_of_reach = is_out_of_reach;
+    }
+
+    fn set_silent(&self, is_silent: bool) {
+        self.0.lock().unwrap().is_silent = is_silent;
     }
 
     /// Gives it to another server, as when its holder could not renew it in time.
@@ -46,6 +52,9 @@ impl OneLease {
 #[async_trait]
 impl Leases for OneLease {
     async fn hold_lease(&self, _name: &str, holder: &str, time: Duration) -> Result<bool, IndexError> {
+        if self.0.lock().unwrap().is_silent {
+            std::future::pending::<()>().await;
+        }
         let mut lease = self.0.lock().unwrap();
         if lease.is_out_of_reach {
             return Err(IndexError::Corrupt("nothing: the database is out of reach"));
@@ -76,15 +85,34 @@ impl Work {
     fn start(&self, reign: &Shutdown) {
         let under_way = self.0.fetch_add(1, Ordering::SeqCst) + 1;
         self.1.fetch_max(under_way, Ordering::SeqCst);
-        let (work, stop) = (self.clone(), reign.soft().clone());
+        let (work, stop) = (Done(self.clone()), reign.soft().clone());
         reign.spawn(async move {
             stop.cancelled().await;
-            work.0.fetch_sub(1, Ordering::SeqCst);
+            drop(work);
+        });
+    }
+
+    /// Work that goes on when it is asked to stop.
+    fn start_stubborn(&self, reign: &Shutdown) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let work = Done(self.clone());
+        reign.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(work);
         });
     }
 
     fn under_way(&self) -> usize {
         self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Work under way, until it is dropped.
+struct Done(Work);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -153,4 +181,34 @@ async fn one_of_two_servers_leads_and_the_other_does_when_it_stops() {
     until("the second one leads", || second.is_leading()).await;
     assert_eq!(work.under_way(), 1);
     assert_eq!(work.1.load(Ordering::SeqCst), 1, "there were never two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_leader_does_is_over_before_its_lease_is_although_it_does_not_stop_by_itself() {
+    let (lease, work): (Arc<OneLease>, _) = (Arc::default(), Work::default());
+    let leadership = Leadership::new(Arc::clone(&lease) as _, "first".to_owned());
+    let (shutdown, stubborn) = (Shutdown::new(), work.clone());
+    leadership
+        .clone()
+        .spawn(&shutdown, move |reign| stubborn.start_stubborn(reign));
+    for make in [OneLease::set_out_of_reach, OneLease::set_silent] {
+        until("it leads", || leadership.is_leading()).await;
+        make(&lease, true);
+        until("it is over", || work.under_way() == 0).await;
+        assert!(lease.is_held(), "nobody else could lead yet");
+        until("it says so", || !leadership.is_leading()).await;
+        make(&lease, false);
+    }
+    // A database that took what was asked and did not answer is asked again.
+    until("it leads again", || leadership.is_leading()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_does_not_answer_is_asked_again() {
+    let (lease, work): (Arc<OneLease>, _) = (Arc::default(), Work::default());
+    lease.set_silent(true);
+    let (first, _running) = server("first", &lease, &work);
+    sleep(Duration::from_mins(1)).await;
+    lease.set_silent(false);
+    until("it leads", || first.is_leading()).await;
 }

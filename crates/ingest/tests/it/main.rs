@@ -14,5 +14,6 @@ mod leading;
 mod losing_the_lead;
 mod proofs;
 mod renewing;
+mod replaced;
 mod sockets;
 mod streams;
