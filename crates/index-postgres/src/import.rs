@@ -6,13 +6,14 @@
 mod tables;
 
 use std::path::Path;
+use std::time::Duration;
 
 use atcr_index::row::{Field, Row};
 use atcr_index::stored;
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgRow;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
-use sqlx::{AssertSqlSafe, PgConnection, Row as _, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _, SqliteConnection};
 
 use crate::rows::set;
 use crate::write::fill_search;
@@ -25,12 +26,21 @@ const PAGE: i64 = 5_000;
 /// The newest migration of the file that is known here.
 const FILE_VERSION: i64 = 3;
 
+/// How long another process that is just writing to the file is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// SQLite's word for a file that another process is writing to.
+const SQLITE_BUSY: &str = "5";
+
 /// Why an index was not copied. Nothing is written then.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file cannot be read.
     #[error("cannot read the file")]
     File(#[source] sqlx::Error),
+    /// Somebody else writes to the file.
+    #[error("another process writes to the file: stop the appview that uses it")]
+    InUse,
     /// The file is of another version of this program.
     #[error(
         "the file has the tables of version {found}; this program knows version {FILE_VERSION}: start the server once with it"
@@ -116,7 +126,7 @@ impl Sum {
 }
 
 impl PostgresIndex {
-    /// Copies the index of the SQLite file at `path`, which no server writes to meanwhile, and tells `progress` how far it is.
+    /// Copies the index of the SQLite file at `path`, and tells `progress` how far it is. Nobody else can write to the file meanwhile.
     ///
     /// # Errors
     /// [`ImportError`]; the database is then as it was.
@@ -125,10 +135,11 @@ impl PostgresIndex {
         path: &Path,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), ImportError> {
-        let file = open_file(path).await?;
+        let mut file = open_file(path).await?;
         let mut transaction = self.writing().await.map_err(ImportError::Database)?;
-        let copied = copy_all(&file, &mut transaction, progress).await;
-        file.close().await;
+        let copied = copy_all(&mut file, &mut transaction, progress).await;
+        // Nothing was written to it.
+        file.close().await.map_err(ImportError::File)?;
         if let Err(error) = copied {
             // At once: what is not kept holds locks.
             transaction.rollback().await.map_err(ImportError::Database)?;
@@ -140,13 +151,14 @@ impl PostgresIndex {
 
 /// Copies every table, and makes the texts searchable.
 async fn copy_all(
-    file: &SqlitePool,
+    file: &mut SqliteConnection,
     connection: &mut PgConnection,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(), ImportError> {
     // It takes as long as it takes, and what is copied has to survive a failure of the machine.
     sqlx::raw_sql(
-        "SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL enable_seqscan = on",
+        "SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = '10min'; SET LOCAL statement_timeout = 0; \
+         SET LOCAL enable_seqscan = on",
     )
     .execute(&mut *connection)
     .await
@@ -199,19 +211,26 @@ async fn copy_all(
     Ok(())
 }
 
-async fn open_file(path: &Path) -> Result<SqlitePool, ImportError> {
-    let options = SqliteConnectOptions::new().filename(path).read_only(true);
-    // One connection, in one transaction: one state of the file.
-    let file = SqlitePoolOptions::new()
-        .max_connections(1)
-        .after_connect(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql("BEGIN").execute(connection).await.map(drop) })
-        })
-        .connect_with(options)
+/// Opens the file, and keeps everybody else from writing to it until the connection is closed: what is read is of one state, and nothing
+/// is written there that the copy does not have.
+async fn open_file(path: &Path) -> Result<SqliteConnection, ImportError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT);
+    let mut file = options.connect().await.map_err(ImportError::File)?;
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut file)
         .await
-        .map_err(ImportError::File)?;
+        .map_err(|error| {
+            let code = error.as_database_error().and_then(|error| error.code());
+            if code.as_deref() == Some(SQLITE_BUSY) {
+                ImportError::InUse
+            } else {
+                ImportError::File(error)
+            }
+        })?;
     let found: i64 = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-        .fetch_one(&file)
+        .fetch_one(&mut file)
         .await
         .map_err(ImportError::File)?;
     if found == FILE_VERSION {
@@ -223,13 +242,13 @@ async fn open_file(path: &Path) -> Result<SqlitePool, ImportError> {
 
 /// Copies a table, and returns the sum of what was read.
 async fn copy(
-    file: &SqlitePool,
+    file: &mut SqliteConnection,
     connection: &mut PgConnection,
     table: &Table,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Sum, ImportError> {
     let all: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {}", table.name)))
-        .fetch_one(file)
+        .fetch_one(&mut *file)
         .await
         .map_err(ImportError::File)?;
     let insert = table.insert();
@@ -247,7 +266,7 @@ async fn copy(
                 Field::Flag(flag) => query.bind(*flag),
             };
         }
-        let found = query.fetch_all(file).await.map_err(ImportError::File)?;
+        let found = query.fetch_all(&mut *file).await.map_err(ImportError::File)?;
         let is_last = i64::try_from(found.len()).unwrap_or(PAGE) < PAGE;
         let rows: Vec<Row> = found
             .iter()

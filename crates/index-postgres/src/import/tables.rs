@@ -371,3 +371,42 @@ pub(super) static TABLES: [Table; 21] = [
         columns: &[("handle", Text), ("did", Text), ("until", Integer)],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::TABLES;
+
+    /// Tables that are made anew or not copied.
+    const NOT_COPIED: [&str; 2] = ["lease", "search"];
+
+    /// Columns that say what is in those.
+    const MADE_ANEW: [&str; 2] = ["search_hash", "search_tier"];
+
+    #[test]
+    fn every_column_of_every_table_is_copied() {
+        let made = include_str!("../../migrations/0001_index.sql");
+        let mut tables = 0;
+        for table in made.split("CREATE TABLE ").skip(1) {
+            let (name, rest) = table.split_once(" (").unwrap();
+            if NOT_COPIED.contains(&name) {
+                continue;
+            }
+            let mut columns: Vec<&str> = rest
+                .lines()
+                .skip(1)
+                .map(str::trim)
+                .take_while(|line| !line.starts_with(')'))
+                .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
+                .filter_map(|line| line.split(' ').next())
+                .filter(|column| !MADE_ANEW.contains(column))
+                .collect();
+            columns.sort_unstable();
+            let copied = TABLES.iter().find(|copied| copied.name == name);
+            let mut copied = copied.unwrap_or_else(|| panic!("{name} is not copied")).names();
+            copied.sort_unstable();
+            assert_eq!(copied, columns, "{name}");
+            tables += 1;
+        }
+        assert_eq!(tables, TABLES.len());
+    }
+}

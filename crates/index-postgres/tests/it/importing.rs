@@ -2,13 +2,26 @@
 
 use std::path::PathBuf;
 
+use atcr_atproto::lexicon::manifest;
+use atcr_atproto::lexicon::scan::{self, ScanRecord, SeverityCounts};
+use atcr_atproto::lexicon::stats::{self, StatsRecord};
+use atcr_index::Collection;
+use atcr_index::change::{Applied, Batch, Fence, Lane, QueuedWork, Step, TakedownStep};
 use atcr_index::generator::{Network, Size};
-use atcr_index::ports::{IndexAudit as _, IndexReader as _, IndexWriter as _, SearchIndex as _};
+use atcr_index::ports::{
+    DiscoveryLog as _, FoundAccount, IndexAudit as _, IndexReader as _, IndexWriter as _, SearchIndex as _,
+    WorkQueue as _,
+};
 use atcr_index::search::{Query, ranked};
 use atcr_index_postgres::{ImportError, Progress};
 use atcr_index_sqlite::SqliteIndex;
 use atcr_index_suite::Subject as _;
-use atcr_index_suite::subject::{alice, identity, image, now, put_manifest, put_tag, step};
+use atcr_index_suite::subject::{
+    alice, at, bob, digest, hold, identity, image, now, put, put_manifest, put_tag, put_value, step,
+};
+use serde_json::json;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, SqliteConnection};
 
 use crate::Store;
 
@@ -25,11 +38,102 @@ async fn file() -> File {
     for batch in Network::new(7, Size::small()).batches(now()) {
         index.apply(&batch, now()).await.unwrap();
     }
+    happen(&index).await;
     File {
         index,
         path,
         _folder: folder,
     }
+}
+
+/// What has rows only after something has happened: histories, what holds say, takedowns, lists that are read, what is due.
+async fn happen(index: &SqliteIndex) {
+    let pulled = |count| {
+        let mut record = StatsRecord::new(bob(), "app", at(0));
+        record.pull_count = count;
+        let key = stats::rkey(&bob(), "app").unwrap();
+        put(&hold(), Collection::Stats, &key, &record)
+    };
+    let counts = SeverityCounts {
+        critical: 1,
+        high: 2,
+        medium: 3,
+        low: 4,
+        total: 10,
+    };
+    let uri = manifest::at_uri(&bob(), digest('1').as_str()).unwrap();
+    let scanned = ScanRecord::new(uri, "app", bob(), counts, "scanner-1", at(0));
+    let key = scan::rkey(digest('1').as_str()).unwrap();
+    let unusable = put_value(
+        &bob(),
+        Collection::Tag,
+        &"odd".parse().unwrap(),
+        json!({ "$type": "io.atcr.tag" }),
+    );
+    let first = vec![
+        put_manifest(&bob(), &image("app", '1')),
+        put_tag(&bob(), "app", "latest", '1', 1),
+        unusable,
+    ];
+    let second = vec![
+        put_manifest(&bob(), &image("app", '2')),
+        put_tag(&bob(), "app", "latest", '2', 2),
+    ];
+    let takedown = TakedownStep {
+        source: "did:web:labeler.example".parse().unwrap(),
+        did: bob(),
+        repository: Some("other".to_owned()),
+        applies: true,
+        at: now(),
+    };
+    let steps = vec![
+        identity(&bob(), "bob.example"),
+        step(&bob(), None, 1, first),
+        step(
+            &hold(),
+            None,
+            1,
+            vec![pulled(5), put(&hold(), Collection::Scan, &key, &scanned)],
+        ),
+        identity(&bob(), "robert.example"),
+        step(&bob(), Some(1), 2, second),
+        step(&hold(), Some(1), 2, vec![pulled(9)]),
+        Step::Takedown(takedown),
+    ];
+    // One after the other: a batch has only the last state of each record.
+    for step in steps {
+        assert_eq!(
+            index.apply(&Batch::of(step), now()).await.unwrap(),
+            [Applied::Done]
+        );
+    }
+    index.take_source("never").await.unwrap();
+    let (epoch, _) = index.take_source("relay").await.unwrap();
+    let moved = Batch {
+        fence: Some(Fence {
+            source: "relay".to_owned(),
+            epoch,
+            cursor: Some(7),
+        }),
+        ..Batch::default()
+    };
+    index.apply(&moved, now()).await.unwrap();
+    let found = [FoundAccount {
+        did: alice(),
+        rev: None,
+    }];
+    index
+        .discovered("list", &found, Some("next"), None, now())
+        .await
+        .unwrap();
+    let due = QueuedWork {
+        did: bob(),
+        lane: Lane::Gap,
+        due: now(),
+    };
+    index.enqueue(&[due]).await.unwrap();
+    index.claim(&[Lane::Gap], 1, now(), now()).await.unwrap();
+    index.retry(&bob(), now()).await.unwrap();
 }
 
 async fn lines(index: &impl atcr_index::ports::IndexAudit) -> Vec<String> {
@@ -44,10 +148,16 @@ async fn lines(index: &impl atcr_index::ports::IndexAudit) -> Vec<String> {
 #[tokio::test]
 async fn a_copied_index_is_the_same_is_found_and_goes_on() {
     let (store, file) = (Store::new().await, file().await);
-    let mut equal = 0;
-    let mut note = |progress| equal += u64::from(matches!(progress, Progress::Equal { .. }));
+    let mut equal = Vec::new();
+    let mut note = |progress| {
+        if let Progress::Equal { table, rows } = progress {
+            equal.push((table, rows));
+        }
+    };
     store.index().import_sqlite(&file.path, &mut note).await.unwrap();
-    assert_eq!(equal, 21);
+    assert_eq!(equal.len(), 21);
+    let empty: Vec<_> = equal.iter().filter(|(_, rows)| *rows == 0).collect();
+    assert!(empty.is_empty(), "nothing is shown by copying no rows: {empty:?}");
 
     assert_eq!(lines(store.index()).await, lines(&file.index).await);
     assert_eq!(
@@ -119,6 +229,49 @@ async fn what_the_database_changes_on_its_way_in_is_noticed_and_nothing_is_kept(
         .import_sqlite(&file.path, &mut |_| {})
         .await
         .unwrap();
+}
+
+/// A connection that waits for nobody.
+async fn impatient(file: &File) -> SqliteConnection {
+    let options = SqliteConnectOptions::new()
+        .filename(&file.path)
+        .busy_timeout(std::time::Duration::ZERO);
+    options.connect().await.unwrap()
+}
+
+const WRITE: &str = "INSERT INTO source (name, epoch) VALUES ('written', 1)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_writes_to_the_file_while_it_is_copied() {
+    let (store, file) = (Store::new().await, file().await);
+    let mut writer = impatient(&file).await;
+    let (mut tried, mut written) = (0, 0);
+    let runtime = tokio::runtime::Handle::current();
+    let mut note = |_| {
+        tried += 1;
+        let write = async { sqlx::raw_sql(WRITE).execute(&mut writer).await };
+        let outcome = tokio::task::block_in_place(|| runtime.block_on(write));
+        written += u32::from(outcome.is_ok());
+    };
+    store.index().import_sqlite(&file.path, &mut note).await.unwrap();
+    assert!(tried > 21, "{tried}");
+    assert_eq!(written, 0);
+    // Afterwards everybody can again.
+    sqlx::raw_sql(WRITE).execute(&mut writer).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_being_written_to_is_not_copied() {
+    let (store, file) = (Store::new().await, file().await);
+    let mut writer = impatient(&file).await;
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut writer)
+        .await
+        .unwrap();
+    sqlx::raw_sql(WRITE).execute(&mut writer).await.unwrap();
+    let refused = store.index().import_sqlite(&file.path, &mut |_| {}).await;
+    assert!(matches!(refused, Err(ImportError::InUse)), "{refused:?}");
+    assert_eq!(store.index().stats().await.unwrap().accounts, 0);
 }
 
 #[tokio::test]
