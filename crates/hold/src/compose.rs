@@ -16,6 +16,7 @@ use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
 use atcr_hold_pds::HoldRepo;
 use atcr_hold_pds::access::Access;
 use atcr_hold_pds::records::captain::{self, CaptainSettings};
+use atcr_hold_pds::records::crew;
 use atcr_server::Shutdown;
 use atcr_server::address_gate::Exempt;
 use atcr_server::client_address::TrustedProxies;
@@ -190,6 +191,12 @@ impl Hold {
             first_profile: settings.first_profile.clone(),
         };
         let captain = captain::ensure(&repo, &captain_settings, clock.now_datetime()).await?;
+        match crew::keep_one_each(&repo).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::warn!(deleted, "crew records beside the one that counts were deleted"),
+            // The one that counts is known all the same.
+            Err(error) => tracing::warn!(%error, "members may have more than one crew record"),
+        }
 
         let database = sqlite::open(&settings.data_dir.join(DATABASE_FILE)).await?;
         let Store {

@@ -1,10 +1,11 @@
-//! A hold's queries over its layer and crew records.
+//! A hold's queries over its layer and crew records, and whose counts it has.
 
 use std::collections::{HashMap, HashSet};
 
 use atcr_atproto::data_model::ipld_to_json;
 use atcr_atproto::lexicon::crew::{self, CrewRecord};
 use atcr_atproto::lexicon::layer::LayerRecord;
+use atcr_atproto::lexicon::stats::StatsRecord;
 use atcr_atproto::lexicon::{Record, nsid};
 use atcr_atproto::syntax::{AtUri, Did, RecordKey};
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
@@ -61,8 +62,14 @@ pub(crate) async fn apply(
         .filter_map(parse::<CrewRecord>)
         .collect();
     insert_crew(connection, &crew).await?;
+    for change in in_collection(nsid::HOLD_STATS) {
+        apply_stats(connection, change).await?;
+    }
     for change in &changes {
-        if !matches!(&*change.collection, nsid::HOLD_LAYER | nsid::HOLD_CREW) {
+        if !matches!(
+            &*change.collection,
+            nsid::HOLD_LAYER | nsid::HOLD_CREW | nsid::HOLD_STATS
+        ) {
             super::blob_refs::apply(connection, change).await?;
         }
     }
@@ -131,6 +138,21 @@ async fn insert_crew(
     Ok(())
 }
 
+/// Counts change often, and their owner never does.
+async fn apply_stats(connection: &mut SqliteConnection, change: &RecordChange) -> Result<(), sqlx::Error> {
+    let statement = match parse::<StatsRecord>(change) {
+        Some((rkey, stats)) => sqlx::query(
+            "INSERT INTO stats (rkey, owner) VALUES (?, ?)
+             ON CONFLICT (rkey) DO UPDATE SET owner = excluded.owner WHERE owner <> excluded.owner",
+        )
+        .bind(rkey.to_owned())
+        .bind(stats.owner_did.as_str().to_owned()),
+        None => sqlx::query("DELETE FROM stats WHERE rkey = ?").bind(change.rkey.clone()),
+    };
+    statement.execute(connection).await?;
+    Ok(())
+}
+
 /// Whether a record has a row.
 pub(crate) fn has_row(collection: &str, content: &[u8]) -> bool {
     let change = RecordChange {
@@ -142,6 +164,7 @@ pub(crate) fn has_row(collection: &str, content: &[u8]) -> bool {
     match collection {
         nsid::HOLD_LAYER => parse::<LayerRecord>(&change).is_some(),
         nsid::HOLD_CREW => parse::<CrewRecord>(&change).is_some(),
+        nsid::HOLD_STATS => parse::<StatsRecord>(&change).is_some(),
         _ => false,
     }
 }
@@ -150,7 +173,8 @@ impl Index {
     /// How many records have a row, and as of which event.
     pub(crate) async fn row_count(&self) -> Result<(u64, u64), RepoError> {
         let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM layers) + (SELECT count(*) FROM crew) AS found,
+            "SELECT (SELECT count(*) FROM layers) + (SELECT count(*) FROM crew)
+                        + (SELECT count(*) FROM stats) AS found,
                     (SELECT seq FROM state) AS seq",
         )
         .fetch_one(self.readers())
@@ -185,6 +209,24 @@ impl Index {
         .await?;
         keys.into_iter()
             .map(|key| key.parse().map_err(|_| bad_row("layers", "rkey")))
+            .collect()
+    }
+
+    pub(crate) async fn stats_of_owner(
+        &self,
+        owner: &Did,
+        limit: usize,
+        after: &str,
+    ) -> Result<Vec<RecordKey>, RepoError> {
+        let keys: Vec<String> =
+            sqlx::query_scalar("SELECT rkey FROM stats WHERE owner = ? AND rkey > ? ORDER BY rkey LIMIT ?")
+                .bind(owner.as_str())
+                .bind(after)
+                .bind(to_sql(limit as u64))
+                .fetch_all(self.readers())
+                .await?;
+        keys.into_iter()
+            .map(|key| key.parse().map_err(|_| bad_row("stats", "rkey")))
             .collect()
     }
 
@@ -248,6 +290,31 @@ impl Index {
             .filter(|digest| seen.insert((*digest).clone()))
             .cloned()
             .collect())
+    }
+
+    /// Members with more than one record, at most `limit`.
+    pub(crate) async fn doubled_members(&self, limit: u32) -> Result<Vec<Did>, RepoError> {
+        // Walks crew_member, which has as many rows as the crew.
+        let members: Vec<String> =
+            sqlx::query_scalar("SELECT member FROM crew GROUP BY member HAVING count(*) > 1 LIMIT ?")
+                .bind(limit)
+                .fetch_all(self.readers())
+                .await?;
+        members
+            .into_iter()
+            .map(|member| member.parse().map_err(|_| bad_row("crew", "member")))
+            .collect()
+    }
+
+    /// The keys of all records of a member, in order.
+    pub(crate) async fn crew_keys(&self, member: &Did) -> Result<Vec<RecordKey>, RepoError> {
+        let keys: Vec<String> = sqlx::query_scalar("SELECT rkey FROM crew WHERE member = ? ORDER BY rkey")
+            .bind(member.as_str())
+            .fetch_all(self.readers())
+            .await?;
+        keys.into_iter()
+            .map(|key| key.parse().map_err(|_| bad_row("crew", "rkey")))
+            .collect()
     }
 
     /// The key of a member's record: the one that this version would choose, else the last by key.

@@ -4,7 +4,7 @@
 //! synced by then, and what the index loses in a power failure is read from the log again.
 //!
 //! - [`follow`]: bringing the tables up to the log
-//! - [`holdings`]: the tables of layers and crew
+//! - [`holdings`]: the tables of layers, crew and counts
 //! - [`blob_refs`]: the table of blobs
 
 mod blob_refs;
@@ -33,9 +33,9 @@ const FILE: &str = "index.sqlite";
 /// What SQLite keeps beside its file.
 const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
 /// The version of `schema.sql`.
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 /// Collections whose records never refer to blobs, and have no table of their own either.
-const NOT_INDEXED: [&str; 2] = [nsid::HOLD_CAPTAIN, nsid::HOLD_STATS];
+const NOT_INDEXED: [&str; 1] = [nsid::HOLD_CAPTAIN];
 /// How long a statement waits for the file's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers beside the one writer.

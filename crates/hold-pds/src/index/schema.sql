@@ -71,6 +71,13 @@ CREATE TRIGGER user_blobs_deleted AFTER DELETE ON user_blobs BEGIN
     DELETE FROM user_usage WHERE user_did = old.user_did AND unique_blobs = 0;
 END;
 
+-- Whose repositories have records of counts.
+CREATE TABLE stats (
+    rkey  TEXT PRIMARY KEY,
+    owner TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX stats_owner ON stats (owner);
+
 -- Blobs that records of any collection refer to.
 CREATE TABLE blob_refs (
     cid        TEXT    NOT NULL,

@@ -5,7 +5,11 @@ use atcr_atproto::lexicon::nsid;
 
 use crate::error::RepoError;
 use crate::repo::HoldRepo;
+use crate::writer::limits::MAX_OPS;
 use crate::writer::{RecordRef, RecordWrite};
+
+/// Members looked at together by [`keep_one_each`].
+const MEMBERS_AT_ONCE: u32 = 200;
 
 /// What [`ensure`] found or did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,32 @@ pub async fn ensure(repo: &HoldRepo, record: &CrewRecord) -> Result<Ensured, Rep
     match find(repo, record).await? {
         Some(existing) => Ok(Ensured::Existed(existing)),
         None => Err(path_taken),
+    }
+}
+
+/// Deletes the crew records beside the one that counts of members that have several, as a repository of another implementation may: who is
+/// removed must not stay a member by a record that nobody saw. Returns how many there were.
+///
+/// # Errors
+/// The repository's; what was deleted by then is gone.
+pub async fn keep_one_each(repo: &HoldRepo) -> Result<u64, RepoError> {
+    let mut deleted = 0;
+    loop {
+        let keys = repo.needless_crew_keys(MEMBERS_AT_ONCE).await?;
+        if keys.is_empty() {
+            return Ok(deleted);
+        }
+        for lot in keys.chunks(MAX_OPS) {
+            let mut writes = Vec::with_capacity(lot.len());
+            for rkey in lot {
+                writes.push(RecordWrite::Delete {
+                    collection: nsid::HOLD_CREW.parse()?,
+                    rkey: rkey.clone(),
+                });
+            }
+            repo.write(writes).await?;
+            deleted += lot.len() as u64;
+        }
     }
 }
 

@@ -87,33 +87,6 @@ pub fn new_key(record: &StatsRecord) -> Result<RecordKey, RepoError> {
     Ok(stats::rkey(&record.owner_did, &record.repository)?)
 }
 
-/// The keys of the counts of `owner`'s repositories. Looks at every record of counts that there is.
-///
-/// # Errors
-/// The repository's.
-pub async fn keys_of(repo: &HoldRepo, owner: &Did) -> Result<Vec<RecordKey>, RepoError> {
-    let mut keys = Vec::new();
-    let mut cursor = None;
-    loop {
-        let page = repo
-            .list_records(nsid::HOLD_STATS, PAGE, cursor.as_deref(), true)
-            .await?;
-        for stored in page.records {
-            let is_theirs = stored
-                .value
-                .get("ownerDid")
-                .is_some_and(|did| did == owner.as_str());
-            if let Some(key) = stored.uri.rkey().filter(|_| is_theirs) {
-                keys.push(key);
-            }
-        }
-        cursor = page.cursor;
-        if cursor.is_none() {
-            return Ok(keys);
-        }
-    }
-}
-
 /// The write that deletes the counts under `key`.
 ///
 /// # Errors

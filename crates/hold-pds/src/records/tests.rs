@@ -90,6 +90,43 @@ async fn a_member_under_an_older_key_is_found_and_kept() {
 }
 
 #[tokio::test]
+async fn of_several_records_of_a_member_the_one_that_counts_stays() {
+    let (repo, _dir) = repo().await;
+    let record =
+        |name: &str, role: &str| CrewRecord::new(did(name), role, ["blob:read"], SystemClock.now_datetime());
+    let mut writes = Vec::new();
+    // More members than are looked at together.
+    for number in 0..210 {
+        let name = format!("sailor{number:03}");
+        for key in ["a", "b"] {
+            let key: RecordKey = format!("{key}{number:03}").parse().unwrap();
+            writes.push(RecordWrite::put(key, &record(&name, "old")).unwrap());
+        }
+        if number % 2 == 0 {
+            writes.push(crew::write(&record(&name, "own")).unwrap());
+        }
+    }
+    let single: RecordKey = "c".parse().unwrap();
+    writes.push(RecordWrite::put(single.clone(), &record("single", "old")).unwrap());
+    for lot in writes.chunks(200) {
+        repo.write(lot.to_vec()).await.unwrap();
+    }
+    assert_eq!(crew::keep_one_each(&repo).await.unwrap(), 210 + 105);
+    for number in 0..210 {
+        let member = did(&format!("sailor{number:03}"));
+        let found = repo.crew_by_member(&member).await.unwrap().unwrap();
+        let is_own = number % 2 == 0;
+        assert_eq!(found.record.role, if is_own { "own" } else { "old" });
+        assert!(is_own || found.rkey.as_str().starts_with('b'));
+    }
+    assert_eq!(
+        repo.crew_by_member(&did("single")).await.unwrap().unwrap().rkey,
+        single
+    );
+    assert_eq!(crew::keep_one_each(&repo).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn the_captain_is_made_once_and_then_follows_the_settings() {
     let (repo, _dir) = repo().await;
     let mut settings = CaptainSettings {

@@ -105,6 +105,22 @@ impl HoldRepo {
             .await
     }
 
+    /// Keys of the records of counts of an owner's repositories, in order: at most `limit`, after the key `after` when there is one.
+    ///
+    /// # Errors
+    /// The disk's or the index's.
+    pub async fn stats_of_owner(
+        &self,
+        owner: &Did,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<Vec<RecordKey>, RepoError> {
+        self.index()
+            .await?
+            .stats_of_owner(owner, limit, after.unwrap_or_default())
+            .await
+    }
+
     /// What a user keeps in the hold. Costs the same however much it is.
     ///
     /// A digest counts with the greatest size that one of its records says: with the same figure in whichever order they came.
@@ -140,6 +156,21 @@ impl HoldRepo {
             rkey,
             record: CrewRecord::from_value(stored.value)?,
         }))
+    }
+
+    /// Keys of crew records beside the one that counts, of at most `limit` members that have several.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn needless_crew_keys(&self, limit: u32) -> Result<Vec<RecordKey>, RepoError> {
+        let index = self.index().await?;
+        let mut needless = Vec::new();
+        for member in index.doubled_members(limit).await? {
+            let counts = index.crew_key(&member).await?;
+            let keys = index.crew_keys(&member).await?;
+            needless.extend(keys.into_iter().filter(|key| Some(key) != counts.as_ref()));
+        }
+        Ok(needless)
     }
 
     /// A page of the crew, of at most `limit` records, from after `cursor`.

@@ -85,6 +85,12 @@ pub trait CountStore: std::fmt::Debug + Send + Sync {
         settles: Option<i64>,
     ) -> Result<(), CountsError>;
 
+    /// Whether there are counts of any repository of `owner`.
+    ///
+    /// # Errors
+    /// The store's.
+    async fn has_any_of(&self, owner: &Did) -> Result<bool, CountsError>;
+
     /// Forgets all counts of `owner`'s repositories.
     ///
     /// # Errors
@@ -226,6 +232,14 @@ impl Counts {
         }
     }
 
+    /// Whether something was counted of `owner`'s repositories, published or not.
+    ///
+    /// # Errors
+    /// [`CountingError`].
+    pub async fn has_counts_of(&self, owner: &Did) -> Result<bool, CountingError> {
+        Ok(self.store.has_any_of(owner).await?)
+    }
+
     /// Forgets the counts of `owner`'s repositories, those that were published included. Returns how many records there were.
     ///
     /// # Errors
@@ -233,12 +247,16 @@ impl Counts {
     pub async fn erase(&self, owner: &Did) -> Result<u64, CountingError> {
         let _turn = self.publishing.lock().await;
         self.store.forget(owner).await?;
-        let keys = stats::keys_of(&self.repo, owner).await?;
-        for lot in keys.chunks(MAX_OPS) {
-            let writes = lot.iter().cloned().map(stats::delete);
+        let mut erased = 0;
+        loop {
+            let keys = self.repo.stats_of_owner(owner, MAX_OPS, None).await?;
+            if keys.is_empty() {
+                return Ok(erased);
+            }
+            erased += keys.len() as u64;
+            let writes = keys.into_iter().map(stats::delete);
             self.repo.write(writes.collect::<Result<_, _>>()?).await?;
         }
-        Ok(keys.len() as u64)
     }
 
     async fn write(&self, counted: &Counted) -> Result<RecordWrite, RepoError> {

@@ -37,6 +37,10 @@ impl UserData {
 
     async fn erase_all(&self, user: &Did) -> Result<Erased, UserDataError> {
         let _one = self.erasing.lock(user).await;
+        if !self.is_known(user).await? {
+            // Nothing is written for whoever asks.
+            return Ok(Erased::default());
+        }
         // First: what is about to be recorded for this user is no more, and whoever makes records anew knows that it shall not.
         self.erasures.note(user, self.clock.now()).await?;
         let captain = self.repo.captain().await?;
@@ -53,6 +57,15 @@ impl UserData {
             "a user was erased"
         );
         Ok(erased)
+    }
+
+    async fn is_known(&self, user: &Did) -> Result<bool, UserDataError> {
+        let captain = self.repo.captain().await?;
+        Ok(captain.is_some_and(|captain| captain.owner == *user)
+            || self.repo.crew_by_member(user).await?.is_some()
+            || !self.repo.layers_of_user(user, 1, None).await?.is_empty()
+            || !self.repo.stats_of_owner(user, 1, None).await?.is_empty()
+            || self.counts.has_counts_of(user).await?)
     }
 
     /// Deletes every crew record of `user`, of which an imported repository may have several. Whether there was one.

@@ -6,7 +6,7 @@ use atcr_atproto::lexicon::hold_user_data::{
 use atcr_atproto::lexicon::layer::LayerRecord;
 use atcr_atproto::lexicon::stats::StatsRecord;
 use atcr_atproto::lexicon::{Record as _, nsid};
-use atcr_atproto::syntax::{Datetime, Did};
+use atcr_atproto::syntax::{Datetime, Did, RecordKey};
 use atcr_hold_pds::{HoldRepo, RepoError, StoredRecord};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
@@ -54,15 +54,9 @@ impl UserData {
         };
         let front = front_of(&front);
         let lists = [
-            layers(repo.clone(), user.clone()),
-            records(repo.clone(), nsid::HOLD_STATS, {
-                let user = user.clone();
-                move |stored| stats_of(stored, &user)
-            }),
-            records(repo.clone(), POSTS, {
-                let user = user.clone();
-                move |stored| post_about(stored, &user)
-            }),
+            indexed(repo.clone(), user.clone(), Indexed::Layers),
+            indexed(repo.clone(), user.clone(), Indexed::Stats),
+            posts(repo.clone(), user.clone()),
         ];
         let lists = stream::iter(LISTS.into_iter().zip(lists)).flat_map(|(name, items)| list(name, items));
         let end = stream::once(async { Ok(Bytes::from_static(b"}")) });
@@ -105,18 +99,48 @@ fn list(
     begin.chain(items).chain(end)
 }
 
-/// The user's layers, found by the index.
-fn layers(repo: HoldRepo, user: Did) -> BoxStream<'static, Result<Vec<Value>, RepoError>> {
+/// Records that the index finds by their user.
+#[derive(Clone, Copy)]
+enum Indexed {
+    Layers,
+    Stats,
+}
+
+impl Indexed {
+    async fn keys(self, repo: &HoldRepo, user: &Did, after: &str) -> Result<Vec<RecordKey>, RepoError> {
+        match self {
+            Self::Layers => repo.layers_of_user(user, PAGE, Some(after)).await,
+            Self::Stats => repo.stats_of_owner(user, PAGE, Some(after)).await,
+        }
+    }
+
+    async fn get(self, repo: &HoldRepo, key: &RecordKey) -> Result<Option<StoredRecord>, RepoError> {
+        let collection = match self {
+            Self::Layers => nsid::HOLD_LAYER,
+            Self::Stats => nsid::HOLD_STATS,
+        };
+        repo.get_record(collection, key.as_str()).await
+    }
+
+    fn exported(self, stored: StoredRecord, user: &Did) -> Option<Value> {
+        match self {
+            Self::Layers => layer_of(stored, user),
+            Self::Stats => stats_of(stored, user),
+        }
+    }
+}
+
+fn indexed(repo: HoldRepo, user: Did, kind: Indexed) -> BoxStream<'static, Result<Vec<Value>, RepoError>> {
     stream::try_unfold(Some(String::new()), move |after| {
         let (repo, user) = (repo.clone(), user.clone());
         async move {
             let Some(after) = after else { return Ok(None) };
-            let keys = repo.layers_of_user(&user, PAGE, Some(&after)).await?;
+            let keys = kind.keys(&repo, &user, &after).await?;
             let mut page = Vec::with_capacity(keys.len());
             for key in &keys {
                 // One that has gone since is none.
-                if let Some(stored) = repo.get_record(nsid::HOLD_LAYER, key.as_str()).await? {
-                    page.extend(layer_of(stored, &user));
+                if let Some(stored) = kind.get(&repo, key).await? {
+                    page.extend(kind.exported(stored, &user));
                 }
             }
             let next = keys.last().map(|key| key.as_str().to_owned());
@@ -126,20 +150,15 @@ fn layers(repo: HoldRepo, user: Did) -> BoxStream<'static, Result<Vec<Value>, Re
     .boxed()
 }
 
-/// What `exported` makes of the records of a collection, all of which are looked at.
-fn records(
-    repo: HoldRepo,
-    collection: &'static str,
-    exported: impl Fn(StoredRecord) -> Option<Value> + Clone + Send + Sync + 'static,
-) -> BoxStream<'static, Result<Vec<Value>, RepoError>> {
+/// Posts that mention the user: all of the hold's posts are looked at.
+fn posts(repo: HoldRepo, user: Did) -> BoxStream<'static, Result<Vec<Value>, RepoError>> {
     stream::try_unfold(Some(None), move |cursor: Option<Option<String>>| {
-        let (repo, exported) = (repo.clone(), exported.clone());
+        let (repo, user) = (repo.clone(), user.clone());
         async move {
             let Some(cursor) = cursor else { return Ok(None) };
-            let page = repo
-                .list_records(collection, PAGE, cursor.as_deref(), true)
-                .await?;
-            let items = page.records.into_iter().filter_map(exported).collect();
+            let page = repo.list_records(POSTS, PAGE, cursor.as_deref(), true).await?;
+            let about = |stored| post_about(stored, &user);
+            let items = page.records.into_iter().filter_map(about).collect();
             Ok(Some((items, page.cursor.map(Some))))
         }
     })

@@ -2,6 +2,8 @@
 
 use atcr_atproto::crypto::Curve;
 use atcr_atproto::lexicon::hold_user_data::ExportUserDataOutput;
+use atcr_hold::adapters::sqlite::{self, SqliteErasures};
+use atcr_hold::user_data::Erasures as _;
 use atcr_hold_pds::RecordWrite;
 use atcr_oci::{Algorithm, Digest};
 use serde_json::{Value, json};
@@ -182,6 +184,17 @@ async fn a_deletion_takes_what_is_the_callers_and_says_what_goes_later() {
     );
     let anonymous = hold.call(DELETE, None, &json!({})).await;
     assert_eq!(anonymous.error(), (401, "AuthRequired"));
+
+    // Of strangers nothing is noted, of the erased it is when.
+    let stranger = hold.identities.account("stranger", Curve::K256);
+    hold.call(DELETE, Some(&stranger), &json!({})).await.ok();
+    let database = sqlite::open(&hold.data_dir().join("hold.sqlite"))
+        .await
+        .expect("opened");
+    let erasures = SqliteErasures::new(database);
+    let erased_at = async |user: &Account| erasures.erased_at(&user.did).await.expect("asked");
+    assert!(erased_at(&alice).await.is_some_and(|at| at <= hold.clock.now()));
+    assert_eq!((erased_at(&bob).await, erased_at(&stranger).await), (None, None));
     hold.stop().await;
 }
 

@@ -119,6 +119,14 @@ impl CountStore for SqliteCounts {
         step.commit().await.map_err(failed)
     }
 
+    async fn has_any_of(&self, owner: &Did) -> Result<bool, CountsError> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM counts WHERE owner = ?)")
+            .bind(owner.as_str())
+            .fetch_one(self.database.readers())
+            .await
+            .map_err(failed)
+    }
+
     async fn forget(&self, owner: &Did) -> Result<(), CountsError> {
         sqlx::query("DELETE FROM counts WHERE owner = ?")
             .bind(owner.as_str())
