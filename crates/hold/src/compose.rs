@@ -49,6 +49,7 @@ use crate::identity::establish::establish;
 use crate::identity::key_change;
 use crate::identity::watch::IdentityWatch;
 use crate::manifests::{Counts, ManifestNotices, Rules};
+use crate::posts::PushPosts;
 use crate::quota::{Promotion, Quotas};
 use crate::relays::Announcements;
 use crate::repo_blobs::{RepoBlobs, SWEEP as SWEEP_REPO_BLOBS};
@@ -185,6 +186,7 @@ impl Hold {
             owner: settings.owner.clone(),
             public: settings.public,
             allow_all_crew: settings.allow_all_crew,
+            enable_bluesky_posts: settings.enable_bluesky_posts,
             region: settings.region.clone(),
             first_region: settings.first_region.clone(),
             successor: settings.successor.clone(),
@@ -305,7 +307,7 @@ impl Hold {
                 did.clone(),
                 settings.trusted_appview.clone(),
                 resolver.clone(),
-                Arc::new(PdsSessions::new(egress, resolver)),
+                Arc::new(PdsSessions::new(egress, resolver.clone())),
                 clock.clone(),
             )
             .with_limits(limits),
@@ -313,6 +315,7 @@ impl Hold {
             notices,
             administration: Administration::new(repo.clone(), repo_blobs.clone(), crew_turns.clone()),
             repo_blobs: repo_blobs.clone(),
+            posts: PushPosts::new(repo.clone(), resolver, settings.appview_site(), clock.clone()),
             user_data: UserData::new(
                 repo.clone(),
                 counts.clone(),

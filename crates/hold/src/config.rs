@@ -150,6 +150,9 @@ pub struct RegistrationSection {
     /// Whether every account may register as crew, which allows pushing. Copied to the captain record at every start; empty leaves the
     /// record as it is, and a new one says no.
     pub allow_all_crew: Option<bool>,
+    /// Whether the hold posts about pushes with a tag (app.bsky.feed.post in its own repository), at most 10 in an hour about one
+    /// account and 60 in all. Copied to the captain record at every start; empty leaves the record as it is, and a new one says no.
+    pub enable_bluesky_posts: Option<bool>,
     /// Where the blobs are, for people to read (at most 64 bytes). Empty leaves the captain record as it is, and a new one
     /// gets the bucket's region on S3; "none" removes it.
     pub region: String,
@@ -165,6 +168,7 @@ impl Default for RegistrationSection {
         Self {
             owner_did: String::new(),
             allow_all_crew: None,
+            enable_bluesky_posts: None,
             region: String::new(),
             profile_display_name: String::new(),
             profile_description: "Keeps the layers of container images.".to_owned(),

@@ -13,6 +13,7 @@
 //! | [`scanning`] | images to be scanned, their scanners, what was found |
 //! | [`crew`], [`administration`] | joining the crew; managing it |
 //! | [`user_data`] | what the hold knows of one user: told and erased |
+//! | [`posts`] | posts about pushes |
 //! | [`quota`] | tiers, and how much each user may keep |
 //! | [`access_tokens`] | whose OAuth access token a caller presents |
 //! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
@@ -37,6 +38,7 @@ pub mod firehose;
 pub mod guarded_blobs;
 pub mod identity;
 pub mod manifests;
+pub mod posts;
 pub mod quota;
 pub mod relays;
 pub mod repo_blobs;

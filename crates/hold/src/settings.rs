@@ -79,6 +79,8 @@ pub struct HoldSettings {
     pub owner: Option<Did>,
     /// Every account may join, if the configuration says.
     pub allow_all_crew: Option<bool>,
+    /// The hold posts about pushes, if the configuration says.
+    pub enable_bluesky_posts: Option<bool>,
     /// What the captain record says about the place.
     pub region: Stated<String>,
     /// The place of a captain record that has none.
@@ -124,6 +126,14 @@ impl HoldSettings {
             None => host.to_owned(),
             Some(port) => format!("{host}:{port}"),
         }
+    }
+
+    /// Where the trusted AppView has its pages, as far as its DID tells.
+    #[must_use]
+    pub fn appview_site(&self) -> Option<Url> {
+        let host = self.trusted_appview.as_ref()?.web_host()?;
+        let scheme = if self.test_mode { "http" } else { "https" };
+        Url::parse(&format!("{scheme}://{host}/")).ok()
     }
 
     /// Parses `config`; `None` when anything is wrong, and then `problems` has grown by all of it.
@@ -241,6 +251,7 @@ impl HoldSettings {
             upload_expiry: upload_expiry?,
             owner: owner?,
             allow_all_crew: config.registration.allow_all_crew,
+            enable_bluesky_posts: config.registration.enable_bluesky_posts,
             region: region?,
             first_region,
             first_profile,

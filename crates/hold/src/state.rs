@@ -16,6 +16,7 @@ use crate::edge::com_atproto_sync::get_blocks::BlockAnswers;
 use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
+use crate::posts::PushPosts;
 use crate::quota::{Promotion, Quotas};
 use crate::repo_blobs::RepoBlobs;
 use crate::scanning::Scanning;
@@ -40,6 +41,8 @@ pub struct AppState {
     pub enlistment: Enlistment,
     /// Managing the crew.
     pub administration: Administration,
+    /// Posts about pushes.
+    pub posts: PushPosts,
     /// How much each user may keep.
     pub quotas: Quotas,
     /// Other tiers for members.
@@ -79,6 +82,7 @@ part!(blobs: GuardedBlobs);
 part!(notices: ManifestNotices);
 part!(enlistment: Enlistment);
 part!(administration: Administration);
+part!(posts: PushPosts);
 part!(quotas: Quotas);
 part!(promotion: Promotion);
 part!(user_data: UserData);

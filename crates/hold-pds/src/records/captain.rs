@@ -37,6 +37,8 @@ pub struct CaptainSettings {
     pub public: Option<bool>,
     /// Every account may join; `None`: as above.
     pub allow_all_crew: Option<bool>,
+    /// The hold posts about pushes; `None`: as above.
+    pub enable_bluesky_posts: Option<bool>,
     /// Where the blobs are, in words.
     pub region: Stated<String>,
     /// The region of a record that has none, when `region` is [`Stated::Unsaid`].
@@ -130,6 +132,7 @@ fn state(fields: &mut Map<String, Value>, settings: &CaptainSettings) {
     for (name, stated) in [
         ("public", settings.public),
         ("allowAllCrew", settings.allow_all_crew),
+        ("enableBlueskyPosts", settings.enable_bluesky_posts),
     ] {
         if let Some(stated) = stated {
             fields.insert(name.to_owned(), stated.into());

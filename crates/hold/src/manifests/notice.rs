@@ -162,6 +162,13 @@ impl Notice {
         &self.children
     }
 
+    /// How many layers it names, and their sizes as they were said, added up.
+    #[must_use]
+    pub fn layers_in_all(&self) -> (usize, u64) {
+        let sizes = self.layers.iter().map(|layer| layer.size);
+        (self.layers.len(), sizes.fold(0, u64::saturating_add))
+    }
+
     /// The records that its layers get.
     pub(super) fn layer_records(&self, now: &Datetime) -> Vec<LayerRecord> {
         let record = |layer: &Layer| {

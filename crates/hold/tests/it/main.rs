@@ -29,6 +29,7 @@ mod identity;
 mod limits;
 mod manifests;
 mod object_store;
+mod posts;
 mod promised_pushes;
 mod quotas;
 mod relays;

@@ -9,11 +9,13 @@ use crate::edge::auth::SignedIn;
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcJson;
 use crate::manifests::{ManifestNotices, Notice};
+use crate::posts::PushPosts;
 
-/// Takes note of a manifest: after a push by its owner, its layers and the count; after a pull by any reader, the count.
+/// Takes note of a manifest: after a push by its owner, its layers and the count, and perhaps a post; after a pull by any reader, the count.
 pub async fn notify_manifest(
     State(notices): State<ManifestNotices>,
     State(access): State<Access>,
+    State(posts): State<PushPosts>,
     SignedIn(did): SignedIn,
     XrpcJson(input): XrpcJson<NotifyManifestInput>,
 ) -> Result<Json<NotifyManifestOutput>, EdgeError> {
@@ -21,14 +23,19 @@ pub async fn notify_manifest(
         PUSH => {
             let grant = access.write(&did).await?;
             let notice = Notice::parse(input, notices.max_layers())?;
+            let subject = PushPosts::subject(&notice);
             let recorded = notices.pushed(&grant, notice).await?;
+            let posted = match &subject {
+                Some(subject) => posts.post(subject).await,
+                None => None,
+            };
             Ok(Json(NotifyManifestOutput {
                 success: true,
                 operation: PUSH.to_owned(),
                 stats_updated: recorded.stats_updated,
                 layers_created: u64::try_from(recorded.layers_created).ok(),
-                post_created: Some(false),
-                post_uri: None,
+                post_created: Some(posted.is_some()),
+                post_uri: posted,
             }))
         }
         PULL => {
