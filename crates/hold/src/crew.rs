@@ -111,8 +111,9 @@ impl Enlistment {
         role: Option<&str>,
         permissions: Option<&[String]>,
     ) -> Result<Ensured, JoinError> {
-        if let Some(existing) = self.repo.crew_by_member(member).await? {
-            return Ok(crew::ensure(&self.repo, &existing.record).await?);
+        // Nothing is written for a member: one who is removed at this moment would be one again.
+        if let Some(existing) = crew::find(&self.repo, member).await? {
+            return Ok(Ensured::Existed(existing));
         }
         let captain = self.repo.captain().await?;
         let is_captain = captain.as_ref().is_some_and(|captain| captain.owner == *member);

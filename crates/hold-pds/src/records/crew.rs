@@ -2,6 +2,7 @@
 
 use atcr_atproto::lexicon::crew::{self, CrewRecord};
 use atcr_atproto::lexicon::nsid;
+use atcr_atproto::syntax::Did;
 
 use crate::error::RepoError;
 use crate::repo::HoldRepo;
@@ -27,7 +28,7 @@ pub enum Ensured {
 /// # Errors
 /// The repository's.
 pub async fn ensure(repo: &HoldRepo, record: &CrewRecord) -> Result<Ensured, RepoError> {
-    if let Some(existing) = find(repo, record).await? {
+    if let Some(existing) = find(repo, &record.member).await? {
         return Ok(Ensured::Existed(existing));
     }
     let path_taken = match repo.write(vec![write(record)?]).await {
@@ -35,7 +36,7 @@ pub async fn ensure(repo: &HoldRepo, record: &CrewRecord) -> Result<Ensured, Rep
         Err(error @ RepoError::RecordExists { .. }) => error,
         Err(error) => return Err(error),
     };
-    match find(repo, record).await? {
+    match find(repo, &record.member).await? {
         Some(existing) => Ok(Ensured::Existed(existing)),
         None => Err(path_taken),
     }
@@ -79,9 +80,12 @@ fn created(records: Vec<RecordRef>) -> Result<Ensured, RepoError> {
     }
 }
 
-/// Older holds chose other keys, so the member decides, not the key.
-async fn find(repo: &HoldRepo, record: &CrewRecord) -> Result<Option<RecordRef>, RepoError> {
-    let Some(member) = repo.crew_by_member(&record.member).await? else {
+/// The record of `member` that counts. Older holds chose other keys, so the member decides, not the key.
+///
+/// # Errors
+/// The repository's.
+pub async fn find(repo: &HoldRepo, member: &Did) -> Result<Option<RecordRef>, RepoError> {
+    let Some(member) = repo.crew_by_member(member).await? else {
         return Ok(None);
     };
     let stored = repo.get_record(nsid::HOLD_CREW, member.rkey.as_str()).await?;

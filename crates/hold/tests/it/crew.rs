@@ -5,7 +5,8 @@ use atcr_hold_pds::access::{Access, Membership};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, TestHold};
+use crate::harness::identities::Account;
+use crate::harness::{Answer, Setup, TestHold};
 
 const REQUEST: &str = "io.atcr.hold.requestCrew";
 
@@ -195,5 +196,105 @@ async fn tiers_and_quota_are_there_without_limits() {
     );
     let bad = hold.query("io.atcr.hold.getQuota?userDid=alice.test").await;
     assert_eq!(bad.error(), (400, "InvalidUserDid"));
+    hold.stop().await;
+}
+
+/// How many crew records name the member.
+async fn records_of(hold: &TestHold, member: &Account) -> usize {
+    let mut cursor = None;
+    let mut found = 0;
+    loop {
+        let page = hold
+            .hold
+            .repo()
+            .crew_page(100, cursor.as_deref())
+            .await
+            .expect("readable");
+        let theirs = page
+            .members
+            .iter()
+            .filter(|crew| crew.record.member == member.did);
+        found += theirs.count();
+        cursor = page.cursor;
+        if cursor.is_none() {
+            return found;
+        }
+    }
+}
+
+fn by_hand(hold: &TestHold, member: &Account, rkey: &str) -> Value {
+    json!({
+        "repo": hold.did(), "collection": "io.atcr.hold.crew", "rkey": rkey,
+        "record": {
+            "$type": "io.atcr.hold.crew", "member": member.did, "role": "write", "permissions": ["blob:write", "crew:admin"],
+            "addedAt": "2026-11-01T00:00:00.000Z",
+        },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_races_a_member_has_one_record() {
+    let setup = Setup {
+        allow_all_crew: true,
+        ..Setup::default()
+    };
+    let hold = TestHold::start(setup).await;
+    for round in 0..8 {
+        let member = hold.identities.account(&format!("sailor{round}"), Curve::K256);
+        let joins = (0..4).map(async |_| hold.call(REQUEST, Some(&member), &json!({})).await);
+        let creations = (0..3).map(async |number| {
+            let input = by_hand(&hold, &member, &format!("r{round}x{number}"));
+            let nsid = "com.atproto.repo.createRecord";
+            hold.call(nsid, Some(&hold.captain), &input).await
+        });
+        let erasures = (0..round % 2).map(async |_| {
+            hold.call("io.atcr.hold.deleteUserData", Some(&member), &json!({}))
+                .await
+        });
+        let (joined, created, erased): (Vec<Answer>, Vec<Answer>, Vec<Answer>) =
+            tokio::join!(join_all(joins), join_all(creations), join_all(erasures));
+        assert!(
+            joined
+                .iter()
+                .chain(&erased)
+                .all(|answer| answer.status.is_success())
+        );
+        assert!(
+            created
+                .iter()
+                .all(|answer| matches!(answer.status.as_u16(), 200 | 409))
+        );
+        let records = records_of(&hold, &member).await;
+        assert!(records <= 1 && (records == 1 || round % 2 == 1), "{records}");
+    }
+    hold.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_who_is_removed_while_asking_to_join_stays_removed() {
+    let hold = TestHold::start(Setup::default()).await;
+    for round in 0..10 {
+        let member = hold.identities.account(&format!("sailor{round}"), Curve::K256);
+        let rkey = format!("r{round}");
+        let input = by_hand(&hold, &member, &rkey);
+        hold.call("com.atproto.repo.createRecord", Some(&hold.captain), &input)
+            .await
+            .ok();
+        let joins = (0..12).map(async |_| {
+            hold.call(REQUEST, Some(&member), &json!({}))
+                .await
+                .status
+                .as_u16()
+        });
+        let remove = json!({ "repo": hold.did(), "collection": "io.atcr.hold.crew", "rkey": rkey });
+        let removal = hold.call("com.atproto.repo.deleteRecord", Some(&hold.captain), &remove);
+        let (joined, removed) = tokio::join!(join_all(joins), removal);
+        removed.ok();
+        assert!(
+            joined.iter().all(|status| matches!(status, 200 | 403)),
+            "{joined:?}"
+        );
+        assert_eq!(records_of(&hold, &member).await, 0);
+    }
     hold.stop().await;
 }
