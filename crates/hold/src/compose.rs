@@ -1,6 +1,7 @@
 //! Wiring: settings in, a running hold out. The only place that knows both ports and adapters.
 
 mod first_start;
+mod own_records;
 mod readiness;
 mod run;
 mod start_error;
@@ -15,8 +16,6 @@ use atcr_atproto::egress::EgressClient;
 use atcr_atproto::identity::{IdentityResolver, Resolver, ResolverConfig};
 use atcr_hold_pds::HoldRepo;
 use atcr_hold_pds::access::Access;
-use atcr_hold_pds::records::captain::{self, CaptainSettings};
-use atcr_hold_pds::records::crew;
 use atcr_server::Shutdown;
 use atcr_server::address_gate::Exempt;
 use atcr_server::client_address::TrustedProxies;
@@ -64,6 +63,7 @@ pub use start_error::StartError;
 pub(crate) use stores::backup_store;
 
 use first_start::{check_no_backup, newest_in_backup, require_owner};
+use own_records::write_own_records;
 use stores::{Store, open_store};
 
 /// How often expired uploads are removed. The first sweep is at the start.
@@ -182,23 +182,7 @@ impl Hold {
                 .await
                 .map_err(StartError::Repo)?;
         }
-        let captain_settings = CaptainSettings {
-            owner: settings.owner.clone(),
-            public: settings.public,
-            allow_all_crew: settings.allow_all_crew,
-            enable_bluesky_posts: settings.enable_bluesky_posts,
-            region: settings.region.clone(),
-            first_region: settings.first_region.clone(),
-            successor: settings.successor.clone(),
-            first_profile: settings.first_profile.clone(),
-        };
-        let captain = captain::ensure(&repo, &captain_settings, clock.now_datetime()).await?;
-        match crew::keep_one_each(&repo).await {
-            Ok(0) => {}
-            Ok(deleted) => tracing::warn!(deleted, "crew records beside the one that counts were deleted"),
-            // The one that counts is known all the same.
-            Err(error) => tracing::warn!(%error, "members may have more than one crew record"),
-        }
+        let captain = write_own_records(&repo, settings, &*clock).await?;
 
         let database = sqlite::open(&settings.data_dir.join(DATABASE_FILE)).await?;
         let Store {
