@@ -373,6 +373,73 @@ impl Default for UpstreamSection {
 
 impl Settings for AppViewConfig {
     const ENV_PREFIX: &'static str = "ATCR";
+    const OLD_VARIABLES: &'static [(&'static str, &'static str)] = &[
+        ("ATCR_HTTP_ADDR", "server.addr"),
+        ("ATCR_BASE_URL", "server.base_url"),
+        ("ATCR_DEFAULT_HOLD_DID", "server.default_hold_did"),
+        ("JETSTREAM_URL", "jetstream.urls"),
+        ("ATCR_RELAY_ENDPOINT", "jetstream.relay_endpoints"),
+    ];
+    const RETIRED: &'static [(&'static str, &'static str)] = &[
+        (
+            "ATCR_DEBUG_ADDR",
+            "server.metrics_addr is where an operator looks in",
+        ),
+        ("ATCR_UI_ENABLED", "there are always pages"),
+        (
+            "ATCR_BACKFILL_INTERVAL",
+            "accounts are looked for at the start and each day",
+        ),
+        ("CLAUDE_API_KEY", "there is no advice on images"),
+        ("STRIPE_SECRET_KEY", "nothing is billed"),
+        ("STRIPE_WEBHOOK_SECRET", "nothing is billed"),
+        (
+            "log_shipper",
+            "the log goes to standard error, for a collector to take",
+        ),
+        ("server.client_short_name", "server.client_name is the only name"),
+        (
+            "server.registry_domains",
+            "images are named by the host of server.base_url",
+        ),
+        (
+            "ui.libsql_sync_url",
+            "the database is one file; the index may be in PostgreSQL (index.database_url)",
+        ),
+        (
+            "ui.libsql_auth_token",
+            "the database is one file; the index may be in PostgreSQL (index.database_url)",
+        ),
+        (
+            "ui.libsql_sync_interval",
+            "the database is one file; the index may be in PostgreSQL (index.database_url)",
+        ),
+        (
+            "ui.theme",
+            "pages have one look, light or dark as each reader likes",
+        ),
+        ("health", "holds are asked when they are needed"),
+        (
+            "jetstream.backfill_interval",
+            "accounts are looked for at the start and each day",
+        ),
+        ("auth.cert_path", "the key of auth.key_path needs no certificate"),
+        ("auth.token_expiration", "a token for Docker lives 5 minutes"),
+        (
+            "auth.service_name",
+            "the service's name is the host of server.base_url",
+        ),
+        (
+            "credential_helper.tangled_repo",
+            "credential_helper.release_dir or download_base_url says where releases are",
+        ),
+        (
+            "legal",
+            "oauth.terms_url and oauth.privacy_url lead to your own pages",
+        ),
+        ("ai", "there is no advice on images"),
+        ("billing", "nothing is billed"),
+    ];
 
     fn validate(&self, problems: &mut Problems) {
         let _ = AppViewSettings::parse(self, problems);

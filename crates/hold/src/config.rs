@@ -421,11 +421,56 @@ impl Default for DatabaseSection {
 
 impl Settings for HoldConfig {
     const ENV_PREFIX: &'static str = "HOLD";
-    const ENV_ALIASES: &'static [(&'static str, &'static str)] = &[
+    const OLD_VARIABLES: &'static [(&'static str, &'static str)] = &[
         ("HOLD_PUBLIC_URL", "server.public_url"),
         ("HOLD_PUBLIC", "server.public"),
         ("HOLD_OWNER", "registration.owner_did"),
         ("HOLD_ALLOW_ALL_CREW", "registration.allow_all_crew"),
+    ];
+    const RETIRED: &'static [(&'static str, &'static str)] = &[
+        (
+            "STORAGE_DRIVER",
+            "objects are in S3 where storage.bucket is set, else in the folder storage.path",
+        ),
+        (
+            "STORAGE_ROOT_DIR",
+            "objects are in S3 where storage.bucket is set, else in the folder storage.path",
+        ),
+        (
+            "log_shipper",
+            "the log goes to standard error, for a collector to take",
+        ),
+        (
+            "server.write_timeout",
+            "limits.write_timeout says how long a part of an answer may wait",
+        ),
+        (
+            "registration.profile_avatar_url",
+            "a crew administrator gives the profile a picture",
+        ),
+        (
+            "database.libsql_sync_url",
+            "the repository is backed up as backup.* says",
+        ),
+        (
+            "database.libsql_auth_token",
+            "the repository is backed up as backup.* says",
+        ),
+        (
+            "database.libsql_sync_interval",
+            "the repository is backed up as backup.* says",
+        ),
+        (
+            "admin",
+            "there are no pages for administrators; commands do their work",
+        ),
+        ("gc", "unreferenced layers are not collected yet"),
+        (
+            "labeler",
+            "the AppView that follows the labeler refuses what is taken down",
+        ),
+    ];
+    const ENV_ALIASES: &'static [(&'static str, &'static str)] = &[
         ("AWS_ACCESS_KEY_ID", "storage.access_key"),
         ("AWS_SECRET_ACCESS_KEY", "storage.secret_key"),
         ("AWS_REGION", "storage.region"),

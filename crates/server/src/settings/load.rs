@@ -30,6 +30,13 @@ pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema {
     /// `name`, and what stands under `name: text` is the item `name=text`.
     const NAMED_LISTS: &'static [&'static str] = &[];
 
+    /// Variables by which an older version named settings, and which are still read: (variable, dotted key). A newer variable wins.
+    const OLD_VARIABLES: &'static [(&'static str, &'static str)] = &[];
+
+    /// What the original has settings for and this process has not: (name, what to know instead). A name is a dotted key, the section of
+    /// keys, or a variable. Files and environments of the original may have them: each that is given is a warning, and no mistake.
+    const RETIRED: &'static [(&'static str, &'static str)] = &[];
+
     /// Checks what types cannot: adds one [`Problem`] for each wrong setting, all of them, not only the first.
     fn validate(&self, problems: &mut Problems);
 }
@@ -59,7 +66,7 @@ impl LoadOptions {
 pub struct Loaded<T> {
     /// The settings.
     pub config: T,
-    /// Sentences for the operator's log: variables that look like the one of a setting, and are none.
+    /// Sentences for the operator's log: variables that look like the one of a setting, and are none; old names; what is not there any more.
     pub warnings: Vec<String>,
 }
 
@@ -72,7 +79,8 @@ pub struct Loaded<T> {
 pub fn load<T: Settings>(options: &LoadOptions) -> Result<Loaded<T>, ConfigError> {
     let leaves = schema::leaves(&schema::of::<T>());
     let mut problems = Problems::default();
-    let warnings = misspelt_variables::<T>(&options.environment, &leaves);
+    let mut warnings = misspelt_variables::<T>(&options.environment, &leaves);
+    warnings.extend(old_variables::<T>(&options.environment));
 
     let mut figment = Figment::from(Serialized::defaults(T::default()));
     if let Some(path) = &options.file {
@@ -91,7 +99,10 @@ pub fn load<T: Settings>(options: &LoadOptions) -> Result<Loaded<T>, ConfigError
         let dict: Option<Dict> = serde_norway::from_value(yaml).map_err(wrong)?;
         let dict = dict.unwrap_or_default();
         for (key, message) in unknown_keys(&dict, &leaves) {
-            problems.push(key, message);
+            match retired_key::<T>(&key) {
+                Some(instead) => warnings.push(retired("the setting", &key, instead)),
+                None => problems.push(key, message),
+            }
         }
         figment = figment.merge(Layer {
             name: format!("file {}", path.display()),
@@ -194,6 +205,7 @@ fn from_environment<T: Settings>(
         let own = env_name(T::ENV_PREFIX, &leaf.key);
         let aliases = T::ENV_ALIASES
             .iter()
+            .chain(T::OLD_VARIABLES)
             .filter(|(_, key)| *key == leaf.key)
             .map(|(name, _)| *name);
         let found = std::iter::once(own.as_str())
@@ -257,25 +269,81 @@ fn merge(into: &mut Dict, from: Dict) {
     }
 }
 
-/// Variables that differ by a slip of the keyboard from the variable of a setting, each in a sentence. Others with our prefix are
-/// not ours to judge: orchestrators make variables out of the names of services.
+/// Variables that differ by a slip of the keyboard from the variable of a setting, and those of the original that mean nothing here, each
+/// in a sentence. Others with our prefix are not ours to judge: orchestrators make variables out of the names of services.
 fn misspelt_variables<T: Settings>(environment: &BTreeMap<String, String>, leaves: &[Leaf]) -> Vec<String> {
     let prefix = format!("{}_", T::ENV_PREFIX);
     let known: Vec<String> = leaves
         .iter()
         .map(|leaf| env_name(T::ENV_PREFIX, &leaf.key))
-        .chain(T::ENV_ALIASES.iter().map(|(name, _)| (*name).to_owned()))
+        .chain(
+            T::ENV_ALIASES
+                .iter()
+                .chain(T::OLD_VARIABLES)
+                .map(|(name, _)| (*name).to_owned()),
+        )
         .collect();
     environment
         .keys()
-        .filter(|name| name.starts_with(&prefix) && !known.contains(name))
+        .filter(|name| !known.contains(name))
         .filter_map(|name| {
+            if let Some(instead) = retired_variable::<T>(name) {
+                return Some(retired("the variable", name, instead));
+            }
+            if !name.starts_with(&prefix) {
+                return None;
+            }
             let near = known
                 .iter()
                 .find(|known| strsim::osa_distance(known, name) <= SLIPS)?;
             Some(format!("the variable {name} is no setting; did you mean {near}?"))
         })
         .collect()
+}
+
+/// Old variables that are set, each in a sentence that names the new one.
+fn old_variables<T: Settings>(environment: &BTreeMap<String, String>) -> Vec<String> {
+    let set = T::OLD_VARIABLES
+        .iter()
+        .filter(|(name, _)| environment.contains_key(*name));
+    set.map(|(name, key)| {
+        let new = env_name(T::ENV_PREFIX, key);
+        if environment.contains_key(&new) {
+            format!("the variable {name} is an old name of {new}, which is set too and counts")
+        } else {
+            format!("the variable {name} is an old name of {new}; it is still read, but rename it")
+        }
+    })
+    .collect()
+}
+
+fn retired(what: &str, name: &str, instead: &str) -> String {
+    format!("{what} {name} of the original has no effect here: {instead}")
+}
+
+/// What to know instead of a key of the original.
+fn retired_key<T: Settings>(key: &str) -> Option<&'static str> {
+    let is_meant = |name: &str| {
+        let rest = key.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    T::RETIRED
+        .iter()
+        .find(|(name, _)| is_meant(name))
+        .map(|(_, instead)| *instead)
+}
+
+/// What to know instead of a variable of the original: one that is named itself, or that of a key.
+fn retired_variable<T: Settings>(variable: &str) -> Option<&'static str> {
+    let is_meant = |name: &str| {
+        let own = env_name(T::ENV_PREFIX, name);
+        let rest = variable.strip_prefix(&own);
+        variable == name || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    T::RETIRED
+        .iter()
+        .find(|(name, _)| is_meant(name))
+        .map(|(_, instead)| *instead)
 }
 
 /// Keys of `dict` that name no setting, each with a sentence that names the nearest.

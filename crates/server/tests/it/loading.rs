@@ -65,6 +65,14 @@ impl Settings for Example {
         ("AWS_SECRET_ACCESS_KEY", "storage.secret_key"),
     ];
 
+    const OLD_VARIABLES: &'static [(&'static str, &'static str)] = &[("OLD_ADDR", "server.addr")];
+
+    const RETIRED: &'static [(&'static str, &'static str)] = &[
+        ("billing", "nothing is billed"),
+        ("server.theme", "it has one look"),
+        ("STRIPE_SECRET_KEY", "nothing is billed"),
+    ];
+
     fn validate(&self, problems: &mut Problems) {
         problems.require(self.server.limit > 0, "server.limit", "must be at least 1");
         problems.require(!self.server.addr.is_empty(), "server.addr", "must be set");
@@ -102,6 +110,61 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     assert_eq!(loaded.config.storage.bucket, "from-alias");
     assert_eq!(loaded.config.server.limit, 10);
     assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn a_variable_by_its_old_name_is_read_and_said() {
+    let (both, _dir) = options(None, &[("OLD_ADDR", ":3")]);
+    let loaded = load::<Example>(&both).expect("it loads");
+    assert_eq!(loaded.config.server.addr, ":3");
+    assert_eq!(
+        loaded.warnings,
+        ["the variable OLD_ADDR is an old name of EX_SERVER_ADDR; it is still read, but rename it"]
+    );
+    let (both, _dir) = options(None, &[("OLD_ADDR", ":3"), ("EX_SERVER_ADDR", ":4")]);
+    let loaded = load::<Example>(&both).expect("it loads");
+    assert_eq!(loaded.config.server.addr, ":4");
+    assert_eq!(
+        loaded.warnings,
+        ["the variable OLD_ADDR is an old name of EX_SERVER_ADDR, which is set too and counts"]
+    );
+}
+
+#[test]
+fn what_the_original_has_settings_for_and_we_do_not_is_said_and_no_mistake() {
+    let yaml =
+        "server:\n  theme: dark\n  addr: ':1'\nbilling:\n  currency: usd\n  tiers:\n    - name: small\n";
+    let variables = [
+        ("STRIPE_SECRET_KEY", "x"),
+        ("EX_BILLING_CURRENCY", "usd"),
+        ("EX_SERVER_THEME", "dark"),
+        ("EX_SERVER_THEMES", "of somebody else"),
+    ];
+    let (given, _dir) = options(Some(yaml), &variables);
+    let loaded = load::<Example>(&given).expect("it loads");
+    assert_eq!(loaded.config.server.addr, ":1");
+    let mut warnings = loaded.warnings;
+    warnings.sort_unstable();
+    assert_eq!(
+        warnings,
+        [
+            "the setting billing.currency of the original has no effect here: nothing is billed",
+            "the setting billing.tiers of the original has no effect here: nothing is billed",
+            "the setting server.theme of the original has no effect here: it has one look",
+            "the variable EX_BILLING_CURRENCY of the original has no effect here: nothing is billed",
+            "the variable EX_SERVER_THEME of the original has no effect here: it has one look",
+            "the variable STRIPE_SECRET_KEY of the original has no effect here: nothing is billed",
+        ]
+    );
+    // What neither has is refused as before.
+    let (given, _dir) = options(Some("billings:\n  currency: usd\nserver:\n  themes: dark\n"), &[]);
+    let error = load::<Example>(&given).expect_err("it is wrong");
+    let keys: Vec<&str> = error
+        .problems()
+        .iter()
+        .map(|problem| problem.key.as_str())
+        .collect();
+    assert_eq!(keys, ["billings.currency", "server.themes"]);
 }
 
 #[test]
