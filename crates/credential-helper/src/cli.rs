@@ -89,6 +89,12 @@ impl Command {
     }
 }
 
+/// The command line as it is understood, to be compared with what documents say of it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the command in `arguments`, the program's name first, and says how it went.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match Arguments::try_parse_from(arguments) {

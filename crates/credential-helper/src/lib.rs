@@ -37,7 +37,7 @@ pub mod scans;
 pub mod selection;
 pub mod verification;
 
-pub use cli::run;
+pub use cli::{command, run};
 
 /// The registry that is meant when none is named.
 pub const DEFAULT_REGISTRY: &str = "atcr.io";

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use atcr_atproto::syntax::Did;
 use atcr_server::{ConfigCommand, LoadOptions, Loaded, Problems, exit_code, load, run_to_end};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use rustix::fs::Mode;
 
 use crate::adapters::relay_client::RelayClient;
@@ -111,6 +111,12 @@ enum IdentityCommand {
         #[command(flatten)]
         configured: Configured,
     },
+}
+
+/// The command line as it is understood, to be compared with what documents say of it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command line of this process.

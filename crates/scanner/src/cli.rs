@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use atcr_server::{LoadOptions, Loaded, exit_code, load, run_to_end};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use rustix::fs::Mode;
 
 use crate::commands::db::DbCommand;
@@ -48,6 +48,12 @@ enum Command {
     /// Say what a tool could still do
     #[command(name = "__probe", hide = true)]
     Probe,
+}
+
+/// The command line as it is understood, to be compared with what documents say of it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command line of this process.
