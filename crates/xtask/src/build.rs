@@ -24,6 +24,9 @@ const PROGRAMS: [&str; 4] = [
     "oauth-helper",
 ];
 
+/// What scans images; not in what every command builds.
+pub(crate) const SCANNER: &str = "atcr-scanner";
+
 const BUILD: [&str; 11] = [
     "build",
     "--locked",
@@ -49,10 +52,12 @@ pub(crate) struct BuildArguments {
 }
 
 /// Builds the servers and both helpers with the profile of this program, and installs the local network's packages and `more`.
+/// `packages` are built too.
 pub(crate) async fn prepare(
     workspace: &Workspace,
     arguments: &BuildArguments,
     more: &[Need],
+    packages: &[&'static str],
     interrupt: &Interrupt,
 ) -> Result<()> {
     let mut needs = vec![TO_BUILD, Need::NetworkPackages];
@@ -67,7 +72,7 @@ pub(crate) async fn prepare(
             // The one waits for the network where the other waits for the processor.
             let programs = async {
                 if builds {
-                    build_programs(workspace).await?;
+                    build_programs(workspace, packages).await?;
                 }
                 Ok(())
             };
@@ -120,11 +125,14 @@ pub(crate) async fn install(workspace: &Workspace, needs: &[Need]) -> Result<()>
     Ok(())
 }
 
-async fn build_programs(workspace: &Workspace) -> Result<()> {
+async fn build_programs(workspace: &Workspace, packages: &[&str]) -> Result<()> {
     let step = Step::begin("building the programs");
     let note = step.noter();
     let mut command = cargo(workspace);
     command.args(BUILD);
+    for package in packages {
+        command.args(["-p", package]);
+    }
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

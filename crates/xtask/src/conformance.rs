@@ -29,7 +29,7 @@ pub(crate) struct ConformanceArguments {
 pub(crate) async fn conformance(arguments: ConformanceArguments, interrupt: &Interrupt) -> Result<()> {
     let workspace = Workspace::locate()?;
     let suite = [Need::Go(GoTool::CONFORMANCE)];
-    build::prepare(&workspace, &arguments.build, &suite, interrupt).await?;
+    build::prepare(&workspace, &arguments.build, &suite, &[], interrupt).await?;
     let results = workspace.root().join(&arguments.results);
     run(&workspace, &results, arguments.all, interrupt).await
 }

@@ -40,7 +40,7 @@ pub(crate) async fn demo(arguments: DemoArguments, interrupt: &Interrupt) -> Res
         say(&format!("using the network that runs at {}", file.appview.url));
         return interrupt.or(walk(&file, &state)).await;
     }
-    build::prepare(&workspace, &arguments.build, engine_needs(), interrupt).await?;
+    build::prepare(&workspace, &arguments.build, engine_needs(), &[], interrupt).await?;
     let options = NetworkOptions::new(fresh_state(&state.join("demo-network"))?, Ports::free()?);
     with_network(&workspace, options, interrupt, async |file| {
         walk(file, &state).await

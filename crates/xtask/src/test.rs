@@ -34,7 +34,8 @@ pub(crate) async fn test(arguments: TestArguments, interrupt: &Interrupt) -> Res
     if !arguments.no_lint {
         interrupt.or(lint(&workspace)).await?;
     }
-    build::prepare(&workspace, &BuildArguments::default(), &[], interrupt).await?;
+    let scanner = &[build::SCANNER];
+    build::prepare(&workspace, &BuildArguments::default(), &[], scanner, interrupt).await?;
 
     let vectors = suites(&workspace);
     if !arguments.no_conformance && arguments.filter.is_empty() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use atcr_test_support::network::{
     FollowerPorts, HoldDid, HoldStorage, Network, NetworkFile, NetworkOptions, Part, Ports, S3Storage,
-    stop_pid,
+    ScannerOptions, stop_pid,
 };
 use atcr_test_support::tools::{GoTool, Need, Workspace};
 use clap::Args;
@@ -24,6 +24,9 @@ const FOLLOWERS: [Need; 4] = [
     Need::Go(GoTool::COLLECTION_DIRECTORY),
     Need::Go(GoTool::TAP),
 ];
+
+/// What `--scanner` starts.
+const TOOLS: [Need; 2] = [Need::Go(GoTool::GRYPE), Need::Go(GoTool::SYFT)];
 
 /// How often a foreground network is looked after.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -82,6 +85,15 @@ pub(crate) struct UpArguments {
     /// Start the network's relay, tap and collection directory too, which follow PDS and hold
     #[arg(long)]
     network: bool,
+    /// Start a scanner too, which lists the packages of what is pushed and looks them up
+    #[arg(long)]
+    scanner: bool,
+    /// Where the scanner's health and metrics are
+    #[arg(long, default_value_t = 9091, value_name = "PORT")]
+    scanner_port: u16,
+    /// Look packages up in this vulnerability database (an archive or `vulnerability.db`) instead of the public one
+    #[arg(long, value_name = "FILE", requires = "scanner")]
+    vuln_db: Option<PathBuf>,
 }
 
 impl UpArguments {
@@ -111,6 +123,14 @@ impl UpArguments {
         let mut options = NetworkOptions::new(self.state.folder(workspace), ports);
         options.storage = self.storage()?;
         options.public = !self.private;
+        if self.scanner {
+            options.scanner = Some(ScannerOptions {
+                syft: GoTool::SYFT.path(workspace),
+                grype: GoTool::GRYPE.path(workspace),
+                port: self.scanner_port,
+                database: self.vuln_db.clone(),
+            });
+        }
         let hold = options.state.join("hold");
         let is_new = self.reset || !hold.exists();
         let is_in_directory = !is_new && hold.join("did.txt").exists();
@@ -140,8 +160,16 @@ pub(crate) async fn up(arguments: UpArguments, interrupt: &Interrupt) -> Result<
     if arguments.reset {
         fresh_state(&options.state)?;
     }
-    let more: &[Need] = if arguments.network { &FOLLOWERS } else { &[] };
-    build::prepare(&workspace, &arguments.build, more, interrupt).await?;
+    let mut more: Vec<Need> = Vec::new();
+    let mut packages = Vec::new();
+    if arguments.network {
+        more.extend(FOLLOWERS);
+    }
+    if arguments.scanner {
+        more.extend(TOOLS);
+        packages.push(build::SCANNER);
+    }
+    build::prepare(&workspace, &arguments.build, &more, &packages, interrupt).await?;
     let network = match network::start(&workspace, options, interrupt).await {
         Err(error) if !error.is::<Interrupted>() && !arguments.reset => {
             bail!("{error:#}\nhint: `cargo xtask up --reset` starts without the state of earlier runs")
@@ -170,6 +198,9 @@ async fn require_possible(options: &NetworkOptions, interrupt: &Interrupt) -> Re
     options.ports.require_free()?;
     if let Some(ports) = &options.followers {
         ports.require_free()?;
+    }
+    if let Some(scanner) = &options.scanner {
+        scanner.require_free()?;
     }
     if let HoldStorage::S3(storage) = &options.storage {
         let storage = storage.clone();
@@ -252,6 +283,9 @@ pub(crate) async fn status(arguments: &StateArguments) -> Result<()> {
             ("tap", &followers.tap.url, "/health", Part::Tap),
         ]);
     }
+    if let Some(scanner) = &file.scanner {
+        parts.push(("scanner", &scanner.url, "/livez", Part::Scanner));
+    }
     let mut all = true;
     for (name, url, path, part) in parts {
         let pid = file.running(part, &state);
@@ -288,6 +322,9 @@ fn print_lines(workspace: &Workspace, file: &NetworkFile) {
         print(format_args!("  relay          {}", followers.relay.url));
         print(format_args!("  collections    {}", followers.collections.url));
         print(format_args!("  tap            {}", followers.tap.url));
+    }
+    if let Some(scanner) = &file.scanner {
+        print(format_args!("  scanner        {}/readyz", scanner.url));
     }
     for account in &file.accounts {
         print(format_args!("\n  {}  {}", account.handle, account.did));

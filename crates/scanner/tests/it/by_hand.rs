@@ -13,7 +13,7 @@ async fn the_planted_findings_are_found_and_the_documents_keep_no_secret_of_the_
     let Some(tools) = RealTools::find() else { return };
     let machine = Machine::new(&tools);
     let layout = planted().write(&machine.path("layout"));
-    let archive = database(&tools, machine.folder.path(), "2026-11-20 10:00:00").await;
+    let archive = database(&tools.grype, machine.folder.path(), "2026-11-20 10:00:00").await;
     let imported = machine.run(&["db", "import", archive.to_str().unwrap()]);
     assert!(imported.status.success(), "{imported:?}");
 

@@ -33,8 +33,8 @@ fn current(machine: &Machine) -> String {
 async fn a_database_that_is_older_or_broken_does_not_replace_the_one_in_use() {
     let Some(tools) = RealTools::find() else { return };
     let machine = Machine::new(&tools);
-    let newer = database(&tools, machine.folder.path(), "2026-11-20 10:00:00").await;
-    let older = database(&tools, machine.folder.path(), "2026-11-19 10:00:00").await;
+    let newer = database(&tools.grype, machine.folder.path(), "2026-11-20 10:00:00").await;
+    let older = database(&tools.grype, machine.folder.path(), "2026-11-19 10:00:00").await;
     let import = |path: &Path| machine.run(&["db", "import", path.to_str().unwrap()]);
     assert!(import(&newer).status.success());
     let in_use = current(&machine);
@@ -60,8 +60,8 @@ async fn a_database_that_is_older_or_broken_does_not_replace_the_one_in_use() {
 async fn what_another_process_uses_stays_and_what_one_left_is_removed() {
     let Some(tools) = RealTools::find() else { return };
     let machine = Machine::new(&tools);
-    let older = database(&tools, machine.folder.path(), "2026-11-19 10:00:00").await;
-    let newer = database(&tools, machine.folder.path(), "2026-11-20 10:00:00").await;
+    let older = database(&tools.grype, machine.folder.path(), "2026-11-19 10:00:00").await;
+    let newer = database(&tools.grype, machine.folder.path(), "2026-11-20 10:00:00").await;
     let import = |path: &Path| machine.run(&["db", "import", path.to_str().unwrap()]);
     assert!(import(&older).status.success());
     let first = current(&machine);
@@ -88,7 +88,7 @@ async fn what_another_process_uses_stays_and_what_one_left_is_removed() {
 async fn a_database_that_was_damaged_on_the_disk_is_not_used() {
     let Some(tools) = RealTools::find() else { return };
     let machine = Machine::new(&tools);
-    let archive = database(&tools, machine.folder.path(), "2026-11-20 10:00:00").await;
+    let archive = database(&tools.grype, machine.folder.path(), "2026-11-20 10:00:00").await;
     assert!(
         machine
             .run(&["db", "import", archive.to_str().unwrap()])
@@ -166,7 +166,7 @@ async fn a_newer_database_is_fetched_once_and_an_archive_that_is_not_what_the_li
     let published = Arc::new(Mutex::new(Published::default()));
     let list = publish(&published).await;
     machine.set("SCANNER_VULN_DB_URL", &list);
-    let first = database(&tools, machine.folder.path(), "2026-11-20 10:00:00").await;
+    let first = database(&tools.grype, machine.folder.path(), "2026-11-20 10:00:00").await;
     put(&published, &first, "2026-11-20T10:00:00Z");
     let update = || {
         let mut command = machine.command(&["db", "update"]);
@@ -194,7 +194,7 @@ async fn a_newer_database_is_fetched_once_and_an_archive_that_is_not_what_the_li
     assert!(said.starts_with("there is no newer database"), "{said}");
     assert_eq!(archives(&published), 1);
 
-    let second = database(&tools, machine.folder.path(), "2026-11-21 10:00:00").await;
+    let second = database(&tools.grype, machine.folder.path(), "2026-11-21 10:00:00").await;
     put(&published, &second, "2026-11-21T10:00:00Z");
     published.lock().unwrap().files.last_mut().unwrap().1[100] ^= 1;
     let output = update().await;

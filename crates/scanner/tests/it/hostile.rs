@@ -185,7 +185,7 @@ async fn archives_in_archives_without_end_cost_their_time_and_the_rest_is_listed
     let Some(tools) = RealTools::find() else { return };
     let mut machine = Machine::new(&tools);
     machine.set("SCANNER_JOB_TIMEOUT", "60s");
-    let archive = database(&tools, machine.folder.path(), "2026-11-20 10:00:00").await;
+    let archive = database(&tools.grype, machine.folder.path(), "2026-11-20 10:00:00").await;
     assert!(
         machine
             .run(&["db", "import", archive.to_str().unwrap()])

@@ -104,7 +104,7 @@ impl Scene {
 async fn an_image_of_a_private_hold_is_scanned_and_its_documents_are_uploaded_before_the_result() {
     let Some(tools) = RealTools::find() else { return };
     let scene = Scene::of(&tools, Kind::Ours).await;
-    let archive = database(&tools, scene.machine.folder.path(), "2026-11-20 10:00:00").await;
+    let archive = database(&tools.grype, scene.machine.folder.path(), "2026-11-20 10:00:00").await;
     assert!(
         scene
             .machine
@@ -171,7 +171,7 @@ async fn an_image_of_a_private_hold_is_scanned_and_its_documents_are_uploaded_be
 async fn an_original_hold_gets_both_documents_in_the_message_and_no_word_that_it_does_not_know() {
     let Some(tools) = RealTools::find() else { return };
     let scene = Scene::of(&tools, Kind::Original).await;
-    let archive = database(&tools, scene.machine.folder.path(), "2026-11-20 10:00:00").await;
+    let archive = database(&tools.grype, scene.machine.folder.path(), "2026-11-20 10:00:00").await;
     assert!(
         scene
             .machine

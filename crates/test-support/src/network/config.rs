@@ -37,7 +37,12 @@ pub(super) fn hold_did(ports: Ports) -> String {
 
 // JSON is YAML; it needs no quoting rules of our own.
 
-pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &str) -> Result<()> {
+pub(super) fn write_hold(
+    options: &NetworkOptions,
+    file: &NetworkFile,
+    owner: &str,
+    scanner_secret: &str,
+) -> Result<()> {
     let ports = options.ports;
     let data = options.state.join("hold");
     let mut storage = match &options.storage {
@@ -85,6 +90,7 @@ pub(super) fn write_hold(options: &NetworkOptions, file: &NetworkFile, owner: &s
         "registration": { "owner_did": owner, "allow_all_crew": options.allow_all_crew },
         "database": database,
         "storage": storage,
+        "scanner": { "secret": scanner_secret },
         "backup": backup,
     });
     write_private(

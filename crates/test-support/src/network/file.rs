@@ -67,9 +67,12 @@ pub struct NetworkFile {
     /// Relay, collection directory and tap, if the network has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followers: Option<FollowerEndpoints>,
+    /// Health and metrics of the scanner, if the network has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanner: Option<Endpoint>,
     /// The demo accounts; none before the PDS is ready.
     pub accounts: Vec<Account>,
-    /// The processes, by part: `network`, `hold`, `appview`, `relay`, `collections`, `tap`; each is there as soon as it was started.
+    /// The processes, by part: `network`, `hold`, `appview`, `relay`, `collections`, `tap`, `scanner`; each is there as soon as it was started.
     pub pids: BTreeMap<String, u32>,
 }
 

@@ -67,7 +67,9 @@ impl Network {
                 let health = format!("http://127.0.0.1:{}/health", ports.tap);
                 self.follow(part, GoTool::TAP, "tap", &arguments, &health).await
             }
-            Part::AtProtocol | Part::Hold | Part::AppView => bail!("the {} follows no host", part.name()),
+            Part::AtProtocol | Part::Hold | Part::AppView | Part::Scanner => {
+                bail!("the {} follows no host", part.name())
+            }
         }
     }
 

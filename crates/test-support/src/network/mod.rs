@@ -6,6 +6,7 @@ mod file;
 mod followers;
 mod ports;
 mod process;
+mod scanner;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -20,6 +21,7 @@ pub use descendants::{adopt_orphans, end_descendants, kill_descendants};
 pub use file::{Account, Endpoint, FollowerEndpoints, HoldEndpoint, NetworkFile};
 pub use ports::{FollowerPorts, Ports};
 pub use process::{Program, stop_pid};
+pub use scanner::ScannerOptions;
 
 use crate::tools::Workspace;
 use file::write_private;
@@ -59,6 +61,8 @@ pub struct NetworkOptions {
     pub front: Option<Front>,
     /// Where the network's relay and its followers listen; they are not started if `None`.
     pub followers: Option<FollowerPorts>,
+    /// What scans the images; nothing if `None`.
+    pub scanner: Option<ScannerOptions>,
 }
 
 /// The kind of a hold's DID.
@@ -108,6 +112,7 @@ impl NetworkOptions {
             metrics: None,
             front: None,
             followers: None,
+            scanner: None,
         }
     }
 }
@@ -127,11 +132,14 @@ pub enum Part {
     CollectionDirectory,
     /// The verifying follower of the relay.
     Tap,
+    /// The scanner of the hold's images.
+    Scanner,
 }
 
 impl Part {
     /// The parts in the order they stop: no part loses a server that it still talks to.
-    pub const STOPPING: [Self; 6] = [
+    pub const STOPPING: [Self; 7] = [
+        Self::Scanner,
         Self::Tap,
         Self::CollectionDirectory,
         Self::Relay,
@@ -153,6 +161,7 @@ impl Part {
             Self::Relay => "relay",
             Self::CollectionDirectory => "collection directory",
             Self::Tap => "tap",
+            Self::Scanner => "scanner",
         }
     }
 
@@ -166,6 +175,7 @@ impl Part {
             Self::Relay => "relay",
             Self::CollectionDirectory => "collections",
             Self::Tap => "tap",
+            Self::Scanner => "scanner",
         }
     }
 
@@ -179,6 +189,7 @@ impl Part {
             Self::Relay => state.join("relay/persist"),
             Self::CollectionDirectory => state.join("collections/pebble"),
             Self::Tap => PathBuf::from(sqlite_url(&state.join("tap/tap.sqlite"))),
+            Self::Scanner => scanner::program(state),
         }
     }
 }
@@ -211,6 +222,9 @@ impl Network {
         if let Some(ports) = &options.followers {
             ports.require_free()?;
         }
+        if let Some(scanner) = &options.scanner {
+            scanner.require_free()?;
+        }
         std::fs::create_dir_all(options.state.join("logs"))
             .and_then(|()| options.state.canonicalize())
             .map(|state| options.state = state)
@@ -227,6 +241,10 @@ impl Network {
             },
             pds: url("localhost", ports.pds),
             plc: url("localhost", ports.plc),
+            scanner: options
+                .scanner
+                .as_ref()
+                .map(|scanner| url("127.0.0.1", scanner.port)),
             followers: options.followers.map(|ports| FollowerEndpoints {
                 relay: url("127.0.0.1", ports.relay),
                 collections: url("127.0.0.1", ports.collections),
@@ -261,6 +279,11 @@ impl Network {
         progress(Part::AppView, false);
         self.start_appview().await?;
         progress(Part::AppView, true);
+        if self.options.scanner.is_some() {
+            progress(Part::Scanner, false);
+            self.start_scanner().await?;
+            progress(Part::Scanner, true);
+        }
         if let Some(ports) = self.options.followers {
             for part in [Part::Relay, Part::CollectionDirectory, Part::Tap] {
                 progress(part, false);
@@ -393,7 +416,11 @@ impl Network {
     fn configure_hold(&self) -> Result<()> {
         let owner = self.file.accounts.first();
         let owner = owner.context("a network needs at least one account")?;
-        config::write_hold(&self.options, &self.file, &owner.did)
+        let secret = match self.options.scanner {
+            Some(_) => scanner::secret(&self.options.state)?,
+            None => String::new(),
+        };
+        config::write_hold(&self.options, &self.file, &owner.did, &secret)
     }
 
     /// Starts the appview on the state it has; waits until it is ready.
@@ -483,8 +510,18 @@ impl Network {
 
     /// Starts a part's process and notes it, so that whatever happens next, it can be found and stopped.
     fn launch(&mut self, part: Part, program: &Path, arguments: &[&OsStr]) -> Result<&mut Program> {
+        self.launch_with(part, program, arguments, &[])
+    }
+
+    fn launch_with(
+        &mut self,
+        part: Part,
+        program: &Path,
+        arguments: &[&OsStr],
+        environment: &[(&str, OsString)],
+    ) -> Result<&mut Program> {
         let log = self.log(part.key());
-        let program = Program::spawn(part.name(), program, arguments, &log)?;
+        let program = Program::spawn_with(part.name(), program, arguments, environment, &log)?;
         if let Some(pid) = program.pid() {
             self.file.pids.insert(part.key().to_owned(), pid);
         }

@@ -139,7 +139,7 @@ impl Ports {
 }
 
 /// Whether a program listens. Not tested by listening: a process that is forked meanwhile would keep the port for a moment.
-fn is_taken(port: u16) -> bool {
+pub(super) fn is_taken(port: u16) -> bool {
     TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), ANSWER).is_ok()
 }
 

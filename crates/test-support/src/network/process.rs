@@ -1,6 +1,6 @@
 //! One child process: its log, its health, its end.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -45,6 +45,20 @@ impl Program {
     /// # Errors
     /// If the program or the log cannot be opened.
     pub fn spawn(name: &str, program: &Path, arguments: &[&OsStr], log: &Path) -> Result<Self> {
+        Self::spawn_with(name, program, arguments, &[], log)
+    }
+
+    /// The same with variables in its environment.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn spawn_with(
+        name: &str,
+        program: &Path,
+        arguments: &[&OsStr],
+        environment: &[(&str, OsString)],
+        log: &Path,
+    ) -> Result<Self> {
         let file = File::options()
             .create(true)
             .append(true)
@@ -53,6 +67,7 @@ impl Program {
         let log_start = file.metadata()?.len();
         let child = Command::new(program)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)

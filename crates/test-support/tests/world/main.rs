@@ -24,6 +24,7 @@ mod operation;
 mod provenance;
 mod reference_tools;
 mod s3;
+mod scanning;
 mod sessions;
 mod sign_in;
 
@@ -90,7 +91,7 @@ impl Drop for World {
         if !std::thread::panicking() {
             return;
         }
-        for name in ["appview", "hold"] {
+        for name in ["appview", "hold", "scanner"] {
             let log = self.network.state().join("logs").join(format!("{name}.log"));
             let text = std::fs::read_to_string(log).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
