@@ -34,11 +34,13 @@ pub enum DocumentKind {
     VulnReport,
     /// The list of packages as Syft keeps it, of which the other forms are made.
     SbomSyft,
+    /// The list of packages, CycloneDX JSON; made if the job asks for it.
+    SbomCyclonedx,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Sbom, Self::VulnReport, Self::SbomSyft];
+    pub const ALL: [Self; 4] = [Self::Sbom, Self::VulnReport, Self::SbomSyft, Self::SbomCyclonedx];
 
     /// The last segment of the address.
     #[must_use]
@@ -47,6 +49,7 @@ impl DocumentKind {
             Self::Sbom => "sbom",
             Self::VulnReport => "vuln-report",
             Self::SbomSyft => "sbom-syft",
+            Self::SbomCyclonedx => "sbom-cyclonedx",
         }
     }
 
@@ -57,6 +60,7 @@ impl DocumentKind {
             Self::Sbom => "application/spdx+json",
             Self::VulnReport => "application/vnd.atcr.vulnerabilities+json",
             Self::SbomSyft => "application/vnd.syft+json",
+            Self::SbomCyclonedx => "application/vnd.cyclonedx+json",
         }
     }
 }

@@ -14,7 +14,7 @@ const JOB: &str = "scan_job";
 /// One image to be scanned.
 ///
 /// # Spec
-/// `io.atcr.hold.subscribeScanJobs#scanJob`; `resultsUrl` and `leaseSeconds` are ours.
+/// `io.atcr.hold.subscribeScanJobs#scanJob`; `resultsUrl`, `leaseSeconds` and `cyclonedx` are ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScanJob {
@@ -41,6 +41,9 @@ pub struct ScanJob {
     /// After how many seconds without a word about it the job is given to another scanner; `None` from an original hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_seconds: Option<u64>,
+    /// Whether the list of packages is wanted as CycloneDX too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cyclonedx: bool,
 }
 
 /// A message of a hold.
@@ -72,6 +75,8 @@ struct WireJob {
     priority: Option<i64>,
     results_url: Option<Url>,
     lease_seconds: Option<u64>,
+    #[serde(default)]
+    cyclonedx: bool,
 }
 
 impl HoldMessage {
@@ -123,6 +128,7 @@ impl ScanJob {
             priority: wire.priority.unwrap_or_default(),
             results_url: wire.results_url,
             lease_seconds: wire.lease_seconds,
+            cyclonedx: wire.cyclonedx,
         })
     }
 

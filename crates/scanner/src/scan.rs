@@ -117,8 +117,6 @@ pub struct Scanned {
     pub database_built: Option<DateTime<Utc>>,
     /// The documents, each at most 100 MiB.
     pub documents: Vec<(DocumentKind, PathBuf)>,
-    /// The CycloneDX list, if it was asked for.
-    pub cyclonedx: Option<PathBuf>,
     folder: JobFolder,
 }
 
@@ -219,7 +217,6 @@ impl Scanner {
             packages: 0,
             database_built: None,
             documents: Vec::new(),
-            cyclonedx: None,
             folder,
         };
         let generation = self.databases.as_ref().and_then(|databases| databases.current());
@@ -245,8 +242,14 @@ impl Scanner {
             report::keep_document(&lists.spdx, "the SPDX list", MAX_DOCUMENT_BYTES, &spdx)?;
             if let Some(list) = lists.cyclonedx {
                 let cyclonedx = kept.join("cyclonedx.json");
-                report::keep_document(&list, "the CycloneDX list", MAX_DOCUMENT_BYTES, &cyclonedx)?;
-                scanned.cyclonedx = Some(cyclonedx);
+                match report::keep_document(&list, "the CycloneDX list", MAX_DOCUMENT_BYTES, &cyclonedx) {
+                    Ok(()) => scanned.documents.push((DocumentKind::SbomCyclonedx, cyclonedx)),
+                    // The other lists say the same.
+                    Err(error @ ScanError::ResultTooLarge { .. }) => {
+                        tracing::warn!(%error, "the CycloneDX list is left out");
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             scanned.documents.push((DocumentKind::Sbom, spdx));
             scanned.documents.push((DocumentKind::SbomSyft, stripped));

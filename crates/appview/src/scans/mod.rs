@@ -292,7 +292,7 @@ pub fn place(
     let cid = match kind {
         DocumentKind::Sbom => indexed.sbom,
         DocumentKind::VulnReport => indexed.report,
-        DocumentKind::SbomSyft => None,
+        DocumentKind::SbomSyft | DocumentKind::SbomCyclonedx => None,
     };
     cid.map(DocumentPlace::Record)
 }

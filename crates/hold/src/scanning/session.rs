@@ -193,6 +193,7 @@ impl ScannerSession {
             priority: job.priority,
             results_url: Some(results_url),
             lease_seconds: Some(self.lease.as_secs().max(1)),
+            cyclonedx: true,
         }
     }
 

@@ -29,6 +29,7 @@ pub(crate) fn job() -> ScanJob {
         priority: 2,
         results_url: Some("https://hold.example.com/scan-results/7".parse().expect("a URL")),
         lease_seconds: Some(120),
+        cyclonedx: true,
     }
 }
 

@@ -141,7 +141,7 @@ fn write_documents(arguments: &ScanArguments, scanned: &Scanned) -> anyhow::Resu
     let wanted = [
         (&arguments.spdx, document(DocumentKind::Sbom)),
         (&arguments.report, document(DocumentKind::VulnReport)),
-        (&arguments.cyclonedx, scanned.cyclonedx.as_ref()),
+        (&arguments.cyclonedx, document(DocumentKind::SbomCyclonedx)),
     ];
     for (target, document) in wanted {
         let Some(target) = target else { continue };

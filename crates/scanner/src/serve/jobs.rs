@@ -238,6 +238,7 @@ mod tests {
             priority,
             results_url: Some("https://hold.example/results/1".parse().unwrap()),
             lease_seconds: Some(60),
+            cyclonedx: false,
         }
     }
 

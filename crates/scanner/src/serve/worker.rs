@@ -102,7 +102,7 @@ impl Worker {
             name: &name,
             digest: &job.digest,
             source: &source,
-            cyclonedx: false,
+            cyclonedx: job.cyclonedx,
             stage: &stage,
         };
         self.scanner.scan(request, &self.stop).await
@@ -203,7 +203,7 @@ impl Worker {
             match kind {
                 DocumentKind::Sbom => result.sbom = Some(read(path).await?),
                 DocumentKind::VulnReport => result.vuln_report = Some(read(path).await?),
-                DocumentKind::SbomSyft => {}
+                DocumentKind::SbomSyft | DocumentKind::SbomCyclonedx => {}
             }
         }
         Ok(())

@@ -117,7 +117,9 @@ async fn an_image_of_a_private_hold_is_scanned_and_its_documents_are_uploaded_be
     let mut scanner = Serving::start(&scene.machine);
     let mut socket = scene.hold.connected().await;
     assert_eq!(socket.query, "workers=2");
-    socket.send(&scene.job(7, &image)).await;
+    let mut job = scene.job(7, &image);
+    job["cyclonedx"] = json!(true);
+    socket.send(&job).await;
     let result = socket.result().await;
     assert_eq!(
         (
@@ -141,7 +143,9 @@ async fn an_image_of_a_private_hold_is_scanned_and_its_documents_are_uploaded_be
     assert!(result.get("sbom").is_none() && result.get("vulnReport").is_none());
     let uploads = scene.hold.uploads();
     let kinds: Vec<&str> = uploads.keys().map(String::as_str).collect();
-    assert_eq!(kinds, ["sbom", "sbom-syft", "vuln-report"]);
+    assert_eq!(kinds, ["sbom", "sbom-cyclonedx", "sbom-syft", "vuln-report"]);
+    let list: Value = serde_json::from_slice(&uploads["sbom-cyclonedx"]).unwrap();
+    assert_eq!(list["bomFormat"], "CycloneDX");
     let sbom: Value = serde_json::from_slice(&uploads["sbom"]).unwrap();
     assert_eq!(sbom["spdxVersion"], "SPDX-2.3");
     // The config, with the image's environment, is in base64 in what the tools write.

@@ -39,9 +39,16 @@ async fn are_kept_with_the_result_and_served() {
     let mut scanner = FakeScanner::ours(&hold, 1).await;
     let digest = push(&hold, "image").await;
     let job = scanner.job().await;
+    assert!(job.cyclonedx, "it is asked of ours");
     let results = job.results_url.clone().expect("an address").path().to_owned();
+    let cyclonedx = r#"{"bomFormat":"CycloneDX"}"#;
     let syft = r#"{"artifacts":[]}"#;
-    for (kind, content) in [("sbom", SPDX), ("vuln-report", REPORT), ("sbom-syft", syft)] {
+    for (kind, content) in [
+        ("sbom", SPDX),
+        ("vuln-report", REPORT),
+        ("sbom-syft", syft),
+        ("sbom-cyclonedx", cyclonedx),
+    ] {
         // A repetition is no error.
         for _ in 0..2 {
             let receipt = put(&hold, &format!("{results}/{kind}"), gzip(content.as_bytes()))
@@ -64,7 +71,13 @@ async fn are_kept_with_the_result_and_served() {
     // Long after, with no record that names the third.
     let later = hold.clock.now() + chrono::TimeDelta::days(30);
     hold.hold.repo_blobs().sweep_as_of(later).await.expect("swept");
-    for (kind, content) in [("sbom", SPDX), ("vuln-report", REPORT), ("sbom-syft", syft)] {
+    let kept = [
+        ("sbom", SPDX),
+        ("vuln-report", REPORT),
+        ("sbom-syft", syft),
+        ("sbom-cyclonedx", cyclonedx),
+    ];
+    for (kind, content) in kept {
         let answer = hold.get(&format!("/scans/{digest}/{kind}")).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{kind}");
         assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
