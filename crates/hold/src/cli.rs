@@ -13,6 +13,7 @@ use crate::adapters::relay_client::RelayClient;
 use crate::commands::identity;
 use crate::commands::keys::CarryCommand;
 use crate::commands::repo::RepoCommand;
+use crate::commands::scans::ScansCommand;
 use crate::compose;
 use crate::config::HoldConfig;
 use crate::relays::RelayApi as _;
@@ -57,6 +58,9 @@ enum Command {
     /// Work with the repository of a hold that is not running
     #[command(subcommand)]
     Repo(RepoCommand),
+    /// See which images were scanned, and have them scanned again
+    #[command(subcommand)]
+    Scans(ScansCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -145,6 +149,7 @@ pub fn main() -> ExitCode {
         }
         Command::Keys(KeysCommand::Carry(command)) => command.run(),
         Command::Repo(command) => command.run(),
+        Command::Scans(command) => command.run(),
         Command::Config(command) => command.run::<HoldConfig>("server.public_url and registration.owner_did"),
     };
     exit_code(outcome)

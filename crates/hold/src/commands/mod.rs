@@ -4,12 +4,14 @@
 //! - [`repo`]: the repository: export, import, verify, rebuild, compact
 //! - [`backup`]: the repository's backup and the way back
 //! - [`keys`]: the keys, sealed by a passphrase
+//! - [`scans`]: scanned images: list, failed, again
 //! - [`terminal`]: what a command says meanwhile and at its end
 
 mod backup;
 pub mod identity;
 pub(crate) mod keys;
 pub(crate) mod repo;
+pub(crate) mod scans;
 mod terminal;
 
 use std::path::{Path, PathBuf};

@@ -41,7 +41,7 @@ pub use documents::DocumentError;
 pub use intake::IntakeError;
 pub use options::{Publication, ScanOptions};
 pub use port::{
-    Candidate, Claim, Fate, HandedOut, JobStatus, QueueFigures, Queued, Room, Scan, ScanTable,
+    Candidate, Claim, Fate, HandedOut, JobStatus, ListedJob, QueueFigures, Queued, Room, Scan, ScanTable,
     ScanTableError, Taken, Taker, Trouble,
 };
 pub use publish::PublishError;

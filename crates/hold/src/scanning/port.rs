@@ -112,6 +112,21 @@ pub struct JobStatus {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
+/// A job in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedJob {
+    /// The manifest.
+    pub digest: Digest,
+    /// Whose it is.
+    pub owner: Did,
+    /// The image name without the owner.
+    pub repository: String,
+    /// The tag of the push.
+    pub tag: Option<String>,
+    /// Where it stands.
+    pub status: JobStatus,
+}
+
 /// How often a job went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -274,7 +289,7 @@ pub trait ScanTable: fmt::Debug + Send + Sync {
     /// Makes jobs ready whose next try is due. How many.
     async fn wake(&self, now: DateTime<Utc>) -> Result<u64, ScanTableError>;
 
-    /// Makes the jobs ready that ended first, before `before`, at most `limit`, with this priority; not those that were lost or whose image
+    /// Makes jobs ready that ended before `before`, at most `limit`, with this priority: of those that ended first the most pulled; not those that were lost or whose image
     /// could not be fetched. How many.
     async fn queue_again(
         &self,
@@ -302,6 +317,17 @@ pub trait ScanTable: fmt::Debug + Send + Sync {
 
     /// Where the job of the manifest stands; of several owners' the one that is nearest to a result. `count_to` bounds `ahead`.
     async fn status(&self, digest: &Digest, count_to: u32) -> Result<Option<JobStatus>, ScanTableError>;
+
+    /// Jobs in one of `states`, those first that were queued or ended last; at most `limit`.
+    async fn jobs(&self, states: &[JobState], limit: u32) -> Result<Vec<ListedJob>, ScanTableError>;
+
+    /// Makes jobs due now that ended, failed, or rest: those of `digest`, else all that failed; at most `limit`. How many.
+    async fn try_again(
+        &self,
+        digest: Option<&Digest>,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<u64, ScanTableError>;
 
     /// Results that are to be published, at most `limit`.
     async fn unpublished(&self, limit: u32) -> Result<Vec<Scan>, ScanTableError>;

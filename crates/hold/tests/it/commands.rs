@@ -13,7 +13,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::StreamExt as _;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -524,4 +524,20 @@ async fn a_hold_that_cuts_off_a_request_at_its_end_still_sends_followers_every_e
     assert!(events > 1, "{events}");
     drop(follower);
     assert!(serving.wait().expect("it ends").success());
+}
+
+#[test]
+fn scans_are_listed_beside_a_hold_that_runs_and_none_is_made_up() {
+    let machine = Machine::new();
+    let said = machine.failure(&["scans", "list"]);
+    assert!(said.contains("there is no hold in"), "{said}");
+    assert!(!machine.data().join("hold.sqlite").exists(), "nothing is made");
+    let serving = machine.serve();
+    let listed = machine.json(&["scans", "list"]);
+    assert_eq!((&listed["ready"], &listed["jobs"]), (&json!(0), &json!([])));
+    assert_eq!(machine.json(&["scans", "again", "--failed"])["queued"], 0);
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let said = machine.failure(&["scans", "again", &digest]);
+    assert!(said.contains("has no scan of"), "{said}");
+    kill(serving);
 }

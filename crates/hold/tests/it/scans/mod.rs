@@ -1,5 +1,6 @@
 //! Jobs for scanners and their results, over real sockets, with scanners played by hand.
 
+mod by_hand;
 mod documents;
 mod failures;
 mod intake;

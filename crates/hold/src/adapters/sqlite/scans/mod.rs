@@ -1,5 +1,6 @@
-//! The table of scans. `queueing` puts jobs into it, `results` what was found; `rows` reads what the queries return.
+//! The table of scans. `queueing` puts jobs into it, `by_hand` is for who looks after it, `results` what was found; `rows` reads what the queries return.
 
+mod by_hand;
 mod queueing;
 mod results;
 mod rows;
@@ -16,7 +17,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Sqlite, Transaction};
 
 use crate::scanning::{
-    Candidate, Claim, Fate, HandedOut, JobStatus, QueueFigures, Queued, Room, Scan, ScanTable,
+    Candidate, Claim, Fate, HandedOut, JobStatus, ListedJob, QueueFigures, Queued, Room, Scan, ScanTable,
     ScanTableError, Taken, Taker, Trouble,
 };
 use queueing::queue_one;
@@ -26,6 +27,9 @@ use rows::{DocumentRow, JobRow, ScanRow, StatusRow, documents, number, seq_numbe
 const JOB: &str = "seq, digest, owner, repository, tag, priority, handed_out_at, coalesce(failure_class = 'lost', 0) AS was_lost";
 /// Jobs that are counted for the state of the queue, of each state.
 const COUNTED: u32 = 100_000;
+
+/// Old results of which the most pulled are made again first.
+const OLDEST: u32 = 1000;
 
 /// [`ScanTable`] in the hold's database.
 #[derive(Clone, Debug)]
@@ -317,17 +321,22 @@ impl ScanTable for SqliteScans {
         limit: u32,
         now: DateTime<Utc>,
     ) -> Result<u64, ScanTableError> {
+        // Popular ones first, of a bounded number of the oldest: one that nobody pulls has its turn too, and no backlog costs more.
         let queued = sqlx::query(
             "UPDATE scan_jobs SET state = 'ready', priority = ?, queued_at = ?, turn = 0, tries = 0, seq = NULL, due_at = NULL,
                  failure_class = NULL, failure = NULL, ended_at = NULL
-             WHERE id IN (SELECT id FROM scan_jobs WHERE state IN ('done', 'failed') AND ended_at < ?
-                 AND (state = 'done' OR failure_class IS NULL
-                     OR (failure_class NOT IN ('lost', 'fetch') AND failure_class NOT LIKE 'fetch:%'))
-                 ORDER BY ended_at LIMIT ?)",
+             WHERE id IN (SELECT due.id FROM (SELECT id, owner, repository, ended_at FROM scan_jobs
+                     WHERE state IN ('done', 'failed') AND ended_at < ?
+                     AND (state = 'done' OR failure_class IS NULL
+                         OR (failure_class NOT IN ('lost', 'fetch') AND failure_class NOT LIKE 'fetch:%'))
+                     ORDER BY ended_at LIMIT ?) due
+                 LEFT JOIN counts ON counts.owner = due.owner AND counts.repository = due.repository
+                 ORDER BY coalesce(counts.pulls, 0) DESC, due.ended_at LIMIT ?)",
         )
         .bind(priority)
         .bind(now.timestamp_millis())
         .bind(before.timestamp_millis())
+        .bind(limit.max(OLDEST))
         .bind(limit)
         .execute(self.database.writer())
         .await
@@ -441,6 +450,19 @@ impl ScanTable for SqliteScans {
             None
         };
         row.with(ahead).map(Some)
+    }
+
+    async fn jobs(&self, states: &[JobState], limit: u32) -> Result<Vec<ListedJob>, ScanTableError> {
+        by_hand::list(&self.database, states, limit).await
+    }
+
+    async fn try_again(
+        &self,
+        digest: Option<&Digest>,
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<u64, ScanTableError> {
+        by_hand::try_again(&self.database, digest, now, limit).await
     }
 
     async fn unpublished(&self, limit: u32) -> Result<Vec<Scan>, ScanTableError> {

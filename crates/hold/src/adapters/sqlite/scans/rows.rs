@@ -8,7 +8,7 @@ use atcr_scan_protocol::{DocumentKind, JobState, ScanState};
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use crate::scanning::{HandedOut, JobStatus, Scan, ScanTableError};
+use crate::scanning::{HandedOut, JobStatus, ListedJob, Scan, ScanTableError};
 
 #[derive(FromRow)]
 pub(super) struct JobRow {
@@ -70,6 +70,31 @@ impl StatusRow {
                 .ended_at
                 .map(|at| time(at, "scan_jobs.ended_at"))
                 .transpose()?,
+        })
+    }
+}
+
+/// A job, and where it stands.
+#[derive(FromRow)]
+pub(super) struct ListedRow {
+    digest: String,
+    owner: String,
+    repository: String,
+    tag: Option<String>,
+    #[sqlx(flatten)]
+    status: StatusRow,
+}
+
+impl TryFrom<ListedRow> for ListedJob {
+    type Error = ScanTableError;
+
+    fn try_from(row: ListedRow) -> Result<Self, ScanTableError> {
+        Ok(Self {
+            digest: parsed(&row.digest, "scan_jobs.digest")?,
+            owner: parsed(&row.owner, "scan_jobs.owner")?,
+            repository: row.repository,
+            tag: row.tag,
+            status: row.status.with(None)?,
         })
     }
 }
