@@ -216,6 +216,34 @@ async fn no_reader_sees_a_state_from_before_an_acknowledged_push_or_deletion() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_down_brings_no_state_from_before_an_acknowledged_push_back() {
+    let mut appview = started().await;
+    let (first, second) = (appview.image("first"), appview.image("second"));
+    appview
+        .sailor("alice.test", &[APP])
+        .await
+        .push(APP, "v1", &first)
+        .await;
+    // The index misses the second push.
+    let path = appview.settings().paths.index;
+    let other = appview.data().join("other.db");
+    appview.configure(|config| config.index.database_path = other);
+    appview.restart().await;
+    appview
+        .sailor("alice.test", &[APP])
+        .await
+        .push(APP, "v1", &second)
+        .await;
+    set_down(&appview, true);
+    appview.configure(|config| config.index.database_path = path);
+    appview.restart().await;
+    pull(&appview, "v1").await.assert_error(503, "UNAVAILABLE");
+    set_down(&appview, false);
+    appview.restart().await;
+    assert_eq!(pull(&appview, "v1").await.body, second.bytes());
+}
+
+#[tokio::test]
 async fn what_was_written_elsewhere_is_seen_when_the_revision_is_asked_for_or_heard_of() {
     let mut appview = started().await;
     let (first, second) = (appview.image("first"), appview.image("second"));

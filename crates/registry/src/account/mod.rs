@@ -198,6 +198,15 @@ impl Accounts {
         Ok(head)
     }
 
+    /// Whether a revision of the account after `rev` was seen here: its server's word, or a write of ours.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) async fn has_seen_newer(&self, did: &Did, rev: &Tid) -> Result<bool, RegistryError> {
+        let newest = self.revisions.newest(did).await?;
+        Ok(newest.is_some_and(|newest| newest > *rev))
+    }
+
     /// Whether what is known of the account at `rev` is what it has, or had within [`CURRENT_FOR`]. No write of ours is missing from it.
     ///
     /// # Errors
@@ -208,8 +217,7 @@ impl Accounts {
         rev: &Tid,
     ) -> Result<bool, RegistryError> {
         let did = &owner.did;
-        let newest = self.revisions.newest(did).await?;
-        if newest.is_some_and(|newest| newest > *rev) {
+        if self.has_seen_newer(did, rev).await? {
             return Ok(false);
         }
         if let Some(head) = self.checked.get(did) {

@@ -69,7 +69,8 @@ impl Manifests {
         Ok(Some(presence))
     }
 
-    /// The manifest as the index has it and its bytes as they were kept; `None` if either is missing, or the account is hidden.
+    /// The manifest as the index has it and its bytes as they were kept; `None` if either is missing, the account is hidden, or the index
+    /// misses a revision that was seen here: an answer from before a write that was acknowledged is none.
     ///
     /// # Errors
     /// The database's.
@@ -83,6 +84,9 @@ impl Manifests {
         let Some(standing) = known.standing(did).await? else {
             return Ok(None);
         };
+        if self.accounts.has_seen_newer(did, &standing.rev).await? {
+            return Ok(None);
+        }
         let digest = match reference {
             Reference::Digest(digest) => Some(digest.clone()),
             Reference::Tag(tag) => known.tag(did, repository, tag).await?,
