@@ -87,6 +87,7 @@ impl Manage {
             id: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()),
             repository: repository.to_owned(),
             removed: planned.removal.removed,
+            is_finished: false,
             deleted_at: now,
             expires_at: now + UNDO_FOR,
         };
@@ -98,7 +99,8 @@ impl Manage {
     /// Goes on with the deletion `id` that broke off.
     ///
     /// # Returns
-    /// What stays; `None` when there is no such deletion (any more).
+    /// What stays; `None` when there is no such deletion (any more), or it was finished already: what was pushed since is not its own to
+    /// take.
     ///
     /// # Errors
     /// As [`Self::delete`].
@@ -116,7 +118,8 @@ impl Manage {
         let room = self.room(visitor).await?;
         let turn = self.under_way.lock(id).await;
         let found = self.deletions.find(visitor, id, self.clock.now()).await?;
-        let Some(deletion) = found.filter(|deletion| deletion.repository == repository) else {
+        let is_open = |deletion: &Deletion| deletion.repository == repository && !deletion.is_finished;
+        let Some(deletion) = found.filter(is_open) else {
             return Ok(None);
         };
         self.carry_out(grant, deletion, room, turn).await.map(Some)

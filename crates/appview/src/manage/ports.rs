@@ -17,6 +17,8 @@ pub struct Deletion {
     pub repository: String,
     /// What was deleted.
     pub removed: Removed,
+    /// All of it is gone, or was left alone.
+    pub is_finished: bool,
     /// When.
     pub deleted_at: DateTime<Utc>,
     /// Until when it is kept.

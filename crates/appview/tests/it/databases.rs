@@ -150,6 +150,7 @@ async fn an_account_with_many_deletions_takes_no_other_account_its_way_back() {
                 bytes: vec![b'a'; bytes].into(),
             }],
         },
+        is_finished: false,
         deleted_at: now + TimeDelta::minutes(minute),
         expires_at: now + TimeDelta::hours(24),
     };

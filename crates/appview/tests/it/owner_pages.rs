@@ -717,6 +717,27 @@ async fn a_deletion_that_broke_off_says_so_and_is_finished_by_its_owner() {
 }
 
 #[tokio::test]
+async fn a_finished_deletion_is_not_made_again() {
+    let appview = started().await;
+    let sailor = appview.sailor("alice.test", &[NAME]).await;
+    let first = layered(&appview, "first");
+    for tag in ["1", "2"] {
+        sailor.push(NAME, tag, &first).await;
+    }
+    let alice = Browser::alice(&appview).await;
+    let page = alice.get(&format!("{PAGE}/-/delete?tag=1")).await;
+    confirm(&alice, &page).await.assert_status(303);
+    let list = alice.get(&format!("{PAGE}/-/tags")).await.text();
+    let id = list.split("name=\"id\" value=\"").nth(1).unwrap();
+    let id = id.split('"').next().unwrap();
+    sailor.push(NAME, "1", &first).await;
+    let finish = [("id", id), ("finish", "true")];
+    let refused = alice.submit(&format!("{PAGE}/-/undo"), &finish).await;
+    assert!(refused.status.is_client_error(), "{}", refused.text());
+    assert_eq!(tags(&appview), ["1", "2"]);
+}
+
+#[tokio::test]
 async fn a_deletion_goes_on_when_its_owner_closes_the_page() {
     let mut appview = started().await;
     let sailor = appview.sailor("alice.test", &[NAME]).await;

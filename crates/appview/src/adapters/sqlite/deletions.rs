@@ -219,8 +219,8 @@ impl DeletionStore for SqliteDeletions {
 
     async fn find(&self, did: &Did, id: &str, now: DateTime<Utc>) -> Result<Option<Deletion>, RegistryError> {
         let call = Box::pin(async {
-            let row: Option<(String, String, i64, i64)> = sqlx::query_as(
-                "SELECT repository, content, deleted_at, expires_at FROM deletion WHERE id = ? AND did = ? AND expires_at > ?",
+            let row: Option<(String, String, bool, i64, i64)> = sqlx::query_as(
+                "SELECT repository, content, finished, deleted_at, expires_at FROM deletion WHERE id = ? AND did = ? AND expires_at > ?",
             )
             .bind(id)
             .bind(did.as_str())
@@ -228,13 +228,14 @@ impl DeletionStore for SqliteDeletions {
             .fetch_optional(self.database.readers())
             .await
             .map_err(failed)?;
-            let Some((repository, content, deleted_at, expires_at)) = row else {
+            let Some((repository, content, is_finished, deleted_at, expires_at)) = row else {
                 return Ok(None);
             };
             Ok(Some(Deletion {
                 id: id.to_owned(),
                 repository,
                 removed: Content::read(&content).ok_or_else(|| corrupt("deletion", "content"))?,
+                is_finished,
                 deleted_at: time(deleted_at, "deleted_at")?,
                 expires_at: time(expires_at, "expires_at")?,
             }))

@@ -409,7 +409,7 @@ pub(super) async fn undo(
             .await;
         return match finished.map_err(PageError::Change)? {
             None => Err(PageError::Refused(
-                "This deletion is not known any more: it was undone already, or too much time has passed.",
+                "There is nothing left to finish: this deletion is finished, or was undone, or too much time has passed.",
             )),
             Some(left) if !left.is_empty() => Ok(but_for(visit, &left)),
             Some(_) => Ok(Redirect::to(&format!("/u/{}", owner.name())).into_response()),
