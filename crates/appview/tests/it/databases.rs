@@ -175,5 +175,21 @@ async fn an_account_with_many_deletions_takes_no_other_account_its_way_back() {
         kept("mallory").await,
         ["large 9", "large 8", "large 7", "large 6"]
     );
+    // Each account has one that is larger than any before.
+    for number in 1..=9 {
+        let one = deletion(&format!("one {number}"), 9, number * 10_000);
+        deletions
+            .keep(
+                &did(&format!("many{}", "bcdefghij".chars().nth(number - 1).unwrap())),
+                &one,
+            )
+            .await
+            .unwrap();
+        let bytes: i64 = sqlx::query_scalar("SELECT sum(size_bytes) FROM deletion")
+            .fetch_one(database.readers())
+            .await
+            .unwrap();
+        assert!(bytes <= 100_000, "{bytes} bytes after {number}");
+    }
     database.close().await;
 }

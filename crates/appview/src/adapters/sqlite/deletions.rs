@@ -200,8 +200,8 @@ impl DeletionStore for SqliteDeletions {
                 }
                 let gone = sqlx::query(
                     "DELETE FROM deletion WHERE rowid = (SELECT rowid FROM deletion WHERE did = \
-                         (SELECT did FROM deletion GROUP BY did ORDER BY sum(size_bytes) DESC, did LIMIT 1) \
-                     AND id <> ? ORDER BY deleted_at, rowid LIMIT 1)",
+                         (SELECT did FROM deletion GROUP BY did HAVING max(id <> ?1) ORDER BY sum(size_bytes) DESC, did LIMIT 1) \
+                     AND id <> ?1 ORDER BY deleted_at, rowid LIMIT 1)",
                 )
                 .bind(&deletion.id)
                 .execute(&mut *transaction)
