@@ -1,6 +1,8 @@
-//! The table of scans. `queueing` puts jobs into it, `by_hand` is for who looks after it, `results` what was found; `rows` reads what the queries return.
+//! The table of scans. `queueing` puts jobs into it, `handing_out` gives them to scanners, `by_hand` is for who looks after it, `results`
+//! puts what was found; `rows` reads what the queries return.
 
 mod by_hand;
+mod handing_out;
 mod queueing;
 mod results;
 mod rows;
@@ -99,54 +101,8 @@ impl ScanTable for SqliteScans {
         until: DateTime<Utc>,
         patience: DateTime<Utc>,
     ) -> Result<Option<HandedOut>, ScanTableError> {
-        // Each order has an index of its own, so that only jobs are looked at in vain that run already or have to be alone.
-        let (order, by) = match taker.since {
-            None => ("?1 IS NULL", "job.priority, job.turn, job.queued_at, job.id"),
-            Some(_) => ("job.queued_at >= ?1", "job.queued_at, job.id"),
-        };
-        let whom = if taker.is_idle {
-            "?2 = ?2"
-        } else {
-            "job.failure_class IS NOT 'lost' AND NOT EXISTS (SELECT 1 FROM scan_jobs lost
-                 WHERE lost.state = 'ready' AND lost.failure_class = 'lost' AND lost.due_at < ?2
-                 AND lost.priority <= job.priority AND (?1 IS NULL OR lost.queued_at >= ?1))"
-        };
-        let choice = format!(
-            "SELECT job.id, job.seq FROM scan_jobs job WHERE job.state = 'ready' AND {order} AND {whom}
-                 AND NOT EXISTS (SELECT 1 FROM scan_jobs other WHERE other.digest = job.digest AND other.state = 'running')
-             ORDER BY {by} LIMIT 1"
-        );
         let call = PortCall::database("hand_out_scan");
-        let giving = async {
-            let mut step = self.begin().await?;
-            let chosen: Option<(i64, Option<i64>)> = sqlx::query_as(sqlx::AssertSqlSafe(choice))
-                .bind(taker.since.map(|since| since.timestamp_millis()))
-                .bind(patience.timestamp_millis())
-                .fetch_optional(&mut *step)
-                .await
-                .map_err(failed)?;
-            let Some((id, before)) = chosen else {
-                return Ok(None);
-            };
-            if let Some(before) = before {
-                forget_uploads(&mut step, before).await?;
-            }
-            let statement = format!(
-                "UPDATE scan_jobs SET state = 'running', seq = ?1, holder = ?2, handed_out_at = ?3, leased_until = ?4, due_at = NULL,
-                     stage = NULL WHERE id = ?5 RETURNING {JOB}"
-            );
-            let row: JobRow = sqlx::query_as(sqlx::AssertSqlSafe(statement))
-                .bind(seq_number(seq))
-                .bind(seq_number(taker.holder))
-                .bind(now.timestamp_millis())
-                .bind(until.timestamp_millis())
-                .bind(id)
-                .fetch_one(&mut *step)
-                .await
-                .map_err(failed)?;
-            step.commit().await.map_err(failed)?;
-            HandedOut::try_from(row).map(Some)
-        };
+        let giving = handing_out::hand_out(&self.database, seq, taker, now, until, patience);
         call.run(giving).await
     }
 
