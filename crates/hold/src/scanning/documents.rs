@@ -240,3 +240,53 @@ impl<B> Decoding<B> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// A body of `pieces` pieces of `bytes` bytes, each of which takes `pause` to come. Whether it comes to its end, and after how long.
+    async fn send(pieces: usize, bytes: usize, pause: Duration, within: Duration) -> (bool, Duration) {
+        let body = stream::unfold(0, move |sent| async move {
+            if sent == pieces {
+                return None;
+            }
+            sleep(pause).await;
+            let piece = Ok::<_, std::io::Error>(Bytes::from(vec![b' '; bytes]));
+            Some((piece, sent + 1))
+        });
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let start = Instant::now();
+        let mut paced = std::pin::pin!(paced(body, within, Arc::clone(&seen)));
+        let is_whole = loop {
+            match paced.next().await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => break false,
+                None => break true,
+            }
+        };
+        let is_slow = matches!(*seen.lock().unwrap(), Seen::TooSlow);
+        assert_ne!(is_whole, is_slow);
+        (is_whole, start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_comes_at_its_pace_and_in_its_time_or_is_not_waited_for() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let within = Duration::from_mins(10);
+        let pace = usize::try_from(PACE).unwrap();
+        // As fast as it has to be, for long.
+        assert!(send(500, pace, SECOND, within).await.0);
+        // It may take a while to begin.
+        assert!(send(1, 1, BEGIN_WITHIN.saturating_sub(SECOND), within).await.0);
+        let (is_whole, after) = send(usize::MAX, 1, SECOND, within).await;
+        assert!(
+            !is_whole && after < 2 * BEGIN_WITHIN,
+            "a byte a second: {after:?}"
+        );
+        let (is_whole, after) = send(usize::MAX, pace, SECOND, within).await;
+        assert!(!is_whole && after <= within, "without end: {after:?}");
+    }
+}

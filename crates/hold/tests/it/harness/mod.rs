@@ -1,5 +1,6 @@
 //! [`TestHold`]: the real routes on a real listener, over a folder of its own, with identities kept in memory.
 
+mod clock;
 pub(crate) mod directory;
 pub(crate) mod identities;
 
@@ -20,11 +21,13 @@ use atcr_hold_pds::records::crew;
 use atcr_oci::{Algorithm, Digest};
 use atcr_server::serve::serve_within;
 use atcr_server::{Problems, Shutdown};
+use chrono::TimeDelta;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+use clock::TestClock;
 use identities::{Account, Identities};
 
 /// How long a test waits for the hold to finish what is in flight.
@@ -46,6 +49,7 @@ pub(crate) struct TestHold {
     pub(crate) dir: TempDir,
     pub(crate) hold: Hold,
     pub(crate) clock: Arc<dyn Clock>,
+    own_clock: Arc<TestClock>,
     http: Client,
     shutdown: Shutdown,
 }
@@ -87,7 +91,8 @@ impl TestHold {
         dir: TempDir,
         listener: TcpListener,
     ) -> Result<Self, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let own_clock = Arc::new(TestClock::default());
+        let clock: Arc<dyn Clock> = own_clock.clone();
         let shutdown = Shutdown::new();
         let surroundings = Surroundings {
             clock: clock.clone(),
@@ -115,6 +120,7 @@ impl TestHold {
             dir,
             hold,
             clock,
+            own_clock,
             http,
             shutdown,
         })
@@ -162,6 +168,11 @@ impl TestHold {
         self.shutdown.begin();
         assert!(self.shutdown.drain(GRACE).await, "the hold finishes by itself");
         self.hold.close(GRACE).await;
+    }
+
+    /// Puts the hold's clock ahead.
+    pub(crate) fn advance(&self, by: TimeDelta) {
+        self.own_clock.advance(by);
     }
 
     pub(crate) fn did(&self) -> &Did {

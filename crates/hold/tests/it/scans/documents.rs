@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use atcr_scan_protocol::bounds::MAX_DOCUMENT_BYTES;
+use atcr_scan_protocol::bounds::{MAX_COMPRESSED_BYTES, MAX_DOCUMENT_BYTES};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::Method;
@@ -82,6 +82,10 @@ async fn are_kept_with_the_result_and_served() {
         assert_eq!(answer.status(), 200, "{kind}");
         assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
         assert_eq!(answer.headers()["content-disposition"], "attachment");
+        assert_eq!(
+            answer.headers()["content-security-policy"],
+            "default-src 'none'; sandbox"
+        );
         let compressed = answer.headers().get("content-encoding").is_some();
         assert_eq!(compressed, kind == "sbom-syft");
         let bytes = answer.bytes().await.unwrap();
@@ -104,6 +108,11 @@ async fn are_refused_when_they_are_no_documents() {
     let results = job.results_url.clone().expect("an address").path().to_owned();
     let mut bomb = vec![b' '; MAX_DOCUMENT_BYTES + 1];
     bomb[0] = b'{';
+    let mut stored = GzEncoder::new(Vec::new(), Compression::none());
+    stored
+        .write_all(&bomb[..MAX_COMPRESSED_BYTES])
+        .expect("in memory");
+    let stored = stored.finish().expect("in memory");
     let mut cut = gzip(SPDX.as_bytes());
     cut.truncate(cut.len() - 6);
     let mut damaged = gzip(SPDX.as_bytes());
@@ -111,6 +120,13 @@ async fn are_refused_when_they_are_no_documents() {
     damaged[middle] ^= 0xff;
     for (what, path, body, status) in [
         ("a bomb", format!("{results}/sbom"), gzip(&bomb), 413),
+        (
+            "a bomb that is kept as it is",
+            format!("{results}/sbom-syft"),
+            gzip(&bomb),
+            413,
+        ),
+        ("hardly compressed", format!("{results}/sbom"), stored, 413),
         ("cut off", format!("{results}/sbom"), cut, 400),
         ("damaged", format!("{results}/sbom"), damaged, 400),
         ("not gzip", format!("{results}/sbom"), SPDX.into(), 400),
@@ -265,7 +281,7 @@ async fn are_not_kept_for_a_job_that_ended_while_they_came() {
 async fn are_refused_when_they_come_too_slowly() {
     let hold = start(true).await;
     let hold = hold
-        .restart(|settings| settings.scanning.upload_within = std::time::Duration::ZERO)
+        .restart(|settings| settings.scanning.upload_within = Duration::ZERO)
         .await;
     let mut scanner = FakeScanner::ours(&hold, 1).await;
     push(&hold, "image").await;
@@ -278,5 +294,47 @@ async fn are_refused_when_they_come_too_slowly() {
         .header("content-encoding", "gzip")
         .body(reqwest::Body::wrap_stream(body));
     assert_eq!(Answer::of(request).await.error(), (408, "RequestTimeout"));
+    hold.stop().await;
+}
+
+async fn count(hold: &TestHold, table: &str) -> i64 {
+    let database = atcr_hold::adapters::sqlite::open(&hold.data_dir().join("hold.sqlite"))
+        .await
+        .unwrap();
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}")))
+        .fetch_one(database.readers())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn are_kept_while_their_scan_runs_and_the_last_of_each_kind_counts() {
+    let hold = start(true).await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    let digest = push(&hold, "image").await;
+    let job = scanner.job().await;
+    upload_all(&hold, &job).await;
+    let results = job.results_url.clone().expect("an address").path().to_owned();
+    let another = r#"{"matches":[],"another":true}"#;
+    put(&hold, &format!("{results}/vuln-report"), gzip(another.as_bytes()))
+        .await
+        .ok();
+    let later = hold.clock.now() + chrono::TimeDelta::days(30);
+    hold.hold.repo_blobs().sweep_as_of(later).await.expect("swept");
+    scanner.say(uploaded(&job, "complete")).await;
+    for (kind, content) in [("sbom", SPDX), ("vuln-report", another)] {
+        let answer = hold.get(&format!("/scans/{digest}/{kind}")).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), content, "{kind}");
+    }
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn are_not_stored_for_a_job_that_nobody_has() {
+    let hold = start(true).await;
+    let body = gzip(SPDX.as_bytes());
+    let answer = put(&hold, "/scan-results/12/sbom", body).await;
+    assert_eq!(answer.error(), (404, "UnknownJob"));
+    assert_eq!(count(&hold, "repo_blobs").await, 0);
     hold.stop().await;
 }

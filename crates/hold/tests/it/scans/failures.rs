@@ -6,7 +6,7 @@ use super::*;
 async fn a_failed_scan_keeps_the_last_good_result() {
     let hold = start(true).await;
     let hold = hold
-        .restart(|settings| settings.scanning.rescan_interval = Some(std::time::Duration::from_millis(1)))
+        .restart(|settings| settings.scanning.rescan_interval = Some(Duration::from_millis(1)))
         .await;
     let digest = push(&hold, "image").await;
     let mut scanner = FakeScanner::original(&hold).await;

@@ -1,12 +1,8 @@
 //! Scanners that leave, come back, or do not survive an image.
 
-use std::time::Duration;
-
 use atcr_hold::adapters::sqlite;
 
 use super::*;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_result_that_cannot_be_read_is_a_failure_of_its_job_alone() {
@@ -126,5 +122,117 @@ async fn jobs_that_others_have_take_no_place_for_long() {
     let next = push(&hold, "next").await;
     let job = tokio::time::timeout(PATIENCE, original.job()).await;
     assert_eq!(job.expect("a job").digest, next);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_place_is_free_again_after_a_result_that_cannot_be_read_and_word_of_a_job_that_is_anothers() {
+    let hold = start(true).await;
+    let poison = push(&hold, "poison").await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    let job = scanner.job().await;
+    let next = push(&hold, "next").await;
+    let mut jobs = scanner
+        .say(json!({ "type": "scan_result", "seq": job.seq, "digest": poison, "summary": { "total": -1 } }))
+        .await;
+    let job = jobs.pop().expect("the next one");
+    assert_eq!(job.digest, next);
+    // Given back in its name, and done by another.
+    let mut other = FakeScanner::connect(&hold, "?workers=1&cursor=-1", Some(SECRET))
+        .await
+        .unwrap();
+    other
+        .say(json!({ "type": "scan_release", "seq": job.seq, "digest": next }))
+        .await;
+    other.leave().await;
+    let mut other = FakeScanner::ours(&hold, 1).await;
+    let given = other.job().await;
+    other.say(failure(&given, "tool")).await;
+    other.leave().await;
+    let last = push(&hold, "last").await;
+    let jobs = scanner
+        .say(json!({ "type": "scan_progress", "seq": job.seq, "digest": next, "stage": "layers" }))
+        .await;
+    assert_eq!(jobs.first().map(|job| &job.digest), Some(&last));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_word_about_another_image_or_anothers_job_changes_nothing() {
+    let hold = start(true).await;
+    let digest = push(&hold, "image").await;
+    let mut holder = FakeScanner::ours(&hold, 1).await;
+    let job = holder.job().await;
+    let mut stranger = FakeScanner::ours(&hold, 1).await;
+    stranger
+        .say(json!({ "type": "scan_release", "seq": job.seq, "digest": digest_of("another") }))
+        .await;
+    assert_eq!(job_state(&hold, &digest).await, "running");
+    let unreadable =
+        json!({ "type": "scan_result", "seq": job.seq, "digest": digest, "summary": { "total": -1 } });
+    let end = stranger.provoke(unreadable.to_string()).await;
+    assert_eq!(end, Some(CloseCode::Policy));
+    let view = told(&hold, &digest).await;
+    assert_eq!(
+        (&view["job"]["state"], &view["job"]["tries"]),
+        (&json!("running"), &json!(0))
+    );
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_scanner_with_a_job_that_was_lost_before_gets_no_other_one_beside_it() {
+    let hold = start(true).await.restart(without_rests).await;
+    let poison = push(&hold, "poison").await;
+    let mut scanner = FakeScanner::ours(&hold, 2).await;
+    scanner.job().await;
+    scanner.leave().await;
+    look_after(&hold).await;
+    let mut scanner = FakeScanner::ours(&hold, 2).await;
+    let job = scanner.job().await;
+    assert_eq!(job.digest, poison);
+    let next = push(&hold, "next").await;
+    assert!(scanner.settle().await.is_empty());
+    let jobs = scanner.say(failure(&job, "tool")).await;
+    assert_eq!(jobs.first().map(|job| &job.digest), Some(&next));
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_scanner_that_answers_no_ping_loses_its_job() {
+    let hold = start(true).await;
+    let hold = hold
+        .restart(|settings| {
+            without_rests(settings);
+            settings.scanning.ping_interval = Duration::from_millis(20);
+            settings.scanning.pong_within = Duration::from_millis(100);
+        })
+        .await;
+    let digest = push(&hold, "image").await;
+    let mut silent = FakeScanner::ours(&hold, 1).await;
+    silent.job().await;
+    // Nobody reads its socket, so nobody answers.
+    let is_lost = async { while job_state(&hold, &digest).await == "running" {} };
+    tokio::time::timeout(PATIENCE, is_lost).await.expect("lost");
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn a_scanner_that_waits_hears_of_a_job_that_lapsed_without_asking() {
+    let hold = start(true).await;
+    let hold = hold
+        .restart(|settings| {
+            quick(settings);
+            settings.scanning.ping_interval = Duration::from_hours(1);
+        })
+        .await;
+    let digest = push(&hold, "image").await;
+    let mut silent = FakeScanner::ours(&hold, 1).await;
+    silent.job().await;
+    let mut other = FakeScanner::ours(&hold, 1).await;
+    assert!(other.settle().await.is_empty());
+    look_after(&hold).await;
+    let job = tokio::time::timeout(PATIENCE, other.job()).await;
+    assert_eq!(job.expect("a job").digest, digest);
     hold.stop().await;
 }

@@ -10,6 +10,8 @@ mod queue;
 mod readers;
 mod table;
 
+use std::time::Duration;
+
 use atcr_hold::settings::HoldSettings;
 use atcr_oci::{Algorithm, Digest};
 use atcr_scan_protocol::{HoldMessage, PATH, ScanJob};
@@ -24,6 +26,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::harness::identities::Account;
 use crate::harness::{Answer, Setup, TestHold};
+
+/// How long something may take that comes at once.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const SECRET: &str = "a secret for scanners";
 const SPDX: &str = r#"{"spdxVersion":"SPDX-2.3","name":"app"}"#;
@@ -120,10 +125,16 @@ impl FakeScanner {
         Ok(Self { socket })
     }
 
+    /// The next frame. What does not come within this long does not come.
+    async fn frame(&mut self) -> Option<Result<Message, Error>> {
+        let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+        frame.expect("a word of the hold")
+    }
+
     /// The next message as it is.
     async fn hear(&mut self) -> Value {
         loop {
-            match self.socket.next().await.expect("not gone").expect("a message") {
+            match self.frame().await.expect("not gone").expect("a message") {
                 Message::Text(text) => return serde_json::from_str(&text).expect("JSON"),
                 Message::Close(frame) => panic!("closed: {frame:?}"),
                 _ => {}
@@ -154,7 +165,7 @@ impl FakeScanner {
             .await
             .expect("sent");
         loop {
-            match self.socket.next().await.expect("not gone").expect("a message") {
+            match self.frame().await.expect("not gone").expect("a message") {
                 Message::Pong(_) => return jobs,
                 Message::Text(text) => {
                     if let HoldMessage::Job(job) = HoldMessage::decode(&text).expect("a message") {
@@ -172,7 +183,7 @@ impl FakeScanner {
         // A hold that has hung up already is what is looked for.
         let _ = self.socket.send(Message::text(message)).await;
         loop {
-            match self.socket.next().await {
+            match self.frame().await {
                 Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return None,
@@ -183,7 +194,7 @@ impl FakeScanner {
     /// Hangs up, and waits until the hold has noticed.
     async fn leave(mut self) {
         self.socket.close(None).await.expect("closed");
-        while let Some(Ok(_)) = self.socket.next().await {}
+        while let Some(Ok(_)) = self.frame().await {}
     }
 }
 
@@ -211,7 +222,7 @@ fn failure(job: &ScanJob, class: &str) -> Value {
 
 /// Lost and failed jobs are due at once.
 fn without_rests(settings: &mut HoldSettings) {
-    settings.scanning.rests = [std::time::Duration::ZERO; 4];
+    settings.scanning.rests = [Duration::ZERO; 4];
 }
 
 /// Lapsed leases have ended, and what is due is ready.
@@ -223,6 +234,6 @@ async fn look_after(hold: &TestHold) {
 
 fn quick(settings: &mut HoldSettings) {
     without_rests(settings);
-    settings.scanning.lease = std::time::Duration::ZERO;
-    settings.scanning.original_lease = std::time::Duration::ZERO;
+    settings.scanning.lease = Duration::ZERO;
+    settings.scanning.original_lease = Duration::ZERO;
 }

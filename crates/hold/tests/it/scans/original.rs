@@ -1,7 +1,5 @@
 //! A scanner that speaks the original's wire, and no more.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
@@ -179,6 +177,26 @@ async fn guesses_of_the_secret_are_counted_as_tokens_that_are_no_good() {
 }
 
 #[tokio::test]
+async fn a_guess_beside_another_credential_is_counted_for_its_address() {
+    let hold = TestHold::start_with(Setup::default(), |config| {
+        config.scanner.secret = Secret::new(SECRET);
+        config.limits.exempt = Vec::new();
+        config.limits.anonymous = "2/1m".parse().expect("a rate");
+    })
+    .await;
+    let path = format!("/scans/{}", digest_of("image"));
+    let ask = async || {
+        let request = hold.get(&path).header("x-scanner-secret", "a guess");
+        Answer::of(request.header("authorization", "x"))
+            .await
+            .status
+            .as_u16()
+    };
+    assert_eq!([ask().await, ask().await, ask().await], [401, 401, 429]);
+    hold.stop().await;
+}
+
+#[tokio::test]
 async fn only_a_socket_shows_the_secret_in_its_address() {
     let hold = start(true).await;
     let path = format!("/scan-results/1/sbom?secret={}", SECRET.replace(' ', "%20"));
@@ -242,5 +260,32 @@ async fn a_long_result_that_arrives_slowly_is_no_silence() {
     }
     original.settle().await;
     assert_eq!(told(&hold, &digest).await["result"]["summary"]["high"], 3);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn so_many_scanners_are_connected_and_one_that_leaves_makes_room() {
+    let hold = start(true).await;
+    let refusal = async |query: &str| {
+        let refused = FakeScanner::connect(&hold, query, Some(SECRET)).await.err()?;
+        let Error::Http(answer) = *refused else {
+            panic!("{refused}")
+        };
+        Some(answer.status().as_u16())
+    };
+    let mut originals = Vec::new();
+    for _ in 0..4 {
+        originals.push(FakeScanner::original(&hold).await);
+    }
+    assert_eq!(refusal("").await, Some(429));
+    originals.pop().expect("one of them").leave().await;
+    originals.push(FakeScanner::original(&hold).await);
+    let mut ours = Vec::new();
+    for _ in 0..60 {
+        ours.push(FakeScanner::ours(&hold, 1).await);
+    }
+    assert_eq!(refusal("?workers=1").await, Some(429));
+    ours.pop().expect("one of them").leave().await;
+    FakeScanner::ours(&hold, 1).await.leave().await;
     hold.stop().await;
 }

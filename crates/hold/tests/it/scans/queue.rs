@@ -1,7 +1,5 @@
 //! Who gets which job, and what becomes of it when a scanner or the hold goes away.
 
-use std::time::Duration;
-
 use super::*;
 
 #[tokio::test]
@@ -241,5 +239,54 @@ async fn many_jobs_over_two_scanners_that_keep_leaving_are_each_done_once() {
         staying.leave().await;
     }
     assert_eq!(accepted, JOBS);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn old_results_are_not_made_again_while_a_job_waits_or_no_scanner_has_room() {
+    let hold = start(true).await;
+    let hold = hold
+        .restart(|settings| settings.scanning.rescan_interval = Some(Duration::from_millis(1)))
+        .await;
+    let old = push(&hold, "old").await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    let job = scanner.job().await;
+    scanner.say(failure(&job, "tool")).await;
+    let is_again = async || {
+        hold.advance(chrono::TimeDelta::seconds(1));
+        hold.hold.scanning().look_after().await.unwrap();
+        job_state(&hold, &old).await != "failed"
+    };
+    push(&hold, "running").await;
+    let running = scanner.job().await;
+    assert!(!is_again().await, "there is no room");
+    let waiting = push(&hold, "waiting").await;
+    let only_new = FakeScanner::connect(&hold, "?workers=3&cursor=-1", Some(SECRET))
+        .await
+        .unwrap();
+    assert_eq!(job_state(&hold, &waiting).await, "ready");
+    assert!(!is_again().await, "a job waits");
+    only_new.leave().await;
+    let waiting = scanner.say(failure(&running, "tool")).await.pop().expect("a job");
+    assert!(!is_again().await, "there is no room");
+    scanner.say(failure(&waiting, "tool")).await;
+    assert!(is_again().await);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn an_image_that_could_not_be_scanned_is_forgotten_after_a_month() {
+    let hold = start(true).await;
+    let digest = push(&hold, "image").await;
+    let mut scanner = FakeScanner::ours(&hold, 1).await;
+    let job = scanner.job().await;
+    scanner.say(failure(&job, "too-large")).await;
+    // Whoever has nothing else to do would try it again.
+    scanner.leave().await;
+    for (days, state) in [(29, "failed"), (2, "none")] {
+        hold.advance(chrono::TimeDelta::days(days));
+        hold.hold.scanning().look_after().await.unwrap();
+        assert_eq!(job_state(&hold, &digest).await, state, "{days} more days");
+    }
     hold.stop().await;
 }

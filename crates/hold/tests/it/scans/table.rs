@@ -315,3 +315,52 @@ async fn documents_are_kept_as_far_as_there_is_room_for_them() {
     let kept = table.scan(&digest_of("c")).await.unwrap().expect("a result");
     assert_eq!(kept.documents.len(), 1);
 }
+
+#[tokio::test]
+async fn documents_count_for_the_owner_whose_result_it_is() {
+    let (table, _dir) = table().await;
+    let blob = |size: u64| atcr_atproto::lexicon::BlobRef {
+        cid: atcr_atproto::data_model::cid_of_sha256(atcr_atproto::data_model::RAW, &[7; 32]),
+        mime_type: "text/plain".to_owned(),
+        size,
+    };
+    let mut seq = 0;
+    let mut finish = async |owner: &str, name: &str, size: u64, minute: i64| {
+        seq += 1;
+        let digest = queue_of(&table, owner, name, 0, minute).await;
+        hand_out(&table, seq, minute).await.expect("a job");
+        let mut scan = scan(&digest, ScanState::Complete, minute);
+        scan.owner = owner.parse().expect("a DID");
+        scan.documents.insert(DocumentKind::Sbom, blob(size));
+        table.finish(seq, &scan, true, ROOM).await.unwrap()
+    };
+    let day = 24 * 60 + 1;
+    assert_eq!(finish(SAILOR, "image", 60, 0).await, Taken::Kept);
+    // It stays the sailor's, and takes nothing of the other's room.
+    assert_eq!(finish(OTHER, "image", 90, day).await, Taken::Kept);
+    assert_eq!(finish(OTHER, "theirs", 60, day).await, Taken::Kept);
+    assert_eq!(finish(SAILOR, "more", 11, day).await, Taken::WithoutDocuments);
+}
+
+#[tokio::test]
+async fn what_was_uploaded_for_a_job_is_forgotten_when_another_gets_it() {
+    let (table, _dir) = table().await;
+    let digest = queue(&table, "image", 0, 0).await;
+    hand_out(&table, 1, 0).await.expect("a job");
+    let blob = atcr_atproto::lexicon::BlobRef {
+        cid: atcr_atproto::data_model::cid_of_sha256(atcr_atproto::data_model::RAW, &[7; 32]),
+        mime_type: "text/plain".to_owned(),
+        size: 1,
+    };
+    assert!(table.note_upload(1, DocumentKind::Sbom, &blob).await.unwrap());
+    let fate = Fate::Ready { counts: false };
+    let ending = table.end(1, Claim::Message, &fate, None, None, at(1));
+    assert!(ending.await.unwrap());
+    // The one who had it may still deliver.
+    assert_eq!(table.uploads(1).await.unwrap().len(), 1);
+    assert!(table.awaited(&digest, Some(1)).await.unwrap().is_some());
+    hand_out(&table, 2, 2).await.expect("a job");
+    assert!(table.uploads(1).await.unwrap().is_empty());
+    assert_eq!(table.awaited(&digest, Some(1)).await.unwrap(), None);
+    assert!(!table.note_upload(1, DocumentKind::Sbom, &blob).await.unwrap());
+}
