@@ -479,6 +479,9 @@ async fn a_did_web_hold_becomes_a_did_plc_one_and_back_by_export_and_import() {
     }
 }
 
+/// Events of nearly a megabyte.
+const LARGE_EVENTS: usize = 24;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hold_that_cuts_off_a_request_at_its_end_still_sends_followers_every_event_and_a_goodbye() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -494,11 +497,26 @@ async fn a_hold_that_cuts_off_a_request_at_its_end_still_sends_followers_every_e
     machine.set("HOLD_SERVER_SHUTDOWN_GRACE", "300ms");
     let mut serving = machine.serve();
     let address = format!("127.0.0.1:{}", machine.port);
+    let hold = format!("did:web:127.0.0.1%3A{}", machine.port);
+    let nsid = "com.atproto.repo.createRecord";
+    let token = captain.token(&hold.parse().expect("a DID"), Some(nsid), SystemClock.now());
+    let large = json!({
+        "repo": hold, "collection": "com.example.large",
+        "record": { "$type": "com.example.large", "text": "x".repeat(900_000) },
+    });
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    // More than the sockets between them take: the follower is not sent everything before the end.
+    for _ in 0..LARGE_EVENTS {
+        let request = http
+            .post(format!("http://{address}/xrpc/{nsid}"))
+            .bearer_auth(&token);
+        let written = request.json(&large).send().await.expect("an answer");
+        assert!(written.status().is_success(), "{written:?}");
+    }
     let url = format!("ws://{address}/xrpc/com.atproto.sync.subscribeRepos?cursor=0");
     let (mut follower, _) = connect_async(url).await.expect("a subscription");
     follower.next().await.expect("an event").expect("an event");
     // An upload that never ends keeps the hold from finishing in time.
-    let hold = format!("did:web:127.0.0.1%3A{}", machine.port);
     let nsid = "com.atproto.repo.uploadBlob";
     let token = captain.token(&hold.parse().expect("a DID"), Some(nsid), SystemClock.now());
     let mut upload = std::net::TcpStream::connect(&address).expect("connected");
@@ -515,13 +533,17 @@ async fn a_hold_that_cuts_off_a_request_at_its_end_still_sends_followers_every_e
     let mut events = 1;
     let goodbye = loop {
         match follower.next().await.expect("not just gone").expect("a message") {
-            Message::Binary(_) => events += 1,
+            Message::Binary(_) => {
+                events += 1;
+                // A follower that takes its time, so that the hold still has something to send when its patience is over.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
             Message::Close(frame) => break frame.expect("a reason").code,
             _ => {}
         }
     };
     assert_eq!(goodbye, CloseCode::Away);
-    assert!(events > 1, "{events}");
+    assert!(events > LARGE_EVENTS, "{events}");
     drop(follower);
     assert!(serving.wait().expect("it ends").success());
 }
