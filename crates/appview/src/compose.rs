@@ -80,6 +80,7 @@ use crate::adapters::sqlite::revisions::SqliteRevisions;
 use crate::adapters::sqlite::sessions::{SqliteRefreshTokens, SqliteSessions};
 use crate::adapters::sqlite::uploads::SqliteUploads;
 use crate::adapters::sqlite::web_sessions::SqliteWebSessions;
+use crate::browse::descriptions::Descriptions;
 use crate::browse::{Browse, BrowseParts};
 use crate::edge::credential_helper::Releases;
 use crate::edge::limits::Limits;
@@ -231,7 +232,6 @@ pub async fn compose(
     let network = NetworkIndex::new(store, network)?;
     index_store::claim(&network.store, &base_url, network.server_name.clone(), &shutdown).await?;
     let indexed_records: Arc<dyn AccountRecords> = if settings.fills_index {
-        network.start(&shutdown);
         Arc::new(IndexedRecords::new(
             Arc::clone(&records) as _,
             network.ports.clone(),
@@ -410,6 +410,15 @@ pub async fn compose(
         proofs,
     });
     let browse = Arc::new(browse);
+    if settings.fills_index {
+        let descriptions = Descriptions::new(
+            Arc::clone(&network.store) as _,
+            Arc::clone(&browse),
+            Arc::clone(&identities),
+            Arc::clone(&clock),
+        );
+        network.start(&shutdown, &descriptions);
+    }
     let manage = Manage::new(ManageParts {
         browse: Arc::clone(&browse),
         manifests: Arc::clone(&manifests),

@@ -29,6 +29,7 @@ use atcr_server::health::{Figures, Part, Reason};
 use url::Url;
 use uuid::Uuid;
 
+use crate::browse::descriptions::Descriptions;
 use crate::index_store::{self, IndexStore};
 use crate::settings::NetworkSettings;
 
@@ -184,12 +185,15 @@ impl NetworkIndex {
         })
     }
 
-    /// Works on accounts that are due, until the shutdown; while this server leads, also finds accounts and follows the streams.
-    pub fn start(&self, shutdown: &Shutdown) {
+    /// Works on accounts that are due, until the shutdown; while this server leads, also finds accounts, follows the streams and reads
+    /// configurations of images.
+    pub fn start(&self, shutdown: &Shutdown, descriptions: &Descriptions) {
         self.scheduler.clone().spawn(shutdown);
         let (discovery, followers) = (self.discovery.clone(), self.followers.clone());
+        let descriptions = descriptions.clone();
         self.leadership.clone().spawn(shutdown, move |reign| {
             discovery.clone().spawn(reign);
+            descriptions.clone().spawn(reign);
             for follower in &followers {
                 follower.clone().spawn(reign);
             }

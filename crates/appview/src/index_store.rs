@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use atcr_index::IndexError;
 use atcr_index::ports::{
-    DiscoveryLog, IndexAudit, IndexReader, IndexWriter, Leases, PullIndex, SearchIndex, WorkQueue,
+    ConfigLog, DiscoveryLog, IndexAudit, IndexReader, IndexWriter, Leases, PullIndex, SearchIndex, WorkQueue,
 };
 use atcr_index_postgres::{DatabaseUrl, PostgresIndex};
 use atcr_index_sqlite::SqliteIndex;
@@ -28,6 +28,7 @@ pub trait IndexStore:
     + IndexWriter
     + WorkQueue
     + DiscoveryLog
+    + ConfigLog
     + Leases
     + IndexAudit
     + fmt::Debug

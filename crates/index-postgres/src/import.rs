@@ -24,7 +24,7 @@ use tables::{Kind, TABLES, Table};
 const PAGE: i64 = 5_000;
 
 /// The newest migration of the file that is known here.
-const FILE_VERSION: i64 = 3;
+const FILE_VERSION: i64 = 4;
 
 /// How long another process that is just writing to the file is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);

@@ -11,12 +11,14 @@
 //! - `read`, `search`: queries of pages
 //! - `queue`: accounts to work on
 //! - `discovery`: lists of accounts that are read in parts
+//! - `configs`: what configurations of images say
 //! - `lease`: which process does what only one has to
 //! - `audit`: dump, recount, figures
 //! - `import`: an index of a SQLite file, copied
 
 mod audit;
 mod codec;
+mod configs;
 mod connect;
 mod discovery;
 mod import;

@@ -10,10 +10,12 @@
 //! - `read`, `search`: queries of pages
 //! - `queue`: accounts to work on
 //! - `discovery`: lists of accounts that are read in parts
+//! - `configs`: what configurations of images say
 //! - `lease`: nobody to share the file with
 //! - `audit`: dump, recount, figures
 
 mod audit;
+mod configs;
 mod discovery;
 mod lease;
 mod queue;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
+pub mod configs;
 pub mod convergence;
 pub mod discovery;
 pub mod network;
@@ -56,6 +57,10 @@ macro_rules! index_suite {
                 what_a_pull_needs_is_found_by_keys_and_says_whether_it_is_of_today,
             ] []
             network: async [a_made_up_network_is_the_same_each_time_and_can_be_paged_through,] []
+            configs: async [
+                a_card_shows_what_the_configuration_of_its_image_says,
+                a_card_waits_for_the_image_that_it_shows,
+            ] []
             work: async [
                 the_first_lane_goes_first_and_a_claim_is_one_workers,
                 what_is_queued_while_it_is_worked_on_is_worked_on_again,

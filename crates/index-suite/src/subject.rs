@@ -12,7 +12,7 @@ use atcr_index::Collection;
 use atcr_index::change::{Applied, Batch, Change, Coverage, IdentityStep, Proof, RecordsStep, Step};
 use atcr_index::fact::RecordFact;
 use atcr_index::ports::{
-    DiscoveryLog, IndexAudit, IndexReader, IndexWriter, Leases, PullIndex, SearchIndex, WorkQueue,
+    ConfigLog, DiscoveryLog, IndexAudit, IndexReader, IndexWriter, Leases, PullIndex, SearchIndex, WorkQueue,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -25,6 +25,7 @@ pub trait Ports:
     + IndexWriter
     + WorkQueue
     + DiscoveryLog
+    + ConfigLog
     + Leases
     + IndexAudit
     + Send
@@ -39,6 +40,8 @@ impl<T> Ports for T where
         + IndexWriter
         + WorkQueue
         + DiscoveryLog
+        + ConfigLog
+        + ConfigLog
         + Leases
         + IndexAudit
         + Send

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | pages, feeds, badges, the JSON API | [`IndexReader`], [`SearchIndex`] |
 //! | pulls | [`PullIndex`] |
-//! | ingest, our own writes | [`IndexWriter`], [`WorkQueue`], [`DiscoveryLog`], [`Leases`] |
+//! | ingest, our own writes | [`IndexWriter`], [`WorkQueue`], [`DiscoveryLog`], [`ConfigLog`], [`Leases`] |
 //! | `index verify`, `index stats`, tests | [`IndexAudit`] |
 //!
 //! # Pages from it
@@ -29,7 +29,7 @@ use crate::change::{Applied, Batch, Fence, Lane, QueuedWork};
 use crate::collection::Collection;
 use crate::dump::DumpLine;
 use crate::error::IndexError;
-use crate::fact::Kind;
+use crate::fact::{ConfigFact, Kind};
 use crate::page::{Page, PageRequest};
 use crate::search::{Candidate, Query};
 use crate::view::{
@@ -331,6 +331,40 @@ pub trait DiscoveryLog: Send + Sync {
         fence: Option<&Fence>,
         now: DateTime<Utc>,
     ) -> Result<u64, IndexError>;
+}
+
+/// A configuration that a repository's card waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedConfig {
+    /// The repository.
+    pub repository: RepositoryId,
+    /// Whose it is.
+    pub did: Did,
+    /// Its name.
+    pub name: String,
+    /// The configuration.
+    pub digest: Digest,
+    /// Attempts that failed.
+    pub attempts: u32,
+}
+
+/// What configurations of images say. They are blobs in holds, so they are read after the manifests that name them, and only for the
+/// images that cards show.
+#[async_trait]
+pub trait ConfigLog: Send + Sync {
+    /// At most `limit` configurations that cards wait for and that are due, the one that is due longest first.
+    async fn wanted_configs(&self, limit: u32, now: DateTime<Utc>) -> Result<Vec<WantedConfig>, IndexError>;
+
+    /// Keeps what a configuration says. The cards that wait for it show it.
+    async fn configured(
+        &self,
+        digest: &Digest,
+        says: &ConfigFact,
+        now: DateTime<Utc>,
+    ) -> Result<(), IndexError>;
+
+    /// It could not be read. It is due again at `due`, unless the repository's card shows another image by now.
+    async fn put_off_config(&self, wanted: &WantedConfig, due: DateTime<Utc>) -> Result<(), IndexError>;
 }
 
 /// Which of several processes on one database does what only one has to.

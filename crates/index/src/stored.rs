@@ -153,6 +153,21 @@ pub fn annotations(json: &str) -> Result<BTreeMap<String, String>, IndexError> {
     serde_json::from_str(json).map_err(|_| IndexError::Corrupt("annotations"))
 }
 
+/// What an image says of itself: the annotations of its manifest, then the labels of its configuration, from two columns.
+pub fn described(
+    annotations: Option<&str>,
+    labels: Option<&str>,
+) -> Result<BTreeMap<String, String>, IndexError> {
+    let mut described = labels.map(self::annotations).transpose()?.unwrap_or_default();
+    described.extend(
+        annotations
+            .map(self::annotations)
+            .transpose()?
+            .unwrap_or_default(),
+    );
+    Ok(described)
+}
+
 /// The list of texts of a column.
 pub fn strings(json: &str) -> Result<Vec<String>, IndexError> {
     serde_json::from_str(json).map_err(|_| IndexError::Corrupt("a list of texts"))

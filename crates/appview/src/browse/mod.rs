@@ -4,6 +4,7 @@
 pub mod address;
 pub mod build_steps;
 pub mod config;
+pub mod descriptions;
 pub mod diff;
 pub mod provenance;
 mod stars;

@@ -1,5 +1,7 @@
 //! Pages about images: what was pushed is on them, whatever it says of itself does no harm, and what is not there is said to be missing.
 
+use std::time::Duration;
+
 use atcr_appview::settings::AppViewSettings;
 use atcr_atproto::clock::Clock as _;
 use atcr_atproto::data_model;
@@ -263,6 +265,30 @@ async fn a_plain_push_for_one_platform_is_an_image() {
     let text = visitor.get("/r/alice.test/solo:wrong").await.text();
     let warning = "The index says linux/arm64; the image itself says linux/amd64.";
     assert!(text.contains(warning), "{text}");
+}
+
+#[tokio::test]
+async fn an_image_that_describes_itself_by_labels_alone_is_described() {
+    let appview = TestAppView::start_with(|config| config.index.enabled = true).await;
+    let alice = appview.sailor("alice.test", &["alice.test/solo"]).await;
+    alice
+        .push("alice.test/solo", "1.0", &image(&appview, "amd64"))
+        .await;
+    let visitor = Browser::new(&appview);
+    let described = async {
+        loop {
+            let text = visitor.get("/r/alice.test/solo").await.text();
+            if text.contains("href=\"https://github.com/alice/app\"") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), described)
+        .await
+        .expect("the labels are on the page");
+    let text = visitor.get("/u/alice.test").await.text();
+    assert!(text.contains("linux/amd64"), "{text}");
 }
 
 #[tokio::test]

@@ -185,6 +185,7 @@ struct Row {
     card: CardRow,
     readme: Option<String>,
     annotations: Option<String>,
+    labels: Option<String>,
     manifests: i64,
     fallback_tags: i64,
     referrers: i64,
@@ -211,9 +212,11 @@ pub(super) async fn one(
                           WHERE m.account = r.account AND m.digest = t.digest AND m.repository = r.id \
                           ORDER BY m.odd_rkey LIMIT 1), \
                          (SELECT m.annotations FROM manifest m WHERE m.account = r.account AND m.digest = t.digest ORDER BY m.odd_rkey LIMIT 1)) \
-                     FROM tag t WHERE t.repository = r.id AND t.name = r.newest_tag AND t.shown = 1) END AS annotations \
+                     FROM tag t WHERE t.repository = r.id AND t.name = r.newest_tag AND t.shown = 1) END AS annotations, \
+                k.labels \
          FROM account a JOIN repository r ON r.account = a.id AND r.name = $2 \
          LEFT JOIN page p ON p.account = a.id AND p.rkey = replace(r.name, '/', '~') \
+         LEFT JOIN config k ON k.digest = r.config \
          WHERE a.did = $1 AND r.listed"
     );
     let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
@@ -235,12 +238,7 @@ pub(super) async fn one(
     };
     Ok(Some(RepositoryView {
         readme: row.readme.filter(|text| !text.is_empty()),
-        annotations: row
-            .annotations
-            .as_deref()
-            .map(stored::annotations)
-            .transpose()?
-            .unwrap_or_default(),
+        annotations: stored::described(row.annotations.as_deref(), row.labels.as_deref())?,
         manifests: stored::count(row.manifests),
         fallback_tags: stored::count(row.fallback_tags),
         referrers: stored::count(row.referrers),

@@ -154,6 +154,26 @@ async fn write_batch(
     Ok(answers)
 }
 
+/// Makes the cards of `repositories` anew.
+pub(crate) async fn refresh_cards(
+    connection: &mut PgConnection,
+    repositories: Vec<i64>,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let accounts = accounts::load(connection, &Batch::default()).await?;
+    let mut touched = Touched::default();
+    for repository in repositories {
+        touched.totals(repository);
+    }
+    let mut context = Context {
+        connection,
+        now,
+        accounts: &accounts,
+        touched: &mut touched,
+    };
+    repositories::refresh(&mut context).await
+}
+
 /// Remembers the records that cannot be used, and forgets those that were.
 async fn write_unusable(context: &mut Context<'_>, accepted: &[Accepted<'_>]) -> Result<(), sqlx::Error> {
     let rows = plan::unusable(accepted);

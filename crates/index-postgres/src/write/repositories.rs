@@ -6,6 +6,7 @@ use atcr_index::plan::cards::{self, FoundBy, Repository};
 use atcr_index::plan::{self, Writes};
 use atcr_index::row;
 use atcr_index::row::Row;
+use atcr_index::stored::micros;
 use sqlx::PgConnection;
 
 use super::Context;
@@ -63,11 +64,12 @@ pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error
             "UPDATE repository r SET listed = j.listed, pushed_at = j.pushed_at, newest_tag = j.newest_tag, kind = j.kind, \
                  title = j.title, summary = j.summary, licence = j.licence, platforms = j.platforms, picture = j.picture, \
                  picture_type = j.picture_type, pulls = j.pulls, pushes = j.pushes, last_pull = j.last_pull, \
-                 search_tier = j.search_tier, search_hash = j.search_hash \
+                 search_tier = j.search_tier, search_hash = j.search_hash, config = j.config \
              FROM unnest($1::bigint[], $2::boolean[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], \
-                         $9::text[], $10::bytea[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[]) \
+                         $9::text[], $10::bytea[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], \
+                         $17::bytea[]) \
                  AS j(id, listed, pushed_at, newest_tag, kind, title, summary, licence, platforms, picture, picture_type, pulls, pushes, \
-                      last_pull, search_tier, search_hash) \
+                      last_pull, search_tier, search_hash, config) \
              WHERE r.id = j.id",
             plan.cards,
         )
@@ -79,10 +81,40 @@ pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error
             plan.listed,
         )
         .await?;
+    want_configs(context, plan.configured, plan.wanted).await?;
     let (found, lost): (Vec<FoundBy>, Vec<FoundBy>) =
         plan.search.into_iter().partition(|row| row.place != NO_TIER);
     let lost = lost.iter().map(|row| row![row.repository]).collect();
     write_search(context.connection, lost, &found).await
+}
+
+/// The cards of `configured` wait for no configuration, those of `wanted` for the ones that are named there.
+async fn want_configs(
+    context: &mut Context<'_>,
+    configured: Vec<Row>,
+    wanted: Vec<Row>,
+) -> Result<(), sqlx::Error> {
+    context
+        .set(
+            "DELETE FROM config_wanted WHERE repository IN (SELECT * FROM unnest($1::bigint[]))",
+            configured,
+        )
+        .await?;
+    let now = micros(context.now);
+    let wanted = wanted.into_iter().map(|mut row| {
+        row.push(now.into());
+        row
+    });
+    context
+        .set(
+            "INSERT INTO config_wanted (repository, digest, due, attempts) \
+             SELECT j.repository, j.digest, j.due, 0 \
+             FROM unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS j(repository, digest, due) ORDER BY j.repository \
+             ON CONFLICT (repository) DO UPDATE SET digest = excluded.digest, due = excluded.due, attempts = 0 \
+                 WHERE config_wanted.digest <> excluded.digest",
+            wanted.collect(),
+        )
+        .await
 }
 
 /// Makes the texts of at most `limit` listed repositories behind `after` searchable. Returns the last one's number and how many there were.
@@ -141,11 +173,13 @@ async fn touch_whole_accounts(context: &mut Context<'_>) -> Result<(), sqlx::Err
 }
 
 /// What was tagged last decides the card; in a repository without tags, its newest manifest. The columns are those of a [`Repository`], in its order.
+/// The configuration is that of the image, or of the first image of an index.
 const LOAD: &str = "WITH touched AS ( \
          SELECT r.*, a.did, a.handle, a.status = 0 AND NOT a.taken_down AS is_account_visible, \
                 (SELECT t.name FROM tag t WHERE t.repository = r.id AND t.shown = 1 ORDER BY t.moved_at DESC, t.name DESC LIMIT 1) \
                     AS last_tag \
          FROM unnest($1::bigint[]) AS j(id) JOIN repository r ON r.id = j.id JOIN account a ON a.id = r.account) \
+     SELECT q.*, k.labels, k.platform FROM ( \
      SELECT r.id, r.account, r.name, r.handle, r.is_account_visible, \
             EXISTS (SELECT 1 FROM takedown d WHERE d.did = r.did AND d.repository = r.name AND d.applies) AS taken_down, \
             r.listed AS was_listed, r.tags, r.fallback_tags, r.manifests, r.stars, \
@@ -154,7 +188,11 @@ const LOAD: &str = "WITH touched AS ( \
             coalesce((SELECT max(x.moved_at) FROM tag x WHERE x.repository = r.id AND x.shown = 1), 0) AS tag_moved_at, \
             m.id AS manifest, m.kind, m.annotations, \
             coalesce((SELECT max(x.pushed_at) FROM manifest x WHERE x.repository = r.id), 0) AS manifest_pushed_at, \
-            p.cid AS page_cid, p.summary AS page_summary, p.picture, p.picture_type, r.search_tier, r.search_hash \
+            p.cid AS page_cid, p.summary AS page_summary, p.picture, p.picture_type, r.search_tier, r.search_hash, \
+            CASE m.kind WHEN 0 THEN m.config WHEN 1 THEN coalesce( \
+                (SELECT x.config FROM child i JOIN manifest x ON x.account = m.account AND x.digest = i.digest AND x.kind = 0 \
+                 WHERE i.manifest = m.id AND NOT i.attestation ORDER BY i.position, x.id LIMIT 1), ''::bytea) \
+                ELSE ''::bytea END AS config \
      FROM touched r \
      LEFT JOIN LATERAL ( \
          SELECT CASE WHEN r.last_tag IS NULL THEN \
@@ -171,7 +209,8 @@ const LOAD: &str = "WITH touched AS ( \
          SELECT sum(s.pulls + s.carried_pulls) AS pulls, sum(s.pushes + s.carried_pushes) AS pushes, max(s.last_pull) AS last_pull \
          FROM repository_hold h JOIN account n ON n.did = h.hold \
          JOIN stats s ON s.account = n.id AND s.owner = r.did AND s.repository = r.name \
-         WHERE h.repository = r.id) c ON true";
+         WHERE h.repository = r.id) c ON true) q \
+     LEFT JOIN config k ON k.digest = q.config";
 
 fn loaded(answers: Vec<atcr_index::row::Answer>) -> Result<Vec<Repository>, sqlx::Error> {
     let repositories = answers.into_iter().map(Repository::of);

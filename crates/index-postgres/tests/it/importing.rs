@@ -7,10 +7,11 @@ use atcr_atproto::lexicon::scan::{self, ScanRecord, SeverityCounts};
 use atcr_atproto::lexicon::stats::{self, StatsRecord};
 use atcr_index::Collection;
 use atcr_index::change::{Applied, Batch, Fence, Lane, QueuedWork, Step, TakedownStep};
+use atcr_index::fact::ConfigFact;
 use atcr_index::generator::{Network, Size};
 use atcr_index::ports::{
-    DiscoveryLog as _, FoundAccount, IndexAudit as _, IndexReader as _, IndexWriter as _, SearchIndex as _,
-    WorkQueue as _,
+    ConfigLog as _, DiscoveryLog as _, FoundAccount, IndexAudit as _, IndexReader as _, IndexWriter as _,
+    SearchIndex as _, WorkQueue as _,
 };
 use atcr_index::search::{Query, ranked};
 use atcr_index_postgres::{ImportError, Progress};
@@ -126,6 +127,12 @@ async fn happen(index: &SqliteIndex) {
         .discovered("list", &found, Some("next"), None, now())
         .await
         .unwrap();
+    let waiting = index.wanted_configs(1, now()).await.unwrap();
+    let says = ConfigFact::of(
+        &[("io.atcr.icon".to_owned(), "x".to_owned())].into(),
+        "linux/amd64",
+    );
+    index.configured(&waiting[0].digest, &says, now()).await.unwrap();
     let due = QueuedWork {
         did: bob(),
         lane: Lane::Gap,
@@ -155,7 +162,7 @@ async fn a_copied_index_is_the_same_is_found_and_goes_on() {
         }
     };
     store.index().import_sqlite(&file.path, &mut note).await.unwrap();
-    assert_eq!(equal.len(), 21);
+    assert_eq!(equal.len(), 23);
     let empty: Vec<_> = equal.iter().filter(|(_, rows)| *rows == 0).collect();
     assert!(empty.is_empty(), "nothing is shown by copying no rows: {empty:?}");
 

@@ -6,6 +6,7 @@ use atcr_index::plan::cards::{self, FoundBy, Repository};
 use atcr_index::plan::{self, Writes};
 use atcr_index::row;
 use atcr_index::row::Row;
+use atcr_index::stored::micros;
 
 use super::Context;
 use crate::rows::decoded;
@@ -72,7 +73,7 @@ pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error
             "UPDATE repository SET listed = value ->> 1, pushed_at = value ->> 2, newest_tag = value ->> 3, kind = value ->> 4, \
                  title = value ->> 5, summary = value ->> 6, licence = value ->> 7, platforms = value ->> 8, \
                  picture = unhex(value ->> 9), picture_type = value ->> 10, pulls = value ->> 11, pushes = value ->> 12, \
-                 last_pull = value ->> 13, search_row = value ->> 14, search_hash = value ->> 15 \
+                 last_pull = value ->> 13, search_row = value ->> 14, search_hash = value ->> 15, config = unhex(value ->> 16) \
              FROM json_each(?) WHERE repository.id = value ->> 0",
             plan.cards,
         )
@@ -83,7 +84,36 @@ pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error
             plan.listed,
         )
         .await?;
+    want_configs(context, plan.configured, plan.wanted).await?;
     write_search(context, &plan.search).await
+}
+
+/// The cards of `configured` wait for no configuration, those of `wanted` for the ones that are named there.
+async fn want_configs(
+    context: &mut Context<'_>,
+    configured: Vec<Row>,
+    wanted: Vec<Row>,
+) -> Result<(), sqlx::Error> {
+    context
+        .set(
+            "DELETE FROM config_wanted WHERE repository IN (SELECT value FROM json_each(?))",
+            configured,
+        )
+        .await?;
+    let now = micros(context.now);
+    let wanted = wanted.into_iter().map(|mut row| {
+        row.push(now.into());
+        row
+    });
+    context
+        .set(
+            "INSERT INTO config_wanted (repository, digest, due, attempts) \
+             SELECT value ->> 0, unhex(value ->> 1), value ->> 2, 0 FROM json_each(?) WHERE true \
+             ON CONFLICT (repository) DO UPDATE SET digest = excluded.digest, due = excluded.due, attempts = 0 \
+                 WHERE config_wanted.digest <> excluded.digest",
+            wanted.collect(),
+        )
+        .await
 }
 
 /// The repositories of accounts that turned visible or invisible, or got another name, and of those with takedowns.
@@ -107,12 +137,14 @@ async fn touch_whole_accounts(context: &mut Context<'_>) -> Result<(), sqlx::Err
 }
 
 /// What was tagged last decides the card; in a repository without tags, its newest manifest. The columns are those of a [`Repository`], in its order.
+/// The configuration is that of the image, or of the first image of an index.
 const LOAD: &str = concat!(
     "WITH touched AS ( \
          SELECT r.*, a.did, a.handle, a.status = 0 AND a.taken_down = 0 AS is_account_visible, \
                 (SELECT t.name FROM tag t WHERE t.repository = r.id AND t.shown = 1 ORDER BY t.moved_at DESC, t.name DESC LIMIT 1) \
                     AS last_tag \
          FROM json_each(?) j CROSS JOIN repository r ON r.id = j.value CROSS JOIN account a ON a.id = r.account) \
+     SELECT q.*, k.labels, k.platform FROM ( \
      SELECT r.id, r.account, r.name, r.handle, r.is_account_visible, \
             EXISTS (SELECT 1 FROM takedown d WHERE d.did = r.did AND d.repository = r.name AND d.applies = 1) AS taken_down, \
             r.listed AS was_listed, r.tags, r.fallback_tags, r.manifests, r.stars, \
@@ -122,7 +154,10 @@ const LOAD: &str = concat!(
             m.id AS manifest, m.kind, m.annotations, \
             coalesce((SELECT max(x.pushed_at) FROM manifest x WHERE x.repository = r.id), 0) AS manifest_pushed_at, \
             p.cid AS page_cid, p.summary AS page_summary, p.picture, p.picture_type, \
-            r.search_row, r.search_hash \
+            r.search_row, r.search_hash, \
+            CASE m.kind WHEN 0 THEN m.config WHEN 1 THEN coalesce( \
+                (SELECT x.config FROM child i CROSS JOIN manifest x ON x.account = m.account AND x.digest = i.digest AND x.kind = 0 \
+                 WHERE i.manifest = m.id AND i.attestation = 0 ORDER BY i.position, x.id LIMIT 1), x'') ELSE x'' END AS config \
      FROM touched r \
      LEFT JOIN tag t ON t.repository = r.id AND t.name = r.last_tag AND t.shown = 1 \
      LEFT JOIN manifest m ON m.id = CASE \
@@ -140,7 +175,8 @@ const LOAD: &str = concat!(
                 FROM touched q CROSS JOIN repository_hold h ON h.repository = q.id CROSS JOIN account n ON n.did = h.hold \
                 CROSS JOIN stats s INDEXED BY stats_by_subject \
                   ON s.account = n.id AND s.owner = q.did AND s.repository = q.name \
-                GROUP BY q.id) c ON c.id = r.id"
+                GROUP BY q.id) c ON c.id = r.id) q \
+     LEFT JOIN config k ON k.digest = q.config"
 );
 
 fn loaded(answers: Vec<atcr_index::row::Answer>) -> Result<Vec<Repository>, sqlx::Error> {

@@ -3,11 +3,13 @@
 //! Records come from strangers. One that cannot be used is a [`Fact::Unusable`], which the index remembers by its CID, so that it is not
 //! fetched again.
 
+mod config;
 mod hold;
 mod manifest;
 mod sailor;
 mod text;
 
+pub use config::ConfigFact;
 pub use hold::{CaptainFact, CrewFact, ScanFact, Severities, StatsFact};
 pub use manifest::{ChildFact, Kind, ManifestFact, PlatformFact};
 pub use sailor::{PageFact, ProfileFact, StarFact, TagFact};

@@ -43,6 +43,9 @@ pub struct Repository {
     picture_type: Option<String>,
     search_place: i64,
     search_hash: i64,
+    config: Vec<u8>,
+    labels: Option<String>,
+    platform: Option<String>,
 }
 
 impl Repository {
@@ -75,6 +78,9 @@ impl Repository {
             picture_type: answer.maybe_text()?,
             search_place: answer.integer()?,
             search_hash: answer.integer()?,
+            config: answer.maybe_bytes()?.unwrap_or_default(),
+            labels: answer.maybe_text()?,
+            platform: answer.maybe_text()?,
         })
     }
 
@@ -135,8 +141,12 @@ impl FoundBy {
 #[derive(Debug, Default)]
 pub struct Plan {
     /// Number, listed, pushed at, newest tag, kind, title, summary, licence, platforms, picture and its type, pulls, pushes, last pull, place
-    /// and hash in search.
+    /// and hash in search, configuration.
     pub cards: Vec<Row>,
+    /// Repositories whose cards wait for no configuration.
+    pub configured: Vec<Row>,
+    /// Repositories and the configurations that their cards wait for.
+    pub wanted: Vec<Row>,
     /// Repositories that accounts show more than before: account and number.
     pub listed: Vec<Row>,
     /// Repositories whose text or place in search changes.
@@ -165,6 +175,13 @@ pub fn plan(
         if (place, hash) != (row.search_place, row.search_hash) {
             plan.search.push(row.found_by(place));
         }
+        if is_listed && !row.config.is_empty() && row.labels.is_none() {
+            plan.wanted.push(row![row.id, row.config.clone()]);
+        } else {
+            plan.configured.push(row![row.id]);
+        }
+        let of_config = row.platform.as_ref().filter(|platform| !platform.is_empty());
+        let of_config = of_config.map(|platform| json!([platform]).to_string());
         plan.cards.push(row![
             row.id,
             is_listed,
@@ -176,6 +193,7 @@ pub fn plan(
             card.licence,
             row.manifest
                 .and_then(|manifest| platforms.get(&manifest))
+                .or(of_config.as_ref())
                 .map_or("[]", String::as_str),
             row.picture.clone().unwrap_or_default(),
             row.picture_type.as_deref().unwrap_or_default(),
@@ -183,7 +201,8 @@ pub fn plan(
             row.pushes,
             row.last_pull,
             place,
-            hash
+            hash,
+            row.config.clone()
         ]);
     }
     plan.listed = listed
@@ -203,15 +222,17 @@ struct Card {
 
 impl Card {
     fn of(row: &Repository) -> Self {
-        let annotations: BTreeMap<String, String> = row
-            .annotations
-            .as_deref()
-            .and_then(|json| serde_json::from_str(json).ok())
-            .unwrap_or_default();
+        let read = |json: &Option<String>| -> BTreeMap<String, String> {
+            json.as_deref()
+                .and_then(|json| serde_json::from_str(json).ok())
+                .unwrap_or_default()
+        };
+        let (annotations, labels) = (read(&row.annotations), read(&row.labels));
         let text = |name: &str| {
             let key = format!("org.opencontainers.image.{name}");
             annotations
                 .get(&key)
+                .or_else(|| labels.get(&key))
                 .map(|text| one_line(text))
                 .unwrap_or_default()
         };
