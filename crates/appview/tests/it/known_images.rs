@@ -309,7 +309,7 @@ async fn kept_bytes_stay_within_their_bound_and_the_longest_unused_go_first() {
     let manifest = |number: u8| Bytes::from(vec![number; 1_000]);
     let digest = |bytes: &Bytes| Digest::of(Algorithm::Sha256, bytes);
     for number in 0..10 {
-        kept.keep(&digest(&manifest(number)), &manifest(number))
+        kept.keep("pds.test", &digest(&manifest(number)), &manifest(number))
             .await
             .unwrap();
         clock.advance(TimeDelta::hours(1));
@@ -318,7 +318,7 @@ async fn kept_bytes_stay_within_their_bound_and_the_longest_unused_go_first() {
     assert_eq!(kept.find(&digest(&manifest(0))).await.unwrap(), Some(manifest(0)));
     clock.advance(TimeDelta::hours(1));
     for number in 10..12 {
-        kept.keep(&digest(&manifest(number)), &manifest(number))
+        kept.keep("pds.test", &digest(&manifest(number)), &manifest(number))
             .await
             .unwrap();
     }
@@ -331,10 +331,100 @@ async fn kept_bytes_stay_within_their_bound_and_the_longest_unused_go_first() {
     assert_eq!(found, [0, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     // What is longer than all of it pushes nothing out.
     let long = Bytes::from(vec![99; 10_001]);
-    kept.keep(&digest(&long), &long).await.unwrap();
+    kept.keep("pds.test", &digest(&long), &long).await.unwrap();
     assert_eq!(kept.find(&digest(&long)).await.unwrap(), None);
     assert!(kept.find(&digest(&manifest(11))).await.unwrap().is_some());
     database.close().await;
+}
+
+#[tokio::test]
+async fn a_host_with_ever_new_manifests_pushes_out_its_own_before_those_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open_scratch(&folder.path().join("scratch.db")).await.unwrap();
+    let clock = ManualClock::host();
+    let kept = SqliteManifestBytes::new(database.clone(), 10_000, Arc::clone(&clock) as _);
+    let manifest = |number: u8| Bytes::from(vec![number; 1_000]);
+    let digest = |bytes: &Bytes| Digest::of(Algorithm::Sha256, bytes);
+    for number in 0..30 {
+        let host = if number < 6 { "old.test" } else { "busy.test" };
+        kept.keep(host, &digest(&manifest(number)), &manifest(number))
+            .await
+            .unwrap();
+        clock.advance(TimeDelta::seconds(1));
+    }
+    let mut found = Vec::new();
+    for number in 0..30 {
+        if kept.find(&digest(&manifest(number))).await.unwrap().is_some() {
+            found.push(number);
+        }
+    }
+    assert_eq!(found, [0, 1, 2, 3, 4, 5, 26, 27, 28, 29]);
+    database.close().await;
+}
+
+/// Does `statement` to the database of what can be fetched again.
+async fn change_scratch(appview: &TestAppView, statement: &'static str) {
+    let scratch = open_scratch(&scratch_path(&appview.settings().paths.database))
+        .await
+        .unwrap();
+    sqlx::query(statement).execute(scratch.writer()).await.unwrap();
+    scratch.close().await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_served_from_memory_are_used() {
+    let appview = started().await;
+    let image = appview.image("used");
+    appview
+        .sailor("alice.test", &[APP])
+        .await
+        .push(APP, "v1", &image)
+        .await;
+    let scratch = open_scratch(&scratch_path(&appview.settings().paths.database))
+        .await
+        .unwrap();
+    let used_at = async || -> i64 {
+        let row = sqlx::query_scalar("SELECT used_at FROM manifest_bytes WHERE digest = ?");
+        row.bind(sha256(&image).to_string())
+            .fetch_one(scratch.readers())
+            .await
+            .unwrap()
+    };
+    let kept_at = used_at().await;
+    appview.clock.advance(TimeDelta::hours(2));
+    assert_eq!(pull(&appview, "v1").await.body, image.bytes());
+    assert_eq!(used_at().await - kept_at, 2 * 60 * 60);
+    scratch.close().await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_here_are_served_although_their_use_cannot_be_noted() {
+    let mut appview = started().await;
+    let image = appview.image("noted");
+    appview
+        .sailor("alice.test", &[APP])
+        .await
+        .push(APP, "v1", &image)
+        .await;
+    appview.stop().await;
+    for statement in [
+        "CREATE TRIGGER no_use BEFORE UPDATE ON manifest_bytes BEGIN SELECT raise(ABORT, 'read only'); END",
+        "DROP TABLE manifest_blob",
+        "DELETE FROM manifest",
+    ] {
+        change_scratch(&appview, statement).await;
+    }
+    appview.clock.advance(TimeDelta::hours(2));
+    for is_down in [false, true] {
+        set_down(&appview, is_down);
+        appview.restart().await;
+        appview.pds.forget_calls();
+        let got = pull(&appview, "v1").await;
+        got.assert_status(200);
+        assert_eq!(got.body, image.bytes());
+        assert_eq!(got.has_header("warning"), is_down);
+        assert_eq!(appview.pds.count("com.atproto.sync.getBlob"), 0);
+    }
 }
 
 #[tokio::test]

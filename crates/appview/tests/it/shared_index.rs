@@ -5,7 +5,7 @@ use atcr_appview::settings::AppViewSettings;
 use atcr_server::{Problems, Secret, Shutdown};
 use atcr_test_support::postgres_server::PostgresServer;
 
-use crate::harness::{Answer, TestAppView};
+use crate::harness::{Answer, TestAppView, sha256};
 
 async fn on(server: &PostgresServer, plc: Option<String>) -> TestAppView {
     let url = server.url("postgres");
@@ -44,6 +44,35 @@ async fn a_push_through_one_is_on_the_pages_of_the_other_when_it_returns() {
     page.assert_status(200);
     // The file is not made.
     assert!(!one.settings().paths.index.exists());
+}
+
+#[tokio::test]
+async fn no_memory_of_one_answers_what_a_push_or_deletion_through_the_other_changed() {
+    let server = PostgresServer::start().unwrap();
+    let one = on(&server, None).await;
+    let other = on(&server, Some(one.pds.url())).await;
+    let sailor = one.sailor("alice.test", &["alice.test/app"]).await;
+    let pull = async |reference: &str| {
+        let token = other
+            .get("/auth/token")
+            .query(&[("scope", "repository:alice.test/app:pull")]);
+        let token = Answer::of(token).await.json();
+        let path = format!("/v2/alice.test/app/manifests/{reference}");
+        let asked = other.get(&path).bearer_auth(token["token"].as_str().unwrap());
+        Answer::of(asked).await
+    };
+    let (first, second) = (one.image("first"), one.image("second"));
+    sailor.push("alice.test/app", "v1", &first).await;
+    assert_eq!(pull("v1").await.body, first.bytes());
+    sailor.push("alice.test/app", "v1", &second).await;
+    assert_eq!(pull("v1").await.body, second.bytes());
+    let digest = sha256(&second);
+    assert_eq!(pull(digest.as_str()).await.body, second.bytes());
+    for reference in ["v1", digest.as_str()] {
+        let path = format!("/v2/alice.test/app/manifests/{reference}");
+        sailor.delete(&path).await.assert_status(202);
+        pull(reference).await.assert_error(404, "MANIFEST_UNKNOWN");
+    }
 }
 
 #[tokio::test]

@@ -1,15 +1,15 @@
 //! What was lately read of manifests, in memory: bytes by digest, and which repository has which.
 //!
 //! Bytes follow from their digest, so they are kept as long as there is room. That a repository *has* a manifest, and what a tag
-//! points at, is the owner's to change elsewhere at any time: it is believed for seconds only, and what this server changes
-//! itself is forgotten at once.
+//! points at, is the owner's to change elsewhere at any time: it is believed for seconds only, and while the index has the account as it had
+//! it then; what this server changes itself is forgotten at once.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use atcr_atproto::syntax::{Cid, Did};
+use atcr_atproto::syntax::{Cid, Did, Tid};
 use atcr_oci::{Digest, Tag};
 use bytes::Bytes;
 use moka::sync::Cache;
@@ -23,6 +23,9 @@ const PRESENCE_TTL: Duration = Duration::from_secs(30);
 
 /// How long a tag is believed to point where it did: the answer to a crowd that pulls one image.
 const TAG_TTL: Duration = Duration::from_secs(5);
+
+/// How exactly it is known when bytes were used last.
+const USE_TTL: Duration = Duration::from_hours(1);
 
 /// Presences and tags kept at most.
 const ENTRIES: u64 = 20_000;
@@ -41,6 +44,12 @@ pub(super) struct Presence {
     pub(super) hold: Option<Did>,
 }
 
+/// The revision that the index has of an account, and whether it has heard of a later one.
+pub(super) type IndexedState = (Tid, bool);
+
+/// What was read while the index had the account so; `None` for one that it does not have.
+type Read<T> = (Option<IndexedState>, T);
+
 type PresenceKey = (Did, String, Digest);
 type TagKey = (Did, String, Tag);
 
@@ -48,12 +57,14 @@ type TagKey = (Did, String, Tag);
 #[derive(Debug)]
 pub(super) struct ManifestCache {
     bytes: Cache<Digest, Bytes>,
-    presences: Cache<PresenceKey, Arc<Presence>>,
-    tags: Cache<TagKey, Digest>,
+    presences: Cache<PresenceKey, Read<Arc<Presence>>>,
+    tags: Cache<TagKey, Read<Digest>>,
     presence_flights: KeyedLocks<PresenceKey>,
     // By account as well: an account with a slow PDS must not keep others from the same bytes elsewhere.
     byte_flights: KeyedLocks<(Did, Digest)>,
     tag_flights: KeyedLocks<TagKey>,
+    /// Manifests whose use was noted a while ago.
+    uses: Cache<Digest, ()>,
     /// Grows with every write of ours; what was read while it grew is not kept.
     epoch: AtomicU64,
 }
@@ -79,6 +90,10 @@ impl ManifestCache {
             presence_flights: KeyedLocks::default(),
             byte_flights: KeyedLocks::default(),
             tag_flights: KeyedLocks::default(),
+            uses: Cache::builder()
+                .max_capacity(ENTRIES)
+                .time_to_live(USE_TTL)
+                .build(),
             epoch: AtomicU64::new(0),
         }
     }
@@ -87,6 +102,15 @@ impl ManifestCache {
     #[must_use]
     pub(super) fn find_bytes(&self, digest: &Digest) -> Option<Bytes> {
         self.bytes.get(digest)
+    }
+
+    /// Whether a use of `digest` was noted within [`USE_TTL`]; from now on it was.
+    pub(super) fn is_use_noted(&self, digest: &Digest) -> bool {
+        let is_noted = self.uses.contains_key(digest);
+        if !is_noted {
+            self.uses.insert(digest.clone(), ());
+        }
+        is_noted
     }
 
     /// Keeps bytes that are known to hash to `digest`.
@@ -116,7 +140,7 @@ impl ManifestCache {
         Ok(bytes)
     }
 
-    /// That the repository has `digest`, from here or else through `locate`.
+    /// That the repository has `digest`, from here if it was read at `state`, or else through `locate`.
     ///
     /// # Errors
     /// Those of `locate`. A miss is not kept.
@@ -125,14 +149,16 @@ impl ManifestCache {
         did: &Did,
         repository: &str,
         digest: &Digest,
+        state: Option<IndexedState>,
         locate: impl Future<Output = Result<Option<Presence>, RegistryError>> + Send,
     ) -> Result<Option<Arc<Presence>>, RegistryError> {
         let key = (did.clone(), repository.to_owned(), digest.clone());
-        if let Some(presence) = self.presences.get(&key) {
+        let find = || self.presences.get(&key).filter(|(read_at, _)| *read_at == state);
+        if let Some((_, presence)) = find() {
             return Ok(Some(presence));
         }
         let _flight = self.presence_flights.lock(&key).await;
-        if let Some(presence) = self.presences.get(&key) {
+        if let Some((_, presence)) = find() {
             return Ok(Some(presence));
         }
         let epoch = self.epoch.load(Ordering::SeqCst);
@@ -140,12 +166,12 @@ impl ManifestCache {
             return Ok(None);
         };
         if self.epoch.load(Ordering::SeqCst) == epoch {
-            self.presences.insert(key, Arc::clone(&presence));
+            self.presences.insert(key, (state, Arc::clone(&presence)));
         }
         Ok(Some(presence))
     }
 
-    /// What a tag points at, from here or else through `resolve`.
+    /// What a tag points at, from here if it was read at `state`, or else through `resolve`.
     ///
     /// # Errors
     /// Those of `resolve`. A miss is not kept.
@@ -154,14 +180,16 @@ impl ManifestCache {
         did: &Did,
         repository: &str,
         tag: &Tag,
+        state: Option<IndexedState>,
         resolve: impl Future<Output = Result<Option<Digest>, RegistryError>> + Send,
     ) -> Result<Option<Digest>, RegistryError> {
         let key = (did.clone(), repository.to_owned(), tag.clone());
-        if let Some(digest) = self.tags.get(&key) {
+        let find = || self.tags.get(&key).filter(|(read_at, _)| *read_at == state);
+        if let Some((_, digest)) = find() {
             return Ok(Some(digest));
         }
         let _flight = self.tag_flights.lock(&key).await;
-        if let Some(digest) = self.tags.get(&key) {
+        if let Some((_, digest)) = find() {
             return Ok(Some(digest));
         }
         let epoch = self.epoch.load(Ordering::SeqCst);
@@ -169,7 +197,7 @@ impl ManifestCache {
             return Ok(None);
         };
         if self.epoch.load(Ordering::SeqCst) == epoch {
-            self.tags.insert(key, digest.clone());
+            self.tags.insert(key, (state, digest.clone()));
         }
         Ok(Some(digest))
     }

@@ -5,15 +5,18 @@
 
 use std::sync::Arc;
 
+use atcr_atproto::egress::party;
+use atcr_atproto::identity::ResolvedIdentity;
 use atcr_atproto::lexicon::BlobRef;
 use atcr_atproto::lexicon::manifest::UNTYPED;
+use atcr_atproto::syntax::Did;
 use atcr_oci::{Digest, Reference};
 use bytes::Bytes;
 
 use crate::account::ports::Located;
 use crate::context::RequestContext;
 use crate::error::RegistryError;
-use crate::manifest::cache::Presence;
+use crate::manifest::cache::{IndexedState, Presence};
 use crate::manifest::ports::{KnownManifest, KnownManifests};
 use crate::manifest::pull::Found;
 use crate::manifest::record;
@@ -41,6 +44,17 @@ impl Manifests {
         Ok(None)
     }
 
+    /// What the index has of the account now, for keys of what is remembered: it moves with every write, also one through another server
+    /// that shares the index.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn state_of(&self, did: &Did) -> Result<Option<IndexedState>, RegistryError> {
+        let Some(known) = &self.known else { return Ok(None) };
+        let standing = known.standing(did).await?;
+        Ok(standing.map(|standing| (standing.rev, standing.is_behind)))
+    }
+
     /// That the repository has `digest`, as the index says while it is current.
     pub(super) async fn locate_known(
         &self,
@@ -59,12 +73,12 @@ impl Manifests {
         let Some(presence) = presence(&manifest) else {
             return Ok(None);
         };
-        if !self.is_noted(context, digest).await? {
+        if !self.is_noted(context, digest).await {
             let Some(bytes) = self.read(context, digest, &presence).await? else {
                 return Ok(None);
             };
             self.note_known(context, digest, &manifest, &presence, &bytes)
-                .await?;
+                .await;
         }
         Ok(Some(presence))
     }
@@ -98,9 +112,9 @@ impl Manifests {
         let (Some(presence), Some(bytes)) = (presence(&manifest), self.held_bytes(&digest).await) else {
             return Ok(None);
         };
-        if !self.is_noted(context, &digest).await? {
+        if !self.is_noted(context, &digest).await {
             self.note_known(context, &digest, &manifest, &presence, &bytes)
-                .await?;
+                .await;
         }
         metrics::counter!("atcr_appview_manifests_served_without_pds_total").increment(1);
         let host = context.owner.pds.as_ref().map_or("", |pds| pds.authority());
@@ -118,6 +132,7 @@ impl Manifests {
     /// The bytes of `digest`, from memory or as they were kept.
     pub(super) async fn held_bytes(&self, digest: &Digest) -> Option<Bytes> {
         if let Some(bytes) = self.cache.find_bytes(digest) {
+            self.note_use(digest).await;
             return Some(bytes);
         }
         let bytes = match self.kept.find(digest).await {
@@ -136,9 +151,21 @@ impl Manifests {
         Some(bytes)
     }
 
-    /// Keeps bytes that are known to hash to `digest`, over restarts.
-    pub(super) async fn keep(&self, digest: &Digest, bytes: &Bytes) {
-        if let Err(error) = self.kept.keep(digest, bytes).await {
+    /// Notes that `digest` was used, so that what is served from memory is not the first that is forgotten.
+    pub(super) async fn note_use(&self, digest: &Digest) {
+        if self.cache.is_use_noted(digest) {
+            return;
+        }
+        if let Err(error) = self.kept.used(digest).await {
+            tracing::error!(%digest, error = &error as &dyn std::error::Error, "the use of a manifest is not noted");
+        }
+    }
+
+    /// Keeps bytes that are known to hash to `digest` and that `owner` has, over restarts.
+    pub(super) async fn keep(&self, owner: &ResolvedIdentity, digest: &Digest, bytes: &Bytes) {
+        let host = owner.pds.as_ref().and_then(|pds| pds.host_str());
+        let host = party(host.unwrap_or_default());
+        if let Err(error) = self.kept.keep(&host, digest, bytes).await {
             tracing::error!(%digest, error = &error as &dyn std::error::Error, "a manifest is not kept");
         }
     }
@@ -149,15 +176,35 @@ impl Manifests {
         }
     }
 
-    /// Whether the index of accounts names the manifest's blobs.
-    async fn is_noted(&self, context: &RequestContext, digest: &Digest) -> Result<bool, RegistryError> {
+    /// Whether the index of accounts names the manifest's blobs. If that is not known, nothing is noted: no pull fails of it.
+    async fn is_noted(&self, context: &RequestContext, digest: &Digest) -> bool {
         let index = self.accounts.index();
-        let copies = index.copies(&context.owner.did, digest).await?;
-        Ok(copies.iter().any(|copy| copy.repository == context.repository()))
+        match index.copies(&context.owner.did, digest).await {
+            Ok(copies) => copies.iter().any(|copy| copy.repository == context.repository()),
+            Err(error) => {
+                missed(context, digest, &error);
+                true
+            }
+        }
     }
 
-    /// Notes the manifest in the index of accounts, so that its blobs are found: what its record says, from its bytes.
+    /// Notes the manifest in the index of accounts, so that its blobs are found: what its record says, from its bytes. Where that fails,
+    /// they are looked for in the hold of pushes.
     async fn note_known(
+        &self,
+        context: &RequestContext,
+        digest: &Digest,
+        manifest: &KnownManifest,
+        presence: &Presence,
+        bytes: &Bytes,
+    ) {
+        let noted = self.try_note_known(context, digest, manifest, presence, bytes);
+        if let Err(error) = noted.await {
+            missed(context, digest, &error);
+        }
+    }
+
+    async fn try_note_known(
         &self,
         context: &RequestContext,
         digest: &Digest,
@@ -186,6 +233,11 @@ impl Manifests {
         let located = Located { rkey, record };
         self.accounts.index().note(&context.owner.did, &located).await
     }
+}
+
+fn missed(context: &RequestContext, digest: &Digest, error: &RegistryError) {
+    let did = &context.owner.did;
+    tracing::error!(%did, %digest, error = error as &dyn std::error::Error, "the index missed a pull");
 }
 
 /// What a pull needs; `None` if the index does not have it all.

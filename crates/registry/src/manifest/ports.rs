@@ -98,8 +98,12 @@ pub trait KeptManifests: Send + Sync {
     /// The bytes that were kept of `digest`. The caller checks them.
     async fn find(&self, digest: &Digest) -> Result<Option<Bytes>, RegistryError>;
 
-    /// Keeps the bytes of `digest`, which the caller has checked.
-    async fn keep(&self, digest: &Digest, bytes: &Bytes) -> Result<(), RegistryError>;
+    /// The bytes of `digest` were used without being read here. It is noted about once an hour.
+    async fn used(&self, digest: &Digest) -> Result<(), RegistryError>;
+
+    /// Keeps the bytes of `digest`, which the caller has checked, of an account whose server is below the registered name `host`. When there
+    /// is no room, a host that has more than a quarter of it makes its own.
+    async fn keep(&self, host: &str, digest: &Digest, bytes: &Bytes) -> Result<(), RegistryError>;
 
     /// Forgets the bytes of `digest`.
     async fn forget(&self, digest: &Digest) -> Result<(), RegistryError>;

@@ -15,7 +15,7 @@ use crate::access::{Granted, Pull};
 use crate::account::ports::Located;
 use crate::context::RequestContext;
 use crate::error::{ManifestError, RegistryError};
-use crate::manifest::cache::Presence;
+use crate::manifest::cache::{IndexedState, Presence};
 use crate::manifest::record;
 use crate::manifest::record_keys::{self, ManifestKeys};
 use crate::manifest::{MANIFEST_LIMIT, Manifests};
@@ -93,9 +93,13 @@ impl Manifests {
     /// The manifest as the account has it now, or had it as lately as [`crate::account::CURRENT_FOR`] says.
     async fn find(&self, context: &RequestContext, reference: &Reference) -> Result<Found, RegistryError> {
         let unknown = || unknown(context, reference);
+        let state = self.state_of(&context.owner.did).await?;
         let (digest, is_tagged) = match reference {
             Reference::Digest(digest) => (digest.clone(), false),
-            Reference::Tag(tag) => (self.resolve_tag(context, tag).await?.ok_or_else(unknown)?, true),
+            Reference::Tag(tag) => {
+                let digest = self.resolve_tag(context, tag, state.clone()).await?;
+                (digest.ok_or_else(unknown)?, true)
+            }
         };
         let presence = self
             .cache
@@ -103,6 +107,7 @@ impl Manifests {
                 &context.owner.did,
                 context.repository(),
                 &digest,
+                state,
                 self.locate(context, &digest, is_tagged),
             )
             .await?
@@ -147,11 +152,12 @@ impl Manifests {
         })
     }
 
-    /// What `tag` points at; `None` when the repository has no such tag.
+    /// What `tag` points at, remembered for as long as the index is at `state`; `None` when the repository has no such tag.
     async fn resolve_tag(
         &self,
         context: &RequestContext,
         tag: &Tag,
+        state: Option<IndexedState>,
     ) -> Result<Option<Digest>, RegistryError> {
         let (did, repository) = (&context.owner.did, context.repository());
         let resolve = async {
@@ -162,7 +168,7 @@ impl Manifests {
             }
             self.resolve_tag_at_owner(context, tag).await
         };
-        self.cache.tag(did, repository, tag, resolve).await
+        self.cache.tag(did, repository, tag, state, resolve).await
     }
 
     /// The same by the account's server alone.
@@ -344,11 +350,14 @@ impl Manifests {
                     what: format!("the PDS gave bytes of {actual} for manifest {digest}"),
                 });
             }
-            self.keep(digest, &bytes).await;
+            self.keep(&context.owner, digest, &bytes).await;
             Ok(bytes)
         };
         match self.cache.bytes(&context.owner.did, digest, fetch).await {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(bytes) => {
+                self.note_use(digest).await;
+                Ok(Some(bytes))
+            }
             Err(RegistryError::Manifest(ManifestError::Unknown { .. })) => Ok(None),
             Err(error) => Err(error),
         }

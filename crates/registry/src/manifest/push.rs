@@ -238,7 +238,8 @@ impl Manifests {
         self.cache.forget(context, &written.removed, []);
         self.cache
             .keep_bytes(planned.digest.clone(), planned.manifest.bytes().clone());
-        self.keep(&planned.digest, planned.manifest.bytes()).await;
+        self.keep(&context.owner, &planned.digest, planned.manifest.bytes())
+            .await;
         Ok(written)
     }
 

@@ -106,10 +106,11 @@ impl Manifests {
     ) -> Result<Found, RegistryError> {
         let context = grant.context();
         let (did, repository) = (&context.owner.did, context.repository());
+        let state = self.state_of(did).await?;
         let locate = self.locate(context, digest, false);
         if self
             .cache
-            .presence(did, repository, digest, locate)
+            .presence(did, repository, digest, state, locate)
             .await?
             .is_some()
         {
