@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atcr_atproto::egress::SharePermit;
+use atcr_atproto::egress::{SharePermit, party};
 use atcr_atproto::syntax::Did;
-use atcr_oci::{Digest, Tag};
+use atcr_oci::{Digest, MAX_MANIFEST_BYTES, Tag};
 use atcr_registry::Granted;
 use atcr_registry::access::{Delete, Push};
 use atcr_registry::error::RegistryError;
@@ -23,8 +23,12 @@ use crate::browse::Owner;
 /// How long a deletion can be undone, if the hold keeps the layers that long.
 const UNDO_FOR: TimeDelta = TimeDelta::hours(24);
 
-/// Memory for the manifests of deletions that are worked out, made and undone, in bytes: four of the largest. A quarter is one account's.
+/// Memory for the manifests of deletions that are worked out, made and undone, in bytes: four of the largest. A quarter is for the accounts
+/// whose servers are below one registered name.
 pub(super) const MEMORY: usize = 4 * MOST_BYTES;
+
+/// How long it may take to work out a deletion: an account's server that is slow keeps the memory from others of its name only so long.
+const WORKED_OUT_IN: Duration = Duration::from_mins(1);
 
 /// How long a deletion waits for memory, and when one that found none is to be tried again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,16 +58,26 @@ impl Manage {
             .browse
             .grant::<Delete>(Some(visitor), owner, repository)
             .await?;
-        let mut room = self.room(visitor).await?;
-        let removal = self.manifests.removal(&grant, selection).await?;
+        let mut room = self.room(owner, MOST_BYTES).await?;
+        let removal = self.manifests.removal(&grant, selection);
+        let removal = tokio::time::timeout(WORKED_OUT_IN, removal).await;
+        let removal = removal.map_err(|_| RegistryError::TooManyRequests { retry_after: AGAIN })??;
         let manifests = removal.removed.manifests.iter();
         room.shrink_to(manifests.map(|manifest| manifest.bytes.len()).sum());
         Ok(PlannedRemoval { removal, room })
     }
 
-    async fn room(&self, visitor: &Did) -> Result<SharePermit, RegistryError> {
-        let room = self.memory.acquire(visitor.as_str(), MOST_BYTES, PATIENCE).await;
+    async fn room(&self, owner: &Owner, bytes: usize) -> Result<SharePermit, RegistryError> {
+        let server = owner.identity.pds.as_ref().and_then(|pds| pds.host_str());
+        let party = party(server.unwrap_or_default());
+        let room = self.memory.acquire(&party, bytes, PATIENCE).await;
         room.map_err(|_| RegistryError::TooManyRequests { retry_after: AGAIN })
+    }
+
+    /// Waits until nobody else makes, finishes or undoes the deletion `id`.
+    async fn turn(&self, id: &str) -> Result<OwnedMutexGuard<()>, RegistryError> {
+        let turn = tokio::time::timeout(PATIENCE, self.under_way.lock(id)).await;
+        turn.map_err(|_| RegistryError::TooManyRequests { retry_after: AGAIN })
     }
 
     /// Deletes what `planned` says, but for what changed since. It goes on when the caller does not wait for it. It can be undone from the
@@ -115,8 +129,8 @@ impl Manage {
             .browse
             .grant::<Delete>(Some(visitor), owner, repository)
             .await?;
-        let room = self.room(visitor).await?;
-        let turn = self.under_way.lock(id).await;
+        let turn = self.turn(id).await?;
+        let room = self.room(owner, MOST_BYTES).await?;
         let found = self.deletions.find(visitor, id, self.clock.now()).await?;
         let is_open = |deletion: &Deletion| deletion.repository == repository && !deletion.is_finished;
         let Some(deletion) = found.filter(is_open) else {
@@ -177,7 +191,7 @@ impl Manage {
             .browse
             .grant::<Push>(Some(visitor), owner, repository)
             .await?;
-        let _room = self.room(visitor).await?;
+        let _room = self.room(owner, MAX_MANIFEST_BYTES).await?;
         self.manifests.set_tag(&grant, tag, digest, now).await
     }
 
@@ -215,9 +229,9 @@ impl Manage {
             .browse
             .grant::<Push>(Some(visitor), owner, repository)
             .await?;
-        let _room = self.room(visitor).await?;
-        // A deletion that is being made is undone when it has ended.
-        let _turn = self.under_way.lock(id).await;
+        // A deletion that is being made is undone when it has ended. Nobody waits for it with memory in hand.
+        let _turn = self.turn(id).await?;
+        let _room = self.room(owner, MOST_BYTES).await?;
         let found = self.deletions.find(visitor, id, self.clock.now()).await?;
         let Some(deletion) = found.filter(|deletion| deletion.repository == repository) else {
             return Ok(None);

@@ -193,3 +193,70 @@ async fn an_account_with_many_deletions_takes_no_other_account_its_way_back() {
     }
     database.close().await;
 }
+
+fn digest_of(text: &str) -> Digest {
+    Digest::of(Algorithm::Sha256, text.as_bytes())
+}
+
+#[tokio::test]
+async fn a_deletion_from_before_manifests_had_rows_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open_durable(&folder.path().join("ui.db")).await.unwrap();
+    let content = json!({
+        "tags": [{ "tag": "v1", "digest": digest_of("{}").to_string() }],
+        "manifests": [
+            { "digest": digest_of("{}").to_string(), "media_type": "application/json", "hold": null, "text": "{}" },
+            { "digest": digest_of("\"ä\"").to_string(), "media_type": "other", "hold": "did:web:hold.test", "text": "\"ä\"" },
+        ],
+    });
+    sqlx::raw_sql("DROP TABLE deletion_manifest")
+        .execute(database.writer())
+        .await
+        .unwrap();
+    sqlx::query(
+        "INSERT INTO deletion (id, did, repository, tags, manifests, content, size_bytes, deleted_at, expires_at, finished) \
+         VALUES ('old', 'did:web:alice.test', 'app', 1, 2, ?, 100, 1, 10, 1)",
+    )
+    .bind(content.to_string())
+    .execute(database.writer())
+    .await
+    .unwrap();
+    sqlx::raw_sql(include_str!(
+        "../../migrations/20261201000400_deletion_manifest.sql"
+    ))
+    .execute(database.writer())
+    .await
+    .unwrap();
+    let deletions = SqliteDeletions::new(database.clone());
+    let alice: Did = "did:web:alice.test".parse().unwrap();
+    let at = DateTime::from_timestamp(2, 0).unwrap();
+    let found = deletions.find(&alice, "old", at).await.unwrap().unwrap();
+    assert_eq!(found.removed.tags.len(), 1);
+    let manifests: Vec<_> = found.removed.manifests.iter().collect();
+    assert_eq!(manifests[0].bytes.as_ref(), b"{}");
+    assert_eq!(manifests[1].bytes.as_ref(), "\"ä\"".as_bytes());
+    assert_eq!(manifests[1].hold.as_ref().unwrap().as_str(), "did:web:hold.test");
+    deletions.forget(&alice, "old").await.unwrap();
+    // Bytes need not be text.
+    let binary = Deletion {
+        id: "binary".to_owned(),
+        removed: Removed {
+            manifests: vec![RemovedManifest {
+                bytes: vec![0xff, 0].into(),
+                ..found.removed.manifests[0].clone()
+            }],
+            ..found.removed.clone()
+        },
+        is_finished: false,
+        ..found
+    };
+    deletions.keep(&alice, &binary).await.unwrap();
+    assert_eq!(deletions.find(&alice, "binary", at).await.unwrap(), Some(binary));
+    deletions.forget(&alice, "binary").await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM deletion_manifest")
+        .fetch_one(database.readers())
+        .await
+        .unwrap();
+    assert_eq!(rows, 0);
+    database.close().await;
+}

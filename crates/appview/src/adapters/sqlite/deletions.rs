@@ -6,6 +6,7 @@ use atcr_registry::error::RegistryError;
 use atcr_registry::manifest::removal::{Removed, RemovedManifest, RemovedTag};
 use atcr_server::port_call::PortCall;
 use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::indexed_rows::corrupt;
@@ -48,10 +49,10 @@ impl SqliteDeletions {
     }
 }
 
+/// What a deletion has besides its manifests.
 #[derive(Serialize, Deserialize)]
 struct Content {
     tags: Vec<TagContent>,
-    manifests: Vec<ManifestContent>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,42 +61,19 @@ struct TagContent {
     digest: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct ManifestContent {
-    digest: String,
-    media_type: String,
-    hold: Option<Did>,
-    /// A manifest is JSON, so it is text.
-    text: String,
-}
-
 impl Content {
     fn of(removed: &Removed) -> Result<String, RegistryError> {
         let tags = removed.tags.iter().map(|removed| TagContent {
             tag: removed.tag.to_string(),
             digest: removed.digest.as_ref().map(ToString::to_string),
         });
-        let manifests = removed.manifests.iter().map(|manifest| {
-            let text = String::from_utf8(manifest.bytes.to_vec());
-            Ok(ManifestContent {
-                digest: manifest.digest.to_string(),
-                media_type: manifest.media_type.clone(),
-                hold: manifest.hold.clone(),
-                text: text.map_err(|_| RegistryError::Corrupt {
-                    what: format!("manifest {} is no text", manifest.digest),
-                })?,
-            })
-        });
-        let content = Self {
-            tags: tags.collect(),
-            manifests: manifests.collect::<Result<_, RegistryError>>()?,
-        };
+        let content = Self { tags: tags.collect() };
         serde_json::to_string(&content).map_err(|error| RegistryError::Internal {
             what: error.to_string(),
         })
     }
 
-    fn read(text: &str) -> Option<Removed> {
+    fn read(text: &str) -> Option<Vec<RemovedTag>> {
         let content: Self = serde_json::from_str(text).ok()?;
         let tags = content.tags.into_iter().map(|removed| {
             Some(RemovedTag {
@@ -103,17 +81,40 @@ impl Content {
                 digest: removed.digest.and_then(|digest| digest.parse().ok()),
             })
         });
-        let manifests = content.manifests.into_iter().map(|manifest| {
-            Some(RemovedManifest {
-                digest: manifest.digest.parse().ok()?,
-                media_type: manifest.media_type,
-                hold: manifest.hold,
-                bytes: manifest.text.into_bytes().into(),
-            })
-        });
-        Some(Removed {
-            tags: tags.collect::<Option<_>>()?,
-            manifests: manifests.collect::<Option<_>>()?,
+        tags.collect()
+    }
+}
+
+/// What a row costs besides the bytes of its manifest.
+const ROW_BYTES: usize = 256;
+
+fn size_of(content: &str, removed: &Removed) -> usize {
+    let manifests = removed.manifests.iter();
+    content.len()
+        + manifests
+            .map(|manifest| manifest.bytes.len() + ROW_BYTES)
+            .sum::<usize>()
+}
+
+#[derive(sqlx::FromRow)]
+struct ManifestRow {
+    digest: String,
+    media_type: String,
+    hold: Option<String>,
+    bytes: Vec<u8>,
+}
+
+impl TryFrom<ManifestRow> for RemovedManifest {
+    type Error = RegistryError;
+
+    fn try_from(row: ManifestRow) -> Result<Self, RegistryError> {
+        let damaged = |column| corrupt("deletion_manifest", column);
+        let hold = row.hold.as_deref().map(str::parse).transpose();
+        Ok(Self {
+            digest: row.digest.parse().map_err(|_| damaged("digest"))?,
+            media_type: row.media_type,
+            hold: hold.map_err(|_| damaged("hold"))?,
+            bytes: row.bytes.into(),
         })
     }
 }
@@ -171,12 +172,26 @@ impl DeletionStore for SqliteDeletions {
             .bind(count(deletion.removed.tags.len()))
             .bind(count(deletion.removed.manifests.len()))
             .bind(&content)
-            .bind(count(content.len()))
+            .bind(count(size_of(&content, &deletion.removed)))
             .bind(deletion.deleted_at.timestamp())
             .bind(deletion.expires_at.timestamp())
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
+            for (number, manifest) in deletion.removed.manifests.iter().enumerate() {
+                sqlx::query(
+                    "INSERT INTO deletion_manifest (deletion, number, digest, media_type, hold, bytes) VALUES (?, ?, ?, ?, ?, ?)",
+                )
+                .bind(&deletion.id)
+                .bind(count(number))
+                .bind(manifest.digest.as_str())
+                .bind(&manifest.media_type)
+                .bind(manifest.hold.as_ref().map(Did::as_str))
+                .bind(manifest.bytes.as_ref())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            }
             // deletion_by_did: the account's rows, some twenty.
             sqlx::query(
                 "DELETE FROM deletion WHERE rowid IN (SELECT rowid FROM (SELECT rowid, \
@@ -231,10 +246,20 @@ impl DeletionStore for SqliteDeletions {
             let Some((repository, content, is_finished, deleted_at, expires_at)) = row else {
                 return Ok(None);
             };
+            let tags = Content::read(&content).ok_or_else(|| corrupt("deletion", "content"))?;
+            let mut manifests = Vec::new();
+            let mut rows = sqlx::query_as::<_, ManifestRow>(
+                "SELECT digest, media_type, hold, bytes FROM deletion_manifest WHERE deletion = ? ORDER BY number",
+            )
+            .bind(id)
+            .fetch(self.database.readers());
+            while let Some(row) = rows.try_next().await.map_err(failed)? {
+                manifests.push(RemovedManifest::try_from(row)?);
+            }
             Ok(Some(Deletion {
                 id: id.to_owned(),
                 repository,
-                removed: Content::read(&content).ok_or_else(|| corrupt("deletion", "content"))?,
+                removed: Removed { tags, manifests },
                 is_finished,
                 deleted_at: time(deleted_at, "deleted_at")?,
                 expires_at: time(expires_at, "expires_at")?,
