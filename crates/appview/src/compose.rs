@@ -283,6 +283,7 @@ pub async fn compose(
         scan_source,
         Arc::clone(&directory),
         HoldAccess::new(Arc::clone(&tokens)),
+        shutdown.clone(),
     ));
     let crew: Arc<dyn Crew> = Arc::new(CrewOfPushes(Arc::clone(&discovery)));
     let crew: Arc<dyn Crew> = if settings.fills_index {

@@ -105,6 +105,10 @@ pub struct Findings {
     pub all: Vec<Finding>,
     /// When the vulnerability database was built.
     pub database_built: Option<DateTime<Utc>>,
+    /// How many there are of each severity that is there, the worst first.
+    pub counts: Vec<(Severity, usize)>,
+    /// How many an update would end.
+    pub fixable: usize,
     /// Matches that were not read: the report is too long.
     pub left_out: usize,
 }
@@ -216,43 +220,45 @@ impl Findings {
             )
         });
         Ok(Self {
+            counts: counts(&all),
+            fixable: all.iter().filter(|found| matches!(found.fix, Fix::In(_))).count(),
             all,
             database_built: database_built.map(|at| at.to_utc()),
             left_out,
         })
     }
 
-    /// How many there are of each severity that is there, the worst first.
-    #[must_use]
-    pub fn counts(&self) -> Vec<(Severity, usize)> {
-        let severities = [
-            Severity::Critical,
-            Severity::High,
-            Severity::Medium,
-            Severity::Low,
-            Severity::Negligible,
-            Severity::Unknown,
-        ];
-        let count = |severity| self.all.iter().filter(|found| found.severity == severity).count();
-        let all = severities.into_iter().map(|severity| (severity, count(severity)));
-        all.filter(|(_, count)| *count > 0).collect()
-    }
-
-    /// How many an update would end.
-    #[must_use]
-    pub fn fixable(&self) -> usize {
-        self.all
-            .iter()
-            .filter(|found| matches!(found.fix, Fix::In(_)))
-            .count()
-    }
-
     /// Bytes in memory, about.
     pub(super) fn weight(&self) -> u32 {
-        let text = |found: &Finding| {
-            found.id.len() + found.package.len() + found.version.len() + found.aliases.len() * 32 + 256
+        u32::try_from(self.all.iter().map(Finding::weight).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+}
+
+fn counts(all: &[Finding]) -> Vec<(Severity, usize)> {
+    let severities = [
+        Severity::Critical,
+        Severity::High,
+        Severity::Medium,
+        Severity::Low,
+        Severity::Negligible,
+        Severity::Unknown,
+    ];
+    let count = |severity| all.iter().filter(|found| found.severity == severity).count();
+    let counts = severities.into_iter().map(|severity| (severity, count(severity)));
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
+impl Finding {
+    fn weight(&self) -> usize {
+        let text = |text: &String| text.len() + size_of::<String>();
+        let fixes: usize = match &self.fix {
+            Fix::In(versions) => versions.iter().map(text).sum(),
+            Fix::NotFixed | Fix::WillNotFix | Fix::Unknown => 0,
         };
-        u32::try_from(self.all.iter().map(text).sum::<usize>()).unwrap_or(u32::MAX)
+        let href = self.href.as_ref().map_or(0, String::len);
+        let texts = [&self.id, &self.package, &self.version, &self.kind];
+        let texts: usize = texts.into_iter().map(String::len).sum();
+        size_of::<Self>() + texts + href + fixes + self.aliases.iter().map(text).sum::<usize>()
     }
 }
 
@@ -362,9 +368,9 @@ mod tests {
             ]
         );
         assert_eq!(findings.all[0].likelihood, Some(42));
-        assert_eq!(findings.fixable(), 2);
-        assert_eq!(findings.counts().len(), 4);
-        assert_eq!(findings.counts()[0], (Severity::Critical, 1));
+        assert_eq!(findings.fixable, 2);
+        assert_eq!(findings.counts.len(), 4);
+        assert_eq!(findings.counts[0], (Severity::Critical, 1));
         assert!(findings.database_built.is_some());
         let href = findings.all[2].href.as_deref();
         assert_eq!(href, Some("https://github.com/advisories/GHSA-aaaa-bbbb-0002"));

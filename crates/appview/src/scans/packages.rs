@@ -25,6 +25,8 @@ pub struct Package {
     pub kind: String,
     /// Its licence.
     pub licence: Option<String>,
+    /// Name and licence in lower case, for searches.
+    key: String,
 }
 
 /// The packages of an image.
@@ -119,29 +121,31 @@ impl Packages {
             .map(Package::from)
             .collect();
         all.sort_by_cached_key(|package| {
-            (
-                package.name.to_lowercase(),
-                package.version.clone(),
-                package.kind.clone(),
-            )
+            (package.key.clone(), package.version.clone(), package.kind.clone())
         });
         Ok(Self { all, left_out })
     }
 
     /// Those whose name or licence contains `text`, in any case; all for no text.
-    pub fn find<'a>(&'a self, text: &str) -> impl Iterator<Item = &'a Package> {
+    #[must_use]
+    pub fn find(&self, text: &str) -> Vec<&Package> {
         let text = text.trim().to_lowercase();
-        self.all.iter().filter(move |package| {
-            let has = |field: &str| field.to_lowercase().contains(&text);
-            text.is_empty() || has(&package.name) || package.licence.as_deref().is_some_and(has)
-        })
+        self.all
+            .iter()
+            .filter(|package| package.key.contains(&text))
+            .collect()
     }
 
     /// Bytes in memory, about.
     pub(super) fn weight(&self) -> u32 {
         let text = |package: &Package| {
             let licence = package.licence.as_ref().map_or(0, String::len);
-            package.name.len() + package.version.len() + package.kind.len() + licence + 128
+            package.name.len()
+                + package.version.len()
+                + package.kind.len()
+                + licence
+                + package.key.len()
+                + 160
         };
         u32::try_from(self.all.iter().map(text).sum::<usize>()).unwrap_or(u32::MAX)
     }
@@ -161,11 +165,16 @@ impl From<Listed> for Package {
             .into_iter()
             .flatten()
             .find(|text| !text.is_empty() && !NOTHING.contains(&text.as_str()));
+        let name = clean(&listed.name);
+        let licence = licence.map(|text| clean(&text));
+        // No text that is searched for has a line's end: cleaned texts have none.
+        let key = format!("{}\n{}", name, licence.as_deref().unwrap_or_default()).to_lowercase();
         Self {
-            name: clean(&listed.name),
+            name,
             version: clean(&listed.version.unwrap_or_default()),
             kind: clean(kind),
-            licence: licence.map(|text| clean(&text)),
+            licence,
+            key,
         }
     }
 }
@@ -197,9 +206,9 @@ mod tests {
             ("deb", Some("Zlib"))
         );
         assert_eq!(packages.all[0].licence, None);
-        assert_eq!(packages.find("ZLI").count(), 1);
-        assert_eq!(packages.find(" ").count(), 2);
-        assert_eq!(packages.find("nothing").count(), 0);
+        assert_eq!(packages.find("ZLI").len(), 1);
+        assert_eq!(packages.find(" ").len(), 2);
+        assert_eq!(packages.find("nothing").len(), 0);
     }
 
     #[test]

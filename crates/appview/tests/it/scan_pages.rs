@@ -1,12 +1,21 @@
 //! What pages say of scans: what the hold says, whatever it says does no harm, and what is not known is never "clean".
 
+use atcr_atproto::clock::Clock as _;
 use atcr_atproto::data_model::{RAW, cid_of};
+use atcr_atproto::lexicon::scan;
+use atcr_atproto::syntax::Did;
+use atcr_index::Collection;
+use atcr_index::change::{Batch, Change, Proof, RecordsStep, Step};
+use atcr_index::fact::RecordFact;
+use atcr_index::ports::IndexWriter as _;
+use atcr_index_sqlite::SqliteIndex;
 use atcr_oci::Digest;
+use atcr_test_support::fakes::{FakeHold, StoreKind};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::harness::{Answer, TestAppView, sha256};
-use crate::image_pages::{catch_up, image};
+use crate::image_pages::{catch_up, image, whole};
 
 /// Texts that are markup, script, or that turn a line around.
 const HOSTILE: [&str; 8] = [
@@ -69,6 +78,55 @@ impl Scanned {
         self.appview
             .hold
             .answer(&format!("/scans/{}", self.digest), view.to_string());
+    }
+
+    /// The index has a record of the scan, by `hold`, whose report is `report`.
+    async fn publish(&self, hold: &str, critical: u64, report: &str) {
+        self.publish_counts(hold, (critical, critical), report).await;
+    }
+
+    /// The same of findings without a severity.
+    async fn publish_total(&self, total: u64) {
+        self.publish_counts(&self.appview.hold.did(), (0, total), &report(&[]))
+            .await;
+    }
+
+    async fn publish_counts(&self, hold: &str, (critical, total): (u64, u64), report: &str) {
+        let hold: Did = hold.parse().unwrap();
+        let cid = cid_of(RAW, report.as_bytes());
+        let record = json!({
+            "$type": "io.atcr.hold.scan", "manifest": format!("at://{}/io.atcr.manifest/{}", self.appview.alice, self.digest.hex()),
+            "repository": "app", "userDid": self.appview.alice, "scannerVersion": "published",
+            "critical": critical, "high": 0, "medium": 0, "low": 0, "total": total, "scannedAt": format!("2026-11-29T12:{critical:02}:00Z"),
+            "vulnReportBlob": {
+                "$type": "blob", "ref": { "$link": cid.to_string() }, "mimeType": "application/json", "size": report.len(),
+            },
+        });
+        let rkey = scan::rkey(self.digest.as_str()).unwrap();
+        let step = Step::Records(RecordsStep {
+            did: hold.clone(),
+            base: None,
+            base_data: None,
+            rev: "3kabcdefghi2x".parse().unwrap(),
+            data: None,
+            proof: Proof::Owner,
+            coverage: whole(),
+            changes: vec![Change::Put(RecordFact::read(
+                &hold,
+                Collection::Scan,
+                rkey,
+                cid,
+                record,
+            ))],
+        });
+        let index = SqliteIndex::open(&self.appview.settings().paths.index)
+            .await
+            .unwrap();
+        index
+            .apply(&Batch::of(step), self.appview.clock.now())
+            .await
+            .unwrap();
+        index.close().await;
     }
 
     /// A result with these documents.
@@ -488,4 +546,211 @@ async fn programs_are_told_the_same_in_json() {
     let missing = Answer::of(missing).await;
     missing.assert_status(404);
     assert_eq!(missing.json()["error"], "NotFound");
+}
+
+#[tokio::test]
+async fn what_a_member_was_shown_is_not_shown_to_a_stranger() {
+    let scanned = Scanned::start().await;
+    let report = report(&[matched("CVE-2099-0001", "High", "secret", None)]);
+    let result = scanned.found("complete", &counts(0, 1), &[("vuln-report", report.clone())]);
+    scanned.says(&result, &Value::Null);
+    // The hold published the same report.
+    scanned.publish(&scanned.appview.hold.did(), 0, &report).await;
+    scanned.appview.hold.set_private(true);
+    let path = format!("/api/vuln-details?{}", scanned.query());
+    let alice = Browser::alice(&scanned.appview).await;
+    for _ in 0..2 {
+        let page = alice.get(&path).await.text();
+        assert!(page.contains("CVE-2099-0001"), "{page}");
+    }
+    let page = scanned.details("").await;
+    assert!(
+        !page.contains("CVE-2099-0001") && !page.contains("secret"),
+        "{page}"
+    );
+    // It is read once for all who may see it.
+    let reads = scanned.appview.hold.calls();
+    let reads = reads.iter().filter(|call| call.contains("vuln-report")).count();
+    assert!(reads <= 1, "{reads}");
+}
+
+#[tokio::test]
+async fn what_another_hold_published_is_said_to_be_its_word() {
+    let scanned = Scanned::start().await;
+    let appview = &scanned.appview;
+    // A second repository has the same image, in another hold.
+    let other = FakeHold::start(StoreKind::Streaming).await.unwrap();
+    let record = format!("{}_other", scanned.digest.hex());
+    let mut manifest = appview
+        .pds
+        .record(&appview.alice, "io.atcr.manifest", scanned.digest.hex())
+        .unwrap();
+    manifest["repository"] = json!("other");
+    manifest["holdDid"] = json!(other.did());
+    appview
+        .pds
+        .put_record(&appview.alice, "io.atcr.manifest", &record, manifest);
+    catch_up(appview, &appview.settings(), &appview.alice, "alice.test").await;
+    scanned.publish(&other.did(), 7, &report(&[])).await;
+    let host = other.did().replace("did:web:", "").replace("%3A", ":");
+    let own = appview.hold.did().replace("did:web:", "").replace("%3A", ":");
+    let badge = scanned.badge().await;
+    assert!(badge.contains("7 critical") && badge.contains(&host), "{badge}");
+    // The hold that has the image has published as well, earlier.
+    scanned.publish(&appview.hold.did(), 2, &report(&[])).await;
+    let badge = scanned.badge().await;
+    assert!(badge.contains("2 critical") && !badge.contains(&host), "{badge}");
+    assert!(!badge.contains(&own), "{badge}");
+}
+
+/// The addresses of the late badges on a page, and where their links lead without scripts.
+fn late_badges(page: &str) -> Vec<(String, String)> {
+    let links = page.split("<a class=\"scan-badge\" href=\"").skip(1);
+    let of = |text: &str| {
+        let address = text.split('"').next().unwrap();
+        address.replace("&#38;", "&").replace("&amp;", "&")
+    };
+    links
+        .map(|link| (of(link.split("hx-get=\"").nth(1).unwrap()), of(link)))
+        .collect()
+}
+
+#[tokio::test]
+async fn lists_of_tags_search_results_and_owner_pages_say_what_scans_found() {
+    let scanned = Scanned::start().await;
+    let result = scanned.found("complete", &counts(2, 5), &[("vuln-report", report(&[]))]);
+    scanned.says(&result, &Value::Null);
+    let visitor = Browser::new(&scanned.appview);
+    let mut badges = Vec::new();
+    for list in ["/r/alice.test/app/-/tags", "/search?q=app", "/u/alice.test"] {
+        let page = visitor.get(list).await.text();
+        let found = late_badges(&page);
+        assert_eq!(found.len(), 1, "{list}: {page}");
+        badges.extend(found);
+    }
+    for (badge, details) in &badges {
+        let badge = visitor.get(badge).await;
+        badge.assert_status(200);
+        assert!(badge.text().contains("2 critical"), "{}", badge.text());
+        let page = visitor.get(details).await;
+        page.assert_status(200);
+        assert!(
+            page.text().contains(scanned.digest.as_str()),
+            "the link leads to the same image"
+        );
+    }
+    // What the hold has published is not asked for once more.
+    scanned
+        .publish(&scanned.appview.hold.did(), 4, &report(&[]))
+        .await;
+    scanned.appview.hold.forget_calls();
+    for (badge, _) in &badges {
+        let badge = visitor.get(badge).await.text();
+        assert!(badge.contains("4 critical"), "{badge}");
+    }
+    let calls = scanned.appview.hold.calls();
+    assert!(!calls.iter().any(|call| call.contains("/scans/")), "{calls:?}");
+    for missing in ["tag=none", "digest=none", ""] {
+        let badge = format!("/api/scan-badge?owner=alice.test&repository=app&{missing}");
+        visitor.get(&badge).await.assert_status(404);
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_severity_is_not_said_to_be_clean_before_the_hold_is_asked() {
+    let scanned = Scanned::start().await;
+    scanned.publish_total(3).await;
+    let visitor = Browser::new(&scanned.appview);
+    for page in [
+        "/r/alice.test/app".to_owned(),
+        format!("/r/alice.test/app@{}", scanned.digest),
+    ] {
+        let page = visitor.get(&page).await.text();
+        assert!(
+            page.contains("3 unknown") && !page.contains("no known vulnerabilities"),
+            "{page}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_images_are_compared_by_packages_and_vulnerabilities() {
+    let appview = TestAppView::start().await;
+    let name = "alice.test/app";
+    let alice = appview.sailor("alice.test", &[name]).await;
+    let images = [image(&appview, "amd64"), image(&appview, "arm64")];
+    alice.push(name, "1.0", &images[0]).await;
+    alice.push(name, "2.0", &images[1]).await;
+    catch_up(&appview, &appview.settings(), &appview.alice, "alice.test").await;
+    let package = |name: &str, version: &str| json!({ "name": name, "versionInfo": version });
+    let both = [
+        (
+            [
+                matched("CVE-2099-0001", "High", "zlib", Some("2")),
+                matched("CVE-2099-0002", "Low", "curl", None),
+            ],
+            vec![package("curl", "8"), package("zlib", "1")],
+        ),
+        (
+            [
+                matched("CVE-2099-0002", "Low", "curl", None),
+                matched("CVE-2099-0003", "Critical", HOSTILE[0], None),
+            ],
+            vec![
+                package("curl", "8"),
+                package("zlib", "2"),
+                package(HOSTILE[0], "1"),
+            ],
+        ),
+    ];
+    let mut scanned = Scanned {
+        appview,
+        digest: sha256(&images[0]),
+    };
+    for (image, (findings, packages)) in images.iter().zip(&both) {
+        scanned.digest = sha256(image);
+        let documents = [("vuln-report", report(findings)), ("sbom", sbom(packages))];
+        scanned.says(
+            &scanned.found("complete", &counts(0, 1), &documents),
+            &Value::Null,
+        );
+    }
+    let appview = &scanned.appview;
+    let visitor = Browser::new(appview);
+    let page = visitor
+        .get("/r/alice.test/app/-/diff?from=1.0&to=2.0")
+        .await
+        .text();
+    let late = page.split("id=\"scan-diff\" hx-get=\"").nth(1).unwrap();
+    let late = late.split('"').next().unwrap().replace("&#38;", "&");
+    assert!(
+        page.contains(">Compare packages and vulnerabilities</a>"),
+        "{page}"
+    );
+    let page = visitor.get(&late).await;
+    page.assert_status(200);
+    let page = page.text();
+    for part in ["1 gone, 1 new, 1 in both", "2 packages differ", "1 is the same"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let (new, gone) = page.split_once("<h3>Gone</h3>").unwrap();
+    assert!(
+        new.contains("CVE-2099-0003") && !new.contains("CVE-2099-0001"),
+        "{new}"
+    );
+    assert!(
+        gone.contains("CVE-2099-0001") && !page.contains("CVE-2099-0002"),
+        "{page}"
+    );
+    assert!(!page.contains(HOSTILE[0]), "{page}");
+    // An image that was not scanned is not said to have lost everything.
+    appview.hold.answer(
+        &format!("/scans/{}", sha256(&images[1])),
+        json!({ "digest": sha256(&images[1]), "scanners": { "enabled": false, "connected": 0 } }).to_string(),
+    );
+    let page = visitor.get(&late).await.text();
+    assert!(
+        page.contains("There is no scan of this image") && !page.contains("gone,"),
+        "{page}"
+    );
 }

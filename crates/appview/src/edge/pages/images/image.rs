@@ -20,7 +20,7 @@ use http::StatusCode;
 use super::config_view::{ConfigState, config_of};
 use super::layer_view::{LayerView, biggest, layers};
 use super::overview::{HoldName, ScanSummary, TrustView};
-use super::scans::ScanLinks;
+use super::scan_subject::ScanLinks;
 use super::views::{DigestView, KindView, ManifestRow, PlatformRow, platform_rows, pullable};
 use super::{Head, RepositoryVisit, StarForm, visitor};
 use crate::browse::BrowseError;

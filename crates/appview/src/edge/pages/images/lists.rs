@@ -75,6 +75,7 @@ pub(super) async fn tags(page: &RepositoryVisit<'_>) -> Result<Response, PageErr
         .await
         .map_err(BrowseError::from)?;
     let path = format!("{}/-/tags", page.path);
+    let owner = page.owner.name();
     let matching = if page.is_own() && !is_fallback {
         let count = page.browse.index.count_tags(page.id(), &filter).await;
         Some(Count(count.map_err(BrowseError::from)?))
@@ -97,7 +98,10 @@ pub(super) async fn tags(page: &RepositoryVisit<'_>) -> Result<Response, PageErr
             rows: found
                 .items
                 .iter()
-                .map(|tag| TagRow::of(&page.path, tag, page.now))
+                .map(|tag| {
+                    let row = TagRow::of(&page.path, tag, page.now);
+                    row.with_scan(&owner, &page.repository.card.name, tag)
+                })
                 .collect(),
             orders: vec![order("Newest", ""), order("By version", "version")],
             fallback_tags: Count(page.repository.fallback_tags),

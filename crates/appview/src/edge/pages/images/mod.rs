@@ -3,7 +3,7 @@
 mod badge;
 pub(super) mod config_view;
 mod delete;
-mod diff;
+pub mod diff;
 mod edit;
 mod feed;
 pub(super) mod home;
@@ -13,6 +13,7 @@ mod lists;
 mod overview;
 mod proof;
 mod scan_json;
+mod scan_subject;
 mod scan_words;
 pub mod scans;
 pub mod search;

@@ -18,7 +18,7 @@ use chrono::{DateTime, Days, Utc};
 use http::StatusCode;
 use moka::sync::Cache;
 
-use super::scans::ScanLinks;
+use super::scan_subject::ScanLinks;
 use super::views::{ClaimedLink, ContentView, DigestView, claimed, claimed_link, platform_rows, pullable};
 use super::{Head, RepositoryVisit, StarForm};
 use crate::browse::BrowseError;
@@ -106,15 +106,18 @@ pub(super) struct ScanSummary {
 impl ScanSummary {
     pub(super) fn of(scan: &ScanView, now: DateTime<Utc>) -> Self {
         let severities = &scan.severities;
-        let all = [
+        let named = [
             ("critical", severities.critical),
             ("high", severities.high),
             ("medium", severities.medium),
             ("low", severities.low),
         ];
+        let unknown = named
+            .iter()
+            .fold(severities.total, |left, (_, count)| left.saturating_sub(*count));
+        let all = named.into_iter().chain([("unknown", unknown)]);
         Self {
             found: all
-                .into_iter()
                 .map(|(name, count)| (name, u64::from(count)))
                 .filter(|(_, count)| *count > 0)
                 .collect(),

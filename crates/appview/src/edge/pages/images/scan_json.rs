@@ -7,8 +7,8 @@ use http::header::{ACCEPT, CACHE_CONTROL, VARY};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use super::scan_subject::{Subject, principal};
 use super::scan_words::{ScanWords, Verdict};
-use super::scans::principal;
 use crate::edge::credentials::Credentials;
 use crate::edge::dialect::json::refused;
 use crate::edge::dialect::page::PageError;
@@ -185,15 +185,39 @@ impl FindingsJson {
         Self::Some {
             findings: found.all[start..end].iter().map(FindingJson::from).collect(),
             findings_total: found.all.len(),
-            fixable: found.fixable(),
+            fixable: found.fixable,
             left_out: found.left_out,
             next: (end < found.all.len()).then_some(end),
         }
     }
 }
 
+/// What programs are told of `subject`; no findings yet.
+pub(super) fn of(subject: &Subject) -> ScanJson {
+    let words = &subject.words;
+    let (state, message) = state(words, &subject.word);
+    ScanJson {
+        owner: subject.owner.identity.did.to_string(),
+        repository: subject.repository.clone(),
+        digest: subject.digest.to_string(),
+        hold: subject.hold.as_ref().map(|hold| HoldJson {
+            did: hold.did.clone(),
+            name: hold.name.clone(),
+        }),
+        state,
+        message,
+        partial: words.is_partial,
+        counts: counts(words),
+        scanner: words.scanner.clone(),
+        scanned_at: words.at.as_ref().map(|at| at.iso.clone()),
+        database_built: words.database.as_ref().map(|built| built.iso.clone()),
+        note: words.note.clone(),
+        findings: None,
+    }
+}
+
 /// The word for what is known, and the sentence where there is no result.
-pub(super) fn state(words: &ScanWords, word: &HoldWord) -> (&'static str, Option<String>) {
+fn state(words: &ScanWords, word: &HoldWord) -> (&'static str, Option<String>) {
     let said = |name, text: &String| (name, Some(text.clone()));
     match &words.verdict {
         Verdict::Clean => ("clean", None),
@@ -212,7 +236,7 @@ pub(super) fn state(words: &ScanWords, word: &HoldWord) -> (&'static str, Option
 }
 
 /// The counts of a result; none of one that has not looked for vulnerabilities.
-pub(super) fn counts(words: &ScanWords) -> Option<Counts> {
+fn counts(words: &ScanWords) -> Option<Counts> {
     let found = match &words.verdict {
         Verdict::Clean => return Some(Counts::default()),
         Verdict::Found(found) => found,
@@ -229,7 +253,7 @@ pub(super) fn counts(words: &ScanWords) -> Option<Counts> {
         medium: of("medium"),
         low: of("low"),
         other: of("unknown"),
-        total: found.iter().map(|(_, count)| count).sum(),
+        total: found.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count)),
     })
 }
 

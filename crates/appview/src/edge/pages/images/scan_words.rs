@@ -44,8 +44,14 @@ pub(super) struct ScanWords {
 }
 
 impl ScanWords {
-    /// What `word`, of the hold called `hold`, and the index say together.
-    pub(super) fn of(word: &HoldWord, indexed: Option<&IndexedScan>, hold: &str, now: DateTime<Utc>) -> Self {
+    /// What `word`, of the hold called `hold`, and the index say together. `publisher` is another hold whose record the index has.
+    pub(super) fn of(
+        word: &HoldWord,
+        indexed: Option<&IndexedScan>,
+        hold: &str,
+        publisher: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Self {
         if let HoldWord::Said(view) = word
             && let Some(result) = &view.result
         {
@@ -76,11 +82,15 @@ impl ScanWords {
                 scanner: Some(clean(&indexed.scanner)),
                 at: Some(Moment::new(indexed.scanned_at, now)),
                 database: None,
-                note: match word {
-                    HoldWord::Silent(Silence::NoAnswer) => {
+                note: match (word, publisher) {
+                    (HoldWord::Silent(Silence::NoAnswer), None) => {
                         Some(format!("{hold} does not answer now; this is what it published."))
                     }
-                    _ => None,
+                    (HoldWord::Silent(Silence::NoAnswer), Some(publisher)) => Some(format!(
+                        "{hold} does not answer now; this is what {publisher} published."
+                    )),
+                    (_, Some(publisher)) => Some(format!("This is what {publisher} published.")),
+                    (_, None) => None,
                 },
             };
         }
@@ -96,7 +106,9 @@ impl ScanWords {
 }
 
 fn counted(counts: &SeverityCounts) -> Verdict {
-    let named = counts.critical + counts.high + counts.medium + counts.low;
+    let named = [counts.critical, counts.high, counts.medium, counts.low]
+        .into_iter()
+        .fold(0, u64::saturating_add);
     let all = [
         ("critical", counts.critical),
         ("high", counts.high),
@@ -131,6 +143,9 @@ fn without_result(word: &HoldWord, hold: &str) -> Verdict {
         )),
         HoldWord::Silent(Silence::MembersOnly) => Verdict::Silent(format!(
             "{hold} tells its members only. Sign in, or ask the hold's owner."
+        )),
+        HoldWord::Silent(Silence::NoToken) => Verdict::Silent(format!(
+            "{hold} asks who you are, and your account's server does not say it now. Try again later."
         )),
         HoldWord::Silent(Silence::Nonsense) => {
             Verdict::Silent(format!("The answer of {hold} about the scan makes no sense."))
@@ -183,6 +198,11 @@ pub(super) fn why_not(error: &NoDocument, hold: &str) -> String {
         NoDocument::None => format!("{hold} does not have the document any more."),
         NoDocument::Silent(Silence::NoAnswer) => format!("{hold} does not answer. Try again later."),
         NoDocument::Silent(Silence::MembersOnly) => format!("{hold} gives it to members only."),
+        NoDocument::Silent(Silence::NoToken) => {
+            format!(
+                "{hold} asks who you are, and your account's server does not say it now. Try again later."
+            )
+        }
         NoDocument::Silent(Silence::Nonsense) | NoDocument::Unreadable => {
             format!("What {hold} has is no document of this kind, so it is not shown.")
         }
@@ -205,7 +225,7 @@ mod tests {
     }
 
     fn verdict(word: &HoldWord) -> Verdict {
-        ScanWords::of(word, None, "HOLD", DateTime::UNIX_EPOCH).verdict
+        ScanWords::of(word, None, "HOLD", None, DateTime::UNIX_EPOCH).verdict
     }
 
     #[test]
@@ -248,7 +268,12 @@ mod tests {
         ] {
             assert_eq!(format!("{:?}", verdict(&word)), expected);
         }
-        for silence in [Silence::NoAnswer, Silence::MembersOnly, Silence::Nonsense] {
+        for silence in [
+            Silence::NoAnswer,
+            Silence::MembersOnly,
+            Silence::NoToken,
+            Silence::Nonsense,
+        ] {
             assert!(matches!(verdict(&HoldWord::Silent(silence)), Verdict::Silent(_)));
         }
     }
@@ -261,5 +286,15 @@ mod tests {
         };
         assert_eq!(counted(&counts), Verdict::Found(vec![("unknown", 3)]));
         assert_eq!(counted(&SeverityCounts::default()), Verdict::Clean);
+        // More than a number holds is no reason to fall over.
+        let counts = SeverityCounts {
+            critical: u64::MAX,
+            high: 1,
+            ..counts
+        };
+        assert_eq!(
+            counted(&counts),
+            Verdict::Found(vec![("critical", u64::MAX), ("high", 1)])
+        );
     }
 }

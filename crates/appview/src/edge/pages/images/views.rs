@@ -15,6 +15,7 @@ use atcr_web::navigation::{Paging, address};
 use atcr_web::pull::Pullable;
 use chrono::{DateTime, Utc};
 
+use super::scan_subject::ScanLinks;
 use crate::browse::address::{image_path, repository_path};
 
 /// Platforms that a card or row names before it counts the rest.
@@ -140,6 +141,8 @@ pub(in crate::edge::pages) struct CardView {
     pub(in crate::edge::pages) kind: Option<KindView>,
     pub(in crate::edge::pages) platforms: Some3,
     pub(in crate::edge::pages) newest_tag: Option<String>,
+    /// What is known of the scan of the newest tag, of images.
+    pub(in crate::edge::pages) scan: Option<ScanLinks>,
     pub(in crate::edge::pages) pushed: Moment,
     pub(in crate::edge::pages) pulls: Count,
     pub(in crate::edge::pages) stars: Count,
@@ -158,6 +161,11 @@ impl CardView {
             },
             kind: card.kind.map(KindView::of),
             platforms: Some3::of(&card.platforms),
+            scan: card
+                .newest_tag
+                .as_ref()
+                .filter(|_| matches!(card.kind, Some(Kind::Image | Kind::ImageIndex)))
+                .map(|tag| ScanLinks::of_tag(&owner.name, &card.name, tag)),
             newest_tag: card.newest_tag.clone(),
             pushed: Moment::new(card.pushed_at, now),
             pulls: Count(card.pulls),
@@ -264,10 +272,26 @@ pub(in crate::edge::pages) struct TagRow {
     pub(in crate::edge::pages) aliases: String,
     pub(in crate::edge::pages) digest: Option<DigestView>,
     pub(in crate::edge::pages) content: Option<ContentView>,
+    pub(in crate::edge::pages) scan: Option<ScanLinks>,
     pub(in crate::edge::pages) moved: Moment,
 }
 
 impl TagRow {
+    /// The same with links to what is known of its scan, if it is an image: of several platforms, of the first.
+    pub(in crate::edge::pages) fn with_scan(self, owner: &str, repository: &str, tag: &TagView) -> Self {
+        let is_image = |summary: &&ManifestSummary| matches!(summary.kind, Kind::Image | Kind::ImageIndex);
+        let summary = tag.manifest.as_ref().filter(is_image);
+        let content = self.content.as_ref().filter(|_| summary.is_some());
+        let digest = content.and_then(|content| {
+            let first = content.platforms.first().map(|row| &row.digest);
+            first.or(self.digest.as_ref())?.whole.parse().ok()
+        });
+        Self {
+            scan: digest.map(|digest: Digest| ScanLinks::new(owner, repository, &digest)),
+            ..self
+        }
+    }
+
     pub(in crate::edge::pages) fn of(repository: &str, tag: &TagView, now: DateTime<Utc>) -> Self {
         Self {
             // A tag of another writer's record may be none of ours: then it has no page, and its manifest has.
@@ -288,6 +312,7 @@ impl TagRow {
                 .manifest
                 .as_ref()
                 .map(|summary| ContentView::of(repository, summary)),
+            scan: None,
             moved: Moment::new(tag.moved_at, now),
         }
     }

@@ -1,0 +1,81 @@
+//! A document in memory that is counted: checked against its hash, and sent to a client that has a minute for it.
+
+use std::time::Duration;
+
+use atcr_atproto::data_model::{RAW, cid_of_sha256};
+use atcr_atproto::egress::SharePermit;
+use atcr_atproto::syntax::{Cid, Did};
+use atcr_server::Shutdown;
+use bytes::Bytes;
+use futures_util::Stream;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use super::NoDocument;
+
+/// How long a client may take for a document.
+const DOWNLOAD: Duration = Duration::from_mins(1);
+/// Bytes that wait for the client at once.
+const PIECE: usize = 64 * 1024;
+
+/// A document as the hold gave it, in memory that is counted.
+pub(super) struct ReadDocument {
+    pub(super) bytes: Bytes,
+    /// The hold gave it without a token.
+    pub(super) is_public: bool,
+    pub(super) cid: Cid,
+    pub(super) hold: Did,
+    pub(super) room: SharePermit,
+}
+
+impl ReadDocument {
+    /// The same if its bytes hash to what names it. It takes as long as tasks must not.
+    pub(super) fn checked(self) -> Result<Self, NoDocument> {
+        let hash: [u8; 32] = Sha256::digest(&self.bytes).into();
+        if cid_of_sha256(RAW, &hash) == self.cid {
+            return Ok(self);
+        }
+        tracing::info!(hold = %self.hold, "a document of a scan is not what its hash says");
+        Err(NoDocument::Unreadable)
+    }
+}
+
+/// A document on its way to a client.
+#[derive(Debug)]
+pub struct Download {
+    /// How long it is, in bytes.
+    pub length: usize,
+    pieces: mpsc::Receiver<Bytes>,
+}
+
+impl Download {
+    /// Sends `read` to a client that takes it within a minute; one that does not is cut off, which it sees by the length. The memory is free
+    /// when the stream has ended, was dropped, or the minute is over.
+    pub(super) fn start(read: ReadDocument, tasks: &Shutdown) -> Self {
+        let (told, pieces) = mpsc::channel(1);
+        let length = read.bytes.len();
+        tasks.spawn(async move {
+            let ReadDocument { mut bytes, room, .. } = read;
+            let sending = async {
+                while !bytes.is_empty() {
+                    let piece = bytes.split_to(bytes.len().min(PIECE));
+                    // A copy: what waits for the client does not keep all of it.
+                    if told.send(Bytes::copy_from_slice(&piece)).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            let in_time = tokio::time::timeout(DOWNLOAD, sending).await.is_ok();
+            tracing::debug!(in_time, "a document of a scan was sent");
+            drop((bytes, room));
+        });
+        Self { length, pieces }
+    }
+
+    /// Its bytes.
+    pub fn into_stream(mut self) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
+        futures_util::stream::poll_fn(move |context| {
+            self.pieces.poll_recv(context).map(|piece| piece.map(Ok))
+        })
+    }
+}
