@@ -57,7 +57,7 @@ pub use backup::{BackupFile, BackupView, MANIFEST, Restored, restore};
 pub use error::RepoError;
 pub use head::CommitInfo;
 pub use import::{Import, Imported, import};
-pub use index::holdings::Usage;
+pub use index::holdings::{LayerName, Usage};
 pub use progress::Progress;
 pub use repo::{
     CrewMember, CrewPage, Event, EventBudget, EventCursor, EventStart, HoldRepo, KnownEvent, RecordPage,

@@ -235,6 +235,7 @@ async fn open(folder: &Path, shutdown: &Shutdown) -> Result<(Hold, String)> {
     let egress = EgressClient::new(EgressPolicy::of_server(true))?;
     let resolver = ResolverConfig::new(settings.plc_directory.clone());
     let surroundings = Surroundings {
+        ticks: Arc::new(atcr_hold::gc::ports::ProcessTicks::start()),
         clock: clock.clone(),
         resolver: Arc::new(Resolver::new(resolver, egress.clone(), clock)?),
         shutdown: shutdown.clone(),

@@ -1,4 +1,4 @@
-//! `atcr-hold serve`, `init`, `keys …`, `identity …`, `relays …`, `repo …`, `config init`, `config check`.
+//! `atcr-hold serve`, `init`, `keys …`, `identity …`, `relays …`, `gc …`, `repo …`, `config init`, `config check`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use rustix::fs::Mode;
 
 use crate::adapters::relay_client::RelayClient;
+use crate::commands::gc::GcCommand;
 use crate::commands::identity;
 use crate::commands::keys::CarryCommand;
 use crate::commands::repo::RepoCommand;
@@ -55,6 +56,9 @@ enum Command {
     /// Work with the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// See and run the garbage collection of the hold that is running
+    #[command(subcommand)]
+    Gc(GcCommand),
     /// Work with the repository of a hold that is not running
     #[command(subcommand)]
     Repo(RepoCommand),
@@ -148,6 +152,7 @@ pub fn main() -> ExitCode {
             })
         }
         Command::Keys(KeysCommand::Carry(command)) => command.run(),
+        Command::Gc(command) => command.run(),
         Command::Repo(command) => command.run(),
         Command::Scans(command) => command.run(),
         Command::Config(command) => command.run::<HoldConfig>("server.public_url and registration.owner_did"),

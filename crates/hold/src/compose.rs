@@ -1,5 +1,6 @@
 //! Wiring: settings in, a running hold out. The only place that knows both ports and adapters.
 
+mod collection;
 mod first_start;
 mod own_records;
 mod readiness;
@@ -43,6 +44,8 @@ use crate::edge::com_atproto_sync::get_blocks::BlockAnswers;
 use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
 use crate::edge::relays;
 use crate::firehose::Firehose;
+use crate::gc::Gc;
+use crate::gc::ports::Ticks;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::identity::establish::establish;
 use crate::identity::key_change;
@@ -84,6 +87,14 @@ pub(crate) const DATABASE_FILE: &str = "hold.sqlite";
 /// Inside the data folder: blobs of the repository on their way to the store.
 const SPOOL_DIR: &str = "blob-uploads";
 
+/// Inside the data folder: where commands reach the hold that runs.
+const CONTROL_SOCKET: &str = "control.sock";
+
+/// Where commands reach the hold that runs.
+pub(crate) fn control_socket(settings: &HoldSettings) -> PathBuf {
+    settings.data_dir.join(CONTROL_SOCKET)
+}
+
 /// The folder of the hold's repository.
 pub(crate) fn repo_dir(settings: &HoldSettings) -> PathBuf {
     settings.data_dir.join(REPO_DIR)
@@ -98,6 +109,8 @@ pub struct Surroundings {
     pub resolver: Arc<dyn IdentityResolver>,
     /// The process's end.
     pub shutdown: Shutdown,
+    /// The time that passes, whatever becomes of `clock`.
+    pub ticks: Arc<dyn Ticks>,
     /// The client for hosts that callers name.
     pub egress: EgressClient,
 }
@@ -106,6 +119,7 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub struct Hold {
     router: Router,
+    gc: Gc,
     scanning: Scanning,
     repo: HoldRepo,
     blobs: BlobService,
@@ -133,6 +147,7 @@ impl Hold {
             resolver,
             egress,
             shutdown,
+            ticks,
         } = surroundings;
         // Keys live in the data folder, so only its owner may look inside.
         make_private_folder(&settings.data_dir).map_err(|source| StartError::DataDir {
@@ -187,9 +202,11 @@ impl Hold {
         let database = sqlite::open(&settings.data_dir.join(DATABASE_FILE)).await?;
         let Store {
             objects,
+            inventory,
             own_objects,
             routes: store_routes,
         } = open_store(settings, &clock)?;
+        let owner_objects = own_objects.clone();
         let spool = settings.data_dir.join(SPOOL_DIR);
         let repo_blobs = RepoBlobs::open(
             Arc::new(ObservedOwnObjects::new(own_objects)),
@@ -200,6 +217,18 @@ impl Hold {
             clock.clone(),
         )
         .map_err(|source| StartError::DataDir { path: spool, source })?;
+        let shared = collection::Shared {
+            database: &database,
+            inventory,
+            own_objects: owner_objects,
+            spool: settings.data_dir.join(SPOOL_DIR),
+            repo: &repo,
+            egress: &egress,
+            resolver: &resolver,
+            clock: &clock,
+            ticks,
+        };
+        let gc = collection::open(shared, &settings.gc).await?;
         let completions = TaskTracker::new();
         let blobs = BlobService::new(
             Arc::new(ObservedStore::new(objects)),
@@ -209,6 +238,7 @@ impl Hold {
             clock.clone(),
             BlobOptions {
                 idle_limit: settings.upload_expiry,
+                standings: gc.standings(),
                 tasks: completions.clone(),
                 stop: shutdown.soft().clone(),
                 ..BlobOptions::default()
@@ -235,7 +265,10 @@ impl Hold {
             blobs.clone(),
             counts.clone(),
             Arc::new(SqliteDeferredNotices::new(database.clone())),
-            Arc::new(scanning.clone()),
+            Arc::new(collection::Observers {
+                gc: gc.clone(),
+                scanning: scanning.clone(),
+            }),
             Rules {
                 limits: settings.notice_limits,
                 quotas: quotas.clone(),
@@ -296,6 +329,7 @@ impl Hold {
             )
             .with_limits(limits),
             blobs: GuardedBlobs::new(blobs.clone()),
+            gc: gc.clone(),
             notices,
             administration: Administration::new(repo.clone(), repo_blobs.clone(), crew_turns.clone()),
             repo_blobs: repo_blobs.clone(),
@@ -330,6 +364,7 @@ impl Hold {
         );
         Ok(Self {
             router,
+            gc,
             scanning,
             repo,
             blobs,
@@ -375,6 +410,12 @@ impl Hold {
         &self.blobs
     }
 
+    /// The garbage collection.
+    #[must_use]
+    pub fn gc(&self) -> &Gc {
+        &self.gc
+    }
+
     /// Images to be scanned.
     #[must_use]
     pub fn scanning(&self) -> &Scanning {
@@ -399,6 +440,11 @@ impl Hold {
             let blobs = blobs.clone();
             async move { blobs.sweep_expired().await.map(drop) }
         });
+    }
+
+    /// Saves the uptime, and runs the garbage collection at night if the settings say so, until the soft shutdown.
+    pub fn start_collection(&self, shutdown: &Shutdown) {
+        self.gc.start(shutdown);
     }
 
     /// Reads the hold's document from now on, and changes its key when the folder has a new one, until the soft shutdown.
@@ -467,6 +513,7 @@ impl Hold {
     pub async fn close(self, patience: Duration) {
         let Self {
             router,
+            gc,
             scanning,
             repo,
             blobs,
@@ -497,6 +544,10 @@ impl Hold {
         if let Err(error) = counts.publish_now().await {
             tracing::warn!(%error, "the latest counts are published at the next start");
         }
+        if let Err(error) = gc.save().await {
+            tracing::warn!(%error, "ages of condemned blobs start anew at the next start");
+        }
+        drop(gc);
         // The last event has been written. Subscribers get everything before the goodbye: the next start may have another signing key,
         // and does not serve what this one signed.
         followers.begin();

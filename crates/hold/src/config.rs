@@ -38,6 +38,8 @@ pub struct HoldConfig {
     pub scanner: ScannerSection,
     /// Where the hold's own repository, keys and indexes are kept.
     pub database: DatabaseSection,
+    /// Garbage collection: blobs that no manifest names any more are removed.
+    pub gc: GcSection,
     /// The copy of the hold's repository that is kept elsewhere while the hold runs. It has no keys: `atcr-hold keys export` writes
     /// those.
     pub backup: BackupSection,
@@ -293,6 +295,32 @@ pub struct DatabaseSection {
     pub captain_rotation_key: String,
 }
 
+/// Garbage collection.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct GcSection {
+    /// Whether it runs every night. By hand it runs in any case: `atcr-hold gc run`.
+    pub enabled: bool,
+    /// The hour, in UTC, after which it runs.
+    pub hour: u32,
+    /// Days for which the hold has run with a blob condemned before the blob is removed. Until then it can be read, and whatever comes
+    /// to name it keeps it.
+    pub grace_days: u32,
+    /// Blobs removed in a second; 0 for as many as the store takes.
+    pub removals_per_second: u32,
+}
+
+impl Default for GcSection {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            hour: 3,
+            grace_days: 7,
+            removals_per_second: 100,
+        }
+    }
+}
+
 /// The copy of the hold's repository that is kept elsewhere.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -335,6 +363,7 @@ impl Default for HoldConfig {
             storage: StorageSection::default(),
             scanner: ScannerSection::default(),
             database: DatabaseSection::default(),
+            gc: GcSection::default(),
             backup: BackupSection::default(),
         }
     }

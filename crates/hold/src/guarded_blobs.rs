@@ -8,6 +8,7 @@ use crate::blobs::{
     BlobError, BlobService, BlobStat, Completed, ContentProof, DownloadMethod, Initiated, PartTag, PartUrl,
     PresignedUrl,
 };
+use crate::gc::{Gc, UnlinkError, Unlinked};
 
 /// [`BlobService`] whose every method takes a proof of permission. An upload belongs to the account that the proof names.
 #[derive(Clone, Debug)]
@@ -69,6 +70,20 @@ impl GuardedBlobs {
         self.blobs
             .complete(grant.subject(), upload_id, digest, parts, vouched)
             .await
+    }
+
+    /// Deletes a blob from a repository of the account that the proof names; see [`Gc::unlink`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn unlink(
+        &self,
+        grant: &Granted<BlobWrite>,
+        gc: &Gc,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Unlinked, UnlinkError> {
+        gc.unlink(&self.blobs, grant.subject(), repository, digest).await
     }
 
     /// Aborts an upload; see [`BlobService::abort`].

@@ -7,6 +7,7 @@
 //! | [`blobs`] | uploads and downloads; [`guarded_blobs`] asks for permission first |
 //! | [`backup`] | the repository's copy in another place |
 //! | [`manifests`] | layer and stats records of pushed and pulled manifests |
+//! | [`gc`] | blobs that nothing names: condemned, removed |
 //! | [`firehose`] | who follows the repository's events |
 //! | [`relays`] | those that are asked to follow the hold |
 //! | [`repo_blobs`] | blobs that the hold's own records refer to |
@@ -35,6 +36,7 @@ pub mod config;
 pub mod crew;
 pub mod edge;
 pub mod firehose;
+pub mod gc;
 pub mod guarded_blobs;
 pub mod identity;
 pub mod manifests;

@@ -13,7 +13,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, header};
 use axum::middleware;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -36,8 +36,8 @@ use crate::edge::io_atcr_hold::{
     abort_upload, complete_upload, delete_user_data, export_user_data, get_part_upload_url, get_quota,
     initiate_upload, list_tiers, notify_manifest, request_crew, subscribe_scan_jobs, update_crew_tier,
 };
-use crate::edge::scans;
 use crate::edge::well_known;
+use crate::edge::{repository_blobs, scans};
 use crate::state::AppState;
 
 /// The largest JSON input of most methods in bytes: more than the parts of the largest upload take.
@@ -218,6 +218,7 @@ pub fn router(state: AppState, store: Router, front: Front) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/scan-results/{seq}/{document}", receive_document)
+        .route("/repository-blobs/{digest}", delete(repository_blobs::delete))
         .layer(counted)
         .merge(scans)
         .nest("/.well-known", well_known)

@@ -1,5 +1,6 @@
 //! The hold's settings, every value of its configuration parsed.
 
+mod gc;
 mod identity;
 mod limits;
 mod quota;
@@ -21,6 +22,7 @@ use chrono::TimeDelta;
 use url::Url;
 
 use crate::config::{HoldConfig, LogFormatSetting, RegistrationSection};
+use crate::gc::GcOptions;
 use crate::manifests::NoticeLimits;
 use crate::quota::Tiers;
 use crate::scanning::ScanOptions;
@@ -109,6 +111,8 @@ pub struct HoldSettings {
     pub events: EventBudget,
     /// How images are scanned.
     pub scanning: ScanOptions,
+    /// When what nothing names is removed.
+    pub gc: GcOptions,
     /// Where the repository is backed up.
     pub backup: BackupSettings,
     /// How often.
@@ -210,6 +214,7 @@ impl HoldSettings {
             "database.plc_directory_url",
             base_url(&config.database.plc_directory_url),
         );
+        let gc = gc::gc(config, problems);
         let data_dir = PathBuf::from(&config.database.path);
         let identity = identity(&config.database, did, &data_dir, problems);
         let storage = storage(&config.storage, &data_dir, problems);
@@ -269,6 +274,7 @@ impl HoldSettings {
                 ..EventBudget::DEFAULT
             },
             scanning: scanning?,
+            gc,
             backup: backup?,
             backup_interval: config.backup.interval,
             log_format: match config.log_format {

@@ -14,6 +14,7 @@ use crate::crew::Enlistment;
 use crate::edge::auth::TokenVerifier;
 use crate::edge::com_atproto_sync::get_blocks::BlockAnswers;
 use crate::edge::com_atproto_sync::subscribe_repos::Subscribers;
+use crate::gc::Gc;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::manifests::ManifestNotices;
 use crate::posts::PushPosts;
@@ -35,6 +36,8 @@ pub struct AppState {
     pub tokens: TokenVerifier,
     /// Uploads and downloads.
     pub blobs: GuardedBlobs,
+    /// Blobs that nothing names.
+    pub gc: Gc,
     /// Pushes and pulls.
     pub notices: ManifestNotices,
     /// Joining.
@@ -79,6 +82,7 @@ part!(repo: HoldRepo);
 part!(access: Access);
 part!(tokens: TokenVerifier);
 part!(blobs: GuardedBlobs);
+part!(gc: Gc);
 part!(notices: ManifestNotices);
 part!(enlistment: Enlistment);
 part!(administration: Administration);

@@ -9,7 +9,7 @@ use sqlx::migrate::Migrator;
 use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteQueryResult,
-    SqliteSynchronous,
+    SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Sqlite, SqlitePool};
 
@@ -140,6 +140,30 @@ impl Database {
                 .await?;
         }
         outcome
+    }
+
+    /// As [`execute_durably`](Self::execute_durably), for a statement that returns rows.
+    ///
+    /// # Errors
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn fetch_durably(
+        &self,
+        statement: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        let mut connection = self.writer.acquire().await?;
+        sqlx::query("PRAGMA synchronous = FULL")
+            .execute(&mut *connection)
+            .await?;
+        let rows = statement.fetch_all(&mut *connection).await;
+        if self.durability == Durability::ProcessEnd {
+            sqlx::query("PRAGMA synchronous = NORMAL")
+                .execute(&mut *connection)
+                .await?;
+        }
+        rows
     }
 
     /// Whether a write would succeed now. The check takes the file's write lock for a moment, so readiness asks at most every few

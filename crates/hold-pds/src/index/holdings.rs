@@ -30,6 +30,17 @@ pub struct Usage {
     pub total_bytes: u64,
 }
 
+/// A layer record: which manifest names which blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerName {
+    /// The record's key.
+    pub rkey: RecordKey,
+    /// The manifest.
+    pub manifest: AtUri,
+    /// The layer's digest, as the record says it.
+    pub digest: String,
+}
+
 /// Brings the tables in step with the records that a commit changed.
 pub(crate) async fn apply(
     connection: &mut SqliteConnection,
@@ -261,6 +272,45 @@ impl Index {
         .fetch_one(self.readers())
         .await?;
         number(&row, "user_usage", "users")
+    }
+
+    /// Users that have layer records, in order: at most `limit`, after `after`.
+    pub(crate) async fn layer_owners(&self, limit: u32, after: &str) -> Result<Vec<Did>, RepoError> {
+        let users: Vec<String> = sqlx::query_scalar(
+            "SELECT user_did FROM user_usage WHERE user_did > ? ORDER BY user_did LIMIT ?",
+        )
+        .bind(after)
+        .bind(limit)
+        .fetch_all(self.readers())
+        .await?;
+        let did = |user: String| user.parse().map_err(|_| bad_row("user_usage", "user_did"));
+        users.into_iter().map(did).collect()
+    }
+
+    /// What the layer records of a user say, in the order of their keys: at most `limit`, after the key `after`.
+    pub(crate) async fn layer_names(
+        &self,
+        user: &Did,
+        limit: u32,
+        after: &str,
+    ) -> Result<Vec<LayerName>, RepoError> {
+        // layers_user has the key behind the user.
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT rkey, manifest, digest FROM layers WHERE user_did = ? AND rkey > ? ORDER BY rkey LIMIT ?",
+        )
+        .bind(user.as_str())
+        .bind(after)
+        .bind(limit)
+        .fetch_all(self.readers())
+        .await?;
+        let name = |(rkey, manifest, digest): (String, String, String)| {
+            Ok(LayerName {
+                rkey: rkey.parse().map_err(|_| bad_row("layers", "rkey"))?,
+                manifest: manifest.parse().map_err(|_| bad_row("layers", "manifest"))?,
+                digest,
+            })
+        };
+        rows.into_iter().map(name).collect()
     }
 
     /// Those of `digests` that no layer record of `user` names, each once.

@@ -10,7 +10,7 @@ use atcr_atproto::syntax::{AtUri, Cid, Did, RecordKey, Tid};
 use super::HoldRepo;
 use crate::error::RepoError;
 use crate::head::rev_number;
-use crate::index::holdings::Usage;
+use crate::index::holdings::{LayerName, Usage};
 use crate::offload::blocking;
 
 /// A crew record and its key.
@@ -119,6 +119,29 @@ impl HoldRepo {
             .await?
             .stats_of_owner(owner, limit, after.unwrap_or_default())
             .await
+    }
+
+    /// Accounts that have layer records, in the order of their DIDs: at most `limit`, after `after` when there is one.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn layer_owners(&self, limit: u32, after: Option<&Did>) -> Result<Vec<Did>, RepoError> {
+        let after = after.map_or("", Did::as_str);
+        self.index().await?.layer_owners(limit, after).await
+    }
+
+    /// What the layer records of a user say, in the order of their keys: at most `limit`, after the key `after` when there is one.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn layer_names(
+        &self,
+        user: &Did,
+        limit: u32,
+        after: Option<&RecordKey>,
+    ) -> Result<Vec<LayerName>, RepoError> {
+        let after = after.map_or("", RecordKey::as_str);
+        self.index().await?.layer_names(user, limit, after).await
     }
 
     /// What a user keeps in the hold. Costs the same however much it is.

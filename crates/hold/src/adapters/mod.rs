@@ -1,5 +1,6 @@
 //! Adapters for disks, object stores and other hosts.
 
+pub mod account_manifests;
 pub mod filesystem;
 pub mod observed;
 pub mod pds_sessions;

@@ -35,6 +35,9 @@ pub enum BlobError {
     /// The blob is promised to the caller and cannot be read yet.
     #[error("the blob is being checked; try again in a while")]
     StillPromised,
+    /// Nothing named the blob for long, and it is being removed at this moment.
+    #[error("the blob is being removed because nothing named it; try again in a few minutes")]
+    BeingRemoved,
     /// The object store failed.
     #[error("the object store failed")]
     Store(#[source] StoreError),

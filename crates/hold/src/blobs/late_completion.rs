@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use super::ports::{FinishedUpload, Promise, PromiseLimits, PromisedBlob};
 use super::upload::{Completed, Completion};
-use super::{BlobError, BlobService, ObjectKey, Shared};
+use super::{BlobError, BlobService, Purpose, Shared};
 
 /// Keeping promises, in logs and metrics.
 pub(crate) const KEEPER: Task = Task::new("keep_promises");
@@ -237,7 +237,7 @@ impl Shared {
         if self.sessions.get(&promise.upload_id).await?.is_none() {
             return Ok(None);
         }
-        let Some(object) = self.store.stat(&ObjectKey::blob(&promise.digest)).await? else {
+        let Some((_, object)) = self.find(&promise.digest, Purpose::Kept).await? else {
             return Ok(None);
         };
         let finished = FinishedUpload {

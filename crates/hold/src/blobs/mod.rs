@@ -2,6 +2,7 @@
 //!
 //! - [`BlobService`]: the use cases; `upload` (begin, parts, complete, abort), `late_completion` (completions that are acknowledged before
 //!   they are done), `download` (stat, URLs), `sweep` (what was not finished), `verify` (the bytes are what they are said to be)
+//! - [`Standings`]: which blobs a client may count on
 //! - [`ObjectKey`]: the place of each object in the store
 //! - [`ObjectStore`], [`UploadSessions`]: the ports
 
@@ -10,6 +11,7 @@ mod error;
 mod late_completion;
 mod object_key;
 mod ports;
+mod standing;
 mod sweep;
 mod upload;
 mod verify;
@@ -30,10 +32,11 @@ use self::late_completion::Keeping;
 pub(crate) use self::object_key::UPLOADS_PREFIX;
 pub use self::object_key::{InvalidObjectKey, ObjectKey};
 pub use self::ports::{
-    Assembled, DownloadMethod, FinishedUpload, IdleUpload, MAX_PART_NUMBER, ObjectBytes, ObjectStat,
-    ObjectStore, PartTag, PartUrl, PresignedUrl, Promise, PromiseLimits, PromisedBlob, StoreTraits,
-    StoreUpload, Unfinished, UploadSession, UploadSessions,
+    Assembled, BlobInventory, BlobPage, DownloadMethod, FinishedUpload, IdleUpload, MAX_PART_NUMBER,
+    ObjectBytes, ObjectStat, ObjectStore, PartTag, PartUrl, PresignedUrl, Promise, PromiseLimits,
+    PromisedBlob, StoreTraits, StoreUpload, StoredBlob, Unfinished, UploadSession, UploadSessions,
 };
+pub use self::standing::{Condemned, Promised, Purpose, Standing, StandingTable, Standings};
 use self::sweep::FailedUpload;
 pub(crate) use self::sweep::SWEEP;
 pub use self::sweep::Swept;
@@ -56,6 +59,8 @@ pub struct BlobOptions {
     pub retry_pause: Duration,
     /// How long a download of a promised blob waits for it.
     pub promise_wait: Duration,
+    /// Which blobs nothing names any more.
+    pub standings: Standings,
     /// Ends the work on promises, which a restart resumes.
     pub stop: CancellationToken,
     /// Tracks completions, which go on when their caller leaves; wait for it before the process ends.
@@ -71,6 +76,7 @@ impl Default for BlobOptions {
             patience: Duration::from_secs(5),
             retry_pause: Duration::from_secs(2),
             promise_wait: Duration::from_secs(20),
+            standings: Standings::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }

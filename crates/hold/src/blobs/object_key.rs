@@ -4,6 +4,7 @@
 //! docker/registry/v2/blobs/sha256/<ab>/<hex>/data    a blob
 //! blobs/sha256/<ab>/<hex>/data                       a blob of an older layout, only read
 //! docker/registry/v2/uploads/temp-<uuid>/data        an upload that is not finished
+//! atcr-hold/owner                                    the DID of the hold that removes blobs here
 //! repos/<did with '-' for ':'>/blobs/<cid>/data      an AT Protocol blob of the hold itself
 //! ```
 
@@ -61,6 +62,12 @@ impl ObjectKey {
             "repos/{}/blobs/{cid}{DATA}",
             did.as_str().replace(':', "-")
         ))
+    }
+
+    /// The key of the object that says whose the store is.
+    #[must_use]
+    pub fn owner() -> Self {
+        Self("atcr-hold/owner".to_owned())
     }
 
     /// The key's text, without a leading slash.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::syntax::Did;
@@ -244,6 +245,43 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Unavailable` when it does not.
     async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// A blob in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// Its name.
+    pub digest: Digest,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// Some of the blobs of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobPage {
+    /// The blobs. One that is kept in both layouts is in two pages.
+    pub blobs: Vec<StoredBlob>,
+    /// Where the next page begins; `None` after the last one.
+    pub next: Option<String>,
+}
+
+/// A store's published blobs: what is there, and how one of them goes. Nothing but keys of blobs is ever listed or removed.
+#[async_trait]
+pub trait BlobInventory: fmt::Debug + Send + Sync {
+    /// A page of the blobs, some 1,000 of them, from `after`, which is the `next` of the page before.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn list_blobs(&self, after: Option<&str>) -> Result<BlobPage, StoreError>;
+
+    /// Removes a blob from both layouts; succeeds if it is gone already.
+    ///
+    /// # Errors
+    /// `Unavailable`: it may be gone, or go until [`late_removal`](Self::late_removal) is over.
+    async fn remove_blob(&self, digest: &Digest) -> Result<(), StoreError>;
+
+    /// How long after a failed removal it may still come to effect.
+    fn late_removal(&self) -> Duration;
 }
 
 /// An upload as the hold remembers it.

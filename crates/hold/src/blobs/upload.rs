@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::ports::{
     FinishedUpload, MAX_PART_NUMBER, PartTag, PartUrl, StoreTraits, StoreUpload, UploadSession,
 };
-use super::{BlobError, BlobService, ObjectKey, Shared, StoreError};
+use super::{BlobError, BlobService, ObjectKey, Promised, Purpose, Shared, StoreError};
 
 /// Joining, checking and publishing, in logs and metrics.
 pub(super) const COMPLETION: Task = Task::new("complete_upload");
@@ -230,16 +230,19 @@ impl Shared {
         let _ending = self.endings.lock(upload_id).await;
         let session = self.require_session(owner, upload_id).await?;
         if let Some(finished) = session.finished {
-            return if finished.digest == *digest {
-                Ok(finished.size)
-            } else {
-                Err(BlobError::InvalidUploadId)
+            if finished.digest != *digest {
+                return Err(BlobError::InvalidUploadId);
+            }
+            // It may have been removed since, if nothing came to name it.
+            return match self.find(digest, Purpose::Kept).await? {
+                Some(_) => Ok(finished.size),
+                None => Err(BlobError::InvalidUploadId),
             };
         }
         let size = match self.assemble_and_publish(&session, completion, measured).await {
             // A crash after the blob was published and before that was noted: the store has nothing left of the upload.
-            Err(BlobError::InvalidUploadId) => match self.store.stat(&ObjectKey::blob(digest)).await? {
-                Some(object) => object.size,
+            Err(BlobError::InvalidUploadId) => match self.find(digest, Purpose::Kept).await? {
+                Some((_, object)) => object.size,
                 None => {
                     self.sessions.remove(upload_id).await?;
                     return Err(BlobError::InvalidUploadId);
@@ -259,6 +262,8 @@ impl Shared {
         self.sessions
             .finish(upload_id, &finished, self.clock.now())
             .await?;
+        // Again: publishing takes its time, and the answer is a promise of this moment.
+        self.keep_blob(digest).await?;
         tracing::debug!(did = %owner, %digest, size_bytes = size, "blob stored");
         Ok(size)
     }
@@ -295,10 +300,20 @@ impl Shared {
                 });
             }
         }
+        // Before the store looks whether it has the blob already.
+        self.keep_blob(digest).await?;
         self.store
             .publish(upload, &assembled, &ObjectKey::blob(digest))
             .await?;
         Ok(assembled.size)
+    }
+
+    /// Takes a condemnation from a blob whose bytes were sent.
+    pub(super) async fn keep_blob(&self, digest: &Digest) -> Result<(), BlobError> {
+        match self.options.standings.promise(digest, Purpose::Kept).await? {
+            Promised::Yes => Ok(()),
+            Promised::No => Err(BlobError::BeingRemoved),
+        }
     }
 
     /// The length of what will be assembled, so that it can be promised while a slow service joins it.

@@ -3,11 +3,13 @@
 //! - [`identity`]: the DID and the keys: init, rotate, show, recover
 //! - [`repo`]: the repository: export, import, verify, rebuild, compact
 //! - [`backup`]: the repository's backup and the way back
+//! - `gc`: the garbage collection of the hold that runs
 //! - [`keys`]: the keys, sealed by a passphrase
 //! - [`scans`]: scanned images: list, failed, again
 //! - [`terminal`]: what a command says meanwhile and at its end
 
 mod backup;
+pub(crate) mod gc;
 pub mod identity;
 pub(crate) mod keys;
 pub(crate) mod repo;

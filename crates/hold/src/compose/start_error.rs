@@ -7,6 +7,7 @@ use atcr_hold_pds::RepoError;
 use atcr_hold_pds::records::captain::CaptainError;
 use atcr_server::database::OpenError;
 
+use crate::blobs::SessionsError;
 use crate::identity::{IdentityError, WatchError};
 use crate::scanning::ScanTableError;
 
@@ -37,6 +38,9 @@ pub enum StartError {
     /// The table of scans cannot be read.
     #[error(transparent)]
     Scans(#[from] ScanTableError),
+    /// What the garbage collection knows cannot be read.
+    #[error("cannot read the tables of the garbage collection")]
+    Collection(#[source] SessionsError),
     /// The object store does not open.
     #[error("cannot open the object store in {}", path.display())]
     Store {

@@ -9,14 +9,15 @@ use super::StartError;
 use crate::adapters::filesystem::{FilesystemStore, FolderBackup};
 use crate::adapters::s3::{S3Backup, S3Store};
 use crate::backup::BackupStore;
-use crate::blobs::ObjectStore;
+use crate::blobs::{BlobInventory, ObjectStore};
 use crate::edge::store as store_routes;
 use crate::repo_blobs::OwnObjects;
 use crate::settings::{BackupSettings, HoldSettings, StorageSettings};
 
-/// One store, behind both of its ports.
+/// One store, behind all of its ports.
 pub(super) struct Store {
     pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) inventory: Arc<dyn BlobInventory>,
     pub(super) own_objects: Arc<dyn OwnObjects>,
     /// Those of a store that serves its own URLs.
     pub(super) routes: Router,
@@ -37,6 +38,7 @@ pub(super) fn open_store(settings: &HoldSettings, clock: &Arc<dyn Clock>) -> Res
             )?;
             Ok(Store {
                 objects: Arc::new(store.clone()),
+                inventory: Arc::new(store.clone()),
                 own_objects: Arc::new(store.clone()),
                 routes: store_routes::router(store),
             })
@@ -45,6 +47,7 @@ pub(super) fn open_store(settings: &HoldSettings, clock: &Arc<dyn Clock>) -> Res
             let store = S3Store::new(options, clock.clone());
             Ok(Store {
                 objects: Arc::new(store.clone()),
+                inventory: Arc::new(store.clone()),
                 own_objects: Arc::new(store),
                 routes: Router::new(),
             })

@@ -28,6 +28,7 @@ use crate::administration::AdministrationError;
 use crate::blobs::BlobError;
 use crate::crew::JoinError;
 use crate::firehose::TooManySubscribers;
+use crate::gc::UnlinkError;
 use crate::manifests::{InvalidNotice, NoticeError};
 use crate::quota::PromotionError;
 use crate::repo_blobs::RepoBlobError;
@@ -70,6 +71,15 @@ pub enum EdgeError {
     /// There is no such blob.
     #[error("there is no such blob")]
     BlobNotFound,
+    /// A manifest of the repository names the blob.
+    #[error("the blob is in use: the manifest {manifest} names it; delete that first")]
+    BlobInUse {
+        /// Its digest.
+        manifest: String,
+    },
+    /// A blob was not deleted from a repository.
+    #[error(transparent)]
+    Unlink(#[from] UnlinkError),
     /// The handle is not the hold's.
     #[error("this hold resolves its own name only")]
     HandleNotFound,

@@ -14,6 +14,7 @@ use crate::adapters::filesystem::{PartError, SignedUrlError};
 use crate::administration::AdministrationError;
 use crate::blobs::{BlobError, SessionsError, StoreError};
 use crate::crew::JoinError;
+use crate::gc::UnlinkError;
 use crate::manifests::{CountingError, NoticeError};
 use crate::quota::PromotionError;
 use crate::repo_blobs::RepoBlobError;
@@ -37,6 +38,8 @@ const TOO_MANY: (StatusCode, &str) = (StatusCode::TOO_MANY_REQUESTS, "RateLimitE
 const STREAM_WAIT: Duration = Duration::from_mins(1);
 /// The same for a promised blob.
 const PROMISE_WAIT: Duration = Duration::from_secs(30);
+/// A removal that failed may come to effect for some minutes.
+const REMOVAL_WAIT: Duration = Duration::from_mins(1);
 
 impl EdgeError {
     /// The status and the error's name on the wire.
@@ -54,6 +57,10 @@ impl EdgeError {
             Self::RecordNotFound => (StatusCode::NOT_FOUND, "RecordNotFound"),
             Self::BlockNotFound(_) => (StatusCode::BAD_REQUEST, "BlockNotFound"),
             Self::BlobNotFound => (StatusCode::NOT_FOUND, hold_upload::error::BLOB_NOT_FOUND),
+            Self::BlobInUse { .. } => (StatusCode::CONFLICT, "BlobInUse"),
+            Self::Unlink(UnlinkError::AccountUnread { .. }) => (StatusCode::BAD_GATEWAY, UPSTREAM),
+            Self::Unlink(UnlinkError::Gc(_)) => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
+            Self::Unlink(UnlinkError::Blob(error)) => blob(error, INTERNAL),
             Self::HandleNotFound => (StatusCode::NOT_FOUND, "HandleNotFound"),
             Self::InvalidDigest => (StatusCode::BAD_REQUEST, hold_upload::error::INVALID_DIGEST),
             Self::InvalidOperation => (StatusCode::BAD_REQUEST, notify_manifest::error::INVALID_OPERATION),
@@ -124,6 +131,9 @@ impl EdgeError {
             | Self::Join(JoinError::TooMany(limited)) => Some(limited.retry_after),
             Self::Notice(NoticeError::TooOften(too_often)) => Some(too_often.retry_after),
             Self::Blob(BlobError::StillPromised) => Some(PROMISE_WAIT),
+            Self::Blob(BlobError::BeingRemoved) | Self::Completion(BlobError::BeingRemoved) => {
+                Some(REMOVAL_WAIT)
+            }
             Self::TooManyExports(_)
             | Self::TooManySubscribers(_)
             | Self::TooManyScanners(_)
@@ -192,7 +202,7 @@ fn blob(error: &BlobError, failed: &'static str) -> (StatusCode, &'static str) {
         | BlobError::Sessions(SessionsError::Database(_) | SessionsError::Corrupt { .. }) => {
             (StatusCode::INTERNAL_SERVER_ERROR, failed)
         }
-        BlobError::StillPromised => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+        BlobError::StillPromised | BlobError::BeingRemoved => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
         BlobError::Interrupted => (StatusCode::SERVICE_UNAVAILABLE, failed),
     }
 }

@@ -96,6 +96,15 @@ impl From<CountingError> for NoticeError {
 /// Port: who is told of pushes once their layers are recorded.
 #[async_trait]
 pub trait PushObserver: fmt::Debug + Send + Sync {
+    /// A push names blobs. Said before any of them is looked for, also of pushes that are recorded later.
+    ///
+    /// # Errors
+    /// Nothing is recorded, and the sender is told to try again.
+    async fn named(&self, notice: &Notice) -> Result<(), NoticeError> {
+        let _ = notice;
+        Ok(())
+    }
+
     /// A push is about to be counted. It is told again if that fails.
     ///
     /// # Errors
@@ -125,6 +134,7 @@ pub struct Rules {
 pub struct ManifestNotices {
     mailbox: mpsc::Sender<Entry>,
     blobs: BlobService,
+    observer: Arc<dyn PushObserver>,
     counts: Counts,
     budgets: Arc<Budgets>,
     quotas: Quotas,
@@ -151,7 +161,7 @@ impl ManifestNotices {
         let recorder = Recorder::new(
             repo,
             counts.clone(),
-            observer,
+            observer.clone(),
             budgets.clone(),
             rules.quotas.clone(),
             clock.clone(),
@@ -160,6 +170,7 @@ impl ManifestNotices {
         let notices = Self {
             mailbox,
             blobs,
+            observer,
             counts,
             budgets,
             quotas: rules.quotas,
@@ -196,6 +207,7 @@ impl ManifestNotices {
             return Err(NoticeError::UserMismatch);
         }
         self.budgets.notice(grant.subject())?;
+        self.observer.named(&notice).await?;
         if notice.waits_for(&self.blobs).await? {
             self.check_room(&notice).await?;
             return self.defer(&notice).await;

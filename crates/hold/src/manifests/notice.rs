@@ -117,6 +117,25 @@ impl Notice {
         &self.owner
     }
 
+    /// The key of the manifest's record.
+    #[must_use]
+    pub fn rkey(&self) -> &str {
+        self.manifest.as_str().rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Everything that the manifest is said to name: configuration, layers, children.
+    #[must_use]
+    pub fn names(&self) -> Vec<Digest> {
+        let layers = self.layers.iter().map(|layer| &layer.digest);
+        let children = self.children.iter().map(|child| &child.digest);
+        self.config
+            .iter()
+            .chain(layers)
+            .chain(children)
+            .cloned()
+            .collect()
+    }
+
     /// The image name without the owner.
     #[must_use]
     pub fn repository(&self) -> &str {

@@ -73,7 +73,7 @@ impl Notice {
         let distinct: HashSet<Digest> = self.layers.iter().map(|layer| layer.digest.clone()).collect();
         stream::iter(distinct)
             .map(async |digest: Digest| {
-                let found = blobs.stat(caller, &digest).await;
+                let found = blobs.stat_named(caller, &digest).await;
                 (digest, found.map(|found| found.map(|found| found.size)))
             })
             .buffer_unordered(LOOKS_AT_ONCE)

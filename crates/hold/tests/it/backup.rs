@@ -421,6 +421,7 @@ async fn a_lost_folder_does_not_become_a_new_hold_while_there_is_a_backup() {
     std::fs::remove_dir_all(settings.data_dir.join("repo")).expect("removed");
     std::fs::remove_dir_all(&settings.data_dir).expect("removed");
     let surroundings = atcr_hold::compose::Surroundings {
+        ticks: std::sync::Arc::new(atcr_hold::gc::ports::ProcessTicks::start()),
         clock: Arc::new(SystemClock),
         resolver: identities,
         shutdown: atcr_server::Shutdown::new(),

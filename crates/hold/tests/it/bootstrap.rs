@@ -172,6 +172,7 @@ async fn a_hold_without_an_owner_does_not_start() {
     config.server.public_url = "https://hold.test".to_owned();
     config.database.path = dir.path().join("data").display().to_string();
     let surroundings = Surroundings {
+        ticks: Arc::new(atcr_hold::gc::ports::ProcessTicks::start()),
         clock: Arc::new(SystemClock),
         resolver: Arc::new(Identities::default()),
         shutdown: Shutdown::new(),
@@ -188,6 +189,7 @@ async fn a_hold_without_an_owner_does_not_start() {
 async fn two_holds_do_not_share_a_folder() {
     let hold = TestHold::start(Setup::default()).await;
     let surroundings = Surroundings {
+        ticks: Arc::new(atcr_hold::gc::ports::ProcessTicks::start()),
         clock: hold.clock.clone(),
         resolver: hold.identities.clone(),
         shutdown: Shutdown::new(),

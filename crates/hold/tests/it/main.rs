@@ -24,6 +24,7 @@ mod content_proof;
 mod crew;
 mod deferred_notices;
 mod firehose;
+mod gc;
 mod harness;
 mod identity;
 mod limits;

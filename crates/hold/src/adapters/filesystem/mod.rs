@@ -12,12 +12,14 @@
 //!
 //! - `own_objects`: what the hold itself stores
 //! - `served`: what the URLs give · `signed_url`: their signatures · `read`: file → stream
+//! - `inventory`: what is there, and how it goes
 //! - `backup`: names below a folder, for the repository's backup
 //! - `upload`: one upload's state · `parts_log`: its file of parts · `ingest`: body → file · `durable`: fsync
 
 mod backup;
 mod durable;
 mod ingest;
+mod inventory;
 mod own_objects;
 mod parts_log;
 mod read;
@@ -66,7 +68,7 @@ struct Shared {
     signer: UrlSigner,
     clock: Arc<dyn Clock>,
     uploads: Uploads,
-    /// Between the look for an existing object and the rename nothing else is published.
+    /// Between the look for an existing object and the rename nothing else is published or removed.
     publishing: Mutex<()>,
     /// Locked for as long as the store is open.
     _lock: File,
@@ -127,9 +129,10 @@ impl Shared {
     fn publish(&self, from: &Path, key: &ObjectKey) -> io::Result<()> {
         let target = self.path(key);
         let parent = target.parent().unwrap_or(&self.root);
-        std::fs::create_dir_all(parent)?;
         {
             let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+            // Within, since a removal takes the folder away.
+            std::fs::create_dir_all(parent)?;
             if !target.try_exists()? {
                 std::fs::rename(from, &target)?;
             }

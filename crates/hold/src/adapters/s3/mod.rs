@@ -4,6 +4,7 @@
 //! address. Clients send parts and fetch objects by URLs signed here, and never through the hold.
 //!
 //! - `client`: the SDK's client from [`S3Options`] · `presign`: URLs · `multipart`: upload, join, copy · `listing`: pages
+//! - `inventory`: the published blobs, and how one of them goes
 //! - `own_objects`: what the hold itself stores
 //! - `backup`: names below a prefix, for the repository's backup
 //! - `error`: the SDK's errors → the port's
@@ -11,6 +12,7 @@
 mod backup;
 mod client;
 mod error;
+mod inventory;
 mod listing;
 mod multipart;
 mod own_objects;

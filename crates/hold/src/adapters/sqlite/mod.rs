@@ -12,14 +12,19 @@
 //! - `note` of a blob of the repository: its upload has to be repeated before a record can refer to it, and what is in the store
 //!   stays there. `forget`: the next sweep removes the blob again.
 //! - a count: it is missing; the record that was published keeps what it says
+//! - what the garbage collection knows: the ages of condemned blobs start anew after a power failure, so that promises whose trace is lost
+//!   are followed by their manifests first; that a blob is being removed, or was deleted from a repository, is synced
 //! - a job or result of a scan: the image is scanned again, after its lease or its next push
 //! - `remove`: the row has no bytes; a completion fails, and the sweep removes the row.
 
 mod counts;
 mod deferred_notices;
+mod digests;
 mod erasures;
+mod gc;
 mod repo_blobs;
 mod scans;
+mod standings;
 mod uploads;
 
 use std::path::Path;
@@ -30,8 +35,10 @@ use sqlx::migrate::Migrator;
 pub use self::counts::SqliteCounts;
 pub use self::deferred_notices::SqliteDeferredNotices;
 pub use self::erasures::SqliteErasures;
+pub use self::gc::SqliteGc;
 pub use self::repo_blobs::SqliteRepoBlobs;
 pub use self::scans::SqliteScans;
+pub use self::standings::SqliteStandings;
 pub use self::uploads::SqliteUploads;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();

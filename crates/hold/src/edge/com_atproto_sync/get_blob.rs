@@ -23,10 +23,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::require_own;
-use crate::blobs::DownloadMethod;
+use crate::blobs::{BlobError, DownloadMethod};
 use crate::edge::auth::{Reader, TokenVerifier};
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcQuery;
+use crate::gc::Gc;
 use crate::guarded_blobs::GuardedBlobs;
 use crate::repo_blobs::RepoBlobs;
 use crate::state::AppState;
@@ -47,12 +48,13 @@ const HARMLESS: [(HeaderName, HeaderValue); 3] = [
     (CONTENT_DISPOSITION, HeaderValue::from_static("attachment")),
 ];
 
-/// The blob, and the method for which its URL is requested. `did` is the image's owner and has no effect; of a blob of the
-/// hold's own records it is the hold.
+/// The blob, and the method for which its URL is requested. `did` is the image's owner; with `repository`, which is no part of the
+/// lexicon, a blob that was deleted from that repository is not there. Of a blob of the hold's own records `did` is the hold.
 #[derive(Debug, Deserialize)]
 pub struct Input {
     did: Option<String>,
     cid: String,
+    repository: Option<String>,
     method: Option<String>,
 }
 
@@ -63,6 +65,7 @@ pub struct Sources {
     tokens: TokenVerifier,
     blobs: GuardedBlobs,
     repo_blobs: RepoBlobs,
+    gc: Gc,
 }
 
 impl FromRef<AppState> for Sources {
@@ -72,6 +75,7 @@ impl FromRef<AppState> for Sources {
             tokens: state.tokens.clone(),
             blobs: state.blobs.clone(),
             repo_blobs: state.repo_blobs.clone(),
+            gc: state.gc.clone(),
         }
     }
 }
@@ -95,9 +99,10 @@ pub async fn get_blob(
         let headers = described(&blob.reference);
         return Ok((headers, HARMLESS, Body::from_stream(blob.slot.bound(blob.bytes))).into_response());
     }
-    let Sources { blobs, tokens, .. } = sources;
     let digest = digest(&input)?;
     let Reader(grant) = reader?;
+    require_linked(&sources, &input, &digest).await?;
+    let Sources { blobs, tokens, .. } = sources;
     let wanted = method(&input)?;
     let caller = caller(&blobs, &tokens, &grant, &parts, &digest).await?;
     let url = blobs
@@ -136,9 +141,10 @@ pub async fn head_blob(
     if input.method.is_some() {
         return get_blob(State(sources), reader, parts, XrpcQuery(input)).await;
     }
-    let Sources { blobs, tokens, .. } = sources;
     let digest = digest(&input)?;
     let Reader(grant) = reader?;
+    require_linked(&sources, &input, &digest).await?;
+    let Sources { blobs, tokens, .. } = sources;
     let caller = caller(&blobs, &tokens, &grant, &parts, &digest).await?;
     let blob = blobs
         .stat(&grant, caller.as_ref(), &digest)
@@ -173,6 +179,25 @@ async fn caller(
             Ok(None)
         }
     }
+}
+
+/// A blob that was deleted from the repository in whose name it is asked for is not there.
+async fn require_linked(sources: &Sources, input: &Input, digest: &Digest) -> Result<(), EdgeError> {
+    let (Some(did), Some(repository)) = (&input.did, &input.repository) else {
+        return Ok(());
+    };
+    let Ok(did) = did.parse::<Did>() else {
+        return Ok(());
+    };
+    if sources
+        .gc
+        .is_unlinked(&did, repository, digest)
+        .await
+        .map_err(BlobError::from)?
+    {
+        return Err(EdgeError::BlobNotFound);
+    }
+    Ok(())
 }
 
 /// The digest of an OCI blob.

@@ -285,6 +285,11 @@ fn a_client_that_must_wait_is_told_how_long() {
             StatusCode::SERVICE_UNAVAILABLE,
             "30",
         ),
+        (
+            EdgeError::Completion(BlobError::BeingRemoved),
+            StatusCode::SERVICE_UNAVAILABLE,
+            "60",
+        ),
     ] {
         let response = error.into_response();
         assert_eq!(response.status(), status);

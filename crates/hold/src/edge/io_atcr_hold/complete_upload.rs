@@ -5,12 +5,20 @@ use atcr_oci::Digest;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use serde::Deserialize;
 
-use crate::blobs::{ContentProof, PartTag};
+use crate::blobs::{BlobError, ContentProof, PartTag};
 use crate::edge::auth::{TokenVerifier, Writer};
 use crate::edge::error::EdgeError;
-use crate::edge::extract::XrpcJson;
+use crate::edge::extract::{XrpcJson, XrpcQuery};
+use crate::gc::Gc;
 use crate::guarded_blobs::GuardedBlobs;
+
+/// For which of the uploader's repositories the blob is; no part of the lexicon. Without it, it is for all of them.
+#[derive(Debug, Deserialize)]
+pub struct Parameters {
+    repository: Option<String>,
+}
 
 /// Finishes an upload: the blob is readable under its digest, if its bytes have that digest.
 ///
@@ -19,6 +27,8 @@ use crate::guarded_blobs::GuardedBlobs;
 pub async fn complete_upload(
     State(blobs): State<GuardedBlobs>,
     State(tokens): State<TokenVerifier>,
+    State(gc): State<Gc>,
+    XrpcQuery(parameters): XrpcQuery<Parameters>,
     Writer(grant): Writer,
     headers: HeaderMap,
     XrpcJson(input): XrpcJson<CompleteUploadInput>,
@@ -47,6 +57,9 @@ pub async fn complete_upload(
         .complete(&grant, &input.upload_id, &digest, &parts, vouched)
         .await
         .map_err(EdgeError::Completion)?;
+    gc.link(grant.subject(), parameters.repository.as_deref(), &digest)
+        .await
+        .map_err(BlobError::from)?;
     if !completed.is_promised {
         metrics::counter!("hold_blobs_stored_total").increment(1);
         metrics::counter!("hold_blob_bytes_stored_total").increment(completed.size);

@@ -95,6 +95,7 @@ impl TestHold {
         let clock: Arc<dyn Clock> = own_clock.clone();
         let shutdown = Shutdown::new();
         let surroundings = Surroundings {
+            ticks: Arc::new(atcr_hold::gc::ports::ProcessTicks::start()),
             clock: clock.clone(),
             resolver: identities.clone(),
             shutdown: shutdown.clone(),
@@ -274,6 +275,7 @@ impl Stopped {
     /// Why it does not start.
     pub(crate) async fn refusal(&self) -> String {
         let surroundings = Surroundings {
+            ticks: Arc::new(atcr_hold::gc::ports::ProcessTicks::start()),
             clock: Arc::new(SystemClock),
             resolver: self.identities.clone(),
             shutdown: Shutdown::new(),

@@ -1,0 +1,152 @@
+//! The manifests of accounts, from their own servers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use atcr_atproto::clock::Clock;
+use atcr_atproto::egress::EgressClient;
+use atcr_atproto::identity::{DidDocument, IdentityError, IdentityResolver};
+use atcr_atproto::lexicon::manifest::ManifestRecord;
+use atcr_atproto::lexicon::{BlobRef, nsid};
+use atcr_atproto::pds::{ListRecords, PdsClient, PdsError, RecordEntry};
+use atcr_atproto::syntax::{Cid, Did, RecordKey, Tid};
+use atcr_repo::provenance::{MAX_PROOF_BYTES, RecordClaim, Refusal, record};
+use bytes::Bytes;
+
+use crate::gc::digests_in;
+use crate::gc::ports::{AccountReader, ListedManifest, ManifestPage, Unreadable};
+
+/// Records of one page.
+const PAGE: u8 = 100;
+/// Bytes of a manifest that is read: more than registries take.
+const MAX_MANIFEST: u64 = 8 * 1024 * 1024;
+/// What a server calls an account that is not there.
+const GONE: [&str; 4] = [
+    "RepoNotFound",
+    "RepoDeactivated",
+    "RepoTakendown",
+    "RepoSuspended",
+];
+
+/// [`AccountReader`] over the network.
+pub struct AccountManifests {
+    egress: EgressClient,
+    resolver: Arc<dyn IdentityResolver>,
+    clock: Arc<dyn Clock>,
+}
+
+impl AccountManifests {
+    /// Asks through `egress` the servers that `resolver` finds.
+    #[must_use]
+    pub fn new(egress: EgressClient, resolver: Arc<dyn IdentityResolver>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            egress,
+            resolver,
+            clock,
+        }
+    }
+
+    async fn client(&self, did: &Did) -> Result<(PdsClient, Arc<DidDocument>), Unreadable> {
+        let document = self.resolver.resolve_document(did).await.map_err(unresolved)?;
+        let pds = document
+            .service("atproto_pds")
+            .ok_or_else(|| Unreadable::Gone("its document names no server".to_owned()))?;
+        Ok((PdsClient::new(pds, self.egress.clone()), document))
+    }
+}
+
+impl fmt::Debug for AccountManifests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccountManifests").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl AccountReader for AccountManifests {
+    async fn rev(&self, did: &Did) -> Result<Tid, Unreadable> {
+        let (client, _) = self.client(did).await?;
+        let commit = client.get_latest_commit(did).await.map_err(refused)?;
+        Ok(commit.rev)
+    }
+
+    async fn page(&self, did: &Did, cursor: Option<&str>) -> Result<ManifestPage, Unreadable> {
+        let (client, _) = self.client(did).await?;
+        let page = ListRecords {
+            limit: Some(PAGE),
+            cursor,
+            reverse: false,
+        };
+        let page = client
+            .list_records(did, nsid::MANIFEST, page)
+            .await
+            .map_err(refused)?;
+        Ok(ManifestPage {
+            manifests: page.records.iter().filter_map(listed).collect(),
+            cursor: page.cursor,
+        })
+    }
+
+    async fn bytes(&self, did: &Did, cid: &Cid) -> Result<Bytes, Unreadable> {
+        let (client, _) = self.client(did).await?;
+        client.get_blob(did, cid, MAX_MANIFEST).await.map_err(|error| {
+            // Not `Gone`: the account is there.
+            Unreadable::Failed(format!("a manifest's bytes cannot be had: {error}"))
+        })
+    }
+
+    async fn is_absent(&self, did: &Did, rkey: &str, not_before: &Tid) -> Result<bool, Unreadable> {
+        let (client, document) = self.client(did).await?;
+        let Ok(rkey) = rkey.parse::<RecordKey>() else {
+            return Ok(false);
+        };
+        let proof = client
+            .record_proof(did, nsid::MANIFEST, &rkey, MAX_PROOF_BYTES)
+            .await
+            .map_err(refused)?;
+        let Some(proof) = proof else {
+            return Ok(false);
+        };
+        let claim = RecordClaim {
+            document: &document,
+            rkey: &rkey,
+            not_before: Some(not_before),
+            now: self.clock.now(),
+        };
+        Ok(matches!(
+            record::<ManifestRecord>(&proof, &claim),
+            Err(Refusal::NoSuchRecord { .. })
+        ))
+    }
+}
+
+fn listed(entry: &RecordEntry) -> Option<ListedManifest> {
+    let mut digests = Vec::new();
+    digests_in(&entry.value, &mut digests);
+    let repository = entry.value.get("repository").and_then(|name| name.as_str());
+    let blob = entry.value.get("manifestBlob").cloned();
+    let blob: Option<BlobRef> = blob.and_then(|blob| serde_json::from_value(blob).ok());
+    Some(ListedManifest {
+        rkey: entry.uri.rkey()?.to_string(),
+        repository: repository.unwrap_or_default().to_owned(),
+        digests,
+        bytes: blob.map(|blob| blob.cid),
+    })
+}
+
+fn unresolved(error: IdentityError) -> Unreadable {
+    if error.is_not_found() {
+        Unreadable::Gone(error.to_string())
+    } else {
+        Unreadable::Failed(error.to_string())
+    }
+}
+
+fn refused(error: PdsError) -> Unreadable {
+    let is_gone = GONE.iter().any(|name| error.is_xrpc(name));
+    if is_gone {
+        Unreadable::Gone(error.to_string())
+    } else {
+        Unreadable::Failed(error.to_string())
+    }
+}

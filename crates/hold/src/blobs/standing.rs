@@ -1,0 +1,286 @@
+//! What the hold has promised of each blob: whether it may count on it.
+//!
+//! ```text
+//! live (no entry) ── nothing names it ──► condemned ── grace, second reading ──► leaving ── removed ──► absent
+//!    ▲                                        │                                     └── failed ── held ──► live
+//!    └── any promise, upload, name, undo ─────┘
+//! ```
+//! A client that is told "exists" sends nothing, and names the blob in a manifest on another server much later. So the answer
+//! lifts a condemnation before it is given, and a blob that is leaving does not exist any more, whatever the store has. It can
+//! be read for as long as the store has it.
+//! A live blob costs one look into memory.
+//!
+//! # Ordering
+//! Every change takes `changing`, writes its row, and then changes the entry. A promise that finds no entry needs nothing:
+//! a condemnation that comes later is carried out only by a reading that begins longer after it than a push takes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use atcr_oci::Digest;
+use tokio::sync::Mutex;
+
+use super::SessionsError;
+
+/// Promises that lift a condemnation before a client is told to send the blob: who cannot write must not keep garbage for ever.
+const MAX_TOUCHES: u32 = 3;
+
+/// Why somebody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A client wants to know whether it has to send the blob.
+    Exists,
+    /// A client wants its bytes.
+    Read,
+    /// A client has sent the bytes, or a manifest names them.
+    Kept,
+}
+
+/// What came of a promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promised {
+    /// What the store has may be counted on.
+    Yes,
+    /// The blob is about to go: for whoever asks, it is not there.
+    No,
+}
+
+/// A blob that nothing names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condemned {
+    /// The hold's uptime when it was condemned, in seconds.
+    pub since: u64,
+    /// The run that did it.
+    pub run: i64,
+    /// Promises that lifted earlier condemnations since anything named it.
+    pub touches: u32,
+}
+
+/// Where a blob stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing names it; it can be read.
+    Condemned(Condemned),
+    /// The store is, was or will be asked to remove it, and an answer may come late until the uptime given, if one is.
+    Leaving(Option<u64>),
+}
+
+/// The table behind the standings.
+#[async_trait]
+pub trait StandingTable: fmt::Debug + Send + Sync {
+    /// Every blob that is condemned or leaving.
+    ///
+    /// # Errors
+    /// The table's, as in every method here.
+    async fn load(&self) -> Result<Vec<(Digest, Standing)>, SessionsError>;
+
+    /// Condemns blobs; one that is condemned or leaving stays as it is. Returns each with what it is now, without those that leave.
+    async fn condemn(
+        &self,
+        digests: &[Digest],
+        since: u64,
+        run: i64,
+    ) -> Result<Vec<(Digest, Condemned)>, SessionsError>;
+
+    /// Lifts a condemnation, and counts it as a touch or forgets the touches.
+    async fn lift(&self, digest: &Digest, is_touch: bool) -> Result<(), SessionsError>;
+
+    /// Lifts every condemnation of a run that still stands.
+    async fn lift_run(&self, run: i64) -> Result<Vec<Digest>, SessionsError>;
+
+    /// Marks condemned blobs as leaving, and returns those that were still condemned since the given times. Survives a power failure.
+    async fn leave(&self, digests: &[(Digest, u64)]) -> Result<Vec<Digest>, SessionsError>;
+
+    /// Forgets blobs that are gone, or no longer leaving.
+    async fn forget(&self, digests: &[Digest]) -> Result<(), SessionsError>;
+}
+
+/// Where each blob stands. Clones share it. Without a table nothing is ever condemned.
+#[derive(Clone, Debug, Default)]
+pub struct Standings {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    table: Option<Arc<dyn StandingTable>>,
+    entries: RwLock<HashMap<Digest, Standing>>,
+    changing: Mutex<()>,
+}
+
+impl Standings {
+    /// The standings in `table`. Blobs that were leaving when the process ended are leaving until the uptime `held_until`.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn open(table: Arc<dyn StandingTable>, held_until: u64) -> Result<Self, SessionsError> {
+        let mut entries: HashMap<_, _> = table.load().await?.into_iter().collect();
+        for standing in entries.values_mut() {
+            if let Standing::Leaving(until) = standing {
+                *until = Some(held_until);
+            }
+        }
+        Ok(Self {
+            shared: Arc::new(Shared {
+                table: Some(table),
+                entries: RwLock::new(entries),
+                changing: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Where a blob stands; `None` if it is live.
+    #[must_use]
+    pub fn of(&self, digest: &Digest) -> Option<Standing> {
+        let entries = self.shared.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.get(digest).copied()
+    }
+
+    /// All blobs that are not live.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Digest, Standing)> {
+        let entries = self.shared.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries
+            .iter()
+            .map(|(digest, standing)| (digest.clone(), *standing))
+            .collect()
+    }
+
+    /// Promises a blob: lifts its condemnation. To be asked **before** the store is.
+    ///
+    /// # Errors
+    /// The table's; nothing is promised.
+    ///
+    /// # Cancel safety
+    /// Dropped, the condemnation may be lifted.
+    pub async fn promise(&self, digest: &Digest, purpose: Purpose) -> Result<Promised, SessionsError> {
+        let (Some(_), Some(table)) = (self.of(digest), &self.shared.table) else {
+            return Ok(Promised::Yes);
+        };
+        let _changing = self.shared.changing.lock().await;
+        match (self.of(digest), purpose) {
+            (None, _) => Ok(Promised::Yes),
+            // Not a promise: what the store still has can be read.
+            (Some(Standing::Leaving(_)), Purpose::Read) => Ok(Promised::Yes),
+            (Some(Standing::Leaving(_)), _) => Ok(Promised::No),
+            (Some(Standing::Condemned(at)), Purpose::Exists) if at.touches >= MAX_TOUCHES => Ok(Promised::No),
+            // Reading goes on for as long as there is anything to read, but keeps it no longer.
+            (Some(Standing::Condemned(at)), Purpose::Read) if at.touches >= MAX_TOUCHES => Ok(Promised::Yes),
+            (Some(Standing::Condemned(_)), _) => {
+                table.lift(digest, purpose != Purpose::Kept).await?;
+                self.set(digest, None);
+                if purpose != Purpose::Kept {
+                    tracing::info!(%digest, ?purpose, "a blob that nothing names was asked for; it stays for now");
+                }
+                Ok(Promised::Yes)
+            }
+        }
+    }
+
+    /// Condemns blobs; the number of those that were not condemned.
+    ///
+    /// # Errors
+    /// The table's.
+    pub(crate) async fn condemn(
+        &self,
+        digests: &[Digest],
+        since: u64,
+        run: i64,
+    ) -> Result<(), SessionsError> {
+        let Some(table) = &self.shared.table else {
+            return Ok(());
+        };
+        let _changing = self.shared.changing.lock().await;
+        for (digest, condemned) in table.condemn(digests, since, run).await? {
+            self.set(&digest, Some(Standing::Condemned(condemned)));
+        }
+        Ok(())
+    }
+
+    /// Lifts what a run condemned, as far as it still stands.
+    ///
+    /// # Errors
+    /// The table's.
+    pub(crate) async fn lift_run(&self, run: i64) -> Result<Vec<Digest>, SessionsError> {
+        let Some(table) = &self.shared.table else {
+            return Ok(Vec::new());
+        };
+        let _changing = self.shared.changing.lock().await;
+        let lifted = table.lift_run(run).await?;
+        for digest in &lifted {
+            self.set(digest, None);
+        }
+        Ok(lifted)
+    }
+
+    /// Takes blobs away from promises, of those that are still condemned since the times given. Only these may be removed from the store,
+    /// since the row survives a power failure.
+    ///
+    /// # Errors
+    /// The table's.
+    pub(crate) async fn leave(&self, digests: &[(Digest, u64)]) -> Result<Vec<Digest>, SessionsError> {
+        let Some(table) = &self.shared.table else {
+            return Ok(Vec::new());
+        };
+        let _changing = self.shared.changing.lock().await;
+        let leaving = table.leave(digests).await?;
+        for digest in &leaving {
+            self.set(digest, Some(Standing::Leaving(None)));
+        }
+        Ok(leaving)
+    }
+
+    /// Keeps a blob away from promises until the uptime `until`: its removal failed, and may still come to effect.
+    pub(crate) async fn hold(&self, digest: &Digest, until: u64) {
+        let _changing = self.shared.changing.lock().await;
+        self.set(digest, Some(Standing::Leaving(Some(until))));
+    }
+
+    /// Forgets blobs that are gone from the store.
+    ///
+    /// # Errors
+    /// The table's.
+    pub(crate) async fn forget(&self, digests: &[Digest]) -> Result<(), SessionsError> {
+        let Some(table) = &self.shared.table else {
+            return Ok(());
+        };
+        let _changing = self.shared.changing.lock().await;
+        table.forget(digests).await?;
+        for digest in digests {
+            self.set(digest, None);
+        }
+        Ok(())
+    }
+
+    /// Gives blobs back to promises whose removal failed and cannot come to effect any more at the uptime `now`.
+    ///
+    /// # Errors
+    /// The table's.
+    pub(crate) async fn release_held(&self, now: u64) -> Result<(), SessionsError> {
+        let is_over = |standing| matches!(standing, Standing::Leaving(Some(until)) if until <= now);
+        let over: Vec<_> = self
+            .all()
+            .into_iter()
+            .filter(|(_, standing)| is_over(*standing))
+            .map(|(digest, _)| digest)
+            .collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.forget(&over).await
+    }
+
+    fn set(&self, digest: &Digest, standing: Option<Standing>) {
+        let mut entries = self
+            .shared
+            .entries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        match standing {
+            Some(standing) => entries.insert(digest.clone(), standing),
+            None => entries.remove(digest),
+        };
+    }
+}
