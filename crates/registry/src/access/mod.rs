@@ -71,7 +71,7 @@ pub enum Pull {}
 #[derive(Debug)]
 pub enum Push {}
 
-/// Deleting manifests and tags.
+/// Deleting manifests, tags and blobs.
 #[derive(Debug)]
 pub enum Delete {}
 

@@ -12,6 +12,12 @@ pub enum BlobError {
         /// The digest asked for.
         digest: Digest,
     },
+    /// A manifest of the repository names it, so that it cannot be deleted.
+    #[error("{message}")]
+    InUse {
+        /// Which manifest.
+        message: String,
+    },
     /// The bytes do not hash to the digest that was given for them.
     #[error("the content hashes to {actual}, not to {expected}")]
     DigestMismatch {

@@ -20,9 +20,9 @@ use atcr_oci::Digest;
 use atcr_server::shared_places::SharedPlaces;
 use secrecy::SecretString;
 
-use crate::access::{Granted, Pull, Push};
+use crate::access::{Delete, Granted, Pull, Push};
 use crate::blob::ports::BlobPresence;
-use crate::blob::ports::{BlobDownload, BlobGateway, SignedUrl};
+use crate::blob::ports::{BlobDeletion, BlobDownload, BlobGateway, Place, SignedUrl};
 use crate::blob::recently_seen::KnownBlobs;
 use crate::blob::search::{HOLDS_FOR_ANYBODY, HOLDS_FOR_SAILORS, Search};
 use crate::blob::verifying_stream::{verified, while_held};
@@ -111,10 +111,10 @@ impl Blobs {
     /// # Spec
     /// distribution-spec v1.1, end-2 (HEAD).
     pub async fn size(&self, grant: &Granted<Pull>, digest: &Digest) -> Result<u64, RegistryError> {
-        let owner = &grant.context().owner.did;
+        let place = Place::of(grant.context());
         let (_, size) = self
             .first_of(grant, digest, |hold| async move {
-                self.find(grant.principal(), &hold, owner, digest).await
+                self.find(grant.principal(), &hold, place, digest).await
             })
             .await?;
         Ok(size)
@@ -134,8 +134,8 @@ impl Blobs {
             Err(RegistryError::NoHold) => return self.size(&grant.as_pull(), digest).await,
             found => found?,
         };
-        let owner = &grant.context().owner.did;
-        let size = self.find(grant.principal(), &hold, owner, digest).await?;
+        let place = Place::of(grant.context());
+        let size = self.find(grant.principal(), &hold, place, digest).await?;
         size.ok_or_else(|| {
             RegistryError::Blob(BlobError::Unknown {
                 digest: digest.clone(),
@@ -185,7 +185,7 @@ impl Blobs {
         Ok(download)
     }
 
-    /// The size of `digest` in one hold, `None` when it does not have it. `owner` is whose repository it is about.
+    /// The size of `digest` in one hold, `None` when it does not have it, or `place` does not any more.
     ///
     /// # Errors
     /// The hold's.
@@ -193,28 +193,80 @@ impl Blobs {
         &self,
         principal: &Principal,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
     ) -> Result<Option<u64>, RegistryError> {
         let reader = reader(principal);
-        if let Some(size) = self.known.get(&hold.did, reader, digest) {
+        if let Some(size) = self.known.get(&hold.did, reader, place, digest) {
             return Ok(Some(size));
         }
         let asked = self
             .read(principal, hold, |token| async move {
-                self.gateway.stat(hold, owner, digest, token.as_ref()).await
+                self.gateway.stat(hold, place, digest, token.as_ref()).await
             })
             .await;
         let size = absent_is_none(asked).map_err(|error| error.at(hold))?;
         if let Some(size) = size {
-            self.known.insert(&hold.did, reader, digest, size);
+            self.known.insert(&hold.did, reader, place, digest, size);
         }
         Ok(size)
     }
 
-    /// Notes that `user` has just written `digest` to `hold`.
-    pub fn remember(&self, hold: &HoldRef, user: &Did, digest: &Digest, size: u64) {
-        self.known.insert(&hold.did, Some(user), digest, size);
+    /// Notes that `user` has just written `digest` to `hold`, for the repository `place`.
+    pub fn remember(&self, hold: &HoldRef, user: &Did, place: Place<'_>, digest: &Digest, size: u64) {
+        self.known.insert(&hold.did, Some(user), place, digest, size);
+    }
+
+    /// Deletes a blob from the repository. Its bytes stay in the hold until nothing names them; other repositories keep it. What other
+    /// readers heard of it within the last two minutes may still be answered.
+    ///
+    /// # Errors
+    /// `BlobUnknown`: the repository does not have it · `BlobInUse`: one of its manifests names it · `Unsupported`: the hold
+    /// cannot do it · the hold's.
+    ///
+    /// # Spec
+    /// distribution-spec v1.1, end-10.
+    pub async fn delete(&self, grant: &Granted<Delete>, digest: &Digest) -> Result<(), RegistryError> {
+        let context = grant.context();
+        let unknown = || {
+            RegistryError::Blob(BlobError::Unknown {
+                digest: digest.clone(),
+            })
+        };
+        let hold = self.directory.of_pushes(context).await?.ok_or_else(unknown)?;
+        let deleted = self
+            .access
+            .as_user(grant.principal(), &hold, |token| {
+                let hold = &hold;
+                async move {
+                    self.gateway
+                        .delete_blob(hold, &token, context.repository(), digest)
+                        .await
+                }
+            })
+            .await
+            .map_err(|error| error.at(&hold))?;
+        match deleted {
+            BlobDeletion::Deleted => {
+                let place = Place::of(context);
+                for reader in [None, reader(grant.principal())] {
+                    self.known.forget(&hold.did, reader, place, digest);
+                    let key = (
+                        reader.cloned(),
+                        place.owner.clone(),
+                        place.repository.to_owned(),
+                        digest.clone(),
+                    );
+                    self.urls.invalidate(&key);
+                }
+                Ok(())
+            }
+            BlobDeletion::Absent => Err(unknown()),
+            BlobDeletion::InUse { message } => Err(RegistryError::Blob(BlobError::InUse { message })),
+            BlobDeletion::Unsupported => Err(RegistryError::Unsupported {
+                reason: format!("the hold {} cannot delete a single blob", hold.did),
+            }),
+        }
     }
 
     async fn locate(
@@ -226,7 +278,7 @@ impl Blobs {
         if let Some(found) = self.urls.get(&key) {
             return Ok(found);
         }
-        let owner = &grant.context().owner.did;
+        let place = Place::of(grant.context());
         let found = self
             .first_of(grant, digest, |hold| async move {
                 let asked = self
@@ -234,7 +286,7 @@ impl Blobs {
                         let hold = &hold;
                         async move {
                             self.gateway
-                                .download_url(hold, owner, digest, token.as_ref())
+                                .download_url(hold, place, digest, token.as_ref())
                                 .await
                         }
                     })
@@ -313,10 +365,10 @@ impl BlobPresence for Blobs {
         &self,
         principal: &Principal,
         hold: &HoldRef,
+        place: Place<'_>,
         digest: &Digest,
     ) -> Result<Option<u64>, RegistryError> {
-        let owner = reader(principal).unwrap_or(&hold.did);
-        self.find(principal, hold, owner, digest).await
+        self.find(principal, hold, place, digest).await
     }
 }
 

@@ -16,6 +16,7 @@ use futures_util::Stream;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::context::RequestContext;
 use crate::error::RegistryError;
 use crate::hold::error::HoldError;
 use crate::hold::ports::HoldRef;
@@ -138,12 +139,63 @@ pub struct UploadedPart {
     pub size: u64,
 }
 
+/// An upload whose parts are all there.
+#[derive(Clone, Copy, Debug)]
+pub struct WholeUpload<'a> {
+    /// The hold's name for it.
+    pub upload_id: &'a str,
+    /// For which of the uploader's repositories the blob is.
+    pub repository: &'a str,
+    /// What it is.
+    pub digest: &'a Digest,
+    /// Its parts, in order.
+    pub parts: &'a [UploadedPart],
+    /// The statement that vouches for the content, when there is one.
+    pub proof: Option<&'a SecretString>,
+}
+
 /// The bytes of a blob as a store sends them.
 pub struct BlobDownload {
     /// How many bytes are coming, when the store says so.
     pub len: Option<u64>,
     /// The bytes. Dropping the stream ends the transfer.
     pub bytes: ByteStream,
+}
+
+/// The repository in whose name a hold is asked: a blob that was deleted from it is not there for it, while others have it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Whose it is.
+    pub owner: &'a Did,
+    /// The image name without the owner.
+    pub repository: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// The repository that a request is about.
+    #[must_use]
+    pub fn of(context: &'a RequestContext) -> Self {
+        Self {
+            owner: &context.owner.did,
+            repository: context.repository(),
+        }
+    }
+}
+
+/// What came of a blob's deletion from a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobDeletion {
+    /// It is not there any more.
+    Deleted,
+    /// It was not there.
+    Absent,
+    /// A manifest of the repository names it.
+    InUse {
+        /// The hold's sentence, which names the manifest.
+        message: String,
+    },
+    /// The hold knows no deletion of blobs.
+    Unsupported,
 }
 
 /// Whether a hold has a blob; the manifest push asks before it writes the record.
@@ -157,6 +209,7 @@ pub trait BlobPresence: Send + Sync {
         &self,
         principal: &Principal,
         hold: &HoldRef,
+        place: Place<'_>,
         digest: &Digest,
     ) -> Result<Option<u64>, RegistryError>;
 }
@@ -167,11 +220,11 @@ pub trait BlobPresence: Send + Sync {
 /// a signed URL speaks for itself and never gets one.
 #[async_trait]
 pub trait BlobGateway: Send + Sync {
-    /// The size in bytes of `digest` in `hold`, `None` when the hold does not have it. `owner` is informative.
+    /// The size in bytes of `digest` in `hold`, `None` when the hold does not have it, or `place` does not any more.
     async fn stat(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<Option<u64>, HoldError>;
@@ -180,7 +233,7 @@ pub trait BlobGateway: Send + Sync {
     async fn download_url(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<Option<SignedUrl>, HoldError>;
@@ -213,15 +266,21 @@ pub trait BlobGateway: Send + Sync {
     /// does not take what arrived for a complete part.
     async fn send_part(&self, target: &PartTarget, body: PartBody) -> Result<String, HoldError>;
 
-    /// Finishes an upload as `digest`. `proof` is the statement that vouches for the content, when there is one.
+    /// Takes `digest` away from a repository of the account that the token speaks for.
+    async fn delete_blob(
+        &self,
+        hold: &HoldRef,
+        token: &SecretString,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<BlobDeletion, HoldError>;
+
+    /// Finishes an upload.
     async fn complete_upload(
         &self,
         hold: &HoldRef,
         token: &SecretString,
-        upload_id: &str,
-        digest: &Digest,
-        parts: &[UploadedPart],
-        proof: Option<&SecretString>,
+        whole: &WholeUpload<'_>,
     ) -> Result<(), HoldError>;
 
     /// Gives an upload up. Unknown uploads are an error that a caller may well ignore.

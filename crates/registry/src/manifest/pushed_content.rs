@@ -6,6 +6,7 @@ use atcr_oci::{ContentKind, Descriptor, Digest, Manifest};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::access::{Granted, Push};
+use crate::blob::ports::Place;
 use crate::error::{ManifestError, RegistryError};
 use crate::hold::ports::HoldRef;
 use crate::manifest::Manifests;
@@ -48,7 +49,10 @@ impl Manifests {
             .chain(needed(ContentKind::Blob));
         let blobs: BTreeSet<Digest> = blobs.map(|blob| blob.digest.clone()).collect();
         let blobs = stream::iter(blobs).map(async |digest: Digest| {
-            let size = self.blobs.find_blob(grant.principal(), hold, &digest).await?;
+            let size = self
+                .blobs
+                .find_blob(grant.principal(), hold, Place::of(grant.context()), &digest)
+                .await?;
             Ok::<_, RegistryError>((digest, size.map_or(Found::Nowhere, Found::Blob)))
         });
         let known: BTreeSet<Digest> = needed(ContentKind::Manifest)
@@ -119,7 +123,10 @@ impl Manifests {
         if kind == ContentKind::Manifest {
             return Ok(Found::Nowhere);
         }
-        let size = self.blobs.find_blob(grant.principal(), hold, digest).await?;
+        let size = self
+            .blobs
+            .find_blob(grant.principal(), hold, Place::of(context), digest)
+            .await?;
         Ok(size.map_or(Found::Nowhere, Found::Blob))
     }
 }

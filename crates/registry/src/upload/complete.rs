@@ -6,6 +6,7 @@ use atcr_atproto::syntax::Did;
 use atcr_oci::{Digest, RepositoryName, UploadSessionId};
 
 use crate::access::{Granted, Push};
+use crate::blob::ports::{Place, WholeUpload};
 use crate::error::{BlobError, RegistryError, UploadError};
 use crate::hold::credentials::CallError;
 use crate::hold::error::HoldError;
@@ -93,7 +94,8 @@ impl Uploads {
 
     /// Remembers that the hold has the blob, and that this session led to it.
     fn stored(&self, session: &UploadSession, digest: &Digest, size: u64) -> StoredBlob {
-        self.blobs.remember(&session.hold, &session.did, digest, size);
+        self.blobs
+            .remember(&session.hold, &session.did, place(session), digest, size);
         let blob = StoredBlob {
             digest: digest.clone(),
             size,
@@ -187,9 +189,14 @@ impl Uploads {
                             .prove(&hold.did, &session.did, &remote.id, digest, session.offset)
                     })
                     .flatten();
-                self.gateway
-                    .complete_upload(hold, &token, &remote.id, digest, &session.parts, proof.as_ref())
-                    .await
+                let whole = WholeUpload {
+                    upload_id: &remote.id,
+                    repository: place(session).repository,
+                    digest,
+                    parts: &session.parts,
+                    proof: proof.as_ref(),
+                };
+                self.gateway.complete_upload(hold, &token, &whole).await
             })
             .await
     }
@@ -205,9 +212,19 @@ impl Uploads {
         let size = self
             .access
             .as_user(&session.principal(), hold, |token| async move {
-                self.gateway.stat(hold, &session.did, digest, Some(&token)).await
+                self.gateway
+                    .stat(hold, place(session), digest, Some(&token))
+                    .await
             })
             .await;
         size.ok().flatten()
+    }
+}
+
+/// Whose upload it is: of the owner's own repository, since nobody else may push.
+fn place(session: &UploadSession) -> Place<'_> {
+    Place {
+        owner: &session.did,
+        repository: session.repository.image(),
     }
 }

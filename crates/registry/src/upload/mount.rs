@@ -11,6 +11,7 @@ use atcr_atproto::syntax::AtIdentifier;
 use atcr_oci::{Digest, Mount, RepositoryName};
 
 use crate::access::{Caller, Granted, Permissions, Push};
+use crate::blob::ports::Place;
 use crate::context::RequestContext;
 use crate::error::RegistryError;
 use crate::hold::ports::HoldRef;
@@ -35,7 +36,6 @@ impl Uploads {
         mount: &Mount,
     ) -> Result<Option<StoredBlob>, RegistryError> {
         let target = self.directory.for_push(grant).await?;
-        let mut owner = Arc::clone(&grant.context().owner);
         if let Some(from) = &mount.from {
             let Some(source) = self.readable_source(grant, caller, permissions, from).await else {
                 return Ok(None);
@@ -45,11 +45,12 @@ impl Uploads {
                 Ok(false) => return Ok(None),
                 Err(error) => return Ok(not_mounted(&mount.digest, &error)),
             }
-            owner = source.owner;
         }
+        // One that was deleted from the target has to be sent again.
+        let place = Place::of(grant.context());
         match self
             .blobs
-            .find(grant.principal(), &target, &owner.did, &mount.digest)
+            .find(grant.principal(), &target, place, &mount.digest)
             .await
         {
             Ok(Some(size)) => Ok(Some(StoredBlob {

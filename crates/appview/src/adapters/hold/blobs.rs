@@ -10,10 +10,10 @@ use atcr_atproto::lexicon::hold_upload::{
 };
 use atcr_atproto::lexicon::nsid;
 use atcr_atproto::store_target::{PartTarget as CheckedTarget, StoreUrl};
-use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
 use atcr_registry::blob::ports::{
-    BegunUpload, BlobDownload, BlobGateway, PartBody, PartTarget, SignedUrl, StoreTraits, UploadedPart,
+    BegunUpload, BlobDeletion, BlobDownload, BlobGateway, PartBody, PartTarget, Place, SignedUrl,
+    StoreTraits, UploadedPart, WholeUpload,
 };
 use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::HoldRef;
@@ -31,21 +31,21 @@ impl BlobGateway for HoldClient {
     async fn stat(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<Option<u64>, HoldError> {
-        absent_is_none(self.size_of(hold, owner, digest, token).await)
+        absent_is_none(self.size_of(hold, place, digest, token).await)
     }
 
     async fn download_url(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<Option<SignedUrl>, HoldError> {
-        absent_is_none(self.blob_url(hold, owner, digest, token).await)
+        absent_is_none(self.blob_url(hold, place, digest, token).await)
     }
 
     async fn open(&self, url: &SignedUrl) -> Result<BlobDownload, HoldError> {
@@ -118,28 +118,37 @@ impl BlobGateway for HoldClient {
         self.put_part(target, body).await
     }
 
+    async fn delete_blob(
+        &self,
+        hold: &HoldRef,
+        token: &SecretString,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<BlobDeletion, HoldError> {
+        self.unlink(hold, token, repository, digest).await
+    }
+
     async fn complete_upload(
         &self,
         hold: &HoldRef,
         token: &SecretString,
-        upload_id: &str,
-        digest: &Digest,
-        parts: &[UploadedPart],
-        proof: Option<&SecretString>,
+        whole: &WholeUpload<'_>,
     ) -> Result<(), HoldError> {
         let wire = |part: &UploadedPart| WirePart {
             part_number: part.number,
             etag: part.etag.clone(),
         };
         let input = CompleteUploadInput {
-            upload_id: upload_id.to_owned(),
-            digest: digest.to_string(),
-            parts: parts.iter().map(wire).collect(),
+            upload_id: whole.upload_id.to_owned(),
+            digest: whole.digest.to_string(),
+            parts: whole.parts.iter().map(wire).collect(),
         };
-        let size: u64 = parts.iter().map(|part| part.size).sum();
+        let size: u64 = whole.parts.iter().map(|part| part.size).sum();
         let timeout =
             self.timeouts.call.max(self.timeouts.idle) + Duration::from_secs(size / COMPLETION_RATE);
-        let _: CompleteUploadOutput = self.complete(hold, token, proof, &input, timeout).await?;
+        let _: CompleteUploadOutput = self
+            .complete(hold, token, whole.proof, whole.repository, &input, timeout)
+            .await?;
         Ok(())
     }
 

@@ -5,9 +5,8 @@
 //! a URL only from a hold that is known to look.
 
 use atcr_atproto::lexicon::hold_upload::BlobUrlOutput;
-use atcr_atproto::syntax::Did;
 use atcr_oci::{Algorithm, Digest};
-use atcr_registry::blob::ports::SignedUrl;
+use atcr_registry::blob::ports::{Place, SignedUrl};
 use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::HoldRef;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
@@ -28,16 +27,16 @@ impl HoldClient {
     pub(super) async fn size_of(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<u64, HoldError> {
         if !self.sizes_by_url.contains_key(&hold.did)
-            && let Some(size) = self.size_by_head(hold, owner, digest, token).await?
+            && let Some(size) = self.size_by_head(hold, place, digest, token).await?
         {
             return Ok(size);
         }
-        let size = self.size_by_url(hold, owner, digest, token).await;
+        let size = self.size_by_url(hold, place, digest, token).await;
         if matches!(size, Ok(_) | Err(HoldError::BlobNotFound)) {
             self.sizes_by_url.insert(hold.did.clone(), ());
         }
@@ -48,11 +47,11 @@ impl HoldClient {
     async fn size_by_head(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<Option<u64>, HoldError> {
-        let url = get_blob_url(hold, owner, digest)?;
+        let url = get_blob_url(hold, place, digest)?;
         let answer = self
             .ask(self.request(Method::HEAD, &url, token)?, self.timeouts.call)
             .await?;
@@ -81,11 +80,11 @@ impl HoldClient {
     async fn size_by_url(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<u64, HoldError> {
-        let mut url = get_blob_url(hold, owner, digest)?;
+        let mut url = get_blob_url(hold, place, digest)?;
         url.query_pairs_mut().append_pair("method", "HEAD");
         let response = self.begin(self.request(Method::GET, &url, token)?).await?;
         if response.status().is_redirection() {
@@ -112,23 +111,23 @@ impl HoldClient {
     pub(super) async fn checked(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         signed: SignedUrl,
         token: Option<&SecretString>,
     ) -> Result<SignedUrl, HoldError> {
-        if !self.looks(hold, owner, token).await {
+        if !self.looks(hold, place, token).await {
             self.length_by_range(signed.expose()).await?;
         }
         Ok(signed)
     }
 
     /// Whether `hold` looks for a blob before it signs a URL, found out by asking for one that cannot exist.
-    async fn looks(&self, hold: &HoldRef, owner: &Did, token: Option<&SecretString>) -> bool {
+    async fn looks(&self, hold: &HoldRef, place: Place<'_>, token: Option<&SecretString>) -> bool {
         if let Some(looks) = self.looks_first.get(&hold.did) {
             return looks;
         }
         let nothing = Digest::of(Algorithm::Sha256, &rand::random::<[u8; 16]>());
-        let looks = match self.unchecked_url(hold, owner, &nothing, token).await {
+        let looks = match self.unchecked_url(hold, place, &nothing, token).await {
             Err(HoldError::BlobNotFound) => true,
             Ok(_) => false,
             Err(_) => return false,

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use atcr_atproto::egress::{CappedBody, DEFAULT_BODY_CAP, EgressError, Limits};
 use atcr_atproto::lexicon::hold_upload::{
-    BlobUrlOutput, CONTENT_PROOF_HEADER, CompleteUploadInput, CompleteUploadOutput,
+    BlobUrlOutput, CONTENT_PROOF_HEADER, CompleteUploadInput, CompleteUploadOutput, error::BLOB_NOT_FOUND,
 };
 use atcr_atproto::lexicon::nsid;
 use atcr_atproto::store_target::{StoreUrl, TargetError};
-use atcr_atproto::syntax::Did;
+use atcr_atproto::xrpc::XrpcError;
 use atcr_oci::Digest;
-use atcr_registry::blob::ports::SignedUrl;
+use atcr_registry::blob::ports::{BlobDeletion, Place, SignedUrl};
 use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::HoldRef;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -64,25 +64,64 @@ impl HoldClient {
         hold: &HoldRef,
         token: &SecretString,
         proof: Option<&SecretString>,
+        repository: &str,
         input: &CompleteUploadInput,
         timeout: Duration,
     ) -> Result<CompleteUploadOutput, HoldError> {
-        let mut request = self.post(hold, nsid::HOLD_COMPLETE_UPLOAD, token, input)?;
+        let mut request = self
+            .post(hold, nsid::HOLD_COMPLETE_UPLOAD, token, input)?
+            .query(&[("repository", repository)]);
         if let Some(proof) = proof {
             request = request.header(CONTENT_PROOF_HEADER, secret_value(proof.expose_secret())?);
         }
         read(About::Upload, &self.ask(request, timeout).await?)
     }
 
+    /// Takes a blob away from a repository, by the hold's own API.
+    pub(super) async fn unlink(
+        &self,
+        hold: &HoldRef,
+        token: &SecretString,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<BlobDeletion, HoldError> {
+        let mut url = hold.endpoint.clone();
+        url.set_path(&format!("/repository-blobs/{digest}"));
+        url.query_pairs_mut().append_pair("repository", repository);
+        let answer = self
+            .ask(
+                self.request(Method::DELETE, &url, Some(token))?,
+                self.timeouts.call,
+            )
+            .await?;
+        let error = XrpcError::from_response(answer.status, &answer.bytes);
+        match answer.status {
+            status if status.is_success() => Ok(BlobDeletion::Deleted),
+            StatusCode::CONFLICT => Ok(BlobDeletion::InUse {
+                message: error.message.unwrap_or(error.error),
+            }),
+            _ if error.is(BLOB_NOT_FOUND) => Ok(BlobDeletion::Absent),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
+                Ok(BlobDeletion::Unsupported)
+            }
+            status => Err(errors::xrpc(
+                About::Account,
+                status,
+                &answer.headers,
+                &answer.bytes,
+            )),
+        }
+    }
+
     /// Where a blob can be read, said by a hold that may not have looked whether it is there.
     pub(super) async fn unchecked_url(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<SignedUrl, HoldError> {
-        let mut url = get_blob_url(hold, owner, digest)?;
+        let mut url = get_blob_url(hold, place, digest)?;
         url.query_pairs_mut().append_pair("method", "GET");
         let answer = self
             .ask(self.request(Method::GET, &url, token)?, self.timeouts.call)
@@ -98,12 +137,12 @@ impl HoldClient {
     pub(super) async fn blob_url(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<SignedUrl, HoldError> {
-        match self.unchecked_url(hold, owner, digest, token).await {
-            Ok(signed) => self.checked(hold, owner, signed, token).await,
+        match self.unchecked_url(hold, place, digest, token).await {
+            Ok(signed) => self.checked(hold, place, signed, token).await,
             Err(HoldError::BlobNotFound) => {
                 self.looks_first.insert(hold.did.clone(), true);
                 Err(HoldError::BlobNotFound)
@@ -167,10 +206,11 @@ impl HoldClient {
     }
 }
 
-pub(super) fn get_blob_url(hold: &HoldRef, owner: &Did, digest: &Digest) -> Result<Url, HoldError> {
+pub(super) fn get_blob_url(hold: &HoldRef, place: Place<'_>, digest: &Digest) -> Result<Url, HoldError> {
     let mut url = method_url(hold, nsid::SYNC_GET_BLOB)?;
     url.query_pairs_mut()
-        .append_pair("did", owner.as_str())
+        .append_pair("did", place.owner.as_str())
+        .append_pair("repository", place.repository)
         .append_pair("cid", digest.as_ref());
     Ok(url)
 }

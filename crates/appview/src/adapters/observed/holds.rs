@@ -9,7 +9,7 @@ use atcr_atproto::lexicon::notify_manifest::NotifyManifestInput;
 use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
 use atcr_registry::blob::ports::{
-    BegunUpload, BlobDownload, BlobGateway, PartBody, PartTarget, SignedUrl, UploadedPart,
+    BegunUpload, BlobDeletion, BlobDownload, BlobGateway, PartBody, PartTarget, Place, SignedUrl, WholeUpload,
 };
 use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::{HoldGateway, HoldRef, Quota};
@@ -110,24 +110,24 @@ impl<T: BlobGateway> BlobGateway for ObservedHolds<T> {
     async fn stat(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<Option<u64>, HoldError> {
         call("stat_blob", hold.endpoint.host_str())
-            .run_with(self.0.stat(hold, owner, digest, token), outcome_of)
+            .run_with(self.0.stat(hold, place, digest, token), outcome_of)
             .await
     }
 
     async fn download_url(
         &self,
         hold: &HoldRef,
-        owner: &Did,
+        place: Place<'_>,
         digest: &Digest,
         token: Option<&SecretString>,
     ) -> Result<Option<SignedUrl>, HoldError> {
         call("get_download_url", hold.endpoint.host_str())
-            .run_with(self.0.download_url(hold, owner, digest, token), outcome_of)
+            .run_with(self.0.download_url(hold, place, digest, token), outcome_of)
             .await
     }
 
@@ -168,22 +168,27 @@ impl<T: BlobGateway> BlobGateway for ObservedHolds<T> {
             .await
     }
 
+    async fn delete_blob(
+        &self,
+        hold: &HoldRef,
+        token: &SecretString,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<BlobDeletion, HoldError> {
+        call("delete_blob", hold.endpoint.host_str())
+            .run_with(self.0.delete_blob(hold, token, repository, digest), outcome_of)
+            .await
+    }
+
     async fn complete_upload(
         &self,
         hold: &HoldRef,
         token: &SecretString,
-        upload_id: &str,
-        digest: &Digest,
-        parts: &[UploadedPart],
-        proof: Option<&SecretString>,
+        whole: &WholeUpload<'_>,
     ) -> Result<(), HoldError> {
         call("complete_upload", hold.endpoint.host_str())
             .slow_after(SLOW_COMPLETION)
-            .run_with(
-                self.0
-                    .complete_upload(hold, token, upload_id, digest, parts, proof),
-                outcome_of,
-            )
+            .run_with(self.0.complete_upload(hold, token, whole), outcome_of)
             .await
     }
 

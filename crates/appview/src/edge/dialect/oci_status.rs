@@ -114,6 +114,8 @@ fn manifest(error: &ManifestError) -> Rendering {
 fn blob(error: &BlobError) -> Rendering {
     match error {
         BlobError::Unknown { .. } => plain(StatusCode::NOT_FOUND, Code::BlobUnknown),
+        // As other registries answer it; the specification has 405 for deletions that are refused.
+        BlobError::InUse { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, Code::Denied),
         BlobError::DigestMismatch { .. } | BlobError::DigestRefused { .. } => {
             plain(StatusCode::BAD_REQUEST, Code::DigestInvalid)
         }

@@ -7,7 +7,7 @@
 use atcr_auth::principal::Principal;
 use atcr_oci::header::DOCKER_CONTENT_DIGEST;
 use atcr_oci::{BlobRequest, Digest};
-use atcr_registry::access::{Granted, Permissions, Pull, Push};
+use atcr_registry::access::{Delete, Granted, Permissions, Pull, Push};
 use atcr_registry::blob::Blobs;
 use atcr_registry::error::RegistryError;
 use axum::body::Body;
@@ -26,7 +26,7 @@ const OCTET_STREAM: &str = "application/octet-stream";
 /// Answers a request about a blob.
 ///
 /// # Errors
-/// Those of [`Blobs`]; `Unsupported` for a deletion.
+/// Those of [`Blobs`].
 pub async fn answer(
     blobs: &Blobs,
     permissions: &Permissions,
@@ -45,10 +45,12 @@ pub async fn answer(
         BlobRequest::Get { digest } => {
             get(blobs, &call.grant(permissions).await?, &digest, &call.headers).await
         }
-        BlobRequest::Delete { .. } => Err(RegistryError::Unsupported {
-            reason: "blobs are not deleted one by one: a hold removes those that no manifest names any more"
-                .to_owned(),
-        }),
+        BlobRequest::Delete { digest } => {
+            blobs
+                .delete(&call.grant::<Delete>(permissions).await?, &digest)
+                .await?;
+            finish(Response::builder().status(StatusCode::ACCEPTED), Body::empty())
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use atcr_appview::edge::registry::blobs::BLOB_DELIVERY;
 use atcr_auth::principal::Principal;
+use atcr_registry::blob::ports::Place;
 use atcr_registry::error::{BlobError, RegistryError};
 use atcr_registry::hold::error::HoldError;
 use atcr_test_support::fakes::{FakeHold, HeadAnswer, Spelling, StoreKind};
@@ -249,9 +250,14 @@ async fn a_blob_just_pushed_is_found_without_asking_the_hold() {
     let digest = sha256(&bytes);
     let hold = hold_ref(&side.hold);
     let presence: &dyn atcr_registry::blob::ports::BlobPresence = side.blobs.as_ref();
+    let alice = ALICE.parse().unwrap();
+    let place = |repository| Place {
+        owner: &alice,
+        repository,
+    };
     assert_eq!(
         presence
-            .find_blob(&principal(ALICE), &hold, &digest)
+            .find_blob(&principal(ALICE), &hold, place("app"), &digest)
             .await
             .unwrap(),
         Some(100)
@@ -259,7 +265,17 @@ async fn a_blob_just_pushed_is_found_without_asking_the_hold() {
     assert_eq!(side.hold.calls(), Vec::<String>::new());
     assert_eq!(
         presence
-            .find_blob(&principal(super::BOB), &hold, &digest)
+            .find_blob(&principal(super::BOB), &hold, place("app"), &digest)
+            .await
+            .unwrap(),
+        Some(100)
+    );
+    assert_eq!(side.hold.calls(), ["getBlob HEAD"]);
+    // It may have been deleted from another repository.
+    side.hold.forget_calls();
+    assert_eq!(
+        presence
+            .find_blob(&principal(ALICE), &hold, place("other"), &digest)
             .await
             .unwrap(),
         Some(100)
