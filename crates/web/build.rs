@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 /// Our style sheets, in the order in which they apply.
-const STYLES: [&str; 10] = [
+const STYLES: [&str; 11] = [
     "tokens",
     "base",
     "components",
@@ -21,6 +21,7 @@ const STYLES: [&str; 10] = [
     "frame",
     "pages",
     "images",
+    "admin",
 ];
 
 /// Files that are served as they are: the name, and where it is below `node_modules` or below the crate. The fonts are what

@@ -39,6 +39,7 @@ use atcr_sessions::Sessions;
 use atcr_sessions::app_password::AppPasswords;
 use atcr_sessions::devices::{DeviceParts, Devices};
 use atcr_sessions::oauth::SignInFlow;
+use atcr_sessions::oauth::account_sign_in::AccountSignIn;
 use atcr_sessions::oauth::flow::{FlowParts, OAuthFlow};
 use atcr_sessions::oauth::ports::Crew;
 use atcr_sessions::oauth::renewal::OAuthSessions;
@@ -292,13 +293,15 @@ pub async fn compose(
         crew
     };
     let sign_in: Arc<dyn SignInFlow> = Arc::new(OAuthFlow::new(FlowParts {
-        client: Arc::clone(&oauth),
-        identities: Arc::clone(&identities),
-        requests: Arc::new(SqliteOAuthRequests::new(database.clone(), vault)),
+        accounts: AccountSignIn {
+            client: Arc::clone(&oauth),
+            identities: Arc::clone(&identities),
+            requests: Arc::new(SqliteOAuthRequests::new(database.clone(), vault)),
+            clock: Arc::clone(&clock),
+        },
         sessions: oauth_sessions,
         profiles,
         crew,
-        clock: Arc::clone(&clock),
         shutdown: shutdown.clone(),
     }));
 

@@ -58,6 +58,10 @@ pub use error::RepoError;
 pub use head::CommitInfo;
 pub use import::{Import, Imported, import};
 pub use index::holdings::{LayerName, Usage};
+pub use index::roster::{
+    AccountUsage, LayerFigures, LayerTotals, RosterEntry, RosterFrom, RosterOrder, RosterPage, RosterPlace,
+    RosterQuery, UsageTotals,
+};
 pub use progress::Progress;
 pub use repo::{
     CrewMember, CrewPage, Event, EventBudget, EventCursor, EventStart, HoldRepo, KnownEvent, RecordPage,

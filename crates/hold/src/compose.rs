@@ -3,6 +3,8 @@
 mod collection;
 mod first_start;
 mod own_records;
+#[cfg(feature = "pages")]
+mod pages;
 mod readiness;
 mod run;
 mod start_error;
@@ -142,6 +144,8 @@ impl Hold {
     /// # Errors
     /// See [`StartError`]: each names what the operator has to look at.
     pub async fn open(settings: &HoldSettings, surroundings: Surroundings) -> Result<Self, StartError> {
+        #[cfg(feature = "pages")]
+        let around = surroundings.clone();
         let Surroundings {
             clock,
             resolver,
@@ -316,7 +320,14 @@ impl Hold {
             clock.clone(),
             established.delayed.as_ref(),
         );
-        let readiness = readiness::of(settings, &database, &repo, &blobs, backup.clone(), shutdown);
+        let readiness = readiness::of(
+            settings,
+            &database,
+            &repo,
+            &blobs,
+            backup.clone(),
+            shutdown.clone(),
+        );
         let state = AppState {
             identity: identity.clone(),
             access: Access::new(repo.clone()),
@@ -357,7 +368,20 @@ impl Hold {
             readiness: readiness.clone(),
             repo: repo.clone(),
         };
-        let router = routes::router(state, store_routes, front);
+        #[cfg(feature = "pages")]
+        let pages = pages::router(
+            settings,
+            &around,
+            &state,
+            &database,
+            &counts,
+            &announcements,
+            backup.as_ref(),
+            &front,
+        )?;
+        #[cfg(not(feature = "pages"))]
+        let pages = routes::without_pages(&state);
+        let router = routes::router(state, store_routes.merge(pages), front);
         tracing::info!(
             %did, captain = %captain.owner, public = captain.public, allow_all_crew = captain.allow_all_crew,
             "hold open"
@@ -581,5 +605,6 @@ fn network_resolver(
 ) -> anyhow::Result<Arc<dyn IdentityResolver>> {
     let mut config = ResolverConfig::new(settings.plc_directory.clone());
     config.allow_loopback = settings.test_mode;
+    config.handle_resolver.clone_from(&settings.handle_resolver);
     Ok(Arc::new(Resolver::new(config, egress, clock.clone())?))
 }

@@ -36,6 +36,8 @@ pub struct HoldConfig {
     pub storage: StorageSection,
     /// Scanners, which list the packages of images and look for known vulnerabilities in them.
     pub scanner: ScannerSection,
+    /// The admin site, at /admin, for the captain.
+    pub admin: AdminSection,
     /// Where the hold's own repository, keys and indexes are kept.
     pub database: DatabaseSection,
     /// Garbage collection: blobs that no manifest names any more are removed.
@@ -82,6 +84,8 @@ pub struct ServerSection {
     /// Addresses and networks of proxies in front of the hold, for example 10.0.0.0/8. Their X-Forwarded-For names the client that
     /// limits count; without it all clients of a proxy count as one.
     pub trusted_proxies: Vec<String>,
+    /// Server that resolves handles with com.atproto.identity.resolveHandle, for networks without public DNS. Empty: DNS and HTTPS.
+    pub handle_resolver_url: String,
     /// For development on one machine: plain http and loopback addresses are allowed for the hosts of DIDs.
     pub test_mode: bool,
     /// The longest pause of a client in the middle of a request body.
@@ -256,6 +260,20 @@ impl Default for ScannerSection {
     }
 }
 
+/// The admin site.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AdminSection {
+    /// Whether the captain can sign in at /admin. The captain's account server has to reach server.public_url.
+    pub enabled: bool,
+}
+
+impl Default for AdminSection {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
 /// How the hold's DID came to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -362,6 +380,7 @@ impl Default for HoldConfig {
             quota: QuotaSection::default(),
             storage: StorageSection::default(),
             scanner: ScannerSection::default(),
+            admin: AdminSection::default(),
             database: DatabaseSection::default(),
             gc: GcSection::default(),
             backup: BackupSection::default(),
@@ -380,6 +399,7 @@ impl Default for ServerSection {
             relay_endpoint: "https://relay1.us-east.bsky.network".to_owned(),
             metrics_addr: String::new(),
             trusted_proxies: Vec::new(),
+            handle_resolver_url: String::new(),
             test_mode: false,
             read_timeout: HumanDuration::from_secs(300),
             shutdown_grace: HumanDuration::from_secs(60),

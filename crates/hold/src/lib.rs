@@ -16,6 +16,7 @@
 //! | [`user_data`] | what the hold knows of one user: told and erased |
 //! | [`posts`] | posts about pushes |
 //! | [`quota`] | tiers, and how much each user may keep |
+//! | `admin` | what the captain sees and changes in a browser; only with the feature `pages` |
 //! | [`access_tokens`] | whose OAuth access token a caller presents |
 //! | [`adapters`] | object stores and SQLite, behind the ports of the domain folders |
 //! | [`config`], [`settings`], [`cli`], [`compose`] | settings as written and as parsed, command line, wiring |
@@ -26,6 +27,8 @@
 
 pub mod access_tokens;
 pub mod adapters;
+#[cfg(feature = "pages")]
+pub mod admin;
 pub mod administration;
 pub mod backup;
 pub mod blobs;

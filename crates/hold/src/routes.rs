@@ -179,9 +179,9 @@ impl Front {
     }
 }
 
-/// The hold's routes. `store` are those of a store that serves its own URLs, whose requests are not counted: their signature was
-/// given to a caller who was.
-pub fn router(state: AppState, store: Router, front: Front) -> Router {
+/// The hold's routes. `others` are the pages, and those of a store that serves its own URLs, whose requests are not counted: their
+/// signature was given to a caller who was.
+pub fn router(state: AppState, others: Router, front: Front) -> Router {
     // Inside CORS, so that a page of another origin can read the refusal.
     let for_everyone = middleware::from_fn_with_state(front.gate_for_everyone(), address_gate::layer);
     let counted = middleware::from_fn_with_state(front.anonymous, address_gate::layer);
@@ -213,7 +213,6 @@ pub fn router(state: AppState, store: Router, front: Front) -> Router {
     let receive_document = put(scans::receive).layer(DefaultBodyLimit::disable());
 
     Router::new()
-        .route("/", get(well_known::landing))
         .route("/robots.txt", get(well_known::robots_txt))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
@@ -224,7 +223,7 @@ pub fn router(state: AppState, store: Router, front: Front) -> Router {
         .nest("/.well-known", well_known)
         .nest("/xrpc", xrpc)
         .with_state(state)
-        .merge(store)
+        .merge(others)
         .layer(middleware::from_fn_with_state(
             front.proxies,
             client_address::layer,
@@ -232,6 +231,14 @@ pub fn router(state: AppState, store: Router, front: Front) -> Router {
         .layer(RequestBodyTimeoutLayer::new(front.read_timeout))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(request_log::layer))
+}
+
+/// What a hold that is built without pages has in their place.
+#[cfg(not(feature = "pages"))]
+pub fn without_pages(state: &AppState) -> Router {
+    Router::new()
+        .route("/", get(well_known::landing))
+        .with_state(state.identity.clone())
 }
 
 /// A page of any origin may call XRPC methods and read the hold's identity, since none of these is authorised by a cookie. All

@@ -69,6 +69,8 @@ pub struct HoldSettings {
     pub trusted_proxies: Vec<Network>,
     /// How much clients may ask for.
     pub limits: Limits,
+    /// The server that resolves handles, in networks without public DNS.
+    pub handle_resolver: Option<Url>,
     /// Loopback and plain http are allowed.
     pub test_mode: bool,
     /// The longest pause inside a request body.
@@ -113,6 +115,8 @@ pub struct HoldSettings {
     pub scanning: ScanOptions,
     /// When what nothing names is removed.
     pub gc: GcOptions,
+    /// Whether the captain can sign in at the admin site.
+    pub admin: bool,
     /// Where the repository is backed up.
     pub backup: BackupSettings,
     /// How often.
@@ -182,6 +186,10 @@ impl HoldSettings {
             "server.trusted_proxies",
             Network::parse_all(&config.server.trusted_proxies),
         );
+        let handle_resolver = match config.server.handle_resolver_url.as_str() {
+            "" => Some(None),
+            text => noted(problems, "server.handle_resolver_url", base_url(text)).map(Some),
+        };
         let limits = limits(&config.limits, trusted_proxies.as_deref(), problems);
         let owner = noted(
             problems,
@@ -248,6 +256,7 @@ impl HoldSettings {
             trusted_appview: trusted_appview?,
             relays: relays?,
             trusted_proxies: trusted_proxies?,
+            handle_resolver: handle_resolver?,
             limits: limits?,
             test_mode: config.server.test_mode,
             read_timeout: config.server.read_timeout,
@@ -275,6 +284,7 @@ impl HoldSettings {
             },
             scanning: scanning?,
             gc,
+            admin: config.admin.enabled,
             backup: backup?,
             backup_interval: config.backup.interval,
             log_format: match config.log_format {

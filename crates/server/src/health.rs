@@ -71,6 +71,18 @@ impl PartState {
     pub const fn works(&self) -> bool {
         self.0.is_ok()
     }
+
+    /// A figure of a part that works.
+    #[must_use]
+    pub fn figure(&self, name: &str) -> Option<u64> {
+        self.0.as_ref().ok()?.get(name).copied()
+    }
+
+    /// Why the part does not work.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.0.as_ref().err().map(String::as_str)
+    }
 }
 
 impl Serialize for PartState {

@@ -1,5 +1,6 @@
 //! Signing in through the account's own server: the port that pages and the token endpoint use, and its implementation.
 
+pub mod account_sign_in;
 mod failures;
 pub mod flow;
 mod live;
@@ -167,7 +168,7 @@ pub enum OAuthFlowError {
     },
     /// The clocks of this server and the authorization server disagree too much.
     #[error(
-        "the clocks of this registry and of {host} differ by {seconds} seconds; the operator has to set the clock"
+        "the clocks of this server and of {host} differ by {seconds} seconds; the operator has to set the clock"
     )]
     ClockSkew {
         /// The server, as it is named to people.

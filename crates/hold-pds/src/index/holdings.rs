@@ -140,9 +140,17 @@ async fn insert_crew(
     crew: &[(&str, CrewRecord)],
 ) -> Result<(), sqlx::Error> {
     for rows in crew.chunks(ROWS_PER_QUERY) {
-        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO crew (rkey, member) ");
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO crew (rkey, member, role, permissions, tier, added_micros) ",
+        );
         query.push_values(rows, |mut row, (rkey, crew)| {
-            row.push_bind(rkey).push_bind(crew.member.as_str());
+            let added = crew.added_at.to_utc().timestamp_micros();
+            row.push_bind(rkey)
+                .push_bind(crew.member.as_str())
+                .push_bind(&crew.role)
+                .push_bind(crew.permissions.join(" "))
+                .push_bind(&crew.tier)
+                .push_bind(added.max(0));
         });
         query.build().execute(&mut *connection).await?;
     }

@@ -5,11 +5,13 @@
 //!
 //! - [`follow`]: bringing the tables up to the log
 //! - [`holdings`]: the tables of layers, crew and counts
+//! - [`roster`]: the crew as a list, and who keeps how much
 //! - [`blob_refs`]: the table of blobs
 
 mod blob_refs;
 mod follow;
 pub(crate) mod holdings;
+pub(crate) mod roster;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,7 +35,7 @@ const FILE: &str = "index.sqlite";
 /// What SQLite keeps beside its file.
 const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
 /// The version of `schema.sql`.
-const SCHEMA: i64 = 5;
+const SCHEMA: i64 = 6;
 /// Collections whose records never refer to blobs, and have no table of their own either.
 const NOT_INDEXED: [&str; 1] = [nsid::HOLD_CAPTAIN];
 /// How long a statement waits for the file's lock.
@@ -195,7 +197,7 @@ async fn prepare(writer: &SqlitePool, log_id: &LogId) -> Result<bool, RepoError>
         sqlx::raw_sql(include_str!("schema.sql"))
             .execute(&mut *transaction)
             .await?;
-        sqlx::raw_sql("PRAGMA user_version = 3")
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("PRAGMA user_version = {SCHEMA}")))
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;

@@ -90,7 +90,12 @@ CREATE TABLE blob_refs (
 CREATE INDEX blob_refs_record ON blob_refs (collection, rkey);
 
 CREATE TABLE crew (
-    rkey   TEXT PRIMARY KEY,
-    member TEXT NOT NULL
+    rkey         TEXT    PRIMARY KEY,
+    member       TEXT    NOT NULL,
+    role         TEXT    NOT NULL,
+    permissions  TEXT    NOT NULL, -- words, with a space between them
+    tier         TEXT,
+    added_micros INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX crew_member ON crew (member);
+CREATE INDEX crew_added ON crew (added_micros, rkey);

@@ -10,6 +10,7 @@ mod indexer;
 mod open;
 mod options;
 mod records;
+mod roster;
 mod task;
 pub(crate) mod verify;
 

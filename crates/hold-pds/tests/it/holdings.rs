@@ -8,7 +8,9 @@ use atcr_atproto::lexicon::crew::{self, CrewRecord};
 use atcr_atproto::lexicon::layer::LayerRecord;
 use atcr_atproto::lexicon::nsid;
 use atcr_atproto::syntax::{AtUri, Datetime, Did, RecordKey};
-use atcr_hold_pds::{HoldRepo, RecordWrite, RepoError, Usage};
+use atcr_hold_pds::{
+    HoldRepo, RecordWrite, RepoError, RosterFrom, RosterOrder, RosterPage, RosterQuery, Usage,
+};
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -348,4 +350,94 @@ async fn blobs_to_which_very_many_records_refer_are_all_told_of_since_any_revisi
     for cid in named {
         assert!(newer.contains(&cid), "{cid}");
     }
+}
+
+/// The DIDs of a page.
+fn members(page: &RosterPage) -> Vec<&str> {
+    let ends = page.entries.iter().map(|entry| entry.member.as_str());
+    ends.map(|did| did.rsplit(':').next().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_crew_is_searched_sorted_and_paged_in_both_directions() {
+    let dir = scratch();
+    let repo = open(dir.path()).await;
+    let mut writes = Vec::new();
+    for (index, name) in ["ann", "bo", "cy", "di", "eve"].into_iter().enumerate() {
+        let member: Did = format!("did:web:{name}").parse().unwrap();
+        let added: Datetime = format!("2026-05-0{}T12:00:00.000Z", index + 1).parse().unwrap();
+        let mut record = CrewRecord::new(member.clone(), "member", ["blob:read", "blob:write"], added);
+        record.tier = (index % 2 == 0).then(|| "bosun".to_owned());
+        writes.push(RecordWrite::create(Some(crew::rkey(&member).unwrap()), &record).unwrap());
+        if name != "eve" {
+            let layer = layer(
+                &member,
+                "one",
+                &format!("sha256:{name}"),
+                100 * (5 - index as u64),
+            );
+            writes.push(RecordWrite::create(None, &layer).unwrap());
+        }
+    }
+    // Another account has one of them, too: it counts once among all, and for each of the two.
+    let shared = layer(&bob(), "one", "sha256:ann", 500);
+    writes.push(RecordWrite::create(None, &shared).unwrap());
+    repo.write(writes).await.unwrap();
+
+    let query = |order, from| RosterQuery {
+        order,
+        from,
+        limit: 2,
+        ..RosterQuery::default()
+    };
+    let first = repo
+        .roster(&query(RosterOrder::Newest, RosterFrom::Top))
+        .await
+        .unwrap();
+    assert_eq!(members(&first), ["eve", "di"]);
+    assert_eq!((first.has_above, first.has_below), (false, true));
+    assert_eq!(first.entries[1].permissions, ["blob:read", "blob:write"]);
+    let below = RosterFrom::Below(first.entries[1].place(RosterOrder::Newest));
+    let second = repo.roster(&query(RosterOrder::Newest, below)).await.unwrap();
+    assert_eq!(members(&second), ["cy", "bo"]);
+    assert_eq!((second.has_above, second.has_below), (true, true));
+    let above = RosterFrom::Above(second.entries[0].place(RosterOrder::Newest));
+    let back = repo.roster(&query(RosterOrder::Newest, above)).await.unwrap();
+    assert_eq!(back, first);
+    let largest = repo
+        .roster(&query(RosterOrder::Largest, RosterFrom::Top))
+        .await
+        .unwrap();
+    assert_eq!(members(&largest), ["ann", "bo"]);
+    assert_eq!(largest.entries[0].usage, usage(1, 500));
+
+    let found = RosterQuery {
+        text: "y".to_owned(),
+        or_members: vec!["did:web:eve".to_owned()],
+        limit: 10,
+        ..RosterQuery::default()
+    };
+    assert_eq!(members(&repo.roster(&found).await.unwrap()), ["eve", "cy"]);
+    let tier = RosterQuery {
+        tier: Some("bosun".to_owned()),
+        limit: 10,
+        ..RosterQuery::default()
+    };
+    assert_eq!(members(&repo.roster(&tier).await.unwrap()), ["eve", "cy", "ann"]);
+    assert_eq!(
+        repo.crew_by_tier().await.unwrap(),
+        [(None, 2), (Some("bosun".to_owned()), 3)]
+    );
+
+    let totals = repo.usage_totals().await.unwrap();
+    assert_eq!((totals.accounts, totals.blobs, totals.bytes), (5, 5, 1900));
+    let layers = repo.layer_totals(1).await.unwrap();
+    assert_eq!((layers.blobs, layers.bytes), (4, 1400));
+    assert_eq!(
+        (layers.largest[0].digest.as_str(), layers.largest[0].records),
+        ("sha256:ann", 2)
+    );
+    let largest = repo.largest_accounts(1).await.unwrap();
+    assert_eq!(largest[0].usage, usage(1, 500));
+    repo.close().await;
 }

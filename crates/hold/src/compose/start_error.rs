@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "pages")]
+use atcr_atproto::crypto::CryptoError;
 use atcr_atproto::egress::EgressError;
+#[cfg(feature = "pages")]
+use atcr_auth::oauth::OAuthError;
 use atcr_hold_pds::RepoError;
 use atcr_hold_pds::records::captain::CaptainError;
 use atcr_server::database::OpenError;
@@ -53,6 +57,14 @@ pub enum StartError {
     /// The client for relays cannot be made.
     #[error("cannot make the client for relays")]
     Relays(#[from] EgressError),
+    /// The key of the hold as an OAuth client cannot be used.
+    #[cfg(feature = "pages")]
+    #[error("cannot use the key of the hold as an OAuth client")]
+    ClientKey(#[source] CryptoError),
+    /// The hold cannot be an OAuth client under its URL.
+    #[cfg(feature = "pages")]
+    #[error("the hold cannot be an OAuth client")]
+    Registration(#[source] OAuthError),
     /// The account had a repository, which is not in the folder.
     #[error(
         "there is no repository in {}, and {place} has a backup of it with events up to {seq}: run `atcr-hold repo restore`. To \

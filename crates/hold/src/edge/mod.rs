@@ -13,6 +13,8 @@ mod error_status;
 pub mod extract;
 pub mod health;
 pub mod io_atcr_hold;
+#[cfg(feature = "pages")]
+pub mod pages;
 pub mod relays;
 pub mod repository_blobs;
 pub mod scanner;

@@ -22,8 +22,14 @@ pub async fn robots_txt() -> &'static str {
     "User-agent: *\nAllow: /$\nDisallow: /\n"
 }
 
-/// `GET /`: what this is, for a visitor with a browser.
+/// `GET /` of a hold without pages: what this is.
+#[cfg(not(feature = "pages"))]
 pub async fn landing(State(identity): State<Arc<HoldIdentity>>) -> String {
+    landing_text(&identity)
+}
+
+/// What this is, in plain text.
+pub(super) fn landing_text(identity: &HoldIdentity) -> String {
     format!(
         "This is an ATCR hold: it stores the layers of container images.\n\n\
          DID:       {did}\n\

@@ -240,6 +240,21 @@ impl Firehose {
         *self.inner.repo.watch_seq().borrow()
     }
 
+    /// The newest event that each subscriber has got; 0 for one that has got none.
+    #[must_use]
+    pub fn subscribers(&self) -> Vec<u64> {
+        let followers = self
+            .inner
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        followers
+            .progress
+            .values()
+            .map(|progress| progress.load(Ordering::Relaxed))
+            .collect()
+    }
+
     /// Counts up when the DID document or the handle has changed.
     #[must_use]
     pub fn identity_changes(&self) -> watch::Receiver<u64> {

@@ -97,6 +97,18 @@ pub trait CountStore: std::fmt::Debug + Send + Sync {
     /// The store's.
     async fn forget(&self, owner: &Did) -> Result<(), CountsError>;
 
+    /// The counts of the repositories of `owner`, at most `limit`, the most pushed first.
+    ///
+    /// # Errors
+    /// The store's.
+    async fn of_owner(&self, owner: &Did, limit: u32) -> Result<Vec<Counted>, CountsError>;
+
+    /// Pushes and pulls of all repositories, added up.
+    ///
+    /// # Errors
+    /// The store's.
+    async fn totals(&self) -> Result<(u64, u64), CountsError>;
+
     /// At most `limit` counts that have changed since they were published.
     ///
     /// # Errors
@@ -144,6 +156,22 @@ impl Counts {
             strange: Arc::default(),
             publishing: Arc::default(),
         }
+    }
+
+    /// The counts of the repositories of `owner`, at most `limit`, the most pushed first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn of_owner(&self, owner: &Did, limit: u32) -> Result<Vec<Counted>, CountsError> {
+        self.store.of_owner(owner, limit).await
+    }
+
+    /// Pushes and pulls of all repositories, added up.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn totals(&self) -> Result<(u64, u64), CountsError> {
+        self.store.totals().await
     }
 
     async fn strange(&self) -> Result<&StrangeKeys, RepoError> {

@@ -48,6 +48,9 @@ pub use publish::PublishError;
 pub use session::{ScannerSession, TooManyScanners};
 pub use view::OpenDocumentError;
 
+/// Jobs of one manifest that are tried again at once: one for each owner that has it.
+const JOBS_OF_ONE_MANIFEST: u32 = 10_000;
+
 /// The queue, its scanners and their results. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Scanning {
@@ -74,10 +77,13 @@ struct Inner {
 
 /// A scanner that is connected.
 #[derive(Clone, Debug)]
-struct ConnectedScanner {
-    is_original: bool,
-    places: usize,
-    jobs: usize,
+pub struct ConnectedScanner {
+    /// It speaks the original's protocol.
+    pub is_original: bool,
+    /// Jobs that it takes at once.
+    pub places: usize,
+    /// Jobs that it has.
+    pub jobs: usize,
 }
 
 impl Scanning {
@@ -116,6 +122,59 @@ impl Scanning {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         !self.inner.options.secret.is_empty()
+    }
+
+    /// The state of the queue, and how many scanners are connected.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn standing(&self) -> Result<(QueueFigures, usize), ScanTableError> {
+        let figures = self.inner.table.figures().await?;
+        Ok((figures, self.inner.with_scanners(|scanners| scanners.len())))
+    }
+
+    /// The scanners that are connected, in the order in which they came.
+    #[must_use]
+    pub fn connected(&self) -> Vec<ConnectedScanner> {
+        let mut scanners: Vec<(u64, ConnectedScanner)> = self.inner.with_scanners(|scanners| {
+            let scanners = scanners.iter();
+            scanners.map(|(id, scanner)| (*id, scanner.clone())).collect()
+        });
+        scanners.sort_by_key(|(id, _)| *id);
+        scanners.into_iter().map(|(_, scanner)| scanner).collect()
+    }
+
+    /// Jobs of a state, at most `limit`, those first that were queued or ended last.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn jobs(
+        &self,
+        state: atcr_scan_protocol::JobState,
+        limit: u32,
+    ) -> Result<Vec<ListedJob>, ScanTableError> {
+        self.inner.table.jobs(&[state], limit).await
+    }
+
+    /// Has a manifest scanned again that was scanned, failed, or rests.
+    ///
+    /// # Returns
+    /// Whether there was such a job.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn scan_again(&self, digest: &atcr_oci::Digest) -> Result<bool, ScanTableError> {
+        let now = self.inner.clock.now();
+        let queued = self
+            .inner
+            .table
+            .try_again(Some(digest), now, JOBS_OF_ONE_MANIFEST)
+            .await?;
+        // They rest until now.
+        if queued > 0 && self.inner.table.wake(now).await? > 0 {
+            self.inner.announce_ready();
+        }
+        Ok(queued > 0)
     }
 
     /// Whether `given` is the scanners' secret.

@@ -9,6 +9,7 @@
 
 mod access_matrix;
 mod access_tokens;
+mod admin;
 mod administration;
 mod backup;
 mod bootstrap;

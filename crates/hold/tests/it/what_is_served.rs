@@ -103,6 +103,18 @@ async fn routes() {
         };
         table.insert(format!("{prefix}{path}"), String::new());
     }
+    for rest in include_str!("../../src/edge/pages/mod.rs")
+        .split(".route(")
+        .skip(1)
+    {
+        let path = rest.split('"').nth(1).unwrap_or_default();
+        let door = match path {
+            path if path.starts_with("/admin/auth/") => "browsers",
+            path if path.starts_with("/admin") => "the captain's browser",
+            _ => "",
+        };
+        table.insert(path.to_owned(), door.to_owned());
+    }
     for path in ["/store/parts/{upload}/{part}", "/store/blobs/{*key}"] {
         table.insert(path.to_owned(), "holders of a signed URL".to_owned());
     }

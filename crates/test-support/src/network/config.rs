@@ -82,6 +82,7 @@ pub(super) fn write_hold(
             "public_url": file.hold.url,
             "public": options.public,
             "appview_did": format!("did:web:127.0.0.1%3A{}", ports.appview),
+            "handle_resolver_url": file.pds.url,
             "test_mode": true,
             "shutdown_grace": format!("{}s", SHUTDOWN_GRACE.as_secs()),
         },

@@ -147,6 +147,12 @@ impl Browser {
         found.expect("a list of violations")
     }
 
+    /// Keeps a picture of what is in the window, as PNG.
+    pub(crate) async fn picture(&self, path: &Path) {
+        let picture = self.client.screenshot().await.expect("a picture");
+        std::fs::write(path, picture).expect("a file");
+    }
+
     /// The text of the element that matches a CSS selector, shown or not.
     pub(crate) async fn content(&self, selector: &str) -> String {
         let element = self.element(Locator::Css(selector)).await;

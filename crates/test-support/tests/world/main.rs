@@ -9,6 +9,7 @@
 )]
 
 mod accessibility;
+mod admin_site;
 mod browser;
 mod buildkit;
 mod clients;

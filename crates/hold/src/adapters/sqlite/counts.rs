@@ -136,6 +136,31 @@ impl CountStore for SqliteCounts {
         Ok(())
     }
 
+    async fn of_owner(&self, owner: &Did, limit: u32) -> Result<Vec<Counted>, CountsError> {
+        // One look at each repository of the owner.
+        let rows: Vec<CountRow> = sqlx::query_as(
+            "SELECT owner, repository, pulls, pushes, last_pull, last_push FROM counts WHERE owner = ?
+             ORDER BY pushes DESC, repository LIMIT ?",
+        )
+        .bind(owner.as_str())
+        .bind(limit)
+        .fetch_all(self.database.readers())
+        .await
+        .map_err(failed)?;
+        rows.into_iter().map(Counted::try_from).collect()
+    }
+
+    async fn totals(&self) -> Result<(u64, u64), CountsError> {
+        // One look at each repository.
+        let sums: (i64, i64) =
+            sqlx::query_as("SELECT coalesce(sum(pushes), 0), coalesce(sum(pulls), 0) FROM counts")
+                .fetch_one(self.database.readers())
+                .await
+                .map_err(failed)?;
+        let sum = |sum, column| u64::try_from(sum).map_err(|_| CountsError::Corrupt { column });
+        Ok((sum(sums.0, "pushes")?, sum(sums.1, "pulls")?))
+    }
+
     async fn unpublished(&self, limit: u32) -> Result<Vec<Counted>, CountsError> {
         // Served by counts_unpublished.
         let rows: Vec<CountRow> = sqlx::query_as(

@@ -1,5 +1,5 @@
 //! The hold's own SQLite database: running uploads, promises, notices that wait for promised layers, the blobs of its repository,
-//! counts of pushes and pulls, who was erased, and scans. Records live in the embedded PDS, not here.
+//! counts of pushes and pulls, who was erased, scans, and what the admin site knows. Records live in the embedded PDS, not here.
 //!
 //! A promise, a deferred notice and an erasure are synced before they are acknowledged. Any other commit survives the end of the process, but a
 //! power failure may undo the last ones. Blobs are not lost: the store has them on its disk before the client gets its answer. The
@@ -14,9 +14,12 @@
 //! - a count: it is missing; the record that was published keeps what it says
 //! - what the garbage collection knows: the ages of condemned blobs start anew after a power failure, so that promises whose trace is lost
 //!   are followed by their manifests first; that a blob is being removed, or was deleted from a repository, is synced
+//! - a session of the admin site: the captain signs in again; an entry of the audit log: it is missing at the end
 //! - a job or result of a scan: the image is scanned again, after its lease or its next push
 //! - `remove`: the row has no bytes; a completion fails, and the sweep removes the row.
 
+#[cfg(feature = "pages")]
+mod admin;
 mod counts;
 mod deferred_notices;
 mod digests;
@@ -32,6 +35,8 @@ use std::path::Path;
 use atcr_server::database::{Database, DatabaseOptions, Durability, OpenError};
 use sqlx::migrate::Migrator;
 
+#[cfg(feature = "pages")]
+pub use self::admin::SqliteAdmin;
 pub use self::counts::SqliteCounts;
 pub use self::deferred_notices::SqliteDeferredNotices;
 pub use self::erasures::SqliteErasures;

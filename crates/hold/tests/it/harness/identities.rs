@@ -96,6 +96,7 @@ impl Account {
 #[derive(Debug, Default)]
 pub(crate) struct Identities {
     documents: Mutex<HashMap<Did, Arc<DidDocument>>>,
+    handles: Mutex<HashMap<Handle, Did>>,
     lookups: AtomicUsize,
 }
 
@@ -113,6 +114,13 @@ impl Identities {
         };
         self.publish(&account);
         account
+    }
+
+    /// Gives the account a handle that leads to it.
+    pub(crate) fn name(&self, account: &Did, handle: &str) {
+        let handle = handle.parse().expect("a handle");
+        let mut handles = self.handles.lock().expect("not poisoned");
+        handles.insert(handle, account.clone());
     }
 
     /// Puts the account's key into its document.
@@ -143,9 +151,15 @@ impl IdentityResolver for Identities {
     async fn resolve(&self, identifier: &AtIdentifier) -> Result<Arc<ResolvedIdentity>, IdentityError> {
         match identifier {
             AtIdentifier::Did(did) => self.resolve_did(did).await,
-            AtIdentifier::Handle(handle) => Err(IdentityError::HandleNotFound {
-                handle: handle.clone(),
-            }),
+            AtIdentifier::Handle(handle) => {
+                let named = self.handles.lock().expect("not poisoned").get(handle).cloned();
+                match named {
+                    Some(did) => self.resolve_did(&did).await,
+                    None => Err(IdentityError::HandleNotFound {
+                        handle: handle.clone(),
+                    }),
+                }
+            }
         }
     }
 
@@ -153,7 +167,12 @@ impl IdentityResolver for Identities {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         let document = self.documents.lock().expect("not poisoned").get(did).cloned();
         match document {
-            Some(document) => Ok(Arc::new(ResolvedIdentity::new(document, None))),
+            Some(document) => {
+                let handles = self.handles.lock().expect("not poisoned");
+                let named = handles.iter().find(|(_, named)| *named == did);
+                let handle = named.map(|(handle, _)| handle.clone());
+                Ok(Arc::new(ResolvedIdentity::new(document, handle)))
+            }
             None => Err(IdentityError::DidNotFound { did: did.clone() }),
         }
     }

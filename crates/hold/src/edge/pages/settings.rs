@@ -1,0 +1,244 @@
+//! `/admin/settings`: what the configuration says. It is shown with its keys; it is changed in the file, since the file is read at every
+//! start. What the file leaves open is changed here.
+
+use askama::Template;
+use atcr_web::form::Form;
+use atcr_web::navigation::address;
+use atcr_web::view::{Chrome, render};
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use http::StatusCode;
+
+use super::PagesState;
+use super::error::PageError;
+use super::frame::Frame;
+use super::visit::Visit;
+use crate::admin::AdminError;
+use crate::admin::rules::Wanted;
+use crate::settings::{BackupSettings, HoldSettings, StorageSettings};
+
+#[derive(Template)]
+#[template(path = "pages/settings.html")]
+struct SettingsPage {
+    chrome: Chrome,
+    frame: Frame,
+    groups: Vec<Group>,
+    region: Option<String>,
+    successor: Option<String>,
+    /// The questions that the file leaves open: the field, the question, and the answer of now.
+    questions: Vec<(&'static str, &'static str, bool)>,
+    error: Option<String>,
+}
+
+/// Settings that belong together.
+struct Group {
+    name: &'static str,
+    rows: Vec<Row>,
+}
+
+/// A setting.
+struct Row {
+    name: &'static str,
+    value: String,
+    /// Where it is changed.
+    key: &'static str,
+    /// That the file leaves it open, and the record decides.
+    is_recorded: bool,
+}
+
+/// `GET /admin/settings`.
+pub(super) async fn page(visit: Visit, State(state): State<PagesState>) -> Response {
+    let outcome = show(&visit, &state, None).await;
+    visit.answer(outcome)
+}
+
+/// `POST /admin/settings`: what the file leaves open.
+pub(super) async fn save(visit: Visit, State(state): State<PagesState>, form: Form) -> Response {
+    let outcome = async {
+        let captain = &visit.submitted(&form)?.captain;
+        let text = |name| form.get(name).unwrap_or_default();
+        let answer = |name| match form.get(name) {
+            Some("yes") => Some(true),
+            Some("no") => Some(false),
+            _ => None,
+        };
+        let wanted = Wanted {
+            region: text("region"),
+            successor: text("successor"),
+            public: answer("public"),
+            joining: answer("joining"),
+            posts: answer("posts"),
+        };
+        match state.rules.set(captain, wanted).await {
+            Ok(is_different) => {
+                let done = if is_different { "saved" } else { "same" };
+                Ok(Redirect::to(&address("/admin/settings", &[("done", done)])).into_response())
+            }
+            Err(AdminError::Refused(why)) => show(&visit, &state, Some(why)).await,
+            Err(error) => Err(error.into()),
+        }
+    };
+    visit.answer(outcome.await)
+}
+
+async fn show(visit: &Visit, state: &PagesState, error: Option<String>) -> Result<Response, PageError> {
+    let frame = Frame::new(visit, "/admin/settings")?;
+    let settings = &*state.settings;
+    let captain = state.repo.captain().await?;
+    let recorded = |name, key, value: Option<String>, is_recorded| Row {
+        name,
+        value: value.unwrap_or_else(|| "none".to_owned()),
+        key,
+        is_recorded,
+    };
+    let captain = captain.as_ref();
+    let people = vec![
+        recorded(
+            "Everyone can pull",
+            "server.public",
+            captain.map(|captain| yes(captain.public)),
+            state.rules.public_is_open(),
+        ),
+        recorded(
+            "Every account can join",
+            "registration.allow_all_crew",
+            captain.map(|captain| yes(captain.allow_all_crew)),
+            state.rules.joining_is_open(),
+        ),
+        recorded(
+            "The hold posts about pushes",
+            "registration.enable_bluesky_posts",
+            captain.map(|captain| yes(captain.enable_bluesky_posts)),
+            state.rules.posts_is_open(),
+        ),
+        recorded(
+            "Captain",
+            "registration.owner_did",
+            captain.map(|captain| captain.owner.to_string()),
+            true,
+        ),
+        recorded(
+            "Region",
+            "registration.region",
+            captain.and_then(|captain| captain.region.clone()),
+            state.rules.region_is_open(),
+        ),
+        recorded(
+            "Successor",
+            "server.successor",
+            captain.and_then(|captain| captain.successor.as_ref().map(ToString::to_string)),
+            state.rules.successor_is_open(),
+        ),
+    ];
+    let status = if error.is_some() {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::OK
+    };
+    let region = captain.and_then(|captain| captain.region.clone());
+    let successor = captain.and_then(|captain| captain.successor.as_ref().map(ToString::to_string));
+    let mut questions = Vec::new();
+    if state.rules.public_is_open() {
+        let is_so = captain.is_some_and(|captain| captain.public);
+        questions.push(("public", "Can everyone pull, without signing in?", is_so));
+    }
+    if state.rules.joining_is_open() {
+        let is_so = captain.is_some_and(|captain| captain.allow_all_crew);
+        questions.push(("joining", "Can every account join, and push?", is_so));
+    }
+    if state.rules.posts_is_open() {
+        let is_so = captain.is_some_and(|captain| captain.enable_bluesky_posts);
+        questions.push(("posts", "Does this hold post about pushes with a tag?", is_so));
+    }
+    let page = SettingsPage {
+        chrome: visit.chrome(),
+        frame,
+        error,
+        questions,
+        region: state.rules.region_is_open().then(|| region.unwrap_or_default()),
+        successor: state
+            .rules
+            .successor_is_open()
+            .then(|| successor.unwrap_or_default()),
+        groups: vec![
+            Group {
+                name: "People",
+                rows: people,
+            },
+            Group {
+                name: "Server",
+                rows: server(settings),
+            },
+            Group {
+                name: "Storage",
+                rows: storage(settings),
+            },
+        ],
+    };
+    Ok(render(status, &page))
+}
+
+fn fixed(name: &'static str, key: &'static str, value: String) -> Row {
+    Row {
+        name,
+        value,
+        key,
+        is_recorded: false,
+    }
+}
+
+fn yes(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
+}
+
+fn server(settings: &HoldSettings) -> Vec<Row> {
+    let relays: Vec<String> = settings.relays.iter().map(ToString::to_string).collect();
+    let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
+    let appview = settings.trusted_appview.as_ref();
+    vec![
+        fixed("Public URL", "server.public_url", settings.public_url.to_string()),
+        fixed(
+            "AppView that is trusted",
+            "server.appview_did",
+            or_none(appview.map(ToString::to_string).unwrap_or_default()),
+        ),
+        fixed("Relays", "server.relay_endpoint", or_none(relays.join(", "))),
+        fixed(
+            "Trusted proxies",
+            "server.trusted_proxies",
+            or_none(if settings.trusted_proxies.is_empty() {
+                String::new()
+            } else {
+                settings.trusted_proxies.len().to_string()
+            }),
+        ),
+        fixed("Development", "server.test_mode", yes(settings.test_mode)),
+        fixed(
+            "Scanners can connect",
+            "scanner.secret",
+            yes(!settings.scanning.secret.is_empty()),
+        ),
+    ]
+}
+
+fn storage(settings: &HoldSettings) -> Vec<Row> {
+    let place = match &settings.storage {
+        StorageSettings::Filesystem { path } => fixed("Layers", "storage.path", path.display().to_string()),
+        StorageSettings::S3(s3) => fixed("Layers", "storage.bucket", s3.bucket.clone()),
+    };
+    let backup = match &settings.backup {
+        BackupSettings::Off | BackupSettings::NoPlace => fixed("Backup", "backup.path", "none".to_owned()),
+        BackupSettings::Folder { path } => fixed("Backup", "backup.path", path.display().to_string()),
+        BackupSettings::S3 { options, .. } => fixed("Backup", "backup.bucket", options.bucket.clone()),
+    };
+    vec![
+        place,
+        fixed("Data", "database.path", settings.data_dir.display().to_string()),
+        backup,
+        fixed(
+            "Unfinished uploads are kept",
+            "storage.upload_expiry",
+            format!("{} hours", settings.upload_expiry.num_hours()),
+        ),
+    ]
+}
