@@ -95,6 +95,7 @@ fn pages_state(
         resolver,
         shutdown,
         egress,
+        ..
     } = around;
     let table = Arc::new(table);
     let registration = registration(settings)?;
