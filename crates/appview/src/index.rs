@@ -121,7 +121,8 @@ impl NetworkIndex {
             .filter(|hold| !follows(&network.firehoses, hold))
             .map(|hold| {
                 let place = Place {
-                    name: format!("hold {hold}"),
+                    // A label of metrics, which name no account.
+                    name: format!("hold {}", hold.as_str().trim_start_matches("did:")),
                     events: Arc::new(ServiceSource::firehose(
                         hold.clone(),
                         Arc::clone(identities),

@@ -102,8 +102,12 @@ impl AccountReader for AccountManifests {
         };
         let proof = client
             .record_proof(did, nsid::MANIFEST, &rkey, MAX_PROOF_BYTES)
-            .await
-            .map_err(refused)?;
+            .await;
+        let proof = match proof {
+            // It answers, with what is no proof.
+            Err(PdsError::TooLarge { .. } | PdsError::Malformed { .. }) => None,
+            proof => proof.map_err(refused)?,
+        };
         let Some(proof) = proof else {
             return Ok(false);
         };

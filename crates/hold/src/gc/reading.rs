@@ -315,14 +315,11 @@ impl Inner {
             ))));
         }
         for rkey in missing {
-            match self.reader.is_absent(did, rkey, &rev).await {
-                Ok(true) => self.table.drop_manifest(account.id, did, rkey).await?,
-                Ok(false) => {
-                    tracing::warn!(%did, rkey, "a manifest is not listed, and is not proven gone either; it stays");
-                }
-                Err(error) => {
-                    tracing::warn!(%did, rkey, %error, "whether a manifest is gone cannot be proven; it stays");
-                }
+            // A server that does not answer now is asked again, with the whole account: it would not be at this revision.
+            if self.reader.is_absent(did, rkey, &rev).await? {
+                self.table.drop_manifest(account.id, did, rkey).await?;
+            } else {
+                tracing::warn!(%did, rkey, "a manifest is not listed, and is not proven gone either; it stays");
             }
         }
         Ok(Some(Outcome::Whole(rev)))

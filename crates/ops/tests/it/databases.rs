@@ -21,8 +21,8 @@ async fn an_index_is_copied_once_and_compared() {
         .await
         .ok();
     let lines = copied.json();
-    assert_eq!(lines.len(), 22);
-    assert_eq!(lines[21]["copied"], true);
+    assert_eq!(lines.len(), 24);
+    assert_eq!(lines[23]["copied"], true);
     // By its own name, with the appview's variables.
     let link = folder.path().join("db-migrate");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_atcr"), &link).unwrap();

@@ -143,8 +143,14 @@ impl HoldDirectory for FixedDirectory {
         })
     }
 
-    async fn of_pushes(&self, _context: &RequestContext) -> Result<Option<HoldRef>, RegistryError> {
-        Ok(None)
+    async fn of_pushes(&self, context: &RequestContext) -> Result<Option<HoldRef>, RegistryError> {
+        let is_special = self
+            .sources
+            .lock()
+            .unwrap()
+            .contains_key(&context.name.to_string());
+        let first = self.holds.lock().unwrap().first().cloned();
+        Ok(first.filter(|_| !is_special))
     }
 
     async fn admit(&self, _principal: &Principal, _hold: &HoldRef) -> bool {

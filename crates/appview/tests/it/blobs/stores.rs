@@ -308,13 +308,16 @@ async fn sixteen_pushes_at_once_do_not_mix() {
 }
 
 #[tokio::test]
-async fn deleting_a_blob_is_not_done() {
+async fn a_hold_that_cannot_delete_single_blobs_is_said_to_be_one() {
     let side = BlobSide::start(StoreKind::Streaming).await;
     let digest = side.hold.put_blob("bytes");
     let refused = side
         .alice(Ask::delete(&format!("/v2/alice.test/app/blobs/{digest}")))
         .await;
-    assert!(matches!(refused, Err(RegistryError::Unsupported { .. })));
+    assert!(
+        matches!(refused, Err(RegistryError::Unsupported { .. })),
+        "{refused:?}"
+    );
     assert_eq!(
         side.alice(Ask::head(&format!("/v2/alice.test/app/blobs/{digest}")))
             .await

@@ -7,8 +7,8 @@ use atcr_oci::{Algorithm, Digest};
 
 use super::world::{End, GRACE, PUSH, World, rkey};
 
-/// Histories of a run of the tests. More with `GC_HISTORIES`.
-const HISTORIES: u64 = 2000;
+/// Histories of a run of the tests, some fifty seconds of CPU. More with `GC_HISTORIES`.
+const HISTORIES: u64 = 250;
 /// Histories of one hold, whose database and folder live through all of them.
 const OF_ONE_HOLD: u64 = 50;
 const STEPS: u64 = 25;
