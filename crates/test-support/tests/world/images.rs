@@ -58,7 +58,14 @@ async fn a_pushed_image_is_found_read_and_pulled_by_the_command_of_its_page() {
     succeed(Command::new("sh").arg("-c").arg(&command).current_dir(&pulled));
     assert!(pulled.join("app/index.json").is_file(), "{command}");
 
-    // The hold counts the pull in a record of its own, which the page follows.
+    // The hold counts the pulls of accounts in a record of its own, which the page follows.
+    succeed(
+        Command::new("skopeo")
+            .args(["copy", "--src-tls-verify=false", "--src-creds"])
+            .arg(world.credentials("alice.test"))
+            .arg(format!("docker://{registry}/alice.test/tools/app:1.4"))
+            .arg(format!("dir:{}", world.folder("pulled-by-alice").display())),
+    );
     let counted = async {
         loop {
             browser.open(&format!("{site}/r/alice.test/tools/app")).await;
