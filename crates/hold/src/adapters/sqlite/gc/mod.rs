@@ -1,5 +1,7 @@
 //! The tables of the garbage collection: accounts, what their manifests name, runs and plans.
 
+mod rows;
+
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
@@ -8,12 +10,12 @@ use atcr_oci::Digest;
 use atcr_server::database::Database;
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
 use super::digests::{digest, failed, from_short, json_of, number, short_json_of, time};
 use crate::blobs::SessionsError;
 use crate::gc::ports::{Account, AccountState, Action, GcTable, Item, SavedClock, StoredRun};
 use crate::gc::{Report, RunState};
+use rows::{account, corrupt, item, run, state_text, text_of};
 
 /// [`GcTable`] in the hold's database.
 #[derive(Clone, Debug)]
@@ -27,105 +29,6 @@ impl SqliteGc {
     pub fn new(database: Database) -> Self {
         Self { database }
     }
-}
-
-fn corrupt(column: &'static str) -> SessionsError {
-    SessionsError::Corrupt { column }
-}
-
-fn state_text(state: AccountState) -> &'static str {
-    match state {
-        AccountState::New => "new",
-        AccountState::Unread => "unread",
-        AccountState::Read => "read",
-        AccountState::Unreadable => "unreadable",
-        AccountState::Gone => "gone",
-        AccountState::Frozen => "frozen",
-    }
-}
-
-fn account_state(text: &str) -> Result<AccountState, SessionsError> {
-    Ok(match text {
-        "new" => AccountState::New,
-        "unread" => AccountState::Unread,
-        "read" => AccountState::Read,
-        "unreadable" => AccountState::Unreadable,
-        "gone" => AccountState::Gone,
-        "frozen" => AccountState::Frozen,
-        _ => return Err(corrupt("state")),
-    })
-}
-
-fn action(text: &str) -> Result<Action, SessionsError> {
-    Ok(match text {
-        "lift" => Action::Lift,
-        "wait" => Action::Wait,
-        "condemn" => Action::Condemn,
-        "delete" => Action::Delete,
-        _ => return Err(corrupt("action")),
-    })
-}
-
-fn optional_number(row: &SqliteRow, column: &'static str) -> Result<Option<u64>, SessionsError> {
-    let number: Option<i64> = row.try_get(column).map_err(failed)?;
-    number
-        .map(|number| u64::try_from(number).map_err(|_| corrupt(column)))
-        .transpose()
-}
-
-fn account(row: &SqliteRow) -> Result<Account, SessionsError> {
-    let (did, rev): (String, Option<String>) = (
-        row.try_get("did").map_err(failed)?,
-        row.try_get("rev").map_err(failed)?,
-    );
-    let state: String = row.try_get("state").map_err(failed)?;
-    Ok(Account {
-        id: row.try_get("id").map_err(failed)?,
-        did: did.parse().map_err(|_| corrupt("did"))?,
-        rev: rev
-            .map(|rev| rev.parse::<Tid>().map_err(|_| corrupt("rev")))
-            .transpose()?,
-        read_since: optional_number(row, "read_since")?,
-        state: account_state(&state)?,
-        gone_since: optional_number(row, "gone_since")?,
-        reason: row.try_get("reason").map_err(failed)?,
-        released: row.try_get("released").map_err(failed)?,
-        accepted: row.try_get("accepted").map_err(failed)?,
-    })
-}
-
-fn run(row: &SqliteRow) -> Result<StoredRun, SessionsError> {
-    let began_at: i64 = row.try_get("began_at").map_err(failed)?;
-    let (state, report): (String, String) = (
-        row.try_get("state").map_err(failed)?,
-        row.try_get("report").map_err(failed)?,
-    );
-    Ok(StoredRun {
-        id: row.try_get("id").map_err(failed)?,
-        began_at: DateTime::from_timestamp_millis(began_at).ok_or_else(|| corrupt("began_at"))?,
-        since: number(row, "since")?,
-        state: RunState::parse(&state).ok_or_else(|| corrupt("state"))?,
-        report: serde_json::from_str(&report).map_err(|_| corrupt("report"))?,
-    })
-}
-
-fn item(row: &SqliteRow) -> Result<Item, SessionsError> {
-    let kind: String = row.try_get("action").map_err(failed)?;
-    let owner: Option<String> = row.try_get("owner").map_err(failed)?;
-    Ok(Item {
-        digest: digest(row)?,
-        action: action(&kind)?,
-        bytes: number(row, "bytes")?,
-        since: optional_number(row, "since")?,
-        owner: owner
-            .map(|did| did.parse().map_err(|_| corrupt("owner")))
-            .transpose()?,
-        outcome: row.try_get("outcome").map_err(failed)?,
-    })
-}
-
-fn text_of(report: &Report) -> Result<String, SessionsError> {
-    serde_json::to_string(report).map_err(|_| corrupt("report"))
 }
 
 #[async_trait]
