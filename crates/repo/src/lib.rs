@@ -13,6 +13,7 @@
 
 mod block;
 mod blocks;
+mod encoder;
 mod error;
 
 pub mod car;

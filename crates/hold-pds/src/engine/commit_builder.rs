@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use atcr_atproto::clock::{Clock, TidClock};
 use atcr_atproto::crypto::SigningKey;
-use atcr_atproto::data_model::{DAG_CBOR, cid_of};
 use atcr_atproto::syntax::{Cid, Did};
 use atcr_repo::firehose::{AccountEvent, CommitEvent, IdentityEvent, RecordOp, SyncEvent};
 use atcr_repo::mst::{self, Change, NodeSource as _, Tree, proof};
@@ -90,13 +89,17 @@ impl Content {
         tree: &Tree,
         records: &HashMap<Cid, Bytes>,
     ) -> Result<Option<Self>, RepoError> {
-        let finished = tree.finish()?;
-        if finished.root == head.data {
+        let mst::Finished { root, nodes } = tree.finish()?;
+        if root == head.data {
             return Ok(None);
         }
-        workspace.add(&finished.nodes);
+        workspace.add(&nodes);
+        let mut named: HashMap<Cid, Bytes> = nodes
+            .into_iter()
+            .map(|node| (node.cid, node.bytes.into()))
+            .collect();
         let old = Tree::open(workspace, head.data)?;
-        let new = Tree::open(workspace, finished.root)?;
+        let new = Tree::open(workspace, root)?;
         let diff = mst::diff::diff(workspace, &old, &new)?;
         let mut covering = BTreeSet::new();
         for change in &diff.changes {
@@ -104,7 +107,13 @@ impl Content {
         }
         let covering = covering.difference(&diff.created);
 
-        let mut blocks = encode_nodes(workspace, &diff.created)?;
+        let mut blocks = Vec::with_capacity(diff.created.len() + diff.changes.len());
+        for cid in &diff.created {
+            blocks.push(match named.remove(cid) {
+                Some(bytes) => Block { cid: *cid, bytes },
+                None => encode_node(workspace, cid)?,
+            });
+        }
         for cid in diff
             .changes
             .iter()
@@ -120,9 +129,11 @@ impl Content {
             });
         }
         Ok(Some(Self {
-            data: finished.root,
+            data: root,
             blocks,
-            covering: encode_nodes(workspace, covering)?,
+            covering: covering
+                .map(|cid| encode_node(workspace, cid))
+                .collect::<Result<_, _>>()?,
             created: diff.created,
             removed: diff.removed,
             changes: diff.changes,
@@ -156,23 +167,14 @@ impl Content {
     }
 }
 
-fn encode_nodes<'a>(
-    workspace: &Workspace,
-    cids: impl IntoIterator<Item = &'a Cid>,
-) -> Result<Vec<Block>, RepoError> {
-    let encode = |cid: &Cid| {
-        let bytes = workspace.node(cid)?.encode()?;
-        if cid_of(DAG_CBOR, &bytes) != *cid {
-            return Err(RepoError::corrupt(format!(
-                "tree node {cid} is not in its canonical form"
-            )));
-        }
-        Ok(Block {
-            cid: *cid,
-            bytes: bytes.into(),
-        })
-    };
-    cids.into_iter().map(encode).collect()
+fn encode_node(workspace: &Workspace, cid: &Cid) -> Result<Block, RepoError> {
+    let block = Block::of(workspace.node(cid)?.encode()?);
+    if block.cid != *cid {
+        return Err(RepoError::corrupt(format!(
+            "tree node {cid} is not in its canonical form"
+        )));
+    }
+    Ok(block)
 }
 
 impl CommitBuilder {

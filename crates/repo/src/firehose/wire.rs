@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::event::{AccountEvent, CommitEvent, IdentityEvent, Message, RecordOp, SyncEvent};
+use crate::encoder::Encoder;
 use crate::error::DataError;
 
-/// Bytes of a `#commit` behind its `blocks`: `commit`, `rebase` and `tooBig`; then `prevData`, if there is one.
-const BEHIND_BLOCKS: usize = 48 + 8 + 8;
-const PREV_DATA: usize = 50;
+/// Bytes of a `#commit` beside its CAR and its operations, and of an operation beside its path, at most.
+const COMMIT: usize = 512;
+const OPERATION: usize = 128;
 
 // Fields stand in DAG-CBOR's order: by length, then by bytes.
 
@@ -23,16 +24,15 @@ struct Header<'a> {
     op: i8,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct WireOp {
     cid: Option<Cid>,
     path: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     prev: Option<Cid>,
-    action: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireCommit {
     ops: Vec<WireOp>,
@@ -40,17 +40,11 @@ struct WireCommit {
     seq: u64,
     repo: String,
     time: String,
-    #[serde(default)]
-    blobs: Vec<Cid>,
     since: Option<String>,
     #[serde(with = "serde_bytes")]
     blocks: Vec<u8>,
     commit: Cid,
     #[serde(default)]
-    rebase: bool,
-    #[serde(default)]
-    too_big: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     prev_data: Option<Cid>,
 }
 
@@ -110,37 +104,68 @@ impl CommitEvent {
     /// # Errors
     /// None in practice.
     pub fn encode(&self) -> Result<EncodedCommit, DataError> {
-        let op = |op: &RecordOp| WireOp {
-            cid: op.cid,
-            path: op.path.clone(),
-            prev: op.prev,
-            action: op.action().to_owned(),
-        };
-        let wire = WireCommit {
-            ops: self.ops.iter().map(op).collect(),
-            rev: self.rev.to_string(),
-            seq: self.seq,
-            repo: self.repo.to_string(),
-            time: self.time.to_string(),
-            blobs: Vec::new(),
-            since: self.since.as_ref().map(ToString::to_string),
-            blocks: self.blocks.to_vec(),
-            commit: self.commit,
-            rebase: false,
-            too_big: false,
-            prev_data: self.prev_data,
-        };
-        let frame = message(Some("#commit"), 1, &wire)?;
-        let behind = BEHIND_BLOCKS + self.prev_data.map_or(0, |_| PREV_DATA);
-        let blocks = frame
-            .len()
-            .checked_sub(behind)
-            .and_then(|end| Some(end.checked_sub(self.blocks.len())?..end))
-            .filter(|range| frame.get(range.clone()) == Some(&*self.blocks))
-            .ok_or(DataError::Malformed(
-                "a message does not have its blocks where it should",
-            ))?;
-        Ok(EncodedCommit { frame, blocks })
+        let ops: usize = self.ops.iter().map(|op| OPERATION + op.path.len()).sum();
+        let mut out = Encoder::with_capacity(COMMIT + self.blocks.len() + ops);
+        out.map(2);
+        out.text("t");
+        out.text("#commit");
+        out.text("op");
+        out.number(1);
+
+        out.map(if self.prev_data.is_some() { 12 } else { 11 });
+        out.text("ops");
+        out.array(self.ops.len());
+        for op in &self.ops {
+            op.encode(&mut out);
+        }
+        out.text("rev");
+        out.text(self.rev.as_str());
+        out.text("seq");
+        out.number(self.seq);
+        out.text("repo");
+        out.text(self.repo.as_str());
+        out.text("time");
+        out.text(self.time.as_ref());
+        out.text("blobs");
+        out.array(0);
+        out.text("since");
+        match &self.since {
+            Some(since) => out.text(since.as_str()),
+            None => out.null(),
+        }
+        out.text("blocks");
+        out.bytes(&self.blocks);
+        let blocks = out.len() - self.blocks.len()..out.len();
+        out.text("commit");
+        out.link(&self.commit);
+        out.text("rebase");
+        out.no();
+        out.text("tooBig");
+        out.no();
+        if let Some(prev_data) = &self.prev_data {
+            out.text("prevData");
+            out.link(prev_data);
+        }
+        Ok(EncodedCommit {
+            frame: out.finish().into(),
+            blocks,
+        })
+    }
+}
+
+impl RecordOp {
+    fn encode(&self, out: &mut Encoder) {
+        out.map(if self.prev.is_some() { 4 } else { 3 });
+        out.text("cid");
+        out.link_or_null(self.cid.as_ref());
+        out.text("path");
+        out.text(&self.path);
+        if let Some(prev) = &self.prev {
+            out.text("prev");
+            out.link(prev);
+        }
+        out.text("action");
+        out.text(self.action());
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use atcr_atproto::syntax::Cid;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::key::{self, MAX_KEY_BYTES};
+use crate::encoder::Encoder;
 use crate::error::DataError;
 
 /// A subtree: stored, or made by an edit and not hashed yet.
@@ -38,13 +39,13 @@ pub struct Node {
     pub entries: Vec<Entry>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct WireNode {
     e: Vec<WireEntry>,
     l: Option<Cid>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct WireEntry {
     #[serde(with = "serde_bytes")]
     k: Vec<u8>,
@@ -92,29 +93,34 @@ impl Node {
         })
     }
 
-    /// The node's bytes.
+    /// The node's bytes, written one after the other: a serializer sorts the fields of each map first, which took half of the time of a
+    /// commit.
     ///
     /// # Errors
     /// [`DataError::Malformed`] if a subtree has no name yet.
     pub fn encode(&self) -> Result<Vec<u8>, DataError> {
+        let mut out = Encoder::with_capacity(64 + self.entries.len() * 160);
+        out.map(2);
+        out.text("e");
+        out.array(self.entries.len());
         let mut previous: &[u8] = &[];
-        let mut e = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
             let key = entry.key.as_bytes();
-            let p = key::common_prefix(previous, key);
-            e.push(WireEntry {
-                k: key[p..].to_vec(),
-                p,
-                t: stored(entry.right.as_ref())?,
-                v: entry.value,
-            });
+            let prefix = key::common_prefix(previous, key);
+            out.map(4);
+            out.text("k");
+            out.bytes(key.get(prefix..).unwrap_or_default());
+            out.text("p");
+            out.number(prefix as u64);
+            out.text("t");
+            out.link_or_null(stored(entry.right.as_ref())?.as_ref());
+            out.text("v");
+            out.link(&entry.value);
             previous = key;
         }
-        let wire = WireNode {
-            e,
-            l: stored(self.left.as_ref())?,
-        };
-        serde_ipld_dagcbor::to_vec(&wire).map_err(|_| DataError::Malformed("a node does not encode"))
+        out.text("l");
+        out.link_or_null(stored(self.left.as_ref())?.as_ref());
+        Ok(out.finish())
     }
 
     /// Whether there is neither key nor subtree.
@@ -166,5 +172,59 @@ fn stored(link: Option<&Link>) -> Result<Option<Cid>, DataError> {
         None => Ok(None),
         Some(Link::Stored(cid)) => Ok(Some(*cid)),
         Some(Link::Fresh(_)) => Err(DataError::Malformed("a subtree has no name yet")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use atcr_atproto::data_model::{DAG_CBOR, cid_of};
+    use ipld_core::ipld::Ipld;
+
+    use super::*;
+
+    /// Keys with the prefixes that their lengths say.
+    fn node(keys: impl IntoIterator<Item = String>, left: bool, right: bool) -> Node {
+        let cid = |text: &str| cid_of(DAG_CBOR, text.as_bytes());
+        let entry = |key: String| Entry {
+            value: cid(&key),
+            right: right.then(|| Link::Stored(cid("right"))),
+            key: key.into(),
+        };
+        Node {
+            left: left.then(|| Link::Stored(cid("left"))),
+            entries: keys.into_iter().map(entry).collect(),
+        }
+    }
+
+    #[test]
+    fn a_node_has_the_bytes_that_a_serializer_would_give_it() {
+        let numbered = |count: usize| (0..count).map(|number| format!("a/{number:05}"));
+        let growing = |step: usize| (1..8).map(move |count| format!("a/{}", "x".repeat(count * step)));
+        let nodes = [
+            Node::default(),
+            node(numbered(1), true, false),
+            node(numbered(23), false, true),
+            node(numbered(24), true, true),
+            node(numbered(300), true, true),
+            node(growing(3), false, false),
+            node(growing(23), true, false),
+            node(growing(140), false, true),
+        ];
+        for node in nodes {
+            let bytes = node.encode().unwrap();
+            let value: Ipld = serde_ipld_dagcbor::from_slice(&bytes).unwrap();
+            assert_eq!(serde_ipld_dagcbor::to_vec(&value).unwrap(), bytes);
+            let read = Node::decode(&bytes).unwrap();
+            assert_eq!(read.entries.len(), node.entries.len());
+            assert!(
+                read.entries
+                    .iter()
+                    .zip(&node.entries)
+                    .all(|(read, entry)| read.key == entry.key
+                        && read.value == entry.value
+                        && stored(read.right.as_ref()).unwrap() == stored(entry.right.as_ref()).unwrap())
+            );
+            assert_eq!(read.encode().unwrap(), bytes);
+        }
     }
 }
