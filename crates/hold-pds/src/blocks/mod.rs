@@ -2,12 +2,14 @@
 //!
 //! - [`recent`]: blocks that came or went since the snapshot, in memory
 //! - [`table`]: blocks of the snapshot, sorted, on the disk
+//! - [`row_sorter`]: sorting them without having all in memory
 //! - [`view`]: the repository as of one commit
 //! - [`walk`]: all its blocks in order
 //! - [`node_cache`]: tree nodes in memory
 
 pub(crate) mod node_cache;
 pub(crate) mod recent;
+pub(crate) mod row_sorter;
 pub(crate) mod table;
 pub(crate) mod view;
 pub(crate) mod walk;
@@ -19,6 +21,7 @@ use atcr_atproto::syntax::Cid;
 
 pub(crate) use node_cache::NodeCache;
 pub(crate) use recent::Recent;
+pub(crate) use row_sorter::RowSorter;
 pub(crate) use table::Table;
 pub(crate) use view::View;
 
@@ -94,7 +97,7 @@ impl Blocks {
                     source: Source::Segment(segment.clone()),
                     offset: u64::from(slot.offset),
                     length: slot.length as usize,
-                    rev: slot.rev,
+                    rev: slot.rev(),
                 });
             }
         }

@@ -10,20 +10,21 @@
 //!
 //! A record that stands under several paths has as many rows: they count its references.
 
+use std::io;
 use std::sync::Arc;
 
-use super::BlockKey;
+use super::{BlockKey, RowSorter};
 use crate::disk::{self, Disk, DiskFile};
 use crate::error::RepoError;
 use crate::log::LogId;
 
 const MAGIC: [u8; 8] = *b"atcrtbl\x01";
 const PAGE: usize = 4096;
-const ROW: usize = 32;
+pub(super) const ROW: usize = 32;
 const ROWS: usize = 127;
 const COUNT_AT: usize = PAGE - 8;
 /// Pages written at once.
-const WRITE_PAGES: usize = 256;
+const WRITE_PAGES: usize = 64;
 
 /// One row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +36,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn encode(&self, out: &mut [u8]) {
+    pub(super) fn encode(&self, out: &mut [u8]) {
         let mut bytes = [0; ROW];
         bytes[..16].copy_from_slice(&self.key.0);
         bytes[16..21].copy_from_slice(&self.offset.to_le_bytes()[..5]);
@@ -44,7 +45,7 @@ impl Row {
         out.copy_from_slice(&bytes);
     }
 
-    fn decode(bytes: &[u8; ROW]) -> Self {
+    pub(super) fn decode(bytes: &[u8; ROW]) -> Self {
         let number = |range: std::ops::Range<usize>| {
             let mut number = [0; 8];
             number[..range.len()].copy_from_slice(&bytes[range]);
@@ -71,30 +72,39 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Writes the table of `rows`, in any order, as the file `name`.
+    /// Writes the table of `rows` as the file `name`.
     pub(crate) fn write(
         disk: &dyn Disk,
         name: &str,
         log_id: &LogId,
         rev: u64,
-        mut rows: Vec<Row>,
+        rows: RowSorter,
     ) -> Result<Self, RepoError> {
-        rows.sort_unstable();
-        let first_keys: Vec<BlockKey> = rows
-            .chunks(ROWS)
-            .filter_map(|page| Some(page.first()?.key))
-            .collect();
-        let keys = first_keys.iter().flat_map(|key| key.0).collect::<Vec<u8>>();
-        let header = header(log_id, rev, first_keys.len(), crc32fast::hash(&keys));
+        let mut first_keys = Vec::new();
         let file = disk::replace_with(disk, name, |file| {
-            file.write_at(0, &header)?;
-            let mut position = PAGE as u64;
-            for pages in rows.chunks(ROWS * WRITE_PAGES) {
-                let bytes: Vec<u8> = pages.chunks(ROWS).flat_map(page).collect();
-                file.write_at(position, &bytes)?;
-                position += bytes.len() as u64;
+            // What belongs here is known at the end.
+            let mut pages = vec![0; PAGE];
+            let mut position = 0;
+            let mut rows = rows.sorted()?;
+            loop {
+                let next: Vec<Row> = rows.by_ref().take(ROWS).collect::<io::Result<_>>()?;
+                if let Some(first) = next.first() {
+                    first_keys.push(first.key);
+                    pages.extend(page(&next));
+                }
+                if next.is_empty() || pages.len() >= PAGE * WRITE_PAGES {
+                    file.write_at(position, &pages)?;
+                    position += pages.len() as u64;
+                    pages.clear();
+                }
+                if next.is_empty() {
+                    break;
+                }
             }
-            file.write_at(position, &keys)
+            let keys = first_keys.iter().flat_map(|key| key.0).collect::<Vec<u8>>();
+            file.write_at(position, &keys)?;
+            let header = header(log_id, rev, first_keys.len(), crc32fast::hash(&keys));
+            file.write_at(0, &header)
         })?;
         Ok(Self {
             file,
@@ -141,6 +151,11 @@ impl Table {
             name: name.to_owned(),
             first_keys,
         }))
+    }
+
+    /// As many rows as it has, or some more.
+    pub(crate) fn max_rows(&self) -> usize {
+        self.first_keys.len() * ROWS
     }
 
     /// The rows with that key.

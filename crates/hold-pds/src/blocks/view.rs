@@ -29,6 +29,8 @@ pub(crate) struct View {
     pub(crate) dropped_seq: u64,
     pub(crate) blocks: Arc<Blocks>,
     pub(crate) nodes: Arc<NodeCache>,
+    /// Alive as long as somebody may read this commit.
+    pub(crate) pin: Arc<()>,
 }
 
 impl NodeSource for View {

@@ -16,8 +16,8 @@ mod sequence;
 mod workspace;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 
 use atcr_atproto::clock::{Clock, TidClock};
 use atcr_atproto::crypto::{PublicKey, SigningKey};
@@ -27,7 +27,7 @@ pub(crate) use batch::{Answer, Call};
 pub(crate) use commit_builder::CommitBuilder;
 pub(crate) use restore::restore;
 
-use crate::blocks::{Blocks, Recent, View};
+use crate::blocks::{BlockKey, Blocks, Recent, View};
 use crate::disk::Disk;
 use crate::error::RepoError;
 use crate::index::RecordChange;
@@ -38,6 +38,9 @@ use batch::Batch;
 
 /// Bytes of the log after which a batch is synced, however many calls still wait.
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Blocks that came or went, known in memory, some 50 bytes each, after which a snapshot is due: this many, or a fourth of the
+/// repository's.
+const MAX_RECENT: usize = 400_000;
 /// How far the newest revision may be ahead of the clock. Relays refuse five minutes.
 const MAX_AHEAD_MICROS: u64 = 120 * 1_000_000;
 
@@ -144,6 +147,8 @@ pub(crate) struct Engine {
     is_older_copy: bool,
     /// Revisions of snapshots that were given up while a manifest that names them was perhaps on the disk already.
     perhaps_named: Vec<String>,
+    /// Blocks that came and went, and what is alive as long as somebody may read a commit that has them. The oldest first.
+    over: VecDeque<(Weak<()>, Vec<BlockKey>)>,
 }
 
 /// What came of a batch.
@@ -278,12 +283,24 @@ impl Engine {
         })?;
         for (entry, frame) in entries.iter().zip(&frames) {
             if let Some(aux) = &entry.aux {
-                self.view.blocks.recent.apply(*frame, aux);
+                let over = self.view.blocks.recent.apply(*frame, aux);
+                self.forget_later(over);
             }
         }
         self.view.head = head;
         self.refresh();
         Ok(())
+    }
+
+    /// Forgets blocks that came and went, once nobody reads a commit that has them. What came and went before those goes first.
+    fn forget_later(&mut self, over: Vec<BlockKey>) {
+        if !over.is_empty() {
+            let older = std::mem::take(&mut self.view.pin);
+            self.over.push_back((Arc::downgrade(&older), over));
+        }
+        while let Some((_, keys)) = self.over.pop_front_if(|(older, _)| older.strong_count() == 0) {
+            self.view.blocks.recent.forget(&keys);
+        }
     }
 
     /// Takes over what the log says of itself.
@@ -299,9 +316,15 @@ impl Engine {
         check_ahead(&self.view.head.rev, self.builder.now_micros())
     }
 
-    /// Whether the log has grown so much that a snapshot is due, and none is under way.
+    /// Whether the log has grown so much, or what is to be known of it in memory, that a snapshot is due, and none is under way.
     pub(crate) fn wants_snapshot(&self) -> bool {
-        self.view.blocks.frozen.is_none() && self.log.wants_snapshot()
+        let blocks = &self.view.blocks;
+        let in_snapshot = blocks
+            .snapshot
+            .as_ref()
+            .map_or(0, |snapshot| snapshot.table.max_rows());
+        let has_many = blocks.recent.len() >= MAX_RECENT.max(in_snapshot / 4);
+        blocks.frozen.is_none() && (has_many || self.log.wants_snapshot())
     }
 
     /// Begins a snapshot of the repository as it is now. `None` while one is under way, or if there is one of this state.
@@ -318,6 +341,8 @@ impl Engine {
             stop,
             is_perhaps_named: self.perhaps_named.iter().any(|named| named == rev),
         };
+        // What is frozen stays as it is.
+        self.over.clear();
         self.view.blocks = Arc::new(Blocks {
             snapshot: self.view.blocks.snapshot.clone(),
             frozen: Some(Arc::clone(&self.view.blocks.recent)),
@@ -417,3 +442,6 @@ fn no_blocks(snapshot: Option<Arc<Snapshot>>) -> Blocks {
 
 /// Where the engine's files are.
 pub(crate) type SharedDisk = Arc<dyn Disk>;
+
+#[cfg(test)]
+mod tests;

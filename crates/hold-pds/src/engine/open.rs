@@ -1,5 +1,6 @@
 //! Opening: manifest, snapshot, log; the first events of a new repository, and those of a new key.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use atcr_atproto::syntax::Did;
@@ -82,12 +83,13 @@ impl Engine {
         let log_id = manifest.log_id;
         let snapshot = match &manifest.snapshot {
             None => None,
-            Some(info) => Some(Arc::new(Snapshot::open(&*disk, &log_id, info)?)),
+            Some(info) => Some(Arc::new(Snapshot::open(&disk, &log_id, info)?)),
         };
         let mut head = snapshot.as_ref().map(|snapshot| snapshot.head()).transpose()?;
         let blocks = no_blocks(snapshot);
         let parts = recovery::recover(&disk, manifest, &limits, |frame, seq, aux| {
-            blocks.recent.apply(frame, &aux);
+            let over = blocks.recent.apply(frame, &aux);
+            blocks.recent.forget(&over);
             head = Some(Head {
                 seq,
                 commit: aux.commit,
@@ -130,6 +132,7 @@ impl Engine {
             dropped_seq: log.manifest().dropped_seq,
             blocks: Arc::new(blocks),
             nodes: Arc::new(NodeCache::new(node_cache_bytes)),
+            pin: Arc::default(),
         };
         let mut engine = Self {
             is_unknown: head.is_none() || (is_renamed && log.manifest().announced.is_some()),
@@ -140,6 +143,7 @@ impl Engine {
             found_seq,
             is_older_copy: false,
             perhaps_named: Vec::new(),
+            over: VecDeque::new(),
         };
         if let Some(known) = &known {
             engine.is_older_copy = lacks(&engine.view, known, found_seq)?;

@@ -3,6 +3,7 @@
 //! Commits that came after the copy are lost, and followers may have seen them. The first commit after a restore has a revision
 //! and a number that none of the lost ones had: who is where the copy is goes on, who is further fetches the repository again.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use atcr_atproto::crypto::PublicKey;
@@ -89,7 +90,7 @@ fn fill(
     let file = segment::create(&**to, 1, &log_id, &[], limits.prefill_bytes as usize)?;
     let snapshot = copy.view.blocks.snapshot.as_ref();
     let copied_snapshot = snapshot
-        .map(|snapshot| copy_snapshot(snapshot, &**to, &log_id, progress))
+        .map(|snapshot| copy_snapshot(snapshot, to, &log_id, progress))
         .transpose()?;
 
     let allocated = file
@@ -144,6 +145,7 @@ fn fill(
         found_seq: last_seq,
         is_older_copy: false,
         perhaps_named: Vec::new(),
+        over: VecDeque::new(),
     };
     engine.announce(occasion)?;
     engine.log.update_manifest(|manifest| {
@@ -222,12 +224,12 @@ fn abandon(disk: &dyn Disk) {
 
 fn copy_snapshot(
     from: &Snapshot,
-    to: &dyn Disk,
+    to: &SharedDisk,
     log_id: &LogId,
     progress: &Progress,
 ) -> Result<Snapshot, RepoError> {
     let size = from.info.car_bytes;
-    disk::replace_with(to, &car_name(&from.info.rev), |file| {
+    disk::replace_with(&**to, &car_name(&from.info.rev), |file| {
         let mut position = 0;
         while position < size {
             let length = usize::try_from(size - position).unwrap_or(usize::MAX).min(PIECE);
@@ -263,7 +265,8 @@ fn copy_events(
                 })?;
                 for (entry, frame) in batch.drain(..).zip(frames) {
                     if let Some(aux) = entry.aux.filter(|_| is_behind_snapshot) {
-                        recent.apply(frame, &aux);
+                        let over = recent.apply(frame, &aux);
+                        recent.forget(&over);
                     }
                 }
             }

@@ -9,7 +9,7 @@ use atcr_repo::mst::{Tree, range};
 use atcr_repo::{Commit, car};
 use bytes::Bytes;
 
-use crate::blocks::{Blocks, NodeCache, Recent, Table, View};
+use crate::blocks::{Blocks, NodeCache, Recent, RowSorter, Table, View};
 use crate::disk::{self, Disk, open_for_reading};
 use crate::error::RepoError;
 use crate::head::{Head, rev_number};
@@ -56,9 +56,10 @@ impl Foreign {
             RepoError::Corrupt { what } => not_a_car(&what),
             error => error,
         };
-        let rows = scan(&file, size, 1).map_err(damaged)?;
         // A start removes files of this kind.
         let table = format!("import-{number}.tbl.tmp");
+        let mut rows = RowSorter::new(disk, &table);
+        scan(&file, size, 1, &mut rows).map_err(damaged)?;
         let log_id = [0; 16];
         let snapshot = Snapshot {
             info: SnapshotInfo {
@@ -94,6 +95,7 @@ impl Foreign {
                     recent: Arc::new(Recent::default()),
                 }),
                 nodes: Arc::new(NodeCache::new(NODE_CACHE_BYTES)),
+                pin: Arc::default(),
             },
         };
         let commit = foreign.view.block(&root).map_err(damaged)?;

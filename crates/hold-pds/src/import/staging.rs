@@ -156,13 +156,8 @@ impl Staging {
         }
         let mut slots = HashMap::with_capacity(self.places.len());
         for (key, (position, length)) in &self.places {
-            let slot = Slot {
-                segment: window(*position)?,
-                offset: u32::try_from(position & ((1 << WINDOW_BITS) - 1)).unwrap_or(0),
-                length: *length,
-                references: 1,
-                rev: rev_number(&head.rev),
-            };
+            let offset = u32::try_from(position & ((1 << WINDOW_BITS) - 1)).unwrap_or(0);
+            let slot = Slot::new(window(*position)?, offset, *length, rev_number(&head.rev));
             slots.insert(*key, slot);
         }
         let blocks = &self.base.blocks;

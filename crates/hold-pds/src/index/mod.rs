@@ -42,8 +42,9 @@ const NOT_INDEXED: [&str; 1] = [nsid::HOLD_CAPTAIN];
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers beside the one writer.
 const READERS: u32 = 4;
-/// In KiB, as SQLite wants it.
-const WRITER_CACHE: &str = "-8192";
+/// In KiB, as SQLite wants it. What is not there is in the page cache of the system.
+const WRITER_CACHE: &str = "-4096";
+const READER_CACHE: &str = "-1024";
 /// 16 MiB of changes are gathered before they go into the file, which waits for the disk.
 const CHECKPOINT_PAGES: &str = "4096";
 /// SQLITE_CORRUPT and SQLITE_NOTADB. Extended codes have one of them in the low byte.
@@ -142,7 +143,7 @@ impl Index {
         }
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_with(options.read_only(true))
+            .connect_with(options.pragma("cache_size", READER_CACHE).read_only(true))
             .await?;
         Ok(Some(Self {
             log_id,

@@ -73,6 +73,7 @@ pub(crate) fn convert(disk: &Arc<dyn Disk>, did: &Did, log_id: &LogId) -> Result
             recent: Arc::new(Recent::of(commits.blocks)),
         }),
         nodes: Arc::new(NodeCache::new(0)),
+        pin: Arc::default(),
     };
     let job = SnapshotJob {
         disk: Arc::clone(disk),
@@ -160,13 +161,12 @@ fn read_commits(file: &dyn DiskFile, start: u64, size: u64) -> Result<Commits, R
             .map_err(|_| corrupt("a revision is malformed"))?;
         for section in frame.new_blocks().map_err(|damage| corrupt(damage.0))? {
             let at = position + section.content.start as u64;
-            let slot = Slot {
-                segment: u32::try_from(at >> WINDOW_BITS).map_err(|_| corrupt("it is too long"))?,
-                offset: u32::try_from(at & ((1 << WINDOW_BITS) - 1)).unwrap_or(0),
-                length: u32::try_from(section.content.len()).map_err(|_| corrupt("a block is too long"))?,
-                references: 1,
-                rev: rev_number(&rev),
-            };
+            let slot = Slot::new(
+                u32::try_from(at >> WINDOW_BITS).map_err(|_| corrupt("it is too long"))?,
+                u32::try_from(at & ((1 << WINDOW_BITS) - 1)).unwrap_or(0),
+                u32::try_from(section.content.len()).map_err(|_| corrupt("a block is too long"))?,
+                rev_number(&rev),
+            );
             commits.blocks.insert(BlockKey::known(&section.cid)?, slot);
         }
         for cid in &frame.meta.removed {

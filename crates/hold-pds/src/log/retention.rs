@@ -22,13 +22,13 @@ pub(crate) struct LogLimits {
 }
 
 impl LogLimits {
-    /// 32 MiB, 1 MiB, 72 hours, 8 GiB, 64 MiB.
+    /// 32 MiB, 1 MiB, 72 hours, 8 GiB, 32 MiB.
     pub(crate) const DEFAULT: Self = Self {
         segment_bytes: 32 * 1024 * 1024,
         prefill_bytes: 1024 * 1024,
         retention_micros: 72 * 3600 * 1_000_000,
         retention_bytes: 8 * 1024 * 1024 * 1024,
-        snapshot_after_bytes: 64 * 1024 * 1024,
+        snapshot_after_bytes: 32 * 1024 * 1024,
     };
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 pub(crate) use write::SnapshotJob;
 
 use crate::blocks::table::Row;
-use crate::blocks::{BlockKey, Table};
+use crate::blocks::{BlockKey, RowSorter, Table};
 use crate::disk::{self, Disk, DiskFile};
 use crate::error::RepoError;
 use crate::head::{Head, rev_number};
@@ -48,18 +48,18 @@ pub(crate) fn remove(disk: &dyn Disk, rev: &str) {
 
 impl Snapshot {
     /// Opens the snapshot that the manifest names. A table that is missing or damaged is rebuilt.
-    pub(crate) fn open(disk: &dyn Disk, log_id: &LogId, info: &SnapshotInfo) -> Result<Self, RepoError> {
+    pub(crate) fn open(disk: &Arc<dyn Disk>, log_id: &LogId, info: &SnapshotInfo) -> Result<Self, RepoError> {
         let name = car_name(&info.rev);
         let car = disk
             .open(&name)
-            .map_err(|error| disk::failed(disk, "open", &name, error))?
+            .map_err(|error| disk::failed(&**disk, "open", &name, error))?
             .ok_or_else(|| RepoError::Incomplete {
                 folder: disk.folder().to_owned(),
                 missing: name.clone(),
             })?;
         let size = car
             .size()
-            .map_err(|error| disk::failed(disk, "look at", &name, error))?;
+            .map_err(|error| disk::failed(&**disk, "look at", &name, error))?;
         if size != info.car_bytes {
             return Err(RepoError::corrupt(format!(
                 "{name} has {size} bytes and should have {}",
@@ -67,12 +67,14 @@ impl Snapshot {
             )));
         }
         let rev = rev_number(&parse(&info.rev, "rev")?);
-        let table = match Table::open(disk, &table_name(&info.rev), log_id, rev)? {
+        let table = match Table::open(&**disk, &table_name(&info.rev), log_id, rev)? {
             Some(table) => table,
             None => {
                 tracing::warn!(name, "the snapshot has no table of its blocks; a new one is made");
-                let rows = scan(&car, size, rev)?;
-                Table::write(disk, &table_name(&info.rev), log_id, rev, rows)?
+                let name = table_name(&info.rev);
+                let mut rows = RowSorter::new(disk, &name);
+                scan(&car, size, rev, &mut rows)?;
+                Table::write(&**disk, &name, log_id, rev, rows)?
             }
         };
         Ok(Self {
@@ -193,9 +195,14 @@ fn checked(content: &[u8], cid: &Cid) -> Result<Bytes, RepoError> {
     }
 }
 
-/// The rows of a CAR, each block compared with its name. For one whose table is lost: the revision that added each block is lost with it: every block counts as new as
+/// Adds the rows of a CAR, each block compared with its name. For one whose table is lost: the revision that added each block is lost with it: every block counts as new as
 /// the snapshot, so an export since a revision has more than necessary.
-pub(crate) fn scan(file: &Arc<dyn DiskFile>, size: u64, rev: u64) -> Result<Vec<Row>, RepoError> {
+pub(crate) fn scan(
+    file: &Arc<dyn DiskFile>,
+    size: u64,
+    rev: u64,
+    rows: &mut RowSorter,
+) -> Result<(), RepoError> {
     let malformed = || RepoError::corrupt("the snapshot is no CAR");
     let mut reader = CarReader {
         file: Arc::clone(file),
@@ -207,7 +214,6 @@ pub(crate) fn scan(file: &Arc<dyn DiskFile>, size: u64, rev: u64) -> Result<Vec<
     let available = |position: u64| usize::try_from(size - position).unwrap_or(usize::MAX).min(CHUNK);
     let head = reader.bytes(0, available(0).min(128))?;
     let mut position = car::header_len(head).ok_or_else(malformed)? as u64;
-    let mut rows = Vec::new();
     while position < size {
         let bytes = reader.bytes(position, available(position))?;
         let mut at = 0;
@@ -219,12 +225,12 @@ pub(crate) fn scan(file: &Arc<dyn DiskFile>, size: u64, rev: u64) -> Result<Vec<
                     section.cid
                 )));
             }
-            rows.push(Row {
+            rows.add(Row {
                 key: BlockKey::known(&section.cid)?,
                 offset: position + section.content.start as u64,
                 length: section.content.len(),
                 rev,
-            });
+            })?;
             at = section.content.end;
         }
         if at == 0 {
@@ -232,5 +238,5 @@ pub(crate) fn scan(file: &Arc<dyn DiskFile>, size: u64, rev: u64) -> Result<Vec<
         }
         position += at as u64;
     }
-    Ok(rows)
+    Ok(())
 }

@@ -9,7 +9,7 @@ use atcr_repo::car;
 use super::{Snapshot, car_name, remove, table_name};
 use crate::blocks::table::Row;
 use crate::blocks::walk::{Step, Walk};
-use crate::blocks::{BlockKey, Table, View};
+use crate::blocks::{BlockKey, RowSorter, Table, View};
 use crate::disk::{self, Disk, DiskFile};
 use crate::error::RepoError;
 use crate::head::rev_number;
@@ -57,7 +57,7 @@ impl SnapshotJob {
             piece: Vec::with_capacity(PIECE + 64 * 1024),
             written: 0,
             synced: 0,
-            rows: Vec::new(),
+            rows: RowSorter::new(&self.disk, &table_name(head.rev.as_str())),
         };
         car::write_header(&mut out.piece, head.commit);
         let commit = self.view.block(&head.commit)?;
@@ -106,20 +106,19 @@ struct Output {
     piece: Vec<u8>,
     written: u64,
     synced: u64,
-    rows: Vec<Row>,
+    rows: RowSorter,
 }
 
 impl Output {
     fn add(&mut self, cid: &Cid, content: &[u8], rev: u64) -> Result<(), RepoError> {
         let start = self.written + self.piece.len() as u64;
         let prefix = car::write_block(&mut self.piece, cid, content);
-        self.rows.push(Row {
+        self.rows.add(Row {
             key: BlockKey::known(cid)?,
             offset: start + prefix as u64,
             length: content.len(),
             rev,
-        });
-        Ok(())
+        })
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
