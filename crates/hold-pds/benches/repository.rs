@@ -1,9 +1,11 @@
 //! The repository's figures: `cargo bench -p atcr-hold-pds --bench repository -- [records] [folder]`.
 //!
 //! With 1,000,000 records unless another number is given, in a temporary folder unless one is named. Each rate is printed beside
-//! that of raw writes of 8 KiB, each synced, which are measured right before it.
+//! that of raw writes of 8 KiB, each synced, which are measured right before it. What an idle repository takes is measured in a process of
+//! its own, which is this program with the argument `idle` and the folder.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
+#![expect(clippy::cast_precision_loss, reason = "for people to read")]
 
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -33,7 +35,8 @@ async fn main() -> Result<(), AnyError> {
     let mut arguments = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with("--"));
-    let records: usize = match arguments.next() {
+    let records: usize = match arguments.next().as_deref() {
+        Some("idle") => return idle(&arguments.next().ok_or("no folder")?).await,
         Some(number) => number.parse()?,
         None => 1_000_000,
     };
@@ -41,8 +44,7 @@ async fn main() -> Result<(), AnyError> {
         Some(folder) => tempfile::tempdir_in(folder)?,
         None => tempfile::tempdir()?,
     };
-    let did: Did = "did:web:hold.example.com".parse()?;
-    let options = RepoOptions::new(folder.path().join("repo"), did, SigningKey::generate(Curve::K256));
+    let options = options(folder.path().join("repo"))?;
     let clock = Arc::new(SystemClock);
     let mut repo = HoldRepo::open(options.clone(), clock.clone()).await?;
 
@@ -54,10 +56,12 @@ async fn main() -> Result<(), AnyError> {
         println!("\n{filled} records, {} MiB resident", resident()?);
         for random in [false, true] {
             let raw = raw_rate(folder.path())?;
+            let before = processor_seconds()?;
             let rate = serial(&repo, random).await?;
+            let micros = (processor_seconds()? - before) * 1e6 / SERIAL as f64;
             let keys = if random { "random" } else { "sequential" };
             println!(
-                "  serial commits, {keys} keys: {rate:.0}/s; raw {raw:.0}/s; ratio {:.2}",
+                "  serial commits, {keys} keys: {rate:.0}/s; raw {raw:.0}/s; ratio {:.2}; processor {micros:.0} us each",
                 rate / raw
             );
             cost.push(1.0 / rate);
@@ -96,6 +100,13 @@ async fn main() -> Result<(), AnyError> {
         resident()?
     );
     repo.close().await;
+    let child = std::process::Command::new(std::env::current_exe()?)
+        .arg("idle")
+        .arg(&options.dir)
+        .status()?;
+    if !child.success() {
+        return Err("the idle process failed".into());
+    }
     HoldRepo::discard_index(&options.dir)?;
     let start = Instant::now();
     repo = HoldRepo::open(options.clone(), clock.clone()).await?;
@@ -106,6 +117,25 @@ async fn main() -> Result<(), AnyError> {
     );
     repo.close().await;
     updates(folder.path(), &options).await
+}
+
+/// Always the same key, for the process that opens the folder again.
+fn options(dir: impl Into<std::path::PathBuf>) -> Result<RepoOptions, AnyError> {
+    let key = SigningKey::from_bytes(Curve::K256, &[7; 32])?;
+    Ok(RepoOptions::new(dir, "did:web:hold.example.com".parse()?, key))
+}
+
+/// Opens a repository that is there, and does nothing with it.
+async fn idle(dir: &str) -> Result<(), AnyError> {
+    let repo = HoldRepo::open(options(dir)?, Arc::new(SystemClock)).await?;
+    let records = repo.indexed_records().await?;
+    println!(
+        "idle in a process of its own, {records} records: {} MiB resident, at most {} MiB",
+        resident()?,
+        peak()?
+    );
+    repo.close().await;
+    Ok(())
 }
 
 /// The folder after many updates of the same records, one commit each.
@@ -123,13 +153,19 @@ async fn updates(folder: &Path, options: &RepoOptions) -> Result<(), AnyError> {
     }
     let rate = per_second(UPDATES, start);
     repo.close().await;
-    let mut bytes = 0;
+    let (mut bytes, mut index) = (0, 0);
     for entry in std::fs::read_dir(&options.dir)? {
-        bytes += entry?.metadata()?.len();
+        let entry = entry?;
+        let length = entry.metadata()?.len();
+        bytes += length;
+        if entry.file_name().as_encoded_bytes().starts_with(b"index") {
+            index += length;
+        }
     }
     println!(
-        "{UPDATES} serial updates of {MEDIUM} records, no retention: {rate:.0}/s, folder {} MB, live {} MB",
+        "{UPDATES} serial updates of {MEDIUM} records, no retention: {rate:.0}/s, folder {} MB, of which index {} MB, live {} MB",
         bytes / 1_000_000,
+        index / 1_000_000,
         live / 1_000_000
     );
     Ok(())
@@ -215,9 +251,17 @@ async fn grouped(repo: &HoldRepo) -> Result<f64, AnyError> {
     Ok(per_second(GROUPED, start))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for people to read")]
 fn per_second(count: usize, start: Instant) -> f64 {
     count as f64 / start.elapsed().as_secs_f64()
+}
+
+/// What this process has used so far.
+fn processor_seconds() -> Result<f64, AnyError> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(") ").ok_or("no such fields")?;
+    // In hundredths, as Linux counts for programs.
+    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
 }
 
 fn resident() -> Result<u64, AnyError> {
