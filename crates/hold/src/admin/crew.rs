@@ -2,7 +2,7 @@
 
 use atcr_atproto::lexicon::crew::{self, CrewRecord};
 use atcr_atproto::lexicon::{Record as _, nsid};
-use atcr_atproto::syntax::{Datetime, Did, Nsid, RecordKey};
+use atcr_atproto::syntax::{Cid, Datetime, Did, Nsid, RecordKey};
 use atcr_hold_pds::access::{Permission, Permissions};
 use atcr_hold_pds::{CrewMember, HoldRepo, Precondition, RosterPage, RosterQuery};
 use serde_json::Value;
@@ -48,8 +48,11 @@ impl Terms {
         let role = role.trim();
         let tier = tier.trim();
         for (label, name) in [(role, "role"), (tier, "tier")] {
-            if label.len() > MAX_LABEL || label.chars().any(char::is_control) {
-                return Err(format!("The {name} is longer than {MAX_LABEL} letters."));
+            if label.len() > MAX_LABEL {
+                return Err(format!("The {name} is longer than {MAX_LABEL} bytes."));
+            }
+            if label.chars().any(char::is_control) {
+                return Err(format!("The {name} has characters that cannot be shown."));
             }
         }
         let mut granted = Vec::new();
@@ -174,18 +177,19 @@ impl CaptainsCrew {
         member.ok_or(AdminError::NoMember)
     }
 
-    /// The member with the record `rkey`.
+    /// The member with the record `rkey`, and the record's version.
     ///
     /// # Errors
     /// [`AdminError::NoMember`]; the repository's.
-    pub async fn at(&self, rkey: &RecordKey) -> Result<CrewMember, AdminError> {
+    pub async fn at(&self, rkey: &RecordKey) -> Result<(CrewMember, Cid), AdminError> {
         let stored = self.repo.get_record(nsid::HOLD_CREW, rkey.as_str()).await?;
         let stored = stored.ok_or(AdminError::NoMember)?;
         let record = CrewRecord::from_value(stored.value).map_err(|error| AdminError::Repo(error.into()))?;
-        Ok(CrewMember {
+        let member = CrewMember {
             rkey: rkey.clone(),
             record,
-        })
+        };
+        Ok((member, stored.cid))
     }
 
     /// What is counted of the repositories of `did`, at most `limit`, the most pushed first.
@@ -224,20 +228,27 @@ impl CaptainsCrew {
         self.settle(captain, did, written.map(drop)).await
     }
 
-    /// Gives the member `did` other terms. Nothing else of the record changes, and the captain's stays as it is.
+    /// Gives the member `did` other terms. Nothing else of the record changes, and the captain's stays as it is. `seen` is the version
+    /// that the captain saw: terms that were changed since are not overwritten.
     ///
     /// # Errors
-    /// [`AdminError::NoMember`], [`AdminError::CaptainStays`]; the repository's.
-    pub async fn edit(&self, captain: &Captain, did: &Did, terms: &Terms) -> Result<(), AdminError> {
+    /// [`AdminError::NoMember`], [`AdminError::CaptainStays`]; `Swapped`: the record is not the one that was seen; the repository's.
+    pub async fn edit(
+        &self,
+        captain: &Captain,
+        did: &Did,
+        terms: &Terms,
+        seen: Option<&Cid>,
+    ) -> Result<(), AdminError> {
         if captain.session.did == *did {
             return Err(AdminError::CaptainStays);
         }
         let member = self.member(did).await?;
         let before = Terms::of_record(&member.record);
+        let (value, precondition) = self.changed(&member, terms, seen).await?;
         if before == *terms {
             return Ok(());
         }
-        let (value, precondition) = self.changed(&member, terms).await?;
         let detail = format!("{} → {}", before.in_words(), terms.in_words());
         self.audit
             .note(captain, "crew.edit", did.as_str(), &detail)
@@ -247,10 +258,9 @@ impl CaptainsCrew {
             rkey: member.rkey,
             value,
         };
-        let preconditions = precondition.into_iter().collect();
         let written = self
             .administration
-            .apply(captain.grant(), vec![write], true, preconditions)
+            .apply(captain.grant(), vec![write], true, vec![precondition])
             .await;
         self.settle(captain, did, written.map(drop)).await
     }
@@ -279,10 +289,15 @@ impl CaptainsCrew {
         self.settle(captain, did, written.map(drop)).await
     }
 
-    /// Does many changes, some in one commit. The caller has noted them.
-    pub(super) async fn apply(&self, captain: &Captain, writes: Vec<ManualWrite>) -> Result<(), AdminError> {
+    /// Does many changes in one commit. The caller has noted them.
+    pub(super) async fn apply(
+        &self,
+        captain: &Captain,
+        writes: Vec<ManualWrite>,
+        preconditions: Vec<Precondition>,
+    ) -> Result<(), AdminError> {
         self.administration
-            .apply(captain.grant(), writes, true, Vec::new())
+            .apply(captain.grant(), writes, true, preconditions)
             .await?;
         Ok(())
     }
@@ -291,17 +306,34 @@ impl CaptainsCrew {
         &self.audit
     }
 
-    /// The member's record with other terms, every field that they are not about as it was, and what must not have changed meanwhile.
+    /// The version of the member's record.
+    ///
+    /// # Errors
+    /// [`AdminError::NoMember`]; the repository's.
+    pub async fn version(&self, member: &CrewMember) -> Result<Cid, AdminError> {
+        let stored = self
+            .repo
+            .get_record(nsid::HOLD_CREW, member.rkey.as_str())
+            .await?;
+        Ok(stored.ok_or(AdminError::NoMember)?.cid)
+    }
+
+    /// The member's record with other terms, every field that they are not about as it was, and what must not have changed meanwhile:
+    /// `seen` is the version that the terms are made for, if that is known.
     pub(super) async fn changed(
         &self,
         member: &CrewMember,
         terms: &Terms,
-    ) -> Result<(Value, Option<Precondition>), AdminError> {
+        seen: Option<&Cid>,
+    ) -> Result<(Value, Precondition), AdminError> {
         let stored = self
             .repo
             .get_record(nsid::HOLD_CREW, member.rkey.as_str())
             .await?
             .ok_or(AdminError::NoMember)?;
+        if seen.is_some_and(|seen| *seen != stored.cid) {
+            return Err(AdminError::Crew(AdministrationError::Swapped));
+        }
         let mut value = stored.value;
         if let Value::Object(fields) = &mut value {
             let unknown = member.record.permissions.iter();
@@ -319,7 +351,7 @@ impl CaptainsCrew {
             rkey: member.rkey.clone(),
             cid: Some(stored.cid),
         };
-        Ok((value, Some(precondition)))
+        Ok((value, precondition))
     }
 
     /// Notes that a change failed.

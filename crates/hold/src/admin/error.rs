@@ -4,6 +4,7 @@ use atcr_hold_pds::RepoError;
 use atcr_server::rate_limit::Limited;
 use atcr_sessions::oauth::OAuthFlowError;
 
+use super::import::Unfinished;
 use crate::administration::AdministrationError;
 use crate::manifests::CountsError;
 use crate::scanning::ScanTableError;
@@ -49,6 +50,9 @@ pub enum AdminError {
     /// The record was not written.
     #[error(transparent)]
     Crew(AdministrationError),
+    /// An import stopped on its way.
+    #[error(transparent)]
+    Import(Unfinished),
     /// The repository failed.
     #[error("the records cannot be read or written")]
     Repo(#[from] RepoError),

@@ -40,6 +40,8 @@ pub struct Wanted<'a> {
     pub joining: Option<bool>,
     /// The hold posts about pushes; `None`: as it is.
     pub posts: Option<bool>,
+    /// The version of the record that the captain saw; `None`: whatever there is.
+    pub seen: Option<&'a str>,
 }
 
 impl Rules {
@@ -87,6 +89,16 @@ impl Rules {
         self.posts_is_open
     }
 
+    /// The version of the record, for a form to name.
+    ///
+    /// # Errors
+    /// The repository's.
+    pub async fn version(&self) -> Result<Option<String>, AdminError> {
+        let key = RecordKey::literal_self();
+        let stored = self.repo.get_record(nsid::HOLD_CAPTAIN, key.as_str()).await?;
+        Ok(stored.map(|stored| stored.cid.to_string()))
+    }
+
     /// Sets the open fields; an empty text takes a field away. What the file fixes is passed over, and every other field stays as it
     /// is.
     ///
@@ -97,10 +109,15 @@ impl Rules {
     /// [`AdminError::Refused`] for a value that cannot be; the repository's.
     pub async fn set(&self, captain: &Captain, wanted: Wanted<'_>) -> Result<bool, AdminError> {
         let (region, successor) = (wanted.region.trim(), wanted.successor.trim());
-        if region.len() > MAX_REGION || region.chars().any(char::is_control) {
+        if region.len() > MAX_REGION {
             return Err(AdminError::Refused(format!(
-                "The region is longer than {MAX_REGION} letters."
+                "The region is longer than {MAX_REGION} bytes."
             )));
+        }
+        if region.chars().any(char::is_control) {
+            return Err(AdminError::Refused(
+                "The region has characters that cannot be shown.".to_owned(),
+            ));
         }
         let not_a_did =
             || AdminError::Refused("The successor is named by its DID: did:web:… or did:plc:….".to_owned());
@@ -113,6 +130,12 @@ impl Rules {
         let key = RecordKey::literal_self();
         let stored = self.repo.get_record(nsid::HOLD_CAPTAIN, key.as_str()).await?;
         let stored = stored.ok_or_else(|| AdminError::Refused("There is no captain record.".to_owned()))?;
+        let changed_elsewhere =
+            || AdminError::Refused("The record was changed elsewhere meanwhile. Look again.".to_owned());
+        // A form is about all of its fields: one of an older record would undo what was changed since.
+        if wanted.seen.is_some_and(|seen| seen != stored.cid.to_string()) {
+            return Err(changed_elsewhere());
+        }
         let mut value = stored.value.clone();
         let mut changes = Vec::new();
         if let Value::Object(fields) = &mut value {
@@ -168,10 +191,14 @@ impl Rules {
             rkey: key,
             value,
         };
-        match self.repo.write_if(vec![write], vec![unchanged]).await {
-            Err(RepoError::RecordSwapped { .. }) => Err(AdminError::Refused(
-                "The record was changed elsewhere meanwhile. Look again.".to_owned(),
-            )),
+        let written = self.repo.write_if(vec![write], vec![unchanged]).await;
+        if let Err(error) = &written {
+            self.audit
+                .note(captain, "settings.failed", "captain record", &error.to_string())
+                .await?;
+        }
+        match written {
+            Err(RepoError::RecordSwapped { .. }) => Err(changed_elsewhere()),
             outcome => Ok(outcome.map(|_| true)?),
         }
     }

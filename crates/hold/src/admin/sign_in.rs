@@ -19,6 +19,7 @@ use atcr_sessions::oauth::account_sign_in::AccountSignIn;
 use atcr_sessions::oauth::ports::{OAuthRequestStore, StateHash};
 use atcr_sessions::oauth::{BrowserBinding, CallbackQuery, FlowStart};
 use chrono::{DateTime, Utc};
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use secrecy::SecretString;
 use url::Url;
@@ -31,9 +32,11 @@ const GIVE_BACK: Task = Task::new("give_back_admin_tokens");
 /// Sign-ins; label `outcome`.
 const SIGN_INS: &str = "hold_admin_sign_ins_total";
 /// Sign-ins that begin at one address.
-const STARTS: Rate = Rate::new(30, Duration::from_mins(10));
-/// Sign-ins under way.
-const MAX_UNDER_WAY: u64 = 1000;
+const STARTS: Rate = Rate::new(10, Duration::from_mins(10));
+/// How long a sign-in is under way.
+const UNDER_WAY_FOR: Duration = Duration::from_mins(15);
+/// Sign-ins under way. Everybody may begin the captain's, and one address has at most 25 under way: it takes 400 addresses to push one out.
+const MAX_UNDER_WAY: u64 = 10_000;
 
 /// The captain's way in.
 #[derive(Debug)]
@@ -189,13 +192,20 @@ impl CaptainSignIn {
     }
 }
 
-/// Sign-ins under way, in memory: one that a restart interrupts begins again.
+/// Sign-ins under way, in memory: one that a restart interrupts begins again. The newest are kept, so that no number of others keeps the
+/// captain's out.
 #[derive(Debug)]
 pub struct SignInsUnderWay(Cache<StateHash, (DateTime<Utc>, Arc<[u8]>)>);
 
 impl Default for SignInsUnderWay {
     fn default() -> Self {
-        Self(Cache::new(MAX_UNDER_WAY))
+        Self(
+            Cache::builder()
+                .max_capacity(MAX_UNDER_WAY)
+                .time_to_live(UNDER_WAY_FOR)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
+        )
     }
 }
 
@@ -217,5 +227,39 @@ impl OAuthRequestStore for SignInsUnderWay {
         Ok(found
             .filter(|(expires_at, _)| *expires_at > now)
             .map(|(_, request)| request.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sign_in_begins_however_many_are_under_way() {
+        let under_way = SignInsUnderWay::default();
+        let now = DateTime::UNIX_EPOCH;
+        let until = now + UNDER_WAY_FOR;
+        let state = |number: u64| {
+            let mut state = [0; 32];
+            state[..8].copy_from_slice(&number.to_be_bytes());
+            state
+        };
+        for number in 0..MAX_UNDER_WAY {
+            under_way
+                .insert(&state(number), b"other", until, now)
+                .await
+                .expect("kept");
+        }
+        under_way.0.run_pending_tasks();
+        let last = state(MAX_UNDER_WAY);
+        under_way
+            .insert(&last, b"captain", until, now)
+            .await
+            .expect("kept");
+        under_way.0.run_pending_tasks();
+        let taken = under_way.take(&last, now).await.expect("read");
+        assert_eq!(taken.as_deref(), Some(b"captain".as_slice()));
+        let first = under_way.take(&state(0), now).await.expect("read");
+        assert_eq!(first, None, "the oldest made room");
     }
 }

@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::visit::Visit;
 use crate::admin::AdminError;
+use crate::admin::import::Unfinished;
 use crate::administration::AdministrationError;
 
 /// Tells a page's script to load the page anew.
@@ -124,6 +125,7 @@ fn admin(error: &AdminError) -> Rendering {
             "That did not work",
             text.clone(),
         ),
+        AdminError::Import(unfinished) => import(unfinished),
         AdminError::Crew(AdministrationError::Exists { .. }) => says(
             StatusCode::CONFLICT,
             "Already a member",
@@ -151,6 +153,36 @@ fn admin(error: &AdminError) -> Rendering {
         | AdminError::Scans(_)
         | AdminError::Counts(_) => failed(),
     }
+}
+
+/// An import that stopped: what was done before is said.
+fn import(unfinished: &Unfinished) -> Rendering {
+    let why = admin(&unfinished.why);
+    if unfinished.done == 0 {
+        return why;
+    }
+    let reason = match &*unfinished.why {
+        AdminError::Crew(AdministrationError::Exists { .. }) => {
+            "One of the others has become a member meanwhile."
+        }
+        AdminError::Crew(AdministrationError::Swapped) => {
+            "One of the others was changed elsewhere meanwhile."
+        }
+        _ => &why.text,
+    };
+    Rendering {
+        title: "The import was not finished",
+        text: format!(
+            "{} were added or changed, and {} were not. {reason} Import the same list again: it shows what is left.",
+            members(unfinished.done),
+            members(unfinished.left),
+        ),
+        ..why
+    }
+}
+
+fn members(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "member" } else { "members" })
 }
 
 fn sign_in(error: &OAuthFlowError) -> Rendering {

@@ -41,7 +41,7 @@ pub(super) struct Frame {
     /// The sections.
     pub(super) sections: Vec<Tab>,
     /// What was done before.
-    pub(super) news: Option<&'static str>,
+    pub(super) news: Option<String>,
     /// For forms.
     pub(super) csrf_token: String,
 }
@@ -59,8 +59,20 @@ impl Frame {
         });
         Ok(Self {
             sections: tabs.collect(),
-            news: news.map(|(_, sentence)| sentence),
+            news: news.map(|(word, sentence)| match word {
+                "imported" => imported(visit),
+                _ => sentence.to_owned(),
+            }),
             csrf_token: visit.signed_in()?.csrf_token().to_owned(),
         })
+    }
+}
+
+/// What an import did, as far as the address says it in numbers.
+fn imported(visit: &Visit) -> String {
+    let number = |name| visit.query().get(name).and_then(|text| text.parse::<u64>().ok());
+    match (number("added"), number("changed")) {
+        (Some(added), Some(changed)) => format!("The import is done. Added: {added}. Changed: {changed}."),
+        _ => "The import is done.".to_owned(),
     }
 }

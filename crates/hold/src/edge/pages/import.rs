@@ -16,7 +16,7 @@ use super::error::PageError;
 use super::frame::Frame;
 use super::visit::Visit;
 use crate::admin::AdminError;
-use crate::admin::import::{self, Exported, MAX_ROWS, Plan, Planned, Step};
+use crate::admin::import::{self, Exported, MAX_LEN, MAX_ROWS, Plan, Planned, Step};
 
 /// Members that are read at once for an export.
 const READ_AT_ONCE: usize = 1000;
@@ -30,6 +30,7 @@ struct ImportPage {
     frame: Frame,
     text: String,
     max_rows: usize,
+    max_kilobytes: usize,
     error: Option<String>,
     plan: Option<PlanView>,
 }
@@ -65,7 +66,7 @@ impl RowView {
     fn new(planned: Planned) -> Self {
         let (outcome, about) = match &planned.step {
             Step::Add => ("added", String::new()),
-            Step::Change { before } => ("changed", format!("now: {}", before.in_words())),
+            Step::Change { before, .. } => ("changed", format!("now: {}", before.in_words())),
             Step::Same => ("stays as it is", String::new()),
             Step::Refused(why) => ("left out", why.clone()),
         };
@@ -103,6 +104,7 @@ fn show(
         frame: Frame::new(visit, "/admin/crew")?,
         text,
         max_rows: MAX_ROWS,
+        max_kilobytes: MAX_LEN / 1024,
         error,
         plan,
     };
@@ -131,7 +133,10 @@ async fn plan_or_run(visit: &Visit, state: &PagesState, form: &Form) -> Result<R
     if confirmed == Some(plan.mark.as_str()) {
         let now = state.clock.now_datetime();
         import::run(&plan, captain, &state.crew, &now).await?;
-        return Ok(Redirect::to(&address("/admin/crew", &[("done", "imported")])).into_response());
+        let added = plan.count(|step| matches!(step, Step::Add)).to_string();
+        let changed = plan.count(|step| matches!(step, Step::Change { .. })).to_string();
+        let done = [("done", "imported"), ("added", &added), ("changed", &changed)];
+        return Ok(Redirect::to(&address("/admin/crew", &done)).into_response());
     }
     let view = view(plan, confirmed.is_some());
     show(visit, text.to_owned(), Some(view), None)
@@ -178,16 +183,15 @@ async fn export_all(visit: &Visit, state: &PagesState) -> Result<Response, PageE
             None => break,
         }
     }
-    let unwritable = |_| AdminError::Refused("The list cannot be written.".to_owned());
+    let unwritable = || AdminError::Refused("The list cannot be written.".to_owned());
     let (bytes, kind, name) = match visit.query().get("format") {
         Some("json") => (
-            serde_json::to_vec_pretty(&members)
-                .map_err(|_| AdminError::Refused("The list cannot be written.".to_owned()))?,
+            serde_json::to_vec_pretty(&members).map_err(|_| unwritable())?,
             "application/json",
             "attachment; filename=\"crew.json\"",
         ),
         _ => (
-            import::to_csv(members).map_err(unwritable)?,
+            import::to_csv(members).map_err(|_| unwritable())?,
             "text/csv; charset=utf-8",
             "attachment; filename=\"crew.csv\"",
         ),

@@ -130,9 +130,9 @@ fn admin() -> Router<PagesState> {
         .route("/admin/crew/add", get(crew::add_form).post(crew::add))
         .route("/admin/crew/export", get(import::export))
         .route("/admin/crew/import", get(import::form).post(import::submit))
-        .route("/admin/crew/{rkey}", get(crew::member).post(crew::edit))
+        .route("/admin/crew/member/{rkey}", get(crew::member).post(crew::edit))
         .route(
-            "/admin/crew/{rkey}/delete",
+            "/admin/crew/member/{rkey}/delete",
             get(crew::confirm_removal).post(crew::remove),
         )
         .route("/admin/storage", get(storage::page))

@@ -27,6 +27,8 @@ struct SettingsPage {
     successor: Option<String>,
     /// The questions that the file leaves open: the field, the question, and the answer of now.
     questions: Vec<(&'static str, &'static str, bool)>,
+    /// Of the record that is shown.
+    version: String,
     error: Option<String>,
 }
 
@@ -42,8 +44,16 @@ struct Row {
     value: String,
     /// Where it is changed.
     key: &'static str,
-    /// That the file leaves it open, and the record decides.
-    is_recorded: bool,
+    by: By,
+}
+
+/// What decides about a setting.
+enum By {
+    File,
+    /// The record, since the file leaves it open.
+    Record,
+    /// The record, whatever the file says: it is for the first start.
+    FirstStart,
 }
 
 /// `GET /admin/settings`.
@@ -68,6 +78,7 @@ pub(super) async fn save(visit: Visit, State(state): State<PagesState>, form: Fo
             public: answer("public"),
             joining: answer("joining"),
             posts: answer("posts"),
+            seen: form.get("version"),
         };
         match state.rules.set(captain, wanted).await {
             Ok(is_different) => {
@@ -84,12 +95,14 @@ pub(super) async fn save(visit: Visit, State(state): State<PagesState>, form: Fo
 async fn show(visit: &Visit, state: &PagesState, error: Option<String>) -> Result<Response, PageError> {
     let frame = Frame::new(visit, "/admin/settings")?;
     let settings = &*state.settings;
+    // First: if the record changes in between, the form is refused, and not what was changed.
+    let version = state.rules.version().await?;
     let captain = state.repo.captain().await?;
-    let recorded = |name, key, value: Option<String>, is_recorded| Row {
+    let recorded = |name, key, value: Option<String>, is_open| Row {
         name,
         value: value.unwrap_or_else(|| "none".to_owned()),
         key,
-        is_recorded,
+        by: if is_open { By::Record } else { By::File },
     };
     let captain = captain.as_ref();
     let people = vec![
@@ -111,12 +124,15 @@ async fn show(visit: &Visit, state: &PagesState, error: Option<String>) -> Resul
             captain.map(|captain| yes(captain.enable_bluesky_posts)),
             state.rules.posts_is_open(),
         ),
-        recorded(
-            "Captain",
-            "registration.owner_did",
-            captain.map(|captain| captain.owner.to_string()),
-            true,
-        ),
+        Row {
+            by: By::FirstStart,
+            ..recorded(
+                "Captain",
+                "registration.owner_did",
+                captain.map(|captain| captain.owner.to_string()),
+                false,
+            )
+        },
         recorded(
             "Region",
             "registration.region",
@@ -154,6 +170,7 @@ async fn show(visit: &Visit, state: &PagesState, error: Option<String>) -> Resul
         chrome: visit.chrome(),
         frame,
         error,
+        version: version.unwrap_or_default(),
         questions,
         region: state.rules.region_is_open().then(|| region.unwrap_or_default()),
         successor: state
@@ -183,7 +200,7 @@ fn fixed(name: &'static str, key: &'static str, value: String) -> Row {
         name,
         value,
         key,
-        is_recorded: false,
+        by: By::File,
     }
 }
 

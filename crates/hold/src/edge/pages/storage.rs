@@ -10,6 +10,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::PagesState;
+use super::crew;
 use super::error::PageError;
 use super::frame::Frame;
 use super::visit::Visit;
@@ -66,7 +67,7 @@ async fn show(visit: &Visit, state: &PagesState) -> Result<Response, PageError> 
     for account in largest {
         let member = match account.account.parse() {
             Ok(did) => match state.crew.member(&did).await {
-                Ok(member) => Some(format!("/admin/crew/{}", member.rkey)),
+                Ok(member) => Some(crew::member_href(&member.rkey)),
                 Err(AdminError::NoMember) => None,
                 Err(error) => return Err(error.into()),
             },

@@ -47,6 +47,14 @@ impl Page {
         );
     }
 
+    /// The value of the hidden field `name`.
+    #[track_caller]
+    pub(super) fn field(&self, name: &str) -> String {
+        let before = format!("name=\"{name}\" value=\"");
+        let (_, rest) = self.text.split_once(&before).expect("a field");
+        rest.split('"').next().expect("a value").to_owned()
+    }
+
     #[track_caller]
     pub(super) fn says(&self, status: u16, text: &str) {
         assert!(

@@ -85,7 +85,7 @@ async fn a_member_is_looked_up_added_changed_and_removed() {
     let list = browser.get("/admin/crew?q=bob").await;
     list.says(200, "bob.test");
     assert!(!list.text.contains("captain.test</bdi></a>"), "only Bob is found");
-    let href = format!("/admin/crew/{}", crew::rkey(&bob.did).unwrap());
+    let href = format!("/admin/crew/member/{}", crew::rkey(&bob.did).unwrap());
     browser.get(&href).await.says(200, "0 % of 50.0 GB");
 
     // Words of a later version stay.
@@ -146,7 +146,7 @@ async fn the_captain_stays_as_the_captain_is() {
     let browser = Browser::of_captain(&site).await;
     let captain = site.hold.captain.did.clone();
     let before = record(&site, &captain).await;
-    let href = format!("/admin/crew/{}", crew::rkey(&captain).unwrap());
+    let href = format!("/admin/crew/member/{}", crew::rkey(&captain).unwrap());
     browser.get(&href).await.says(200, "This is you, the captain");
     browser
         .submit(&href, &[("permission", "blob:read")])
@@ -210,7 +210,11 @@ async fn an_import_does_what_it_showed() {
     browser
         .submit("/admin/crew/import", &[("members", &text), ("mark", mark)])
         .await
-        .leads_to("/admin/crew?done=imported");
+        .leads_to("/admin/crew?done=imported&added=1&changed=1");
+    browser
+        .get("/admin/crew?done=imported&added=1&changed=1")
+        .await
+        .says(200, "Added: 1. Changed: 1.");
     assert_eq!(record(&site, &bob.did).await.unwrap()["tier"], "bosun");
     assert_eq!(record(&site, &eve.did).await.unwrap()["tier"], "deckhand");
     assert_eq!(
@@ -235,6 +239,223 @@ async fn an_import_does_what_it_showed() {
     site.stop().await;
 }
 
+/// Writes a record of a member past the site, as an imported repository may have it.
+async fn write_member(site: &Site, rkey: &str, value: Value) {
+    let write = RecordWrite::Put {
+        collection: nsid::HOLD_CREW.parse().unwrap(),
+        rkey: rkey.parse().unwrap(),
+        value,
+    };
+    site.repo().write(vec![write]).await.unwrap();
+}
+
+fn member_value(did: &str, permissions: &[&str], tier: Option<&str>) -> Value {
+    let mut value = json!({
+        "$type": nsid::HOLD_CREW, "member": did, "role": "member", "permissions": permissions,
+        "addedAt": "2026-01-01T00:00:00.000Z",
+    });
+    if let Some(tier) = tier {
+        value["tier"] = json!(tier);
+    }
+    value
+}
+
+#[tokio::test]
+async fn who_was_removed_since_the_preview_does_not_come_back_by_the_import() {
+    let site = with_tiers().await;
+    let browser = Browser::of_captain(&site).await;
+    let bob = site.account("bob.test");
+    browser
+        .submit(
+            "/admin/crew/add",
+            &[("did", bob.did.as_str()), ("permission", "blob:read")],
+        )
+        .await
+        .leads_to("/admin/crew?done=added");
+    let text = "handle,permissions,tier\nbob.test,blob:read blob:write,deckhand\n";
+    let shown = browser.submit("/admin/crew/import", &[("members", text)]).await;
+    shown.says(200, "1 is changed");
+    let href = format!("/admin/crew/member/{}", crew::rkey(&bob.did).unwrap());
+    browser
+        .submit(&format!("{href}/delete"), &[])
+        .await
+        .leads_to("/admin/crew?done=removed");
+    browser
+        .submit(
+            "/admin/crew/import",
+            &[("members", text), ("mark", &shown.field("mark"))],
+        )
+        .await
+        .says(200, "The members have changed since");
+    assert_eq!(record(&site, &bob.did).await, None);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn an_import_that_stops_says_what_was_done() {
+    let site = Site::start().await;
+    let browser = Browser::of_captain(&site).await;
+    let did = |number: usize| format!("did:web:m{number:03}.test");
+    // The key of the 150th is taken by another member's record.
+    let taken = crew::rkey(&did(150).parse().unwrap()).unwrap();
+    let other = member_value("did:web:other.test", &["blob:read"], None);
+    write_member(&site, taken.as_str(), other).await;
+    let text = (1..=160).fold("did\n".to_owned(), |text, number| text + &did(number) + "\n");
+    let shown = browser.submit("/admin/crew/import", &[("members", &text)]).await;
+    shown.says(200, "160 members are added");
+    let stopped = browser
+        .submit(
+            "/admin/crew/import",
+            &[("members", &text), ("mark", &shown.field("mark"))],
+        )
+        .await;
+    stopped.says(409, "100 members were added or changed, and 60 members were not");
+    assert!(!stopped.text.contains("Nothing was changed"), "{}", stopped.text);
+    assert!(record(&site, &did(100).parse().unwrap()).await.is_some());
+    assert_eq!(record(&site, &did(101).parse().unwrap()).await, None);
+    browser
+        .get("/admin/audit")
+        .await
+        .says(200, "the last 60 entries of the import were not done");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn an_export_of_what_this_version_does_not_know_is_taken_by_an_import() {
+    let site = with_tiers().await;
+    let browser = Browser::of_captain(&site).await;
+    let dids = ["did:web:bob.test", "did:web:eve.test"];
+    for (did, words, tier) in [
+        (dids[0], ["blob:read", "blob:scan"], "gone"),
+        (dids[1], ["blob:write", "=cmd()"], "bosun"),
+    ] {
+        let rkey = crew::rkey(&did.parse().unwrap()).unwrap();
+        write_member(&site, rkey.as_str(), member_value(did, &words, Some(tier))).await;
+    }
+    for format in ["csv", "json"] {
+        let export = browser.get(&format!("/admin/crew/export?format={format}")).await;
+        let text = export.ok();
+        assert!(!text.contains("cmd()"), "{text}");
+        browser
+            .submit("/admin/crew/import", &[("members", &text)])
+            .await
+            .says(200, "3 stay as they are, 0 rows are left out");
+    }
+    site.stop().await;
+}
+
+fn settings_form<'a>(version: &'a str, public: &'a str, joining: &'a str) -> [(&'a str, &'a str); 3] {
+    [("version", version), ("public", public), ("joining", joining)]
+}
+
+#[tokio::test]
+async fn a_form_that_was_open_while_something_changed_changes_nothing() {
+    let site = Site::start_with(|config| {
+        config.server.public = None;
+        config.registration.allow_all_crew = None;
+    })
+    .await;
+    let browser = Browser::of_captain(&site).await;
+    // The settings: two pages are open, and the second one closes the hold.
+    let first = browser.get("/admin/settings").await.field("version");
+    browser
+        .submit("/admin/settings", &settings_form(&first, "yes", "yes"))
+        .await
+        .leads_to("/admin/settings?done=saved");
+    let open = browser.get("/admin/settings").await.field("version");
+    browser
+        .submit("/admin/settings", &settings_form(&open, "no", "yes"))
+        .await
+        .leads_to("/admin/settings?done=saved");
+    browser
+        .submit("/admin/settings", &settings_form(&open, "yes", "no"))
+        .await
+        .says(422, "was changed elsewhere meanwhile");
+    let captain = site.repo().captain().await.unwrap().unwrap();
+    assert!(!captain.public && captain.allow_all_crew);
+
+    // A member: what was taken away meanwhile is not given back.
+    let bob = site.account("bob.test");
+    let form = [
+        ("did", bob.did.as_str()),
+        ("permission", "blob:read"),
+        ("permission", "blob:write"),
+    ];
+    browser
+        .submit("/admin/crew/add", &form)
+        .await
+        .leads_to("/admin/crew?done=added");
+    let href = format!("/admin/crew/member/{}", crew::rkey(&bob.did).unwrap());
+    let open = browser.get(&href).await.field("version");
+    let saved = format!("{href}?done=saved");
+    browser
+        .submit(&href, &[("version", &open), ("permission", "blob:read")])
+        .await
+        .leads_to(&saved);
+    browser
+        .submit(
+            &href,
+            &[
+                ("version", &open),
+                ("permission", "blob:write"),
+                ("role", "guest"),
+            ],
+        )
+        .await
+        .says(409, "changed elsewhere meanwhile");
+    browser
+        .submit(&href, &[("version", "x"), ("permission", "blob:write")])
+        .await
+        .says(409, "changed elsewhere meanwhile");
+    assert_eq!(
+        record(&site, &bob.did).await.unwrap()["permissions"],
+        json!(["blob:read"])
+    );
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_member_has_a_page_whatever_the_key_and_keeps_the_tier_while_there_are_none() {
+    let site = Site::start().await;
+    let browser = Browser::of_captain(&site).await;
+    let did = "did:web:bob.test";
+    write_member(&site, "export", member_value(did, &["blob:read"], Some("bosun"))).await;
+    let list = browser.get("/admin/crew?q=bob").await.ok();
+    assert!(list.contains("\"/admin/crew/member/export\""), "{list}");
+    let href = "/admin/crew/member/export";
+    browser.get(href).await.says(200, did);
+    browser
+        .submit(
+            href,
+            &[
+                ("permission", "blob:read"),
+                ("permission", "blob:write"),
+                ("role", "guest"),
+            ],
+        )
+        .await
+        .leads_to("/admin/crew/member/export?done=saved");
+    let changed = record(&site, &did.parse().unwrap()).await.unwrap();
+    assert_eq!(
+        (&changed["tier"], &changed["role"]),
+        (&json!("bosun"), &json!("guest"))
+    );
+    // What was chosen stays chosen when it is refused.
+    let refused = browser
+        .submit(
+            href,
+            &[
+                ("role", "guest with a name that is much too long"),
+                ("permission", "crew:admin"),
+            ],
+        )
+        .await;
+    refused.says(422, "is longer than 32 bytes");
+    refused.says(422, "value=\"crew:admin\" checked");
+    assert!(!refused.text.contains("value=\"blob:read\" checked"));
+    site.stop().await;
+}
+
 #[tokio::test]
 async fn the_audit_log_has_every_change_and_shows_when_it_was_tampered_with() {
     let site = Site::start().await;
@@ -253,7 +474,7 @@ async fn the_audit_log_has_every_change_and_shows_when_it_was_tampered_with() {
         .submit("/admin/crew/add", &form)
         .await
         .says(409, "Already a member");
-    let href = format!("/admin/crew/{}", crew::rkey(&bob.did).unwrap());
+    let href = format!("/admin/crew/member/{}", crew::rkey(&bob.did).unwrap());
     browser
         .submit(&format!("{href}/delete"), &[])
         .await

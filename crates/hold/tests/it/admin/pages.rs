@@ -39,6 +39,7 @@ fn main_of(site: &Site, page: &Page) -> String {
     for (before, until, name) in [
         ("/static/", "/", "<hash>"),
         ("name=\"csrf_token\" value=\"", "\"", "<token>"),
+        ("name=\"version\" value=\"", "\"", "<version>"),
         ("datetime=\"", "\"", "<time>"),
         ("\" title=\"", "\"", "<time>"),
         ("did:key:", "<", "<key>"),
@@ -107,7 +108,7 @@ async fn pages_of_the_captain() {
     while !browser.get("/admin").await.text.contains("each once") {
         tokio::task::yield_now().await;
     }
-    let href = format!("/admin/crew/{}", crew::rkey(&bob.did).unwrap());
+    let href = format!("/admin/crew/member/{}", crew::rkey(&bob.did).unwrap());
     for (name, path) in [
         ("dashboard", "/admin"),
         ("crew", "/admin/crew?done=added"),

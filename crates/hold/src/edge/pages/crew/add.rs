@@ -11,8 +11,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::StatusCode;
 
-use super::LIST;
 use super::terms::{TermsView, terms_of};
+use super::{LIST, member_href};
 use crate::admin::AdminError;
 use crate::admin::accounts::Found;
 use crate::admin::crew::{DEFAULT_ROLE, Terms};
@@ -84,7 +84,7 @@ async fn show_add(visit: &Visit, state: &PagesState) -> Result<Response, PageErr
 
 async fn found_view(state: &PagesState, found: Found, error: Option<String>) -> Result<FoundView, PageError> {
     let member = match state.crew.member(&found.did).await {
-        Ok(member) => Some(format!("{LIST}/{}", member.rkey)),
+        Ok(member) => Some(member_href(&member.rkey)),
         Err(AdminError::NoMember) => None,
         Err(error) => return Err(error.into()),
     };
@@ -130,7 +130,7 @@ async fn save_new(visit: &Visit, state: &PagesState, form: &Form) -> Result<Resp
                 typed: did.to_string(),
                 error: None,
                 found: Some(found_view(state, found, Some(why)).await?),
-                terms: usual_terms(state),
+                terms: TermsView::chosen(state.quotas.tiers(), form, None),
             };
             Ok(render(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }

@@ -1,7 +1,7 @@
-//! `/admin/crew/{rkey}`: one member.
+//! `/admin/crew/member/{rkey}`: one member.
 
 use askama::Template;
-use atcr_atproto::syntax::RecordKey;
+use atcr_atproto::syntax::{Cid, RecordKey};
 use atcr_hold_pds::{CrewMember, RosterEntry};
 use atcr_web::figures::Count;
 use atcr_web::form::Form;
@@ -16,6 +16,7 @@ use super::terms::{TermsView, terms_of};
 use super::{LIST, MemberView, ON_A_PAGE};
 use crate::admin::AdminError;
 use crate::admin::crew::Terms;
+use crate::administration::AdministrationError;
 use crate::edge::pages::PagesState;
 use crate::edge::pages::error::PageError;
 use crate::edge::pages::frame::Frame;
@@ -28,6 +29,8 @@ struct MemberPage {
     frame: Frame,
     member: MemberView,
     terms: TermsView,
+    /// Of the record that is shown: a change of another one is refused.
+    version: String,
     error: Option<String>,
     repositories: Vec<RepositoryView>,
     is_cut: bool,
@@ -53,15 +56,24 @@ struct RemovePage {
     is_public: bool,
 }
 
-/// The member with this record, and how the list shows it.
-async fn read_member(
-    visit: &Visit,
-    state: &PagesState,
-    rkey: &str,
-) -> Result<(CrewMember, MemberView), PageError> {
+/// A member, the version of the record that says so, and how the list shows it.
+struct Shown {
+    member: CrewMember,
+    version: Cid,
+    view: MemberView,
+}
+
+/// The version that a form was made for. One of before this field has none, and is for whatever there is.
+fn seen(form: &Form) -> Result<Option<Cid>, PageError> {
+    let other = |_| AdminError::Crew(AdministrationError::Swapped);
+    Ok(form.get("version").map(str::parse).transpose().map_err(other)?)
+}
+
+/// The member with this record.
+async fn read_member(visit: &Visit, state: &PagesState, rkey: &str) -> Result<Shown, PageError> {
     let captain = &visit.captain()?.session.did;
     let rkey: RecordKey = rkey.parse().map_err(|_| PageError::NotFound)?;
-    let member = state.crew.at(&rkey).await?;
+    let (member, version) = state.crew.at(&rkey).await?;
     let usage = state.repo.usage_of(&member.record.member).await?;
     let did = member.record.member.to_string();
     let names = state.accounts.handles(std::slice::from_ref(&did)).await?;
@@ -76,18 +88,23 @@ async fn read_member(
     };
     let tiers = state.quotas.tiers();
     let view = MemberView::new(entry, &names, tiers, captain, state.clock.now());
-    Ok((member, view))
+    Ok(Shown {
+        member,
+        version,
+        view,
+    })
 }
 
-/// `GET /admin/crew/{rkey}`.
+/// `GET /admin/crew/member/{rkey}`.
 pub(in crate::edge::pages) async fn member(
     visit: Visit,
     State(state): State<PagesState>,
     Path(rkey): Path<String>,
 ) -> Response {
     let outcome = async {
-        let (member, view) = read_member(&visit, &state, &rkey).await?;
-        show_member(&visit, &state, &member, view, None).await
+        let shown = read_member(&visit, &state, &rkey).await?;
+        let terms = TermsView::new(state.quotas.tiers(), &Terms::of_record(&shown.member.record));
+        show_member(&visit, &state, shown, terms, None).await
     };
     visit.answer(outcome.await)
 }
@@ -95,14 +112,14 @@ pub(in crate::edge::pages) async fn member(
 async fn show_member(
     visit: &Visit,
     state: &PagesState,
-    member: &CrewMember,
-    view: MemberView,
+    shown: Shown,
+    terms: TermsView,
     error: Option<String>,
 ) -> Result<Response, PageError> {
     let now = state.clock.now();
     let mut repositories = state
         .crew
-        .repositories(&member.record.member, ON_A_PAGE + 1)
+        .repositories(&shown.member.record.member, ON_A_PAGE + 1)
         .await?;
     let is_cut = repositories.len() > ON_A_PAGE;
     repositories.truncate(ON_A_PAGE);
@@ -114,8 +131,9 @@ async fn show_member(
     let page = MemberPage {
         chrome: visit.chrome(),
         frame: Frame::new(visit, LIST)?,
-        member: view,
-        terms: TermsView::new(state.quotas.tiers(), &Terms::of_record(&member.record)),
+        member: shown.view,
+        terms,
+        version: shown.version.to_string(),
         error,
         repositories: repositories
             .into_iter()
@@ -132,7 +150,7 @@ async fn show_member(
     Ok(render(status, &page))
 }
 
-/// `POST /admin/crew/{rkey}`: other terms.
+/// `POST /admin/crew/member/{rkey}`: other terms.
 pub(in crate::edge::pages) async fn edit(
     visit: Visit,
     State(state): State<PagesState>,
@@ -141,28 +159,39 @@ pub(in crate::edge::pages) async fn edit(
 ) -> Response {
     let outcome = async {
         let captain = &visit.submitted(&form)?.captain;
-        let (member, view) = read_member(&visit, &state, &rkey).await?;
-        let now = member.record.tier.as_deref();
-        let terms = match terms_of(&form, state.quotas.tiers(), now) {
+        let mut shown = read_member(&visit, &state, &rkey).await?;
+        let seen = seen(&form)?;
+        let tiers = state.quotas.tiers();
+        let now = shown.member.record.tier.as_deref();
+        let terms = match terms_of(&form, tiers, now) {
             Ok(terms) => terms,
-            Err(why) => return show_member(&visit, &state, &member, view, Some(why)).await,
+            Err(why) => {
+                let chosen = TermsView::chosen(tiers, &form, now);
+                // Still what the captain saw, not what there is by now.
+                shown.version = seen.unwrap_or(shown.version);
+                return show_member(&visit, &state, shown, chosen, Some(why)).await;
+            }
         };
+        let Shown { member, view, .. } = shown;
         let is_same = Terms::of_record(&member.record) == terms;
-        state.crew.edit(captain, &member.record.member, &terms).await?;
+        state
+            .crew
+            .edit(captain, &member.record.member, &terms, seen.as_ref())
+            .await?;
         let done = if is_same { "same" } else { "saved" };
         Ok(Redirect::to(&address(&view.href, &[("done", done)])).into_response())
     };
     visit.answer(outcome.await)
 }
 
-/// `GET /admin/crew/{rkey}/delete`: what a removal does.
+/// `GET /admin/crew/member/{rkey}/delete`: what a removal does.
 pub(in crate::edge::pages) async fn confirm_removal(
     visit: Visit,
     State(state): State<PagesState>,
     Path(rkey): Path<String>,
 ) -> Response {
     let outcome = async {
-        let (_, view) = read_member(&visit, &state, &rkey).await?;
+        let Shown { view, .. } = read_member(&visit, &state, &rkey).await?;
         if view.is_captain {
             return Err(AdminError::CaptainStays.into());
         }
@@ -179,7 +208,7 @@ pub(in crate::edge::pages) async fn confirm_removal(
     visit.answer(outcome.await)
 }
 
-/// `POST /admin/crew/{rkey}/delete`.
+/// `POST /admin/crew/member/{rkey}/delete`.
 pub(in crate::edge::pages) async fn remove(
     visit: Visit,
     State(state): State<PagesState>,
@@ -188,7 +217,7 @@ pub(in crate::edge::pages) async fn remove(
 ) -> Response {
     let outcome = async {
         let captain = &visit.submitted(&form)?.captain;
-        let (member, _) = read_member(&visit, &state, &rkey).await?;
+        let Shown { member, .. } = read_member(&visit, &state, &rkey).await?;
         state.crew.remove(captain, &member.record.member).await?;
         Ok(Redirect::to(&address(LIST, &[("done", "removed")])).into_response())
     };

@@ -7,7 +7,7 @@ mod terms;
 use std::collections::HashMap;
 
 use askama::Template;
-use atcr_atproto::syntax::Did;
+use atcr_atproto::syntax::{Did, RecordKey};
 use atcr_hold_pds::{RosterEntry, RosterFrom, RosterOrder, RosterPlace, RosterQuery};
 use atcr_web::drawings::{Bar, Initial};
 use atcr_web::figures::{Bytes, Count, percent};
@@ -83,7 +83,7 @@ impl MemberView {
         let tier = tiers.of_member(entry.tier.as_deref()).filter(|_| !is_captain);
         let used = entry.usage.total_bytes;
         Self {
-            href: format!("{LIST}/{}", entry.rkey),
+            href: member_href(&entry.rkey),
             handle: names.get(&entry.member).cloned(),
             is_captain,
             did: entry.member,
@@ -115,6 +115,11 @@ impl MemberView {
             class: "",
         }
     }
+}
+
+/// The page of the member with the record `rkey`. Below a word of its own: a key may be any of the others, such as `export`.
+pub(super) fn member_href(rkey: &RecordKey) -> String {
+    format!("{LIST}/member/{rkey}")
 }
 
 fn at_micros(micros: u64) -> Option<DateTime<Utc>> {

@@ -1,6 +1,6 @@
 //! What a member may do, as a form shows and names it.
 
-use atcr_hold_pds::access::Permission;
+use atcr_hold_pds::access::{Permission, Permissions};
 use atcr_web::form::Form;
 
 use crate::admin::crew::Terms;
@@ -32,6 +32,23 @@ impl TermsView {
                 .collect(),
             tiers: choices(tiers, terms.tier.as_deref()),
         }
+    }
+
+    /// What a form chose, to be shown again; `now` is the tier of the record.
+    pub(super) fn chosen(tiers: &Tiers, form: &Form, now: Option<&str>) -> Self {
+        let granted: Vec<&str> = form.all("permission").collect();
+        let terms = Terms {
+            role: form.get("role").unwrap_or_default().to_owned(),
+            permissions: Permissions::from_words(granted),
+            tier: now.map(str::to_owned),
+        };
+        let mut view = Self::new(tiers, &terms);
+        if let Some(tier) = form.get("tier") {
+            for (value, _, is_chosen) in &mut view.tiers {
+                *is_chosen = value == tier;
+            }
+        }
+        view
     }
 }
 
@@ -66,7 +83,11 @@ fn choices(tiers: &Tiers, now: Option<&str>) -> Vec<(String, String, bool)> {
 pub(super) fn terms_of(form: &Form, tiers: &Tiers, now: Option<&str>) -> Result<Terms, String> {
     let role = form.get("role").unwrap_or_default();
     let tier = form.get("tier").unwrap_or_default();
-    let terms = Terms::of_words(role, form.all("permission"), tier)?;
+    let mut terms = Terms::of_words(role, form.all("permission"), tier)?;
+    if tiers.is_empty() {
+        // The form has no tiers to choose from, and says nothing about the one that the record names.
+        terms.tier = now.map(str::to_owned);
+    }
     if terms.tier.as_deref() != now {
         terms.check_tier(tiers)?;
     }

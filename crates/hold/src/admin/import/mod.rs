@@ -2,21 +2,27 @@
 //!
 //! Columns, or members of each object: `did` or `handle` (or `member`, either of the two), `role`, `permissions` (words with spaces
 //! between them; in JSON also a list), `tier`. What is left out is the default.
+//!
+//! - [`plan`]: what a text would do · [`run`]: does it · [`to_csv`]: a text out of members
+
+mod export;
+mod run;
 
 use std::collections::HashSet;
 
-use atcr_atproto::syntax::{Datetime, Did};
-use atcr_hold_pds::RosterEntry;
+use atcr_atproto::syntax::{Cid, Did};
 use futures_util::StreamExt as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::AdminError;
 use super::accounts::Accounts;
-use super::crew::{CaptainsCrew, Terms, collection, new_key, new_record};
+use super::crew::{CaptainsCrew, Terms};
 use super::sign_in::Captain;
-use crate::administration::ManualWrite;
 use crate::quota::Tiers;
+
+pub use export::{Exported, to_csv};
+pub use run::{Unfinished, run};
 
 /// Rows of one import.
 pub const MAX_ROWS: usize = 1000;
@@ -24,8 +30,6 @@ pub const MAX_ROWS: usize = 1000;
 pub const MAX_LEN: usize = 256 * 1024;
 /// Accounts that are looked up at once.
 const AT_ONCE: usize = 8;
-/// Members that are written in one commit: below the repository's limit of writes.
-const IN_ONE_COMMIT: usize = 100;
 /// What a member may do whose row does not say it.
 const DEFAULT_PERMISSIONS: [&str; 2] = ["blob:read", "blob:write"];
 
@@ -55,6 +59,19 @@ impl Default for Words {
     }
 }
 
+impl Row {
+    /// As it was before a spreadsheet was kept from taking it for a formula.
+    fn unquoted(mut self) -> Self {
+        for text in [&mut self.role, self.tier.get_or_insert_default()] {
+            export::unquote(text);
+        }
+        if let Words::Text(text) = &mut self.permissions {
+            export::unquote(text);
+        }
+        self
+    }
+}
+
 impl Words {
     fn all(&self) -> Vec<&str> {
         let is_between = |character: char| character.is_whitespace() || matches!(character, ',' | ';');
@@ -79,6 +96,8 @@ pub enum Step {
     Change {
         /// Those of now.
         before: Terms,
+        /// The record that says them.
+        version: Cid,
     },
     /// A member who has these terms already.
     Same,
@@ -145,6 +164,7 @@ fn rows(text: &str) -> Result<Vec<Row>, String> {
         reader
             .deserialize()
             .take(MAX_ROWS + 1)
+            .map(|row| row.map(Row::unquoted))
             .collect::<Result<_, _>>()
             .map_err(|error| format!("This is no CSV: {error}."))?
     };
@@ -195,33 +215,57 @@ pub async fn plan(
     for (number, named, found, row) in looked_up {
         let tier = row.tier.unwrap_or_default();
         let terms = Terms::of_words(&row.role, row.permissions.all(), &tier);
-        let terms = terms.and_then(|terms| terms.check_tier(tiers).map(|()| terms));
         let (did, terms, step) = match (found, terms) {
             (Err(why), _) => (None, None, Step::Refused(why)),
             (Ok(did), Err(why)) => (Some(did), None, Step::Refused(why)),
             (Ok(did), Ok(mut terms)) => {
-                let before = match crew.member(&did).await {
-                    Ok(member) => Some(Terms::of_record(&member.record)),
+                let member = match crew.member(&did).await {
+                    Ok(member) => Some(member),
                     Err(AdminError::NoMember) => None,
                     Err(error) => return Err(error),
                 };
-                if terms.tier.is_none() {
-                    // Nothing is said about it: a member's stays, and who is new has a newcomer's.
-                    terms.tier = match &before {
-                        Some(before) => before.tier.clone(),
-                        None => tiers.of_newcomer().map(|tier| tier.name.clone()),
-                    };
-                }
-                let step = if seen.insert(did.clone()) {
-                    step(before, &terms, captain.session.did == did)
-                } else {
-                    Step::Refused("This account is in a row above.".to_owned())
+                let before = member.as_ref().map(|member| Terms::of_record(&member.record));
+                let tier_now = before.as_ref().and_then(|before| before.tier.clone());
+                // A tier of now may stay whatever it is, also one that is gone.
+                let fits = match &terms.tier {
+                    Some(_) if terms.tier != tier_now => terms.check_tier(tiers),
+                    Some(_) => Ok(()),
+                    None => {
+                        // Nothing is said about it: a member's stays, and who is new has a newcomer's.
+                        terms.tier = match &before {
+                            Some(_) => tier_now,
+                            None => tiers.of_newcomer().map(|tier| tier.name.clone()),
+                        };
+                        Ok(())
+                    }
+                };
+                let step = match (fits, member.zip(before)) {
+                    (Err(why), _) => Step::Refused(why),
+                    _ if !seen.insert(did.clone()) => {
+                        Step::Refused("This account is in a row above.".to_owned())
+                    }
+                    (Ok(()), None) => Step::Add,
+                    (Ok(()), Some((_, before))) if before == terms => Step::Same,
+                    _ if captain.session.did == did => {
+                        Step::Refused("The captain stays a member with every permission.".to_owned())
+                    }
+                    (Ok(()), Some((member, before))) => Step::Change {
+                        before,
+                        version: crew.version(&member).await?,
+                    },
                 };
                 (Some(did), Some(terms), step)
             }
         };
-        if let (Some(did), Some(terms), Step::Add | Step::Change { .. }) = (&did, &terms, &step) {
-            mark.update(format!("{did} {}\n", terms.in_words()));
+        // What a row does, and to what, not only how it is afterwards: nobody becomes a member again who was removed meanwhile.
+        if let (Some(did), Some(terms)) = (&did, &terms) {
+            match &step {
+                Step::Add => mark.update(format!("add {did}: {}\n", terms.in_words())),
+                Step::Change { version, .. } => {
+                    mark.update(format!("change {did} {version}: {}\n", terms.in_words()));
+                }
+                Step::Same | Step::Refused(_) => {}
+            }
         }
         planned.push(Planned {
             row: number,
@@ -235,129 +279,6 @@ pub async fn plan(
         rows: planned,
         mark: data_encoding::HEXLOWER.encode(&mark.finalize()),
     })
-}
-
-fn step(before: Option<Terms>, terms: &Terms, is_captain: bool) -> Step {
-    match before {
-        None => Step::Add,
-        Some(before) if before == *terms => Step::Same,
-        Some(_) if is_captain => {
-            Step::Refused("The captain stays a member with every permission.".to_owned())
-        }
-        Some(before) => Step::Change { before },
-    }
-}
-
-/// Does `plan`, in commits of some members each.
-///
-/// # Returns
-/// How many members were added or changed.
-///
-/// # Errors
-/// The repository's: what came before the failure is done, and says so in the audit log.
-pub async fn run(
-    plan: &Plan,
-    captain: &Captain,
-    crew: &CaptainsCrew,
-    now: &Datetime,
-) -> Result<u64, AdminError> {
-    let mut done = 0;
-    let due = plan.rows.iter().filter_map(|row| {
-        let is_due = matches!(row.step, Step::Add | Step::Change { .. });
-        Some((row.did.as_ref()?, row.terms.as_ref()?, &row.step)).filter(|_| is_due)
-    });
-    let due: Vec<_> = due.collect();
-    for part in due.chunks(IN_ONE_COMMIT) {
-        let mut writes = Vec::with_capacity(part.len());
-        for (did, terms, step) in part {
-            let write = match step {
-                Step::Change { .. } => {
-                    let member = crew.member(did).await?;
-                    let (value, _) = crew.changed(&member, terms).await?;
-                    ManualWrite::Put {
-                        collection: collection()?,
-                        rkey: member.rkey,
-                        value,
-                    }
-                }
-                _ => ManualWrite::Create {
-                    collection: collection()?,
-                    rkey: Some(new_key(did)?),
-                    value: new_record(did, terms, now.clone())?,
-                },
-            };
-            let action = if matches!(step, Step::Add) {
-                "crew.add"
-            } else {
-                "crew.edit"
-            };
-            let detail = format!("import: {}", terms.in_words());
-            crew.audit().note(captain, action, did.as_str(), &detail).await?;
-            writes.push(write);
-        }
-        if let Err(error) = crew.apply(captain, writes).await {
-            let detail = format!(
-                "the last {} entries of the import were not done: {error}",
-                part.len()
-            );
-            crew.audit()
-                .note(captain, "crew.failed", "import", &detail)
-                .await?;
-            return Err(error);
-        }
-        done += part.len() as u64;
-    }
-    Ok(done)
-}
-
-/// A member as it is exported: what an import takes.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Exported {
-    did: String,
-    handle: String,
-    role: String,
-    permissions: String,
-    tier: String,
-    added_at: String,
-    bytes: u64,
-}
-
-impl Exported {
-    /// The member of `entry`.
-    #[must_use]
-    pub fn new(entry: RosterEntry, handle: Option<String>) -> Self {
-        let added = i64::try_from(entry.added_micros).ok();
-        let added = added.and_then(chrono::DateTime::from_timestamp_micros);
-        Self {
-            did: entry.member,
-            handle: handle.unwrap_or_default(),
-            role: entry.role,
-            permissions: entry.permissions.join(" "),
-            tier: entry.tier.unwrap_or_default(),
-            added_at: added.map_or_else(String::new, |at| {
-                at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-            }),
-            bytes: entry.usage.total_bytes,
-        }
-    }
-}
-
-/// Members as CSV. A text that a spreadsheet would take for a formula gets an apostrophe in front of it.
-///
-/// # Errors
-/// Never in practice.
-pub fn to_csv(members: Vec<Exported>) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for mut member in members {
-        for text in [&mut member.role, &mut member.tier] {
-            if text.starts_with(['=', '+', '-', '@']) {
-                text.insert(0, '\'');
-            }
-        }
-        writer.serialize(member)?;
-    }
-    writer.into_inner().map_err(|error| error.into_error().into())
 }
 
 #[cfg(test)]
@@ -393,21 +314,5 @@ mod tests {
         }
         let many = format!("did\n{}", "did:plc:a\n".repeat(MAX_ROWS + 1));
         assert!(rows(&many).expect_err("too many").contains("more than"));
-    }
-
-    #[test]
-    fn an_export_is_no_formula() {
-        let member = Exported {
-            did: "did:plc:a".to_owned(),
-            handle: String::new(),
-            role: "=cmd()".to_owned(),
-            permissions: "blob:read".to_owned(),
-            tier: "bosun".to_owned(),
-            added_at: String::new(),
-            bytes: 1,
-        };
-        let text = String::from_utf8(to_csv(vec![member]).expect("CSV")).expect("text");
-        assert!(text.contains(",'=cmd(),"), "{text}");
-        assert!(rows(&text).is_ok(), "an import reads it");
     }
 }
