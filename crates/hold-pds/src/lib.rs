@@ -64,7 +64,7 @@ pub use index::roster::{
 };
 pub use progress::Progress;
 pub use repo::{
-    CrewMember, CrewPage, Event, EventBudget, EventCursor, EventStart, HoldRepo, KnownEvent, RecordPage,
-    RepoOptions, Seen, StoredRecord,
+    CrewMember, CrewPage, Event, EventBudget, EventCursor, EventStart, HoldRepo, KnownEvent, Newcomers,
+    RecordPage, RepoOptions, Seen, StoredRecord,
 };
 pub use writer::{Precondition, RecordRef, RecordWrite, Urgency, WriteOutcome};

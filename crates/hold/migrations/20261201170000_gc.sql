@@ -27,6 +27,8 @@ CREATE TABLE gc_accounts (
     state      TEXT    NOT NULL,             -- unread, read, unreadable, gone, frozen
     gone_since INTEGER,                      -- uptime
     reason     TEXT,
+    may_push   INTEGER NOT NULL DEFAULT 0,   -- is a member, or was one and was not read whole since its last push could end
+    left_since INTEGER,                      -- uptime when it was first seen not to be a member any more
     released   INTEGER NOT NULL DEFAULT 0,
     accepted   INTEGER NOT NULL DEFAULT 0,
     erased     INTEGER NOT NULL DEFAULT 0    -- asked to be erased, and is no member again

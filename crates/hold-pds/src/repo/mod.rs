@@ -7,6 +7,7 @@ pub(crate) mod events;
 mod export;
 mod holdings;
 mod indexer;
+mod newcomers;
 mod open;
 mod options;
 mod records;
@@ -32,6 +33,7 @@ pub use budget::EventBudget;
 pub use event_cursor::{EventCursor, EventStart};
 pub use events::Event;
 pub use holdings::{CrewMember, CrewPage};
+pub use newcomers::Newcomers;
 pub use options::{KnownEvent, RepoOptions, Seen};
 pub use records::{RecordPage, StoredRecord};
 
@@ -77,6 +79,7 @@ struct Inner {
     mailbox: mpsc::Sender<Message>,
     /// Why nothing is written any more.
     halted: OnceLock<String>,
+    newcomers: OnceLock<Newcomers>,
     /// `None` once closed.
     running: Mutex<Option<JoinHandle<()>>>,
 }
@@ -205,6 +208,7 @@ impl HoldRepo {
         urgency: Urgency,
     ) -> Result<WriteOutcome, RepoError> {
         self.check_not_halted()?;
+        self.tell_of_newcomers(&writes).await?;
         let prepared = prepare(&self.inner.did, &self.inner.tids, writes, preconditions)?;
         let (reply, answer) = oneshot::channel();
         self.inner

@@ -68,6 +68,7 @@ pub(super) async fn open(options: RepoOptions, clock: Arc<dyn Clock>) -> Result<
             seq: seq_receiver,
             mailbox,
             halted: OnceLock::new(),
+            newcomers: OnceLock::new(),
             running: Mutex::new(Some(running)),
         }),
     })

@@ -1,5 +1,6 @@
 //! What a hold asks of its records, and that an index made anew gives the same answers.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atcr_atproto::data_model::{RAW, cid_of};
@@ -9,7 +10,7 @@ use atcr_atproto::lexicon::layer::LayerRecord;
 use atcr_atproto::lexicon::nsid;
 use atcr_atproto::syntax::{AtUri, Datetime, Did, RecordKey};
 use atcr_hold_pds::{
-    HoldRepo, RecordWrite, RepoError, RosterFrom, RosterOrder, RosterPage, RosterQuery, Usage,
+    HoldRepo, Newcomers, RecordWrite, RepoError, RosterFrom, RosterOrder, RosterPage, RosterQuery, Usage,
 };
 use futures_util::future::join_all;
 use serde_json::json;
@@ -440,4 +441,33 @@ async fn the_crew_is_searched_sorted_and_paged_in_both_directions() {
     let largest = repo.largest_accounts(1).await.unwrap();
     assert_eq!(largest[0].usage, usage(1, 500));
     repo.close().await;
+}
+
+#[tokio::test]
+async fn who_becomes_captain_or_crew_is_told_of_before_and_is_not_if_that_fails() {
+    let dir = scratch();
+    let repo = open(dir.path()).await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let list = told.clone();
+    repo.tell_newcomers_to(Newcomers::new(move |dids| {
+        let list = list.clone();
+        Box::pin(async move {
+            if dids.contains(&bob()) {
+                return Err(std::io::Error::other("the list is full"));
+            }
+            list.lock().unwrap().extend(dids);
+            Ok(())
+        })
+    }));
+    let captain = CaptainRecord::new(alice(), now());
+    let write = RecordWrite::put(rkey("self"), &captain).unwrap();
+    repo.write(vec![write]).await.unwrap();
+    write_layers(&repo, &[layer(&bob(), "one", "sha256:one", 1)]).await;
+    assert_eq!(*told.lock().unwrap(), [alice()]);
+
+    let member = CrewRecord::new(bob(), "member", [crew::BLOB_READ], now());
+    let write = RecordWrite::create(None, &member).unwrap();
+    let refused = repo.write(vec![write]).await.unwrap_err();
+    assert!(matches!(refused, RepoError::Disk { .. }), "{refused}");
+    assert!(repo.crew_by_member(&bob()).await.unwrap().is_none());
 }

@@ -11,8 +11,9 @@
 //! A live blob costs one look into memory.
 //!
 //! # Ordering
-//! Every change takes `changing`, writes its row, and then changes the entry. A promise that finds no entry needs nothing:
-//! a condemnation that comes later is carried out only by a reading that begins longer after it than a push takes.
+//! Every change takes `changing`, and goes on to its end when whoever asked for it leaves. A condemnation changes the entry first and
+//! then its row, all others the row first: when a row was perhaps written, a promise goes on to ask for it. A promise that finds no
+//! entry needs nothing: a condemnation that comes later is carried out only by a reading that begins longer after it than a push takes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -76,7 +77,7 @@ pub trait StandingTable: fmt::Debug + Send + Sync {
     /// The table's, as in every method here.
     async fn load(&self) -> Result<Vec<(Digest, Standing)>, SessionsError>;
 
-    /// Condemns blobs; one that is condemned or leaving stays as it is. Returns each with what it is now, without those that leave.
+    /// Condemns live blobs, whatever a row that an earlier failure left says of them. Returns each with what it is now.
     async fn condemn(
         &self,
         digests: &[Digest],
@@ -156,47 +157,65 @@ impl Standings {
     /// # Cancel safety
     /// Dropped, the condemnation may be lifted.
     pub async fn promise(&self, digest: &Digest, purpose: Purpose) -> Result<Promised, SessionsError> {
-        let (Some(_), Some(table)) = (self.of(digest), &self.shared.table) else {
+        let (Some(_), Some(table)) = (self.of(digest), self.table()) else {
             return Ok(Promised::Yes);
         };
-        let _changing = self.shared.changing.lock().await;
-        match (self.of(digest), purpose) {
-            (None, _) => Ok(Promised::Yes),
-            // Not a promise: what the store still has can be read.
-            (Some(Standing::Leaving(_)), Purpose::Read) => Ok(Promised::Yes),
-            (Some(Standing::Leaving(_)), _) => Ok(Promised::No),
-            (Some(Standing::Condemned(at)), Purpose::Exists) if at.touches >= MAX_TOUCHES => Ok(Promised::No),
-            // Reading goes on for as long as there is anything to read, but keeps it no longer.
-            (Some(Standing::Condemned(at)), Purpose::Read) if at.touches >= MAX_TOUCHES => Ok(Promised::Yes),
-            (Some(Standing::Condemned(_)), _) => {
-                table.lift(digest, purpose != Purpose::Kept).await?;
-                self.set(digest, None);
-                if purpose != Purpose::Kept {
-                    tracing::info!(%digest, ?purpose, "a blob that nothing names was asked for; it stays for now");
+        let (standings, digest) = (self.clone(), digest.clone());
+        to_its_end(async move {
+            let _changing = standings.shared.changing.lock().await;
+            match (standings.of(&digest), purpose) {
+                (None, _) => Ok(Promised::Yes),
+                // Not a promise: what the store still has can be read.
+                (Some(Standing::Leaving(_)), Purpose::Read) => Ok(Promised::Yes),
+                (Some(Standing::Leaving(_)), _) => Ok(Promised::No),
+                (Some(Standing::Condemned(at)), Purpose::Exists) if at.touches >= MAX_TOUCHES => {
+                    Ok(Promised::No)
                 }
-                Ok(Promised::Yes)
+                // Reading goes on for as long as there is anything to read, but keeps it no longer.
+                (Some(Standing::Condemned(at)), Purpose::Read) if at.touches >= MAX_TOUCHES => {
+                    Ok(Promised::Yes)
+                }
+                (Some(Standing::Condemned(_)), _) => {
+                    table.lift(&digest, purpose != Purpose::Kept).await?;
+                    standings.set(&digest, None);
+                    if purpose != Purpose::Kept {
+                        tracing::info!(%digest, ?purpose, "a blob that nothing names was asked for; it stays for now");
+                    }
+                    Ok(Promised::Yes)
+                }
             }
-        }
+        })
+        .await
     }
 
-    /// Condemns blobs; the number of those that were not condemned.
+    /// Condemns blobs; one that is condemned or leaving stays as it is.
     ///
     /// # Errors
-    /// The table's.
+    /// The table's. The blobs are condemned all the same, so that promises look at their rows, but perhaps not after a restart.
     pub(crate) async fn condemn(
         &self,
         digests: &[Digest],
         since: u64,
         run: i64,
     ) -> Result<(), SessionsError> {
-        let Some(table) = &self.shared.table else {
+        let Some(table) = self.table() else {
             return Ok(());
         };
-        let _changing = self.shared.changing.lock().await;
-        for (digest, condemned) in table.condemn(digests, since, run).await? {
-            self.set(&digest, Some(Standing::Condemned(condemned)));
-        }
-        Ok(())
+        let (standings, mut digests) = (self.clone(), digests.to_vec());
+        to_its_end(async move {
+            let _changing = standings.shared.changing.lock().await;
+            digests.retain(|digest| standings.of(digest).is_none());
+            let touches = 0;
+            for digest in &digests {
+                let condemned = Condemned { since, run, touches };
+                standings.set(digest, Some(Standing::Condemned(condemned)));
+            }
+            for (digest, condemned) in table.condemn(&digests, since, run).await? {
+                standings.set(&digest, Some(Standing::Condemned(condemned)));
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Lifts what a run condemned, as far as it still stands.
@@ -204,38 +223,60 @@ impl Standings {
     /// # Errors
     /// The table's.
     pub(crate) async fn lift_run(&self, run: i64) -> Result<Vec<Digest>, SessionsError> {
-        let Some(table) = &self.shared.table else {
+        let Some(table) = self.table() else {
             return Ok(Vec::new());
         };
-        let _changing = self.shared.changing.lock().await;
-        let lifted = table.lift_run(run).await?;
-        for digest in &lifted {
-            self.set(digest, None);
-        }
-        Ok(lifted)
+        let standings = self.clone();
+        to_its_end(async move {
+            let _changing = standings.shared.changing.lock().await;
+            let lifted = table.lift_run(run).await?;
+            for digest in &lifted {
+                standings.set(digest, None);
+            }
+            Ok(lifted)
+        })
+        .await
     }
 
     /// Takes blobs away from promises, of those that are still condemned since the times given. Only these may be removed from the store,
-    /// since the row survives a power failure.
+    /// since the row survives a power failure. Each has to be [forgotten](Self::forget) or [held](Self::hold) afterwards.
     ///
     /// # Errors
-    /// The table's.
+    /// The table's: nothing may be removed.
     pub(crate) async fn leave(&self, digests: &[(Digest, u64)]) -> Result<Vec<Digest>, SessionsError> {
-        let Some(table) = &self.shared.table else {
+        let Some(table) = self.table() else {
             return Ok(Vec::new());
         };
-        let _changing = self.shared.changing.lock().await;
-        let leaving = table.leave(digests).await?;
-        for digest in &leaving {
-            self.set(digest, Some(Standing::Leaving(None)));
-        }
-        Ok(leaving)
+        let (standings, digests) = (self.clone(), digests.to_vec());
+        to_its_end(async move {
+            let _changing = standings.shared.changing.lock().await;
+            let leaving = table.leave(&digests).await?;
+            for digest in &leaving {
+                standings.set(digest, Some(Standing::Leaving(None)));
+            }
+            for (digest, since) in digests {
+                let is_left_behind = matches!(
+                    standings.of(&digest), Some(Standing::Condemned(at)) if at.since == since
+                );
+                // Its row says something else, since a change failed. It is live until it is condemned again.
+                if is_left_behind && table.lift(&digest, false).await.is_ok() {
+                    standings.set(&digest, None);
+                }
+            }
+            Ok(leaving)
+        })
+        .await
     }
 
-    /// Keeps a blob away from promises until the uptime `until`: its removal failed, and may still come to effect.
-    pub(crate) async fn hold(&self, digest: &Digest, until: u64) {
-        let _changing = self.shared.changing.lock().await;
-        self.set(digest, Some(Standing::Leaving(Some(until))));
+    /// Keeps those of the blobs that are leaving, and are not forgotten yet, away from promises until the uptime `until`: their removal
+    /// failed, and may still come to effect.
+    pub(crate) fn hold(&self, digests: &[Digest], until: u64) {
+        for digest in digests {
+            // Nobody else changes what is leaving.
+            if self.of(digest) == Some(Standing::Leaving(None)) {
+                self.set(digest, Some(Standing::Leaving(Some(until))));
+            }
+        }
     }
 
     /// Forgets blobs that are gone from the store.
@@ -243,15 +284,19 @@ impl Standings {
     /// # Errors
     /// The table's.
     pub(crate) async fn forget(&self, digests: &[Digest]) -> Result<(), SessionsError> {
-        let Some(table) = &self.shared.table else {
+        let Some(table) = self.table() else {
             return Ok(());
         };
-        let _changing = self.shared.changing.lock().await;
-        table.forget(digests).await?;
-        for digest in digests {
-            self.set(digest, None);
-        }
-        Ok(())
+        let (standings, digests) = (self.clone(), digests.to_vec());
+        to_its_end(async move {
+            let _changing = standings.shared.changing.lock().await;
+            table.forget(&digests).await?;
+            for digest in &digests {
+                standings.set(digest, None);
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Gives blobs back to promises whose removal failed and cannot come to effect any more at the uptime `now`.
@@ -272,6 +317,10 @@ impl Standings {
         self.forget(&over).await
     }
 
+    fn table(&self) -> Option<Arc<dyn StandingTable>> {
+        self.shared.table.clone()
+    }
+
     fn set(&self, digest: &Digest, standing: Option<Standing>) {
         let mut entries = self
             .shared
@@ -282,5 +331,15 @@ impl Standings {
             Some(standing) => entries.insert(digest.clone(), standing),
             None => entries.remove(digest),
         };
+    }
+}
+
+/// Does a step of which a part must not be left out, also when its caller leaves.
+async fn to_its_end<T: Send + 'static>(
+    step: impl Future<Output = Result<T, SessionsError>> + Send + 'static,
+) -> Result<T, SessionsError> {
+    match tokio::spawn(step).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(SessionsError::Database(Box::new(error))),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
@@ -59,10 +60,26 @@ pub(super) async fn open(shared: Shared<'_>, options: &GcOptions) -> Result<Gc, 
         ticks: shared.ticks,
         boot: boot_id(),
     };
-    Gc::open(parts, options.clone())
+    let gc = Gc::open(parts, options.clone())
         .await
-        .map_err(StartError::Collection)
+        .map_err(StartError::Collection)?;
+    // Also of a hold that collects nothing: another one, that does, has to see whose blobs these are.
+    match tokio::time::timeout(CLAIM_WITHIN, gc.claim_store()).await {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(other))) => return Err(StartError::OtherHoldsStore { other }),
+        Ok(Err(error)) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "whose the object store is will be looked at later"
+            );
+        }
+        Err(_) => tracing::warn!("the object store does not say in time whose it is; it is asked later"),
+    }
+    Ok(gc)
 }
+
+/// How long the start waits for the store to say whose it is.
+const CLAIM_WITHIN: Duration = Duration::from_secs(10);
 
 /// The file that becomes the owner object.
 const OWNER_FILE: &str = "owner";

@@ -18,6 +18,9 @@ use crate::repo_blobs::{RepoBlobs, SWEEP as SWEEP_REPO_BLOBS};
 use crate::scanning::Scanning;
 use crate::settings::HoldSettings;
 
+/// How long a run of the garbage collection may take to its next step when the process ends.
+const END_OF_RUN: Duration = Duration::from_secs(10);
+
 impl Hold {
     /// The routes of the metrics listener: which parts do not work, and how far each relay is.
     pub fn operator_routes(&self) -> Router {
@@ -181,6 +184,11 @@ impl Hold {
         drop((blobs, repo_blobs));
         if let Err(error) = counts.publish_now().await {
             tracing::warn!(%error, "the latest counts are published at the next start");
+        }
+        gc.stop();
+        let longest = END_OF_RUN.min(patience.max(Duration::from_secs(1)));
+        if tokio::time::timeout(longest, gc.until_idle()).await.is_err() {
+            tracing::warn!("the garbage collection is cut off; the next run goes on with it");
         }
         if let Err(error) = gc.save().await {
             tracing::warn!(%error, "ages of condemned blobs start anew at the next start");

@@ -11,7 +11,8 @@ use atcr_hold_pds::RepoError;
 use atcr_hold_pds::records::captain::CaptainError;
 use atcr_server::database::OpenError;
 
-use crate::blobs::SessionsError;
+use crate::blobs::ObjectKey;
+use crate::gc::GcError;
 use crate::identity::{IdentityError, WatchError};
 use crate::scanning::ScanTableError;
 
@@ -43,8 +44,18 @@ pub enum StartError {
     #[error(transparent)]
     Scans(#[from] ScanTableError),
     /// What the garbage collection knows cannot be read.
-    #[error("cannot read the tables of the garbage collection")]
-    Collection(#[source] SessionsError),
+    #[error("cannot open the garbage collection")]
+    Collection(#[source] GcError),
+    /// Another hold has the store.
+    #[error(
+        "the object store belongs to {other}: of two holds in one store, each would remove what only the other one knows. If that one is \
+         no more, remove the object {}",
+        ObjectKey::owner()
+    )]
+    OtherHoldsStore {
+        /// The other hold.
+        other: String,
+    },
     /// The object store does not open.
     #[error("cannot open the object store in {}", path.display())]
     Store {

@@ -72,8 +72,10 @@ impl From<GcError> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match &self.0 {
-            GcError::Busy | GcError::NotNow(_) => StatusCode::CONFLICT,
-            GcError::Table(_) | GcError::Store(_) | GcError::Repo(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            GcError::Busy | GcError::NotNow(_) | GcError::Stopping => StatusCode::CONFLICT,
+            GcError::Interrupted | GcError::Table(_) | GcError::Store(_) | GcError::Repo(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         };
         // Its reader is the operator.
         let message = format!("{:#}", anyhow::Error::new(self.0));

@@ -62,10 +62,7 @@ impl Gc {
     ) -> Result<Unlinked, UnlinkError> {
         let table = &self.inner.table;
         table.note_accounts(std::slice::from_ref(did)).await?;
-        let Some(account) = table.account(did).await? else {
-            return Ok(Unlinked::Absent);
-        };
-        if let Reading::NotRead { reason, .. } = self.inner.read_and_note(&account).await? {
+        if let Reading::NotRead { reason, .. } = self.inner.read_and_note(did).await? {
             return Err(UnlinkError::AccountUnread {
                 did: did.clone(),
                 reason,
@@ -84,7 +81,7 @@ impl Gc {
         Ok(Unlinked::Yes)
     }
 
-    /// Whether the blob was deleted from the repository.
+    /// Whether the blob was deleted from the repository, and no manifest there names it again.
     ///
     /// # Errors
     /// The table's, as in every method here.
@@ -94,7 +91,9 @@ impl Gc {
         repository: &str,
         digest: &Digest,
     ) -> Result<bool, SessionsError> {
-        self.inner.table.is_unlinked(did, repository, digest).await
+        let table = &self.inner.table;
+        Ok(table.is_unlinked(did, repository, digest).await?
+            && table.naming_manifest(did, repository, digest).await?.is_none())
     }
 
     /// Gives a blob back to a repository of `did`, or to all of them: it was pushed or mounted again.

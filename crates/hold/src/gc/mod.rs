@@ -4,11 +4,14 @@
 //! **condemned**: it stays readable, and any promise lifts the condemnation ([`Standings`]). It goes when it was condemned for the
 //! grace period and all accounts were read again, in readings that began longer after the condemnation than a push may take.
 //!
+//! - `accounts`: who may name blobs · `turn`: one run at a time · `claim`: whose the store is
 //! - `reading`: the manifests of accounts → who names what
 //! - `planning`: the store's blobs against the names → a plan
 //! - `removal`: a plan carried out · `links`: blobs deleted from one repository
 //! - `uptime`: the time by which ages go · `ports`, `report`
 
+mod accounts;
+mod claim;
 mod links;
 mod planning;
 pub mod ports;
@@ -16,22 +19,27 @@ mod reading;
 mod removal;
 mod report;
 mod schedule;
+mod turn;
 mod uptime;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::{HoldRepo, RepoError};
 use atcr_oci::Digest;
+use atcr_server::KeyedLocks;
+use tokio_util::sync::CancellationToken;
 
+use self::accounts::Noted;
 pub use self::links::{UnlinkError, Unlinked};
 use self::ports::{AccountReader, Action, GcTable, Item, StoreOwner, StoredRun, Ticks};
 pub(crate) use self::reading::digests_in;
 pub use self::report::{AccountsRead, OwnerSum, Progress, Report, Run, RunState, Status, Sum};
 use self::uptime::Uptime;
-use crate::blobs::{BlobInventory, ObjectKey, SessionsError, StandingTable, Standings, StoreError};
+use crate::blobs::{BlobInventory, SessionsError, StandingTable, Standings, StoreError};
 
 /// How the collection works.
 #[derive(Clone, Debug)]
@@ -69,6 +77,12 @@ pub enum GcError {
     /// One run at a time.
     #[error("a run is under way")]
     Busy,
+    /// The process ends.
+    #[error("the hold is stopping; the first run after its next start goes on with this one")]
+    Stopping,
+    /// The run failed in a way that nothing foresaw.
+    #[error("the run was interrupted; the next one goes on with it")]
+    Interrupted,
     /// No such run, or it is not in a state for that.
     #[error("{0}")]
     NotNow(String),
@@ -123,22 +137,29 @@ struct Inner {
     clock: Arc<dyn Clock>,
     uptime: Uptime,
     options: GcOptions,
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     progress: Mutex<Option<Progress>>,
+    stop: CancellationToken,
+    /// The store was found to be this hold's.
+    is_claimed: AtomicBool,
+    noted: Mutex<Noted>,
+    /// One reading of an account at a time.
+    readings: KeyedLocks<Did>,
 }
 
 impl Gc {
-    /// The collection with what it knew before.
+    /// The collection with what it knew before. It knows all members, and is told of new ones before they are.
     ///
     /// # Errors
-    /// The tables'.
-    pub async fn open(parts: GcParts, options: GcOptions) -> Result<Self, SessionsError> {
+    /// The tables', the repository's.
+    pub async fn open(parts: GcParts, options: GcOptions) -> Result<Self, GcError> {
         let head = parts.repo.latest_commit().rev.to_string();
-        let uptime = Uptime::open(&*parts.table, parts.ticks, parts.boot, &head).await?;
+        let is_older_copy = parts.repo.is_older_copy();
+        let uptime = Uptime::open(&*parts.table, parts.ticks, parts.boot, &head, is_older_copy).await?;
         let held_until = uptime.now() + parts.inventory.late_removal().as_secs();
         let standings = Standings::open(parts.standing_table, held_until).await?;
         standings.release_held(uptime.now()).await?;
-        Ok(Self {
+        let gc = Self {
             inner: Arc::new(Inner {
                 table: parts.table,
                 standings,
@@ -149,10 +170,16 @@ impl Gc {
                 clock: parts.clock,
                 uptime,
                 options,
-                turn: tokio::sync::Mutex::default(),
+                turn: Arc::default(),
                 progress: Mutex::default(),
+                stop: CancellationToken::new(),
+                is_claimed: AtomicBool::new(false),
+                noted: Mutex::default(),
+                readings: KeyedLocks::default(),
             }),
-        })
+        };
+        gc.meet_newcomers().await?;
+        Ok(gc)
     }
 
     /// Where each blob stands, for the blob service.
@@ -167,10 +194,8 @@ impl Gc {
     /// # Errors
     /// `Busy`; the tables', the store's, the repository's.
     pub async fn plan(&self) -> Result<Run, GcError> {
-        let _turn = self.inner.turn.try_lock().map_err(|_| GcError::Busy)?;
-        let _progress = self.inner.progress();
-        let run = self.inner.plan().await?;
-        Ok(public(run))
+        self.alone(|inner| async move { Ok(public(inner.plan().await?)) })
+            .await
     }
 
     /// Makes a plan and carries it out. A run that was interrupted is continued instead.
@@ -178,14 +203,15 @@ impl Gc {
     /// # Errors
     /// As [`plan`](Self::plan). What was done stays done.
     pub async fn run(&self) -> Result<Run, GcError> {
-        let _turn = self.inner.turn.try_lock().map_err(|_| GcError::Busy)?;
-        let _progress = self.inner.progress();
-        let interrupted = self.inner.table.runs(1).await?.into_iter().next();
-        let run = match interrupted.filter(|run| run.state == RunState::Running) {
-            Some(run) => run,
-            None => self.inner.plan().await?,
-        };
-        Ok(public(self.inner.carry_out(run, false).await?))
+        self.alone(|inner| async move {
+            let interrupted = inner.table.runs(1).await?.into_iter().next();
+            let run = match interrupted.filter(|run| run.state == RunState::Running) {
+                Some(run) => run,
+                None => inner.plan().await?,
+            };
+            Ok(public(inner.carry_out(run, false).await?))
+        })
+        .await
     }
 
     /// Carries out a plan that is not older than a day, all of it: the captain has seen how much it removes.
@@ -193,24 +219,25 @@ impl Gc {
     /// # Errors
     /// `NotNow` for another run than the newest, one that is done, or an old one; as [`run`](Self::run).
     pub async fn confirm(&self, id: i64) -> Result<Run, GcError> {
-        let _turn = self.inner.turn.try_lock().map_err(|_| GcError::Busy)?;
-        let _progress = self.inner.progress();
-        let newest = self.inner.table.runs(1).await?.into_iter().next();
-        let run = newest
-            .filter(|run| run.id == id)
-            .ok_or_else(|| GcError::NotNow(format!("{id} is not the newest run")))?;
-        if !matches!(
-            run.state,
-            RunState::Planned | RunState::Waiting | RunState::Running
-        ) {
-            return Err(GcError::NotNow(format!("run {id} is {}", run.state.as_str())));
-        }
-        if self.inner.is_old(&run) {
-            return Err(GcError::NotNow(format!(
-                "the plan of run {id} is older than a day; make another one"
-            )));
-        }
-        Ok(public(self.inner.carry_out(run, true).await?))
+        self.alone(move |inner| async move {
+            let newest = inner.table.runs(1).await?.into_iter().next();
+            let run = newest
+                .filter(|run| run.id == id)
+                .ok_or_else(|| GcError::NotNow(format!("{id} is not the newest run")))?;
+            if !matches!(
+                run.state,
+                RunState::Planned | RunState::Waiting | RunState::Running
+            ) {
+                return Err(GcError::NotNow(format!("run {id} is {}", run.state.as_str())));
+            }
+            if inner.is_old(&run) {
+                return Err(GcError::NotNow(format!(
+                    "the plan of run {id} is older than a day; make another one"
+                )));
+            }
+            Ok(public(inner.carry_out(run, true).await?))
+        })
+        .await
     }
 
     /// Lifts what a run condemned, as far as it is still there: the next run begins with it anew.
@@ -218,20 +245,19 @@ impl Gc {
     /// # Errors
     /// `NotNow` for an unknown run; `Busy`; the tables'.
     pub async fn undo(&self, id: i64) -> Result<u64, GcError> {
-        let _turn = self.inner.turn.try_lock().map_err(|_| GcError::Busy)?;
-        let run = self.inner.table.find_run(id).await?;
-        let run = run.ok_or_else(|| GcError::NotNow(format!("there is no run {id}")))?;
-        let lifted = self.inner.standings.lift_run(id).await?;
-        self.inner
-            .table
-            .save_run(id, RunState::Undone, &run.report)
-            .await?;
-        tracing::info!(
-            run = id,
-            blobs = lifted.len(),
-            "the condemnations of a run are lifted"
-        );
-        Ok(lifted.len() as u64)
+        self.alone(move |inner| async move {
+            let run = inner.table.find_run(id).await?;
+            let run = run.ok_or_else(|| GcError::NotNow(format!("there is no run {id}")))?;
+            let lifted = inner.standings.lift_run(id).await?;
+            inner.table.save_run(id, RunState::Undone, &run.report).await?;
+            tracing::info!(
+                run = id,
+                blobs = lifted.len(),
+                "the condemnations of a run are lifted"
+            );
+            Ok(lifted.len() as u64)
+        })
+        .await
     }
 
     /// What it does now, and what the last run did.
@@ -277,49 +303,6 @@ impl Gc {
         Ok(items.await?)
     }
 
-    /// The captain says that an account needs nothing any more (`released`), or that what it lacks is gone indeed (`accepted`).
-    ///
-    /// # Errors
-    /// `NotNow` for an account that is not known here; the tables'.
-    pub async fn judge(&self, did: &Did, released: bool, accepted: bool) -> Result<(), GcError> {
-        if !self.inner.table.judge_account(did, released, accepted).await? {
-            return Err(GcError::NotNow(format!(
-                "{did} has never been a member of this hold"
-            )));
-        }
-        tracing::info!(%did, released, accepted, "the captain has judged an account");
-        Ok(())
-    }
-
-    /// Notes accounts that may name blobs from now on.
-    ///
-    /// # Errors
-    /// The tables'.
-    pub async fn note_account(&self, did: &Did) -> Result<(), SessionsError> {
-        self.inner.table.note_accounts(std::slice::from_ref(did)).await
-    }
-
-    /// Notes what a manifest names, before anything is said of its blobs.
-    ///
-    /// # Errors
-    /// The tables'.
-    pub async fn note_manifest(
-        &self,
-        did: &Did,
-        rkey: &str,
-        repository: &str,
-        digests: &[Digest],
-    ) -> Result<(), SessionsError> {
-        let table = &self.inner.table;
-        table.note_accounts(std::slice::from_ref(did)).await?;
-        if let Some(account) = table.account(did).await? {
-            table
-                .add_names(account.id, rkey, repository, digests, false)
-                .await?;
-        }
-        Ok(())
-    }
-
     /// Saves the uptime, and gives back blobs whose failed removal is over. To be called every minute, and at the end.
     ///
     /// # Errors
@@ -337,46 +320,10 @@ impl Inner {
         self.uptime.save(&*self.table, &head).await
     }
 
-    /// Another hold's store is not looked at.
-    async fn require_own_store(&self) -> Result<(), GcError> {
-        match self.owner.claim().await? {
-            None => Ok(()),
-            Some(other) => Err(GcError::NotNow(format!(
-                "the store belongs to {other}: of two holds in one store, each would remove what only the other one knows. If that \
-                 one is no more, remove the object {}",
-                ObjectKey::owner()
-            ))),
-        }
-    }
-
     /// A plan's readings count for a day.
     fn is_old(&self, run: &StoredRun) -> bool {
         const DAY: u64 = 24 * 60 * 60;
         self.uptime.now().saturating_sub(run.since) > DAY
-    }
-
-    /// Until it is dropped, a run is under way.
-    fn progress(&self) -> UnderWay<'_> {
-        UnderWay(self)
-    }
-
-    fn under_way(&self) -> Option<Progress> {
-        self.progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn at(&self, run: i64, state: RunState, done: u64) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some(Progress { run, state, done });
-    }
-}
-
-struct UnderWay<'a>(&'a Inner);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        *self.0.progress.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

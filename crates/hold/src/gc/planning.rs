@@ -55,6 +55,7 @@ impl Inner {
         let mut after: Option<String> = None;
         let mut pending: Vec<StoredBlob> = Vec::new();
         loop {
+            self.require_not_stopping()?;
             let page = self.inventory.list_blobs(after.as_deref()).await?;
             for blob in &page.blobs {
                 run.report.stored.add(blob.size);
@@ -140,6 +141,9 @@ impl Inner {
                     Action::Delete => &mut run.report.to_remove,
                 };
                 sum.add(item.bytes);
+                if item.owner.is_none() && item.action != Action::Lift {
+                    run.report.never_named.add(item.bytes);
+                }
                 if item.action == Action::Delete {
                     owners
                         .entry(item.owner)

@@ -124,10 +124,23 @@ pub struct Account {
     pub gone_since: Option<u64>,
     /// Why it was not read.
     pub reason: Option<String>,
+    /// It is a member, or was one, and was not read whole since it could have named what was promised to it.
+    pub may_push: bool,
+    /// It asked to be erased, and is no member again.
+    pub erased: bool,
     /// The captain said that it needs nothing any more.
     pub released: bool,
     /// The captain said that what it lacks is really gone.
     pub accepted: bool,
+}
+
+/// What is known of a manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownManifest {
+    /// All that it names is known.
+    pub is_complete: bool,
+    /// Of which repository it is, as far as the account's list or else a notice said.
+    pub repository: String,
 }
 
 /// How the last reading of an account went.
@@ -232,6 +245,12 @@ pub trait GcTable: fmt::Debug + Send + Sync {
 
     /// Makes sure that the accounts are known.
     async fn note_accounts(&self, dids: &[Did]) -> Result<(), SessionsError>;
+    /// Notes that the accounts may push. If they have come `anew`, no release or erasure of before counts any more. Survives a power failure.
+    async fn note_members(&self, dids: &[Did], anew: bool) -> Result<(), SessionsError>;
+    /// Notes the uptime `now` for accounts that might push and are not among `members`, unless they were seen to have left before.
+    async fn note_leavers(&self, members: &[Did], now: u64) -> Result<(), SessionsError>;
+    /// An account that was seen to have left before the uptime `left_before` may not push any more.
+    async fn settle_leaver(&self, id: i64, left_before: u64) -> Result<(), SessionsError>;
     /// Notes who asked to be erased and is no member again: what only they name may go.
     async fn note_erased(&self, members: &[Did]) -> Result<(), SessionsError>;
     async fn accounts(&self) -> Result<Vec<Account>, SessionsError>;
@@ -248,9 +267,12 @@ pub trait GcTable: fmt::Debug + Send + Sync {
     /// What the captain says of an account.
     async fn judge_account(&self, did: &Did, released: bool, accepted: bool) -> Result<bool, SessionsError>;
 
-    /// The manifests of an account by key, and whether all that they name is known.
-    async fn manifests(&self, account: i64) -> Result<HashMap<String, bool>, SessionsError>;
-    /// Adds names to a manifest, which is made when it is missing.
+    /// The manifests of an account by key.
+    async fn manifests(&self, account: i64) -> Result<HashMap<String, KnownManifest>, SessionsError>;
+    /// Writes down of which repositories the account's list says that manifests are.
+    async fn set_repositories(&self, account: i64, said: &[(String, String)]) -> Result<(), SessionsError>;
+    /// Adds names to a manifest, which is made when it is missing. With `complete` they are all, and the repository is the account's word; else
+    /// a manifest that is there keeps the one that it has.
     async fn add_names(
         &self,
         account: i64,

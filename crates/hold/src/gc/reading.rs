@@ -2,7 +2,7 @@
 //!
 //! Keeping needs a hint, deleting a proof. Names are added as they are seen, and taken away only when an account that was read
 //! whole, at one revision, proves with its signature that the manifest is gone. An account that cannot be read keeps all it ever
-//! named. One that may push holds up the removal of everything that was condemned since it was read last.
+//! named. One that may push, or was never read whole, also holds up the removal of everything that was condemned since it was read last.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use atcr_oci::Digest;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde_json::Value;
 
-use super::ports::{Account, AccountState, ListedManifest, StoredRun, Unreadable};
+use super::ports::{Account, AccountState, KnownManifest, ListedManifest, StoredRun, Unreadable};
 use super::report::RunState;
 use super::{GcError, Inner};
 use crate::blobs::SessionsError;
@@ -27,7 +27,7 @@ const TRIES: u32 = 3;
 /// Pages of one account; a manifest each, if its server makes fun of us.
 const MAX_PAGES: u32 = 100_000;
 /// Records of one page of the hold's own.
-const PAGE: u32 = 1000;
+pub(super) const PAGE: u32 = 1000;
 /// An account that lacks so many manifests, and more than half of them, may have been reset.
 const MANY_GONE: usize = 20;
 /// Digests taken of one manifest.
@@ -79,11 +79,7 @@ impl Inner {
     /// Reads every account that was not read since the run began. Returns the uptime up to which condemnations can be carried out: readings
     /// that may have missed a name began before it.
     pub(super) async fn read_accounts(&self, run: &mut StoredRun) -> Result<u64, GcError> {
-        let members = self.members().await?;
-        let all: Vec<Did> = members.iter().cloned().collect();
-        self.table.note_accounts(&all).await?;
-        self.table.note_erased(&all).await?;
-        self.note_owners().await?;
+        let members = self.note_everybody().await?;
         for account in self.table.accounts().await? {
             if account.state == AccountState::New {
                 self.import_layers(&account).await?;
@@ -93,15 +89,23 @@ impl Inner {
         let accounts = self.table.accounts().await?;
         let mut done = 0;
         let mut readings = stream::iter(accounts)
-            .map(|account| self.read_unless_done(account, run.since).boxed())
+            .map(|account| {
+                let is_member = members.contains(&account.did);
+                self.read_unless_done(account, run.since, is_member).boxed()
+            })
             .buffer_unordered(ACCOUNTS_AT_ONCE);
         let mut horizon = u64::MAX;
         let mut report = super::AccountsRead::default();
-        while let Some((account, read)) = readings.next().await {
+        loop {
+            // Names that were noted by then are noted; the account is read again.
+            let next = self.stop.run_until_cancelled(readings.next()).await;
+            let Some((account, read)) = next.ok_or(GcError::Stopping)? else {
+                break;
+            };
             done += 1;
             self.at(run.id, RunState::Reading, done);
             let did = &account.did;
-            let (reason, may_push) = match read {
+            let (reason, is_over) = match read {
                 None if account.released => {
                     report.released += 1;
                     continue;
@@ -122,12 +126,16 @@ impl Inner {
                         horizon = horizon.min(since);
                         continue;
                     }
-                    Reading::NotRead { reason, is_over } => (reason, !is_over && members.contains(did)),
+                    Reading::NotRead { .. } if account.released => {
+                        report.released += 1;
+                        continue;
+                    }
+                    Reading::NotRead { reason, is_over } => (reason, is_over),
                 },
             };
             tracing::warn!(%did, reason, "an account's manifests were not read; what it ever named stays");
             report.not_read(did, reason);
-            if may_push {
+            if holds_up(&account, is_over) {
                 report.holds_up(did);
                 horizon = horizon.min(account.read_since.unwrap_or(0));
             }
@@ -137,22 +145,45 @@ impl Inner {
         Ok(horizon.min(self.uptime.now()))
     }
 
-    /// Reads an account, unless the captain released it or it was read since the uptime `since`.
+    /// Reads an account, unless it was read since the uptime `since`, or the captain released it and it is no member. A member that can be
+    /// read is released no longer.
     async fn read_unless_done(
         &self,
         account: Account,
         since: u64,
+        is_member: bool,
     ) -> (Account, Option<Result<Reading, GcError>>) {
-        let is_done = account.released || account.read_since.is_some_and(|read| read > since);
-        if is_done {
+        let is_released = account.released && !is_member;
+        if is_released || account.read_since.is_some_and(|read| read > since) {
             return (account, None);
         }
-        let outcome = self.read_and_note(&account).await;
+        let outcome = self.read_and_settle(&account).await;
         (account, Some(outcome))
     }
 
+    async fn read_and_settle(&self, account: &Account) -> Result<Reading, GcError> {
+        let reading = self.read_and_note(&account.did).await?;
+        if let Reading::Whole { since, .. } = reading {
+            if account.released {
+                self.table
+                    .note_members(std::slice::from_ref(&account.did), true)
+                    .await?;
+            }
+            // What was promised to it before it left is named by now, and was read.
+            let left_before = since.saturating_sub(self.options.longest_push.as_secs());
+            self.table.settle_leaver(account.id, left_before).await?;
+            self.forget_noted(&account.did);
+        }
+        Ok(reading)
+    }
+
     /// Reads an account and writes down how it went.
-    pub(super) async fn read_and_note(&self, account: &Account) -> Result<Reading, GcError> {
+    pub(super) async fn read_and_note(&self, did: &Did) -> Result<Reading, GcError> {
+        // Of two at once, the one that began earlier could write down a revision that lacks what the other one found.
+        let _reading = self.readings.lock(did).await;
+        let Some(account) = &self.table.account(did).await? else {
+            return Ok(Reading::not_read("it is not known here".to_owned()));
+        };
         let (since, outcome) = self.read_account(account).await;
         let (rev, is_unchanged) = match outcome {
             Ok(Outcome::Unchanged(rev)) => (rev, true),
@@ -198,37 +229,6 @@ impl Inner {
         self.table
             .account_outcome(account.id, state, None, gone_since, Some(reason))
             .await
-    }
-
-    /// The captain and the crew: whoever may push now.
-    async fn members(&self) -> Result<HashSet<Did>, RepoError> {
-        let mut members: HashSet<Did> = self
-            .repo
-            .captain()
-            .await?
-            .map(|captain| captain.owner)
-            .into_iter()
-            .collect();
-        let mut cursor: Option<String> = None;
-        loop {
-            let page = self.repo.crew_page(PAGE as usize, cursor.as_deref()).await?;
-            members.extend(page.members.into_iter().map(|member| member.record.member));
-            match page.cursor {
-                Some(next) => cursor = Some(next),
-                None => return Ok(members),
-            }
-        }
-    }
-
-    /// Accounts that have layer records here, members or not.
-    async fn note_owners(&self) -> Result<(), GcError> {
-        let mut after: Option<Did> = None;
-        loop {
-            let owners = self.repo.layer_owners(PAGE, after.as_ref()).await?;
-            let Some(last) = owners.last() else { return Ok(()) };
-            after = Some(last.clone());
-            self.table.note_accounts(&owners).await?;
-        }
     }
 
     /// What the account's layer records name was named once.
@@ -329,12 +329,14 @@ impl Inner {
     async fn note_page(
         &self,
         account: &Account,
-        known: &HashMap<String, bool>,
+        known: &HashMap<String, KnownManifest>,
         manifests: &[ListedManifest],
     ) -> Result<(), Failure> {
+        let is_known =
+            |manifest: &&ListedManifest| known.get(&manifest.rkey).is_some_and(|known| known.is_complete);
         let unknown: Vec<ListedManifest> = manifests
             .iter()
-            .filter(|manifest| known.get(&manifest.rkey) != Some(&true))
+            .filter(|manifest| !is_known(manifest))
             .cloned()
             .collect();
         let mut read = stream::iter(unknown)
@@ -345,6 +347,19 @@ impl Inner {
             self.table
                 .add_names(account.id, &manifest.rkey, &manifest.repository, &names, true)
                 .await?;
+        }
+        // The same record may be written for another repository.
+        let moved: Vec<(String, String)> = manifests
+            .iter()
+            .filter(|manifest| {
+                known
+                    .get(&manifest.rkey)
+                    .is_some_and(|known| known.repository != manifest.repository)
+            })
+            .map(|manifest| (manifest.rkey.clone(), manifest.repository.clone()))
+            .collect();
+        if !moved.is_empty() {
+            self.table.set_repositories(account.id, &moved).await?;
         }
         Ok(())
     }
@@ -367,6 +382,7 @@ impl Inner {
     /// Layer records of manifests that are proven gone are deleted: they count in quotas, and name nothing.
     pub(super) async fn reconcile(&self, run: &mut StoredRun) -> Result<(), GcError> {
         for account in self.table.accounts().await? {
+            self.require_not_stopping()?;
             let is_read = account.state == AccountState::Read
                 && account.read_since.is_some_and(|since| since >= run.since);
             let (true, Some(rev)) = (is_read, &account.rev) else {
@@ -422,6 +438,13 @@ impl Inner {
         }
         Ok(count)
     }
+}
+
+/// Whether an account that was not read may have named, since it was read last, what is condemned; `is_over` if it has not been there for so
+/// long that it cannot have pushed meanwhile.
+fn holds_up(account: &Account, is_over: bool) -> bool {
+    let is_never_read = account.rev.is_none();
+    !account.erased && (is_never_read || account.may_push && !is_over)
 }
 
 /// Every digest in a manifest or its record, whatever the field is called.

@@ -10,12 +10,30 @@ use super::report::RunState;
 use super::{GcError, Inner};
 use crate::blobs::{Purpose, Standing};
 
+/// Blobs that were taken away from promises. Whatever comes in between, they are given back when their removal cannot come to effect any
+/// more.
+struct Departure<'a> {
+    inner: &'a Inner,
+    leaving: Vec<Digest>,
+}
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        let late = self.inner.inventory.late_removal().as_secs();
+        let until = self.inner.uptime.now() + late;
+        self.inner.standings.hold(&self.leaving, until);
+    }
+}
+
 /// Items looked at together.
 const BATCH: u32 = 500;
 /// Blobs that leave together: one commit that waits for the disk.
 const LEAVE_AT_ONCE: usize = 100;
 /// Removals asked of the store at once.
 const REMOVALS_AT_ONCE: usize = 16;
+
+/// Earlier runs of which one has removed something, or this is the first one that would.
+const RUNS_ASKED: u32 = 100;
 
 const DONE: &str = "done";
 const NAMED: &str = "something names it by now";
@@ -34,7 +52,7 @@ impl Inner {
         self.each(&mut run, Action::Lift).await?;
         self.each(&mut run, Action::Condemn).await?;
         self.reconcile(&mut run).await?;
-        run.report.brake = self.brake(&run).filter(|_| !confirmed);
+        run.report.brake = if confirmed { None } else { self.brake(&run).await? };
         if let Some(reason) = &run.report.brake {
             tracing::warn!(
                 run = run.id,
@@ -58,15 +76,29 @@ impl Inner {
         Ok(run)
     }
 
-    fn brake(&self, run: &StoredRun) -> Option<String> {
-        let (part, whole) = (run.report.to_remove.bytes, run.report.stored.bytes);
-        let is_much = u128::from(part) * 100 > u128::from(whole) * u128::from(self.options.brake_percent);
-        is_much.then(|| {
+    /// Why the captain has to say that the run may remove what it would.
+    async fn brake(&self, run: &StoredRun) -> Result<Option<String>, GcError> {
+        let whole = run.report.stored.bytes;
+        let percent = self.options.brake_percent;
+        let is_much = |part: u64| u128::from(part) * 100 > u128::from(whole) * u128::from(percent);
+        let part = run.report.to_remove.bytes;
+        if is_much(part) {
+            return Ok(Some(format!(
+                "it would remove {part} of {whole} bytes, more than {percent} %"
+            )));
+        }
+        let part = run.report.never_named.bytes;
+        if run.report.to_remove.blobs == 0 || !is_much(part) {
+            return Ok(None);
+        }
+        let runs = self.table.runs(RUNS_ASKED).await?;
+        let is_first = runs.iter().all(|run| run.report.removed.blobs == 0);
+        Ok(is_first.then(|| {
             format!(
-                "it would remove {part} of {whole} bytes, more than {} %",
-                self.options.brake_percent
+                "{part} of {whole} bytes, more than {percent} %, were never named here: they may be another hold's, and nothing was \
+                 removed before"
             )
-        })
+        }))
     }
 
     /// Condemned blobs that the store does not have any more.
@@ -94,6 +126,7 @@ impl Inner {
         let mut after: Option<Digest> = None;
         let mut done = 0;
         loop {
+            self.require_not_stopping()?;
             let items = self
                 .table
                 .items(run.id, Some(action), true, after.as_ref(), BATCH)
@@ -113,6 +146,7 @@ impl Inner {
                 Action::Condemn => self.condemn(run, &items).await?,
                 Action::Delete => {
                     for items in items.chunks(LEAVE_AT_ONCE) {
+                        self.require_not_stopping()?;
                         self.remove(run, items).await?;
                         self.pace(items.len()).await;
                     }
@@ -154,22 +188,20 @@ impl Inner {
             }
         }
         let leaving = self.standings.leave(&due).await?;
+        let departure = Departure {
+            inner: self,
+            leaving: leaving.clone(),
+        };
         let removals: Vec<(Digest, bool)> = stream::iter(leaving)
             .map(|digest| self.remove_one(digest).boxed())
             .buffer_unordered(REMOVALS_AT_ONCE)
             .collect()
             .await;
-        let mut gone = Vec::new();
-        for (digest, is_removed) in &removals {
-            if *is_removed {
-                gone.push(digest.clone());
-            } else {
-                let until = self.uptime.now() + self.inventory.late_removal().as_secs();
-                self.standings.hold(digest, until).await;
-            }
-        }
+        let removed = removals.iter().filter(|(_, is_removed)| *is_removed);
+        let gone: Vec<Digest> = removed.map(|(digest, _)| digest.clone()).collect();
         self.table.forget_links(&gone).await?;
         self.standings.forget(&gone).await?;
+        drop(departure);
         for item in items.iter().filter(|item| !kept.contains(&item.digest)) {
             let removal = removals.iter().find(|(digest, _)| *digest == item.digest);
             outcomes.push((
@@ -212,7 +244,8 @@ impl Inner {
         let per_second = self.options.removals_per_second;
         if per_second > 0 {
             let removed = u32::try_from(removed).unwrap_or(u32::MAX);
-            tokio::time::sleep(Duration::from_secs(1) * removed / per_second).await;
+            let pause = tokio::time::sleep(Duration::from_secs(1) * removed / per_second);
+            let _ = self.stop.run_until_cancelled(pause).await;
         }
     }
 }

@@ -125,6 +125,8 @@ pub struct Report {
     pub to_remove: Sum,
     /// What would be removed, by who named it last; the largest first. Nobody, for what was uploaded and never named.
     pub owners: Vec<OwnerSum>,
+    /// What nothing names, and nothing ever named as far as is known here.
+    pub never_named: Sum,
     /// Condemned by this run.
     pub condemned: Sum,
     /// Removed by this run.

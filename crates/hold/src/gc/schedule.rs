@@ -24,31 +24,36 @@ impl Gc {
             let gc = gc.clone();
             async move { gc.save().await }
         });
+        self.claim_until_done(shutdown);
+        let (gc, stop) = (self.clone(), shutdown.soft().clone());
+        shutdown.spawn(async move {
+            stop.cancelled().await;
+            gc.stop();
+        });
         if !self.inner.options.nightly {
             return;
         }
         let gc = self.clone();
-        let stop = shutdown.soft().clone();
         NIGHTLY.every_from(LOOK_EVERY, LOOK_EVERY, shutdown, move || {
-            let (gc, stop) = (gc.clone(), stop.clone());
+            let gc = gc.clone();
             async move {
                 if !gc.is_due().await? {
                     return Ok(());
                 }
-                // What is left of a run that is cut off here, the next one does.
-                tokio::select! {
-                    () = stop.cancelled() => Ok(()),
-                    outcome = gc.run() => match outcome {
-                        Err(GcError::Busy) => Ok(()),
-                        outcome => outcome.map(drop),
-                    },
+                match gc.run().await {
+                    // What is left of a run that is cut off, the next one does.
+                    Err(GcError::Busy | GcError::Stopping) => Ok(()),
+                    outcome => outcome.map(drop),
                 }
             }
         });
     }
 
     /// Whether no run began since the last night's hour, or one was interrupted.
-    async fn is_due(&self) -> Result<bool, GcError> {
+    ///
+    /// # Errors
+    /// The tables'.
+    pub async fn is_due(&self) -> Result<bool, GcError> {
         let Some(last) = self.inner.table.runs(1).await?.into_iter().next() else {
             return Ok(true);
         };
@@ -56,8 +61,10 @@ impl Gc {
             last.state,
             RunState::Reading | RunState::Listing | RunState::Running
         );
-        let hour = last_hour(self.inner.clock.now(), self.inner.options.hour);
-        Ok(is_interrupted || last.began_at < hour)
+        let now = self.inner.clock.now();
+        // One of the future: the clock was ahead once.
+        let is_ahead = last.began_at > now;
+        Ok(is_interrupted || is_ahead || last.began_at < last_hour(now, self.inner.options.hour))
     }
 }
 

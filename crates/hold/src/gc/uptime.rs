@@ -18,18 +18,20 @@ pub(super) struct Uptime {
 
 impl Uptime {
     /// Goes on from what was saved. Where commits may have been lost or promises been made that left no trace here (the machine was
-    /// started anew, the database restored, another program wrote to the repository), all ages restart at 0: every promise made
-    /// before now is then followed by its manifest before the second reading begins.
+    /// started anew, the database restored, another program wrote to the repository, the backup of the repository has more than its
+    /// folder), all ages restart at 0: every promise made before now is then followed by its manifest before the second reading begins.
     pub(super) async fn open(
         table: &dyn GcTable,
         ticks: Arc<dyn Ticks>,
         boot: String,
         head: &str,
+        is_older_copy: bool,
     ) -> Result<Self, SessionsError> {
         let saved = table.clock().await?;
         let base = saved.as_ref().map_or(0, |saved| saved.uptime);
         table.bound_ages(base).await?;
-        let is_continuous = saved.is_none_or(|saved| saved.boot == boot && saved.head == head);
+        let is_continuous =
+            !is_older_copy && saved.is_none_or(|saved| saved.boot == boot && saved.head == head);
         if !is_continuous {
             tracing::info!(
                 "ages of condemned blobs start anew: the machine or another program was at work in between"

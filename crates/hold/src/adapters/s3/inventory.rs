@@ -16,8 +16,8 @@ use crate::blobs::{BlobInventory, BlobPage, ObjectKey, StoreError, StoredBlob};
 const PREFIXES: [&str; 2] = ["docker/registry/v2/blobs/", "blobs/"];
 /// One attempt to remove a blob, and there is only one: a second one could come to effect after the blob was sent again.
 const REMOVAL_TIMEOUT: Duration = Duration::from_mins(1);
-/// A request is signed for 15 minutes, within which the service may still carry it out.
-const LATE_REMOVAL: Duration = Duration::from_mins(16);
+/// A request counts for 15 minutes by the service's clock, which may itself be 15 minutes behind: for so long it may still be carried out.
+const LATE_REMOVAL: Duration = Duration::from_mins(31);
 
 #[async_trait]
 impl BlobInventory for S3Store {

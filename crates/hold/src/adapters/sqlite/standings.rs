@@ -61,11 +61,8 @@ impl StandingTable for SqliteStandings {
         let rows = sqlx::query(
             "INSERT INTO condemned (digest, state, since, touches, run) \
              SELECT value, 'condemned', ?2, 0, ?3 FROM json_each(?1) WHERE true \
-             ON CONFLICT (digest) DO UPDATE SET \
-                 since = CASE state WHEN 'lifted' THEN excluded.since ELSE since END, \
-                 run = CASE state WHEN 'lifted' THEN excluded.run ELSE run END, \
-                 state = CASE state WHEN 'lifted' THEN 'condemned' ELSE state END \
-             RETURNING digest, state, since, run, touches",
+             ON CONFLICT (digest) DO UPDATE SET state = excluded.state, since = excluded.since, run = excluded.run \
+             RETURNING digest, since, run, touches",
         )
         .bind(json_of(digests))
         .bind(time(since))
@@ -73,14 +70,9 @@ impl StandingTable for SqliteStandings {
         .fetch_all(self.database.writer())
         .await
         .map_err(failed)?;
-        let mut now = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let state: String = row.try_get("state").map_err(failed)?;
-            if state == "condemned" {
-                now.push((digest(row)?, condemned(row)?));
-            }
-        }
-        Ok(now)
+        rows.iter()
+            .map(|row| Ok((digest(row)?, condemned(row)?)))
+            .collect()
     }
 
     async fn lift(&self, digest: &Digest, is_touch: bool) -> Result<(), SessionsError> {

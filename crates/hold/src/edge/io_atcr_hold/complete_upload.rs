@@ -53,6 +53,7 @@ pub async fn complete_upload(
             .await
             .map(|size| ContentProof { size }),
     };
+    gc.note_account(grant.subject()).await.map_err(BlobError::from)?;
     let completed = blobs
         .complete(&grant, &input.upload_id, &digest, &parts, vouched)
         .await

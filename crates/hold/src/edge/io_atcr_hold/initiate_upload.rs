@@ -6,10 +6,11 @@ use atcr_atproto::lexicon::hold_upload::{
 use axum::Json;
 use axum::extract::State;
 
-use crate::blobs::PartUrl;
+use crate::blobs::{BlobError, PartUrl};
 use crate::edge::auth::Writer;
 use crate::edge::error::EdgeError;
 use crate::edge::extract::XrpcJson;
+use crate::gc::Gc;
 use crate::guarded_blobs::GuardedBlobs;
 
 /// Begins an upload. `digest` is any path-safe name: the AppView does not know the digest yet.
@@ -17,9 +18,11 @@ use crate::guarded_blobs::GuardedBlobs;
 /// The answer also says what the store can do and where part 1 goes, which an AppView of another make ignores.
 pub async fn initiate_upload(
     State(blobs): State<GuardedBlobs>,
+    State(gc): State<Gc>,
     Writer(grant): Writer,
     XrpcJson(input): XrpcJson<InitiateUploadInput>,
 ) -> Result<Json<InitiateUploadOutput>, EdgeError> {
+    gc.note_account(grant.subject()).await.map_err(BlobError::from)?;
     let initiated = blobs.initiate(&grant, &input.digest, input.size).await?;
     Ok(Json(InitiateUploadOutput {
         upload_id: initiated.upload_id,

@@ -1,9 +1,12 @@
-//! Random histories: clients that push, delete and disappear, servers that go down, and a collection that is killed or loses power at any
-//! of its steps. After each step every blob of every manifest that stands is there; at the end everything else goes.
+//! Random histories: clients that push, delete and disappear, members that leave and join again, servers that go down, and a collection that
+//! is left alone, stopped, killed or loses power at any of its steps. After each step every blob of every manifest that stands is there; at the end everything else goes.
+
+use std::time::Duration;
 
 use atcr_atproto::syntax::Did;
 use atcr_hold::gc::GcError;
 use atcr_oci::{Algorithm, Digest};
+use tokio::runtime::{Builder, Runtime};
 
 use super::world::{End, GRACE, PUSH, World, rkey};
 
@@ -39,11 +42,27 @@ struct Push {
     first_promise: Option<u64>,
 }
 
+/// What cuts a run off.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// The command that asked for it ends; the run goes on.
+    WhoAskedLeaves,
+    End(End),
+}
+
+/// Where a run and all that it begins are carried out, so that they end together.
+fn process() -> Runtime {
+    let process = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    process.expect("a runtime")
+}
+
 struct History {
     random: Random,
     pushes: Vec<Push>,
     /// What stands: whose, the record's key, what it names.
     manifests: Vec<(Did, String, Vec<Digest>)>,
+    /// The member is none now.
+    has_left: bool,
     log: Vec<String>,
     written: u64,
 }
@@ -54,7 +73,7 @@ fn content(blob: u64) -> Vec<u8> {
 
 impl History {
     async fn client_step(&mut self, world: &World) {
-        match self.random.below(10) {
+        match self.random.below(11) {
             0..=2 if self.pushes.len() < 3 => {
                 let did = world.members[usize::from(self.random.chance(50))].clone();
                 let count = 1 + self.random.below(2);
@@ -82,6 +101,16 @@ impl History {
                 });
                 self.log.push(format!("{did} is down: {is_down}"));
             }
+            10 => {
+                let member = world.members[1].clone();
+                self.has_left = !self.has_left;
+                self.log.push(format!("{member} has left: {}", self.has_left));
+                if self.has_left {
+                    world.leave(&member).await;
+                } else {
+                    world.join(&member).await;
+                }
+            }
             _ => {
                 let seconds = self.random.below(PUSH);
                 self.log.push(format!("{seconds} s pass"));
@@ -105,6 +134,12 @@ impl History {
             self.log.push(format!("{} gives up", push.did));
             return;
         }
+        // What was promised to it can still be named.
+        let is_member = !self.has_left || push.did != world.members[1];
+        if !is_member && !push.wanted.is_empty() {
+            self.log.push(format!("{} may push no more", push.did));
+            return;
+        }
         if let Some(blob) = push.wanted.pop() {
             let bytes = content(blob);
             let digest = Digest::of(Algorithm::Sha256, &bytes);
@@ -124,7 +159,7 @@ impl History {
         self.log
             .push(format!("{} writes {:.8}", push.did, rkey(&manifest)));
         world.network.write(&push.did, &rkey(&manifest), &push.promised);
-        if self.random.chance(50) {
+        if self.random.chance(50) && is_member {
             world.notify(&push.did, &manifest, &push.promised).await;
         }
         self.manifests.push((push.did, rkey(&manifest), push.promised));
@@ -143,11 +178,11 @@ impl History {
         }
     }
 
-    /// A run, which is interrupted by clients, killed, or not.
+    /// A run, which is interrupted by clients, cut off, or not.
     async fn collect(&mut self, world: &mut World) {
         let gc = world.hold().gc.clone();
-        let is_kill = self.random.chance(40);
-        let gate = if is_kill && self.random.chance(50) {
+        let cut = self.random.chance(40).then(|| self.how_it_is_cut_off());
+        let gate = if cut.is_some() && self.random.chance(50) {
             world.inner_gate.clone()
         } else {
             world.network.gate.clone()
@@ -155,8 +190,8 @@ impl History {
         let steps = u32::try_from(self.random.below(14)).expect("small");
         let mut reached = gate.arm(steps);
         let plans_only = self.random.chance(20);
-        // A task of its own: what else it does goes on while a part of it waits at the gate.
-        let mut run = tokio::spawn(async move {
+        let process = process();
+        let mut run = process.spawn(async move {
             if plans_only {
                 gc.plan().await
             } else {
@@ -171,21 +206,37 @@ impl History {
                     let report = outcome.expect("no panic").expect("a run").report;
                     self.log.push(format!("a run ends: {report:?}"));
                     self.check(world);
+                    process.shutdown_background();
                     return;
                 }
                 Ok(go) = &mut reached => go,
             };
-            if is_kill {
-                run.abort();
-                let _ = run.await;
-                let end = if self.random.chance(50) {
-                    End::Killed
-                } else {
-                    End::PowerFailure
-                };
-                self.log.push(format!("in a run: {end:?}"));
-                drop(go);
-                world.restart(end).await;
+            if let Some(cut) = cut {
+                self.log.push(format!("in a run: {cut:?}"));
+                match cut {
+                    Cut::WhoAskedLeaves => {
+                        run.abort();
+                        let _ = run.await;
+                        drop(go);
+                        world.hold().gc.until_idle().await;
+                    }
+                    Cut::End(End::Stopped) => {
+                        world.hold().gc.stop();
+                        drop(go);
+                        let outcome = run.await.expect("no panic");
+                        assert!(matches!(outcome, Ok(_) | Err(GcError::Stopping)), "{outcome:?}");
+                        world.restart(End::Stopped).await;
+                    }
+                    Cut::End(end) => {
+                        // What it was at ends where it is.
+                        tokio::task::block_in_place(|| process.shutdown_timeout(Duration::from_mins(1)));
+                        drop(go);
+                        world.restart(end).await;
+                        self.check(world);
+                        return;
+                    }
+                }
+                process.shutdown_background();
                 self.check(world);
                 return;
             }
@@ -196,6 +247,15 @@ impl History {
             self.log.push("the run goes on".to_owned());
             reached = gate.arm(u32::try_from(self.random.below(14)).expect("small"));
             let _ = go.send(());
+        }
+    }
+
+    fn how_it_is_cut_off(&mut self) -> Cut {
+        match self.random.below(4) {
+            0 => Cut::WhoAskedLeaves,
+            1 => Cut::End(End::Stopped),
+            2 => Cut::End(End::Killed),
+            _ => Cut::End(End::PowerFailure),
         }
     }
 
@@ -258,6 +318,7 @@ impl History {
         for (did, key, _) in self.manifests.drain(..) {
             world.network.delete(&did, &key);
         }
+        world.join(&world.members[1]).await;
     }
 }
 
@@ -280,6 +341,7 @@ async fn no_history_loses_a_promised_blob_or_keeps_garbage() {
             random: Random(seed),
             pushes: Vec::new(),
             manifests: Vec::new(),
+            has_left: false,
             log: vec![format!(
                 "seed {seed}, of the hold of seed {}",
                 seed - (seed - first) % OF_ONE_HOLD

@@ -1,6 +1,8 @@
 //! Garbage collection: blobs that nothing names go, and nothing that anybody was promised.
 
+mod accounts;
 mod histories;
+mod interruptions;
 mod model;
 mod rules;
 mod world;

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use atcr_hold::blobs::StoreError;
+use atcr_hold::blobs::{ObjectKey, StoreError};
 use atcr_hold::edge::control;
 use atcr_hold::gc::ports::StoreOwner;
 use atcr_hold::gc::{GcError, RunState, Unlinked};
+use atcr_hold::settings::StorageSettings;
+use atcr_hold_pds::KnownEvent;
 use atcr_oci::{Algorithm, Digest};
 use atcr_server::Shutdown;
+use chrono::TimeDelta;
 use reqwest::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -190,6 +193,85 @@ async fn ages_start_anew_when_promises_may_have_left_no_trace() {
         assert_eq!(removed, u64::from(end == End::Stopped), "{end:?}");
         assert_eq!(world.is_stored(&blob), end == End::PowerFailure);
     }
+}
+
+#[tokio::test]
+async fn ages_start_anew_when_the_whole_folder_was_put_back_from_a_copy() {
+    let mut world = World::open().await;
+    let member = world.members[1].clone();
+    let blob = world.upload(&member, b"blob").await.expect("stored");
+    world.forget_uploads().await;
+    world.collect().await;
+    world.pass(GRACE);
+    // Everything in the folder fits together; the backup has more.
+    world.in_backup = Some(KnownEvent {
+        log_id: "00ff".to_owned(),
+        seq: 1 << 62,
+    });
+    world.restart(End::Stopped).await;
+    assert_eq!(world.collect().await.removed.blobs, 0);
+    assert!(world.is_stored(&blob));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_once_does_not_stop_the_nightly_run() {
+    let world = World::open().await;
+    assert!(world.hold().gc.is_due().await.expect("an answer"));
+    world.clock.advance(TimeDelta::days(3650));
+    world.collect().await;
+    assert!(!world.hold().gc.is_due().await.expect("an answer"));
+    world.clock.advance(TimeDelta::days(-3650));
+    assert!(world.hold().gc.is_due().await.expect("an answer"));
+    world.collect().await;
+    assert!(!world.hold().gc.is_due().await.expect("an answer"));
+    world.clock.advance(TimeDelta::days(1));
+    assert!(world.hold().gc.is_due().await.expect("an answer"));
+}
+
+#[tokio::test]
+async fn the_first_removal_waits_if_much_was_never_named_here() {
+    let mut world = World::open().await;
+    world.options.brake_percent = 20;
+    world.restart(End::Stopped).await;
+    let member = world.members[1].clone();
+    let named = world.upload(&member, &[1; 70]).await.expect("stored");
+    world
+        .network
+        .write(&member, &rkey(&manifest("one")), std::slice::from_ref(&named));
+    let small = world.upload(&member, &[2; 5]).await.expect("stored");
+    world.forget_uploads().await;
+    world.collect().await;
+    world.pass(GRACE);
+    // So far it is a twentieth. Another hold's come to light, of which none is due.
+    let other = world.upload(&member, &[3; 25]).await.expect("stored");
+    world.forget_uploads().await;
+    let waiting = world.hold().gc.run().await.expect("a run");
+    assert_eq!(waiting.state, RunState::Waiting);
+    let reason = waiting.report.brake.expect("a reason");
+    assert!(reason.contains("never named here"), "{reason}");
+    assert!(world.is_stored(&small));
+    let done = world.hold().gc.confirm(waiting.id).await.expect("carried out");
+    assert_eq!(done.report.removed.blobs, 1);
+    assert!(world.is_stored(&other) && world.is_stored(&named));
+}
+
+#[tokio::test]
+async fn a_hold_does_not_start_in_a_store_of_another_hold() {
+    let hold = TestHold::start(Setup::default()).await;
+    let StorageSettings::Filesystem { path } = hold.settings.storage.clone() else {
+        panic!("the test's store is a folder");
+    };
+    let did = hold.did().to_string();
+    let stopped = hold.stop_to_restart().await;
+    let owner = path.join(ObjectKey::owner().as_str());
+    let written = std::fs::read_to_string(&owner).expect("a hold that collects nothing has it too");
+    assert_eq!(written, did);
+    std::fs::write(&owner, "did:web:other.test").expect("written");
+    let refusal = stopped.refusal().await;
+    assert!(
+        refusal.contains("did:web:other.test") && refusal.contains("atcr-hold/owner"),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]

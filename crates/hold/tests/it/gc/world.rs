@@ -28,7 +28,7 @@ use atcr_hold::quota::{Quotas, Tiers};
 use atcr_hold_pds::access::Access;
 use atcr_hold_pds::records::captain::{self, CaptainSettings};
 use atcr_hold_pds::records::crew;
-use atcr_hold_pds::{HoldRepo, RepoOptions};
+use atcr_hold_pds::{HoldRepo, KnownEvent, RecordWrite, RepoOptions};
 use atcr_oci::{Algorithm, Digest};
 use atcr_server::database::Database;
 use bytes::Bytes;
@@ -68,7 +68,10 @@ impl Ticks for TestTicks {
 pub(crate) struct Pds {
     rev: u64,
     pub(crate) manifests: BTreeMap<String, Vec<Digest>>,
+    /// Of which repositories they are, if not of `app`.
+    pub(crate) repositories: BTreeMap<String, String>,
     pub(crate) is_down: bool,
+    pub(crate) is_gone: bool,
 }
 
 /// The accounts' servers.
@@ -104,6 +107,9 @@ impl Network {
         if pds.is_down {
             return Err(Unreadable::Failed("it is down".to_owned()));
         }
+        if pds.is_gone {
+            return Err(Unreadable::Gone("it is no more".to_owned()));
+        }
         Ok(pds)
     }
 }
@@ -124,7 +130,11 @@ impl AccountReader for Network {
             .take(2)
             .map(|(rkey, digests)| ListedManifest {
                 rkey: rkey.clone(),
-                repository: "app".to_owned(),
+                repository: pds
+                    .repositories
+                    .get(rkey)
+                    .map_or("app", String::as_str)
+                    .to_owned(),
                 digests: digests.clone(),
                 bytes: None,
             })
@@ -141,7 +151,9 @@ impl AccountReader for Network {
     }
 
     async fn is_absent(&self, did: &Did, rkey: &str, _: &Tid) -> Result<bool, Unreadable> {
-        Ok(!self.ask(did).await?.manifests.contains_key(rkey))
+        let is_absent = !self.ask(did).await?.manifests.contains_key(rkey);
+        self.gate.step().await;
+        Ok(is_absent)
     }
 }
 
@@ -228,6 +240,7 @@ struct GatedStandings {
     table: SqliteStandings,
     gate: Gate,
     folder: PathBuf,
+    is_full: Arc<Mutex<bool>>,
 }
 
 #[async_trait]
@@ -248,7 +261,9 @@ impl StandingTable for GatedStandings {
     }
 
     async fn lift(&self, digest: &Digest, is_touch: bool) -> Result<(), SessionsError> {
-        self.table.lift(digest, is_touch).await
+        let lifted = self.table.lift(digest, is_touch).await;
+        self.gate.step().await;
+        lifted
     }
 
     async fn lift_run(&self, run: i64) -> Result<Vec<Digest>, SessionsError> {
@@ -264,6 +279,9 @@ impl StandingTable for GatedStandings {
 
     async fn forget(&self, digests: &[Digest]) -> Result<(), SessionsError> {
         self.gate.step().await;
+        if !digests.is_empty() && *self.is_full.lock().expect("not poisoned") {
+            return Err(SessionsError::Database("the disk is full".into()));
+        }
         self.table.forget(digests).await
     }
 }
@@ -305,6 +323,10 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) members: Vec<Did>,
     pub(crate) is_store_broken: Arc<Mutex<bool>>,
+    /// Nothing can be forgotten of what was condemned.
+    pub(crate) is_disk_full: Arc<Mutex<bool>>,
+    /// What a backup of the repository has.
+    pub(crate) in_backup: Option<KnownEvent>,
     pub(crate) options: GcOptions,
     pub(crate) owner: Arc<dyn StoreOwner>,
     running: Option<Running>,
@@ -331,6 +353,8 @@ impl World {
                 .map(|did| did.parse().expect("a DID"))
                 .to_vec(),
             is_store_broken: Arc::default(),
+            is_disk_full: Arc::default(),
+            in_backup: None,
             options: options(),
             owner: Arc::new(()),
             running: None,
@@ -349,15 +373,28 @@ impl World {
             successor: captain::Stated::Unsaid,
             first_profile: None,
         };
-        let now = Datetime::new(chrono::DateTime::from_timestamp(1_800_000_000, 0).expect("a time"));
-        captain::ensure(&world.hold().repo, &settings, now.clone())
+        captain::ensure(&world.hold().repo, &settings, founded())
             .await
             .expect("a captain");
-        let permissions = ["blob:read", "blob:write"];
-        let member = CrewRecord::new(world.members[1].clone(), "member", permissions, now);
-        crew::ensure(&world.hold().repo, &member).await.expect("a member");
+        world.join(&world.members[1]).await;
         world.hold().gc.save().await.expect("saved");
         world
+    }
+
+    /// Makes an account a member.
+    pub(crate) async fn join(&self, did: &Did) {
+        let permissions = ["blob:read", "blob:write"];
+        let member = CrewRecord::new(did.clone(), "member", permissions, founded());
+        crew::ensure(&self.hold().repo, &member).await.expect("a member");
+    }
+
+    /// Makes it one no longer.
+    pub(crate) async fn leave(&self, did: &Did) {
+        let repo = &self.hold().repo;
+        while let Some(member) = repo.crew_by_member(did).await.expect("readable") {
+            let deletion = RecordWrite::delete::<CrewRecord>(member.rkey).expect("a write");
+            repo.write(vec![deletion]).await.expect("written");
+        }
     }
 
     pub(crate) fn hold(&self) -> &Running {
@@ -380,11 +417,12 @@ impl World {
 
     async fn start(&mut self) {
         let folder = self.folder.path();
-        let options = RepoOptions::new(
+        let mut options = RepoOptions::new(
             folder.join("repo"),
             "did:web:hold.test".parse().expect("a DID"),
             self.key.clone(),
         );
+        options.known.clone_from(&self.in_backup);
         let repo = HoldRepo::open(options, self.clock.clone()).await.expect("opens");
         let database = sqlite::open(&folder.join("hold.sqlite")).await.expect("opens");
         let url = "http://hold.test".parse().expect("a URL");
@@ -395,6 +433,7 @@ impl World {
                 table: SqliteStandings::new(database.clone()),
                 gate: self.inner_gate.clone(),
                 folder: folder.to_owned(),
+                is_full: self.is_disk_full.clone(),
             }),
             inventory: Arc::new(GatedInventory {
                 store: store.clone(),
@@ -453,6 +492,11 @@ impl World {
         });
     }
 
+    /// What a power failure leaves is what there is now.
+    pub(crate) fn sync(&self) {
+        sync(self.folder.path());
+    }
+
     /// Ends the hold and starts it again.
     pub(crate) async fn restart(&mut self, end: End) {
         self.network.gate.disarm();
@@ -467,6 +511,8 @@ impl World {
             database,
         } = self.running.take().expect("it runs");
         if end == End::Stopped {
+            gc.stop();
+            gc.until_idle().await;
             gc.save().await.expect("saved");
         }
         drop((notices, blobs, gc, store));
@@ -573,6 +619,10 @@ impl World {
     pub(crate) async fn collect(&self) -> atcr_hold::gc::Report {
         self.hold().gc.run().await.expect("a run").report
     }
+}
+
+pub(crate) fn founded() -> Datetime {
+    Datetime::new(chrono::DateTime::from_timestamp(1_800_000_000, 0).expect("a time"))
 }
 
 /// The key of a manifest's record.

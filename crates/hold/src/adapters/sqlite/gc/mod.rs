@@ -13,7 +13,7 @@ use sqlx::Row as _;
 
 use super::digests::{digest, failed, from_short, json_of, number, short_json_of, time};
 use crate::blobs::SessionsError;
-use crate::gc::ports::{Account, AccountState, Action, GcTable, Item, SavedClock, StoredRun};
+use crate::gc::ports::{Account, AccountState, Action, GcTable, Item, KnownManifest, SavedClock, StoredRun};
 use crate::gc::{Report, RunState};
 use rows::{account, corrupt, item, run, state_text, text_of};
 
@@ -68,6 +68,7 @@ impl GcTable for SqliteGc {
             "UPDATE condemned SET since = ?1 WHERE since > ?1",
             "UPDATE gc_accounts SET read_since = ?1 WHERE read_since > ?1",
             "UPDATE gc_accounts SET gone_since = ?1 WHERE gone_since > ?1",
+            "UPDATE gc_accounts SET left_since = ?1 WHERE left_since > ?1",
             "UPDATE gc_runs SET since = ?1 WHERE since > ?1",
         ] {
             sqlx::query(bounding)
@@ -86,7 +87,10 @@ impl GcTable for SqliteGc {
             .execute(&mut *step)
             .await
             .map_err(failed)?;
-        sqlx::query("UPDATE gc_accounts SET read_since = NULL, gone_since = NULL")
+        let restarting = "UPDATE gc_accounts SET read_since = NULL, gone_since = NULL, \
+                          left_since = CASE WHEN left_since IS NULL THEN NULL ELSE ? END";
+        sqlx::query(restarting)
+            .bind(time(uptime))
             .execute(&mut *step)
             .await
             .map_err(failed)?;
@@ -103,6 +107,43 @@ impl GcTable for SqliteGc {
         .execute(self.database.writer())
         .await
         .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn note_members(&self, dids: &[Did], anew: bool) -> Result<(), SessionsError> {
+        let dids: Vec<&str> = dids.iter().map(Did::as_str).collect();
+        let noting = sqlx::query(
+            "INSERT INTO gc_accounts (did, state, may_push) SELECT value, 'new', 1 FROM json_each(?1) WHERE true \
+             ON CONFLICT (did) DO UPDATE SET may_push = 1, left_since = NULL, released = released AND NOT ?2, \
+             erased = erased AND NOT ?2",
+        )
+        .bind(serde_json::to_string(&dids).map_err(|_| corrupt("did"))?)
+        .bind(anew);
+        self.database.execute_durably(noting).await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn note_leavers(&self, members: &[Did], now: u64) -> Result<(), SessionsError> {
+        let members: Vec<&str> = members.iter().map(Did::as_str).collect();
+        sqlx::query(
+            "UPDATE gc_accounts SET left_since = ?2 WHERE may_push AND left_since IS NULL \
+             AND did NOT IN (SELECT value FROM json_each(?1))",
+        )
+        .bind(serde_json::to_string(&members).map_err(|_| corrupt("did"))?)
+        .bind(time(now))
+        .execute(self.database.writer())
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn settle_leaver(&self, id: i64, left_before: u64) -> Result<(), SessionsError> {
+        sqlx::query("UPDATE gc_accounts SET may_push = 0 WHERE id = ? AND left_since < ?")
+            .bind(id)
+            .bind(time(left_before))
+            .execute(self.database.writer())
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 
@@ -123,7 +164,8 @@ impl GcTable for SqliteGc {
 
     async fn accounts(&self) -> Result<Vec<Account>, SessionsError> {
         let rows = sqlx::query(
-            "SELECT id, did, rev, read_since, state, gone_since, reason, released, accepted FROM gc_accounts \
+            "SELECT id, did, rev, read_since, state, gone_since, reason, may_push, erased, released, \
+             accepted FROM gc_accounts \
              ORDER BY id",
         )
         .fetch_all(self.database.readers())
@@ -134,7 +176,8 @@ impl GcTable for SqliteGc {
 
     async fn account(&self, did: &Did) -> Result<Option<Account>, SessionsError> {
         let row = sqlx::query(
-            "SELECT id, did, rev, read_since, state, gone_since, reason, released, accepted FROM gc_accounts \
+            "SELECT id, did, rev, read_since, state, gone_since, reason, may_push, erased, released, \
+             accepted FROM gc_accounts \
              WHERE did = ?",
         )
         .bind(did.as_str())
@@ -177,14 +220,35 @@ impl GcTable for SqliteGc {
         Ok(judged.rows_affected() > 0)
     }
 
-    async fn manifests(&self, account: i64) -> Result<HashMap<String, bool>, SessionsError> {
-        let rows: Vec<(String, bool)> =
-            sqlx::query_as("SELECT rkey, complete FROM gc_manifests WHERE account = ?")
+    async fn manifests(&self, account: i64) -> Result<HashMap<String, KnownManifest>, SessionsError> {
+        let rows: Vec<(String, bool, String)> =
+            sqlx::query_as("SELECT rkey, complete, repository FROM gc_manifests WHERE account = ?")
                 .bind(account)
                 .fetch_all(self.database.readers())
                 .await
                 .map_err(failed)?;
-        Ok(rows.into_iter().collect())
+        let known = |(rkey, is_complete, repository)| {
+            let known = KnownManifest {
+                is_complete,
+                repository,
+            };
+            (rkey, known)
+        };
+        Ok(rows.into_iter().map(known).collect())
+    }
+
+    async fn set_repositories(&self, account: i64, said: &[(String, String)]) -> Result<(), SessionsError> {
+        sqlx::query(
+            "UPDATE gc_manifests SET repository = said.repository \
+             FROM (SELECT value ->> 0 AS rkey, value ->> 1 AS repository FROM json_each(?1)) AS said \
+             WHERE account = ?2 AND gc_manifests.rkey = said.rkey",
+        )
+        .bind(serde_json::to_string(said).map_err(|_| corrupt("repository"))?)
+        .bind(account)
+        .execute(self.database.writer())
+        .await
+        .map_err(failed)?;
+        Ok(())
     }
 
     async fn add_names(
@@ -199,7 +263,7 @@ impl GcTable for SqliteGc {
         let manifest: i64 = sqlx::query_scalar(
             "INSERT INTO gc_manifests (account, rkey, repository, complete) VALUES (?, ?, ?, ?) \
              ON CONFLICT (account, rkey) DO UPDATE SET complete = complete OR excluded.complete, \
-             repository = CASE excluded.repository WHEN '' THEN repository ELSE excluded.repository END \
+             repository = CASE WHEN excluded.complete OR repository = '' THEN excluded.repository ELSE repository END \
              RETURNING id",
         )
         .bind(account)

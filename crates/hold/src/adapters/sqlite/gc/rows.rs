@@ -70,6 +70,8 @@ pub(super) fn account(row: &SqliteRow) -> Result<Account, SessionsError> {
         state: account_state(&state)?,
         gone_since: optional_number(row, "gone_since")?,
         reason: row.try_get("reason").map_err(failed)?,
+        may_push: row.try_get("may_push").map_err(failed)?,
+        erased: row.try_get("erased").map_err(failed)?,
         released: row.try_get("released").map_err(failed)?,
         accepted: row.try_get("accepted").map_err(failed)?,
     })

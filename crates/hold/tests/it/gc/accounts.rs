@@ -1,0 +1,240 @@
+//! Who may name blobs: nobody is forgotten, and who was never read is not taken for one that names nothing.
+
+use std::time::Duration;
+
+use atcr_atproto::lexicon::layer::LayerRecord;
+use atcr_atproto::syntax::Did;
+use atcr_hold::adapters::sqlite::{self, SqliteGc};
+use atcr_hold::gc::ports::GcTable as _;
+use atcr_hold_pds::RecordWrite;
+use atcr_oci::{Algorithm, Digest};
+
+use crate::harness::{Setup, TestHold};
+
+use super::world::{End, GRACE, PUSH, World, founded, rkey};
+
+fn manifest(name: &str) -> Digest {
+    Digest::of(Algorithm::Sha256, name.as_bytes())
+}
+
+/// Lets everything go that can go.
+async fn collect_thrice(world: &World) {
+    for _ in 0..3 {
+        world.collect().await;
+        world.pass(GRACE + PUSH);
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_was_never_read_whole_holds_up_what_it_may_name() {
+    for is_gone in [false, true] {
+        let world = World::open().await;
+        let captain = world.members[0].clone();
+        let layer = world.upload(&captain, b"layer").await.expect("stored");
+        let config = world.upload(&captain, b"config").await.expect("stored");
+        // All that an imported repository says of somebody who was a member once.
+        let former: Did = "did:web:former.test".parse().expect("a DID");
+        let key = rkey(&manifest("one"));
+        let uri = format!("at://{former}/io.atcr.manifest/{key}");
+        let record = LayerRecord::new(
+            layer.as_str(),
+            5,
+            "application/x-layer",
+            uri.parse().expect("a URI"),
+            former.clone(),
+            founded(),
+        );
+        let write = RecordWrite::create(None, &record).expect("a write");
+        world.hold().repo.write(vec![write]).await.expect("written");
+        world
+            .network
+            .write(&former, &key, &[layer.clone(), config.clone()]);
+        world.network.change(&former, |pds| {
+            pds.is_down = !is_gone;
+            pds.is_gone = is_gone;
+        });
+        world.forget_uploads().await;
+        collect_thrice(&world).await;
+        let report = world.collect().await;
+        assert_eq!(report.accounts.holding_up, std::slice::from_ref(&former));
+        assert!(world.is_stored(&layer) && world.is_stored(&config), "{is_gone}");
+
+        world.network.change(&former, |pds| {
+            pds.is_down = false;
+            pds.is_gone = false;
+        });
+        collect_thrice(&world).await;
+        assert!(world.is_stored(&layer) && world.is_stored(&config));
+        world.network.delete(&former, &key);
+        collect_thrice(&world).await;
+        assert!(!world.is_stored(&layer) && !world.is_stored(&config));
+    }
+}
+
+#[tokio::test]
+async fn who_has_left_holds_up_removal_until_all_that_was_promised_could_be_read() {
+    let world = World::open().await;
+    let [captain, member] = [0, 1].map(|at| world.members[at].clone());
+    let blob = world.upload(&captain, b"blob").await.expect("stored");
+    world.forget_uploads().await;
+    world.collect().await;
+    // The member is told that the blob is there, leaves, and names it at the last moment, when its server has gone down.
+    assert!(world.exists(&member, &blob).await);
+    world.leave(&member).await;
+    world.collect().await;
+    world
+        .network
+        .write(&member, &rkey(&manifest("one")), std::slice::from_ref(&blob));
+    world.network.change(&member, |pds| pds.is_down = true);
+    collect_thrice(&world).await;
+    assert!(world.is_stored(&blob));
+
+    world.network.change(&member, |pds| pds.is_down = false);
+    world.collect().await;
+    // It is known what it names; what others leave behind does not wait for it any more.
+    world.network.change(&member, |pds| pds.is_down = true);
+    let orphan = world.upload(&captain, b"orphan").await.expect("stored");
+    world.forget_uploads().await;
+    collect_thrice(&world).await;
+    assert!(world.is_stored(&blob) && !world.is_stored(&orphan));
+}
+
+#[tokio::test]
+async fn who_was_a_member_between_two_runs_is_known() {
+    for end in [End::Stopped, End::PowerFailure] {
+        let mut world = World::open().await;
+        let captain = world.members[0].clone();
+        let blob = world.upload(&captain, b"blob").await.expect("stored");
+        world.forget_uploads().await;
+        world.collect().await;
+        let guest: Did = "did:web:guest.test".parse().expect("a DID");
+        world.join(&guest).await;
+        world.sync();
+        assert!(world.exists(&guest, &blob).await);
+        world
+            .network
+            .write(&guest, &rkey(&manifest("one")), std::slice::from_ref(&blob));
+        world.leave(&guest).await;
+        world.restart(end).await;
+        collect_thrice(&world).await;
+        assert!(world.is_stored(&blob), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_release_is_over_when_the_account_pushes_or_joins_again_or_can_be_read_as_a_member() {
+    for way in ["uploads", "notifies", "joins", "is read"] {
+        let world = World::open().await;
+        let [captain, member] = [0, 1].map(|at| world.members[at].clone());
+        let blob = world.upload(&captain, b"blob").await.expect("stored");
+        let key = rkey(&manifest("one"));
+        world.network.write(&member, &key, std::slice::from_ref(&blob));
+        world.collect().await;
+        world.hold().gc.note_account(&member).await.expect("noted");
+        world.network.change(&member, |pds| pds.is_down = true);
+        world.hold().gc.judge(&member, true, false).await.expect("known");
+        match way {
+            "uploads" => world.hold().gc.note_account(&member).await.expect("noted"),
+            "notifies" => {
+                world
+                    .notify(&member, &manifest("one"), std::slice::from_ref(&blob))
+                    .await;
+            }
+            "joins" => {
+                world.leave(&member).await;
+                world.join(&member).await;
+            }
+            _ => {
+                world.network.change(&member, |pds| pds.is_down = false);
+                world.collect().await;
+                world.network.change(&member, |pds| pds.is_down = true);
+            }
+        }
+        world.forget_uploads().await;
+        collect_thrice(&world).await;
+        assert!(world.is_stored(&blob), "{way}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_ends_the_release_of_who_sends_it() {
+    let hold = TestHold::start(Setup::default()).await;
+    let database = sqlite::open(&hold.data_dir().join("hold.sqlite"))
+        .await
+        .expect("opens");
+    let table = SqliteGc::new(database);
+    let captain = &hold.captain.did;
+    let judged = table.judge_account(captain, true, false).await.expect("written");
+    assert!(judged, "the captain is known before anything is pushed");
+    hold.put_blob(&hold.captain, b"a layer").await;
+    let account = table.account(captain).await.expect("readable").expect("there");
+    assert!(!account.released);
+    hold.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_readings_of_one_account_at_once_lose_no_names() {
+    let world = World::open().await;
+    let member = world.members[1].clone();
+    let blob = world.upload(&member, b"blob").await.expect("stored");
+    let key = rkey(&manifest("one"));
+    world.network.write(&member, &key, std::slice::from_ref(&blob));
+    world.forget_uploads().await;
+    world.collect().await;
+    world.network.delete(&member, &key);
+    let unlink = || {
+        let (gc, blobs) = (world.hold().gc.clone(), world.hold().blobs.clone());
+        let (member, other) = (member.clone(), manifest("another blob"));
+        tokio::spawn(async move { gc.unlink(&blobs, &member, "app", &other).await })
+    };
+    // One reading has just been given the proof that the manifest is gone: revision, list, revision, proof.
+    let reached = world.network.gate.arm(4);
+    let first = unlink();
+    let first_goes_on = reached.await.expect("reached");
+    world.network.write(&member, &key, std::slice::from_ref(&blob));
+    // The other one finds it again. Without a turn it would be before its last question now.
+    let reached = world.network.gate.arm(2);
+    let second = unlink();
+    let early = tokio::time::timeout(Duration::from_secs(1), reached).await;
+    world.network.gate.disarm();
+    let _ = first_goes_on.send(());
+    first.await.expect("no panic").expect("an answer");
+    drop(early);
+    second.await.expect("no panic").expect("an answer");
+    collect_thrice(&world).await;
+    assert!(world.is_stored(&blob));
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_pushed_to_another_repository_is_of_that_one() {
+    let world = World::open().await;
+    let member = world.members[1].clone();
+    let blob = world.upload(&member, b"blob").await.expect("stored");
+    let key = rkey(&manifest("one"));
+    world.network.write(&member, &key, std::slice::from_ref(&blob));
+    let gc = &world.hold().gc;
+    let unlink = async |repository: &str| {
+        gc.unlink(&world.hold().blobs, &member, repository, &blob)
+            .await
+            .expect("an answer")
+    };
+    let is_named = |unlinked| matches!(unlinked, atcr_hold::gc::Unlinked::Named { .. });
+    assert!(is_named(unlink("app").await));
+    // A notice comes late, or lies.
+    gc.note_manifest(&member, &key, "other", std::slice::from_ref(&blob))
+        .await
+        .expect("noted");
+    assert!(is_named(unlink("app").await));
+    world.network.write(&member, &key, std::slice::from_ref(&blob));
+    world.network.change(&member, |pds| {
+        pds.repositories.insert(key.clone(), "other".to_owned());
+    });
+    assert!(is_named(unlink("other").await));
+    assert!(!is_named(unlink("app").await));
+    assert!(gc.is_unlinked(&member, "app", &blob).await.expect("an answer"));
+    // Named there again, it is there again.
+    world.network.write(&member, &key, std::slice::from_ref(&blob));
+    world.network.change(&member, |pds| pds.repositories.clear());
+    assert!(is_named(unlink("app").await));
+    assert!(!gc.is_unlinked(&member, "app", &blob).await.expect("an answer"));
+}
