@@ -83,24 +83,17 @@ impl Image {
             "config": {"Env": ["SECRET_OF_THE_IMAGE=hunter2"]},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
-        let descriptors: Vec<Value> = layers
-            .iter()
-            .map(|layer| {
-                json!({
-                    "mediaType": layer.media_type,
-                    "digest": sha256(&layer.packed).as_str(),
-                    "size": layer.packed.len(),
-                })
-            })
-            .collect();
-        let mut manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": {"mediaType": "application/vnd.oci.image.config.v1+json"},
-            "layers": descriptors,
-        });
+        let mut manifest = manifest_of(layers);
         edit(&mut config, &mut manifest);
-        let config = config.to_string().into_bytes();
+        Self::whole(layers, config.to_string().into_bytes(), manifest)
+    }
+
+    /// An image with these bytes for a config.
+    pub(crate) fn with_config(layers: &[Layer], config: &[u8]) -> Self {
+        Self::whole(layers, config.to_vec(), manifest_of(layers))
+    }
+
+    fn whole(layers: &[Layer], config: Vec<u8>, mut manifest: Value) -> Self {
         manifest["config"]["digest"] = json!(sha256(&config).as_str());
         manifest["config"]["size"] = json!(config.len());
         let bytes = manifest.to_string().into_bytes();
@@ -147,6 +140,22 @@ impl Image {
         fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
         folder.to_owned()
     }
+}
+
+fn manifest_of(layers: &[Layer]) -> Value {
+    let descriptors = layers.iter().map(|layer| {
+        json!({
+            "mediaType": layer.media_type,
+            "digest": sha256(&layer.packed).as_str(),
+            "size": layer.packed.len(),
+        })
+    });
+    json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json"},
+        "layers": descriptors.collect::<Vec<_>>(),
+    })
 }
 
 const OS_RELEASE: &[u8] =

@@ -12,6 +12,7 @@ mod confinement;
 mod database;
 mod hostile;
 mod images;
+mod layers;
 mod planted;
 mod program;
 mod serving;
