@@ -12,6 +12,7 @@ mod browser;
 mod cache_indexes;
 mod databases;
 mod deletes;
+mod deletion_bounds;
 mod device_flow;
 mod harness;
 mod hold_client;
