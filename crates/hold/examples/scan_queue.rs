@@ -22,6 +22,7 @@ const TAKER: Taker = Taker {
     holder: 1,
     since: None,
     is_idle: true,
+    database: None,
 };
 const ROOM: Room = Room {
     of_owner: 1 << 32,

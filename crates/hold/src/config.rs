@@ -245,6 +245,9 @@ pub struct ScannerSection {
     pub secret: Secret,
     /// How old a result may be before an idle scanner makes it again; 0: it never does.
     pub rescan_interval: HumanDuration,
+    /// How many images in a minute idle scanners look up again in a newer vulnerability database, from the lists of packages that the hold
+    /// has; 0: they never do.
+    pub rematches_per_minute: u32,
     /// Which results become records, which everybody can read: "auto", those of a public hold; "always", and of a private hold
     /// the counts only; "never". Others are told to those who may read the image.
     pub publish: PublishSetting,
@@ -255,6 +258,7 @@ impl Default for ScannerSection {
         Self {
             secret: Secret::default(),
             rescan_interval: HumanDuration::from_secs(7 * 24 * 60 * 60),
+            rematches_per_minute: 60,
             publish: PublishSetting::default(),
         }
     }

@@ -14,7 +14,7 @@ const JOB: &str = "scan_job";
 /// One image to be scanned.
 ///
 /// # Spec
-/// `io.atcr.hold.subscribeScanJobs#scanJob`; `resultsUrl`, `leaseSeconds` and `cyclonedx` are ours.
+/// `io.atcr.hold.subscribeScanJobs#scanJob`; `resultsUrl`, `leaseSeconds`, `cyclonedx` and `listUrl` are ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScanJob {
@@ -44,6 +44,9 @@ pub struct ScanJob {
     /// Whether the list of packages is wanted as CycloneDX too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cyclonedx: bool,
+    /// Where Syft's list of the image's packages is, of an earlier result: it may be looked up again in place of a scan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list_url: Option<Url>,
 }
 
 /// A message of a hold.
@@ -77,6 +80,7 @@ struct WireJob {
     lease_seconds: Option<u64>,
     #[serde(default)]
     cyclonedx: bool,
+    list_url: Option<Url>,
 }
 
 impl HoldMessage {
@@ -108,8 +112,11 @@ impl ScanJob {
             return Err(InvalidMessage::new("tag must have at most 256 bytes"));
         }
         let is_http = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-        if !is_http(&wire.hold_endpoint) || !wire.results_url.as_ref().is_none_or(is_http) {
-            return Err(InvalidMessage::new("holdEndpoint and resultsUrl must be http(s)"));
+        let optional = [&wire.results_url, &wire.list_url];
+        if !is_http(&wire.hold_endpoint) || !optional.into_iter().flatten().all(is_http) {
+            return Err(InvalidMessage::new(
+                "holdEndpoint, resultsUrl and listUrl must be http(s)",
+            ));
         }
         if wire
             .lease_seconds
@@ -129,6 +136,7 @@ impl ScanJob {
             results_url: wire.results_url,
             lease_seconds: wire.lease_seconds,
             cyclonedx: wire.cyclonedx,
+            list_url: wire.list_url,
         })
     }
 

@@ -17,6 +17,7 @@ use crate::{InvalidMessage, ScanState, document};
 const RESULT: &str = "scan_result";
 const PROGRESS: &str = "scan_progress";
 const RELEASE: &str = "scan_release";
+pub(crate) const DATABASE: &str = "scan_database";
 
 /// How one scan ended.
 ///
@@ -70,6 +71,13 @@ pub struct Release {
     pub digest: Digest,
 }
 
+/// The vulnerability database that the scanner uses from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatabaseInUse {
+    /// When it was built.
+    pub built: DateTime<Utc>,
+}
+
 /// A message of a scanner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScannerMessage {
@@ -79,6 +87,8 @@ pub enum ScannerMessage {
     Progress(Progress),
     /// A job given back.
     Release(Release),
+    /// Another vulnerability database.
+    Database(DatabaseInUse),
     /// Anything else, to be passed over.
     Unknown,
 }
@@ -150,6 +160,9 @@ impl ScannerMessage {
     pub fn decode(text: &str) -> Result<Self, InvalidMessage> {
         require_object("the message", text)?;
         let WireType { kind } = serde_json::from_str(text)?;
+        if kind == DATABASE {
+            return DatabaseInUse::decode(text).map(Self::Database);
+        }
         if !matches!(&*kind, RESULT | "result" | PROGRESS | RELEASE) {
             return Ok(Self::Unknown);
         }
@@ -287,6 +300,23 @@ impl Release {
     pub fn encode(&self) -> String {
         let Self { seq, digest } = self;
         serde_json::json!({"type": RELEASE, "seq": seq, "digest": digest.as_str()}).to_string()
+    }
+}
+
+impl DatabaseInUse {
+    fn decode(text: &str) -> Result<Self, InvalidMessage> {
+        #[derive(Deserialize)]
+        struct Wire {
+            built: DateTime<Utc>,
+        }
+        let Wire { built } = serde_json::from_str(text)?;
+        Ok(Self { built })
+    }
+
+    /// The text frame.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        serde_json::json!({"type": DATABASE, "built": self.built}).to_string()
     }
 }
 

@@ -7,6 +7,13 @@ use crate::bounds::MAX_WORKERS;
 /// The path of the WebSocket.
 pub const PATH: &str = "/xrpc/io.atcr.hold.subscribeScanJobs";
 
+/// The header with which a hold of ours answers a scanner, and what it says: that it understands which database the scanner uses. An
+/// original hold gets no such message.
+pub const UNDERSTANDS_HEADER: &str = "x-scanner-understands";
+
+/// The header's value.
+pub const UNDERSTANDS: &str = crate::scanner_message::DATABASE;
+
 /// A query that is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSubscription {

@@ -195,6 +195,67 @@ impl Scanner {
         }
     }
 
+    /// Looks up the packages that were listed for an earlier result. `fetch` brings Syft's list into the file that it is told. `None` if that
+    /// does not do in place of a scan: another Syft would list other packages, or there is no database.
+    ///
+    /// # Errors
+    /// [`ScanError`].
+    ///
+    /// # Cancel safety
+    /// As that of [`scan`](Self::scan).
+    pub async fn look_up_again(
+        &self,
+        fetch: impl AsyncFnOnce(PathBuf) -> Result<(), ScanError>,
+        stage: &(dyn Fn(Stage) + Send + Sync),
+        stop: &CancellationToken,
+    ) -> Result<Option<Scanned>, ScanError> {
+        let generation = self.databases.as_ref().and_then(|databases| databases.current());
+        let (Some(grype), Some(generation)) = (&self.tools.grype, generation) else {
+            return Ok(None);
+        };
+        stage(Stage::Fetching);
+        let folder = self.work.job()?;
+        let list = folder.sub("list")?.join("syft.json");
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(ScanError::Shutdown),
+            fetched = tokio::time::timeout(self.time / 4, fetch(list.clone())) => {
+                fetched.map_err(|_| ScanError::Fetch("the list of packages did not come in time".to_owned()))??;
+            }
+        }
+        let read = list.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let list = report::read_document(&read, "the list of packages", MAX_READ_BYTES)?;
+            Ok::<_, ScanError>((report::lister_version(&list)?, report::count_packages(&list)?))
+        });
+        let (lister, packages) = reading.await.map_err(|error| ScanError::Workspace {
+            doing: "reading a list".to_owned(),
+            source: std::io::Error::other(error),
+        })??;
+        if lister != self.tools.syft.version {
+            return Ok(None);
+        }
+        stage(Stage::Matching);
+        let kept = folder.sub("kept")?;
+        let mut scanned = Scanned {
+            state: ScanState::Complete,
+            counts: SeverityCounts::default(),
+            findings: Vec::new(),
+            packages,
+            database_built: None,
+            documents: Vec::new(),
+            folder,
+        };
+        let grype = Grype {
+            launcher: self.tools.launcher.clone(),
+            tool: grype.clone(),
+            stop: stop.clone(),
+        };
+        self.look_up(&grype, &generation, &list, &kept, &mut scanned, stop)
+            .await?;
+        Ok(Some(scanned))
+    }
+
     async fn examine(
         &self,
         request: Request<'_>,

@@ -14,6 +14,8 @@ use crate::manifests::{Notice, NoticeError, PushObserver};
 /// The captain's images come first. Tiers, once there are any, go between these.
 const CAPTAIN: i64 = 0;
 const CREW: i64 = 10;
+/// Nobody waits for it, but it may tell of something new.
+pub(super) const REMATCH: i64 = 90;
 /// What nobody waits for.
 pub(super) const RESCAN: i64 = 100;
 

@@ -5,6 +5,7 @@
 //! - [`ScannerSession`]: one connected scanner: jobs out, results in
 //! - `documents`: what a scanner uploads
 //! - `publish`: results become records
+//! - `rematch`: results are looked up again in a newer vulnerability database
 //! - `upkeep`: lapsed leases, due tries, old results
 //! - `view`: what readers are told
 //!
@@ -20,6 +21,7 @@ mod intake;
 mod options;
 mod port;
 mod publish;
+mod rematch;
 mod session;
 mod upkeep;
 mod view;
@@ -71,6 +73,7 @@ struct Inner {
     unpublished: Notify,
     scanners: Mutex<HashMap<u64, ConnectedScanner>>,
     next_scanner: AtomicU64,
+    rematches: Mutex<rematch::Rematches>,
     /// Long messages are read one at a time.
     long_messages: Semaphore,
 }
@@ -84,6 +87,8 @@ pub struct ConnectedScanner {
     pub places: usize,
     /// Jobs that it has.
     pub jobs: usize,
+    /// When its vulnerability database was built, as far as it says so.
+    pub database: Option<DateTime<Utc>>,
 }
 
 impl Scanning {
@@ -113,6 +118,7 @@ impl Scanning {
                 unpublished: Notify::new(),
                 scanners: Mutex::default(),
                 next_scanner: AtomicU64::new(first_scanner),
+                rematches: Mutex::default(),
                 long_messages: Semaphore::new(1),
             }),
         })

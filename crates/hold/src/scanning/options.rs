@@ -28,6 +28,8 @@ pub struct ScanOptions {
     pub secret: Secret,
     /// After how long an image is scanned again when there is nothing else to do; `None` for never.
     pub rescan_interval: Option<Duration>,
+    /// How many images in a minute are looked up again when there is nothing else to do, once a scanner has a newer vulnerability database.
+    pub rematches: u32,
     /// Which results become records.
     pub publication: Publication,
     /// The hold's own address.
@@ -57,6 +59,7 @@ impl ScanOptions {
         Self {
             secret,
             rescan_interval: None,
+            rematches: 0,
             publication: Publication::default(),
             public_url,
             lease: Duration::from_mins(2),

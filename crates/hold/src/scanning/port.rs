@@ -64,6 +64,8 @@ pub struct HandedOut {
     pub at: DateTime<Utc>,
     /// Whether its scanner was lost the last time.
     pub was_lost: bool,
+    /// Whether the packages of its last result are to be looked up again.
+    pub is_rematch: bool,
 }
 
 /// A result that was no failure.
@@ -185,6 +187,8 @@ pub struct Taker {
     pub since: Option<DateTime<Utc>>,
     /// Whether it has no other job.
     pub is_idle: bool,
+    /// When its vulnerability database was built, as far as it says so. Packages are looked up again only in a newer one than before.
+    pub database: Option<DateTime<Utc>>,
 }
 
 /// What becomes of a job that failed or was lost.
@@ -279,6 +283,7 @@ pub trait ScanTable: fmt::Debug + Send + Sync {
 
     /// Takes the result of the job `seq`: in one step, the jobs of this manifest are done and the result is kept, unless it has no counts and
     /// the kept one has. Nothing changes if the job neither runs nor waits. Documents for which there is no `room` are not noted.
+    /// The result of a job that is looked up again has the lists of the result before it, unless it brings its own.
     /// The result is one of its owner and repository; those of an earlier result stay while its owner has the manifest here.
     async fn finish(&self, seq: u64, scan: &Scan, publish: bool, room: Room)
     -> Result<Taken, ScanTableError>;
@@ -298,6 +303,24 @@ pub trait ScanTable: fmt::Debug + Send + Sync {
         limit: u32,
         now: DateTime<Utc>,
     ) -> Result<u64, ScanTableError>;
+
+    /// Manifests whose result has a list of packages that was looked up in a database from before `database`, or in none, the most pulled
+    /// first; at most `limit`.
+    async fn outdated(&self, database: DateTime<Utc>, limit: u32) -> Result<Vec<Digest>, ScanTableError>;
+
+    /// Makes one job of each of these manifests ready, with this priority, for the same to be looked up again; where nothing was looked up
+    /// yet, for a scan; in this order. Not those that are not outdated any more. How many.
+    async fn queue_rematches(
+        &self,
+        digests: &[Digest],
+        database: DateTime<Utc>,
+        priority: i64,
+        now: DateTime<Utc>,
+    ) -> Result<u64, ScanTableError>;
+
+    /// Ends waiting jobs whose packages were to be looked up again and need not be, since no scanner has a newer database than that of their
+    /// result: `database` is the newest one. How many.
+    async fn end_rematches(&self, database: Option<DateTime<Utc>>) -> Result<u64, ScanTableError>;
 
     /// Makes the jobs of a manifest ready whose result has lost its documents.
     async fn queue_lost_result(&self, digest: &Digest, now: DateTime<Utc>) -> Result<u64, ScanTableError>;

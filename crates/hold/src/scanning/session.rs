@@ -1,6 +1,7 @@
 //! One connected scanner: jobs out, results in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub struct ScannerSession {
     jobs: BTreeMap<u64, Digest>,
     /// The job that is its only one.
     alone: Option<u64>,
+    /// When its vulnerability database was built, as far as it says so.
+    database: Option<DateTime<Utc>>,
 }
 
 impl Drop for ScannerSession {
@@ -87,6 +90,7 @@ impl Scanning {
                 is_original,
                 places,
                 jobs: 0,
+                database: None,
             };
             scanners.insert(id, scanner);
             Ok(())
@@ -103,6 +107,7 @@ impl Scanning {
             },
             jobs: BTreeMap::new(),
             alone: None,
+            database: None,
         })
     }
 
@@ -161,6 +166,7 @@ impl ScannerSession {
             holder: self.id,
             since: self.since,
             is_idle: self.jobs.is_empty(),
+            database: self.database,
         };
         let (until, patience) = (now + self.lease, now - PATIENCE);
         let Some(job) = inner.table.hand_out(seq, taker, now, until, patience).await? else {
@@ -182,6 +188,15 @@ impl ScannerSession {
         let options = &inner.options;
         let mut results_url = options.public_url.clone();
         results_url.set_path(&format!("/scan-results/{}", job.seq));
+        let list_url = job.is_rematch.then(|| {
+            let mut list_url = options.public_url.clone();
+            list_url.set_path(&format!(
+                "/scans/{}/{}",
+                job.digest,
+                DocumentKind::SbomSyft.as_str()
+            ));
+            list_url
+        });
         ScanJob {
             seq: job.seq,
             digest: job.digest,
@@ -194,6 +209,7 @@ impl ScannerSession {
             results_url: Some(results_url),
             lease_seconds: Some(self.lease.as_secs().max(1)),
             cyclonedx: true,
+            list_url,
         }
     }
 
@@ -228,6 +244,11 @@ impl ScannerSession {
                 self.jobs.remove(&release.seq);
             }
             ScannerMessage::Result(result) => self.take_result(*result).await?,
+            ScannerMessage::Database(database) => {
+                // A date that is still to come would be newer than every result for ever.
+                self.database = Some(database.built.min(inner.clock.now()));
+                inner.announce_ready();
+            }
             ScannerMessage::Unknown => tracing::debug!("a message of a scanner is passed over"),
         }
         self.count_jobs();
@@ -282,6 +303,7 @@ impl ScannerSession {
         self.scanning.inner.with_scanners(|scanners| {
             if let Some(scanner) = scanners.get_mut(&self.id) {
                 scanner.jobs = self.jobs.len();
+                scanner.database = self.database;
             }
         });
     }
@@ -339,9 +361,21 @@ impl ScannerSession {
     }
 
     /// The outcome, for the metric.
-    async fn succeeded(&self, job: &HandedOut, result: ScanResult) -> Result<&'static str, ScanTableError> {
-        let inner = &*self.scanning.inner;
+    async fn succeeded(
+        &mut self,
+        job: &HandedOut,
+        result: ScanResult,
+    ) -> Result<&'static str, ScanTableError> {
+        let inner = Arc::clone(&self.scanning.inner);
         let state = result.state;
+        if job.is_rematch
+            && let Some(known) = inner.table.scan(&job.digest).await?
+            && result.database_built <= known.database_built
+        {
+            // It would be handed the same again and again.
+            tracing::warn!(digest = %job.digest, "a scanner has no newer vulnerability database, though it says so");
+            self.database = None;
+        }
         let documents = match self.documents(job, &result).await? {
             Ok(documents) => documents,
             Err((class, reason)) => return self.failed(job, Some(class), &reason).await,
@@ -392,7 +426,8 @@ impl ScannerSession {
         if result.uploaded {
             let uploads = inner.table.uploads(job.seq).await?;
             let needs_report = result.state.has_counts();
-            let reason = if !uploads.contains_key(&DocumentKind::Sbom) {
+            let needs_list = !job.is_rematch;
+            let reason = if needs_list && !uploads.contains_key(&DocumentKind::Sbom) {
                 "the scanner says that it uploaded the list of packages, which is not here"
             } else if needs_report && !uploads.contains_key(&DocumentKind::VulnReport) {
                 "the scanner says that it uploaded its findings, which are not here"
@@ -439,7 +474,8 @@ impl ScannerSession {
         let kind = FailureClass::of(class);
         let fate = match rest(&inner.options.rests, tries) {
             _ if kind == FailureClass::Shutdown => Fate::Ready { counts: false },
-            Some(rest) if kind.is_worth_retrying() => Fate::RestsUntil(now + rest),
+            // What cannot be looked up again is scanned.
+            Some(rest) if kind.is_worth_retrying() || job.is_rematch => Fate::RestsUntil(now + rest),
             _ => Fate::Failed,
         };
         tracing::warn!(

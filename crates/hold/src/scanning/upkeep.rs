@@ -10,7 +10,7 @@ use super::intake::RESCAN;
 use super::{Claim, ScanTableError, Scanning};
 
 const UPKEEP: Task = Task::new("scan_upkeep");
-const INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 /// Lapsed leases that one round ends.
 const LAPSED: u32 = 1000;
 /// How long an image without a result is remembered after its end, and how many one round forgets.
@@ -42,14 +42,22 @@ impl Scanning {
         }
         inner.table.expire(now - REMEMBERED, EXPIRED).await?;
         let figures = inner.table.figures().await?;
-        let (scanners, places, jobs) = inner.with_scanners(|scanners| {
+        let (scanners, places, jobs, newest) = inner.with_scanners(|scanners| {
             let all = scanners.values();
             let places: usize = all.clone().map(|scanner| scanner.places).sum();
-            (scanners.len(), places, all.map(|scanner| scanner.jobs).sum())
+            let jobs: usize = all.clone().map(|scanner| scanner.jobs).sum();
+            (
+                scanners.len(),
+                places,
+                jobs,
+                all.filter_map(|scanner| scanner.database).max(),
+            )
         });
+        let is_idle = figures.ready == 0 && places > jobs;
+        let rematched = self.rematch(newest, is_idle, now).await?;
         if let Some(interval) = inner.options.rescan_interval
-            && figures.ready == 0
-            && places > jobs
+            && is_idle
+            && rematched == 0
         {
             let age = TimeDelta::from_std(interval).unwrap_or(TimeDelta::MAX);
             let before = now.checked_sub_signed(age).unwrap_or_default();

@@ -23,6 +23,7 @@ pub(super) fn scanning(
     let interval = section.rescan_interval.get();
     Some(ScanOptions {
         rescan_interval: (!interval.is_zero()).then_some(interval),
+        rematches: section.rematches_per_minute,
         publication: match section.publish {
             PublishSetting::Auto => Publication::IfPublic,
             PublishSetting::Always => Publication::Always,

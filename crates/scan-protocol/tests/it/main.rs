@@ -30,6 +30,7 @@ pub(crate) fn job() -> ScanJob {
         results_url: Some("https://hold.example.com/scan-results/7".parse().expect("a URL")),
         lease_seconds: Some(120),
         cyclonedx: true,
+        list_url: Some("https://hold.example.com/scans/list".parse().expect("a URL")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What one end writes, the other reads.
 
 use atcr_scan_protocol::{
-    Cursor, DocumentKind, FailureClass, HoldMessage, Progress, Release, ScanResult, ScanState,
+    Cursor, DatabaseInUse, DocumentKind, FailureClass, HoldMessage, Progress, Release, ScanResult, ScanState,
     ScannerMessage, Subscription, is_same_secret,
 };
 
@@ -53,6 +53,16 @@ fn a_failure_always_tells_an_original_hold_so() {
     };
     let frame: serde_json::Value = serde_json::from_str(&failed.encode().unwrap()).unwrap();
     assert_eq!(frame["error"], "limit:memory");
+}
+
+#[test]
+fn database_in_use() {
+    let database = DatabaseInUse {
+        built: "2026-11-30T00:00:00Z".parse().expect("a time"),
+    };
+    let read = ScannerMessage::decode(&database.encode()).expect("a message");
+    assert_eq!(read, ScannerMessage::Database(database));
+    assert!(ScannerMessage::decode(r#"{"type":"scan_database","built":7}"#).is_err());
 }
 
 #[test]

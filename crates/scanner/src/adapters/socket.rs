@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use atcr_atproto::egress::EgressClient;
-use atcr_scan_protocol::{PATH, SECRET_HEADER, Subscription, bounds::MAX_SMALL_MESSAGE_BYTES};
+use atcr_scan_protocol::bounds::MAX_SMALL_MESSAGE_BYTES;
+use atcr_scan_protocol::{PATH, SECRET_HEADER, Subscription, UNDERSTANDS, UNDERSTANDS_HEADER};
 use bytes::Bytes;
 use data_encoding::BASE64;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -50,7 +51,11 @@ pub enum Received {
 }
 
 /// A connection to the hold.
-pub struct Socket(WebSocketStream<reqwest::Upgraded>);
+pub struct Socket {
+    stream: WebSocketStream<reqwest::Upgraded>,
+    /// Whether the hold understands which vulnerability database is in use.
+    pub understands_databases: bool,
+}
 
 fn broken(error: impl std::fmt::Display) -> SocketError {
     SocketError::Broken(error.to_string())
@@ -97,6 +102,8 @@ impl Socket {
         if accepted.map(HeaderValue::as_bytes) != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
             return Err(SocketError::Broken("the answer is not to our request".to_owned()));
         }
+        let understands = response.headers().get(UNDERSTANDS_HEADER);
+        let understands_databases = understands.is_some_and(|said| said == UNDERSTANDS);
         let connection = timeout(CONNECT, response.upgrade())
             .await
             .map_err(broken)?
@@ -104,9 +111,10 @@ impl Socket {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_SMALL_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_SMALL_MESSAGE_BYTES));
-        Ok(Self(
-            WebSocketStream::from_raw_socket(connection, Role::Client, Some(config)).await,
-        ))
+        Ok(Self {
+            stream: WebSocketStream::from_raw_socket(connection, Role::Client, Some(config)).await,
+            understands_databases,
+        })
     }
 
     /// The next thing that the hold sends.
@@ -117,7 +125,7 @@ impl Socket {
     /// # Cancel safety
     /// Safe: nothing is lost.
     pub async fn receive(&mut self) -> Result<Received, SocketError> {
-        match self.0.next().await {
+        match self.stream.next().await {
             Some(Ok(Message::Text(text))) => Ok(Received::Text(text.to_string())),
             Some(Ok(Message::Close(_))) | None => Ok(Received::End),
             Some(Ok(_)) => Ok(Received::Life),
@@ -130,7 +138,7 @@ impl Socket {
     /// # Errors
     /// `Broken`
     pub async fn send(&mut self, text: Utf8Bytes) -> Result<(), SocketError> {
-        timeout(SEND, self.0.send(Message::Text(text)))
+        timeout(SEND, self.stream.send(Message::Text(text)))
             .await
             .map_err(broken)?
             .map_err(broken)
@@ -141,7 +149,7 @@ impl Socket {
     /// # Errors
     /// `Broken`
     pub async fn ping(&mut self) -> Result<(), SocketError> {
-        timeout(SEND, self.0.send(Message::Ping(Bytes::new())))
+        timeout(SEND, self.stream.send(Message::Ping(Bytes::new())))
             .await
             .map_err(broken)?
             .map_err(broken)
@@ -150,8 +158,8 @@ impl Socket {
     /// Says that this is the end, and waits a little for the answer.
     pub async fn close(mut self) {
         let end = async {
-            self.0.close(None).await?;
-            while let Some(Ok(_)) = self.0.next().await {}
+            self.stream.close(None).await?;
+            while let Some(Ok(_)) = self.stream.next().await {}
             Ok::<_, tokio_tungstenite::tungstenite::Error>(())
         };
         // The hold sees the end either way.

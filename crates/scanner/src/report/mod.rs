@@ -137,6 +137,26 @@ pub fn count_packages(list: &[u8]) -> Result<usize, ScanError> {
     Ok(list.artifacts.len())
 }
 
+/// The version of Syft that made the list in `list`.
+///
+/// # Errors
+/// `Tool` if it cannot be read.
+pub fn lister_version(list: &[u8]) -> Result<String, ScanError> {
+    #[derive(Deserialize)]
+    struct List {
+        descriptor: Descriptor,
+    }
+    #[derive(Deserialize)]
+    struct Descriptor {
+        version: Option<String>,
+    }
+    let list: List = serde_json::from_slice(list).map_err(|error| ScanError::Tool {
+        tool: "syft",
+        detail: format!("its list cannot be read: {error}"),
+    })?;
+    Ok(crate::tools::known_version(list.descriptor.version))
+}
+
 /// Opens a document that a tool wrote: a regular file under one name, of at most `limit` bytes. A tool that an image has taken over
 /// may leave anything in its place.
 ///

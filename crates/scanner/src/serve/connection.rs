@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use atcr_atproto::egress::EgressClient;
-use atcr_scan_protocol::{Cursor, HoldMessage, Subscription};
+use atcr_scan_protocol::{Cursor, DatabaseInUse, HoldMessage, Subscription};
+use chrono::{DateTime, Utc};
 use http::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use url::Url;
 
 use super::jobs::{Jobs, Subject, Taken, release};
 use crate::adapters::socket::{Received, Socket, SocketError};
+use crate::database::Databases;
 
 /// Pauses between tries, from and up to.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -54,6 +56,8 @@ pub struct Connection {
     pub workers: u16,
     /// The jobs.
     pub jobs: Arc<Jobs>,
+    /// The vulnerability databases; `None` when nothing is looked up.
+    pub databases: Option<Arc<Databases>>,
     /// What is to be sent. When all senders are gone, the connection ends.
     pub outgoing: mpsc::Receiver<Outgoing>,
     /// Whether there is a connection.
@@ -131,6 +135,8 @@ impl Connection {
     async fn talk(&mut self, mut socket: Socket, unsent: &mut Option<Outgoing>) -> End {
         let mut ticks = tokio::time::interval(TICK);
         let mut life = Life::new();
+        // What this hold was told of the database.
+        let mut told = None;
         loop {
             if let Some(message) = unsent.take() {
                 if let Err(error) = self.send(&mut socket, message, unsent).await {
@@ -164,7 +170,7 @@ impl Connection {
                         socket.close().await;
                         return End::Broken("the hold is silent".to_owned());
                     }
-                    if let Err(error) = self.keep(&mut socket, &mut life).await {
+                    if let Err(error) = self.keep(&mut socket, &mut life, &mut told).await {
                         return End::Broken(error.to_string());
                     }
                 }
@@ -224,7 +230,22 @@ impl Connection {
         Ok(())
     }
 
-    async fn keep(&self, socket: &mut Socket, life: &mut Life) -> Result<(), SocketError> {
+    async fn keep(
+        &self,
+        socket: &mut Socket,
+        life: &mut Life,
+        told: &mut Option<DateTime<Utc>>,
+    ) -> Result<(), SocketError> {
+        let current = self.databases.as_ref().and_then(|databases| databases.current());
+        let built = current.map(|generation| generation.status().built);
+        if let Some(built) = built
+            && socket.understands_databases
+            && *told != Some(built)
+        {
+            socket.send(DatabaseInUse { built }.encode().into()).await?;
+            *told = Some(built);
+            life.has_sent();
+        }
         for progress in self.jobs.renewals() {
             socket.send(progress.encode().into()).await?;
             life.has_sent();

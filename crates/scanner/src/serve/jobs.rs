@@ -239,6 +239,7 @@ mod tests {
             results_url: Some("https://hold.example/results/1".parse().unwrap()),
             lease_seconds: Some(60),
             cyclonedx: false,
+            list_url: None,
         }
     }
 

@@ -26,6 +26,7 @@ use self::connection::Connection;
 use self::jobs::Jobs;
 use self::worker::Worker;
 use crate::adapters::hold_blobs::HoldBlobs;
+use crate::adapters::kept_lists::KeptLists;
 use crate::adapters::network::Accounts;
 use crate::adapters::results::Results;
 use crate::compose;
@@ -94,6 +95,7 @@ pub async fn run(settings: ScannerSettings, hold: HoldSettings) -> anyhow::Resul
             egress,
         )?,
         results: Results::new(hold.url.clone(), client.clone(), secret.clone()),
+        lists: KeptLists::new(hold.url.clone(), client.clone(), secret.clone()),
         jobs: Arc::clone(&jobs),
         outgoing: sender.clone(),
         stop: shutdown.soft().clone(),
@@ -108,6 +110,7 @@ pub async fn run(settings: ScannerSettings, hold: HoldSettings) -> anyhow::Resul
         secret,
         workers: settings.workers,
         jobs: Arc::clone(&jobs),
+        databases: scanner.databases.clone(),
         outgoing,
         is_connected: Arc::clone(&is_connected),
         stop: shutdown.soft().clone(),

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Outgoing;
 use super::jobs::{Jobs, Subject, release};
 use crate::adapters::hold_blobs::HoldBlobs;
+use crate::adapters::kept_lists::KeptLists;
 use crate::adapters::network::{Accounts, NetworkImage};
 use crate::adapters::results::{Results, UploadError};
 use crate::error::ScanError;
@@ -31,6 +32,8 @@ pub struct Worker {
     pub accounts: Accounts,
     /// Where layers come from.
     pub hold: HoldBlobs,
+    /// Where lists of packages are that were made before.
+    pub lists: KeptLists,
     /// Where documents go.
     pub results: Results,
     /// The jobs.
@@ -87,6 +90,23 @@ impl Worker {
     }
 
     async fn scan(&self, subject: &Subject, job: &ScanJob) -> Result<Outcome, ScanError> {
+        let stage = |stage: Stage| {
+            tracing::info!(digest = %job.digest, stage = stage.as_str(), "scan goes on");
+            self.jobs.note(subject, stage);
+        };
+        if let (Some(list_url), Some(_)) = (&job.list_url, &job.results_url) {
+            let fetch = async |path| self.lists.fetch(list_url, path).await;
+            match self.scanner.look_up_again(fetch, &stage, &self.stop).await {
+                Ok(Some(scanned)) => return Ok(Outcome::Scanned(Box::new(scanned))),
+                Ok(None) => {
+                    tracing::info!(digest = %job.digest, "the image is scanned: its packages were listed by another Syft");
+                }
+                Err(ScanError::Shutdown) => return Err(ScanError::Shutdown),
+                Err(error) => {
+                    tracing::warn!(digest = %job.digest, %error, "the image is scanned: its packages cannot be looked up again");
+                }
+            }
+        }
         let source = NetworkImage::new(
             self.accounts.clone(),
             self.hold.clone(),
@@ -94,10 +114,6 @@ impl Worker {
             job.repository.clone(),
         );
         let name = format!("{}/{}", job.user_did, job.repository);
-        let stage = |stage: Stage| {
-            tracing::info!(digest = %job.digest, stage = stage.as_str(), "scan goes on");
-            self.jobs.note(subject, stage);
-        };
         let request = Request {
             name: &name,
             digest: &job.digest,

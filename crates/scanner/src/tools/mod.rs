@@ -124,11 +124,14 @@ pub async fn identify(
         });
     }
     let says: Option<Says> = serde_json::from_slice(&ended.stdout).ok();
-    let version = says
-        .and_then(|says| says.version)
-        .filter(|version| !version.is_empty() && version != NO_VERSION)
-        .unwrap_or_else(|| "unknown".to_owned());
+    let version = known_version(says.and_then(|says| says.version));
     Ok(Tool { name, path, version })
+}
+
+/// What a tool says of its version; `unknown` if it says nothing.
+pub(crate) fn known_version(said: Option<String>) -> String {
+    said.filter(|version| !version.is_empty() && version != NO_VERSION)
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// What every tool finds in its environment: `folder` for everything that it wants to write, and no colours.

@@ -1,6 +1,7 @@
 //! `atcr-scanner serve` at a hold of ours and at an original one, played by the test.
 
 mod hold;
+mod rematches;
 
 use std::process::{Child, Stdio};
 

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use atcr_scan_protocol::bounds::{MAX_RESULT_MESSAGE_BYTES, MAX_SMALL_MESSAGE_BYTES};
-use atcr_scan_protocol::{ScannerMessage, Subject, Subscription};
+use atcr_scan_protocol::{ScannerMessage, Subject, Subscription, UNDERSTANDS, UNDERSTANDS_HEADER};
 use atcr_server::Shutdown;
 use atcr_server::client_address::ClientAddress;
 use atcr_server::supervise::Task;
 use axum::Extension;
 use axum::extract::State;
+use axum::http::HeaderValue;
 use axum::response::Response;
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -56,7 +57,9 @@ pub async fn subscribe_scan_jobs(
     } else {
         MAX_RESULT_MESSAGE_BYTES
     };
-    let (answer, socket) = upgrade.accept();
+    let (mut answer, socket) = upgrade.accept();
+    let understands = HeaderValue::from_static(UNDERSTANDS);
+    answer.headers_mut().insert(UNDERSTANDS_HEADER, understands);
     let from = client.and_then(|Extension(client)| client.own);
     let stop = subscribers.shutdown.clone();
     TASK.spawn(

@@ -9,13 +9,13 @@ use reqwest::Method;
 
 use super::*;
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).expect("in memory");
     encoder.finish().expect("in memory")
 }
 
-async fn put(hold: &TestHold, path: &str, body: Vec<u8>) -> Answer {
+pub(super) async fn put(hold: &TestHold, path: &str, body: Vec<u8>) -> Answer {
     let request = hold
         .request(Method::PUT, path)
         .header("x-scanner-secret", SECRET)

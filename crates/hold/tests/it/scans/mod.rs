@@ -8,6 +8,7 @@ mod losses;
 mod original;
 mod queue;
 mod readers;
+mod rematches;
 mod table;
 
 use std::time::Duration;

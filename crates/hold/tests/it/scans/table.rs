@@ -1,5 +1,6 @@
 //! The table of scans by itself, at times of the test's choice.
 
+use atcr_atproto::lexicon::BlobRef;
 use atcr_atproto::lexicon::scan::SeverityCounts;
 use atcr_hold::adapters::sqlite::{self, SqliteScans};
 use atcr_hold::scanning::{
@@ -18,6 +19,7 @@ const IDLE: Taker = Taker {
     holder: 1,
     since: None,
     is_idle: true,
+    database: None,
 };
 
 const ROOM: Room = Room {
@@ -103,6 +105,35 @@ async fn a_lease_ends_when_it_says_unless_it_is_renewed() {
             .await
             .unwrap()
     );
+}
+
+#[tokio::test]
+async fn a_push_of_what_waits_to_be_looked_up_again_is_scanned() {
+    let (table, _dir) = table().await;
+    let digest = queue(&table, "image", 0, 0).await;
+    hand_out(&table, 1, 0).await.expect("a job");
+    let mut complete = scan(&digest, ScanState::Complete, 1);
+    let list = BlobRef {
+        cid: "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
+            .parse()
+            .expect("a CID"),
+        mime_type: "application/gzip".to_owned(),
+        size: 1,
+    };
+    complete.documents.insert(DocumentKind::SbomSyft, list);
+    table.finish(1, &complete, true, ROOM).await.expect("kept");
+    assert_eq!(
+        table.outdated(at(0), 10).await.unwrap(),
+        std::slice::from_ref(&digest)
+    );
+    let queued = table.queue_rematches(std::slice::from_ref(&digest), at(0), 90, at(2));
+    assert_eq!(queued.await.unwrap(), 1);
+    // It is under way already.
+    assert!(table.outdated(at(0), 10).await.unwrap().is_empty());
+    assert_eq!(hand_out(&table, 2, 2).await, None, "it says no database");
+    queue(&table, "image", 5, 24 * 60 * 2).await;
+    let job = hand_out(&table, 3, 24 * 60 * 2).await.expect("a job");
+    assert_eq!((job.is_rematch, job.priority), (false, 5));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use atcr_oci::Digest;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -43,6 +43,9 @@ struct Shared {
     upload_begins: Notify,
     is_slow: AtomicBool,
     upload_jobs: Mutex<Vec<String>>,
+    /// Kept lists, and how often they were asked for.
+    lists: Mutex<(Option<Vec<u8>>, usize)>,
+    understands: bool,
     asked: Notify,
     asked_for: Mutex<Vec<String>>,
 }
@@ -72,6 +75,8 @@ impl Hold {
             upload_begins: Notify::new(),
             is_slow: AtomicBool::new(false),
             upload_jobs: Mutex::default(),
+            lists: Mutex::default(),
+            understands: kind == Kind::Ours,
             asked: Notify::new(),
             asked_for: Mutex::default(),
         });
@@ -79,6 +84,7 @@ impl Hold {
             .route("/xrpc/io.atcr.hold.subscribeScanJobs", get(subscribe))
             .route("/xrpc/com.atproto.sync.getBlob", get(get_blob))
             .route("/signed/{digest}", get(signed))
+            .route("/list", get(list))
             .route("/results/{job}/{kind}", put(upload))
             .layer(DefaultBodyLimit::disable())
             .with_state(Arc::clone(&shared));
@@ -130,6 +136,21 @@ impl Hold {
     /// The documents, unpacked.
     pub(crate) fn uploads(&self) -> BTreeMap<String, Vec<u8>> {
         self.shared.uploads.lock().unwrap().clone()
+    }
+
+    pub(crate) fn forget_uploads(&self) {
+        self.shared.uploads.lock().unwrap().clear();
+    }
+
+    /// A job with a list of packages; `None` for one that is gone.
+    pub(crate) fn with_list(&self, mut job: Value, list: Option<&[u8]>) -> Value {
+        self.shared.lists.lock().unwrap().0 = list.map(super::super::images::gzip);
+        job["listUrl"] = json!("https://hold.invalid/list");
+        job
+    }
+
+    pub(crate) fn times_asked_for_lists(&self) -> usize {
+        self.shared.lists.lock().unwrap().1
     }
 
     /// The jobs for which documents came, each once, in order.
@@ -202,6 +223,16 @@ impl Socket {
         }
     }
 
+    /// The next word about the vulnerability database.
+    pub(crate) async fn database(&mut self) -> Value {
+        loop {
+            let message = self.next().await;
+            if message["type"] == "scan_database" {
+                return message["built"].clone();
+            }
+        }
+    }
+
     /// The next result; words about what is under way are passed over.
     pub(crate) async fn result(&mut self) -> Value {
         loop {
@@ -241,6 +272,7 @@ async fn subscribe(
         return StatusCode::UPGRADE_REQUIRED.into_response();
     };
     let accept = derive_accept_key(key.as_bytes());
+    let understands = shared.understands;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().unwrap();
     tokio::spawn(async move {
         let io = TokioIo::new(upgrade.await.unwrap());
@@ -253,7 +285,24 @@ async fn subscribe(
         (header::UPGRADE, "websocket".to_owned()),
         (header::SEC_WEBSOCKET_ACCEPT, accept),
     ];
-    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+    let mut response = (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
+    if understands {
+        let said = HeaderValue::from_static("scan_database");
+        response.headers_mut().insert("x-scanner-understands", said);
+    }
+    response
+}
+
+async fn list(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    if !has_secret(&headers) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let (list, asked) = &mut *shared.lists.lock().unwrap();
+    *asked += 1;
+    list.clone().map_or(
+        StatusCode::NOT_FOUND.into_response(),
+        axum::response::IntoResponse::into_response,
+    )
 }
 
 async fn get_blob(

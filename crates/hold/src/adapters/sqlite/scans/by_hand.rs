@@ -47,7 +47,7 @@ pub(super) async fn try_again(
         None => "?2 IS NULL AND state = 'failed'",
     };
     let statement = format!(
-        "UPDATE scan_jobs SET state = 'resting', due_at = ?1, queued_at = ?1, priority = MIN(priority, 0), turn = 0, tries = 0, seq = NULL,
+        "UPDATE scan_jobs SET state = 'resting', due_at = ?1, queued_at = ?1, priority = MIN(priority, 0), turn = 0, tries = 0, seq = NULL, is_rematch = 0,
              leased_until = NULL, stage = NULL, failure_class = NULL, failure = NULL, ended_at = NULL
          WHERE id IN (SELECT id FROM scan_jobs WHERE {which} LIMIT ?3)"
     );

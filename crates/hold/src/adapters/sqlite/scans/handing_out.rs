@@ -30,6 +30,8 @@ pub(super) async fn hand_out(
     };
     let choice = format!(
         "SELECT job.id, job.seq FROM scan_jobs job WHERE job.state = 'ready' AND {order} AND {whom}
+             AND (job.is_rematch = 0
+                 OR coalesce((SELECT database_built FROM scans WHERE scans.digest = job.digest), 0) < ?3)
              AND NOT EXISTS (SELECT 1 FROM scan_jobs other WHERE other.digest = job.digest AND other.state = 'running')
          ORDER BY {by} LIMIT 1"
     );
@@ -37,6 +39,7 @@ pub(super) async fn hand_out(
     let chosen: Option<(i64, Option<i64>)> = sqlx::query_as(sqlx::AssertSqlSafe(choice))
         .bind(taker.since.map(|since| since.timestamp_millis()))
         .bind(patience.timestamp_millis())
+        .bind(taker.database.map(|built| built.timestamp_millis()))
         .fetch_optional(&mut *step)
         .await
         .map_err(failed)?;

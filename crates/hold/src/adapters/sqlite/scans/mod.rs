@@ -1,9 +1,10 @@
 //! The table of scans. `queueing` puts jobs into it, `handing_out` gives them to scanners, `by_hand` is for who looks after it, `results`
-//! puts what was found; `rows` reads what the queries return.
+//! puts what was found; `rematches` has it looked up again; `rows` reads what the queries return.
 
 mod by_hand;
 mod handing_out;
 mod queueing;
+mod rematches;
 mod results;
 mod rows;
 
@@ -26,7 +27,8 @@ use queueing::queue_one;
 use rows::{DocumentRow, JobRow, ScanRow, StatusRow, documents, number, seq_number, time};
 
 /// What [`JobRow`] reads.
-const JOB: &str = "seq, digest, owner, repository, tag, priority, handed_out_at, coalesce(failure_class = 'lost', 0) AS was_lost";
+const JOB: &str = "seq, digest, owner, repository, tag, priority, handed_out_at, coalesce(failure_class = 'lost', 0) AS was_lost,
+    is_rematch AND EXISTS (SELECT 1 FROM scans WHERE scans.digest = scan_jobs.digest AND scans.state <> 'sbom-only') AS is_rematch";
 /// Jobs that are counted for the state of the queue, of each state.
 const COUNTED: u32 = 100_000;
 
@@ -206,9 +208,9 @@ impl ScanTable for SqliteScans {
         };
         let is_over = matches!(fate, Fate::Failed | Fate::NotApplicable);
         let mut step = self.begin().await?;
-        // A message about it may come late: number and documents stay until another has the job or it is over.
+        // What could not be looked up again is scanned. A message about it may come late: number and documents stay until another has the job or it is over.
         let ended = sqlx::query(
-            "UPDATE scan_jobs SET state = ?1, due_at = ?2, tries = tries + ?3, leased_until = NULL, stage = NULL,
+            "UPDATE scan_jobs SET state = ?1, due_at = ?2, tries = tries + ?3, is_rematch = is_rematch AND ?3 = 0, leased_until = NULL, stage = NULL,
                  failure_class = coalesce(?4, failure_class), failure = coalesce(?5, failure), ended_at = ?6
              WHERE seq = ?7 AND state = 'running' AND (?8 IS NULL OR holder = ?8) AND (?9 IS NULL OR leased_until < ?9)",
         )
@@ -279,7 +281,7 @@ impl ScanTable for SqliteScans {
     ) -> Result<u64, ScanTableError> {
         // Popular ones first, of a bounded number of the oldest: one that nobody pulls has its turn too, and no backlog costs more.
         let queued = sqlx::query(
-            "UPDATE scan_jobs SET state = 'ready', priority = ?, queued_at = ?, turn = 0, tries = 0, seq = NULL, due_at = NULL,
+            "UPDATE scan_jobs SET state = 'ready', priority = ?, queued_at = ?, turn = 0, tries = 0, seq = NULL, due_at = NULL, is_rematch = 0,
                  failure_class = NULL, failure = NULL, ended_at = NULL
              WHERE id IN (SELECT due.id FROM (SELECT id, owner, repository, ended_at FROM scan_jobs
                      WHERE state IN ('done', 'failed') AND ended_at < ?
@@ -300,9 +302,31 @@ impl ScanTable for SqliteScans {
         Ok(queued.rows_affected())
     }
 
+    async fn outdated(&self, database: DateTime<Utc>, limit: u32) -> Result<Vec<Digest>, ScanTableError> {
+        let call = PortCall::database("outdated_scans");
+        call.run(rematches::outdated(&self.database, database, limit))
+            .await
+    }
+
+    async fn queue_rematches(
+        &self,
+        digests: &[Digest],
+        database: DateTime<Utc>,
+        priority: i64,
+        now: DateTime<Utc>,
+    ) -> Result<u64, ScanTableError> {
+        let call = PortCall::database("queue_rematches");
+        call.run(rematches::queue(&self.database, digests, database, priority, now))
+            .await
+    }
+
+    async fn end_rematches(&self, database: Option<DateTime<Utc>>) -> Result<u64, ScanTableError> {
+        rematches::end(&self.database, database).await
+    }
+
     async fn queue_lost_result(&self, digest: &Digest, now: DateTime<Utc>) -> Result<u64, ScanTableError> {
         let queued = sqlx::query(
-            "UPDATE scan_jobs SET state = 'ready', queued_at = ?, turn = 0, tries = 0, seq = NULL, ended_at = NULL
+            "UPDATE scan_jobs SET state = 'ready', queued_at = ?, turn = 0, tries = 0, seq = NULL, is_rematch = 0, ended_at = NULL
              WHERE digest = ? AND state = 'done'",
         )
         .bind(now.timestamp_millis())

@@ -17,7 +17,8 @@ pub(super) async fn queue_one(
 ) -> Result<Queued, ScanTableError> {
     let (is_scanned, is_waiting): (bool, bool) = sqlx::query_as(
         "SELECT EXISTS (SELECT 1 FROM scans WHERE digest = ?1 AND scanned_at > ?2),
-                EXISTS (SELECT 1 FROM scan_jobs WHERE digest = ?1 AND owner = ?3 AND state IN ('ready', 'resting', 'running'))",
+                EXISTS (SELECT 1 FROM scan_jobs WHERE digest = ?1 AND owner = ?3 AND state IN ('ready', 'resting', 'running')
+                    AND NOT (state = 'ready' AND is_rematch = 1))",
     )
     .bind(candidate.digest.as_str())
     .bind(fresh.timestamp_millis())
@@ -48,7 +49,7 @@ pub(super) async fn queue_one(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10)
          ON CONFLICT (digest, owner) DO UPDATE SET repository = excluded.repository, tag = coalesce(excluded.tag, tag),
              state = excluded.state, priority = excluded.priority, turn = excluded.turn, queued_at = excluded.queued_at, tries = 0,
-             seq = NULL, due_at = NULL, stage = NULL, failure_class = excluded.failure_class, failure = NULL,
+             seq = NULL, due_at = NULL, stage = NULL, is_rematch = 0, failure_class = excluded.failure_class, failure = NULL,
              ended_at = excluded.ended_at",
     )
     .bind(candidate.digest.as_str())

@@ -1,10 +1,10 @@
 //! What was found goes into the table.
 
-use atcr_scan_protocol::ScanState;
+use atcr_scan_protocol::{DocumentKind, ScanState};
 use atcr_server::database::Database;
 use sqlx::{Sqlite, Transaction};
 
-use super::rows::seq_number;
+use super::rows::{DocumentRow, ScanRow, documents, seq_number};
 use super::{failed, forget_uploads};
 use crate::scanning::{Room, Scan, ScanTableError, Taken};
 
@@ -21,9 +21,11 @@ pub(super) async fn take(
 ) -> Result<Taken, ScanTableError> {
     let digest = scan.digest.as_str();
     let mut step = database.writer().begin().await.map_err(failed)?;
+    let merged = with_lists(&mut step, seq, scan).await?;
+    let scan = merged.as_ref().unwrap_or(scan);
     let done = sqlx::query(
         "UPDATE scan_jobs SET state = 'done', tries = 0, leased_until = NULL, due_at = NULL, stage = NULL,
-             failure_class = NULL, failure = NULL, ended_at = ?1
+             failure_class = NULL, failure = NULL, is_rematch = 0, ended_at = ?1
          WHERE digest = ?2 AND state IN ('running', 'ready', 'resting')
              AND EXISTS (SELECT 1 FROM scan_jobs WHERE seq = ?3 AND digest = ?2 AND state IN ('running', 'ready', 'resting'))",
     )
@@ -68,6 +70,42 @@ pub(super) async fn take(
     }
     step.commit().await.map_err(failed)?;
     Ok(taken)
+}
+
+/// What was found in the packages of the result before, with the lists of that; `None` for a result with its own.
+async fn with_lists(
+    step: &mut Transaction<'_, Sqlite>,
+    seq: u64,
+    scan: &Scan,
+) -> Result<Option<Scan>, ScanTableError> {
+    if scan.documents.contains_key(&DocumentKind::Sbom) {
+        return Ok(None);
+    }
+    let known: Option<ScanRow> = sqlx::query_as(
+        "SELECT scans.* FROM scans JOIN scan_jobs job ON job.digest = scans.digest
+         WHERE job.seq = ?1 AND job.digest = ?2 AND job.is_rematch = 1",
+    )
+    .bind(seq_number(seq))
+    .bind(scan.digest.as_str())
+    .fetch_optional(&mut **step)
+    .await
+    .map_err(failed)?;
+    let Some(known) = known else { return Ok(None) };
+    let lists: Vec<DocumentRow> = sqlx::query_as(
+        "SELECT kind, cid, mime_type, size_bytes FROM scan_documents WHERE digest = ? AND kind <> 'vuln-report'",
+    )
+    .bind(scan.digest.as_str())
+    .fetch_all(&mut **step)
+    .await
+    .map_err(failed)?;
+    let known = known.with(documents(lists)?)?;
+    let mut merged = scan.clone();
+    merged.state = known.state;
+    merged.documents.extend(known.documents);
+    // Who listed them is still true.
+    merged.tools = known.tools;
+    merged.tools.extend(scan.tools.clone());
+    Ok(Some(merged))
 }
 
 async fn replace(

@@ -20,6 +20,7 @@ pub(super) struct JobRow {
     priority: i64,
     handed_out_at: i64,
     was_lost: bool,
+    is_rematch: bool,
 }
 
 impl TryFrom<JobRow> for HandedOut {
@@ -35,6 +36,7 @@ impl TryFrom<JobRow> for HandedOut {
             priority: row.priority,
             at: time(row.handed_out_at, "scan_jobs.handed_out_at")?,
             was_lost: row.was_lost,
+            is_rematch: row.is_rematch,
         })
     }
 }
