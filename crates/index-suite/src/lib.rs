@@ -62,6 +62,9 @@ macro_rules! index_suite {
             network: async [a_made_up_network_is_the_same_each_time_and_can_be_paged_through,] []
             configs: async [
                 a_card_shows_what_the_configuration_of_its_image_says,
+                an_account_with_many_images_is_in_nobodys_way,
+                configurations_that_nobody_may_see_are_forgotten,
+                many_cards_show_one_configuration,
                 a_card_waits_for_the_image_that_it_shows,
             ] []
             work: async [

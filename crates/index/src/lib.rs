@@ -30,6 +30,7 @@ pub mod ports;
 pub mod row;
 pub mod search;
 pub mod stored;
+pub mod turn;
 pub mod version_order;
 pub mod view;
 

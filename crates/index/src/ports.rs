@@ -32,6 +32,7 @@ use crate::error::IndexError;
 use crate::fact::{ConfigFact, Kind};
 use crate::page::{Page, PageRequest};
 use crate::search::{Candidate, Query};
+use crate::turn::ConfigTurn;
 use crate::view::{
     AccountView, HoldView, IndexStats, ListedManifest, ManifestView, MembershipView, PullDay, PulledManifest,
     RepositoryCard, RepositoryHold, RepositoryId, RepositoryView, ScanView, Standing, StarView, TagFilter,
@@ -346,14 +347,24 @@ pub struct WantedConfig {
     pub digest: Digest,
     /// Attempts that failed.
     pub attempts: u32,
+    /// The hold of the image that the card shows.
+    pub hold: Option<Did>,
+    /// That hold says that it shows its images to its members only.
+    pub is_private: bool,
 }
 
 /// What configurations of images say. They are blobs in holds, so they are read after the manifests that name them, and only for the
 /// images that cards show.
 #[async_trait]
 pub trait ConfigLog: Send + Sync {
-    /// At most `limit` configurations that cards wait for and that are due, the one that is due longest first.
-    async fn wanted_configs(&self, limit: u32, now: DateTime<Utc>) -> Result<Vec<WantedConfig>, IndexError>;
+    /// Configurations that cards wait for and that are due, [a few](crate::turn::OF_ACCOUNT) of each account behind `turn`: at most `limit` that were never tried,
+    /// then at most a quarter as many that could not be read. Returns with them whose turn it is then.
+    async fn wanted_configs(
+        &self,
+        turn: ConfigTurn,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<WantedConfig>, ConfigTurn), IndexError>;
 
     /// Keeps what a configuration says. The cards that wait for it show it.
     async fn configured(
@@ -365,6 +376,13 @@ pub trait ConfigLog: Send + Sync {
 
     /// It could not be read. It is due again at `due`, unless the repository's card shows another image by now.
     async fn put_off_config(&self, wanted: &WantedConfig, due: DateTime<Utc>) -> Result<(), IndexError>;
+
+    /// Looks through at most `limit` configurations behind `after` and forgets those that no card shows, or only cards of images in holds
+    /// that say by now that they are private. Returns the last one that it looked at; `None` at the end.
+    async fn forget_configs(&self, after: Option<&Digest>, limit: u32) -> Result<Option<Digest>, IndexError>;
+
+    /// Makes at most `limit` cards anew that show what was forgotten, or were made before configurations were read. Returns how many.
+    async fn renew_cards(&self, limit: u32, now: DateTime<Utc>) -> Result<u64, IndexError>;
 }
 
 /// Which of several processes on one database does what only one has to.

@@ -44,8 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a page waits for an account that the index does not know yet.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
-/// Configurations that are remembered, by their bytes.
+/// Configurations that are remembered, by their bytes, and how long: a hold may become private.
 const REMEMBERED_BYTES: u64 = 32 * 1024 * 1024;
+const REMEMBERED: Duration = Duration::from_hours(1);
 
 /// How long it is remembered that a configuration could not be had.
 const REMEMBERED_FAILURE: Duration = Duration::from_secs(30);
@@ -198,6 +199,7 @@ impl Browse {
     pub fn new(parts: BrowseParts) -> Self {
         let configs = Cache::builder()
             .max_capacity(REMEMBERED_BYTES)
+            .time_to_live(REMEMBERED)
             .weigher(|_, config: &Arc<ImageConfig>| config.size_bytes);
         let failures = moka::sync::Cache::builder()
             .max_capacity(10_000)

@@ -23,9 +23,9 @@ use crate::browse::Owner;
 /// How long a deletion can be undone, if the hold keeps the layers that long.
 const UNDO_FOR: TimeDelta = TimeDelta::hours(24);
 
-/// Memory for the manifests of deletions that are worked out, made and undone, in bytes: four of the largest. A quarter is for the accounts
-/// whose servers are below one registered name.
-pub(super) const MEMORY: usize = 4 * MOST_BYTES;
+/// Memory for the manifests of deletions that are worked out, made and undone, in bytes. The accounts whose servers are below one registered
+/// name have a quarter, which is four of the largest: most accounts have servers below one name.
+pub(super) const MEMORY: usize = 16 * MOST_BYTES;
 
 /// How long it may take to work out a deletion: an account's server that is slow keeps the memory from others of its name only so long.
 const WORKED_OUT_IN: Duration = Duration::from_mins(1);
@@ -74,7 +74,7 @@ impl Manage {
         room.map_err(|_| RegistryError::TooManyRequests { retry_after: AGAIN })
     }
 
-    /// Waits until nobody else makes, finishes or undoes the deletion `id`.
+    /// Waits for its turn with the deletion `id`: one caller at a time makes, finishes or undoes it.
     async fn turn(&self, id: &str) -> Result<OwnedMutexGuard<()>, RegistryError> {
         let turn = tokio::time::timeout(PATIENCE, self.under_way.lock(id)).await;
         turn.map_err(|_| RegistryError::TooManyRequests { retry_after: AGAIN })
@@ -229,7 +229,7 @@ impl Manage {
             .browse
             .grant::<Push>(Some(visitor), owner, repository)
             .await?;
-        // A deletion that is being made is undone when it has ended. Nobody waits for it with memory in hand.
+        // The undo waits for a deletion that is still running, and takes memory only afterwards.
         let _turn = self.turn(id).await?;
         let _room = self.room(owner, MOST_BYTES).await?;
         let found = self.deletions.find(visitor, id, self.clock.now()).await?;

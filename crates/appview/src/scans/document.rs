@@ -21,11 +21,9 @@ const PIECE: usize = 64 * 1024;
 /// A document as the hold gave it, in memory that is counted.
 pub(super) struct ReadDocument {
     pub(super) bytes: Bytes,
-    /// The hold gave it without a token.
-    pub(super) is_public: bool,
     pub(super) cid: Cid,
     pub(super) hold: Did,
-    pub(super) room: SharePermit,
+    pub(super) _room: SharePermit,
 }
 
 impl ReadDocument {
@@ -49,13 +47,12 @@ pub struct Download {
 }
 
 impl Download {
-    /// Sends `read` to a client that takes it within a minute; one that does not is cut off, which it sees by the length. The memory is free
-    /// when the stream has ended, was dropped, or the minute is over.
-    pub(super) fn start(read: ReadDocument, tasks: &Shutdown) -> Self {
+    /// Sends `bytes`, whose memory is `room`, to a client that takes them within a minute; one that does not is cut off, which it sees by the
+    /// length. The memory is free when the stream has ended, was dropped, or the minute is over.
+    pub(super) fn start(mut bytes: Bytes, room: SharePermit, tasks: &Shutdown) -> Self {
         let (told, pieces) = mpsc::channel(1);
-        let length = read.bytes.len();
+        let length = bytes.len();
         tasks.spawn(async move {
-            let ReadDocument { mut bytes, room, .. } = read;
             let sending = async {
                 while !bytes.is_empty() {
                     let piece = bytes.split_to(bytes.len().min(PIECE));

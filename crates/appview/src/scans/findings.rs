@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::Unreadable;
 use super::bounded::Bounded;
 use super::text::clean;
+use super::{BASE_WEIGHT, Unreadable};
 
 /// Matches of one report that are read.
 const MAX_MATCHES: usize = 50_000;
@@ -230,7 +230,8 @@ impl Findings {
 
     /// Bytes in memory, about.
     pub(super) fn weight(&self) -> u32 {
-        u32::try_from(self.all.iter().map(Finding::weight).sum::<usize>()).unwrap_or(u32::MAX)
+        let all: usize = self.all.iter().map(Finding::weight).sum();
+        u32::try_from(BASE_WEIGHT + all).unwrap_or(u32::MAX)
     }
 }
 

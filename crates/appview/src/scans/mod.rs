@@ -25,6 +25,7 @@ use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::HoldRef;
 use atcr_scan_protocol::{DocumentKind, ScanView as HoldView};
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use secrecy::SecretString;
 
 pub use compare::{FindingChanges, PackageChange, PackageChanges};
@@ -36,6 +37,9 @@ pub use text::clean;
 
 /// Longest document that pages read, in bytes: 20,000 packages.
 pub const MAX_READ: usize = 32 * 1024 * 1024;
+
+/// What a remembered document costs besides its entries: an empty one is not free.
+const BASE_WEIGHT: usize = 1024;
 
 /// A document that is not what it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,14 +84,28 @@ pub trait ScanSource: Send + Sync {
         digest: &Digest,
     ) -> Result<Option<HoldView>, HoldError>;
 
-    /// The bytes of a document, at most `max_bytes`.
+    /// Begins to read a document. The caller takes the bytes, with its own patience and up to its own bound.
     async fn document(
         &self,
         hold: &HoldRef,
         token: Option<&SecretString>,
         place: &DocumentPlace,
-        max_bytes: usize,
-    ) -> Result<Bytes, HoldError>;
+    ) -> Result<OpenDocument, HoldError>;
+}
+
+/// A document that a hold begins to send.
+pub struct OpenDocument {
+    /// How long it is, as the hold says.
+    pub length: Option<u64>,
+    /// Its bytes.
+    pub bytes: BoxStream<'static, Result<Bytes, HoldError>>,
+}
+
+impl std::fmt::Debug for OpenDocument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("OpenDocument");
+        shown.field("length", &self.length).finish_non_exhaustive()
+    }
 }
 
 /// Why a hold says nothing.
@@ -127,6 +145,8 @@ pub enum NoDocument {
     Unreadable,
     /// This server reads as many as it can.
     Busy,
+    /// Another visitor's request reads the same document, and has not ended.
+    BeingRead,
 }
 
 /// The place of a document: what the hold says now, else what its record says.

@@ -5,9 +5,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::Unreadable;
 use super::bounded::Bounded;
 use super::text::clean;
+use super::{BASE_WEIGHT, Unreadable};
 
 /// Packages of one document that are read.
 const MAX_PACKAGES: usize = 100_000;
@@ -147,7 +147,8 @@ impl Packages {
                 + package.key.len()
                 + 160
         };
-        u32::try_from(self.all.iter().map(text).sum::<usize>()).unwrap_or(u32::MAX)
+        let all: usize = self.all.iter().map(text).sum();
+        u32::try_from(BASE_WEIGHT + all).unwrap_or(u32::MAX)
     }
 }
 

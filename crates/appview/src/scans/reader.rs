@@ -3,32 +3,42 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atcr_atproto::egress::{SharedBudget, party};
+use atcr_atproto::egress::{SharePermit, SharedBudget, party};
 use atcr_atproto::syntax::Did;
 use atcr_auth::principal::Principal;
 use atcr_oci::Digest;
 use atcr_registry::error::{AccessError, RegistryError};
 use atcr_registry::hold::credentials::{CallError, HoldAccess};
 use atcr_registry::hold::error::HoldError;
-use atcr_registry::hold::ports::HoldDirectory;
+use atcr_registry::hold::ports::{HoldDirectory, HoldRef};
+use atcr_server::client_address::ClientAddress;
 use atcr_server::{KeyedLocks, Shutdown};
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
 use moka::sync::Cache;
 use secrecy::SecretString;
 
 use super::document::{Download, ReadDocument};
 use super::{
-    DocumentPlace, Findings, HoldWord, MAX_READ, NoDocument, Packages, ScanSource, Silence, Unreadable,
+    DocumentPlace, Findings, HoldWord, MAX_READ, NoDocument, OpenDocument, Packages, ScanSource, Silence,
+    Unreadable,
 };
 
 /// How long a page waits for what a hold says.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long it waits for a document.
+/// How long a hold has to begin with a document.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a document may take after that.
 const DOCUMENT_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a document waits for others that are read.
 const TURN_PATIENCE: Duration = Duration::from_secs(10);
-/// Memory for documents from their first byte to the end of their parse or download: four of the longest. A quarter is for the holds below
-/// one registered name.
-const ROOM: usize = 4 * MAX_READ;
+/// Memory for documents from their first byte to the end of their parse. The holds below one registered name have a quarter: one of the
+/// longest, and some of the usual length beside it.
+const ROOM: usize = 6 * MAX_READ;
+/// Memory for downloads, of which one client has a quarter.
+const DOWNLOADS: usize = 2 * MAX_READ;
+/// How long a document is remembered: a hold may become private.
+const REMEMBERED: Duration = Duration::from_hours(1);
 /// Bytes of findings that are remembered, and of packages.
 const REMEMBERED_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -39,6 +49,7 @@ pub struct Scans {
     access: HoldAccess,
     tasks: Shutdown,
     room: SharedBudget,
+    downloads: SharedBudget,
     flights: KeyedLocks<DocumentKey>,
     findings: Remembered<Findings>,
     packages: Remembered<Packages>,
@@ -70,13 +81,16 @@ impl Scans {
             access,
             tasks,
             room: SharedBudget::new(ROOM),
+            downloads: SharedBudget::new(DOWNLOADS),
             flights: KeyedLocks::default(),
             findings: Cache::builder()
                 .max_capacity(REMEMBERED_BYTES)
+                .time_to_live(REMEMBERED)
                 .weigher(|_, findings: &Arc<Findings>| findings.weight())
                 .build(),
             packages: Cache::builder()
                 .max_capacity(REMEMBERED_BYTES)
+                .time_to_live(REMEMBERED)
                 .weigher(|_, packages: &Arc<Packages>| packages.weight())
                 .build(),
         }
@@ -146,12 +160,13 @@ impl Scans {
             return Ok(found);
         }
         let flight = tokio::time::timeout(TURN_PATIENCE, self.flights.lock(&key)).await;
-        let _flight = flight.map_err(|_| NoDocument::Busy)?;
+        let _flight = flight.map_err(|_| NoDocument::BeingRead)?;
         if let Some(found) = remembered.get(&key) {
             return Ok(found);
         }
-        let read = self.fetch(visitor, hold, place).await?;
-        let is_for_all = read.is_public || matches!(place, DocumentPlace::Beside { .. });
+        let (hold, opened, is_public) = self.open(visitor, hold, place).await?;
+        let read = self.read(&hold, place, opened).await?;
+        let is_for_all = is_public || matches!(place, DocumentPlace::Beside { .. });
         let parsed = blocking(move || {
             let read = read.checked()?;
             parse(&read.bytes).map_err(|Unreadable| NoDocument::Unreadable)
@@ -163,58 +178,101 @@ impl Scans {
         Ok(parsed)
     }
 
-    /// The document at `place`, whose bytes hash to what names it.
+    /// The document at `place`, whose bytes hash to what names it, for `client`.
     ///
     /// # Errors
     /// [`NoDocument`].
     pub async fn download(
         &self,
         visitor: &Principal,
+        client: &ClientAddress,
         hold: &Did,
         place: &DocumentPlace,
     ) -> Result<Download, NoDocument> {
-        let read = self.fetch(visitor, hold, place).await?;
-        let read = blocking(move || read.checked()).await?;
-        Ok(Download::start(read, &self.tasks))
+        let (hold, opened, _) = self.open(visitor, hold, place).await?;
+        // The client's first: one that does not take what it asked for waits for itself, with no memory of the hold's in hand.
+        let client = client.key().to_string();
+        let mut sending = room(&self.downloads, &client, announced(&opened)?).await?;
+        let read = self.read(&hold, place, opened).await?;
+        let ReadDocument { bytes, .. } = blocking(move || read.checked()).await?;
+        sending.shrink_to(bytes.len());
+        Ok(Download::start(bytes, sending, &self.tasks))
     }
 
-    async fn fetch(
+    /// Asks for the document at `place`; says of it whether everybody may see it.
+    async fn open(
         &self,
         visitor: &Principal,
         hold: &Did,
         place: &DocumentPlace,
-    ) -> Result<ReadDocument, NoDocument> {
+    ) -> Result<(HoldRef, OpenDocument, bool), NoDocument> {
         let silent = || NoDocument::Silent(Silence::NoAnswer);
         let resolved = tokio::time::timeout(PATIENCE, self.directory.resolve(hold)).await;
         let Ok(Ok(hold)) = resolved else {
             return Err(silent());
         };
-        // A hold's slow documents are in the way of its own only; and that others wait says nothing of the hold.
-        let party = party(hold.endpoint.host_str().unwrap_or_default());
-        let room = self.room.acquire(&party, MAX_READ, TURN_PATIENCE).await;
-        let mut room = room.map_err(|_| NoDocument::Busy)?;
         let call = async |token: Option<SecretString>| {
-            let read = self.source.document(&hold, token.as_ref(), place, MAX_READ);
-            Ok((read.await?, token.is_none()))
+            let opened = self.source.document(&hold, token.as_ref(), place);
+            Ok((opened.await?, token.is_none()))
         };
-        let reading = self.access.read(visitor, &hold, call);
-        let read = tokio::time::timeout(DOCUMENT_PATIENCE, reading).await;
-        match read.map_err(|_| silent())? {
-            Ok((bytes, _)) if bytes.len() > MAX_READ => Err(NoDocument::TooLong),
-            Ok((bytes, is_public)) => {
-                room.shrink_to(bytes.len());
-                Ok(ReadDocument {
-                    bytes,
-                    is_public,
-                    cid: *place.cid(),
-                    hold: hold.did.clone(),
-                    room,
-                })
-            }
+        let opening = self.access.read(visitor, &hold, call);
+        let opened = tokio::time::timeout(BEGIN_PATIENCE, opening).await;
+        match opened.map_err(|_| silent())? {
+            Ok((opened, is_public)) => Ok((hold, opened, is_public)),
             Err(CallError::Hold(HoldError::BlobNotFound)) => Err(NoDocument::None),
             Err(error) => Err(NoDocument::Silent(silence(&error))),
         }
     }
+
+    /// Reads `opened` to its end, in memory that is counted.
+    async fn read(
+        &self,
+        hold: &HoldRef,
+        place: &DocumentPlace,
+        opened: OpenDocument,
+    ) -> Result<ReadDocument, NoDocument> {
+        let most = announced(&opened)?;
+        // A hold's slow documents are in the way of its own only; and that others wait says nothing of the hold.
+        let party = party(hold.endpoint.host_str().unwrap_or_default());
+        let mut room = room(&self.room, &party, most).await?;
+        let mut pieces = opened.bytes;
+        let reading = async {
+            let mut bytes = BytesMut::new();
+            while let Some(piece) = pieces.next().await {
+                let piece = piece.map_err(|_| NoDocument::Silent(Silence::NoAnswer))?;
+                if bytes.len() + piece.len() > most {
+                    return Err(NoDocument::TooLong);
+                }
+                bytes.extend_from_slice(&piece);
+            }
+            Ok(bytes.freeze())
+        };
+        let bytes = tokio::time::timeout(DOCUMENT_PATIENCE, reading).await;
+        let bytes = bytes.unwrap_or(Err(NoDocument::Silent(Silence::NoAnswer)))?;
+        room.shrink_to(bytes.len());
+        Ok(ReadDocument {
+            bytes,
+            cid: *place.cid(),
+            hold: hold.did.clone(),
+            _room: room,
+        })
+    }
+}
+
+/// How much of a document is read at most: what its hold announced, else the longest.
+fn announced(opened: &OpenDocument) -> Result<usize, NoDocument> {
+    match opened.length {
+        Some(length) => usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= MAX_READ)
+            .ok_or(NoDocument::TooLong),
+        None => Ok(MAX_READ),
+    }
+}
+
+async fn room(budget: &SharedBudget, party: &str, bytes: usize) -> Result<SharePermit, NoDocument> {
+    let room = budget.acquire(party, bytes, TURN_PATIENCE).await;
+    room.map_err(|_| NoDocument::Busy)
 }
 
 fn silence(error: &CallError) -> Silence {
@@ -247,10 +305,10 @@ mod tests {
     use atcr_registry::Granted;
     use atcr_registry::access::Push;
     use atcr_registry::context::RequestContext;
-    use atcr_registry::hold::ports::{HoldRef, HoldTokens};
+    use atcr_registry::hold::ports::HoldTokens;
     use atcr_scan_protocol::ScanView;
     use bytes::Bytes;
-    use futures_util::StreamExt as _;
+    use futures_util::stream;
     use tokio::sync::Notify;
 
     use super::*;
@@ -281,14 +339,19 @@ mod tests {
             hold: &HoldRef,
             _: Option<&SecretString>,
             _: &DocumentPlace,
-            _: usize,
-        ) -> Result<Bytes, HoldError> {
+        ) -> Result<OpenDocument, HoldError> {
             self.reads.lock().unwrap().push(hold.did.to_string());
             self.asked.notify_one();
             if hold.did.as_str().contains("silent") {
-                std::future::pending::<()>().await;
+                return Ok(OpenDocument {
+                    length: None,
+                    bytes: stream::pending().boxed(),
+                });
             }
-            Ok(Bytes::from_static(REPORT.as_bytes()))
+            Ok(OpenDocument {
+                length: Some(REPORT.len() as u64),
+                bytes: stream::iter([Ok(Bytes::from_static(REPORT.as_bytes()))]).boxed(),
+            })
         }
     }
 
@@ -348,6 +411,14 @@ mod tests {
         format!("did:web:{name}").parse().unwrap()
     }
 
+    fn client(number: u8) -> ClientAddress {
+        let counted = std::net::IpAddr::from([192, 0, 2, number]);
+        ClientAddress {
+            counted,
+            own: Some(counted),
+        }
+    }
+
     fn place() -> DocumentPlace {
         DocumentPlace::Record(cid_of(RAW, REPORT.as_bytes()))
     }
@@ -375,11 +446,56 @@ mod tests {
             .findings(&Principal::Anonymous, &did("silent.one.test"), &other)
             .await;
         assert_eq!(busy.unwrap_err(), NoDocument::Busy);
+        // The same one is being read for somebody.
+        let same = scans
+            .findings(&Principal::Anonymous, &did("silent.two.test"), &place())
+            .await;
+        assert_eq!(same.unwrap_err(), NoDocument::BeingRead);
         for waiting in waiting.drain(..) {
             let silent = waiting.await.unwrap();
             assert_eq!(silent.unwrap_err(), NoDocument::Silent(Silence::NoAnswer));
         }
         assert_eq!(scans.room.in_flight(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_document_that_hangs_leaves_room_for_others_below_its_name() {
+        let holds = Arc::default();
+        let scans = scans(&holds);
+        let hangs = tokio::spawn({
+            let scans = Arc::clone(&scans);
+            async move {
+                let hold = did("silent.one.test");
+                scans.findings(&Principal::Anonymous, &hold, &place()).await
+            }
+        });
+        while scans.room.in_flight() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let before = tokio::time::Instant::now();
+        let other = scans
+            .findings(&Principal::Anonymous, &did("good.one.test"), &place())
+            .await;
+        assert!(other.unwrap().all.is_empty());
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        hangs.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_in_its_own_way_only() {
+        let scans = scans(&Arc::default());
+        let (slow, other) = (client(1), client(2));
+        let held = room(&scans.downloads, &slow.key().to_string(), MAX_READ).await;
+        let download = async |client: &ClientAddress| {
+            scans
+                .download(&Principal::Anonymous, client, &did("good.test"), &place())
+                .await
+        };
+        assert_eq!(download(&slow).await.unwrap_err(), NoDocument::Busy);
+        assert_eq!(scans.room.in_flight(), 0);
+        download(&other).await.unwrap();
+        drop(held);
+        download(&slow).await.unwrap();
     }
 
     #[tokio::test]
@@ -399,35 +515,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_keeps_no_memory() {
         let scans = scans(&Arc::default());
-        let start = async || {
-            let read = scans
-                .download(&Principal::Anonymous, &did("good.test"), &place())
-                .await;
-            read.unwrap()
-        };
         // What fits into one piece is the client's at once.
-        let taken: Vec<_> = start().await.into_stream().collect().await;
+        let short = scans
+            .download(&Principal::Anonymous, &client(1), &did("good.test"), &place())
+            .await;
+        let taken: Vec<_> = short.unwrap().into_stream().collect().await;
         assert_eq!(taken.len(), 1);
-        let room = scans
-            .room
-            .acquire("party", MAX_READ, Duration::ZERO)
-            .await
-            .unwrap();
-        let long = ReadDocument {
-            bytes: Bytes::from(vec![0; 10 * 64 * 1024]),
-            is_public: true,
-            cid: *place().cid(),
-            hold: did("good.test"),
-            room,
-        };
-        let stalled = Download::start(long, &scans.tasks);
-        assert_eq!(scans.room.in_flight(), MAX_READ);
+        let long = Bytes::from(vec![0; 10 * 64 * 1024]);
+        let held = room(&scans.downloads, "client", long.len()).await.unwrap();
+        let stalled = Download::start(long, held, &scans.tasks);
+        assert_eq!(scans.downloads.in_flight(), 10 * 64 * 1024);
         // It begins its minute.
         tokio::task::yield_now().await;
         tokio::time::advance(Duration::from_secs(61)).await;
         let taken: Vec<_> = stalled.into_stream().collect().await;
         assert!(taken.len() < 10, "{}", taken.len());
-        assert_eq!(scans.room.in_flight(), 0);
+        assert_eq!((scans.room.in_flight(), scans.downloads.in_flight()), (0, 0));
     }
 
     #[tokio::test]

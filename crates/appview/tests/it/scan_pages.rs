@@ -524,7 +524,7 @@ async fn programs_are_told_the_same_in_json() {
     appview.hold.set_silent(true);
     assert_eq!(result().await["state"], "no-answer");
     appview.hold.set_silent(false);
-    // A private hold tells its members, whom a registry token names; and nobody whom a bad one names.
+    // A private hold answers its members, known by a registry token, and refuses a bad token.
     scanned.says(&scanned.found("complete", &counts(0, 0), &[]), &Value::Null);
     appview.hold.set_private(true);
     let said = result().await;

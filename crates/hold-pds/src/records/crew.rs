@@ -42,8 +42,8 @@ pub async fn ensure(repo: &HoldRepo, record: &CrewRecord) -> Result<Ensured, Rep
     }
 }
 
-/// Deletes the crew records beside the one that counts of members that have several, as a repository of another implementation may: who is
-/// removed must not stay a member by a record that nobody saw. Returns how many there were.
+/// Deletes the surplus crew records of members that have several, as a repository of another implementation may. The record that counts
+/// stays; with the others left, a member who is removed would still be one. Returns how many there were.
 ///
 /// # Errors
 /// The repository's; what was deleted by then is gone.

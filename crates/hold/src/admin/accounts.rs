@@ -33,7 +33,7 @@ const NAME_WITHIN: Duration = Duration::from_secs(3);
 const MAX_PROFILE: usize = 64 * 1024;
 /// Characters of a name that is shown.
 const MAX_NAME: usize = 100;
-/// Bytes of what somebody types.
+/// Longest search or name that a form takes, in bytes.
 const MAX_TYPED: usize = 512;
 /// Where accounts of the network keep their names.
 const PROFILE: &str = "app.bsky.actor.profile";
@@ -146,7 +146,7 @@ impl Accounts {
         self.table.find(text, limit).await
     }
 
-    /// The account that somebody typed, as its own server describes it.
+    /// The account behind a typed handle or DID, as its own server describes it.
     ///
     /// # Errors
     /// [`AdminError::Refused`]: the sentence says why there is none.

@@ -131,6 +131,7 @@ pub(super) static TABLES: [Table; 23] = [
             ("picture", Bytes),
             ("picture_type", Text),
             ("config", Bytes),
+            ("config_hold", Text),
         ],
     },
     Table {
@@ -141,13 +142,21 @@ pub(super) static TABLES: [Table; 23] = [
     Table {
         name: "config",
         key: 1,
-        columns: &[("digest", Bytes), ("labels", Text), ("platform", Text)],
+        columns: &[
+            ("digest", Bytes),
+            ("title", Text),
+            ("summary", Text),
+            ("licence", Text),
+            ("labels", Text),
+            ("platform", Text),
+        ],
     },
     Table {
         name: "config_wanted",
         key: 1,
         columns: &[
             ("repository", Integer),
+            ("account", Integer),
             ("digest", Bytes),
             ("due", Integer),
             ("attempts", Integer),

@@ -64,12 +64,12 @@ pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error
             "UPDATE repository r SET listed = j.listed, pushed_at = j.pushed_at, newest_tag = j.newest_tag, kind = j.kind, \
                  title = j.title, summary = j.summary, licence = j.licence, platforms = j.platforms, picture = j.picture, \
                  picture_type = j.picture_type, pulls = j.pulls, pushes = j.pushes, last_pull = j.last_pull, \
-                 search_tier = j.search_tier, search_hash = j.search_hash, config = j.config \
+                 search_tier = j.search_tier, search_hash = j.search_hash, config = j.config, config_hold = j.config_hold \
              FROM unnest($1::bigint[], $2::boolean[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], \
                          $9::text[], $10::bytea[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], \
-                         $17::bytea[]) \
+                         $17::bytea[], $18::text[]) \
                  AS j(id, listed, pushed_at, newest_tag, kind, title, summary, licence, platforms, picture, picture_type, pulls, pushes, \
-                      last_pull, search_tier, search_hash, config) \
+                      last_pull, search_tier, search_hash, config, config_hold) \
              WHERE r.id = j.id",
             plan.cards,
         )
@@ -107,9 +107,9 @@ async fn want_configs(
     });
     context
         .set(
-            "INSERT INTO config_wanted (repository, digest, due, attempts) \
-             SELECT j.repository, j.digest, j.due, 0 \
-             FROM unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS j(repository, digest, due) ORDER BY j.repository \
+            "INSERT INTO config_wanted (repository, account, digest, due, attempts) \
+             SELECT j.repository, j.account, j.digest, j.due, 0 \
+             FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bigint[]) AS j(repository, account, digest, due) ORDER BY j.repository \
              ON CONFLICT (repository) DO UPDATE SET digest = excluded.digest, due = excluded.due, attempts = 0 \
                  WHERE config_wanted.digest <> excluded.digest",
             wanted.collect(),
@@ -179,7 +179,7 @@ const LOAD: &str = "WITH touched AS ( \
                 (SELECT t.name FROM tag t WHERE t.repository = r.id AND t.shown = 1 ORDER BY t.moved_at DESC, t.name DESC LIMIT 1) \
                     AS last_tag \
          FROM unnest($1::bigint[]) AS j(id) JOIN repository r ON r.id = j.id JOIN account a ON a.id = r.account) \
-     SELECT q.*, k.labels, k.platform FROM ( \
+     SELECT q.*, k.title, k.summary, k.licence, k.platform FROM ( \
      SELECT r.id, r.account, r.name, r.handle, r.is_account_visible, \
             EXISTS (SELECT 1 FROM takedown d WHERE d.did = r.did AND d.repository = r.name AND d.applies) AS taken_down, \
             r.listed AS was_listed, r.tags, r.fallback_tags, r.manifests, r.stars, \
@@ -189,10 +189,7 @@ const LOAD: &str = "WITH touched AS ( \
             m.id AS manifest, m.kind, m.annotations, \
             coalesce((SELECT max(x.pushed_at) FROM manifest x WHERE x.repository = r.id), 0) AS manifest_pushed_at, \
             p.cid AS page_cid, p.summary AS page_summary, p.picture, p.picture_type, r.search_tier, r.search_hash, \
-            CASE m.kind WHEN 0 THEN m.config WHEN 1 THEN coalesce( \
-                (SELECT x.config FROM child i JOIN manifest x ON x.account = m.account AND x.digest = i.digest AND x.kind = 0 \
-                 WHERE i.manifest = m.id AND NOT i.attestation ORDER BY i.position, x.id LIMIT 1), ''::bytea) \
-                ELSE ''::bytea END AS config \
+            coalesce(o.config, ''::bytea) AS config, coalesce(o.hold, '') AS config_hold \
      FROM touched r \
      LEFT JOIN LATERAL ( \
          SELECT CASE WHEN r.last_tag IS NULL THEN \
@@ -204,6 +201,11 @@ const LOAD: &str = "WITH touched AS ( \
                          (SELECT x.id FROM manifest x WHERE x.account = r.account AND x.digest = t.digest ORDER BY x.odd_rkey LIMIT 1)) \
                      FROM tag t WHERE t.repository = r.id AND t.name = r.last_tag AND t.shown = 1) END AS id OFFSET 0) n ON true \
      LEFT JOIN manifest m ON m.id = n.id \
+     LEFT JOIN LATERAL ( \
+         SELECT CASE m.kind WHEN 0 THEN m.id WHEN 1 THEN \
+                    (SELECT x.id FROM child i JOIN manifest x ON x.account = m.account AND x.digest = i.digest AND x.kind = 0 \
+                     WHERE i.manifest = m.id AND NOT i.attestation ORDER BY i.position, x.id LIMIT 1) END AS id OFFSET 0) l ON true \
+     LEFT JOIN manifest o ON o.id = l.id \
      LEFT JOIN page p ON p.account = r.account AND p.rkey = replace(r.name, '/', '~') \
      LEFT JOIN LATERAL ( \
          SELECT sum(s.pulls + s.carried_pulls) AS pulls, sum(s.pushes + s.carried_pushes) AS pushes, max(s.last_pull) AS last_pull \

@@ -14,6 +14,7 @@ use atcr_index::ports::{
     SearchIndex as _, WorkQueue as _,
 };
 use atcr_index::search::{Query, ranked};
+use atcr_index::turn::ConfigTurn;
 use atcr_index_postgres::{ImportError, Progress};
 use atcr_index_sqlite::SqliteIndex;
 use atcr_index_suite::Subject as _;
@@ -127,7 +128,8 @@ async fn happen(index: &SqliteIndex) {
         .discovered("list", &found, Some("next"), None, now())
         .await
         .unwrap();
-    let waiting = index.wanted_configs(1, now()).await.unwrap();
+    let turn = ConfigTurn::default();
+    let (waiting, _) = index.wanted_configs(turn, 1, now()).await.unwrap();
     let says = ConfigFact::of(
         &[("io.atcr.icon".to_owned(), "x".to_owned())].into(),
         "linux/amd64",

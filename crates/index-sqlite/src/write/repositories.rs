@@ -73,7 +73,8 @@ pub(super) async fn refresh(context: &mut Context<'_>) -> Result<(), sqlx::Error
             "UPDATE repository SET listed = value ->> 1, pushed_at = value ->> 2, newest_tag = value ->> 3, kind = value ->> 4, \
                  title = value ->> 5, summary = value ->> 6, licence = value ->> 7, platforms = value ->> 8, \
                  picture = unhex(value ->> 9), picture_type = value ->> 10, pulls = value ->> 11, pushes = value ->> 12, \
-                 last_pull = value ->> 13, search_row = value ->> 14, search_hash = value ->> 15, config = unhex(value ->> 16) \
+                 last_pull = value ->> 13, search_row = value ->> 14, search_hash = value ->> 15, config = unhex(value ->> 16), \
+                 config_hold = value ->> 17 \
              FROM json_each(?) WHERE repository.id = value ->> 0",
             plan.cards,
         )
@@ -107,8 +108,8 @@ async fn want_configs(
     });
     context
         .set(
-            "INSERT INTO config_wanted (repository, digest, due, attempts) \
-             SELECT value ->> 0, unhex(value ->> 1), value ->> 2, 0 FROM json_each(?) WHERE true \
+            "INSERT INTO config_wanted (repository, account, digest, due, attempts) \
+             SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, 0 FROM json_each(?) WHERE true \
              ON CONFLICT (repository) DO UPDATE SET digest = excluded.digest, due = excluded.due, attempts = 0 \
                  WHERE config_wanted.digest <> excluded.digest",
             wanted.collect(),
@@ -144,7 +145,7 @@ const LOAD: &str = concat!(
                 (SELECT t.name FROM tag t WHERE t.repository = r.id AND t.shown = 1 ORDER BY t.moved_at DESC, t.name DESC LIMIT 1) \
                     AS last_tag \
          FROM json_each(?) j CROSS JOIN repository r ON r.id = j.value CROSS JOIN account a ON a.id = r.account) \
-     SELECT q.*, k.labels, k.platform FROM ( \
+     SELECT q.*, k.title, k.summary, k.licence, k.platform FROM ( \
      SELECT r.id, r.account, r.name, r.handle, r.is_account_visible, \
             EXISTS (SELECT 1 FROM takedown d WHERE d.did = r.did AND d.repository = r.name AND d.applies = 1) AS taken_down, \
             r.listed AS was_listed, r.tags, r.fallback_tags, r.manifests, r.stars, \
@@ -155,9 +156,7 @@ const LOAD: &str = concat!(
             coalesce((SELECT max(x.pushed_at) FROM manifest x WHERE x.repository = r.id), 0) AS manifest_pushed_at, \
             p.cid AS page_cid, p.summary AS page_summary, p.picture, p.picture_type, \
             r.search_row, r.search_hash, \
-            CASE m.kind WHEN 0 THEN m.config WHEN 1 THEN coalesce( \
-                (SELECT x.config FROM child i CROSS JOIN manifest x ON x.account = m.account AND x.digest = i.digest AND x.kind = 0 \
-                 WHERE i.manifest = m.id AND i.attestation = 0 ORDER BY i.position, x.id LIMIT 1), x'') ELSE x'' END AS config \
+            coalesce(o.config, x'') AS config, coalesce(o.hold, '') AS config_hold \
      FROM touched r \
      LEFT JOIN tag t ON t.repository = r.id AND t.name = r.last_tag AND t.shown = 1 \
      LEFT JOIN manifest m ON m.id = CASE \
@@ -166,6 +165,9 @@ const LOAD: &str = concat!(
          ELSE coalesce( \
              (SELECT x.id FROM manifest x WHERE x.account = r.account AND x.digest = t.digest AND x.repository = r.id LIMIT 1), \
              (SELECT x.id FROM manifest x WHERE x.account = r.account AND x.digest = t.digest LIMIT 1)) END \
+     LEFT JOIN manifest o ON o.id = CASE m.kind WHEN 0 THEN m.id WHEN 1 THEN \
+         (SELECT x.id FROM child i CROSS JOIN manifest x ON x.account = m.account AND x.digest = i.digest AND x.kind = 0 \
+          WHERE i.manifest = m.id AND i.attestation = 0 ORDER BY i.position, x.id LIMIT 1) END \
      LEFT JOIN page p ON p.account = r.account AND p.rkey = replace(r.name, '/', '~') \
      LEFT JOIN (SELECT q.id, ",
     capped_sum!("s.pulls + s.carried_pulls"),

@@ -2,7 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::text::{cut, kept_annotations};
+use super::text::{cut, kept_annotations, one_line};
+
+/// What an image is called, in annotations and labels.
+pub const TITLE: &str = "org.opencontainers.image.title";
+
+/// What it is for.
+pub const DESCRIPTION: &str = "org.opencontainers.image.description";
+
+/// Under what licences it is.
+pub const LICENCES: &str = "org.opencontainers.image.licenses";
 
 /// Longest platform, in bytes.
 const MAX_PLATFORM: usize = 128;
@@ -31,5 +40,14 @@ impl ConfigFact {
             labels,
             platform: cut(&platform, MAX_PLATFORM).to_owned(),
         }
+    }
+
+    /// What a card shows of a label, in one short line; empty for none.
+    #[must_use]
+    pub fn line(&self, label: &str) -> String {
+        self.labels
+            .get(label)
+            .map(|text| one_line(text))
+            .unwrap_or_default()
     }
 }

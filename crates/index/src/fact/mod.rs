@@ -9,7 +9,7 @@ mod manifest;
 mod sailor;
 mod text;
 
-pub use config::ConfigFact;
+pub use config::{ConfigFact, DESCRIPTION, LICENCES, TITLE};
 pub use hold::{CaptainFact, CrewFact, ScanFact, Severities, StatsFact};
 pub use manifest::{ChildFact, Kind, ManifestFact, PlatformFact};
 pub use sailor::{PageFact, ProfileFact, StarFact, TagFact};

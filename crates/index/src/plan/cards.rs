@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::fact::{Kind, one_line};
+use crate::fact::{DESCRIPTION, Kind, LICENCES, TITLE, one_line};
 use crate::row::{Answer, Row};
 use crate::stored::hex;
 use crate::{IndexError, row};
@@ -44,7 +44,10 @@ pub struct Repository {
     search_place: i64,
     search_hash: i64,
     config: Vec<u8>,
-    labels: Option<String>,
+    config_hold: String,
+    config_title: Option<String>,
+    config_summary: Option<String>,
+    config_licence: Option<String>,
     platform: Option<String>,
 }
 
@@ -79,7 +82,10 @@ impl Repository {
             search_place: answer.integer()?,
             search_hash: answer.integer()?,
             config: answer.maybe_bytes()?.unwrap_or_default(),
-            labels: answer.maybe_text()?,
+            config_hold: answer.text()?,
+            config_title: answer.maybe_text()?,
+            config_summary: answer.maybe_text()?,
+            config_licence: answer.maybe_text()?,
             platform: answer.maybe_text()?,
         })
     }
@@ -141,11 +147,11 @@ impl FoundBy {
 #[derive(Debug, Default)]
 pub struct Plan {
     /// Number, listed, pushed at, newest tag, kind, title, summary, licence, platforms, picture and its type, pulls, pushes, last pull, place
-    /// and hash in search, configuration.
+    /// and hash in search, configuration and its hold.
     pub cards: Vec<Row>,
     /// Repositories whose cards wait for no configuration.
     pub configured: Vec<Row>,
-    /// Repositories and the configurations that their cards wait for.
+    /// Repositories, their accounts and the configurations that their cards wait for.
     pub wanted: Vec<Row>,
     /// Repositories that accounts show more than before: account and number.
     pub listed: Vec<Row>,
@@ -175,8 +181,8 @@ pub fn plan(
         if (place, hash) != (row.search_place, row.search_hash) {
             plan.search.push(row.found_by(place));
         }
-        if is_listed && !row.config.is_empty() && row.labels.is_none() {
-            plan.wanted.push(row![row.id, row.config.clone()]);
+        if is_listed && !row.config.is_empty() && row.platform.is_none() {
+            plan.wanted.push(row![row.id, row.account, row.config.clone()]);
         } else {
             plan.configured.push(row![row.id]);
         }
@@ -202,7 +208,8 @@ pub fn plan(
             row.last_pull,
             place,
             hash,
-            row.config.clone()
+            row.config.clone(),
+            &row.config_hold
         ]);
     }
     plan.listed = listed
@@ -222,29 +229,24 @@ struct Card {
 
 impl Card {
     fn of(row: &Repository) -> Self {
-        let read = |json: &Option<String>| -> BTreeMap<String, String> {
-            json.as_deref()
-                .and_then(|json| serde_json::from_str(json).ok())
-                .unwrap_or_default()
+        let annotations: BTreeMap<String, String> = row
+            .annotations
+            .as_deref()
+            .and_then(|json| serde_json::from_str(json).ok())
+            .unwrap_or_default();
+        let text = |key: &str, label: &Option<String>| {
+            let annotation = annotations.get(key).map(|text| one_line(text));
+            annotation.or_else(|| label.clone()).unwrap_or_default()
         };
-        let (annotations, labels) = (read(&row.annotations), read(&row.labels));
-        let text = |name: &str| {
-            let key = format!("org.opencontainers.image.{name}");
-            annotations
-                .get(&key)
-                .or_else(|| labels.get(&key))
-                .map(|text| one_line(text))
-                .unwrap_or_default()
-        };
-        let described = text("description");
+        let described = text(DESCRIPTION, &row.config_summary);
         Self {
-            title: text("title"),
+            title: text(TITLE, &row.config_title),
             summary: if described.is_empty() {
                 row.page_summary.clone().unwrap_or_default()
             } else {
                 described
             },
-            licence: text("licenses"),
+            licence: text(LICENCES, &row.config_licence),
         }
     }
 

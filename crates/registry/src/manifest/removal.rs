@@ -20,7 +20,7 @@ pub const MOST_TAGS: usize = 1_000;
 pub const MOST_MANIFESTS: usize = 200;
 
 /// Bytes of manifests that one deletion may take: they are kept for the way back.
-pub const MOST_BYTES: usize = 16 * 1024 * 1024;
+pub const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Manifests that are looked at in one round of a deletion, and in all of its rounds.
 const MOST_LOOKED_AT: usize = 2_000;

@@ -7,8 +7,7 @@ use atcr_oci::Digest;
 use atcr_registry::hold::error::HoldError;
 use atcr_registry::hold::ports::HoldRef;
 use atcr_scan_protocol::ScanView;
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::{Method, StatusCode};
 use secrecy::SecretString;
 use url::Url;
@@ -16,7 +15,7 @@ use url::Url;
 use super::HoldClient;
 use super::errors::{self, About};
 use super::xrpc::{method_url, read};
-use crate::scans::{DocumentPlace, ScanSource};
+use crate::scans::{DocumentPlace, OpenDocument, ScanSource};
 
 #[async_trait]
 impl ScanSource for HoldClient {
@@ -41,8 +40,7 @@ impl ScanSource for HoldClient {
         hold: &HoldRef,
         token: Option<&SecretString>,
         place: &DocumentPlace,
-        max_bytes: usize,
-    ) -> Result<Bytes, HoldError> {
+    ) -> Result<OpenDocument, HoldError> {
         let url = match place {
             DocumentPlace::Record(cid) => {
                 let mut url = method_url(hold, nsid::SYNC_GET_BLOB)?;
@@ -66,20 +64,14 @@ impl ScanSource for HoldClient {
         if !status.is_success() {
             return Err(errors::xrpc(About::Blob, status, &headers, &[]));
         }
-        let mut bytes = BytesMut::new();
-        let mut body = answer.bytes_stream();
-        // One byte too many tells the caller that it is too long. The caller's patience bounds the whole.
-        while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|_| HoldError::Unreachable {
-                reason: "the connection broke".to_owned(),
-            })?;
-            let room = (max_bytes + 1).saturating_sub(bytes.len());
-            bytes.extend_from_slice(&piece[..piece.len().min(room)]);
-            if bytes.len() > max_bytes {
-                break;
-            }
-        }
-        Ok(bytes.freeze())
+        let length = answer.content_length();
+        let broken = |_| HoldError::Unreachable {
+            reason: "the connection broke".to_owned(),
+        };
+        Ok(OpenDocument {
+            length,
+            bytes: answer.bytes_stream().map_err(broken).boxed(),
+        })
     }
 }
 

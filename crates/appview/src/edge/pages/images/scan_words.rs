@@ -208,6 +208,9 @@ pub(super) fn why_not(error: &NoDocument, hold: &str) -> String {
         }
         NoDocument::TooLong => "It is too long for a page.".to_owned(),
         NoDocument::Busy => "This server reads too many documents at the moment. Try again later.".to_owned(),
+        NoDocument::BeingRead => {
+            format!("The document is being read from {hold} for another visitor. Try again in a minute.")
+        }
     }
 }
 

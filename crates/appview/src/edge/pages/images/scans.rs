@@ -282,11 +282,11 @@ async fn download(visit: &Visit, state: &AppState) -> Result<Response, PageError
     let asker = principal(visit);
     let subject = Subject::find(visit, &asker, state, "", Asking::Always).await?;
     let Placed { did, place, .. } = subject.place(DocumentKind::Sbom).ok_or(PageError::NotFound)?;
-    let read = state.scans.download(&asker, &did, &place).await;
+    let read = state.scans.download(&asker, &visit.client, &did, &place).await;
     let read = read.map_err(|error| match error {
-        NoDocument::Busy => {
-            PageError::Refused("This server reads too many documents at the moment. Try again later.")
-        }
+        NoDocument::Busy => PageError::Refused(
+            "This server reads and sends as many documents as it can at the moment. Try again later.",
+        ),
         _ => PageError::Refused("The hold does not give the bill of materials now. Try again later."),
     })?;
     let length = HeaderValue::from(read.length);

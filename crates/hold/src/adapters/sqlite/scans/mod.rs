@@ -279,7 +279,8 @@ impl ScanTable for SqliteScans {
         limit: u32,
         now: DateTime<Utc>,
     ) -> Result<u64, ScanTableError> {
-        // Popular ones first, of a bounded number of the oldest: one that nobody pulls has its turn too, and no backlog costs more.
+        // The query takes a bounded number of the oldest results and puts popular images first. So images without pulls also have their turn,
+        // and a long backlog costs no more than a short one.
         let queued = sqlx::query(
             "UPDATE scan_jobs SET state = 'ready', priority = ?, queued_at = ?, turn = 0, tries = 0, seq = NULL, due_at = NULL, is_rematch = 0,
                  failure_class = NULL, failure = NULL, ended_at = NULL
