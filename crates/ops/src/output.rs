@@ -32,7 +32,7 @@ impl Output {
     /// A line for people.
     pub fn line(&self, line: impl Display) {
         if !self.is_json {
-            self.write(&line.to_string());
+            self.write(&clean(&line.to_string()));
         }
     }
 
@@ -48,13 +48,13 @@ impl Output {
     /// A line on standard error: something went wrong, and the command goes on.
     pub fn warn(&self, line: impl Display) {
         self.progress.suspend(|| {
-            let _ = writeln!(std::io::stderr(), "warning: {line}");
+            let _ = writeln!(std::io::stderr(), "warning: {}", one_line(&line.to_string()));
         });
     }
 
     /// How far it is.
     pub fn progress(&self, message: impl Display) {
-        self.progress.set_message(message.to_string());
+        self.progress.set_message(one_line(&message.to_string()));
     }
 
     /// Takes the progress away.
@@ -70,17 +70,50 @@ impl Output {
     }
 }
 
+/// `text` of several lines, fit for a terminal: what moves the cursor or turns the line around is shown as `�`. Names and records are
+/// written by strangers.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    text.chars()
+        .map(|character| {
+            if is_hostile(character) {
+                '\u{fffd}'
+            } else {
+                character
+            }
+        })
+        .collect()
+}
+
+/// The same in one line.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    clean(text).replace('\n', "\u{fffd}")
+}
+
+fn is_hostile(character: char) -> bool {
+    (character.is_control() && character != '\n')
+        || matches!(
+            character,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
+}
+
 /// Rows below their headings, each column as wide as its widest cell. The columns in `right` are aligned on the right.
 #[must_use]
 pub fn table(headings: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| one_line(cell)).collect())
+        .collect();
     let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
-    let lines = std::iter::once(&headings).chain(rows).map(|row| {
+    let lines = std::iter::once(&headings).chain(&rows).map(|row| {
         let cells = row.iter().zip(&widths).enumerate().map(|(place, (cell, width))| {
             if right.contains(&place) {
                 format!("{cell:>width$}")
@@ -95,7 +128,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>], right: &[usize]) -> String
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use super::{clean, table};
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
@@ -107,5 +140,15 @@ mod tests {
             table(&["account", "bytes"], &rows, &[1]),
             "account        bytes\nalice.example      7\nbob            1,000"
         );
+    }
+
+    #[test]
+    fn what_a_stranger_wrote_moves_no_cursor_and_adds_no_line() {
+        assert_eq!(
+            clean("a\u{1b}[2J\nb\u{202e}c\r\u{9b}"),
+            "a\u{fffd}[2J\nb\u{fffd}c\u{fffd}\u{fffd}"
+        );
+        let rows = [vec!["bob\nalice".to_owned()]];
+        assert_eq!(table(&["account"], &rows, &[]), "account\nbob\u{fffd}alice");
     }
 }

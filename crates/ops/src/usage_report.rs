@@ -4,6 +4,7 @@
 //! no records of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::bail;
 use atcr_atproto::lexicon::captain::CaptainRecord;
@@ -29,8 +30,11 @@ pub const EXAMPLES: &str = "Examples:
 /// Accounts that are read at once.
 const AT_ONCE: usize = 8;
 
-/// Different layers that are kept in memory at most, of all accounts together: some 100 bytes each.
-const MAX_LAYERS: usize = 10_000_000;
+/// Memory for the names of accounts, layers and manifests, in bytes, of all accounts together: ten million of the usual length.
+const MOST_BYTES: usize = 2 * 1024 * 1024 * 1024;
+
+/// What a name costs besides its own bytes.
+const NAME_BYTES: usize = 128;
 
 /// What is reported.
 #[derive(Debug, Args)]
@@ -84,26 +88,64 @@ struct Report {
     unreadable: u64,
 }
 
+/// The memory that all names of a report share, also those of accounts that are read at the same time.
+struct Room {
+    left: AtomicUsize,
+}
+
+impl Room {
+    fn new(bytes: usize) -> Self {
+        Self {
+            left: AtomicUsize::new(bytes),
+        }
+    }
+
+    /// Takes the memory of `name`. What does not fit takes all of it: the report is not whole then.
+    fn take(&self, name: &str) {
+        let cost = NAME_BYTES.saturating_add(name.len());
+        let rest = |left: usize| Some(left.saturating_sub(cost));
+        // The closure never refuses.
+        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.left.load(Ordering::Relaxed) == 0
+    }
+}
+
 /// What is counted.
-#[derive(Default)]
-struct Counted {
+struct Counted<'r> {
+    room: &'r Room,
     accounts: BTreeMap<Did, Usage>,
-    layers: usize,
     unreadable: u64,
     not_read: Vec<Did>,
 }
 
-impl Counted {
+impl<'r> Counted<'r> {
+    fn new(room: &'r Room) -> Self {
+        Self {
+            room,
+            accounts: BTreeMap::new(),
+            unreadable: 0,
+            not_read: Vec::new(),
+        }
+    }
+
     fn add(&mut self, owner: &Did, manifest: &str, digest: &str, size: u64) {
+        if !self.accounts.contains_key(owner) {
+            self.room.take(owner.as_str());
+        }
         let usage = self.accounts.entry(owner.clone()).or_default();
-        usage.manifests.insert(manifest.to_owned());
+        if usage.manifests.insert(manifest.to_owned()) {
+            self.room.take(manifest);
+        }
         if usage.layers.insert(digest.to_owned(), size).is_none() {
-            self.layers += 1;
+            self.room.take(digest);
         }
     }
 
     fn has_room(&self) -> bool {
-        self.layers < MAX_LAYERS
+        !self.room.is_used_up()
     }
 }
 
@@ -116,14 +158,21 @@ impl UsageReport {
         let output = Output::new(self.json);
         let network = Network::new(&self.network)?;
         let hold = network.hold(&self.hold).await?;
-        let mut counted = by_layers(&network, &hold, &output).await?;
-        if self.from_manifests {
+        // The layers are let go of before manifests are read.
+        let [room, again] = [MOST_BYTES; 2].map(Room::new);
+        let mut counted = by_layers(&network, &hold, &room, &output).await?;
+        if self.from_manifests && counted.has_room() {
             let mut accounts: BTreeSet<Did> = counted.accounts.into_keys().collect();
-            accounts.extend(members(&network, &hold).await?);
-            counted = by_manifests(&network, &hold, accounts, &output).await;
+            for did in &accounts {
+                again.take(did.as_str());
+            }
+            members(&network, &hold, &again, &mut accounts).await?;
+            counted = by_manifests(&network, &hold, accounts, &again, &output).await;
         }
         if !counted.has_room() {
-            bail!("there are more than {MAX_LAYERS} different layers; the report would not be whole");
+            bail!(
+                "there are more accounts, manifests and layers than fit into 2 GiB; the report would not be whole"
+            );
         }
         let report = self.report(&network, &hold, counted, &output).await;
         output.done();
@@ -135,7 +184,7 @@ impl UsageReport {
         bail!("{} accounts could not be read", report.not_read.len())
     }
 
-    async fn report(&self, network: &Network, hold: &Hold, counted: Counted, output: &Output) -> Report {
+    async fn report(&self, network: &Network, hold: &Hold, counted: Counted<'_>, output: &Output) -> Report {
         let mut distinct: HashMap<&str, u64> = HashMap::new();
         for (digest, size) in counted.accounts.values().flat_map(|usage| &usage.layers) {
             distinct.insert(digest, *size);
@@ -218,8 +267,13 @@ fn text(report: &Report) -> String {
 }
 
 /// By the hold's own records.
-async fn by_layers(network: &Network, hold: &Hold, output: &Output) -> anyhow::Result<Counted> {
-    let mut counted = Counted::default();
+async fn by_layers<'r>(
+    network: &Network,
+    hold: &Hold,
+    room: &'r Room,
+    output: &Output,
+) -> anyhow::Result<Counted<'r>> {
+    let mut counted = Counted::new(room);
     let mut records: u64 = 0;
     let mut each = |record: RecordEntry| {
         records += 1;
@@ -245,9 +299,13 @@ async fn by_layers(network: &Network, hold: &Hold, output: &Output) -> anyhow::R
     Ok(counted)
 }
 
-/// The captain and the crew.
-async fn members(network: &Network, hold: &Hold) -> anyhow::Result<BTreeSet<Did>> {
-    let mut members = BTreeSet::new();
+/// Adds the captain and the crew to `members`.
+async fn members(
+    network: &Network,
+    hold: &Hold,
+    room: &Room,
+    members: &mut BTreeSet<Did>,
+) -> anyhow::Result<()> {
     for collection in [nsid::HOLD_CAPTAIN, nsid::HOLD_CREW] {
         let mut each = |record: RecordEntry| {
             let value = record.value.clone();
@@ -256,30 +314,40 @@ async fn members(network: &Network, hold: &Hold) -> anyhow::Result<BTreeSet<Did>
             } else {
                 CaptainRecord::from_value(value).map(|captain| captain.owner)
             };
-            members.extend(member.ok());
-            true
+            if let Ok(member) = member
+                && !members.contains(&member)
+            {
+                room.take(member.as_str());
+                members.insert(member);
+            }
+            !room.is_used_up()
         };
         network
             .records(&hold.did, &hold.url, false, collection, &mut each)
             .await?;
     }
-    Ok(members)
+    Ok(())
 }
 
 /// By the manifests of `accounts` that name the hold.
-async fn by_manifests(network: &Network, hold: &Hold, accounts: BTreeSet<Did>, output: &Output) -> Counted {
+async fn by_manifests<'r>(
+    network: &Network,
+    hold: &Hold,
+    accounts: BTreeSet<Did>,
+    room: &'r Room,
+    output: &Output,
+) -> Counted<'r> {
     let total = accounts.len();
     let mut reading = stream::iter(accounts)
-        .map(|did| async move { (manifests_of(network, hold, &did).await, did) })
+        .map(|did| async move { (manifests_of(network, hold, &did, room).await, did) })
         .buffer_unordered(AT_ONCE);
-    let mut counted = Counted::default();
+    let mut counted = Counted::new(room);
     let mut done = 0;
     while let Some((read, did)) = reading.next().await {
         done += 1;
         output.progress(format!("{done} of {total} accounts"));
         match read {
             Ok(of_account) => {
-                counted.layers += of_account.layers;
                 counted.unreadable += of_account.unreadable;
                 counted.accounts.extend(of_account.accounts);
             }
@@ -295,9 +363,14 @@ async fn by_manifests(network: &Network, hold: &Hold, accounts: BTreeSet<Did>, o
     counted
 }
 
-async fn manifests_of(network: &Network, hold: &Hold, did: &Did) -> anyhow::Result<Counted> {
+async fn manifests_of<'r>(
+    network: &Network,
+    hold: &Hold,
+    did: &Did,
+    room: &'r Room,
+) -> anyhow::Result<Counted<'r>> {
     let server = network.server(did).await?;
-    let mut counted = Counted::default();
+    let mut counted = Counted::new(room);
     let mut each = |record: RecordEntry| {
         match ManifestRecord::from_value(record.value.clone()) {
             Ok(manifest) if manifest.hold().as_ref() == Some(&hold.did) => {
@@ -315,4 +388,24 @@ async fn manifests_of(network: &Network, hold: &Hold, did: &Did) -> anyhow::Resu
         .records(did, &server, true, nsid::MANIFEST, &mut each)
         .await?;
     Ok(counted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_that_are_read_at_once_share_one_bound() {
+        let did = |name: &str| -> Did { format!("did:web:{name}.example").parse().unwrap() };
+        // An account, a manifest and a layer of each of two accounts, and a few bytes more.
+        let room = Room::new(6 * (NAME_BYTES + 24));
+        let (mut first, mut second) = (Counted::new(&room), Counted::new(&room));
+        for _ in 0..10 {
+            first.add(&did("alice"), "manifest", "layer", 1);
+        }
+        second.add(&did("bob"), "manifest", "layer", 1);
+        assert!(first.has_room() && second.has_room());
+        second.add(&did("bob"), "manifest", "another", 1);
+        assert!(!first.has_room() && !second.has_room());
+    }
 }

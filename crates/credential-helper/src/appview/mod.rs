@@ -78,6 +78,18 @@ pub enum AppViewError {
     },
 }
 
+impl AppViewError {
+    /// Whether the same question may be answered a little later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TooManyRequests { .. } => true,
+            Self::Refused { status, .. } => *status >= 500,
+            Self::Garbage { .. } | Self::CannotRevoke(_) => false,
+        }
+    }
+}
+
 /// A device flow that was begun.
 #[derive(Clone, Debug)]
 pub struct DeviceCode {

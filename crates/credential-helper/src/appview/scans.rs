@@ -57,6 +57,8 @@ pub enum State {
     NotApplicable,
     /// It was not scanned.
     NotScanned,
+    /// The hold has not heard of a push of it.
+    PushUnknown,
     /// The hold does not answer.
     NoAnswer,
     /// The hold tells its members only.
@@ -71,6 +73,12 @@ impl State {
     #[must_use]
     pub const fn has_counts(self) -> bool {
         matches!(self, Self::Clean | Self::Found)
+    }
+
+    /// Whether waiting may help: the image waits, the hold has not heard of the push yet, or does not answer now.
+    #[must_use]
+    pub const fn may_change(self) -> bool {
+        matches!(self, Self::Pending | Self::PushUnknown | Self::NoAnswer)
     }
 }
 

@@ -10,8 +10,8 @@ use secrecy::SecretString;
 use super::get::environment_credentials;
 use super::verify::default_registry;
 use super::{Context, reveal};
-use crate::appview::AppView;
-use crate::appview::scans::{ImagePlace, ScanResult, Severity, State};
+use crate::appview::scans::{ImagePlace, ScanResult, Severity};
+use crate::appview::{AppView, AppViewError};
 use crate::error::HelperError;
 use crate::printer::plain;
 use crate::registry_url::{RegistryUrl, ServerAddress};
@@ -73,7 +73,12 @@ pub fn scan(context: &Context, arguments: &ScanArguments) -> Result<ExitCode, He
         }))
     })?;
     let appview = AppView::new(&image.registry);
-    let token = token(context, &appview, &image)?;
+    let mut asking = Asking {
+        context,
+        appview: &appview,
+        image: &image,
+        token: token(context, &appview, &image)?,
+    };
     let owner = image.identity.to_string();
     let place = ImagePlace {
         owner: &owner,
@@ -107,11 +112,11 @@ pub fn scan(context: &Context, arguments: &ScanArguments) -> Result<ExitCode, He
         (chosen.digest.clone(), chosen.platform.clone())
     };
     let result = wait_for(context, arguments, || {
-        let token = token.as_ref();
-        appview.scan_result(place, &digest, token)?.ok_or_else(missing)
+        let answer = asking.ask(|token| appview.scan_result(place, &digest, token))?;
+        answer.ok_or_else(missing)
     })?;
     let result = if result.state.has_counts() {
-        let whole = appview.scan_findings(place, &digest, token.as_ref())?;
+        let whole = asking.ask(|token| appview.scan_findings(place, &digest, token))?;
         whole.ok_or_else(missing)?
     } else {
         result
@@ -165,28 +170,69 @@ fn end(context: &Context, report: &Report) -> ExitCode {
     }
 }
 
-/// Asks again, as long as the arguments allow, until the scan is over.
+/// Asks again, as long as the arguments allow, until the scan is over. While it waits, a registry or a hold that does not answer now is
+/// asked again too.
 fn wait_for(
     context: &Context,
     arguments: &ScanArguments,
-    ask: impl Fn() -> Result<ScanResult, HelperError>,
+    mut ask: impl FnMut() -> Result<ScanResult, HelperError>,
 ) -> Result<ScanResult, HelperError> {
     let start = Instant::now();
     let patience = Duration::from_secs(arguments.wait);
     let mut said = None;
     loop {
-        let result = ask()?;
+        let answer = ask();
         let left = patience.saturating_sub(start.elapsed());
-        if result.state != State::Pending || left.is_zero() {
-            return Ok(result);
+        let pause = match &answer {
+            Ok(result) if result.state.may_change() => Some(POLL),
+            Ok(_) => None,
+            Err(HelperError::AppView(error)) => error.is_transient().then(|| pause_after(error)),
+            Err(_) => None,
+        };
+        let Some(pause) = pause.filter(|_| !left.is_zero()) else {
+            return answer;
+        };
+        let message = match &answer {
+            Ok(result) => result.message.clone().unwrap_or_else(|| "Waiting.".to_owned()),
+            Err(error) => format!("{error}; asking again."),
+        };
+        if said.as_ref() != Some(&message) {
+            context.printer.say(&message);
+            said = Some(message);
         }
-        if said != result.message {
-            context
-                .printer
-                .say(result.message.as_deref().unwrap_or("Waiting."));
-            said.clone_from(&result.message);
+        std::thread::sleep(pause.min(left));
+    }
+}
+
+/// How long a registry that failed is left alone.
+fn pause_after(error: &AppViewError) -> Duration {
+    match error {
+        AppViewError::TooManyRequests { retry_after, .. } => POLL.max(*retry_after),
+        _ => POLL,
+    }
+}
+
+/// Questions about one image.
+struct Asking<'a> {
+    context: &'a Context,
+    appview: &'a AppView,
+    image: &'a ImageName,
+    token: Option<SecretString>,
+}
+
+impl Asking<'_> {
+    /// Asks with the token, and with a new one when it does not count any more: it lives for minutes, and a scan may take hours.
+    fn ask<T>(
+        &mut self,
+        question: impl Fn(Option<&SecretString>) -> Result<T, AppViewError>,
+    ) -> Result<T, HelperError> {
+        match question(self.token.as_ref()) {
+            Err(AppViewError::Refused { status: 401, .. }) if self.token.is_some() => {
+                self.token = token(self.context, self.appview, self.image)?;
+                Ok(question(self.token.as_ref())?)
+            }
+            answer => Ok(answer?),
         }
-        std::thread::sleep(POLL.min(left));
     }
 }
 

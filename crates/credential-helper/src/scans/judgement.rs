@@ -89,6 +89,7 @@ mod tests {
             "failed",
             "not-applicable",
             "not-scanned",
+            "push-unknown",
             "no-answer",
             "members-only",
             "unreadable",

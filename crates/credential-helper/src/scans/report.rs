@@ -99,6 +99,7 @@ impl Report {
             State::Failed => no_word("the scan failed"),
             State::NotApplicable => no_word("not an image"),
             State::NotScanned => no_word("not scanned"),
+            State::PushUnknown => no_word("the hold has not heard of a push of it"),
             State::NoAnswer => no_word("the hold does not answer"),
             State::MembersOnly => no_word("the hold tells its members only"),
             State::Unreadable => no_word("the answer about the scan makes no sense"),

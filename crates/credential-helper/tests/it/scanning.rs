@@ -220,10 +220,59 @@ fn it_waits_for_a_scan_that_is_not_over_as_long_as_it_was_told() {
     let run = scanned.run(&["--wait", "60"]);
     assert_eq!((run.code, run.stderr.as_str()), (0, "Being scanned.\n"), "{run}");
     assert_eq!(scanned.appview.asked_of("/api/scan-result").len(), 2);
+    // A hold that has not heard of the push yet, or is silent, and a registry that fails or wants patience.
+    let said = |state: &str| answer(&json!({ "digest": AMD64, "state": state, "message": state }));
+    let refused = |status| Answer::json(status, json!({ "error": "Failed", "message": "no" }));
+    let asked = scanned.appview.asked_of("/api/scan-result").len();
+    scanned.appview.on(
+        "/api/scan-result",
+        [
+            said("push-unknown"),
+            said("no-answer"),
+            refused(502),
+            refused(429).header("retry-after", "1"),
+            answer(&found()),
+        ],
+    );
+    let run = scanned.run(&["--wait", "60"]);
+    assert_eq!(run.code, 0, "{run}");
+    assert!(run.stderr.starts_with("push-unknown\nno-answer\n"), "{run}");
+    assert_eq!(scanned.appview.asked_of("/api/scan-result").len(), asked + 5);
+    scanned.appview.on("/api/scan-result", [refused(502)]);
+    assert_eq!(scanned.code(&[]), 1);
     // Else it says so at once.
     scanned.says(&pending);
+    let asked = scanned.appview.asked_of("/api/scan-result").len();
     assert_eq!(scanned.code(&[]), 4);
-    assert_eq!(scanned.appview.asked_of("/api/scan-result").len(), 3);
+    assert_eq!(scanned.appview.asked_of("/api/scan-result").len(), asked + 1);
+}
+
+#[test]
+fn a_token_that_ended_while_it_waited_is_renewed() {
+    let mut scanned = Scanned::new();
+    scanned.home = Home::with_config(&config(&scanned.appview.url(), &[ALICE]));
+    let token = |name: &str| Answer::json(200, json!({ "token": name }));
+    scanned
+        .appview
+        .on("/auth/token", [token("first"), token("second"), token("third")]);
+    let ended = Answer::json(401, json!({ "error": "SignInRequired", "message": "no" }));
+    scanned.says(&found());
+    let answer = Answer::json(200, found()).header("content-type", JSON);
+    for path in ["/api/scan-result", "/api/vuln-details"] {
+        scanned.appview.on(path, [ended.clone(), answer.clone()]);
+    }
+    scanned.json(0, &["--wait", "60"]);
+    for (path, tokens) in [
+        ("/api/scan-result", ["first", "second"]),
+        ("/api/vuln-details", ["second", "third"]),
+    ] {
+        let asked = scanned.appview.asked_of(path);
+        let given: Vec<_> = asked
+            .iter()
+            .filter_map(|asked| asked.authorization.clone())
+            .collect();
+        assert_eq!(given, tokens.map(|token| format!("Bearer {token}")), "{path}");
+    }
 }
 
 #[test]

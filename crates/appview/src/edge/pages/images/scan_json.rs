@@ -68,7 +68,7 @@ pub(super) struct ScanJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hold: Option<HoldJson>,
     /// `clean`, `found` or `packages-only` of a result; else why there is none: `pending`, `failed`, `not-applicable`, `not-scanned`,
-    /// `no-answer`, `members-only`, `unreadable`.
+    /// `push-unknown`, `no-answer`, `members-only`, `unreadable`.
     pub(super) state: &'static str,
     /// The same in a sentence, where there is no result.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,7 +226,11 @@ fn state(words: &ScanWords, word: &HoldWord) -> (&'static str, Option<String>) {
         Verdict::Pending(text) => said("pending", text),
         Verdict::Failed(text) => said("failed", text),
         Verdict::NotApplicable(text) => said("not-applicable", text),
-        Verdict::NotScanned(text) => said("not-scanned", text),
+        // Its own word: a push that is on its way is heard of a little later.
+        Verdict::NotScanned(text) => match word {
+            HoldWord::Said(view) if view.job.is_none() && view.scanners.enabled => said("push-unknown", text),
+            _ => said("not-scanned", text),
+        },
         Verdict::Silent(text) => match word {
             HoldWord::Silent(Silence::MembersOnly) => said("members-only", text),
             HoldWord::Silent(Silence::Nonsense) => said("unreadable", text),
