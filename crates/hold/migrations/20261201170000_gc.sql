@@ -28,6 +28,7 @@ CREATE TABLE gc_accounts (
     gone_since INTEGER,                      -- uptime
     reason     TEXT,
     may_push   INTEGER NOT NULL DEFAULT 0,   -- is a member, or was one and was not read whole since its last push could end
+    pushed     INTEGER NOT NULL DEFAULT 0,   -- sent a blob, told of a manifest, was promised a blob, or has layer records
     left_since INTEGER,                      -- uptime when it was first seen not to be a member any more
     released   INTEGER NOT NULL DEFAULT 0,
     accepted   INTEGER NOT NULL DEFAULT 0,
@@ -41,6 +42,7 @@ CREATE TABLE gc_manifests (
     rkey       TEXT    NOT NULL,
     repository TEXT    NOT NULL,
     complete   INTEGER NOT NULL,             -- its bytes were read, so that it has no other names
+    erased     INTEGER NOT NULL DEFAULT 0,   -- its author asked to be erased, and did not push it again
     UNIQUE (account, rkey)
 ) STRICT;
 

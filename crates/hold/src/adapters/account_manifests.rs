@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use atcr_atproto::clock::Clock;
@@ -17,8 +18,12 @@ use bytes::Bytes;
 use crate::gc::digests_in;
 use crate::gc::ports::{AccountReader, ListedManifest, ManifestPage, Unreadable};
 
-/// Records of one page.
-const PAGE: u8 = 100;
+/// Records of one page; fewer, if so many make an answer that is too long.
+const PAGES: [u8; 3] = [100, 10, 1];
+/// How often a server that asks for fewer requests is asked again, and for how long it is waited for each time.
+const PATIENCE: u32 = 3;
+const LONGEST_WAIT: Duration = Duration::from_mins(6);
+const USUAL_WAIT: Duration = Duration::from_secs(10);
 /// Bytes of a manifest that is read: more than registries take.
 const MAX_MANIFEST: u64 = 8 * 1024 * 1024;
 /// What a server calls an account that is not there.
@@ -66,30 +71,40 @@ impl fmt::Debug for AccountManifests {
 impl AccountReader for AccountManifests {
     async fn rev(&self, did: &Did) -> Result<Tid, Unreadable> {
         let (client, _) = self.client(did).await?;
-        let commit = client.get_latest_commit(did).await.map_err(refused)?;
+        let commit = patiently(|| client.get_latest_commit(did))
+            .await
+            .map_err(refused)?;
         Ok(commit.rev)
     }
 
     async fn page(&self, did: &Did, cursor: Option<&str>) -> Result<ManifestPage, Unreadable> {
         let (client, _) = self.client(did).await?;
-        let page = ListRecords {
-            limit: Some(PAGE),
-            cursor,
-            reverse: false,
-        };
-        let page = client
-            .list_records(did, nsid::MANIFEST, page)
-            .await
-            .map_err(refused)?;
-        Ok(ManifestPage {
-            manifests: page.records.iter().filter_map(listed).collect(),
-            cursor: page.cursor,
-        })
+        let mut limits = PAGES.into_iter().peekable();
+        while let Some(limit) = limits.next() {
+            let asking = || {
+                let page = ListRecords {
+                    limit: Some(limit),
+                    cursor,
+                    reverse: false,
+                };
+                client.list_records(did, nsid::MANIFEST, page)
+            };
+            let page = match patiently(asking).await {
+                Err(PdsError::TooLarge { .. }) if limits.peek().is_some() => continue,
+                page => page.map_err(refused)?,
+            };
+            return Ok(ManifestPage {
+                manifests: page.records.iter().filter_map(listed).collect(),
+                cursor: page.cursor,
+            });
+        }
+        Err(Unreadable::Failed("its list cannot be had".to_owned()))
     }
 
     async fn bytes(&self, did: &Did, cid: &Cid) -> Result<Bytes, Unreadable> {
         let (client, _) = self.client(did).await?;
-        client.get_blob(did, cid, MAX_MANIFEST).await.map_err(|error| {
+        let bytes = patiently(|| client.get_blob(did, cid, MAX_MANIFEST)).await;
+        bytes.map_err(|error| {
             // Not `Gone`: the account is there.
             Unreadable::Failed(format!("a manifest's bytes cannot be had: {error}"))
         })
@@ -100,9 +115,7 @@ impl AccountReader for AccountManifests {
         let Ok(rkey) = rkey.parse::<RecordKey>() else {
             return Ok(false);
         };
-        let proof = client
-            .record_proof(did, nsid::MANIFEST, &rkey, MAX_PROOF_BYTES)
-            .await;
+        let proof = patiently(|| client.record_proof(did, nsid::MANIFEST, &rkey, MAX_PROOF_BYTES)).await;
         let proof = match proof {
             // It answers, with what is no proof.
             Err(PdsError::TooLarge { .. } | PdsError::Malformed { .. }) => None,
@@ -122,6 +135,22 @@ impl AccountReader for AccountManifests {
             Err(Refusal::NoSuchRecord { .. })
         ))
     }
+}
+
+/// Asks, and asks again when the server says, which wants fewer requests.
+async fn patiently<T, A>(ask: impl Fn() -> A) -> Result<T, PdsError>
+where
+    A: Future<Output = Result<T, PdsError>>,
+{
+    for _ in 0..PATIENCE {
+        match ask().await {
+            Err(PdsError::RateLimited { retry_after, .. }) => {
+                tokio::time::sleep(retry_after.unwrap_or(USUAL_WAIT).min(LONGEST_WAIT)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    ask().await
 }
 
 fn listed(entry: &RecordEntry) -> Option<ListedManifest> {

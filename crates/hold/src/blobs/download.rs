@@ -18,6 +18,14 @@ impl BlobService {
         self.shared.size(caller, digest, Purpose::Exists).await
     }
 
+    /// As [`stat`](Self::stat), but nobody is promised anything.
+    ///
+    /// # Errors
+    /// `Store`, `Sessions`: try again.
+    pub async fn look(&self, caller: Option<&Did>, digest: &Digest) -> Result<Option<BlobStat>, BlobError> {
+        self.shared.size(caller, digest, Purpose::Look).await
+    }
+
     /// As [`stat`](Self::stat), of a blob that a manifest names: it is condemned no longer, and nobody is promised anything.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ const MAX_TOUCHES: u32 = 3;
 pub enum Purpose {
     /// A client wants to know whether it has to send the blob.
     Exists,
+    /// Somebody wants to know what there is, and does not count on it.
+    Look,
     /// A client wants its bytes.
     Read,
     /// A client has sent the bytes, or a manifest names them.
@@ -164,7 +166,7 @@ impl Standings {
         to_its_end(async move {
             let _changing = standings.shared.changing.lock().await;
             match (standings.of(&digest), purpose) {
-                (None, _) => Ok(Promised::Yes),
+                (None, _) | (Some(Standing::Condemned(_)), Purpose::Look) => Ok(Promised::Yes),
                 // Not a promise: what the store still has can be read.
                 (Some(Standing::Leaving(_)), Purpose::Read) => Ok(Promised::Yes),
                 (Some(Standing::Leaving(_)), _) => Ok(Promised::No),

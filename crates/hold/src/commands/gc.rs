@@ -125,8 +125,7 @@ async fn plan(common: &Common, list: bool) -> anyhow::Result<()> {
     let (run, mut json): (Run, _) = ask(common, Method::POST, "/gc/plan").await?;
     let mut lines = vec![told(&run)];
     if list {
-        let (items, _): (Vec<Value>, _) =
-            ask(common, Method::GET, &format!("/gc/items?run={}", run.id)).await?;
+        let items = items_of(common, run.id).await?;
         lines.extend(items.iter().map(|item| {
             let word = |field: &str| item[field].as_str().unwrap_or("-").to_owned();
             let (action, digest, owner) = (word("action"), word("digest"), word("owner"));
@@ -135,6 +134,21 @@ async fn plan(common: &Common, list: bool) -> anyhow::Result<()> {
         json["items"] = Value::Array(items);
     }
     say(common, &lines.join("\n"), &json)
+}
+
+/// All items of a plan.
+async fn items_of(common: &Common, run: i64) -> anyhow::Result<Vec<Value>> {
+    let mut items: Vec<Value> = Vec::new();
+    loop {
+        let last = items.last().and_then(|item| item["digest"].as_str());
+        let after = last.map(|digest| format!("&after={digest}")).unwrap_or_default();
+        let (page, _): (Vec<Value>, _) =
+            ask(common, Method::GET, &format!("/gc/items?run={run}{after}")).await?;
+        if page.is_empty() {
+            return Ok(items);
+        }
+        items.extend(page);
+    }
 }
 
 fn say(common: &Common, text: &str, json: &Value) -> anyhow::Result<()> {
@@ -184,20 +198,23 @@ fn told(run: &Run) -> String {
     let report = &run.report;
     let what = match run.state {
         RunState::Planned | RunState::Waiting => format!(
-            "would remove {}; condemn {}; {} wait for their time; {} are named again",
+            "would remove {}; condemn {}; {} wait for their time; {} are named again; {} layer records are of manifests that are not \
+             listed any more, and go if these are proven gone",
             sum(&report.to_remove),
             sum(&report.to_condemn),
             report.waiting.blobs,
-            report.to_lift.blobs
+            report.to_lift.blobs,
+            report.records_to_delete
         ),
         RunState::Reading | RunState::Listing | RunState::Running => {
             format!("{}, interrupted", run.state.as_str())
         }
         RunState::Done | RunState::Undone => format!(
-            "{}: removed {}, condemned {}",
+            "{}: removed {}, condemned {}, deleted {} layer records",
             run.state.as_str(),
             sum(&report.removed),
-            sum(&report.condemned)
+            sum(&report.condemned),
+            report.records_deleted
         ),
     };
     let mut lines = vec![format!(
@@ -244,6 +261,13 @@ fn state(status: &Status) -> String {
         "{now}; {} blobs are condemned, {} leave; it runs {when}",
         status.condemned, status.leaving
     )];
+    lines.extend(
+        status
+            .under_way
+            .iter()
+            .flat_map(|progress| &progress.reading)
+            .map(|did| format!("  is reading {did}")),
+    );
     lines.extend(status.last.as_ref().map(|last| format!("last: {}", told(last))));
     lines.join("\n")
 }

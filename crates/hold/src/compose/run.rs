@@ -9,23 +9,12 @@ use atcr_atproto::egress::{EgressClient, EgressPolicy};
 use atcr_server::Shutdown;
 use atcr_server::serve::{serve, serve_within};
 use atcr_server::telemetry::{install_metrics, metrics_router};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 
 use super::{Hold, Surroundings, control_socket, network_resolver};
 use crate::edge::control;
 use crate::gc::ports::ProcessTicks;
 use crate::settings::HoldSettings;
-
-/// The socket for commands. One that a process left behind is removed: no other process has the folder open.
-fn control_listener(settings: &HoldSettings) -> anyhow::Result<UnixListener> {
-    let path = control_socket(settings);
-    if let Err(error) = std::fs::remove_file(&path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(error).with_context(|| format!("cannot remove {}", path.display()));
-    }
-    UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))
-}
 
 /// Serves the hold until a signal ends it: the whole of `atcr-hold serve`.
 ///
@@ -65,7 +54,7 @@ pub async fn run(settings: HoldSettings) -> anyhow::Result<()> {
     let hold = hold?;
     hold.start_sweeper(&shutdown);
     hold.start_collection(&shutdown);
-    match control_listener(&settings) {
+    match control::listen(&control_socket(&settings)) {
         Ok(listener) => control::serve(listener, hold.gc().clone(), &shutdown),
         // A path that is too long for a socket, say.
         Err(error) => tracing::warn!(

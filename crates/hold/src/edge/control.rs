@@ -1,6 +1,12 @@
 //! What the command line asks of the hold that runs: over a socket in the data folder, which only the folder's owner can open.
 
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 use atcr_atproto::syntax::Did;
+use atcr_oci::Digest;
 use atcr_server::Shutdown;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -16,6 +22,21 @@ use crate::gc::{Gc, GcError};
 
 /// Items and runs in one answer.
 const PAGE: u32 = 1000;
+
+/// The socket at `path`, which only the user of this process can open, whoever may look into the folder. One that a process left behind is
+/// removed: no other process has the folder open.
+///
+/// # Errors
+/// The folder's.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
 
 /// Serves the routes on `listener` until the soft shutdown.
 pub fn serve(listener: UnixListener, gc: Gc, shutdown: &Shutdown) {
@@ -44,6 +65,14 @@ fn router(gc: Gc) -> Router {
 #[derive(Debug, Deserialize)]
 struct OfRun {
     run: i64,
+}
+
+/// Which items.
+#[derive(Debug, Deserialize)]
+struct OfItems {
+    run: i64,
+    /// The one before the first.
+    after: Option<Digest>,
 }
 
 /// Which plan is to be carried out; without one, a new one.
@@ -91,17 +120,9 @@ async fn history(State(gc): State<Gc>) -> Result<Response, Refused> {
     Ok(Json(gc.history(PAGE).await?).into_response())
 }
 
-async fn items(State(gc): State<Gc>, Query(of): Query<OfRun>) -> Result<Json<Vec<Value>>, Refused> {
-    let mut all = Vec::new();
-    loop {
-        let after = all.last().map(|item: &Item| item.digest.clone());
-        let page = gc.items(of.run, None, after.as_ref(), PAGE).await?;
-        let is_last = page.len() < PAGE as usize;
-        all.extend(page);
-        if is_last || all.len() >= 100 * PAGE as usize {
-            break;
-        }
-    }
+/// At most [`PAGE`] items of a plan.
+async fn items(State(gc): State<Gc>, Query(of): Query<OfItems>) -> Result<Json<Vec<Value>>, Refused> {
+    let all = gc.items(of.run, None, of.after.as_ref(), PAGE).await?;
     let shown = |item: Item| {
         json!({
             "digest": item.digest,

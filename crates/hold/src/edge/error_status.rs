@@ -59,6 +59,7 @@ impl EdgeError {
             Self::BlobNotFound => (StatusCode::NOT_FOUND, hold_upload::error::BLOB_NOT_FOUND),
             Self::BlobInUse { .. } => (StatusCode::CONFLICT, "BlobInUse"),
             Self::Unlink(UnlinkError::AccountUnread { .. }) => (StatusCode::BAD_GATEWAY, UPSTREAM),
+            Self::Unlink(UnlinkError::TooMany) => TOO_MANY,
             Self::Unlink(UnlinkError::Gc(_)) => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
             Self::Unlink(UnlinkError::Blob(error)) => blob(error, INTERNAL),
             Self::HandleNotFound => (StatusCode::NOT_FOUND, "HandleNotFound"),

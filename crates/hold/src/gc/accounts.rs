@@ -17,7 +17,9 @@ use crate::blobs::SessionsError;
 #[derive(Debug, Default)]
 pub(super) struct Noted {
     dids: HashSet<Did>,
-    /// How often one was taken out.
+    /// And of which that they were promised something. Nothing takes that back.
+    promised: HashSet<Did>,
+    /// How often one was taken out of `dids`.
     forgotten: u64,
 }
 
@@ -40,14 +42,22 @@ impl Gc {
 
     /// Notes the members that there are, and from now on those that come, before they are members: they may name blobs, whatever was said
     /// of them before.
-    pub(super) async fn meet_newcomers(&self) -> Result<(), GcError> {
+    ///
+    /// Whoever is a member when nothing is known yet may have pushed before.
+    pub(super) async fn meet_newcomers(&self, is_first_time: bool) -> Result<(), GcError> {
         let table = self.inner.table.clone();
         self.inner.repo.tell_newcomers_to(Newcomers::new(move |dids| {
             let table = table.clone();
             async move { table.note_members(&dids, true).await.map_err(io::Error::other) }.boxed()
         }));
         let members: Vec<Did> = self.inner.members().await?.into_iter().collect();
-        Ok(self.inner.table.note_members(&members, false).await?)
+        self.inner.table.note_members(&members, false).await?;
+        if is_first_time {
+            for member in &members {
+                self.inner.table.mark_pushed(member).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Notes an account that pushes, before it is promised anything. Written once in the life of a process.
@@ -64,10 +74,25 @@ impl Gc {
         };
         let dids = std::slice::from_ref(did);
         self.inner.table.note_members(dids, true).await?;
+        self.inner.table.mark_pushed(did).await?;
         let mut noted = self.inner.noted();
         // What was said of an account meanwhile may have come after this row.
         if noted.forgotten == forgotten {
             noted.dids.insert(did.clone());
+        }
+        Ok(())
+    }
+
+    /// Notes that a blob is promised in the name of an account, if that is known here.
+    ///
+    /// # Errors
+    /// The tables'.
+    pub async fn note_promise(&self, did: &Did) -> Result<(), SessionsError> {
+        if self.inner.noted().promised.contains(did) {
+            return Ok(());
+        }
+        if self.inner.table.mark_pushed(did).await? {
+            self.inner.noted().promised.insert(did.clone());
         }
         Ok(())
     }

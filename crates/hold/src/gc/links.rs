@@ -1,6 +1,8 @@
 //! Blobs that were deleted from one repository: they are not there any more for whoever asks in its name, while the hold and all
 //! other repositories have them.
 
+use std::time::Duration;
+
 use atcr_atproto::lexicon::manifest;
 use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
@@ -8,6 +10,11 @@ use atcr_oci::Digest;
 use super::reading::Reading;
 use super::{Gc, GcError};
 use crate::blobs::{BlobError, BlobService, SessionsError};
+
+/// How long whoever deletes a blob waits for the account to be read.
+const READ_WITHIN: Duration = Duration::from_mins(1);
+/// Deletions of one account that are remembered, until the blobs are gone or there again.
+const MAX_UNLINKED: u32 = 10_000;
 
 /// What came of a deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +41,11 @@ pub enum UnlinkError {
         /// Why not.
         reason: String,
     },
+    /// The account has deleted as many as are remembered.
+    #[error(
+        "too many blobs were deleted that are still here; those that no manifest names are forgotten when they are removed"
+    )]
+    TooMany,
     /// The collection failed.
     #[error(transparent)]
     Gc(#[from] GcError),
@@ -52,7 +64,7 @@ impl Gc {
     /// Deletes a blob from a repository of `did`. Its bytes stay until nothing names them.
     ///
     /// # Errors
-    /// `AccountUnread`, `Gc`, `Blob`: try again.
+    /// `AccountUnread`, `Gc`, `Blob`: try again. `TooMany`.
     pub async fn unlink(
         &self,
         blobs: &BlobService,
@@ -62,7 +74,9 @@ impl Gc {
     ) -> Result<Unlinked, UnlinkError> {
         let table = &self.inner.table;
         table.note_accounts(std::slice::from_ref(did)).await?;
-        if let Reading::NotRead { reason, .. } = self.inner.read_and_note(did).await? {
+        let reading = tokio::time::timeout(READ_WITHIN, self.inner.read_and_note(did)).await;
+        let reading = reading.unwrap_or_else(|_| Ok(Reading::not_read("it takes too long".to_owned())));
+        if let Reading::NotRead { reason, .. } = reading? {
             return Err(UnlinkError::AccountUnread {
                 did: did.clone(),
                 reason,
@@ -73,11 +87,13 @@ impl Gc {
             return Ok(Unlinked::Named { manifest });
         }
         let is_there = !table.is_unlinked(did, repository, digest).await?
-            && blobs.stat(Some(did), digest).await?.is_some();
+            && blobs.look(Some(did), digest).await?.is_some();
         if !is_there {
             return Ok(Unlinked::Absent);
         }
-        table.unlink(did, repository, digest).await?;
+        if !table.unlink(did, repository, digest, MAX_UNLINKED).await? {
+            return Err(UnlinkError::TooMany);
+        }
         Ok(Unlinked::Yes)
     }
 

@@ -5,7 +5,7 @@
 //! grace period and all accounts were read again, in readings that began longer after the condemnation than a push may take.
 //!
 //! - `accounts`: who may name blobs · `turn`: one run at a time · `claim`: whose the store is
-//! - `reading`: the manifests of accounts → who names what
+//! - `reading`, `one_account`: the manifests of accounts → who names what · `reconciling`: layer records of manifests that are gone
 //! - `planning`: the store's blobs against the names → a plan
 //! - `removal`: a plan carried out · `links`: blobs deleted from one repository
 //! - `uptime`: the time by which ages go · `ports`, `report`
@@ -13,15 +13,18 @@
 mod accounts;
 mod claim;
 mod links;
+mod one_account;
 mod planning;
 pub mod ports;
 mod reading;
+mod reconciling;
 mod removal;
 mod report;
 mod schedule;
 mod turn;
 mod uptime;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,8 +38,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::accounts::Noted;
 pub use self::links::{UnlinkError, Unlinked};
+pub(crate) use self::one_account::digests_in;
 use self::ports::{AccountReader, Action, GcTable, Item, StoreOwner, StoredRun, Ticks};
-pub(crate) use self::reading::digests_in;
 pub use self::report::{AccountsRead, OwnerSum, Progress, Report, Run, RunState, Status, Sum};
 use self::uptime::Uptime;
 use crate::blobs::{BlobInventory, SessionsError, StandingTable, Standings, StoreError};
@@ -56,6 +59,12 @@ pub struct GcOptions {
     pub removals_per_second: u32,
     /// The part of the store, in percent, of which the removal needs the captain's word.
     pub brake_percent: u8,
+    /// How long one account may be read. What was read of its manifests by then is not read again.
+    pub read_within: Duration,
+    /// Manifests that one account may list.
+    pub most_manifests: usize,
+    /// What all manifests of one account may name, with those that are not proven gone.
+    pub most_names: u64,
 }
 
 impl Default for GcOptions {
@@ -67,6 +76,9 @@ impl Default for GcOptions {
             longest_push: Duration::from_mins(24 * 60 + 5),
             removals_per_second: 100,
             brake_percent: 20,
+            read_within: Duration::from_mins(30),
+            most_manifests: 50_000,
+            most_names: 2_000_000,
         }
     }
 }
@@ -139,6 +151,8 @@ struct Inner {
     options: GcOptions,
     turn: Arc<tokio::sync::Mutex<()>>,
     progress: Mutex<Option<Progress>>,
+    /// Accounts that a run is reading now.
+    reading: Mutex<BTreeSet<Did>>,
     stop: CancellationToken,
     /// The store was found to be this hold's.
     is_claimed: AtomicBool,
@@ -155,6 +169,7 @@ impl Gc {
     pub async fn open(parts: GcParts, options: GcOptions) -> Result<Self, GcError> {
         let head = parts.repo.latest_commit().rev.to_string();
         let is_older_copy = parts.repo.is_older_copy();
+        let is_first_time = parts.table.clock().await?.is_none();
         let uptime = Uptime::open(&*parts.table, parts.ticks, parts.boot, &head, is_older_copy).await?;
         let held_until = uptime.now() + parts.inventory.late_removal().as_secs();
         let standings = Standings::open(parts.standing_table, held_until).await?;
@@ -172,13 +187,14 @@ impl Gc {
                 options,
                 turn: Arc::default(),
                 progress: Mutex::default(),
+                reading: Mutex::default(),
                 stop: CancellationToken::new(),
                 is_claimed: AtomicBool::new(false),
                 noted: Mutex::default(),
                 readings: KeyedLocks::default(),
             }),
         };
-        gc.meet_newcomers().await?;
+        gc.meet_newcomers(is_first_time).await?;
         Ok(gc)
     }
 

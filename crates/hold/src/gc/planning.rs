@@ -33,6 +33,7 @@ impl Inner {
         self.table
             .save_run(run.id, RunState::Listing, &run.report)
             .await?;
+        self.count_strays(&mut run).await?;
         self.list_store(&mut run, horizon).await?;
         run.state = RunState::Planned;
         self.table.save_run(run.id, run.state, &run.report).await?;

@@ -126,6 +126,8 @@ pub struct Account {
     pub reason: Option<String>,
     /// It is a member, or was one, and was not read whole since it could have named what was promised to it.
     pub may_push: bool,
+    /// It sent a blob, told of a manifest, was promised a blob, or has layer records: it may name something.
+    pub pushed: bool,
     /// It asked to be erased, and is no member again.
     pub erased: bool,
     /// The captain said that it needs nothing any more.
@@ -229,24 +231,19 @@ pub struct StoredRun {
     pub report: Report,
 }
 
-/// The collection's tables. Every method fails with the table's error.
+/// The table of accounts, and of what their manifests name. Every method fails with the table's error.
 #[async_trait]
 #[expect(
     missing_docs,
     reason = "names of errors in every method would repeat the line above"
 )]
-pub trait GcTable: fmt::Debug + Send + Sync {
-    async fn clock(&self) -> Result<Option<SavedClock>, SessionsError>;
-    async fn save_clock(&self, clock: &SavedClock) -> Result<(), SessionsError>;
-    /// Makes nothing younger than `uptime`: a process that was killed may have written down times that were not saved.
-    async fn bound_ages(&self, uptime: u64) -> Result<(), SessionsError>;
-    /// Makes every condemnation and every reading as young as can be.
-    async fn restart_ages(&self, uptime: u64) -> Result<(), SessionsError>;
-
+pub trait AccountTable: fmt::Debug + Send + Sync {
     /// Makes sure that the accounts are known.
     async fn note_accounts(&self, dids: &[Did]) -> Result<(), SessionsError>;
     /// Notes that the accounts may push. If they have come `anew`, no release or erasure of before counts any more. Survives a power failure.
     async fn note_members(&self, dids: &[Did], anew: bool) -> Result<(), SessionsError>;
+    /// Notes that an account, if it is known, has pushed, or was promised something.
+    async fn mark_pushed(&self, did: &Did) -> Result<bool, SessionsError>;
     /// Notes the uptime `now` for accounts that might push and are not among `members`, unless they were seen to have left before.
     async fn note_leavers(&self, members: &[Did], now: u64) -> Result<(), SessionsError>;
     /// An account that was seen to have left before the uptime `left_before` may not push any more.
@@ -269,10 +266,12 @@ pub trait GcTable: fmt::Debug + Send + Sync {
 
     /// The manifests of an account by key.
     async fn manifests(&self, account: i64) -> Result<HashMap<String, KnownManifest>, SessionsError>;
+    /// How much the manifests of an account name.
+    async fn count_names(&self, account: i64) -> Result<u64, SessionsError>;
     /// Writes down of which repositories the account's list says that manifests are.
     async fn set_repositories(&self, account: i64, said: &[(String, String)]) -> Result<(), SessionsError>;
     /// Adds names to a manifest, which is made when it is missing. With `complete` they are all, and the repository is the account's word; else
-    /// a manifest that is there keeps the one that it has.
+    /// a manifest that is there keeps the one that it has, and one that was erased counts again: it was pushed again.
     async fn add_names(
         &self,
         account: i64,
@@ -296,6 +295,21 @@ pub trait GcTable: fmt::Debug + Send + Sync {
         repository: &str,
         digest: &Digest,
     ) -> Result<Option<String>, SessionsError>;
+}
+
+/// The collection's other tables. Every method fails with the table's error.
+#[async_trait]
+#[expect(
+    missing_docs,
+    reason = "names of errors in every method would repeat the line above"
+)]
+pub trait GcTable: AccountTable {
+    async fn clock(&self) -> Result<Option<SavedClock>, SessionsError>;
+    async fn save_clock(&self, clock: &SavedClock) -> Result<(), SessionsError>;
+    /// Makes nothing younger than `uptime`: a process that was killed may have written down times that were not saved.
+    async fn bound_ages(&self, uptime: u64) -> Result<(), SessionsError>;
+    /// Makes every condemnation and every reading as young as can be.
+    async fn restart_ages(&self, uptime: u64) -> Result<(), SessionsError>;
 
     async fn begin_run(&self, now: DateTime<Utc>, since: u64) -> Result<i64, SessionsError>;
     async fn save_run(&self, id: i64, state: RunState, report: &Report) -> Result<(), SessionsError>;
@@ -322,7 +336,14 @@ pub trait GcTable: fmt::Debug + Send + Sync {
     async fn planned(&self, run: i64, digests: &[Digest]) -> Result<HashSet<Digest>, SessionsError>;
 
     /// Takes a blob away from a repository. Survives a power failure.
-    async fn unlink(&self, did: &Did, repository: &str, digest: &Digest) -> Result<(), SessionsError>;
+    /// False if `limit` of the account's are taken away already.
+    async fn unlink(
+        &self,
+        did: &Did,
+        repository: &str,
+        digest: &Digest,
+        limit: u32,
+    ) -> Result<bool, SessionsError>;
     /// Gives it back; without `repository`, to all of the account's.
     async fn link(&self, did: &Did, repository: Option<&str>, digest: &Digest) -> Result<(), SessionsError>;
     async fn is_unlinked(&self, did: &Did, repository: &str, digest: &Digest) -> Result<bool, SessionsError>;

@@ -4,37 +4,25 @@
 //! whole, at one revision, proves with its signature that the manifest is gone. An account that cannot be read keeps all it ever
 //! named. One that may push, or was never read whole, also holds up the removal of everything that was condemned since it was read last.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::PoisonError;
 
-use atcr_atproto::lexicon::manifest;
 use atcr_atproto::syntax::{Did, RecordKey, Tid};
-use atcr_hold_pds::RepoError;
 use atcr_oci::Digest;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use serde_json::Value;
 
-use super::ports::{Account, AccountState, KnownManifest, ListedManifest, StoredRun, Unreadable};
+use super::ports::{Account, AccountState, StoredRun, Unreadable};
 use super::report::RunState;
 use super::{GcError, Inner};
 use crate::blobs::SessionsError;
 
 /// Accounts read at once.
 const ACCOUNTS_AT_ONCE: usize = 4;
-/// Manifests of one account whose bytes are read at once.
-const BYTES_AT_ONCE: usize = 4;
-/// Times that an account is listed because it changed meanwhile.
-const TRIES: u32 = 3;
-/// Pages of one account; a manifest each, if its server makes fun of us.
-const MAX_PAGES: u32 = 100_000;
 /// Records of one page of the hold's own.
 pub(super) const PAGE: u32 = 1000;
-/// An account that lacks so many manifests, and more than half of them, may have been reset.
-const MANY_GONE: usize = 20;
-/// Digests taken of one manifest.
-const MAX_NAMES: usize = 100_000;
 
 /// What reading an account came to.
-enum Outcome {
+pub(super) enum Outcome {
     Unchanged(Tid),
     Whole(Tid),
     Frozen(String),
@@ -49,7 +37,7 @@ pub(super) enum Reading {
 }
 
 impl Reading {
-    fn not_read(reason: String) -> Self {
+    pub(super) fn not_read(reason: String) -> Self {
         Self::NotRead {
             reason,
             is_over: false,
@@ -58,7 +46,7 @@ impl Reading {
 }
 
 /// Why an account was not read.
-enum Failure {
+pub(super) enum Failure {
     Account(Unreadable),
     Table(SessionsError),
 }
@@ -72,6 +60,19 @@ impl From<Unreadable> for Failure {
 impl From<SessionsError> for Failure {
     fn from(error: SessionsError) -> Self {
         Self::Table(error)
+    }
+}
+
+/// An account that is being read.
+struct NowReading<'a> {
+    inner: &'a Inner,
+    did: Did,
+}
+
+impl Drop for NowReading<'_> {
+    fn drop(&mut self) {
+        let mut reading = self.inner.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        reading.remove(&self.did);
     }
 }
 
@@ -157,7 +158,9 @@ impl Inner {
         if is_released || account.read_since.is_some_and(|read| read > since) {
             return (account, None);
         }
+        let reading = self.now_reading(&account.did);
         let outcome = self.read_and_settle(&account).await;
+        drop(reading);
         (account, Some(outcome))
     }
 
@@ -219,6 +222,16 @@ impl Inner {
         Ok(Reading::Whole { since, is_unchanged })
     }
 
+    /// Shows that the account is being read, until what it returns is dropped.
+    fn now_reading(&self, did: &Did) -> NowReading<'_> {
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        reading.insert(did.clone());
+        NowReading {
+            inner: self,
+            did: did.clone(),
+        }
+    }
+
     async fn not_read(
         &self,
         account: &Account,
@@ -238,6 +251,7 @@ impl Inner {
             let names = self.repo.layer_names(&account.did, PAGE, after.as_ref()).await?;
             let Some(last) = names.last() else { break };
             after = Some(last.rkey.clone());
+            self.table.mark_pushed(&account.did).await?;
             let mut by_manifest: HashMap<String, Vec<Digest>> = HashMap::new();
             for name in names {
                 if let (Some(rkey), Ok(digest)) = (name.manifest.rkey(), name.digest.parse()) {
@@ -255,212 +269,11 @@ impl Inner {
             .await?;
         Ok(())
     }
-
-    /// Reads one account whole, with the uptime when the reading began.
-    async fn read_account(&self, account: &Account) -> (u64, Result<Outcome, Failure>) {
-        let mut since = self.uptime.now();
-        for _ in 0..TRIES {
-            since = self.uptime.now();
-            match self.read_at_one_rev(account).await {
-                Ok(None) => {}
-                Ok(Some(outcome)) => return (since, Ok(outcome)),
-                Err(error) => return (since, Err(error)),
-            }
-        }
-        let reason = "the account changed each time it was read".to_owned();
-        (since, Err(Unreadable::Failed(reason).into()))
-    }
-
-    /// `None` if the account moved on while it was read.
-    async fn read_at_one_rev(&self, account: &Account) -> Result<Option<Outcome>, Failure> {
-        let did = &account.did;
-        let rev = self.reader.rev(did).await?;
-        let before = account.rev.as_ref();
-        if before == Some(&rev) {
-            return Ok(Some(Outcome::Unchanged(rev)));
-        }
-        if !account.accepted && before.is_some_and(|before| rev < *before) {
-            return Ok(Some(Outcome::Frozen(format!(
-                "its server has an older revision than before: {rev}"
-            ))));
-        }
-        let known = self.table.manifests(account.id).await?;
-        let mut listed = HashSet::new();
-        let mut cursor: Option<String> = None;
-        for _ in 0..MAX_PAGES {
-            let page = self.reader.page(did, cursor.as_deref()).await?;
-            self.note_page(account, &known, &page.manifests).await?;
-            listed.extend(page.manifests.into_iter().map(|manifest| manifest.rkey));
-            match page.cursor {
-                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-                Some(_) => return Err(Unreadable::Failed("its list goes round in circles".to_owned()).into()),
-                None => {
-                    cursor = None;
-                    break;
-                }
-            }
-        }
-        if cursor.is_some() {
-            return Err(Unreadable::Failed("it has too many manifests".to_owned()).into());
-        }
-        if self.reader.rev(did).await? != rev {
-            return Ok(None);
-        }
-        let missing: Vec<&String> = known.keys().filter(|rkey| !listed.contains(*rkey)).collect();
-        if !account.accepted && missing.len() >= MANY_GONE && missing.len() * 2 > known.len() {
-            return Ok(Some(Outcome::Frozen(format!(
-                "{} of {} manifests are gone at once",
-                missing.len(),
-                known.len()
-            ))));
-        }
-        for rkey in missing {
-            // A server that does not answer now is asked again, with the whole account: it would not be at this revision.
-            if self.reader.is_absent(did, rkey, &rev).await? {
-                self.table.drop_manifest(account.id, did, rkey).await?;
-            } else {
-                tracing::warn!(%did, rkey, "a manifest is not listed, and is not proven gone either; it stays");
-            }
-        }
-        Ok(Some(Outcome::Whole(rev)))
-    }
-
-    /// Adds what the manifests name. Their bytes are read once: what they name never changes, and records leave things out.
-    async fn note_page(
-        &self,
-        account: &Account,
-        known: &HashMap<String, KnownManifest>,
-        manifests: &[ListedManifest],
-    ) -> Result<(), Failure> {
-        let is_known =
-            |manifest: &&ListedManifest| known.get(&manifest.rkey).is_some_and(|known| known.is_complete);
-        let unknown: Vec<ListedManifest> = manifests
-            .iter()
-            .filter(|manifest| !is_known(manifest))
-            .cloned()
-            .collect();
-        let mut read = stream::iter(unknown)
-            .map(|manifest| self.names_of(&account.did, manifest).boxed())
-            .buffer_unordered(BYTES_AT_ONCE);
-        while let Some(outcome) = read.next().await {
-            let (manifest, names) = outcome?;
-            self.table
-                .add_names(account.id, &manifest.rkey, &manifest.repository, &names, true)
-                .await?;
-        }
-        // The same record may be written for another repository.
-        let moved: Vec<(String, String)> = manifests
-            .iter()
-            .filter(|manifest| {
-                known
-                    .get(&manifest.rkey)
-                    .is_some_and(|known| known.repository != manifest.repository)
-            })
-            .map(|manifest| (manifest.rkey.clone(), manifest.repository.clone()))
-            .collect();
-        if !moved.is_empty() {
-            self.table.set_repositories(account.id, &moved).await?;
-        }
-        Ok(())
-    }
-
-    async fn names_of(
-        &self,
-        did: &Did,
-        manifest: ListedManifest,
-    ) -> Result<(ListedManifest, Vec<Digest>), Unreadable> {
-        let mut names = manifest.digests.clone();
-        if let Some(cid) = &manifest.bytes {
-            let bytes = self.reader.bytes(did, cid).await?;
-            if let Ok(value) = serde_json::from_slice(&bytes) {
-                digests_in(&value, &mut names);
-            }
-        }
-        Ok((manifest, names))
-    }
-
-    /// Layer records of manifests that are proven gone are deleted: they count in quotas, and name nothing.
-    pub(super) async fn reconcile(&self, run: &mut StoredRun) -> Result<(), GcError> {
-        for account in self.table.accounts().await? {
-            self.require_not_stopping()?;
-            let is_read = account.state == AccountState::Read
-                && account.read_since.is_some_and(|since| since >= run.since);
-            let (true, Some(rev)) = (is_read, &account.rev) else {
-                continue;
-            };
-            let known = self.table.manifests(account.id).await?;
-            let mut proven: HashMap<String, bool> = HashMap::new();
-            let mut after: Option<RecordKey> = None;
-            loop {
-                let names = self.repo.layer_names(&account.did, PAGE, after.as_ref()).await?;
-                let Some(last) = names.last() else { break };
-                after = Some(last.rkey.clone());
-                let mut gone = Vec::new();
-                for name in names {
-                    let Some(rkey) = name.manifest.rkey().map(|rkey| rkey.to_string()) else {
-                        continue;
-                    };
-                    let is_manifest = manifest::digest_from_rkey(&rkey).is_some();
-                    if !is_manifest || known.contains_key(&rkey) {
-                        continue;
-                    }
-                    // Asked again: it may have been pushed again since it was found gone.
-                    let is_gone = match proven.get(&rkey) {
-                        Some(is_gone) => *is_gone,
-                        None => {
-                            let absent = self.reader.is_absent(&account.did, &rkey, rev).await;
-                            let is_gone = matches!(absent, Ok(true));
-                            proven.insert(rkey.clone(), is_gone);
-                            is_gone
-                        }
-                    };
-                    if is_gone {
-                        gone.push(name.rkey);
-                    }
-                }
-                run.report.records_deleted += self.delete_layers(gone).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn delete_layers(&self, records: Vec<RecordKey>) -> Result<u64, RepoError> {
-        use atcr_atproto::lexicon::layer::LayerRecord;
-        use atcr_hold_pds::writer::limits::MAX_OPS;
-        use atcr_hold_pds::{RecordWrite, Urgency};
-        let count = records.len() as u64;
-        for records in records.chunks(MAX_OPS) {
-            let writes = records
-                .iter()
-                .map(|rkey| RecordWrite::delete::<LayerRecord>(rkey.clone()))
-                .collect::<Result<Vec<_>, _>>()?;
-            self.repo.write_by(writes, Urgency::Background).await?;
-        }
-        Ok(count)
-    }
 }
 
 /// Whether an account that was not read may have named, since it was read last, what is condemned; `is_over` if it has not been there for so
 /// long that it cannot have pushed meanwhile.
 fn holds_up(account: &Account, is_over: bool) -> bool {
     let is_never_read = account.rev.is_none();
-    !account.erased && (is_never_read || account.may_push && !is_over)
-}
-
-/// Every digest in a manifest or its record, whatever the field is called.
-pub(crate) fn digests_in(value: &Value, found: &mut Vec<Digest>) {
-    if found.len() >= MAX_NAMES {
-        return;
-    }
-    match value {
-        Value::String(text) => found.extend(text.parse::<Digest>()),
-        Value::Array(values) => values.iter().for_each(|value| digests_in(value, found)),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                found.extend(name.parse::<Digest>());
-                digests_in(value, found);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+    account.pushed && !account.erased && (is_never_read || account.may_push && !is_over)
 }

@@ -131,6 +131,8 @@ pub struct Report {
     pub condemned: Sum,
     /// Removed by this run.
     pub removed: Sum,
+    /// Layer records whose manifests are not listed any more: as many as are proven gone are deleted.
+    pub records_to_delete: u64,
     /// Layer records that were deleted, since their manifests are gone.
     pub records_deleted: u64,
     /// What the run did not do of its plan: how often, by reason.
@@ -205,4 +207,7 @@ pub struct Progress {
     pub state: RunState,
     /// Accounts read, blobs listed, or blobs condemned and removed so far.
     pub done: u64,
+    /// Accounts that are being read.
+    #[serde(default)]
+    pub reading: Vec<Did>,
 }

@@ -47,14 +47,25 @@ impl Inner {
     }
 
     pub(super) fn under_way(&self) -> Option<Progress> {
-        self.progress
+        let progress = self
+            .progress
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .clone();
+        let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.map(|progress| Progress {
+            reading: reading.iter().cloned().collect(),
+            ..progress
+        })
     }
 
     pub(super) fn at(&self, run: i64, state: RunState, done: u64) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some(Progress { run, state, done });
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some(Progress {
+            run,
+            state,
+            done,
+            reading: Vec::new(),
+        });
     }
 }
 

@@ -23,7 +23,7 @@ use crate::manifests::{CountingError, Counts};
 
 pub use erase::Erased;
 
-/// Port: who asked to be erased. A garbage collection does not make records again of what was pushed before.
+/// Port: who asked to be erased. What they had pushed by then keeps no blob any more, also if they join again, until it is pushed again.
 #[async_trait]
 pub trait Erasures: fmt::Debug + Send + Sync {
     /// Notes that `user` was erased at `at`, and forgets pushes of theirs that wait to be recorded. Returns when that survives a power

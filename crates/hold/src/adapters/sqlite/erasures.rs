@@ -30,6 +30,14 @@ impl Erasures for SqliteErasures {
             .execute(self.database.writer());
         let call = PortCall::database("forget_deferred_notices");
         call.run(forgetting).await.map_err(failed)?;
+        // What was pushed by now keeps nothing, also if the user joins again.
+        let releasing = sqlx::query(
+            "UPDATE gc_manifests SET erased = 1 WHERE account = (SELECT id FROM gc_accounts WHERE did = ?)",
+        )
+        .bind(user.as_str())
+        .execute(self.database.writer());
+        let call = PortCall::database("erase_manifests");
+        call.run(releasing).await.map_err(failed)?;
         let noting = sqlx::query(
             "INSERT INTO erasures (did, erased_at) VALUES (?, ?)
              ON CONFLICT (did) DO UPDATE SET erased_at = max(erased_at, excluded.erased_at)",

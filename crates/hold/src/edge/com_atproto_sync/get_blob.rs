@@ -101,6 +101,7 @@ pub async fn get_blob(
     }
     let digest = digest(&input)?;
     let Reader(grant) = reader?;
+    note_promise(&sources, &input).await?;
     require_linked(&sources, &input, &digest).await?;
     let Sources { blobs, tokens, .. } = sources;
     let wanted = method(&input)?;
@@ -143,6 +144,7 @@ pub async fn head_blob(
     }
     let digest = digest(&input)?;
     let Reader(grant) = reader?;
+    note_promise(&sources, &input).await?;
     require_linked(&sources, &input, &digest).await?;
     let Sources { blobs, tokens, .. } = sources;
     let caller = caller(&blobs, &tokens, &grant, &parts, &digest).await?;
@@ -179,6 +181,15 @@ async fn caller(
             Ok(None)
         }
     }
+}
+
+/// The image's owner may name in a manifest what is said to be here.
+async fn note_promise(sources: &Sources, input: &Input) -> Result<(), EdgeError> {
+    let Some(Ok(did)) = input.did.as_ref().map(|did| did.parse::<Did>()) else {
+        return Ok(());
+    };
+    let noted = sources.gc.note_promise(&did).await;
+    Ok(noted.map_err(BlobError::from)?)
 }
 
 /// A blob that was deleted from the repository in whose name it is asked for is not there.

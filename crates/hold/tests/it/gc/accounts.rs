@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use atcr_atproto::clock::Clock as _;
 use atcr_atproto::lexicon::layer::LayerRecord;
 use atcr_atproto::syntax::Did;
-use atcr_hold::adapters::sqlite::{self, SqliteGc};
-use atcr_hold::gc::ports::GcTable as _;
+use atcr_hold::adapters::sqlite::{self, SqliteErasures, SqliteGc};
+use atcr_hold::gc::ports::AccountTable as _;
+use atcr_hold::user_data::Erasures as _;
 use atcr_hold_pds::RecordWrite;
 use atcr_oci::{Algorithm, Digest};
+use reqwest::Method;
 
-use crate::harness::{Setup, TestHold};
+use crate::harness::{Answer, Setup, TestHold};
 
 use super::world::{End, GRACE, PUSH, World, founded, rkey};
 
@@ -157,18 +160,98 @@ async fn a_release_is_over_when_the_account_pushes_or_joins_again_or_can_be_read
 }
 
 #[tokio::test]
-async fn an_upload_ends_the_release_of_who_sends_it() {
-    let hold = TestHold::start(Setup::default()).await;
-    let database = sqlite::open(&hold.data_dir().join("hold.sqlite"))
+async fn a_member_to_whom_nothing_was_promised_holds_up_nothing() {
+    let world = World::open().await;
+    let [captain, member] = [0, 1].map(|at| world.members[at].clone());
+    let orphan = world.upload(&captain, b"orphan").await.expect("stored");
+    world.forget_uploads().await;
+    world.network.change(&member, |pds| pds.is_down = true);
+    collect_thrice(&world).await;
+    assert!(!world.is_stored(&orphan));
+    let orphan = world.upload(&captain, b"orphan").await.expect("stored");
+    world.forget_uploads().await;
+    assert!(world.exists(&member, &orphan).await);
+    collect_thrice(&world).await;
+    assert!(world.is_stored(&orphan));
+}
+
+#[tokio::test]
+async fn what_was_pushed_before_an_erasure_keeps_nothing_when_the_user_joins_again() {
+    let world = World::open().await;
+    let member = world.members[1].clone();
+    let names = [world.upload(&member, b"blob").await.expect("stored")];
+    let key = rkey(&manifest("one"));
+    world.network.write(&member, &key, &names);
+    world.notify(&member, &manifest("one"), &names).await;
+    world.forget_uploads().await;
+    world.collect().await;
+    let database = sqlite::open(&world.path().join("hold.sqlite"))
         .await
         .expect("opens");
-    let table = SqliteGc::new(database);
-    let captain = &hold.captain.did;
-    let judged = table.judge_account(captain, true, false).await.expect("written");
-    assert!(judged, "the captain is known before anything is pushed");
-    hold.put_blob(&hold.captain, b"a layer").await;
-    let account = table.account(captain).await.expect("readable").expect("there");
-    assert!(!account.released);
+    let erasures = SqliteErasures::new(database);
+    erasures.note(&member, world.clock.now()).await.expect("noted");
+    world.leave(&member).await;
+    world.join(&member).await;
+    collect_thrice(&world).await;
+    assert!(!world.is_stored(&names[0]));
+    world.upload(&member, b"blob").await.expect("stored");
+    world.notify(&member, &manifest("one"), &names).await;
+    world.forget_uploads().await;
+    collect_thrice(&world).await;
+    assert!(world.is_stored(&names[0]), "it was pushed again");
+}
+
+/// The table of a hold that runs.
+async fn table_of(hold: &TestHold) -> SqliteGc {
+    let database = sqlite::open(&hold.data_dir().join("hold.sqlite")).await;
+    SqliteGc::new(database.expect("opens"))
+}
+
+#[tokio::test]
+async fn who_sends_a_blob_or_is_told_of_one_has_pushed_and_is_released_no_longer() {
+    let hold = TestHold::start(Setup {
+        public: true,
+        ..Setup::default()
+    })
+    .await;
+    let table = table_of(&hold).await;
+    let account = async |did: &Did| table.account(did).await.expect("readable").expect("it is known");
+    let permissions = ["blob:read", "blob:write"];
+    let [sender, asker] = [
+        hold.crew("sender", &permissions).await,
+        hold.crew("asker", &permissions).await,
+    ];
+    for member in [&sender, &asker] {
+        assert!(!account(&member.did).await.pushed);
+    }
+    let judged = table.judge_account(&sender.did, true, false).await;
+    assert!(judged.expect("written"));
+    let digest = hold.put_blob(&sender, b"a layer").await;
+    let sender = account(&sender.did).await;
+    assert!(sender.pushed && !sender.released);
+    // Nobody shows a token to a public hold; whose image it is is said.
+    let path = format!("/xrpc/com.atproto.sync.getBlob?did={}&cid={digest}", asker.did);
+    let answer = Answer::of(hold.request(Method::HEAD, &path)).await;
+    assert_eq!(answer.status, 200);
+    assert!(account(&asker.did).await.pushed);
+    hold.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_a_member_when_nothing_is_known_may_have_pushed() {
+    let hold = TestHold::start(Setup::default()).await;
+    let member = hold.crew("member", &["blob:read", "blob:write"]).await;
+    let stopped = hold.stop_to_restart().await;
+    for name in ["hold.sqlite", "hold.sqlite-wal", "hold.sqlite-shm"] {
+        let _ = std::fs::remove_file(stopped.data_dir().join(name));
+    }
+    let hold = stopped.start(|_| ()).await.expect("the hold opens");
+    let account = table_of(&hold)
+        .await
+        .account(&member.did)
+        .await
+        .expect("readable");
+    assert!(account.expect("it is known").pushed);
     hold.stop().await;
 }
 

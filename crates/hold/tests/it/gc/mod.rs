@@ -5,4 +5,5 @@ mod histories;
 mod interruptions;
 mod model;
 mod rules;
+mod servers;
 mod world;

@@ -1,5 +1,6 @@
 //! Each rule by itself.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -322,6 +323,8 @@ async fn layer_records_of_manifests_that_are_gone_are_deleted() {
         .write(&member, &rkey(&manifest("one")), std::slice::from_ref(&blob));
     assert_eq!(world.collect().await.records_deleted, 0);
     world.network.delete(&member, &rkey(&manifest("one")));
+    let planned = world.hold().gc.plan().await.expect("a plan").report;
+    assert_eq!((planned.records_to_delete, planned.records_deleted), (1, 0));
     assert_eq!(world.collect().await.records_deleted, 1);
     let usage = world.hold().repo.usage_of(&member).await.expect("readable");
     assert_eq!(usage.unique_blobs, 0);
@@ -345,7 +348,15 @@ async fn a_blob_that_is_deleted_from_a_repository_is_there_for_the_others() {
     };
     assert_eq!(named, manifest("one").to_string());
     world.network.delete(&member, &key);
+    world.forget_uploads().await;
+    world.collect().await;
+    assert_eq!(gc.status().await.expect("an answer").condemned, 1);
     assert_eq!(unlink().await, Unlinked::Yes);
+    assert_eq!(
+        gc.status().await.expect("an answer").condemned,
+        1,
+        "whoever deletes it is promised nothing"
+    );
     assert_eq!(unlink().await, Unlinked::Absent);
     for (repository, is_unlinked) in [("app", true), ("other", false)] {
         let found = gc
@@ -393,9 +404,13 @@ async fn a_blob_of_a_repository_is_deleted_by_its_owner_only_and_pushed_again() 
             .expect("opens"),
     );
     let captain = &hold.captain.did;
-    atcr_hold::gc::ports::GcTable::unlink(&table, captain, "app", &digest)
-        .await
-        .expect("unlinked");
+    let unlink = async |digest: &Digest| {
+        atcr_hold::gc::ports::GcTable::unlink(&table, captain, "app", digest, 1)
+            .await
+            .expect("an answer")
+    };
+    assert!(unlink(&digest).await && unlink(&digest).await);
+    assert!(!unlink(&manifest("another")).await, "as many as are remembered");
     let head = async |repository: &str| {
         let path = format!("/xrpc/com.atproto.sync.getBlob?did={captain}&cid={digest}{repository}");
         Answer::of(hold.request(Method::HEAD, &path))
@@ -438,7 +453,10 @@ async fn commands_reach_the_running_hold_over_its_socket() {
     world.forget_uploads().await;
     let shutdown = Shutdown::new();
     let path = world.path().join("control.sock");
-    let listener = UnixListener::bind(&path).expect("a socket");
+    drop(UnixListener::bind(&path).expect("a socket, which a process leaves behind"));
+    let listener = control::listen(&path).expect("a socket");
+    let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     control::serve(listener, world.hold().gc.clone(), &shutdown);
     let ask = async |method: &str, target: &str| {
         let mut stream = UnixStream::connect(&path).await.expect("connected");
@@ -456,6 +474,9 @@ async fn commands_reach_the_running_hold_over_its_socket() {
     );
     let items = ask("GET", "/gc/items?run=1").await;
     assert!(items.contains(r#""action":"condemn""#), "{items}");
+    let orphan = manifest("orphan");
+    let rest = ask("GET", &format!("/gc/items?run=1&after={orphan}")).await;
+    assert!(rest.ends_with("[]"), "{rest}");
     assert!(
         ask("GET", "/gc/status").await.contains(r#""condemned":0"#),
         "a plan changes nothing"

@@ -536,6 +536,7 @@ impl World {
 
     /// Whether the hold says that it has the blob, which is a promise.
     pub(crate) async fn exists(&self, did: &Did, digest: &Digest) -> bool {
+        self.hold().gc.note_promise(did).await.expect("noted");
         let stat = self.hold().blobs.stat(Some(did), digest).await;
         stat.expect("an answer").is_some()
     }
@@ -543,6 +544,7 @@ impl World {
     /// Sends a blob.
     pub(crate) async fn upload(&self, did: &Did, content: &[u8]) -> Result<Digest, BlobError> {
         let Running { blobs, store, .. } = self.hold();
+        self.hold().gc.note_account(did).await.expect("noted");
         let begun = blobs.initiate(did, "a-layer", None).await?;
         let url = &begun.first_part.url;
         let query: HashMap<_, _> = url.query_pairs().into_owned().collect();

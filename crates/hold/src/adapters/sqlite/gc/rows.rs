@@ -71,6 +71,7 @@ pub(super) fn account(row: &SqliteRow) -> Result<Account, SessionsError> {
         gone_since: optional_number(row, "gone_since")?,
         reason: row.try_get("reason").map_err(failed)?,
         may_push: row.try_get("may_push").map_err(failed)?,
+        pushed: row.try_get("pushed").map_err(failed)?,
         erased: row.try_get("erased").map_err(failed)?,
         released: row.try_get("released").map_err(failed)?,
         accepted: row.try_get("accepted").map_err(failed)?,
