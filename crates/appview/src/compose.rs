@@ -392,6 +392,7 @@ pub async fn compose(
     let realm = Arc::new(TokenRealm {
         realm: realm.into(),
         service: service.clone(),
+        host: authority(&settings.base_url),
     });
     let proxies = Arc::clone(&settings.proxies);
     let manifests = Arc::new(manifests);
@@ -455,7 +456,7 @@ pub async fn compose(
             limits: Arc::clone(&limits),
         },
         refresh_tokens,
-        scopes: Scopes::new(identities),
+        scopes: Scopes::new(identities, authority(&settings.base_url)),
         issuer: Arc::new(RegistryTokenIssuer::new(registry_key, service)),
         sessions,
         sign_out,
@@ -513,6 +514,27 @@ pub(crate) fn identity_resolver(
 }
 
 /// What pages know of this server.
+/// The directory that `docker-credential-atcr` asks unless told otherwise.
+const PUBLIC_PLC_DIRECTORY: &str = "https://plc.directory";
+
+/// Where `docker-credential-atcr verify` finds this network's accounts, as flags with a space before each: none on the public network.
+fn verify_flags(settings: &AppViewSettings) -> String {
+    let mut flags = String::new();
+    let directory = settings.plc_directory.as_str().trim_end_matches('/');
+    if directory != PUBLIC_PLC_DIRECTORY {
+        flags.push_str(" --plc-directory-url ");
+        flags.push_str(directory);
+    }
+    // In production a resolver of handles is a short cut to what DNS says as well.
+    if settings.test_mode
+        && let Some(resolver) = &settings.handle_resolver
+    {
+        flags.push_str(" --handle-resolver-url ");
+        flags.push_str(resolver.as_str().trim_end_matches('/'));
+    }
+    flags
+}
+
 fn site(settings: &AppViewSettings) -> anyhow::Result<Site> {
     let base_url = &settings.base_url;
     let origin = if Registration::is_public(base_url) {
@@ -527,6 +549,7 @@ fn site(settings: &AppViewSettings) -> anyhow::Result<Site> {
         terms_url: settings.branding.terms_url.clone(),
         privacy_url: settings.branding.privacy_url.clone(),
         is_development: settings.test_mode,
+        verify_flags: verify_flags(settings),
     })
 }
 

@@ -224,6 +224,9 @@ fn unchecked_hint(unchecked: &Unchecked) -> Option<String> {
         Unchecked::ImageName { .. } | Unchecked::NoImage => {
             "name it as for docker pull: atcr.io/alice.example/app:1, or with @sha256:… instead of the tag"
         }
+        Unchecked::HandleNotKnown(_) => {
+            "check the name; a network with its own resolver needs --handle-resolver-url and --plc-directory-url"
+        }
         Unchecked::NoAnchor(_) => "give the key that you trust for this account: --key did:key:…",
         Unchecked::Egress(error) if error.is_refusal() => "for a network on this machine: --local",
         _ => return None,

@@ -9,6 +9,12 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::change::{Coverage, Proof, Status};
 use crate::fact::{Kind, PlatformFact, Severities};
 
+/// Most tags that a row of a list has of what it is about: more than a page names, so that it can say how many more there are.
+pub const MAX_TAGS_IN_LISTS: usize = 100;
+
+/// Most tags that one manifest has in its view.
+pub const MAX_TAGS_OF_MANIFEST: usize = 250;
+
 /// A repository's number in this database. It stays the same for as long as the database lives, rebuilt or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryId(pub i64);
@@ -213,7 +219,7 @@ pub struct TagView {
     pub moved_at: DateTime<Utc>,
     /// The manifest; `None` when the account has no record of it (a tag may outlive it).
     pub manifest: Option<ManifestSummary>,
-    /// Other tags of the repository that point at the same digest, at most 8, by name.
+    /// Other tags of the repository that point at the same digest, at most [`MAX_TAGS_IN_LISTS`], by name.
     pub aliases: Vec<String>,
 }
 
@@ -257,7 +263,7 @@ pub struct ManifestView {
     pub config: Option<Digest>,
     /// The annotations that are kept (8 KiB), untrusted.
     pub annotations: BTreeMap<String, String>,
-    /// Tags that point at it, the one moved last first, at most 50.
+    /// Tags that point at it, the one moved last first, at most [`MAX_TAGS_OF_MANIFEST`].
     pub tags: Vec<String>,
     /// Indexes of the same repository that name it as their child, at most 20.
     pub parents: Vec<Digest>,
@@ -274,7 +280,7 @@ pub struct ManifestView {
 pub struct ListedManifest {
     /// What its row shows.
     pub summary: ManifestSummary,
-    /// Tags that keep it, at most 8, by name.
+    /// Tags that keep it, at most [`MAX_TAGS_IN_LISTS`], by name.
     pub tags: Vec<String>,
     /// Indexes of the same repository that name it as their child, the newest first, at most 20.
     pub parents: Vec<Digest>,

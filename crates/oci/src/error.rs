@@ -31,7 +31,7 @@ pub enum InvalidRepositoryName {
     #[error("a repository name has at most 255 characters")]
     TooLong,
     /// A legal name for the specification, but of one component only: no account is named.
-    #[error("repositories are named <identity>/<image>")]
+    #[error("repositories are named <identity>/<image>, such as alice.example.com/app")]
     NoIdentity,
 }
 

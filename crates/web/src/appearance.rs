@@ -98,6 +98,7 @@ mod tests {
             terms_url: None,
             privacy_url: None,
             is_development: false,
+            verify_flags: String::new(),
         };
         let chosen = Appearance::of("dark", "podman");
         let mut headers = HeaderMap::new();

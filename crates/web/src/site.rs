@@ -18,6 +18,8 @@ pub struct Site {
     pub privacy_url: Option<String>,
     /// Whether account servers may be on plain HTTP, as in a network for development.
     pub is_development: bool,
+    /// Where `verify` of the credential helper finds this network's accounts: flags with a space before each, none on the public network.
+    pub verify_flags: String,
 }
 
 impl Site {

@@ -33,6 +33,15 @@ pub enum EdgeError {
         /// The sentence for people.
         reason: String,
     },
+    /// A client without an account asks to write. Docker shows this sentence alone.
+    #[error(
+        "you are not signed in to {registry}: run `docker-credential-atcr login {registry}`, or `docker login {registry}` with \
+         your handle and an app password, then try again"
+    )]
+    NotSignedIn {
+        /// This registry's host.
+        registry: String,
+    },
     /// The registry's.
     #[error(transparent)]
     Registry(#[from] RegistryError),

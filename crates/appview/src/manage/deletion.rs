@@ -211,7 +211,8 @@ impl Manage {
         Ok(all)
     }
 
-    /// Undoes the deletion `id`.
+    /// Undoes the deletion `id`. It is kept while tags of it wait for an image that is not there: the image's own deletion may be undone
+    /// after it.
     ///
     /// # Returns
     /// The tags that did not come back; `None` when there is no such deletion (any more).
@@ -237,7 +238,9 @@ impl Manage {
             return Ok(None);
         };
         let missed = self.manifests.restore(&grant, &deletion.removed).await?;
-        self.deletions.forget(visitor, id).await?;
+        if missed.without_manifest.is_empty() {
+            self.deletions.forget(visitor, id).await?;
+        }
         Ok(Some(missed))
     }
 }

@@ -52,3 +52,4 @@ mod tokens;
 mod web_pages;
 mod web_sessions;
 mod what_is_served;
+mod wrong_turns;

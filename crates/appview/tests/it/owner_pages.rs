@@ -346,7 +346,9 @@ async fn the_owner_writes_the_readme_with_a_preview_and_no_text_is_lost() {
     assert_eq!(stored(), None);
     let saved = send(form("# Hi\r\n\r\nFirst.", &empty, "save")).await;
     saved.assert_status(303);
-    assert_eq!(saved.header("location"), PAGE);
+    assert_eq!(saved.header("location"), format!("{PAGE}?news=saved"));
+    let after = alice.get(saved.header("location")).await.text();
+    assert!(after.contains("<p>Saved.</p>"), "{after}");
     assert_eq!(stored().as_deref(), Some("# Hi\n\nFirst."));
     assert!(
         alice.get(PAGE).await.text().contains("<p>First.</p>"),

@@ -166,9 +166,14 @@ async fn the_install_scripts_name_this_registry() {
     }
     let page = Browser::new(&appview).get("/install").await;
     page.assert_status(200);
+    // The scripts install a release, and this registry has none.
+    let text = page.text();
+    for part in ["install.sh | sh", "install.ps1 | iex"] {
+        assert!(!text.contains(part), "{text}");
+    }
     assert!(
-        page.text()
-            .contains(&format!("curl -fsSL {}/install.sh", appview.url))
+        text.contains("offers no ready program") && text.contains("cargo install --locked"),
+        "{text}"
     );
 }
 
@@ -216,13 +221,11 @@ async fn a_release_of_the_helper_is_offered_where_the_operator_has_one() {
     for path in ["/dist/private.txt", "/dist/..%2fprivate.txt", "/dist/"] {
         assert_eq!(Answer::of(appview.get(path)).await.status, 404, "{path}");
     }
-    assert!(
-        Browser::new(&appview)
-            .get("/install")
-            .await
-            .text()
-            .contains(archive)
-    );
+    let page = Browser::new(&appview).get("/install").await.text();
+    let script = format!("curl -fsSL {}/install.sh", appview.url);
+    for part in [archive, &script, "install.ps1 | iex"] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
 }
 
 #[tokio::test]

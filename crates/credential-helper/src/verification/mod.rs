@@ -119,6 +119,9 @@ pub enum Unchecked {
     /// The account's identity is not to be had now.
     #[error(transparent)]
     Identity(IdentityError),
+    /// Neither DNS nor the handle's own host knows it. Other networks have resolvers of their own.
+    #[error("the handle {0} is not known to DNS")]
+    HandleNotKnown(Handle),
     /// The account's document names no server.
     #[error("the DID document of {0} names no PDS")]
     NoPds(Did),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use atcr_atproto::bounds::ANSWER_TIMEOUT;
 use atcr_atproto::clock::{Clock, SystemClock};
 use atcr_atproto::egress::{EgressClient, EgressPolicy};
-use atcr_atproto::identity::{IdentityResolver as _, ResolvedIdentity, Resolver, ResolverConfig};
+use atcr_atproto::identity::{
+    IdentityError, IdentityResolver as _, ResolvedIdentity, Resolver, ResolverConfig,
+};
 use atcr_atproto::pds::{PdsClient, PdsError};
 use atcr_atproto::plc::PlcDirectory;
 use atcr_atproto::syntax::{AtIdentifier, Cid, Did, RecordKey};
@@ -37,6 +39,8 @@ pub struct Network {
     pub egress: EgressClient,
     resolver: Resolver,
     directory: Url,
+    /// The user named who knows handles.
+    has_own_resolver: bool,
 }
 
 impl Network {
@@ -53,6 +57,7 @@ impl Network {
         settings.allow_loopback = arguments.local;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Self {
+            has_own_resolver: arguments.handle_resolver_url.is_some(),
             resolver: Resolver::new(settings, egress.clone(), clock)?,
             directory: arguments.plc_directory_url.clone(),
             egress,
@@ -62,9 +67,11 @@ impl Network {
     /// Who `identity` is.
     ///
     /// # Errors
-    /// [`Unproven::Refused`] if there is no such account.
+    /// [`Unproven::Refused`] if there is no such account. A handle that DNS does not know may be of a network with a resolver of its own,
+    /// so it is [`Unchecked`] unless the user named the resolver.
     pub async fn account(&self, identity: &AtIdentifier) -> Result<Arc<ResolvedIdentity>, Unproven> {
-        Ok(self.resolver.resolve(identity).await?)
+        let unresolved = |error| unresolved(error, self.has_own_resolver);
+        self.resolver.resolve(identity).await.map_err(unresolved)
     }
 
     /// The evidence for an image of `account`, from its own server.
@@ -91,6 +98,16 @@ impl Network {
         }
         let directory = PlcDirectory::new(self.directory.clone()).ok()?;
         directory.audit_log(did).await.ok()
+    }
+}
+
+/// What an identity that was not resolved says about an image.
+fn unresolved(error: IdentityError, has_own_resolver: bool) -> Unproven {
+    match error {
+        IdentityError::HandleNotFound { handle } if !has_own_resolver => {
+            Unchecked::HandleNotKnown(handle).into()
+        }
+        error => error.into(),
     }
 }
 
@@ -125,5 +142,34 @@ impl EvidenceSource for PdsSource {
         let host = || self.0.base().host_str().unwrap_or_default().to_owned();
         let in_time = tokio::time::timeout(ANSWER_TIMEOUT, read).await;
         in_time.unwrap_or_else(|_| Err(PdsError::Timeout { host: host() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verification::Refused;
+
+    #[test]
+    fn a_handle_that_dns_does_not_know_is_no_refusal() {
+        let unknown = || IdentityError::HandleNotFound {
+            handle: "alice.test".parse().unwrap(),
+        };
+        assert!(matches!(
+            unresolved(unknown(), false),
+            Unproven::Unchecked(Unchecked::HandleNotKnown(_))
+        ));
+        // Of a network whose resolver was named, it is.
+        assert!(matches!(
+            unresolved(unknown(), true),
+            Unproven::Refused(Refused::Identity(_))
+        ));
+        let gone = IdentityError::DidNotFound {
+            did: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap(),
+        };
+        assert!(matches!(
+            unresolved(gone, false),
+            Unproven::Refused(Refused::Identity(_))
+        ));
     }
 }

@@ -180,6 +180,7 @@ fn site(settings: &HoldSettings) -> Site {
         terms_url: None,
         privacy_url: None,
         is_development: settings.test_mode,
+        verify_flags: String::new(),
     }
 }
 

@@ -8,7 +8,10 @@ use atcr_index::fact::{Kind, PlatformFact};
 use atcr_index::page::{Page, PageRequest, Position};
 use atcr_index::row;
 use atcr_index::stored::{self, digest_bytes};
-use atcr_index::view::{ChildView, ListedManifest, ManifestId, ManifestSummary, ManifestView, RepositoryId};
+use atcr_index::view::{
+    ChildView, ListedManifest, MAX_TAGS_IN_LISTS, MAX_TAGS_OF_MANIFEST, ManifestId, ManifestSummary,
+    ManifestView, RepositoryId,
+};
 use atcr_oci::Digest;
 use sqlx::{FromRow, PgConnection};
 
@@ -17,11 +20,8 @@ use super::list::{Order, Parameter, fetch};
 use crate::failed;
 use crate::rows::found;
 
-/// Tags on the page of a manifest.
-const MAX_TAGS: i64 = 50;
-
 /// Tags in the row of a manifest.
-const ROW_TAGS: usize = 8;
+const ROW_TAGS: usize = MAX_TAGS_IN_LISTS;
 
 /// Parents on the page of a manifest.
 const MAX_PARENTS: i64 = 20;
@@ -334,7 +334,7 @@ pub(super) async fn one(
     )
     .bind(repository.0)
     .bind(&bytes)
-    .bind(MAX_TAGS)
+    .bind(i64::try_from(MAX_TAGS_OF_MANIFEST).unwrap_or(i64::MAX))
     .fetch_all(&mut *connection)
     .await
     .map_err(failed)?;

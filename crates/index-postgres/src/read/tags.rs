@@ -7,7 +7,7 @@ use atcr_index::page::{Page, PageRequest, Position};
 use atcr_index::row;
 use atcr_index::stored;
 use atcr_index::version_order::sort_key;
-use atcr_index::view::{RepositoryId, TagFilter, TagMove, TagOrder, TagView};
+use atcr_index::view::{MAX_TAGS_IN_LISTS, RepositoryId, TagFilter, TagMove, TagOrder, TagView};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row as _};
 
@@ -19,7 +19,7 @@ use crate::failed;
 use crate::rows::found as found_of;
 
 /// Other tags in a tag's row.
-const MAX_ALIASES: usize = 8;
+const MAX_ALIASES: usize = MAX_TAGS_IN_LISTS;
 
 const NEWEST: Order = Order {
     columns: &["t.moved_at", "t.name"],

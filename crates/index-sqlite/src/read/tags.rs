@@ -7,7 +7,7 @@ use atcr_index::page::{Page, PageRequest, Position};
 use atcr_index::row;
 use atcr_index::stored;
 use atcr_index::version_order::sort_key;
-use atcr_index::view::{RepositoryId, TagFilter, TagMove, TagOrder, TagView};
+use atcr_index::view::{MAX_TAGS_IN_LISTS, RepositoryId, TagFilter, TagMove, TagOrder, TagView};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row as _, SqliteConnection};
 
@@ -18,7 +18,7 @@ use crate::failed;
 use crate::rows::rows;
 
 /// Other tags in a tag's row.
-const MAX_ALIASES: usize = 8;
+const MAX_ALIASES: usize = MAX_TAGS_IN_LISTS;
 
 const NEWEST: Order = Order {
     columns: &["t.moved_at", "t.name"],
@@ -185,7 +185,7 @@ async fn views(
         )
         .bind(repository.0)
         .bind(rows(digests))
-        .bind(i64::try_from(MAX_ALIASES).unwrap_or(8) + 1)
+        .bind(i64::try_from(MAX_ALIASES + 1).unwrap_or(i64::MAX))
         .fetch_all(connection)
         .await
         .map_err(failed)?;

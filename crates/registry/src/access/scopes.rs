@@ -17,13 +17,25 @@ const PULL: &str = "pull";
 #[derive(Clone)]
 pub struct Scopes {
     identities: Arc<dyn IdentityResolver>,
+    registry: String,
+}
+
+/// Whose a repository is, for an account that wants to write to it.
+enum Whose {
+    Own,
+    /// Another's.
+    Others,
+    /// There is no account of the name.
+    Nobodys,
+    /// What the name begins with is neither a handle nor a DID.
+    NoAccount,
 }
 
 impl Scopes {
-    /// Finds out through `identities` whose a repository is.
+    /// Finds out through `identities` whose a repository is. `registry` is the host of images' names, for sentences.
     #[must_use]
-    pub fn new(identities: Arc<dyn IdentityResolver>) -> Self {
-        Self { identities }
+    pub fn new(identities: Arc<dyn IdentityResolver>, registry: String) -> Self {
+        Self { identities, registry }
     }
 
     /// The part of `requested` that `principal` gets.
@@ -56,12 +68,12 @@ impl Scopes {
             match principal {
                 Principal::Anonymous => scope.actions.retain(|action| action == PULL),
                 Principal::Sailor { did, .. } => {
-                    if writes && !self.owns(did, &name).await? {
-                        return Err(RegistryError::Access(AccessError::Denied {
-                            reason: format!(
-                                "{name} is not yours to write to: push to a repository under your own handle"
-                            ),
-                        }));
+                    if writes {
+                        let whose = self.whose(did, &name).await?;
+                        if !matches!(whose, Whose::Own) {
+                            let reason = self.refusal(did, &name, &whose).await;
+                            return Err(RegistryError::Access(AccessError::Denied { reason }));
+                        }
                     }
                 }
             }
@@ -72,19 +84,44 @@ impl Scopes {
         Ok(allowed)
     }
 
-    async fn owns(&self, did: &Did, name: &RepositoryName) -> Result<bool, RegistryError> {
+    async fn whose(&self, did: &Did, name: &RepositoryName) -> Result<Whose, RegistryError> {
+        let of = |owner: &Did| if owner == did { Whose::Own } else { Whose::Others };
         let Ok(identifier) = AtIdentifier::from_image_segment(name.identity()) else {
-            return Ok(false);
+            return Ok(Whose::NoAccount);
         };
         if let AtIdentifier::Did(named) = &identifier {
-            return Ok(named == did);
+            return Ok(of(named));
         }
         match self.identities.resolve(&identifier).await {
-            Ok(identity) => Ok(identity.did == *did),
+            Ok(identity) => Ok(of(&identity.did)),
             Err(error) if error.is_transient() => {
                 Err(IdentityUnavailable::new(name.to_string(), error).into())
             }
-            Err(_) => Ok(false),
+            Err(_) => Ok(Whose::Nobodys),
+        }
+    }
+
+    /// Why `did` may not write to `name`, and the name under which it may. Docker shows this sentence alone.
+    async fn refusal(&self, did: &Did, name: &RepositoryName, whose: &Whose) -> String {
+        let first = name.identity();
+        let why = match whose {
+            Whose::NoAccount => {
+                format!(": {first} is no account, a handle has a dot as in alice.example.com")
+            }
+            Whose::Nobodys => format!(": there is no account {first}"),
+            Whose::Own | Whose::Others => String::new(),
+        };
+        let known = self.identities.resolve(&AtIdentifier::Did(did.clone())).await;
+        let handle = known.ok().and_then(|identity| identity.handle.clone());
+        let own = handle.map(|handle| handle.to_string());
+        let shown = own.clone().unwrap_or_else(|| did.to_string());
+        match own.or_else(|| did.to_image_segment()) {
+            Some(own) => format!(
+                "{name} is not yours to write to{why}. You are signed in as {shown}: name the image {}/{own}/{}",
+                self.registry,
+                name.image()
+            ),
+            None => format!("{name} is not yours to write to{why}. You are signed in as {shown}"),
         }
     }
 }

@@ -13,6 +13,12 @@ pub enum ManifestError {
         /// The tag or digest asked for.
         reference: String,
     },
+    /// The account has no repository of that name, so no manifest in it.
+    #[error("there is no repository {name}: the account has none of this name")]
+    NoRepository {
+        /// The repository as it was spelled.
+        name: String,
+    },
     /// The body is no manifest that can be kept.
     #[error("not a manifest: {reason}")]
     Invalid {

@@ -50,8 +50,8 @@ impl Manifests {
     /// `counts` is true for a download, which the hold is told of so that it can count it.
     ///
     /// # Errors
-    /// [`ManifestError::Unknown`]; [`RegistryError::Corrupt`] when the PDS gives other bytes than the digest names;
-    /// the PDS's.
+    /// [`ManifestError::Unknown`]; [`ManifestError::NoRepository`] for a tag where the whole account is listed and has no such
+    /// repository; [`RegistryError::Corrupt`] when the PDS gives other bytes than the digest names; the PDS's.
     ///
     /// # Spec
     /// distribution-spec v1.1, end-3. The stored media type is served whatever `Accept` says: a digest names bytes, and
@@ -70,6 +70,13 @@ impl Manifests {
                 None if self.known.is_some() => self.find_at_owner(context, reference).await?,
                 None => return Err(error),
             },
+            Err(RegistryError::Manifest(ManifestError::Unknown { .. }))
+                if self.is_missing_repository(context, reference).await =>
+            {
+                return Err(RegistryError::Manifest(ManifestError::NoRepository {
+                    name: context.name.to_string(),
+                }));
+            }
             found => found?,
         };
         let Found {
@@ -88,6 +95,17 @@ impl Manifests {
             bytes,
             warning,
         })
+    }
+
+    /// Whether a tag was not found because there is no such repository. A tag is looked for in the whole account before it counts as
+    /// missing; a digest is not. Only the sentence depends on it, so an error counts as no.
+    async fn is_missing_repository(&self, context: &RequestContext, reference: &Reference) -> bool {
+        let (did, repository) = (&context.owner.did, context.repository());
+        if reference.tag().is_none() {
+            return false;
+        }
+        let has = self.accounts.index().has_repository(did, repository).await;
+        has.is_ok_and(|has| !has)
     }
 
     /// The manifest as the account has it now, or had it as lately as [`crate::account::CURRENT_FOR`] says.

@@ -14,6 +14,7 @@ fn site(origin: &str) -> Site {
         terms_url: None,
         privacy_url: None,
         is_development: false,
+        verify_flags: String::new(),
     }
 }
 

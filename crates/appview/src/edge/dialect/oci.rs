@@ -19,7 +19,8 @@ use crate::edge::response::{json, text_header};
 /// The error that a challenge names: none for a first request.
 fn challenge_error(error: &EdgeError) -> Option<&'static str> {
     match error {
-        EdgeError::Registry(RegistryError::Access(AccessError::NotCovered)) => Some("insufficient_scope"),
+        EdgeError::NotSignedIn { .. }
+        | EdgeError::Registry(RegistryError::Access(AccessError::NotCovered)) => Some("insufficient_scope"),
         EdgeError::InvalidToken { .. }
         | EdgeError::Registry(RegistryError::Access(AccessError::SignedOut { .. }))
         | EdgeError::Session(SessionError::Rejected { .. }) => Some("invalid_token"),

@@ -34,7 +34,9 @@ pub fn rendering(error: &EdgeError) -> Rendering {
         EdgeError::HeaderInvalid { .. } | EdgeError::ParameterInvalid { .. } => {
             plain(StatusCode::BAD_REQUEST, Code::Unsupported)
         }
-        EdgeError::InvalidToken { .. } => plain(StatusCode::UNAUTHORIZED, Code::Unauthorized),
+        EdgeError::InvalidToken { .. } | EdgeError::NotSignedIn { .. } => {
+            plain(StatusCode::UNAUTHORIZED, Code::Unauthorized)
+        }
         EdgeError::Limited(limited) => too_many(limited.retry_after),
         EdgeError::Registry(error) => registry_rendering(error),
         EdgeError::Session(error) => session_rendering(error),
@@ -102,7 +104,10 @@ fn account(error: &AccountError) -> Rendering {
 
 fn manifest(error: &ManifestError) -> Rendering {
     match error {
-        ManifestError::Unknown { .. } => plain(StatusCode::NOT_FOUND, Code::ManifestUnknown),
+        // Clients look for the code of a manifest also where the repository is missing.
+        ManifestError::Unknown { .. } | ManifestError::NoRepository { .. } => {
+            plain(StatusCode::NOT_FOUND, Code::ManifestUnknown)
+        }
         ManifestError::Invalid { .. } => plain(StatusCode::BAD_REQUEST, Code::ManifestInvalid),
         ManifestError::TooLarge { .. } => plain(StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
         ManifestError::BlobUnknown { .. } => plain(StatusCode::NOT_FOUND, Code::ManifestBlobUnknown),

@@ -255,8 +255,9 @@ fn registry(error: &RegistryError, title: &'static str) -> Rendering {
 }
 
 /// Where a page that has nothing to show leads to instead.
-fn ways_on(error: &PageError) -> Vec<(String, String)> {
+fn ways_on(error: &PageError, here: &str) -> Vec<(String, String)> {
     match error {
+        PageError::Refused(_) => back(here),
         PageError::Browse(BrowseError::NoRepository { owner, .. }) => {
             vec![(format!("/u/{owner}"), format!("Images of {owner}"))]
         }
@@ -270,6 +271,18 @@ fn ways_on(error: &PageError) -> Vec<(String, String)> {
             vec![(format!("/u/{owner}"), format!("Back to the images of {owner}"))]
         }
         PageError::Browse(BrowseError::NoAccount { .. }) => vec![("/search".to_owned(), "Search".to_owned())],
+        _ => Vec::new(),
+    }
+}
+
+/// The page that a form of the address `here` is on.
+fn back(here: &str) -> Vec<(String, String)> {
+    let path = here.split(['?', '#']).next().unwrap_or_default();
+    let way = |path: &str, name: &str| vec![(path.to_owned(), name.to_owned())];
+    match path.split_once("/-/") {
+        Some((repository, _)) if repository.starts_with("/r/") => way(repository, "Back to the repository"),
+        _ if path.starts_with("/settings") => way("/settings", "Back to the settings"),
+        _ if path.starts_with("/device") => way("/device", "Enter the code again"),
         _ => Vec::new(),
     }
 }
@@ -374,6 +387,7 @@ pub fn internal(site: &Arc<Site>, here: &str, what: &str) -> Response {
 fn error_page(chrome: Chrome, error: &PageError) -> Response {
     log(error);
     let rendering = rendering(error);
+    let ways_on = ways_on(error, &chrome.here);
     let sign_in = match error {
         PageError::SignInFirst
         | PageError::SignIn(_)
@@ -390,7 +404,7 @@ fn error_page(chrome: Chrome, error: &PageError) -> Response {
             text: &rendering.text,
             code: (rendering.status == StatusCode::NOT_FOUND).then_some(404),
             sign_in,
-            ways_on: ways_on(error),
+            ways_on,
             request_id: RequestId::current(),
         },
     );
@@ -402,9 +416,9 @@ fn error_page(chrome: Chrome, error: &PageError) -> Response {
     response
 }
 
-/// A page that only says something.
+/// A page that only says something, with links to `ways_on`: addresses and their names.
 #[must_use]
-pub fn message(chrome: Chrome, title: &str, text: &str) -> Response {
+pub fn message(chrome: Chrome, title: &str, text: &str, ways_on: Vec<(String, String)>) -> Response {
     render(
         StatusCode::OK,
         &MessagePage {
@@ -413,7 +427,7 @@ pub fn message(chrome: Chrome, title: &str, text: &str) -> Response {
             text,
             code: None,
             sign_in: None,
-            ways_on: Vec::new(),
+            ways_on,
             request_id: None,
         },
     )

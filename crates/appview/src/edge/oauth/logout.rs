@@ -35,7 +35,7 @@ async fn sign_out(visit: &Visit, state: &AppState, form: &Form) -> Result<Respon
         visitor: None,
         ..visit.chrome()
     };
-    let mut response = message(chrome, "You are signed out", text);
+    let mut response = message(chrome, "You are signed out", text, Vec::new());
     Cookie::Session.clear(&visit.site, response.headers_mut());
     Ok(response)
 }

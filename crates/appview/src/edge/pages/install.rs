@@ -29,6 +29,8 @@ struct InstallPage {
     base_url: String,
     owner: String,
     version: Option<String>,
+    /// There is a release for the scripts to install.
+    has_releases: bool,
     archives: Vec<Archive>,
 }
 
@@ -43,6 +45,7 @@ pub async fn page(visit: Visit, State(releases): State<Arc<Releases>>) -> Respon
             host: chrome.host(),
             base_url: chrome.site.url(""),
             owner: owner.unwrap_or_else(|| "alice.example.com".to_owned()),
+            has_releases: release.is_some(),
             version: release.map(|release| release.version.clone()),
             archives: release
                 .map(|release| release.archives.clone())

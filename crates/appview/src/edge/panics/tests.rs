@@ -20,6 +20,7 @@ fn site() -> Arc<Site> {
         terms_url: None,
         privacy_url: None,
         is_development: false,
+        verify_flags: String::new(),
     })
 }
 

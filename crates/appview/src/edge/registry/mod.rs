@@ -23,7 +23,7 @@ use atcr_registry::access::{Action, Caller, Granted, Permissions};
 use atcr_registry::account::catalog::Catalog;
 use atcr_registry::blob::Blobs;
 use atcr_registry::context::RequestContext;
-use atcr_registry::error::{AccountError, RegistryError};
+use atcr_registry::error::{AccessError, AccountError, RegistryError};
 use atcr_registry::manifest::Manifests;
 use atcr_registry::upload::Uploads;
 use atcr_server::client_address::ClientAddress;
@@ -102,6 +102,8 @@ pub struct TokenRealm {
     pub realm: String,
     /// Name of this registry.
     pub service: String,
+    /// Its host and port, as images' names have them.
+    pub host: String,
 }
 
 impl TokenRealm {
@@ -204,6 +206,28 @@ async fn dispatch(
         .map_or(&Principal::Anonymous, |caller| &caller.principal);
     parts.limits.registry_request(principal, &incoming.client)?;
     let caller = authenticated?;
+    let is_anonymous = caller.principal == Principal::Anonymous;
+    let is_write =
+        matches!(&request, RegistryRequest::Repository { request, .. } if request.actions() != ["pull"]);
+    match answer(parts, request, caller, incoming).await {
+        // Its token covers what everybody may do, and no other token would cover more.
+        Err(EdgeError::Registry(RegistryError::Access(AccessError::NotCovered)))
+            if is_anonymous && is_write =>
+        {
+            Err(EdgeError::NotSignedIn {
+                registry: parts.realm.host.clone(),
+            })
+        }
+        answer => answer,
+    }
+}
+
+async fn answer(
+    parts: &RegistryParts,
+    request: RegistryRequest,
+    caller: Caller,
+    incoming: Incoming,
+) -> Result<Response, EdgeError> {
     let (name, request) = match request {
         RegistryRequest::Ping => return Ok(json(StatusCode::OK, &serde_json::json!({}))),
         RegistryRequest::Catalog { page } => {
@@ -280,8 +304,12 @@ async fn resolve(
             reason,
         })
     };
-    let identifier =
-        AtIdentifier::from_image_segment(name.identity()).map_err(|error| unknown(error.to_string()))?;
+    let segment = name.identity();
+    let identifier = AtIdentifier::from_image_segment(segment).map_err(|_| {
+        unknown(format!(
+            "{segment} is neither a handle nor a permanent ID (DID); a handle has a dot, such as alice.example.com"
+        ))
+    })?;
     identities.resolve(&identifier).await.map_err(|error| {
         if error.is_transient() {
             IdentityUnavailable::new(name.to_string(), error).into()

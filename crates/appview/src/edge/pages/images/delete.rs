@@ -19,6 +19,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 
+use super::news::News;
 use super::overview::HoldName;
 use super::views::DigestView;
 use super::{Head, RepositoryVisit, StarForm};
@@ -196,7 +197,11 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, state: &AppState) -> Result
     let query = page.visit.query();
     let mut selection = selection(query);
     let mut is_cut = false;
-    if query.get("all") == Some("true") {
+    let is_all = query.get("all") == Some("true");
+    if !is_all && selection.tags.is_empty() && selection.manifests.is_empty() {
+        return Ok(back_to_list(page, query, News::NothingChosen));
+    }
+    if is_all {
         let filter: String = query
             .get("filter")
             .unwrap_or_default()
@@ -206,6 +211,15 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, state: &AppState) -> Result
         (selection.tags, is_cut) = matching(page, &filter).await?;
     }
     confirm(page, state, visitor, &selection, false, is_cut).await
+}
+
+/// The list that the visitor chose from, with `news` on top.
+fn back_to_list(page: &RepositoryVisit<'_>, form: &Form, news: News) -> Response {
+    let list = match form.get("list") {
+        Some("manifests") => "manifests",
+        _ => "tags",
+    };
+    Redirect::to(&news.after(&format!("{}/-/{list}", page.path))).into_response()
 }
 
 async fn confirm(
@@ -222,9 +236,7 @@ async fn confirm(
     let removal = &planned.removal;
     let removed = &removal.removed;
     if removed.tags.is_empty() && removed.manifests.is_empty() && removal.staying.is_empty() {
-        return Err(PageError::Refused(
-            "Nothing to delete is chosen, or it is gone already. Go back and choose tags or manifests.",
-        ));
+        return Ok(back_to_list(page, page.visit.query(), News::AlreadyGone));
     }
     let mut freed = Vec::new();
     for (hold, size) in removal.freed.iter().filter(|(_, size)| **size > 0) {
@@ -388,7 +400,7 @@ fn but_for(visit: &Visit, left: &LeftAlone) -> Response {
         "The repository changed while the deletion was made. This stays, since it was pushed, or is needed, again: {}.",
         tags.chain(manifests).collect::<Vec<_>>().join(", ")
     );
-    message(visit.chrome(), "Deleted, but for what changed", &text)
+    message(visit.chrome(), "Deleted, but for what changed", &text, Vec::new())
 }
 
 /// `POST /-/undo`; with `finish=true` the deletion is brought to its end instead. The repository may be gone with what was deleted.
@@ -421,32 +433,44 @@ pub(super) async fn undo(
         None => Err(PageError::Refused(
             "This deletion cannot be undone any more: it was undone already, or too much time has passed.",
         )),
-        Some(missed) if missed == NotRestored::default() => Ok(Redirect::to(&path).into_response()),
-        Some(missed) => {
-            let names = |tags: &[Tag]| {
-                tags.iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            };
-            let mut text = "Everything else is back.".to_owned();
-            if !missed.set_anew.is_empty() {
-                let _ = write!(
-                    text,
-                    " Tags that were set anew meanwhile stay where they are now: {}.",
-                    names(&missed.set_anew)
-                );
-            }
-            if !missed.without_manifest.is_empty() {
-                let _ = write!(
-                    text,
-                    " Tags whose image is not there any more stay deleted: {}.",
-                    names(&missed.without_manifest)
-                );
-            }
-            Ok(message(visit.chrome(), "Undone, but for some tags", &text))
+        Some(missed) if missed == NotRestored::default() => {
+            Ok(Redirect::to(&News::Undone.after(&path)).into_response())
         }
+        Some(missed) => Ok(not_all_undone(visit, &owner, &missed)),
     }
+}
+
+/// Says which tags an undone deletion did not bring back, and how they come back.
+fn not_all_undone(visit: &Visit, owner: &Owner, missed: &NotRestored) -> Response {
+    let names = |tags: &[Tag]| {
+        let names: Vec<String> = tags.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    };
+    let mut text = String::new();
+    if !missed.without_manifest.is_empty() {
+        let _ = write!(
+            text,
+            "The image of these tags is not there any more: {}. If it was deleted here too, undo that deletion first, then this one. \
+             This one is kept until then. ",
+            names(&missed.without_manifest)
+        );
+    }
+    text.push_str("Everything else is back.");
+    if !missed.set_anew.is_empty() {
+        let _ = write!(
+            text,
+            " Tags that were set anew meanwhile stay where they are now: {}.",
+            names(&missed.set_anew)
+        );
+    }
+    let title = if missed.without_manifest.is_empty() {
+        "Undone, but for some tags"
+    } else {
+        "The image has to come back first"
+    };
+    let name = owner.name();
+    let deletions = (format!("/u/{name}"), "Your deletions".to_owned());
+    message(visit.chrome(), title, &text, vec![deletions])
 }
 
 /// The visitor, who is the owner.

@@ -100,7 +100,7 @@ pub(super) async fn submit(
         .await;
     let refused = StatusCode::UNPROCESSABLE_ENTITY;
     Ok(match saved {
-        Ok(Saved::Done) => Redirect::to(&page.path).into_response(),
+        Ok(Saved::Done) => Redirect::to(&super::News::Saved.after(&page.path)).into_response(),
         Ok(Saved::TooLong) => answer(page, refused, sent, None, News::TooLong),
         Ok(Saved::Conflict(theirs)) => {
             // Saving again replaces the text that is shown now.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use atcr_index::fact::Kind;
 use atcr_index::page::PageRequest;
-use atcr_index::view::ManifestView;
+use atcr_index::view::{MAX_TAGS_OF_MANIFEST, ManifestView};
 use atcr_oci::{Descriptor, Digest, Manifest, Reference};
 use atcr_registry::error::{BlobError, RegistryError};
 use atcr_registry::hold::error::HoldError;
@@ -21,6 +21,7 @@ use super::config_view::{ConfigState, config_of};
 use super::layer_view::{LayerView, biggest, layers};
 use super::overview::{HoldName, ScanSummary, TrustView};
 use super::scan_subject::ScanLinks;
+use super::set_tag::Refusal;
 use super::views::{DigestView, KindView, ManifestRow, PlatformRow, platform_rows, pullable};
 use super::{Head, RepositoryVisit, StarForm, visitor};
 use crate::browse::BrowseError;
@@ -29,6 +30,9 @@ use crate::edge::dialect::page::{PageError, sentence};
 
 /// Statements about a manifest that its page names; the rest is on the page of referrers.
 const REFERRERS_SHOWN: u32 = 50;
+
+/// Tags of an image that its page names before it counts the rest.
+const TAGS_SHOWN: usize = 50;
 
 /// Longest manifest whose text is on the page, in bytes.
 const MAX_RAW: usize = 256 * 1024;
@@ -56,6 +60,9 @@ struct ImagePage {
     artifact_type: Option<String>,
     digest: String,
     tags: Vec<(String, String)>,
+    /// Tags beside these, as far as they are counted.
+    more_tags: usize,
+    are_tags_cut: bool,
     parents: Vec<DigestView>,
     subject: Option<DigestView>,
     pull: Option<PullCommands>,
@@ -85,10 +92,16 @@ struct ImagePage {
     delete_href: Option<String>,
     diff_href: String,
     csrf_token: String,
+    /// Why the form for tags is shown again.
+    refusal: Option<Refusal>,
 }
 
-/// The page about `reference`.
-pub(super) async fn show(page: &RepositoryVisit<'_>, reference: &Reference) -> Result<Response, PageError> {
+/// The page about `reference`; with `refusal` the answer to a form on it that cannot be used.
+pub(super) async fn show(
+    page: &RepositoryVisit<'_>,
+    reference: &Reference,
+    refusal: Option<Refusal>,
+) -> Result<Response, PageError> {
     let (browse, index) = (page.browse, &page.browse.index);
     let missing = || BrowseError::NoImage {
         owner: page.owner.name(),
@@ -174,9 +187,14 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, reference: &Reference) -> R
         .map_err(BrowseError::from)?;
     let path = image_path(&page.path, reference);
     let raw = read.manifest.bytes();
+    let status = match refusal {
+        Some(_) => StatusCode::BAD_REQUEST,
+        None => StatusCode::OK,
+    };
     Ok(render(
-        StatusCode::OK,
+        status,
         &ImagePage {
+            refusal,
             head: page.head(&RepositoryPage::Image(reference.clone())),
             name: match reference {
                 Reference::Tag(tag) => format!("{repository}:{tag}"),
@@ -198,6 +216,8 @@ pub(super) async fn show(page: &RepositoryVisit<'_>, reference: &Reference) -> R
                 })
                 .collect(),
             tags: tags(page, &found),
+            more_tags: found.tags.len().saturating_sub(TAGS_SHOWN),
+            are_tags_cut: found.tags.len() >= MAX_TAGS_OF_MANIFEST,
             parents: digests(page, &found.parents),
             subject: found
                 .subject
@@ -341,7 +361,7 @@ fn digests(page: &RepositoryVisit<'_>, digests: &[Digest]) -> Vec<DigestView> {
 
 /// The tags that point at it, with their pages.
 fn tags(page: &RepositoryVisit<'_>, found: &ManifestView) -> Vec<(String, String)> {
-    let tags = found.tags.iter().filter_map(|name| {
+    let tags = found.tags.iter().take(TAGS_SHOWN).filter_map(|name| {
         let tag: atcr_oci::Tag = name.parse().ok()?;
         Some((name.clone(), image_path(&page.path, &Reference::Tag(tag))))
     });

@@ -257,6 +257,8 @@ struct ActivityPage {
     csrf_token: String,
     rows: Vec<MoveRow>,
     paging: Paging,
+    /// The last move of the tag that was just set.
+    set: Option<MoveRow>,
 }
 
 /// The moves as rows. The first of each tag on the first page is its last move.
@@ -278,6 +280,11 @@ pub(super) async fn activity(page: &RepositoryVisit<'_>) -> Result<Response, Pag
         .await
         .map_err(BrowseError::from)?;
     let rows = moves(page, &found);
+    let tag = page.visit.query().get("set").filter(|_| page.is_own());
+    let set = rows
+        .iter()
+        .find(|row| row.is_last && Some(row.tag.as_str()) == tag);
+    let set = set.cloned();
     Ok(render(
         StatusCode::OK,
         &ActivityPage {
@@ -285,6 +292,7 @@ pub(super) async fn activity(page: &RepositoryVisit<'_>) -> Result<Response, Pag
             head: page.head(&RepositoryPage::Activity),
             paging: paging(&found, &format!("{}/-/activity", page.path), &[]),
             csrf_token: page.csrf_token(),
+            set,
             rows,
         },
     ))

@@ -10,6 +10,7 @@ pub(super) mod home;
 mod image;
 mod layer_view;
 mod lists;
+mod news;
 mod overview;
 mod proof;
 mod scan_json;
@@ -17,13 +18,13 @@ mod scan_subject;
 mod scan_words;
 pub mod scans;
 pub mod search;
+mod set_tag;
 pub mod user;
 pub(super) mod views;
 
 use atcr_atproto::syntax::Did;
 use atcr_index::change::Coverage;
 use atcr_index::view::{RepositoryId, RepositoryView};
-use atcr_registry::manifest::way_back::TagNow;
 use atcr_web::figures::Count;
 use atcr_web::form::{Form, LongForm};
 use atcr_web::navigation::Tab;
@@ -34,6 +35,7 @@ use http::HeaderValue;
 use http::header::LINK;
 
 use self::delete::DeletionView;
+use self::news::News;
 pub(super) use self::overview::HoldName;
 pub(in crate::edge) use self::views::page_request;
 use self::views::{KindView, OwnerLink, Some3};
@@ -104,37 +106,6 @@ async fn star(
     Ok(Redirect::to(&path).into_response())
 }
 
-const MOVED: &str = "The tag was moved since the page was made, so nothing was changed. Go back, reload the page and try again.";
-
-/// `POST /-/tag` with `tag`, `digest` and what the page said of the tag, `now`: a digest, `none`, or nothing. The tag points there from now on. What it pointed at before is in the activity, so it can be moved
-/// back.
-async fn set_tag(page: &RepositoryVisit<'_>, state: &AppState, form: &Form) -> Result<Response, PageError> {
-    page.visit.submitted(form)?;
-    page.require_own()?;
-    let (Some(tag), Some(digest)) = (
-        form.get("tag").and_then(|tag| tag.trim().parse().ok()),
-        form.get("digest").and_then(|digest| digest.parse().ok()),
-    ) else {
-        return Err(PageError::Refused(
-            "A tag has letters, digits, points, dashes and underscores, at most 128. Nothing was changed.",
-        ));
-    };
-    let (did, name) = (&page.owner.identity.did, &page.repository.card.name);
-    let now = match form.get("now").unwrap_or_default() {
-        "" => TagNow::Any,
-        "none" => TagNow::Absent,
-        digest => TagNow::At(digest.parse().map_err(|_| PageError::Refused(MOVED))?),
-    };
-    let set = state
-        .manage
-        .set_tag(did, &page.owner, name, tag, &digest, now)
-        .await;
-    if !set.map_err(PageError::Change)? {
-        return Err(PageError::Refused(MOVED));
-    }
-    Ok(Redirect::to(&format!("{}/-/activity", page.path)).into_response())
-}
-
 /// The page, or with `form` what comes of one that was sent from it.
 async fn show(
     visit: &Visit,
@@ -192,13 +163,13 @@ async fn show(
         return match &address.view {
             RepositoryPage::Delete => delete::submit(&page, state, form).await,
             RepositoryPage::Edit => edit::submit(&page, state, form).await,
-            RepositoryPage::SetTag => set_tag(&page, state, form).await,
+            RepositoryPage::SetTag => set_tag::submit(&page, state, form).await,
             _ => Err(PageError::NotFound),
         };
     }
     let mut response = match &address.view {
         RepositoryPage::Overview => overview::show(&page).await,
-        RepositoryPage::Image(reference) => image::show(&page, reference).await,
+        RepositoryPage::Image(reference) => image::show(&page, reference, None).await,
         RepositoryPage::Tags => lists::tags(&page).await,
         RepositoryPage::Manifests => lists::manifests(&page).await,
         RepositoryPage::Referrers => lists::referrers(&page).await,
@@ -333,6 +304,7 @@ impl RepositoryVisit<'_> {
             is_whole: self.repository.coverage == Coverage::Whole,
             is_own: self.is_own(),
             deletions: self.deletions.clone(),
+            news: News::of(self.visit.query()),
         }
     }
 }
@@ -363,4 +335,6 @@ struct Head {
     /// The visitor is the owner.
     is_own: bool,
     deletions: Vec<DeletionView>,
+    /// What the visitor's last form came to.
+    news: Option<News>,
 }

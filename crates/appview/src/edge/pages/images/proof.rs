@@ -97,14 +97,16 @@ pub(super) fn path(repository: &str, digest: &Digest) -> String {
 /// `/-/proof/{digest}`
 pub(super) async fn show(page: &RepositoryVisit<'_>, digest: &Digest) -> Result<Response, PageError> {
     let outcome = outcome(page, digest).await?;
-    let local = if page.visit.site.is_secure() {
+    let site = &page.visit.site;
+    let local = if site.is_secure() && !site.is_development {
         ""
     } else {
         " --local"
     };
-    let command = page
-        .image_name()
-        .map(|name| format!("docker-credential-atcr verify{local} {name}@{digest}"));
+    let command = page.image_name().map(|name| {
+        let places = &site.verify_flags;
+        format!("docker-credential-atcr verify{local} {name}@{digest}{places}")
+    });
     Ok(render(
         StatusCode::OK,
         &ProofPage {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use atcr_atproto::syntax::{Did, Handle};
 use atcr_index::fact::Kind;
 use atcr_index::page::{Page, PageRequest, Start};
-use atcr_index::view::{ChildView, ListedManifest, ManifestSummary, OwnerView, RepositoryCard, TagView};
+use atcr_index::view::{
+    ChildView, ListedManifest, MAX_TAGS_IN_LISTS, ManifestSummary, OwnerView, RepositoryCard, TagView,
+};
 use atcr_oci::{Digest, Reference};
 use atcr_web::drawings::Initial;
 use atcr_web::figures::{Bytes, BytesRange, Count};
@@ -20,6 +22,14 @@ use crate::browse::address::{image_path, repository_path};
 
 /// Platforms that a card or row names before it counts the rest.
 const PLATFORMS_SHOWN: usize = 3;
+
+/// Tags that a row names before it counts the rest.
+const TAGS_SHOWN: usize = 8;
+
+fn some_tags(names: &[String]) -> String {
+    let shown = names.get(..TAGS_SHOWN).unwrap_or(names);
+    shown.join(", ")
+}
 
 /// An account, as pages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,6 +280,9 @@ pub(in crate::edge::pages) struct TagRow {
     pub(in crate::edge::pages) name: String,
     pub(in crate::edge::pages) href: String,
     pub(in crate::edge::pages) aliases: String,
+    /// Aliases beside these, as far as they are counted.
+    pub(in crate::edge::pages) more_aliases: usize,
+    pub(in crate::edge::pages) are_aliases_cut: bool,
     pub(in crate::edge::pages) digest: Option<DigestView>,
     pub(in crate::edge::pages) content: Option<ContentView>,
     pub(in crate::edge::pages) scan: Option<ScanLinks>,
@@ -303,7 +316,9 @@ impl TagRow {
                 ),
             },
             name: tag.name.clone(),
-            aliases: tag.aliases.join(", "),
+            aliases: some_tags(&tag.aliases),
+            more_aliases: tag.aliases.len().saturating_sub(TAGS_SHOWN),
+            are_aliases_cut: tag.aliases.len() >= MAX_TAGS_IN_LISTS,
             digest: tag
                 .digest
                 .as_ref()
@@ -325,6 +340,9 @@ pub(in crate::edge::pages) struct ManifestRow {
     pub(in crate::edge::pages) content: ContentView,
     /// What keeps it: tags, an index, or what it is about.
     pub(in crate::edge::pages) tags: String,
+    /// Tags beside these, as far as they are counted.
+    pub(in crate::edge::pages) more_tags: usize,
+    pub(in crate::edge::pages) are_tags_cut: bool,
     pub(in crate::edge::pages) parent: Option<DigestView>,
     /// Indexes beside `parent` that it is a part of.
     pub(in crate::edge::pages) more_parents: usize,
@@ -339,7 +357,9 @@ impl ManifestRow {
         Self {
             digest: digest(&listed.summary.digest),
             content: ContentView::of(repository, &listed.summary),
-            tags: listed.tags.join(", "),
+            tags: some_tags(&listed.tags),
+            more_tags: listed.tags.len().saturating_sub(TAGS_SHOWN),
+            are_tags_cut: listed.tags.len() >= MAX_TAGS_IN_LISTS,
             parent: listed.parents.first().map(digest),
             more_parents: listed.parents.len().saturating_sub(1),
             subject: listed.subject.as_ref().map(digest),

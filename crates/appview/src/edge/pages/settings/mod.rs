@@ -140,6 +140,7 @@ async fn everywhere(visit: &Visit, state: &AppState, form: &Form) -> Result<Resp
         "You are signed out everywhere",
         "Every browser, device and Docker client of yours has to sign in again, and this registry can no longer act for your \
          account. Your images are unchanged. To end an app password itself, delete it at your account server.",
+        Vec::new(),
     );
     Cookie::Session.clear(&visit.site, response.headers_mut());
     Ok(response)
