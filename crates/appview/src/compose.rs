@@ -81,6 +81,7 @@ use crate::adapters::sqlite::revisions::SqliteRevisions;
 use crate::adapters::sqlite::sessions::{SqliteRefreshTokens, SqliteSessions};
 use crate::adapters::sqlite::uploads::SqliteUploads;
 use crate::adapters::sqlite::web_sessions::SqliteWebSessions;
+use crate::affected::Affected;
 use crate::browse::descriptions::Descriptions;
 use crate::browse::{Browse, BrowseParts};
 use crate::edge::credential_helper::Releases;
@@ -94,6 +95,7 @@ use crate::index::{NetworkIndex, NetworkIndexParts};
 use crate::index_store::{self, IndexStore};
 use crate::manage::{Manage, ManageParts};
 use crate::routes::router;
+use crate::scan_referrers::ScanReferrers;
 use crate::scans::Scans;
 use crate::settings::AppViewSettings;
 use crate::state::AppState;
@@ -438,11 +440,14 @@ pub async fn compose(
         clock: Arc::clone(&clock),
         tasks: shutdown.clone(),
     });
+    let scan_referrers = Arc::new(ScanReferrers::new(Arc::clone(&browse.index), Arc::clone(&scans)));
     let state = AppState {
+        affected: Arc::new(Affected::new(Arc::clone(&browse.index), Arc::clone(&scans))),
         browse,
         scans,
         manage: Arc::new(manage),
         registry: RegistryParts {
+            scan_referrers,
             blobs,
             uploads,
             manifests,

@@ -5,12 +5,14 @@
 //! - `atcr-registry`: push and pull. Decides; talks to the outside through `ports.rs`.
 //! - `atcr-sessions`: who a caller is, and what acts for the caller at a PDS.
 //! - [`browse`]: what pages about images read.
+//! - [`affected`]: which images of an account have a vulnerability or a package.
 //! - [`manage`]: what owners change on pages.
 //! - [`adapters`]: SQLite, PDS, hold.
 //! - [`index`]: the index of the network, and what fills it; [`index_store`]: where it is kept.
 //! - [`compose`]: which adapter stands behind which port.
 
 pub mod adapters;
+pub mod affected;
 pub mod browse;
 pub mod cli;
 pub mod compose;
@@ -22,6 +24,7 @@ pub mod index_command;
 pub mod index_store;
 pub mod manage;
 pub mod routes;
+pub mod scan_referrers;
 pub mod scans;
 pub mod settings;
 pub mod state;

@@ -109,6 +109,7 @@ fn pages(state: &AppState) -> Router<AppState> {
     Router::new()
         .route("/", get(home::page))
         .route("/search", get(images::search::page))
+        .route("/affected", get(images::affected::page))
         .route("/u/{identity}", get(images::user::repositories))
         .route("/u/{identity}/-/stars", get(images::user::stars))
         .route("/r/{identity}/{*rest}", get(images::serve))

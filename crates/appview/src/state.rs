@@ -16,6 +16,7 @@ use atcr_web::site::Site;
 use axum::extract::FromRef;
 use serde_json::Value;
 
+use crate::affected::Affected;
 use crate::browse::Browse;
 use crate::edge::credential_helper::Releases;
 use crate::edge::limits::Limits;
@@ -34,6 +35,8 @@ pub struct AppState {
     pub browse: Arc<Browse>,
     /// What scans found.
     pub scans: Arc<Scans>,
+    /// Which images of an account have what is looked for.
+    pub affected: Arc<Affected>,
     /// What owners change on pages.
     pub manage: Arc<Manage>,
     /// Signing in.

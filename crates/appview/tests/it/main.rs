@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
 mod account_index;
+mod affected;
 mod api;
 mod attack_browser;
 mod attack_listings;
@@ -41,6 +42,7 @@ mod referrer_bounds;
 mod repositories;
 mod rollback;
 mod scan_pages;
+mod scan_referrers;
 mod sessions;
 mod settings_pages;
 mod shared_index;

@@ -146,11 +146,11 @@ impl Scanned {
     }
 }
 
-fn counts(critical: u64, total: u64) -> Value {
+pub(crate) fn counts(critical: u64, total: u64) -> Value {
     json!({ "critical": critical, "high": 0, "medium": 0, "low": 0, "total": total })
 }
 
-fn matched(id: &str, severity: &str, package: &str, fixed: Option<&str>) -> Value {
+pub(crate) fn matched(id: &str, severity: &str, package: &str, fixed: Option<&str>) -> Value {
     let fix = match fixed {
         Some(version) => json!({ "state": "fixed", "versions": [version] }),
         None => json!({ "state": "not-fixed" }),
@@ -161,11 +161,11 @@ fn matched(id: &str, severity: &str, package: &str, fixed: Option<&str>) -> Valu
     })
 }
 
-fn report(matches: &[Value]) -> String {
+pub(crate) fn report(matches: &[Value]) -> String {
     json!({ "matches": matches }).to_string()
 }
 
-fn sbom(packages: &[Value]) -> String {
+pub(crate) fn sbom(packages: &[Value]) -> String {
     json!({ "spdxVersion": "SPDX-2.3", "packages": packages }).to_string()
 }
 
@@ -180,7 +180,12 @@ async fn the_pages_of_an_image_load_what_the_hold_says_and_link_to_all_of_it() {
         json!({ "name": "planted-deb", "versionInfo": "1.0", "licenseDeclared": "GPL-2.0-only" }),
         json!({ "name": "zlib", "versionInfo": "1.3", "licenseDeclared": "Zlib" }),
     ]);
-    let documents = [("vuln-report", report), ("sbom", sbom.clone())];
+    let cyclonedx = r#"{"bomFormat":"CycloneDX"}"#;
+    let documents = [
+        ("vuln-report", report),
+        ("sbom", sbom.clone()),
+        ("sbom-cyclonedx", cyclonedx.to_owned()),
+    ];
     let result = scanned.found("complete", &counts(1, 2), &documents);
     scanned.says(
         &result,
@@ -241,6 +246,23 @@ async fn the_pages_of_an_image_load_what_the_hold_says_and_link_to_all_of_it() {
             .starts_with("attachment; filename=\"app-")
     );
     assert_eq!(file.header("content-type"), "application/spdx+json");
+    assert!(
+        scanned
+            .details("")
+            .await
+            .contains("&#38;format=cyclonedx\" download")
+    );
+    let file = visitor
+        .get(&format!("/api/sbom?{}&format=cyclonedx", scanned.query()))
+        .await;
+    file.assert_status(200);
+    assert_eq!(file.text(), cyclonedx);
+    assert_eq!(file.header("content-type"), "application/vnd.cyclonedx+json");
+    assert!(file.header("content-disposition").ends_with(".cdx.json\""));
+    let file = visitor
+        .get(&format!("/api/sbom?{}&format=pdf", scanned.query()))
+        .await;
+    file.assert_status(404);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ pub mod manifest_memory;
 mod manifests;
 pub mod principal;
 mod referrers;
+mod scan_referrers;
 mod tags;
 pub mod uploads;
 
@@ -40,6 +41,7 @@ use crate::edge::dialect::oci;
 use crate::edge::error::EdgeError;
 use crate::edge::limits::Limits;
 use crate::edge::response::json;
+use crate::scan_referrers::ScanReferrers;
 use atcr_server::client_address::TrustedProxies;
 
 /// What requests under `/v2/` work with.
@@ -53,6 +55,8 @@ pub struct RegistryParts {
     pub manifests: Arc<Manifests>,
     /// Memory for manifests that are served and pushed.
     pub manifest_memory: ManifestMemory,
+    /// What scans found, as referrers.
+    pub scan_referrers: Arc<ScanReferrers>,
     /// Listing repositories.
     pub catalog: Arc<Catalog>,
     /// Who may do what.
@@ -238,6 +242,7 @@ async fn answer(
     };
     let owner = resolve(parts.identities.as_ref(), &name).await?;
     let requester = requester(&caller.principal, &incoming.client);
+    let client = incoming.client;
     let call = RegistryCall {
         caller,
         context: RequestContext {
@@ -251,10 +256,28 @@ async fn answer(
     let permissions = &parts.permissions;
     match request {
         RepositoryRequest::Manifest(request) => {
+            let made = scan_referrers::manifest(
+                &parts.scan_referrers,
+                permissions,
+                &request,
+                (&call.caller, &call.context),
+            );
+            if let Some(made) = made.await? {
+                return Ok(made);
+            }
             let memory = &parts.manifest_memory;
             manifests::answer(&parts.manifests, memory, permissions, request, call).await
         }
         RepositoryRequest::Blob(request) => {
+            let made = scan_referrers::blob(
+                &parts.scan_referrers,
+                permissions,
+                &request,
+                (&call.caller, &client, &call.context),
+            );
+            if let Some(made) = made.await? {
+                return Ok(made);
+            }
             Ok(blobs::answer(&parts.blobs, permissions, request, call).await?)
         }
         RepositoryRequest::Upload(request) => {
@@ -269,7 +292,8 @@ async fn answer(
             artifact_type,
         } => {
             let grant = call.grant(permissions).await?;
-            Ok(referrers::list(&parts.manifests, &grant, &digest, artifact_type.as_deref()).await?)
+            let known = (&*parts.manifests, &*parts.scan_referrers);
+            Ok(referrers::list(known, &grant, &digest, artifact_type.as_deref()).await?)
         }
     }
 }

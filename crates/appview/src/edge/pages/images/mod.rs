@@ -1,5 +1,6 @@
-//! Pages about images: `/u/{identity}`, `/r/{identity}/{repository…}` and what is behind it, `/search`.
+//! Pages about images: `/u/{identity}`, `/r/{identity}/{repository…}` and what is behind it, `/search`, `/affected`.
 
+pub mod affected;
 mod badge;
 pub(super) mod config_view;
 mod delete;

@@ -143,6 +143,7 @@ struct DetailsPage {
     owner: String,
     repository: String,
     sbom_href: Option<String>,
+    cyclonedx_href: Option<String>,
 }
 
 /// `GET /api/vuln-details`, with `q` to search packages, `f` and `p` for the pages of the two tables.
@@ -200,6 +201,9 @@ async fn show_details(visit: &Visit, state: &AppState) -> Result<Response, PageE
                 Ok(found) => Listed::Some(packages_view(&found, visit, &links.details, &query)),
                 Err(why_not) => Listed::None(why_not),
             },
+            cyclonedx_href: subject
+                .place(DocumentKind::SbomCyclonedx)
+                .map(|_| format!("{}&format=cyclonedx", links.sbom)),
             sbom_href: has_sbom.then_some(links.sbom),
             name: format!("{owner}/{}", subject.repository),
             image_href: image_path(&repository_href, &Reference::Digest(subject.digest.clone())),
@@ -272,16 +276,21 @@ fn packages_view(all: &Packages, visit: &Visit, base: &str, query: &str) -> Pack
     }
 }
 
-/// `GET /api/sbom`: the bill of materials as the hold has it, in SPDX 2.3.
+/// `GET /api/sbom`: the bill of materials as the hold has it, in SPDX 2.3; with `format=cyclonedx` in CycloneDX.
 pub async fn sbom(visit: Visit, State(state): State<AppState>) -> Response {
     let outcome = download(&visit, &state).await;
     visit.answer(outcome)
 }
 
 async fn download(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
+    let (kind, ending) = match visit.query().get("format").unwrap_or_default() {
+        "" | "spdx" => (DocumentKind::Sbom, "spdx"),
+        "cyclonedx" => (DocumentKind::SbomCyclonedx, "cdx"),
+        _ => return Err(PageError::NotFound),
+    };
     let asker = principal(visit);
     let subject = Subject::find(visit, &asker, state, "", Asking::Always).await?;
-    let Placed { did, place, .. } = subject.place(DocumentKind::Sbom).ok_or(PageError::NotFound)?;
+    let Placed { did, place, .. } = subject.place(kind).ok_or(PageError::NotFound)?;
     let read = state.scans.download(&asker, &visit.client, &did, &place).await;
     let read = read.map_err(|error| match error {
         NoDocument::Busy => PageError::Refused(
@@ -294,10 +303,10 @@ async fn download(visit: &Visit, state: &AppState) -> Result<Response, PageError
     let file = subject.repository.rsplit('/').next().unwrap_or_default();
     let mut response = Response::new(Body::from_stream(read.into_stream()));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/spdx+json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind.media_type()));
     headers.insert(CONTENT_LENGTH, length);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    let disposition = format!("attachment; filename=\"{file}-{short}.spdx.json\"");
+    let disposition = format!("attachment; filename=\"{file}-{short}.{ending}.json\"");
     if let Ok(disposition) = HeaderValue::from_str(&disposition) {
         headers.insert(CONTENT_DISPOSITION, disposition);
     }

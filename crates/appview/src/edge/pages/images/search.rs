@@ -32,6 +32,8 @@ struct SearchPage {
     orders: Vec<Choice>,
     paging: Paging,
     host: String,
+    /// Where the visitor's own images are searched for it.
+    affected_href: Option<String>,
 }
 
 /// What a search may be narrowed to.
@@ -93,6 +95,10 @@ async fn show(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
             },
             query: typed.chars().take(200).collect(),
             host: chrome.host(),
+            affected_href: chrome
+                .visitor
+                .is_some()
+                .then(|| address("/affected", &[("q", typed)])),
             chrome,
         },
     ))
