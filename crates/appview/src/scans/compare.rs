@@ -24,8 +24,8 @@ pub struct PackageChanges {
     pub changes: Vec<PackageChange>,
     /// Packages that are in both in the same versions.
     pub same: usize,
-    /// Packages of both that were not read: a document is too long.
-    pub left_out: usize,
+    /// Packages of each that were not read: a document is too long.
+    pub left_out: [usize; 2],
 }
 
 impl PackageChanges {
@@ -40,7 +40,7 @@ impl PackageChanges {
             }
         }
         let mut compared = Self {
-            left_out: from.left_out + to.left_out,
+            left_out: [from.left_out, to.left_out],
             ..Self::default()
         };
         for ((name, kind), [mut from, mut to]) in all {
@@ -73,8 +73,8 @@ pub struct FindingChanges {
     pub new: Vec<Finding>,
     /// How many both have.
     pub same: usize,
-    /// Findings of both that were not read: a report is too long.
-    pub left_out: usize,
+    /// Findings of each that were not read: a report is too long.
+    pub left_out: [usize; 2],
 }
 
 impl FindingChanges {
@@ -105,7 +105,7 @@ impl FindingChanges {
             gone: without(from, &after),
             new: without(to, &before),
             same: before.intersection(&after).count(),
-            left_out: from.left_out + to.left_out,
+            left_out: [from.left_out, to.left_out],
         }
     }
 }

@@ -46,6 +46,26 @@ pub struct Download {
     pieces: mpsc::Receiver<Bytes>,
 }
 
+/// Memory for an answer to a client.
+#[derive(Debug)]
+pub struct Sending {
+    room: SharePermit,
+    tasks: Shutdown,
+}
+
+impl Sending {
+    pub(super) const fn new(room: SharePermit, tasks: Shutdown) -> Self {
+        Self { room, tasks }
+    }
+
+    /// Sends `bytes`, as [`Download::start`] does.
+    #[must_use]
+    pub fn start(mut self, bytes: Bytes) -> Download {
+        self.room.shrink_to(bytes.len());
+        Download::start(bytes, self.room, &self.tasks)
+    }
+}
+
 impl Download {
     /// Sends `bytes`, whose memory is `room`, to a client that takes them within a minute; one that does not is cut off, which it sees by the
     /// length. The memory is free when the stream has ended, was dropped, or the minute is over.

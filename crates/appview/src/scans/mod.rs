@@ -29,7 +29,7 @@ use futures_util::stream::BoxStream;
 use secrecy::SecretString;
 
 pub use compare::{FindingChanges, PackageChange, PackageChanges};
-pub use document::Download;
+pub use document::{Download, Sending};
 pub use findings::{Finding, Findings, Fix, Severity};
 pub use packages::{Package, Packages};
 pub use reader::Scans;

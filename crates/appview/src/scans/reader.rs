@@ -18,7 +18,7 @@ use futures_util::StreamExt as _;
 use moka::sync::Cache;
 use secrecy::SecretString;
 
-use super::document::{Download, ReadDocument};
+use super::document::{Download, ReadDocument, Sending};
 use super::{
     DocumentPlace, Findings, HoldWord, MAX_READ, NoDocument, OpenDocument, Packages, ScanSource, Silence,
     Unreadable,
@@ -197,6 +197,15 @@ impl Scans {
         let ReadDocument { bytes, .. } = blocking(move || read.checked()).await?;
         sending.shrink_to(bytes.len());
         Ok(Download::start(bytes, sending, &self.tasks))
+    }
+
+    /// Waits for memory for an answer of at most `bytes` to `client`.
+    ///
+    /// # Errors
+    /// [`NoDocument::Busy`].
+    pub async fn room_to_send(&self, client: &ClientAddress, bytes: usize) -> Result<Sending, NoDocument> {
+        let room = room(&self.downloads, &client.key().to_string(), bytes).await?;
+        Ok(Sending::new(room, self.tasks.clone()))
     }
 
     /// Asks for the document at `place`; says of it whether everybody may see it.
@@ -496,6 +505,20 @@ mod tests {
         download(&other).await.unwrap();
         drop(held);
         download(&slow).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_until_its_client_has_it() {
+        let scans = scans(&Arc::default());
+        let sending = scans.room_to_send(&client(1), MAX_READ / 8).await.unwrap();
+        assert_eq!(scans.downloads.in_flight(), MAX_READ / 8);
+        let answer = sending.start(Bytes::from(vec![b' '; 256 * 1024]));
+        assert_eq!(scans.downloads.in_flight(), 256 * 1024);
+        let taken: Vec<_> = answer.into_stream().collect().await;
+        assert_eq!(taken.len(), 4);
+        while scans.downloads.in_flight() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

@@ -599,6 +599,8 @@ async fn what_a_member_was_shown_is_not_shown_to_a_stranger() {
 #[tokio::test]
 async fn what_another_hold_published_is_said_to_be_its_word() {
     let scanned = Scanned::start().await;
+    let page = scanned.details("").await;
+    assert!(!page.contains("Scanned by the hold"), "{page}");
     let appview = &scanned.appview;
     // A second repository has the same image, in another hold.
     let other = FakeHold::start(StoreKind::Streaming).await.unwrap();
@@ -618,6 +620,14 @@ async fn what_another_hold_published_is_said_to_be_its_word() {
     let own = appview.hold.did().replace("did:web:", "").replace("%3A", ":");
     let badge = scanned.badge().await;
     assert!(badge.contains("7 critical") && badge.contains(&host), "{badge}");
+    // A page of its own names who scanned, and nobody where there is no result.
+    let by = |hold: &str| format!("Scanned by the hold <bdi>{hold}</bdi>");
+    let page = scanned.details("").await;
+    assert!(page.contains(&by(&host)) && !page.contains(&by(&own)), "{page}");
+    let json = appview
+        .get(&format!("/api/scan-result?{}", scanned.query()))
+        .header("accept", "application/json");
+    assert_eq!(Answer::of(json).await.json()["hold"]["did"], json!(other.did()));
     // The hold that has the image has published as well, earlier.
     scanned.publish(&appview.hold.did(), 2, &report(&[])).await;
     let badge = scanned.badge().await;
@@ -765,6 +775,16 @@ async fn two_images_are_compared_by_packages_and_vulnerabilities() {
         "{page}"
     );
     assert!(!page.contains(HOSTILE[0]), "{page}");
+    // One side was scanned without some kinds of packages.
+    let (findings, packages) = &both[1];
+    let documents = [("vuln-report", report(findings)), ("sbom", sbom(packages))];
+    scanned.says(&scanned.found("partial", &counts(0, 1), &documents), &Value::Null);
+    let page = visitor.get(&late).await.text();
+    for (many, kind) in [("findings", "1 gone, 1 new"), ("packages", "2 packages differ")] {
+        let sentence =
+            format!("without some kinds of packages, so {many} that are listed for alice.test/app@");
+        assert!(page.contains(&sentence) && page.contains(kind), "{page}");
+    }
     // An image that was not scanned is not said to have lost everything.
     appview.hold.answer(
         &format!("/scans/{}", sha256(&images[1])),
@@ -775,4 +795,7 @@ async fn two_images_are_compared_by_packages_and_vulnerabilities() {
         page.contains("There is no scan of this image") && !page.contains("gone,"),
         "{page}"
     );
+    // Each side's own word: why the one has none, and what the other has.
+    assert!(page.matches("has no scanner.").count() >= 3, "{page}");
+    assert!(page.contains("1 unknown"), "{page}");
 }

@@ -233,7 +233,48 @@ impl Blobs {
                 digest: digest.clone(),
             })
         };
-        let hold = self.directory.of_pushes(context).await?.ok_or_else(unknown)?;
+        let mut holds = self.directory.for_blob(context, digest).await?;
+        holds.truncate(HOLDS_FOR_SAILORS);
+        match self.directory.of_pushes(context).await {
+            Ok(Some(hold)) if !holds.contains(&hold.did) => holds.push(hold.did),
+            Ok(_) => {}
+            // The holds that are known to have it may do without.
+            Err(error) if holds.is_empty() => return Err(error),
+            Err(_) => {}
+        }
+        let (mut is_deleted, mut refused) = (false, None);
+        for hold in holds {
+            match self.delete_at(grant, &hold, digest).await {
+                Ok(BlobDeletion::Deleted) => is_deleted = true,
+                Ok(BlobDeletion::Absent) => {}
+                Ok(BlobDeletion::InUse { message }) => {
+                    return Err(RegistryError::Blob(BlobError::InUse { message }));
+                }
+                Ok(BlobDeletion::Unsupported) => {
+                    let reason = format!("the hold {hold} cannot delete a single blob");
+                    refused.get_or_insert(RegistryError::Unsupported { reason });
+                }
+                Err(error) => {
+                    refused.get_or_insert(error);
+                }
+            }
+        }
+        // A hold that did not delete it may have it still.
+        match refused {
+            Some(error) => Err(error),
+            None if is_deleted => Ok(()),
+            None => Err(unknown()),
+        }
+    }
+
+    async fn delete_at(
+        &self,
+        grant: &Granted<Delete>,
+        hold: &Did,
+        digest: &Digest,
+    ) -> Result<BlobDeletion, RegistryError> {
+        let context = grant.context();
+        let hold = self.directory.resolve(hold).await?;
         let deleted = self
             .access
             .as_user(grant.principal(), &hold, |token| {
@@ -246,27 +287,20 @@ impl Blobs {
             })
             .await
             .map_err(|error| error.at(&hold))?;
-        match deleted {
-            BlobDeletion::Deleted => {
-                let place = Place::of(context);
-                for reader in [None, reader(grant.principal())] {
-                    self.known.forget(&hold.did, reader, place, digest);
-                    let key = (
-                        reader.cloned(),
-                        place.owner.clone(),
-                        place.repository.to_owned(),
-                        digest.clone(),
-                    );
-                    self.urls.invalidate(&key);
-                }
-                Ok(())
+        if matches!(deleted, BlobDeletion::Deleted) {
+            let place = Place::of(context);
+            for reader in [None, reader(grant.principal())] {
+                self.known.forget(&hold.did, reader, place, digest);
+                let key = (
+                    reader.cloned(),
+                    place.owner.clone(),
+                    place.repository.to_owned(),
+                    digest.clone(),
+                );
+                self.urls.invalidate(&key);
             }
-            BlobDeletion::Absent => Err(unknown()),
-            BlobDeletion::InUse { message } => Err(RegistryError::Blob(BlobError::InUse { message })),
-            BlobDeletion::Unsupported => Err(RegistryError::Unsupported {
-                reason: format!("the hold {} cannot delete a single blob", hold.did),
-            }),
         }
+        Ok(deleted)
     }
 
     async fn locate(

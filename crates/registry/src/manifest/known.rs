@@ -98,7 +98,8 @@ impl Manifests {
         let Some(standing) = known.standing(did).await? else {
             return Ok(None);
         };
-        if self.accounts.has_seen_newer(did, &standing.rev).await? {
+        // The index heard of a later revision from every server that shares it; this one remembers its own.
+        if standing.is_behind || self.accounts.has_seen_newer(did, &standing.rev).await? {
             return Ok(None);
         }
         let digest = match reference {

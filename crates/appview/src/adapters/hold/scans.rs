@@ -14,7 +14,7 @@ use url::Url;
 
 use super::HoldClient;
 use super::errors::{self, About};
-use super::xrpc::{method_url, read};
+use super::xrpc::{below, method_url, read};
 use crate::scans::{DocumentPlace, OpenDocument, ScanSource};
 
 #[async_trait]
@@ -25,7 +25,7 @@ impl ScanSource for HoldClient {
         token: Option<&SecretString>,
         digest: &Digest,
     ) -> Result<Option<ScanView>, HoldError> {
-        let url = scans_url(hold, &["scans", digest.as_str()])?;
+        let url = below(hold, &["scans", digest.as_str()])?;
         let request = self.request(Method::GET, &url, token)?;
         let answer = self.ask(request, self.timeouts.call).await?;
         match answer.status {
@@ -50,7 +50,7 @@ impl ScanSource for HoldClient {
                 url
             }
             DocumentPlace::Beside { digest, kind, .. } => {
-                scans_url(hold, &["scans", digest.as_str(), kind.as_str()])?
+                below(hold, &["scans", digest.as_str(), kind.as_str()])?
             }
         };
         let mut answer = self.open(&url, token).await?;
@@ -81,15 +81,4 @@ impl HoldClient {
         let answer = self.egress.open(request, self.timeouts.call).await;
         answer.map_err(|error: EgressError| errors::transport(&error))
     }
-}
-
-fn scans_url(hold: &HoldRef, segments: &[&str]) -> Result<Url, HoldError> {
-    let mut url = hold.endpoint.clone();
-    url.path_segments_mut()
-        .map_err(|()| HoldError::Unreachable {
-            reason: "its endpoint is no web address".to_owned(),
-        })?
-        .pop_if_empty()
-        .extend(segments);
-    Ok(url)
 }

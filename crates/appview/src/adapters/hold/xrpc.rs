@@ -85,8 +85,7 @@ impl HoldClient {
         repository: &str,
         digest: &Digest,
     ) -> Result<BlobDeletion, HoldError> {
-        let mut url = hold.endpoint.clone();
-        url.set_path(&format!("/repository-blobs/{digest}"));
+        let mut url = below(hold, &["repository-blobs", digest.as_str()])?;
         url.query_pairs_mut().append_pair("repository", repository);
         let answer = self
             .ask(
@@ -234,13 +233,18 @@ fn secret_value(text: &str) -> Result<HeaderValue, HoldError> {
 
 /// The URL of one of the hold's methods.
 pub(super) fn method_url(hold: &HoldRef, nsid: &str) -> Result<Url, HoldError> {
+    below(hold, &["xrpc", nsid])
+}
+
+/// A URL below the hold's endpoint, which may have a path.
+pub(super) fn below(hold: &HoldRef, segments: &[&str]) -> Result<Url, HoldError> {
     let mut url = hold.endpoint.clone();
     url.path_segments_mut()
         .map_err(|()| HoldError::Unreachable {
             reason: "its endpoint is no web address".to_owned(),
         })?
         .pop_if_empty()
-        .extend(["xrpc", nsid]);
+        .extend(segments);
     Ok(url)
 }
 

@@ -1,10 +1,16 @@
 //! What a hold or its store can do to an upload.
 
+use std::sync::{Arc, Mutex};
+
 use atcr_registry::error::{RegistryError, UploadError};
 use atcr_registry::hold::error::HoldError;
+use atcr_registry::hold::ports::HoldRef;
 use atcr_test_support::fakes::{Fault, StoreKind};
+use axum::Router;
+use axum::routing::any;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode, Uri};
+use tokio::net::TcpListener;
 
 use super::{ALICE, Ask, BlobSide, MIB, noise, sha256};
 
@@ -325,4 +331,34 @@ async fn a_hold_that_cannot_delete_single_blobs_is_said_to_be_one() {
             .status(),
         StatusCode::OK
     );
+}
+
+#[tokio::test]
+async fn a_blob_is_deleted_from_every_hold_that_is_known_to_have_it() {
+    let side = BlobSide::start(StoreKind::Streaming).await;
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let mut holds = Vec::new();
+    for name in ["first", "second"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::clone(&asked);
+        let router = Router::new().fallback(any(move |method: Method, uri: Uri| async move {
+            asked.lock().unwrap().push(format!("{method} {}", uri.path()));
+            StatusCode::OK
+        }));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        holds.push(HoldRef {
+            did: format!("did:web:{name}.example").parse().unwrap(),
+            // Below a path, behind a server that has others.
+            endpoint: format!("http://{address}/{name}/").parse().unwrap(),
+        });
+    }
+    *side.directory.holds.lock().unwrap() = holds;
+    let digest = sha256(b"bytes");
+    let deleted = side
+        .alice(Ask::delete(&format!("/v2/alice.test/app/blobs/{digest}")))
+        .await;
+    assert_eq!(deleted.unwrap().status(), StatusCode::ACCEPTED);
+    let expected = ["first", "second"].map(|name| format!("DELETE /{name}/repository-blobs/{digest}"));
+    assert_eq!(*asked.lock().unwrap(), expected);
 }

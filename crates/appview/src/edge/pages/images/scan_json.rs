@@ -1,9 +1,14 @@
 //! The same about a scan for programs that ask for JSON: the state in a word, and findings in portions.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use atcr_auth::principal::Principal;
+use atcr_server::rate_limit::Limited;
+use axum::body::Body;
 use axum::response::Response;
 use chrono::{DateTime, SecondsFormat, Utc};
-use http::header::{ACCEPT, CACHE_CONTROL, VARY};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -18,8 +23,15 @@ use crate::edge::response::json;
 use crate::scans::{Finding, Findings, Fix, HoldWord, Silence};
 use crate::state::AppState;
 
-/// Findings of one answer.
+/// Findings of one answer, and about how many bytes of JSON.
 const PORTION: usize = 5_000;
+const PORTION_BYTES: usize = 2 * 1024 * 1024;
+
+/// Memory for an answer with findings: they are there twice until the JSON is written.
+const ANSWER_BYTES: usize = 4 * PORTION_BYTES;
+
+/// When a client whose answers take up its memory is to try again.
+const AGAIN_AFTER: Duration = Duration::from_secs(15);
 
 /// Whether a request asks for JSON.
 pub(super) fn is_wanted(visit: &Visit) -> bool {
@@ -49,11 +61,54 @@ pub(super) async fn asker(visit: &Visit, state: &AppState) -> Result<Principal, 
 
 /// The answer, or why there is none.
 pub(super) fn answer(outcome: Result<ScanJson, PageError>) -> Response {
-    let mut response = outcome.map_or_else(|error| refused(&error), |body| json(StatusCode::OK, &body));
+    marked(outcome.map_or_else(|error| refused(&error), |body| json(StatusCode::OK, &body)))
+}
+
+/// The same of an answer that is one already.
+pub(super) fn sent(outcome: Result<Response, PageError>) -> Response {
+    outcome.unwrap_or_else(|error| marked(refused(&error)))
+}
+
+fn marked(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.insert(VARY, HeaderValue::from_static("accept"));
     response
+}
+
+/// The answer with `findings`, from the one with the number `after` on, in memory that is counted until the client has it.
+///
+/// # Errors
+/// [`PageError::Limited`] while the client's other answers take up its memory.
+pub(super) async fn with_findings(
+    mut body: ScanJson,
+    findings: Result<Arc<Findings>, String>,
+    after: usize,
+    visit: &Visit,
+    state: &AppState,
+) -> Result<Response, PageError> {
+    let sending = state.scans.room_to_send(&visit.client, ANSWER_BYTES).await;
+    let sending = sending.map_err(|_| Limited {
+        retry_after: AGAIN_AFTER,
+    })?;
+    body.findings = Some(match findings {
+        Ok(found) => {
+            let built = found.database_built.map(time);
+            body.database_built = body.database_built.or(built);
+            FindingsJson::portion(&found, after)
+        }
+        Err(no_findings) => FindingsJson::None { no_findings },
+    });
+    // Structs with string keys always serialise.
+    let bytes = serde_json::to_vec(&body).unwrap_or_default();
+    drop(body);
+    let download = sending.start(bytes.into());
+    let length = HeaderValue::from(download.length);
+    let mut response = Response::new(Body::from_stream(download.into_stream()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LENGTH, length);
+    Ok(marked(response))
 }
 
 /// What is known of a scan.
@@ -64,7 +119,7 @@ pub(super) struct ScanJson {
     pub(super) owner: String,
     pub(super) repository: String,
     pub(super) digest: String,
-    /// Who scanned.
+    /// The hold whose result it is; none without a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hold: Option<HoldJson>,
     /// `clean`, `found` or `packages-only` of a result; else why there is none: `pending`, `failed`, `not-applicable`, `not-scanned`,
@@ -181,9 +236,20 @@ impl FindingsJson {
     /// The portion of `found` that begins at `after`.
     pub(super) fn portion(found: &Findings, after: usize) -> Self {
         let start = after.min(found.all.len());
-        let end = start.saturating_add(PORTION).min(found.all.len());
+        let mut bytes = 0;
+        let mut findings = Vec::new();
+        for finding in found.all[start..].iter().take(PORTION) {
+            let finding = FindingJson::from(finding);
+            bytes += serde_json::to_string(&finding).map_or(0, |json| json.len());
+            // One at least: a list that stands still has no end.
+            if bytes > PORTION_BYTES && !findings.is_empty() {
+                break;
+            }
+            findings.push(finding);
+        }
+        let end = start + findings.len();
         Self::Some {
-            findings: found.all[start..end].iter().map(FindingJson::from).collect(),
+            findings,
             findings_total: found.all.len(),
             fixable: found.fixable,
             left_out: found.left_out,
@@ -200,7 +266,7 @@ pub(super) fn of(subject: &Subject) -> ScanJson {
         owner: subject.owner.identity.did.to_string(),
         repository: subject.repository.clone(),
         digest: subject.digest.to_string(),
-        hold: subject.hold.as_ref().map(|hold| HoldJson {
+        hold: subject.scanned_by().map(|hold| HoldJson {
             did: hold.did.clone(),
             name: hold.name.clone(),
         }),
@@ -264,4 +330,39 @@ fn counts(words: &ScanWords) -> Option<Counts> {
 /// A time for programs.
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_portion_is_bounded_by_its_bytes_and_no_finding_is_lost() {
+        let long = "x".repeat(250);
+        let related: Vec<_> = (0..8)
+            .map(|number| serde_json::json!({ "id": format!("CVE-{number}-{long}") }))
+            .collect();
+        let matches: Vec<_> = (0..3_000)
+            .map(|number| {
+                serde_json::json!({
+                    "vulnerability": { "id": format!("GHSA-{number}"), "severity": "Low" },
+                    "relatedVulnerabilities": related, "artifact": { "name": long, "version": "1", "type": "deb" },
+                })
+            })
+            .collect();
+        let report = serde_json::json!({ "matches": matches }).to_string();
+        let found = Findings::parse(report.as_bytes()).unwrap();
+        let (mut after, mut read, mut portions) = (Some(0), 0, 0);
+        while let Some(start) = after {
+            let portion = FindingsJson::portion(&found, start);
+            let bytes = serde_json::to_vec(&portion).unwrap().len();
+            assert!(bytes < PORTION_BYTES + 64 * 1024, "{bytes}");
+            let FindingsJson::Some { findings, next, .. } = portion else {
+                panic!("no findings");
+            };
+            (after, read, portions) = (next, read + findings.len(), portions + 1);
+        }
+        assert_eq!(read, 3_000);
+        assert!(portions > 2, "{portions}");
+    }
 }

@@ -11,7 +11,7 @@ use atcr_web::navigation::address;
 
 use super::super::visit::Visit;
 use super::HoldName;
-use super::scan_words::{ScanWords, Verdict, why_not};
+use super::scan_words::{ScanWords, why_not};
 use super::views::platform_rows;
 use crate::browse::{Browse, BrowseError, Owner};
 use crate::edge::dialect::page::PageError;
@@ -184,6 +184,17 @@ impl Subject {
         })
     }
 
+    /// The hold whose result is shown; `None` without one.
+    pub(super) fn scanned_by(&self) -> Option<&HoldName> {
+        if self.words.verdict.sentence().is_some() {
+            return None;
+        }
+        match &self.word {
+            HoldWord::Said(view) if view.result.is_some() => self.hold.as_ref(),
+            _ => self.publisher.as_ref().or(self.hold.as_ref()),
+        }
+    }
+
     /// The document, and the hold that has it.
     pub(super) fn place(&self, kind: DocumentKind) -> Option<Placed<'_>> {
         let place = place(&self.word, self.indexed.as_ref(), &self.digest, kind)?;
@@ -221,9 +232,9 @@ impl Subject {
     }
 
     fn missing(&self, what: &str) -> String {
-        match self.words.verdict {
-            Verdict::Clean | Verdict::Found(_) | Verdict::PackagesOnly => format!("The scan has no {what}."),
-            _ => "There is no scan of this image.".to_owned(),
+        match self.words.verdict.sentence() {
+            None => format!("The scan has no {what}."),
+            Some(_) => "There is no scan of this image.".to_owned(),
         }
     }
 

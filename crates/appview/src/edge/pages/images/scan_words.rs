@@ -29,6 +29,20 @@ pub(super) enum Verdict {
     Silent(String),
 }
 
+impl Verdict {
+    /// Why there is no result; `None` where there is one.
+    pub(super) fn sentence(&self) -> Option<&str> {
+        match self {
+            Self::Clean | Self::Found(_) | Self::PackagesOnly => None,
+            Self::Pending(text)
+            | Self::Failed(text)
+            | Self::NotApplicable(text)
+            | Self::NotScanned(text)
+            | Self::Silent(text) => Some(text),
+        }
+    }
+}
+
 /// What is said of a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ScanWords {

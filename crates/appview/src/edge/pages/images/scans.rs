@@ -19,7 +19,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::super::visit::Visit;
 use super::HoldName;
-use super::scan_json::{self, FindingsJson, ScanJson};
+use super::scan_json;
 use super::scan_subject::{Asking, Placed, Subject, principal};
 use super::scan_words::{ScanWords, Verdict};
 use crate::browse::address::{image_path, repository_path};
@@ -151,26 +151,19 @@ struct DetailsPage {
 /// As JSON with the findings, from the one with the number `after` on.
 pub async fn details(visit: Visit, State(state): State<AppState>) -> Response {
     if scan_json::is_wanted(&visit) {
-        return scan_json::answer(details_json(&visit, &state).await);
+        return scan_json::sent(details_json(&visit, &state).await);
     }
     let outcome = show_details(&visit, &state).await;
     visit.answer(outcome)
 }
 
-async fn details_json(visit: &Visit, state: &AppState) -> Result<ScanJson, PageError> {
+async fn details_json(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
     let asker = scan_json::asker(visit, state).await?;
     let subject = Subject::find(visit, &asker, state, "", Asking::Always).await?;
-    let mut json = scan_json::of(&subject);
+    let json = scan_json::of(&subject);
     let after = visit.query().get("after").and_then(|text| text.parse().ok());
-    json.findings = Some(match subject.findings(&asker, state).await {
-        Ok(found) => {
-            let built = found.database_built.map(scan_json::time);
-            json.database_built = json.database_built.or(built);
-            FindingsJson::portion(&found, after.unwrap_or_default())
-        }
-        Err(no_findings) => FindingsJson::None { no_findings },
-    });
-    Ok(json)
+    let findings = subject.findings(&asker, state).await;
+    scan_json::with_findings(json, findings, after.unwrap_or_default(), visit, state).await
 }
 
 async fn show_details(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
@@ -209,7 +202,7 @@ async fn show_details(visit: &Visit, state: &AppState) -> Result<Response, PageE
             image_href: image_path(&repository_href, &Reference::Digest(subject.digest.clone())),
             repository_href,
             digest: subject.digest.to_string(),
-            hold: subject.hold.clone(),
+            hold: subject.scanned_by().cloned(),
             words,
             query,
             owner,
