@@ -61,7 +61,7 @@ use crate::routes::{self, Front};
 use crate::scanning::Scanning;
 use crate::settings::{HoldSettings, Limits};
 use crate::state::AppState;
-use crate::user_data::UserData;
+use crate::user_data::{Erasures, UserData};
 
 pub use run::run;
 pub use start_error::StartError;
@@ -264,6 +264,7 @@ impl Hold {
         scanning.start_publishing(&shutdown);
         scanning.start_upkeep(&shutdown);
         let quotas = Quotas::new(repo.clone(), settings.tiers.clone());
+        let erasures: Arc<dyn Erasures> = Arc::new(SqliteErasures::new(database.clone()));
         let (notices, recorder) = ManifestNotices::start(
             repo.clone(),
             blobs.clone(),
@@ -276,6 +277,7 @@ impl Hold {
             Rules {
                 limits: settings.notice_limits,
                 quotas: quotas.clone(),
+                erasures: erasures.clone(),
             },
             clock.clone(),
         );
@@ -341,14 +343,15 @@ impl Hold {
             .with_limits(limits),
             blobs: GuardedBlobs::new(blobs.clone()),
             gc: gc.clone(),
-            notices,
+            notices: notices.clone(),
             administration: Administration::new(repo.clone(), repo_blobs.clone(), crew_turns.clone()),
             repo_blobs: repo_blobs.clone(),
             posts: PushPosts::new(repo.clone(), resolver, settings.appview_site(), clock.clone()),
             user_data: UserData::new(
                 repo.clone(),
                 counts.clone(),
-                Arc::new(SqliteErasures::new(database.clone())),
+                notices,
+                erasures,
                 crew_turns.clone(),
                 clock.clone(),
             ),

@@ -81,9 +81,13 @@ impl EdgeError {
                 (StatusCode::NOT_FOUND, hold_crew::error::USER_NOT_FOUND)
             }
             Self::Promotion(PromotionError::NoTiers) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
-            Self::Notice(NoticeError::Stopped | NoticeError::Counts(_) | NoticeError::Observer(_)) => {
-                (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
-            }
+            Self::Notice(NoticeError::Erased) => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::Notice(
+                NoticeError::Stopped
+                | NoticeError::Counts(_)
+                | NoticeError::Observer(_)
+                | NoticeError::Erasures(_),
+            ) => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Join(JoinError::RegistrationDisabled) => {
                 (StatusCode::FORBIDDEN, hold_crew::error::REGISTRATION_DISABLED)
             }

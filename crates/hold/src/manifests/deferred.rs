@@ -62,15 +62,18 @@ pub trait DeferredNotices: fmt::Debug + Send + Sync {
         &self,
         owner: &Did,
         notice: &Notice,
-        now: DateTime<Utc>,
+        received_at: DateTime<Utc>,
         limit: u32,
     ) -> Result<bool, DeferralError>;
 
     /// Ids after `after`, oldest first, at most `limit`.
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<i64>, DeferralError>;
 
-    /// Finds a notice by its id. What was recorded is forgotten by [`CountStore::add`](super::CountStore::add).
-    async fn get(&self, id: i64) -> Result<Option<Notice>, DeferralError>;
+    /// Those of `owner`, at most `limit`.
+    async fn of_owner(&self, owner: &Did, limit: u32) -> Result<Vec<Notice>, DeferralError>;
+
+    /// Finds a notice by its id, and when it came. What was recorded is forgotten by [`CountStore::add`](super::CountStore::add).
+    async fn get(&self, id: i64) -> Result<Option<(Notice, DateTime<Utc>)>, DeferralError>;
 }
 
 /// The deferred notices, and those of them that keep failing.
@@ -94,6 +97,10 @@ impl Backlog {
         }
     }
 
+    pub(super) async fn of_owner(&self, owner: &Did) -> Result<Vec<Notice>, DeferralError> {
+        self.table.of_owner(owner, PER_ACCOUNT).await
+    }
+
     fn is_waiting(&self, id: i64, now: DateTime<Utc>) -> bool {
         self.waiting.get(&id).is_some_and(|until| now < until)
     }
@@ -105,14 +112,13 @@ impl Backlog {
 
 impl ManifestNotices {
     /// Keeps a push for later.
-    pub(super) async fn defer(&self, notice: &Notice) -> Result<Recorded, NoticeError> {
-        let now = self.clock.now();
-        if !self
-            .backlog
-            .table
-            .add(&notice.owner, notice, now, PER_ACCOUNT)
-            .await?
-        {
+    pub(super) async fn defer(
+        &self,
+        notice: &Notice,
+        received_at: DateTime<Utc>,
+    ) -> Result<Recorded, NoticeError> {
+        let table = &self.backlog.table;
+        if !table.add(&notice.owner, notice, received_at, PER_ACCOUNT).await? {
             return Err(TooOften {
                 retry_after: FULL_WAIT,
             }
@@ -148,19 +154,21 @@ impl ManifestNotices {
         if self.backlog.is_waiting(id, now) {
             return Ok(());
         }
-        let Some(mut notice) = self.backlog.table.get(id).await? else {
+        let Some((mut notice, received_at)) = self.backlog.table.get(id).await? else {
             return Ok(());
         };
         if notice.waits_for(&self.blobs).await? {
             return Ok(());
         }
         notice.weigh_all(&self.blobs).await?;
-        match self.hand_in(notice, Some(id)).await {
+        match self.hand_in(notice, received_at, Some(id)).await {
             // No failure of the notice: the account's other pushes have used up the hour, and there is room again by and by.
             Err(NoticeError::TooOften(TooOften { retry_after })) => {
                 self.backlog.wait(id, now, retry_after);
                 Ok(())
             }
+            // It was forgotten by the erasure.
+            Err(NoticeError::Erased) => Ok(()),
             outcome => outcome.map(drop),
         }
     }

@@ -22,11 +22,14 @@ use atcr_atproto::clock::Clock;
 use atcr_atproto::syntax::Did;
 use atcr_hold_pds::access::{BlobWrite, Granted};
 use atcr_hold_pds::{HoldRepo, RepoError};
-use tokio::sync::{mpsc, oneshot};
+use atcr_server::KeyedLocks;
+use chrono::{DateTime, Utc};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::blobs::{BlobError, BlobService};
 use crate::quota::{QuotaExceeded, Quotas};
+use crate::user_data::{Erasures, ErasuresError};
 
 pub use counts::{CountStore, Counted, CountingError, Counts, CountsError, Event};
 use deferred::Backlog;
@@ -52,6 +55,12 @@ pub enum NoticeError {
     /// The account may not keep as much.
     #[error(transparent)]
     QuotaExceeded(#[from] QuotaExceeded),
+    /// The account was erased after the push came.
+    #[error("the account was erased after this push")]
+    Erased,
+    /// Whether the account was erased is not known.
+    #[error("the account's erasure could not be looked up")]
+    Erasures(#[source] Arc<ErasuresError>),
     /// The repository failed.
     #[error("the notice could not be recorded")]
     Repo(#[from] RepoError),
@@ -70,6 +79,12 @@ pub enum NoticeError {
     /// The process is stopping.
     #[error("the hold is stopping")]
     Stopped,
+}
+
+impl From<ErasuresError> for NoticeError {
+    fn from(error: ErasuresError) -> Self {
+        Self::Erasures(Arc::new(error))
+    }
 }
 
 impl From<DeferralError> for NoticeError {
@@ -127,6 +142,8 @@ pub struct Rules {
     pub limits: NoticeLimits,
     /// How much one user may keep.
     pub quotas: Quotas,
+    /// Who was erased, and when: what they pushed before is not recorded any more.
+    pub erasures: Arc<dyn Erasures>,
 }
 
 /// Takes notices. Clones hand them to the same recorder, which ends when the last clone is gone.
@@ -139,6 +156,10 @@ pub struct ManifestNotices {
     budgets: Arc<Budgets>,
     quotas: Quotas,
     backlog: Backlog,
+    /// One account's pushes find room one after the other, so that each sees what waits already.
+    deferring: Arc<KeyedLocks<Did>>,
+    /// Held while notices are being written.
+    writing: Arc<Mutex<()>>,
     clock: Arc<dyn Clock>,
     max_layers: u32,
 }
@@ -158,14 +179,17 @@ impl ManifestNotices {
     ) -> (Self, JoinHandle<()>) {
         let (mailbox, entries) = mpsc::channel(MAILBOX);
         let budgets = Arc::new(Budgets::new(&rules.limits, clock.clone()));
-        let recorder = Recorder::new(
+        let writing = Arc::new(Mutex::new(()));
+        let recorder = Recorder {
             repo,
-            counts.clone(),
-            observer.clone(),
-            budgets.clone(),
-            rules.quotas.clone(),
-            clock.clone(),
-        );
+            counts: counts.clone(),
+            observer: observer.clone(),
+            budgets: budgets.clone(),
+            quotas: rules.quotas.clone(),
+            erasures: rules.erasures,
+            writing: writing.clone(),
+            clock: clock.clone(),
+        };
         let recorder = tokio::spawn(recorder.run(entries));
         let notices = Self {
             mailbox,
@@ -175,6 +199,8 @@ impl ManifestNotices {
             budgets,
             quotas: rules.quotas,
             backlog: Backlog::new(deferred),
+            deferring: Arc::default(),
+            writing,
             clock,
             max_layers: rules.limits.layers_per_notice,
         };
@@ -193,8 +219,9 @@ impl ManifestNotices {
     ///
     /// # Errors
     /// [`NoticeError::UserMismatch`] when the manifest belongs to another account; [`NoticeError::TooOften`] beyond the
-    /// account's limits; [`NoticeError::QuotaExceeded`] if its owner would keep too much, and nothing is recorded then; [`NoticeError::Repo`], [`NoticeError::Deferral`], [`NoticeError::Blobs`]: try again, what was written
-    /// already is not written twice.
+    /// account's limits; [`NoticeError::QuotaExceeded`] if its owner would keep too much, and nothing is recorded then;
+    /// [`NoticeError::Erased`] if its owner was erased meanwhile; [`NoticeError::Repo`], [`NoticeError::Deferral`],
+    /// [`NoticeError::Blobs`]: try again, what was written already is not written twice.
     ///
     /// # Cancel safety
     /// A notice that was taken is written even if its caller leaves.
@@ -206,14 +233,20 @@ impl ManifestNotices {
         if notice.owner != *grant.subject() {
             return Err(NoticeError::UserMismatch);
         }
+        let received_at = self.clock.now();
         self.budgets.notice(grant.subject())?;
         self.observer.named(&notice).await?;
         if notice.waits_for(&self.blobs).await? {
-            self.check_room(&notice).await?;
-            return self.defer(&notice).await;
+            return self.defer_if_there_is_room(notice, received_at).await;
         }
         notice.weigh(&self.blobs).await;
-        self.hand_in(notice, None).await
+        self.check_room(&notice).await?;
+        self.hand_in(notice, received_at, None).await
+    }
+
+    /// Returns when the notices that are being written are written.
+    pub async fn settle(&self) {
+        drop(self.writing.lock().await);
     }
 
     /// Counts a pull by `reader`, whose right to read was checked. A repository without any record here is counted as well, since
@@ -241,23 +274,51 @@ impl ManifestNotices {
         })
     }
 
-    /// Whether there is room for a push that waits for layers: it is recorded later whatever there is then.
+    /// Keeps a push for later, if there is room: it is recorded later whatever there is then.
+    async fn defer_if_there_is_room(
+        &self,
+        mut notice: Notice,
+        received_at: DateTime<Utc>,
+    ) -> Result<Recorded, NoticeError> {
+        if self.quotas.tiers().is_empty() {
+            return self.defer(&notice, received_at).await;
+        }
+        notice.weigh_promised(&self.blobs).await?;
+        let _one = self.deferring.lock(&notice.owner).await;
+        self.check_room(&notice).await?;
+        self.defer(&notice, received_at).await
+    }
+
+    /// Whether there is room for a push beside the owner's others that wait: those are recorded whatever there is then.
     async fn check_room(&self, notice: &Notice) -> Result<(), NoticeError> {
         if self.quotas.tiers().is_empty() {
             return Ok(());
         }
-        let mut weighed = notice.clone();
-        weighed.weigh_promised(&self.blobs).await?;
-        let layers = weighed.layer_records(&self.clock.now_datetime());
-        self.quotas.check(&notice.owner, &layers, &[]).await??;
+        let now = self.clock.now_datetime();
+        let waiting = self.backlog.of_owner(&notice.owner).await?;
+        // What was not there when it was named counts nothing, and must not hide that it counts now.
+        let planned = waiting
+            .iter()
+            .filter(|other| other.manifest != notice.manifest)
+            .flat_map(|other| other.layer_records(&now))
+            .filter(|layer| layer.size > 0)
+            .collect::<Vec<_>>();
+        let layers = notice.layer_records(&now);
+        self.quotas.check(&notice.owner, &layers, &planned).await??;
         Ok(())
     }
 
     /// `settles` is the id of a notice that was deferred.
-    async fn hand_in(&self, notice: Notice, settles: Option<i64>) -> Result<Recorded, NoticeError> {
+    async fn hand_in(
+        &self,
+        notice: Notice,
+        received_at: DateTime<Utc>,
+        settles: Option<i64>,
+    ) -> Result<Recorded, NoticeError> {
         let (answer, answered) = oneshot::channel();
         let entry = Entry {
             notice,
+            received_at,
             settles,
             answer,
         };

@@ -13,13 +13,15 @@ use atcr_hold_pds::records::layer;
 use atcr_hold_pds::writer::limits::MAX_OPS;
 use atcr_hold_pds::{HoldRepo, RecordWrite, RepoError, Urgency};
 use atcr_server::supervise::Task;
-use tokio::sync::{mpsc, oneshot};
+use chrono::{DateTime, Utc};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::counts::{Counts, Event};
 use super::limits::Budgets;
 use super::notice::Notice;
 use super::{NoticeError, PushObserver};
 use crate::quota::Quotas;
+use crate::user_data::Erasures;
 
 /// The task, in logs and metrics.
 const RECORDER: Task = Task::new("record_manifests");
@@ -34,6 +36,8 @@ const LAYERS_PER_COMMIT: usize = MAX_OPS - 50;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) notice: Notice,
+    /// When it came: an erasure since then is about it, too.
+    pub(super) received_at: DateTime<Utc>,
     /// The deferred notice that this is.
     pub(super) settles: Option<i64>,
     pub(super) answer: oneshot::Sender<Result<Recorded, NoticeError>>,
@@ -65,37 +69,24 @@ struct Plan {
 }
 
 pub(super) struct Recorder {
-    repo: HoldRepo,
-    counts: Counts,
-    observer: Arc<dyn PushObserver>,
-    budgets: Arc<Budgets>,
-    quotas: Quotas,
-    clock: Arc<dyn Clock>,
+    pub(super) repo: HoldRepo,
+    pub(super) counts: Counts,
+    pub(super) observer: Arc<dyn PushObserver>,
+    pub(super) budgets: Arc<Budgets>,
+    pub(super) quotas: Quotas,
+    pub(super) erasures: Arc<dyn Erasures>,
+    /// Held while notices are being written.
+    pub(super) writing: Arc<Mutex<()>>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Recorder {
-    pub(super) fn new(
-        repo: HoldRepo,
-        counts: Counts,
-        observer: Arc<dyn PushObserver>,
-        budgets: Arc<Budgets>,
-        quotas: Quotas,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self {
-            repo,
-            counts,
-            observer,
-            budgets,
-            quotas,
-            clock,
-        }
-    }
-
     /// Runs until every sender is gone and the mailbox is empty.
     pub(super) async fn run(self, mut mailbox: mpsc::Receiver<Entry>) {
         let mut batch = Vec::with_capacity(BATCH);
         while mailbox.recv_many(&mut batch, BATCH).await > 0 {
+            // An erasure waits for this, so that it finds whatever was written without knowing of it.
+            let _writing = self.writing.lock().await;
             let mut plan = Plan::default();
             for entry in batch.drain(..) {
                 if !plan.has_room_for(&entry.notice) {
@@ -105,7 +96,7 @@ impl Recorder {
                 }
                 // What a panic leaves in the plan are whole records of this notice, which a repetition finds.
                 let manifest = entry.notice.manifest.clone();
-                let planning = self.plan(&mut plan, &entry.notice, entry.settles.is_some());
+                let planning = self.plan(&mut plan, &entry);
                 match RECORDER.catch(manifest, planning).await {
                     Some(Ok(recorded)) => plan.waiters.push(Waiter {
                         answer: entry.answer,
@@ -125,14 +116,15 @@ impl Recorder {
         }
     }
 
-    /// `is_accepted`: the push was acknowledged earlier.
-    async fn plan(
-        &self,
-        plan: &mut Plan,
-        notice: &Notice,
-        is_accepted: bool,
-    ) -> Result<Recorded, NoticeError> {
+    async fn plan(&self, plan: &mut Plan, entry: &Entry) -> Result<Recorded, NoticeError> {
+        let notice = &entry.notice;
+        let erased_at = self.erasures.erased_at(&notice.owner).await?;
+        // Erasures are noted to the millisecond.
+        if erased_at.is_some_and(|at| entry.received_at.timestamp_millis() < at.timestamp_millis()) {
+            return Err(NoticeError::Erased);
+        }
         plan.manifests.insert(notice.manifest.clone());
+        let is_accepted = entry.settles.is_some();
         let layers_created = self.plan_layers(plan, notice, is_accepted).await?;
         Ok(Recorded {
             layers_created,
@@ -140,7 +132,7 @@ impl Recorder {
         })
     }
 
-    /// Plans the layer records that are missing. More than one commit can take are written at once, all but the last lot:
+    /// Plans the layer records that are missing; `is_accepted`: the push was acknowledged earlier. More than one commit can take are written at once, all but the last lot:
     /// if that fails half-way, a repeated notice finds the lots that were written.
     async fn plan_layers(
         &self,

@@ -43,25 +43,35 @@ impl Notice {
     /// # Errors
     /// A layer cannot be looked for.
     pub(super) async fn weigh_all(&mut self, blobs: &BlobService) -> Result<(), BlobError> {
-        self.weigh_seen_by(None, blobs).await
+        let sizes = self.sizes(None, blobs).await?;
+        self.keep_found(&sizes);
+        Ok(())
     }
 
-    /// As [`weigh_all`](Self::weigh_all), with the layers that are promised to the owner, which are as long as what was sent.
+    /// Gives every layer its size, also those that are promised to the owner, which are as long as what was sent. One that is not there
+    /// stays, since it may be there when the push is recorded; until then it weighs nothing.
     ///
     /// # Errors
     /// A layer cannot be looked for.
     pub(super) async fn weigh_promised(&mut self, blobs: &BlobService) -> Result<(), BlobError> {
         let owner = self.owner.clone();
-        self.weigh_seen_by(Some(&owner), blobs).await
+        let sizes = self.sizes(Some(&owner), blobs).await?;
+        for layer in &mut self.layers {
+            layer.size = sizes.get(&layer.digest).copied().flatten().unwrap_or(0);
+        }
+        Ok(())
     }
 
-    async fn weigh_seen_by(&mut self, caller: Option<&Did>, blobs: &BlobService) -> Result<(), BlobError> {
-        let mut sizes = HashMap::new();
-        for (digest, found) in self.look_for_layers(blobs, caller).await {
-            sizes.insert(digest, found?);
-        }
-        self.keep_found(&sizes);
-        Ok(())
+    async fn sizes(
+        &self,
+        caller: Option<&Did>,
+        blobs: &BlobService,
+    ) -> Result<HashMap<Digest, Option<u64>>, BlobError> {
+        let found = self.look_for_layers(blobs, caller).await;
+        found
+            .into_iter()
+            .map(|(digest, found)| Ok((digest, found?)))
+            .collect()
     }
 
     /// The size of each distinct layer that `caller` may count on, or everyone.

@@ -45,10 +45,15 @@ impl UserData {
         self.erasures.note(user, self.clock.now()).await?;
         let captain = self.repo.captain().await?;
         let is_captain = captain.is_some_and(|captain| captain.owner == *user);
+        // Before the layers, so that no push brings new ones meanwhile.
+        let crew = !is_captain && self.erase_membership(user).await?;
+        // Again: a push that came in between was still a member's. From now on none is recorded that came before.
+        self.erasures.note(user, self.clock.now()).await?;
+        // What was about to be written without knowing of that is there now.
+        self.notices.settle().await;
         let erased = Erased {
             is_captain,
-            // Before the layers, so that no push brings new ones meanwhile.
-            crew: !is_captain && self.erase_membership(user).await?,
+            crew,
             layers: self.erase_layers(user).await?,
             stats: self.counts.erase(user).await?,
         };

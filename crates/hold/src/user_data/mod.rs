@@ -19,15 +19,16 @@ use atcr_server::KeyedLocks;
 use chrono::{DateTime, Utc};
 
 use crate::crew::CrewTurns;
-use crate::manifests::{CountingError, Counts};
+use crate::manifests::{CountingError, Counts, ManifestNotices};
 
 pub use erase::Erased;
 
-/// Port: who asked to be erased. What they had pushed by then keeps no blob any more, also if they join again, until it is pushed again.
+/// Port: who asked to be erased. What they had pushed by then is not recorded any more and keeps no blob, also if they join again, until it
+/// is pushed again.
 #[async_trait]
 pub trait Erasures: fmt::Debug + Send + Sync {
-    /// Notes that `user` was erased at `at`, and forgets pushes of theirs that wait to be recorded. Returns when that survives a power
-    /// failure.
+    /// Notes that `user` was erased at `at`, and forgets pushes of theirs that wait to be recorded, and their handle. Returns when that
+    /// survives a power failure.
     ///
     /// # Errors
     /// The table's.
@@ -67,6 +68,7 @@ pub enum UserDataError {
 pub struct UserData {
     repo: HoldRepo,
     counts: Counts,
+    notices: ManifestNotices,
     erasures: Arc<dyn Erasures>,
     turns: CrewTurns,
     /// One erasure of a user at a time.
@@ -75,11 +77,12 @@ pub struct UserData {
 }
 
 impl UserData {
-    /// Works on the hold's repository and counts, and shares `turns` with everything else that writes crew records.
+    /// Works on the hold's repository and counts, waits for what `notices` write, and shares `turns` with everything else that writes crew records.
     #[must_use]
     pub fn new(
         repo: HoldRepo,
         counts: Counts,
+        notices: ManifestNotices,
         erasures: Arc<dyn Erasures>,
         turns: CrewTurns,
         clock: Arc<dyn Clock>,
@@ -87,6 +90,7 @@ impl UserData {
         Self {
             repo,
             counts,
+            notices,
             erasures,
             turns,
             erasing: Arc::default(),

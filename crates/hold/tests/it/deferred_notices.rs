@@ -2,22 +2,29 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use atcr_atproto::clock::{Clock as _, ManualClock};
 use atcr_atproto::crypto::{Curve, SigningKey};
+use atcr_atproto::lexicon::crew::{self, CrewRecord};
 use atcr_atproto::syntax::Did;
 use atcr_hold::adapters::filesystem::FilesystemStore;
-use atcr_hold::adapters::sqlite::{self, SqliteCounts, SqliteDeferredNotices, SqliteUploads};
+use atcr_hold::adapters::sqlite::{self, SqliteCounts, SqliteDeferredNotices, SqliteErasures, SqliteUploads};
 use atcr_hold::blobs::{BlobOptions, BlobService, ObjectKey};
+use atcr_hold::crew::CrewTurns;
 use atcr_hold::manifests::{
-    CountStore as _, Counted, Counts, DeferredNotices as _, Event, ManifestNotices, Notice, NoticeLimits,
-    Rules,
+    CountStore as _, Counted, Counts, DeferredNotices as _, Event, ManifestNotices, Notice, NoticeError,
+    NoticeLimits, PushObserver, Recorded, Rules,
 };
 use atcr_hold::quota::{Quotas, Tiers};
-use atcr_hold_pds::{HoldRepo, RepoOptions};
+use atcr_hold::user_data::UserData;
+use atcr_hold_pds::access::Access;
+use atcr_hold_pds::{HoldRepo, RecordWrite, RepoOptions};
 use atcr_oci::{Algorithm, Digest};
 use chrono::TimeDelta;
+use futures_util::FutureExt as _;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// The parts of a hold that record pushes, over files, with a clock that stands.
@@ -26,6 +33,7 @@ struct Parts {
     repo: HoldRepo,
     deferred: SqliteDeferredNotices,
     counts: SqliteCounts,
+    erasures: SqliteErasures,
     notices: ManifestNotices,
     recorder: JoinHandle<()>,
     owner: Did,
@@ -35,6 +43,10 @@ struct Parts {
 impl Parts {
     /// One account may add two layer records in an hour.
     async fn open() -> Self {
+        Self::open_with(Arc::new(())).await
+    }
+
+    async fn open_with(observer: Arc<dyn PushObserver>) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let clock = ManualClock::host();
         let options = RepoOptions::new(
@@ -56,7 +68,7 @@ impl Parts {
         );
         let (deferred, counts) = (
             SqliteDeferredNotices::new(database.clone()),
-            SqliteCounts::new(database),
+            SqliteCounts::new(database.clone()),
         );
         let count = |count: u32| count.try_into().expect("not 0");
         let (notices, recorder) = ManifestNotices::start(
@@ -64,7 +76,7 @@ impl Parts {
             blobs,
             Counts::new(repo.clone(), Arc::new(counts.clone()), clock.clone()),
             Arc::new(deferred.clone()),
-            Arc::new(()),
+            observer,
             Rules {
                 limits: NoticeLimits {
                     layers_per_notice: 2,
@@ -73,6 +85,7 @@ impl Parts {
                     new_repositories_per_hour: count(100),
                 },
                 quotas: Quotas::new(repo.clone(), Tiers::default()),
+                erasures: Arc::new(SqliteErasures::new(database.clone())),
             },
             clock.clone(),
         );
@@ -81,6 +94,7 @@ impl Parts {
             repo,
             deferred,
             counts,
+            erasures: SqliteErasures::new(database),
             notices,
             recorder,
             owner: "did:web:sailor.test".parse().expect("a DID"),
@@ -90,6 +104,17 @@ impl Parts {
 
     /// Keeps a push of a manifest with two layers, which are in the store.
     async fn defer(&self, manifest: &str) {
+        let notice = self.notice(manifest);
+        let is_kept = self
+            .deferred
+            .add(&self.owner, &notice, self.clock.now(), 100)
+            .await
+            .expect("kept");
+        assert!(is_kept);
+    }
+
+    /// A push of a manifest with two layers, which are in the store.
+    fn notice(&self, manifest: &str) -> Notice {
         let layer = |number: u32| {
             let content = format!("{manifest} {number}");
             let digest = Digest::of(Algorithm::Sha256, content.as_bytes());
@@ -109,13 +134,40 @@ impl Parts {
             "operation": "push",
             "manifest": { "layers": [layer(1), layer(2)] },
         });
-        let notice = Notice::parse(serde_json::from_value(input).expect("an input"), 2).expect("a notice");
-        let is_kept = self
-            .deferred
-            .add(&self.owner, &notice, self.clock.now(), 100)
-            .await
-            .expect("kept");
-        assert!(is_kept);
+        Notice::parse(serde_json::from_value(input).expect("an input"), 2).expect("a notice")
+    }
+
+    /// Begins a push by the owner, who is a member.
+    async fn push(&self) -> JoinHandle<Result<Recorded, NoticeError>> {
+        let now = self.clock.now_datetime();
+        let member = CrewRecord::new(self.owner.clone(), "member", ["blob:write"], now);
+        let rkey = crew::rkey(&self.owner).expect("a key");
+        let write = RecordWrite::create(Some(rkey), &member).expect("a record");
+        self.repo.write(vec![write]).await.expect("written");
+        let access = Access::new(self.repo.clone());
+        let grant = access.write(&self.owner).await.expect("a member");
+        let (notices, notice) = (self.notices.clone(), self.notice("pushed"));
+        tokio::spawn(async move { notices.pushed(&grant, notice).await })
+    }
+
+    fn user_data(&self) -> UserData {
+        UserData::new(
+            self.repo.clone(),
+            Counts::new(
+                self.repo.clone(),
+                Arc::new(self.counts.clone()),
+                self.clock.clone(),
+            ),
+            self.notices.clone(),
+            Arc::new(self.erasures.clone()),
+            CrewTurns::default(),
+            self.clock.clone(),
+        )
+    }
+
+    async fn layers(&self) -> usize {
+        let keys = self.repo.layers_of_user(&self.owner, 100, None).await;
+        keys.expect("readable").len()
     }
 
     async fn waiting(&self) -> usize {
@@ -183,5 +235,96 @@ async fn a_deferred_push_is_counted_and_forgotten_in_one_step() {
         .await
         .expect("counted");
     assert_eq!(parts.pushes().await, 2);
+    parts.close().await;
+}
+
+/// Keeps a push at one of two steps until it is let on.
+#[derive(Debug)]
+struct Gate {
+    is_at_the_end: bool,
+    reached: Semaphore,
+    open: Semaphore,
+}
+
+impl Gate {
+    fn new(is_at_the_end: bool) -> Arc<Self> {
+        Arc::new(Self {
+            is_at_the_end,
+            reached: Semaphore::new(0),
+            open: Semaphore::new(0),
+        })
+    }
+
+    async fn pass(&self) {
+        self.reached.add_permits(1);
+        self.open.acquire().await.expect("open").forget();
+    }
+
+    async fn reached(&self) {
+        self.reached.acquire().await.expect("open").forget();
+    }
+}
+
+#[async_trait]
+impl PushObserver for Gate {
+    async fn named(&self, _: &Notice) -> Result<(), NoticeError> {
+        if !self.is_at_the_end {
+            self.pass().await;
+        }
+        Ok(())
+    }
+
+    async fn pushed(&self, _: &Notice) -> Result<(), NoticeError> {
+        if self.is_at_the_end {
+            self.pass().await;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_push_that_came_before_its_owner_was_erased_is_not_recorded_afterwards() {
+    let gate = Gate::new(false);
+    let parts = Parts::open_with(gate.clone()).await;
+    let pushing = parts.push().await;
+    gate.reached().await;
+    parts.clock.advance(TimeDelta::seconds(1));
+    assert!(parts.user_data().erase(&parts.owner).await.expect("erased").crew);
+    gate.open.add_permits(1);
+    let outcome = pushing.await.expect("no panic");
+    assert!(matches!(outcome, Err(NoticeError::Erased)), "{outcome:?}");
+    assert_eq!((parts.layers().await, parts.pushes().await), (0, 0));
+    // Who comes back is recorded again.
+    let again = parts.push().await;
+    gate.open.add_permits(1);
+    assert_eq!(
+        again.await.expect("no panic").expect("recorded").layers_created,
+        2
+    );
+    parts.close().await;
+}
+
+#[tokio::test]
+async fn an_erasure_waits_for_what_is_being_written_and_takes_it() {
+    let gate = Gate::new(true);
+    let parts = Parts::open_with(gate.clone()).await;
+    let pushing = parts.push().await;
+    gate.reached().await;
+    assert_eq!(parts.layers().await, 2);
+    let (data, owner) = (parts.user_data(), parts.owner.clone());
+    let mut erasing = tokio::spawn(async move { data.erase(&owner).await });
+    let member = || parts.repo.crew_by_member(&parts.owner);
+    while member().await.expect("readable").is_some() {
+        tokio::task::yield_now().await;
+    }
+    // It does not end before the push has ended.
+    for _ in 0..1000 {
+        assert!((&mut erasing).now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    gate.open.add_permits(1);
+    pushing.await.expect("no panic").expect("recorded");
+    erasing.await.expect("no panic").expect("erased");
+    assert_eq!((parts.layers().await, parts.pushes().await), (0, 0));
     parts.close().await;
 }

@@ -86,6 +86,10 @@ impl SlowS3 {
 }
 
 fn notice(owner: &Account, layers: &[(&Digest, u64)]) -> Value {
+    notice_of(b"the manifest", owner, layers)
+}
+
+fn notice_of(manifest: &[u8], owner: &Account, layers: &[(&Digest, u64)]) -> Value {
     let layers: Vec<Value> = layers
         .iter()
         .map(|(digest, size)| json!({ "digest": digest, "size": size, "mediaType": "application/x-layer" }))
@@ -93,7 +97,7 @@ fn notice(owner: &Account, layers: &[(&Digest, u64)]) -> Value {
     json!({
         "repository": "app",
         "userDid": owner.did,
-        "manifestDigest": Digest::of(Algorithm::Sha256, b"the manifest"),
+        "manifestDigest": Digest::of(Algorithm::Sha256, manifest),
         "operation": "push",
         "manifest": { "layers": layers },
     })
@@ -165,6 +169,44 @@ async fn a_push_of_promised_layers_beyond_the_limit_is_refused_with_their_true_s
     }
     s3.go_on();
     assert_eq!(recorded_layers(&hold).await.len(), 1);
+    hold.stop().await;
+    s3.serving.stop().await;
+}
+
+#[tokio::test]
+async fn pushes_that_wait_for_layers_take_their_room_together() {
+    let s3 = SlowS3::start();
+    let hold = s3
+        .hold_with(|config| {
+            config.quota.tiers = vec![TierSetting {
+                name: "deckhand".to_owned(),
+                quota: "5".to_owned(),
+                ..TierSetting::default()
+            }];
+        })
+        .await;
+    let sailor = hold.crew("sailor", &["blob:write"]).await;
+    s3.go_on();
+    let stored = hold.put_blob(&hold.captain, b"five5").await;
+    s3.open.send_replace(false);
+    for (bytes, is_taken) in [(b"four".as_slice(), true), (b"two", false), (b"1", true)] {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        let mut input = hold.send_blob(&sailor, bytes).await;
+        input["digest"] = json!(digest);
+        hold.call(COMPLETE, Some(&sailor), &input).await.ok();
+        let notice = notice_of(bytes, &sailor, &[(&digest, 1)]);
+        let answer = hold.call(NOTIFY, Some(&sailor), &notice).await;
+        if is_taken {
+            answer.ok();
+        } else {
+            assert_eq!(answer.error(), (403, "QuotaExceeded"));
+        }
+    }
+    // A push that waits for nothing finds that room taken as well.
+    let notice = notice_of(b"x", &sailor, &[(&stored, 1)]);
+    let answer = hold.call(NOTIFY, Some(&sailor), &notice).await;
+    assert_eq!(answer.error(), (403, "QuotaExceeded"));
+    s3.go_on();
     hold.stop().await;
     s3.serving.stop().await;
 }

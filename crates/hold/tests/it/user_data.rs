@@ -2,7 +2,8 @@
 
 use atcr_atproto::crypto::Curve;
 use atcr_atproto::lexicon::hold_user_data::ExportUserDataOutput;
-use atcr_hold::adapters::sqlite::{self, SqliteErasures};
+use atcr_hold::adapters::sqlite::{self, SqliteAdmin, SqliteErasures};
+use atcr_hold::admin::accounts::HandleTable as _;
 use atcr_hold::user_data::Erasures as _;
 use atcr_hold_pds::RecordWrite;
 use atcr_oci::{Algorithm, Digest};
@@ -151,6 +152,15 @@ async fn a_deletion_takes_what_is_the_callers_and_says_what_goes_later() {
     let writes = vec![put("io.atcr.hold.crew", "3kolder", second)];
     hold.hold.repo().write(writes).await.expect("written");
     push(&hold, &alice, "three", &["a"]).await;
+    let database = sqlite::open(&hold.data_dir().join("hold.sqlite"))
+        .await
+        .expect("opened");
+    let handles = SqliteAdmin::new(database.clone());
+    let dids = [&alice, &bob].map(|user| user.did.to_string());
+    for did in &dids {
+        let keeping = handles.keep(did, Some("name.test"), hold.clock.now());
+        keeping.await.expect("kept");
+    }
 
     let deleted = hold.call(DELETE, Some(&alice), &json!({})).await.ok();
     let message = deleted["message"].as_str().expect("a text").to_owned();
@@ -159,6 +169,8 @@ async fn a_deletion_takes_what_is_the_callers_and_says_what_goes_later() {
         deleted,
         json!({ "success": true, "crewDeleted": true, "layersDeleted": 5, "statsDeleted": 2, "message": message })
     );
+    let known = handles.handles(&dids).await.expect("readable");
+    assert_eq!(known.keys().collect::<Vec<_>>(), [&dids[1]]);
     hold.hold.counts().publish().await.expect("published");
     let after = export(&hold, &alice).await;
     assert!(after.get("crewRecord").is_none(), "{after}");
@@ -188,9 +200,6 @@ async fn a_deletion_takes_what_is_the_callers_and_says_what_goes_later() {
     // Of strangers nothing is noted, of the erased it is when.
     let stranger = hold.identities.account("stranger", Curve::K256);
     hold.call(DELETE, Some(&stranger), &json!({})).await.ok();
-    let database = sqlite::open(&hold.data_dir().join("hold.sqlite"))
-        .await
-        .expect("opened");
     let erasures = SqliteErasures::new(database);
     let erased_at = async |user: &Account| erasures.erased_at(&user.did).await.expect("asked");
     assert!(erased_at(&alice).await.is_some_and(|at| at <= hold.clock.now()));

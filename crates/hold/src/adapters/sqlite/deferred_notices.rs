@@ -53,15 +53,34 @@ impl DeferredNotices for SqliteDeferredNotices {
         call.run(listing).await.map_err(failed)
     }
 
-    async fn get(&self, id: i64) -> Result<Option<Notice>, DeferralError> {
-        let getting = sqlx::query_scalar("SELECT notice FROM deferred_notices WHERE id = ?")
+    async fn of_owner(&self, owner: &Did, limit: u32) -> Result<Vec<Notice>, DeferralError> {
+        let listing = sqlx::query_scalar("SELECT notice FROM deferred_notices WHERE owner = ? LIMIT ?")
+            .bind(owner.as_str())
+            .bind(limit)
+            .fetch_all(self.database.readers());
+        let call = PortCall::database("list_deferred_notices_of_owner");
+        let found: Vec<String> = call.run(listing).await.map_err(failed)?;
+        found.iter().map(|json| notice(json)).collect()
+    }
+
+    async fn get(&self, id: i64) -> Result<Option<(Notice, DateTime<Utc>)>, DeferralError> {
+        let getting = sqlx::query_as("SELECT notice, received_at FROM deferred_notices WHERE id = ?")
             .bind(id)
             .fetch_optional(self.database.readers());
         let call = PortCall::database("get_deferred_notice");
-        let json: Option<String> = call.run(getting).await.map_err(failed)?;
-        json.map(|json| serde_json::from_str(&json).map_err(DeferralError::Corrupt))
-            .transpose()
+        let found: Option<(String, i64)> = call.run(getting).await.map_err(failed)?;
+        let Some((json, millis)) = found else {
+            return Ok(None);
+        };
+        Ok(Some((
+            notice(&json)?,
+            DateTime::from_timestamp_millis(millis).unwrap_or_default(),
+        )))
     }
+}
+
+fn notice(json: &str) -> Result<Notice, DeferralError> {
+    serde_json::from_str(json).map_err(DeferralError::Corrupt)
 }
 
 fn failed(error: sqlx::Error) -> DeferralError {

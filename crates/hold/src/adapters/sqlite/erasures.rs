@@ -25,19 +25,24 @@ impl SqliteErasures {
 #[async_trait]
 impl Erasures for SqliteErasures {
     async fn note(&self, user: &Did, at: DateTime<Utc>) -> Result<(), ErasuresError> {
-        let forgetting = sqlx::query("DELETE FROM deferred_notices WHERE owner = ?")
-            .bind(user.as_str())
-            .execute(self.database.writer());
-        let call = PortCall::database("forget_deferred_notices");
-        call.run(forgetting).await.map_err(failed)?;
-        // What was pushed by now keeps nothing, also if the user joins again.
-        let releasing = sqlx::query(
-            "UPDATE gc_manifests SET erased = 1 WHERE account = (SELECT id FROM gc_accounts WHERE did = ?)",
-        )
-        .bind(user.as_str())
-        .execute(self.database.writer());
-        let call = PortCall::database("erase_manifests");
-        call.run(releasing).await.map_err(failed)?;
+        for (name, change) in [
+            (
+                "forget_deferred_notices",
+                "DELETE FROM deferred_notices WHERE owner = ?",
+            ),
+            ("forget_handle", "DELETE FROM known_handles WHERE did = ?"),
+            // What was pushed by now keeps nothing, also if the user joins again.
+            (
+                "erase_manifests",
+                "UPDATE gc_manifests SET erased = 1 WHERE account = (SELECT id FROM gc_accounts WHERE did = ?)",
+            ),
+        ] {
+            let changing = sqlx::query(change)
+                .bind(user.as_str())
+                .execute(self.database.writer());
+            let call = PortCall::database(name);
+            call.run(changing).await.map_err(failed)?;
+        }
         let noting = sqlx::query(
             "INSERT INTO erasures (did, erased_at) VALUES (?, ?)
              ON CONFLICT (did) DO UPDATE SET erased_at = max(erased_at, excluded.erased_at)",

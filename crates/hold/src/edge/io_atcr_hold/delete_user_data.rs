@@ -12,11 +12,13 @@ use crate::user_data::UserData;
 /// What goes later, for a human being. The captain's membership stays.
 const LATER: &str = "Your membership, your layer records and the counts of your repositories are deleted here. Layers that no one else \
                      keeps, and results of scans, are removed later, by garbage collection. Your manifests are in your own account \
-                     and stay there, but can no longer be pulled once their layers are gone.";
+                     and stay there, but can no longer be pulled once their layers are gone. What the captain noted of changes to \
+                     your membership keeps your DID, and so do posts of this hold about your pushes.";
 const LATER_OF_CAPTAIN: &str = "Your layer records and the counts of your repositories are deleted here; you stay the captain. Layers \
                                 that no one else keeps, and results of scans, are removed later, by garbage collection. Your \
                                 manifests are in your own account and stay there, but can no longer be pulled once their layers are \
-                                gone.";
+                                gone. Your changes on the admin site stay noted with your DID, and so do posts of this hold about \
+                                your pushes.";
 
 /// The output of the lexicon, and a text beyond it.
 #[derive(Debug, Serialize)]

@@ -15,7 +15,7 @@ use atcr_atproto::lexicon::manifest;
 use atcr_atproto::syntax::{Cid, Datetime, Did, Tid};
 use atcr_hold::adapters::filesystem::{FilesystemStore, UrlSignature};
 use atcr_hold::adapters::sqlite::{
-    self, SqliteCounts, SqliteDeferredNotices, SqliteGc, SqliteStandings, SqliteUploads,
+    self, SqliteCounts, SqliteDeferredNotices, SqliteErasures, SqliteGc, SqliteStandings, SqliteUploads,
 };
 use atcr_hold::blobs::{
     BlobError, BlobInventory, BlobOptions, BlobPage, BlobService, Condemned, DownloadMethod, ObjectKey,
@@ -477,6 +477,7 @@ impl World {
                     new_repositories_per_hour: count(100),
                 },
                 quotas: Quotas::new(repo.clone(), Tiers::default()),
+                erasures: Arc::new(SqliteErasures::new(database.clone())),
             },
             self.clock.clone(),
         );
