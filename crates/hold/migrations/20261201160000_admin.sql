@@ -13,7 +13,8 @@ CREATE TABLE admin_sessions (
 
 CREATE INDEX admin_sessions_expired ON admin_sessions (expires_at);
 
--- What was changed on the site, by whom. Each row has the hash of the row before, so that a changed or missing row shows.
+-- What was changed on the site, by whom. Each row has a hash over itself and the hash before. There is no key in it: whoever can write
+-- this file can make all hashes anew, which only shows to somebody who kept one elsewhere.
 CREATE TABLE audit_log (
     seq     INTEGER NOT NULL PRIMARY KEY, -- 1, 2, 3, …
     at      INTEGER NOT NULL, -- Unix milliseconds

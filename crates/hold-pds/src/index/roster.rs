@@ -100,6 +100,9 @@ pub struct RosterPage {
     pub has_below: bool,
 }
 
+/// Accounts of one query.
+const ACCOUNTS_PER_QUERY: usize = 500;
+
 /// What all accounts keep. A digest that several accounts have counts for each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageTotals {
@@ -203,6 +206,22 @@ impl Index {
             has_above: if is_upwards { has_more } else { place.is_some() },
             has_below: if is_upwards { true } else { has_more },
         })
+    }
+
+    /// Those of `accounts` that are members.
+    pub(crate) async fn members_among(&self, accounts: &[String]) -> Result<Vec<String>, RepoError> {
+        let mut members = Vec::new();
+        for accounts in accounts.chunks(ACCOUNTS_PER_QUERY) {
+            let mut sql = QueryBuilder::<Sqlite>::new("SELECT DISTINCT member FROM crew WHERE member IN (");
+            let mut names = sql.separated(", ");
+            for account in accounts {
+                names.push_bind(account);
+            }
+            sql.push(")");
+            let found: Vec<String> = sql.build_query_scalar().fetch_all(self.readers()).await?;
+            members.extend(found);
+        }
+        Ok(members)
     }
 
     /// Members of each tier that records name; `None` for those without one.

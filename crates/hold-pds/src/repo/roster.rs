@@ -13,6 +13,14 @@ impl HoldRepo {
         self.index().await?.roster(query).await
     }
 
+    /// Those of `accounts` that are members, in no order.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn members_among(&self, accounts: &[String]) -> Result<Vec<String>, RepoError> {
+        self.index().await?.members_among(accounts).await
+    }
+
     /// How many members each tier has that crew records name; `None` is for members without one.
     ///
     /// # Errors

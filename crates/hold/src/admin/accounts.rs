@@ -14,6 +14,7 @@ use atcr_atproto::pds::PdsClient;
 use atcr_atproto::syntax::{AtIdentifier, Did, Handle, RecordKey};
 use atcr_server::Shutdown;
 use atcr_server::supervise::Task;
+use atcr_sessions::oauth::account_sign_in::bare_name;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use tokio::sync::Semaphore;
@@ -47,8 +48,8 @@ pub trait HandleTable: fmt::Debug + Send + Sync {
         accounts: &[String],
     ) -> Result<HashMap<String, (Option<String>, DateTime<Utc>)>, TableError>;
 
-    /// Accounts whose handle has `text`, at most `limit`.
-    async fn find(&self, text: &str, limit: u32) -> Result<Vec<String>, TableError>;
+    /// Accounts beyond `after` whose handle has `text`, in order, at most `limit`.
+    async fn find(&self, text: &str, after: &str, limit: u32) -> Result<Vec<String>, TableError>;
 
     /// Keeps a handle.
     async fn keep(&self, account: &str, handle: Option<&str>, now: DateTime<Utc>) -> Result<(), TableError>;
@@ -138,12 +139,12 @@ impl Accounts {
             .collect())
     }
 
-    /// Accounts whose known handle has `text`, at most `limit`.
+    /// Accounts beyond `after` whose known handle has `text`, in order of their DIDs, at most `limit`.
     ///
     /// # Errors
     /// The database's.
-    pub async fn with_handle(&self, text: &str, limit: u32) -> Result<Vec<String>, TableError> {
-        self.table.find(text, limit).await
+    pub async fn with_handle(&self, text: &str, after: &str, limit: u32) -> Result<Vec<String>, TableError> {
+        self.table.find(text, after, limit).await
     }
 
     /// The account behind a typed handle or DID, as its own server describes it.
@@ -170,19 +171,11 @@ impl Accounts {
     /// # Errors
     /// The sentence.
     pub async fn resolve(&self, typed: &str) -> Result<Arc<ResolvedIdentity>, String> {
-        let name = typed.trim();
-        let name = name.strip_prefix("at://").unwrap_or(name);
-        let name = name.strip_prefix('@').unwrap_or(name);
+        let name = bare_name(typed);
         let shown: String = name.chars().take(80).collect();
         let identifier: AtIdentifier = Some(name)
             .filter(|name| name.len() <= MAX_TYPED)
-            .and_then(|name| {
-                if name.starts_with("did:") {
-                    name.parse().ok()
-                } else {
-                    name.to_lowercase().parse().ok()
-                }
-            })
+            .and_then(|name| name.parse().ok())
             .ok_or_else(|| format!("“{shown}” is no handle, like alice.example.com, and no DID."))?;
         let resolved = self.identities.resolve(&identifier).await;
         let account = resolved.map_err(|error| {

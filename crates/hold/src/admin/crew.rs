@@ -18,7 +18,11 @@ use crate::quota::Tiers;
 /// The label of a member who has no other.
 pub const DEFAULT_ROLE: &str = "member";
 /// Members who are found by their handle at once: a search that finds more is narrowed.
-const FOUND_BY_HANDLE: u32 = 500;
+const FOUND_BY_HANDLE: usize = 500;
+/// Handles with a text that are read at once, and how often: the site also knows handles of accounts that are no members.
+const HANDLES_AT_ONCE: u32 = 1000;
+/// As [`HANDLES_AT_ONCE`].
+const READS_OF_HANDLES: usize = 20;
 /// Bytes of what is searched for.
 const MAX_SEARCH: usize = 256;
 /// Bytes of a tier or a role.
@@ -149,23 +153,43 @@ impl CaptainsCrew {
 
     /// A page of the crew. `text` is part of a handle or a DID.
     ///
+    /// # Returns
+    /// The page, and whether there may be members with that text in their handle who were not looked for.
+    ///
     /// # Errors
     /// The index's or the database's.
-    pub async fn page(&self, text: &str, mut query: RosterQuery) -> Result<RosterPage, AdminError> {
+    pub async fn page(&self, text: &str, mut query: RosterQuery) -> Result<(RosterPage, bool), AdminError> {
         let text = text.trim().trim_start_matches('@');
         if text.len() > MAX_SEARCH {
             return Err(AdminError::Refused(
                 "That is too long to be searched for.".to_owned(),
             ));
         }
+        let mut is_cut = false;
         if !text.is_empty() {
-            query.or_members = self
-                .accounts
-                .with_handle(&text.to_lowercase(), FOUND_BY_HANDLE)
-                .await?;
+            (query.or_members, is_cut) = self.members_with_handle(&text.to_lowercase()).await?;
             text.clone_into(&mut query.text);
         }
-        Ok(self.repo.roster(&query).await?)
+        Ok((self.repo.roster(&query).await?, is_cut))
+    }
+
+    /// Members whose handle has `text`, and whether there may be more.
+    async fn members_with_handle(&self, text: &str) -> Result<(Vec<String>, bool), AdminError> {
+        let mut members = Vec::new();
+        let mut after = String::new();
+        for _ in 0..READS_OF_HANDLES {
+            let found = self.accounts.with_handle(text, &after, HANDLES_AT_ONCE).await?;
+            let Some(last) = found.last() else {
+                return Ok((members, false));
+            };
+            after.clone_from(last);
+            members.extend(self.repo.members_among(&found).await?);
+            if members.len() > FOUND_BY_HANDLE {
+                members.truncate(FOUND_BY_HANDLE);
+                return Ok((members, true));
+            }
+        }
+        Ok((members, true))
     }
 
     /// A member.

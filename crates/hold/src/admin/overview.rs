@@ -19,8 +19,10 @@ use crate::scanning::{QueueFigures, Scanning};
 
 /// Counting layers, in logs and metrics.
 const COUNT: Task = Task::new("count_layers");
-/// How long the count of layers is shown before it is made again.
+/// How long a count of layers is shown before it is made again.
 const COUNT_FRESH_FOR: TimeDelta = TimeDelta::minutes(5);
+/// If accounts keep something else by then, it is made again earlier: after so many times what it took.
+const COUNT_REST: i32 = 100;
 /// Accounts and layers in the lists of the largest.
 pub const LARGEST: usize = 50;
 /// A backup that is behind by more than that needs attention.
@@ -58,8 +60,20 @@ pub struct OverviewParts {
 pub struct LayerCount {
     /// The count.
     pub totals: Arc<LayerTotals>,
-    /// When.
+    /// When it began.
     pub at: DateTime<Utc>,
+    /// How long it took.
+    pub took: TimeDelta,
+    /// What accounts kept just before.
+    pub usage: UsageTotals,
+}
+
+impl LayerCount {
+    /// Whether another count is due at `now`, when accounts keep `usage`.
+    fn is_old(&self, now: DateTime<Utc>, usage: UsageTotals) -> bool {
+        let age = now - self.at;
+        age >= COUNT_FRESH_FOR || (usage != self.usage && age >= self.took * COUNT_REST)
+    }
 }
 
 /// The overview. Clones share the counts.
@@ -173,11 +187,12 @@ impl Overview {
         } else {
             None
         };
+        let usage = parts.repo.usage_totals().await?;
         let mut standing = Standing {
             attention: Vec::new(),
             tiers: parts.repo.crew_by_tier().await?,
-            usage: parts.repo.usage_totals().await?,
-            layers: self.layers(),
+            usage,
+            layers: self.layers(usage),
             parts: standings,
             disks,
             backup: self.backup(),
@@ -209,21 +224,28 @@ impl Overview {
         Ok(self.parts.repo.largest_accounts(limit).await?)
     }
 
-    /// The last count of layers. An old one is made again in the background: it looks at all of them.
-    #[must_use]
-    pub fn layers(&self) -> Option<LayerCount> {
+    /// What the layers are together; `None` while they are counted for the first time.
+    ///
+    /// # Errors
+    /// The index's.
+    pub async fn layer_count(&self) -> Result<Option<LayerCount>, AdminError> {
+        let usage = self.parts.repo.usage_totals().await?;
+        Ok(self.layers(usage))
+    }
+
+    /// The last count of layers, while accounts keep `usage`. An old one is made again in the background: it looks at all of them. None is
+    /// shown that found nothing where there is something by now.
+    fn layers(&self, usage: UsageTotals) -> Option<LayerCount> {
         let now = self.parts.clock.now();
         let mut counting = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = counting
-            .last
-            .as_ref()
-            .is_some_and(|last| now - last.at < COUNT_FRESH_FOR);
-        if !is_fresh && !counting.is_under_way {
+        let is_old = counting.last.as_ref().is_none_or(|last| last.is_old(now, usage));
+        if is_old && !counting.is_under_way {
             counting.is_under_way = true;
             let overview = self.clone();
-            COUNT.spawn(&self.parts.shutdown, async move { overview.count().await });
+            COUNT.spawn(&self.parts.shutdown, async move { overview.count(usage).await });
         }
-        counting.last.clone()
+        let last = counting.last.clone();
+        last.filter(|last| last.totals.blobs > 0 || usage.blobs == 0)
     }
 
     /// How far the backup is.
@@ -236,14 +258,17 @@ impl Overview {
         }
     }
 
-    async fn count(&self) {
+    async fn count(&self, usage: UsageTotals) {
         // Also when the count panics, the next page may count again.
         let under_way = UnderWay(self.layers.clone());
+        let at = self.parts.clock.now();
         match self.parts.repo.layer_totals(LARGEST).await {
             Ok(totals) => {
                 let count = LayerCount {
                     totals: Arc::new(totals),
-                    at: self.parts.clock.now(),
+                    at,
+                    took: self.parts.clock.now() - at,
+                    usage,
                 };
                 let mut counting = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
                 counting.last = Some(count);
@@ -336,5 +361,34 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut counting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counting.is_under_way = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_made_again_after_a_time_and_earlier_if_something_changed() {
+        let count = LayerCount {
+            totals: Arc::default(),
+            at: DateTime::UNIX_EPOCH,
+            took: TimeDelta::milliseconds(200),
+            usage: UsageTotals::default(),
+        };
+        let changed = UsageTotals {
+            bytes: 1,
+            ..count.usage
+        };
+        for (seconds, usage, is_old) in [
+            (19, count.usage, false),
+            (19, changed, false),
+            (20, count.usage, false),
+            (20, changed, true),
+            (300, count.usage, true),
+        ] {
+            let now = count.at + TimeDelta::seconds(seconds);
+            assert_eq!(count.is_old(now, usage), is_old, "{seconds}");
+        }
     }
 }

@@ -147,8 +147,10 @@ impl AccountSignIn {
     }
 }
 
-/// A name as people paste it: with an `@`, an `at://`, or invisible marks around it.
-fn bare_name(name: &str) -> String {
+/// A name as people paste it: with an `@`, an `at://`, or invisible marks around it. Returns it without
+/// these, and a handle in small letters.
+#[must_use]
+pub fn bare_name(name: &str) -> String {
     let is_noise = |c: char| {
         c.is_whitespace()
             || c.is_control()

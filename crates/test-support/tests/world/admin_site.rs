@@ -86,7 +86,7 @@ async fn the_captain_manages_the_crew_in_a_browser_and_nobody_else_does() {
     browser.fill("handle", "alice.test").await;
     browser.press("Continue at your account server").await;
     browser.authorize_at_pds(world.account("alice.test")).await;
-    browser.wait_for_text("Is everything all right?").await;
+    browser.wait_for_text("Who and what takes the room").await;
 
     // Added by handle, after a look.
     browser.press("Add one").await;

@@ -310,15 +310,16 @@ impl HandleTable for SqliteAdmin {
         PortCall::database("known_handles").run(Box::pin(call)).await
     }
 
-    async fn find(&self, text: &str, limit: u32) -> Result<Vec<String>, TableError> {
+    async fn find(&self, text: &str, after: &str, limit: u32) -> Result<Vec<String>, TableError> {
         let call = async {
-            Ok(
-                sqlx::query_scalar("SELECT did FROM known_handles WHERE instr(handle, ?) > 0 LIMIT ?")
-                    .bind(text)
-                    .bind(limit)
-                    .fetch_all(self.database.readers())
-                    .await?,
+            Ok(sqlx::query_scalar(
+                "SELECT did FROM known_handles WHERE did > ? AND instr(handle, ?) > 0 ORDER BY did LIMIT ?",
             )
+            .bind(after)
+            .bind(text)
+            .bind(limit)
+            .fetch_all(self.database.readers())
+            .await?)
         };
         PortCall::database("find_handles").run(Box::pin(call)).await
     }

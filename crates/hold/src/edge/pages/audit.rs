@@ -93,7 +93,7 @@ fn what(action: &str) -> &str {
         "crew.add" => "added a member",
         "crew.edit" => "changed a member",
         "crew.remove" => "removed a member",
-        "crew.failed" => "that did not work",
+        "crew.failed" | "settings.failed" | "scans.failed" => "that did not work",
         "settings" => "changed what the file leaves open",
         "relays.ask" => "asked the relays",
         "scans.again" => "had images scanned again",

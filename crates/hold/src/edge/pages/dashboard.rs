@@ -1,4 +1,4 @@
-//! `/admin`: is everything all right?
+//! `/admin`: whether everything is all right.
 
 use askama::Template;
 use atcr_web::drawings::{ChartDay, DayChart};
@@ -11,10 +11,13 @@ use http::StatusCode;
 
 use super::PagesState;
 use super::error::PageError;
-use super::frame::Frame;
+use super::frame::{Frame, section};
 use super::visit::Visit;
 use crate::admin::history::Shown;
 use crate::admin::overview::{Attention, BackupStanding};
+
+/// The dashboard.
+const HERE: &str = "/admin";
 
 #[derive(Template)]
 #[template(path = "pages/dashboard.html")]
@@ -44,7 +47,7 @@ struct StandingPart {
 
 /// How the hold is, in words.
 struct StandingView {
-    attention: Vec<Attention>,
+    attention: Vec<AttentionView>,
     members: Count,
     tiers: Vec<(String, Count)>,
     accounts: Count,
@@ -57,6 +60,35 @@ struct StandingView {
     scans: Option<ScansView>,
     version: &'static str,
     checked: Moment,
+}
+
+impl StandingView {
+    /// The answer to the question that brings the captain here.
+    fn headline(&self) -> String {
+        match self.attention.len() {
+            0 => "Everything is all right".to_owned(),
+            1 => "1 thing needs attention".to_owned(),
+            many => format!("{many} things need attention"),
+        }
+    }
+}
+
+/// Something that needs attention.
+struct AttentionView {
+    text: String,
+    is_urgent: bool,
+    /// The page about it, and its name.
+    page: Option<(&'static str, &'static str)>,
+}
+
+impl From<Attention> for AttentionView {
+    fn from(attention: Attention) -> Self {
+        Self {
+            text: attention.text,
+            is_urgent: attention.is_urgent,
+            page: section(attention.href).filter(|(href, _)| *href != HERE),
+        }
+    }
 }
 
 struct LayersView {
@@ -81,7 +113,7 @@ struct ScansView {
 /// `GET /admin`.
 pub(super) async fn page(visit: Visit, State(state): State<PagesState>) -> Response {
     let outcome = async {
-        let frame = Frame::new(&visit, "/admin")?;
+        let frame = Frame::new(&visit, HERE)?;
         let page = DashboardPage {
             chrome: visit.chrome(),
             frame,
@@ -118,7 +150,7 @@ async fn view(state: &PagesState) -> Result<StandingView, PageError> {
         (name, Count(members))
     });
     Ok(StandingView {
-        attention: standing.attention,
+        attention: standing.attention.into_iter().map(AttentionView::from).collect(),
         members,
         tiers: tiers.collect(),
         accounts: Count(standing.usage.accounts),

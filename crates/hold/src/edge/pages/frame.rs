@@ -35,6 +35,11 @@ const NEWS: [(&str, &str); 7] = [
     ),
 ];
 
+/// The section at `href`, with its name.
+pub(super) fn section(href: &str) -> Option<(&'static str, &'static str)> {
+    SECTIONS.into_iter().find(|(section, _)| *section == href)
+}
+
 /// The frame.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {

@@ -1,7 +1,7 @@
 //! `/`: what the hold is, for people who follow a link.
 
 use askama::Template;
-use atcr_web::figures::Count;
+use atcr_web::figures::{Count, Gibibytes};
 use atcr_web::view::{Chrome, render};
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -13,7 +13,6 @@ use super::PagesState;
 use super::error::PageError;
 use super::visit::Visit;
 use crate::edge::well_known::landing_text;
-use crate::quota;
 
 #[derive(Template)]
 #[template(path = "pages/front.html")]
@@ -28,7 +27,7 @@ struct FrontPage {
     successor: Option<String>,
     members: Count,
     /// The tiers' names, and what each may keep.
-    tiers: Vec<(String, String)>,
+    tiers: Vec<(String, Gibibytes)>,
     appview: Option<AppView>,
     works: bool,
     has_admin: bool,
@@ -100,7 +99,7 @@ async fn show(visit: &Visit, state: &PagesState) -> Result<Response, PageError> 
             .tiers()
             .all()
             .iter()
-            .map(|tier| (tier.name.clone(), quota::bytes::format(tier.quota_bytes)))
+            .map(|tier| (tier.name.clone(), Gibibytes(tier.quota_bytes)))
             .collect(),
         // Of a did:web the host is in its name.
         appview: appview

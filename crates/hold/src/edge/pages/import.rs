@@ -170,7 +170,7 @@ async fn export_all(visit: &Visit, state: &PagesState) -> Result<Response, PageE
             limit: READ_AT_ONCE,
             ..RosterQuery::default()
         };
-        let page = state.crew.page("", query).await?;
+        let (page, _) = state.crew.page("", query).await?;
         let last = page.entries.last().map(|entry| entry.place(RosterOrder::Newest));
         let dids: Vec<String> = page.entries.iter().map(|entry| entry.member.clone()).collect();
         let mut names = state.accounts.known(&dids).await?;

@@ -186,11 +186,15 @@ pub(super) async fn again(visit: Visit, State(state): State<PagesState>, form: F
             .audit
             .note(captain, "scans.again", digest.as_str(), "")
             .await?;
-        let done = if state.scanning.scan_again(&digest).await? {
-            "queued"
-        } else {
-            "same"
-        };
+        let queued = state.scanning.scan_again(&digest).await;
+        if let Err(error) = &queued {
+            let why = error.to_string();
+            state
+                .audit
+                .note(captain, "scans.failed", digest.as_str(), &why)
+                .await?;
+        }
+        let done = if queued? { "queued" } else { "same" };
         Ok(Redirect::to(&address("/admin/scans", &[("done", done)])).into_response())
     };
     visit.answer(outcome.await)

@@ -85,14 +85,20 @@ pub(super) async fn save(visit: Visit, State(state): State<PagesState>, form: Fo
                 let done = if is_different { "saved" } else { "same" };
                 Ok(Redirect::to(&address("/admin/settings", &[("done", done)])).into_response())
             }
-            Err(AdminError::Refused(why)) => show(&visit, &state, Some(why)).await,
+            Err(AdminError::Refused(why)) => show(&visit, &state, Some((why, &form))).await,
             Err(error) => Err(error.into()),
         }
     };
     visit.answer(outcome.await)
 }
 
-async fn show(visit: &Visit, state: &PagesState, error: Option<String>) -> Result<Response, PageError> {
+/// The page, or what was `refused` of it, and why: what was chosen and typed still stands in the form, unless
+/// the record is another one by now.
+async fn show(
+    visit: &Visit,
+    state: &PagesState,
+    refused: Option<(String, &Form)>,
+) -> Result<Response, PageError> {
     let frame = Frame::new(visit, "/admin/settings")?;
     let settings = &*state.settings;
     // First: if the record changes in between, the form is refused, and not what was changed.
@@ -146,26 +152,49 @@ async fn show(visit: &Visit, state: &PagesState, error: Option<String>) -> Resul
             state.rules.successor_is_open(),
         ),
     ];
-    let status = if error.is_some() {
+    let status = if refused.is_some() {
         StatusCode::UNPROCESSABLE_ENTITY
     } else {
         StatusCode::OK
     };
-    let region = captain.and_then(|captain| captain.region.clone());
-    let successor = captain.and_then(|captain| captain.successor.as_ref().map(ToString::to_string));
-    let mut questions = Vec::new();
-    if state.rules.public_is_open() {
-        let is_so = captain.is_some_and(|captain| captain.public);
-        questions.push(("public", "Can everyone pull, without signing in?", is_so));
-    }
-    if state.rules.joining_is_open() {
-        let is_so = captain.is_some_and(|captain| captain.allow_all_crew);
-        questions.push(("joining", "Can every account join, and push?", is_so));
-    }
-    if state.rules.posts_is_open() {
-        let is_so = captain.is_some_and(|captain| captain.enable_bluesky_posts);
-        questions.push(("posts", "Does this hold post about pushes with a tag?", is_so));
-    }
+    let (error, form) = refused.unzip();
+    let form = form.filter(|form| {
+        form.get("version")
+            .is_none_or(|seen| Some(seen) == version.as_deref())
+    });
+    let typed = |name| form.and_then(|form| form.get(name)).map(str::to_owned);
+    let recorded_region = captain.and_then(|captain| captain.region.clone());
+    let recorded_successor = captain.and_then(|captain| captain.successor.as_ref().map(ToString::to_string));
+    let region = typed("region").or(recorded_region);
+    let successor = typed("successor").or(recorded_successor);
+    let questions = [
+        (
+            "public",
+            "Can everyone pull, without signing in?",
+            state.rules.public_is_open(),
+            captain.is_some_and(|captain| captain.public),
+        ),
+        (
+            "joining",
+            "Can every account join, and push?",
+            state.rules.joining_is_open(),
+            captain.is_some_and(|captain| captain.allow_all_crew),
+        ),
+        (
+            "posts",
+            "Does this hold post about pushes with a tag?",
+            state.rules.posts_is_open(),
+            captain.is_some_and(|captain| captain.enable_bluesky_posts),
+        ),
+    ];
+    let questions = questions
+        .into_iter()
+        .filter(|(_, _, is_open, _)| *is_open)
+        .map(|(name, question, _, is_so)| {
+            let is_chosen = typed(name).map_or(is_so, |chosen| chosen == "yes");
+            (name, question, is_chosen)
+        })
+        .collect();
     let page = SettingsPage {
         chrome: visit.chrome(),
         frame,

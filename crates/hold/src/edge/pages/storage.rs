@@ -85,7 +85,7 @@ async fn show(visit: &Visit, state: &PagesState) -> Result<Response, PageError> 
             },
         });
     }
-    let count = state.overview.layers();
+    let count = state.overview.layer_count().await?;
     let layers = count.as_ref().map_or_else(Vec::new, |count| {
         let layers = count.totals.largest.iter();
         layers

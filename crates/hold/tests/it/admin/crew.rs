@@ -86,7 +86,7 @@ async fn a_member_is_looked_up_added_changed_and_removed() {
     list.says(200, "bob.test");
     assert!(!list.text.contains("captain.test</bdi></a>"), "only Bob is found");
     let href = format!("/admin/crew/member/{}", crew::rkey(&bob.did).unwrap());
-    browser.get(&href).await.says(200, "0 % of 50.0 GB");
+    browser.get(&href).await.says(200, "0 % of 50.0 GiB");
 
     // Words of a later version stay.
     let mut value = added.clone();
@@ -513,6 +513,42 @@ async fn the_audit_log_has_every_change_and_shows_when_it_was_tampered_with() {
 }
 
 #[tokio::test]
+async fn a_member_is_found_by_handle_among_many_who_are_none() {
+    let site = Site::start().await;
+    let browser = Browser::of_captain(&site).await;
+    let did: atcr_atproto::syntax::Did = "did:web:zoe.example".parse().unwrap();
+    let rkey = crew::rkey(&did).unwrap();
+    let value = member_value(did.as_str(), &["blob:read"], None);
+    write_member(&site, rkey.as_str(), value).await;
+    let path = site.hold.data_dir().join("hold.sqlite");
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
+    let strangers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+        INSERT OR REPLACE INTO known_handles SELECT 'did:plc:' || i, 's' || i || '.sea.test', 4102444800 FROM n";
+    sqlx::query(strangers)
+        .bind(3000)
+        .execute(&mut database)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO known_handles VALUES ('did:web:zoe.example', 'zoe.sea.test', 4102444800)")
+        .execute(&mut database)
+        .await
+        .unwrap();
+    let found = browser.get("/admin/crew?q=sea.test").await;
+    found.says(200, "zoe.sea.test");
+    assert!(!found.text.contains("Type more of the handle"));
+    sqlx::query(strangers)
+        .bind(30_000)
+        .execute(&mut database)
+        .await
+        .unwrap();
+    let many = browser.get("/admin/crew?q=sea.test").await;
+    many.says(200, "Type more of the handle");
+    database.close().await.unwrap();
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn a_large_crew_is_paged_in_both_directions() {
     let site = Site::start().await;
     let browser = Browser::of_captain(&site).await;
@@ -583,10 +619,13 @@ async fn what_the_file_leaves_open_is_set_here_and_what_it_fixes_is_not() {
     assert_eq!(captain.successor.unwrap().as_str(), "did:web:next.test");
     let own = site.hold.did().to_string();
     for (successor, says) in [("next.test", "named by its DID"), (&own, "not its own successor")] {
-        browser
-            .submit("/admin/settings", &[("successor", successor)])
-            .await
-            .says(422, says);
+        let refused = browser
+            .submit("/admin/settings", &[("successor", successor), ("public", "no")])
+            .await;
+        refused.says(422, says);
+        // What was typed and chosen still stands there.
+        refused.says(422, &format!("name=\"successor\" value=\"{successor}\""));
+        refused.says(422, "name=\"public\" value=\"no\" checked");
     }
     browser
         .submit("/admin/settings", &[("successor", "")])

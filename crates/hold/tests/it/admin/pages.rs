@@ -137,6 +137,13 @@ async fn the_dashboard_asks_for_its_live_part_and_the_part_is_a_page_without_a_s
     let browser = Browser::of_captain(&site).await;
     let page = browser.get("/admin").await.ok();
     assert!(page.contains("hx-get=\"/admin/part/standing\""), "{page}");
+    // There is no backup.
+    for text in [
+        "<h1>1 thing needs attention</h1>",
+        "<a href=\"/admin/backup\">More about it: Backup</a>",
+    ] {
+        assert!(page.contains(text), "{page}");
+    }
     let part = browser.part("/admin/part/standing").await.ok();
     assert!(part.trim_start().starts_with("<div id=\"standing\""), "{part}");
     let whole = browser.get("/admin/part/standing").await.ok();
@@ -163,6 +170,38 @@ async fn the_dashboard_asks_for_its_live_part_and_the_part_is_a_page_without_a_s
         .get("/admin")
         .await
         .says(200, "The part “store” does not work");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_counted_of_layers_is_not_nothing_while_accounts_keep_something() {
+    let site = Site::start().await;
+    let browser = Browser::of_captain(&site).await;
+    while !browser.get("/admin").await.text.contains("each once") {
+        tokio::task::yield_now().await;
+    }
+    let captain = site.hold.captain.did.clone();
+    let layer = atcr_hold_pds::RecordWrite::Put {
+        collection: "io.atcr.hold.layer".parse().unwrap(),
+        rkey: "layer".parse().unwrap(),
+        value: serde_json::json!({
+            "$type": "io.atcr.hold.layer", "digest": format!("sha256:{:064}", 1), "size": 88, "mediaType": "x",
+            "manifest": format!("at://{captain}/io.atcr.manifest/m"), "userDid": captain,
+            "createdAt": "2026-01-01T00:00:00.000Z",
+        }),
+    };
+    site.repo().write(vec![layer]).await.unwrap();
+    let page = browser.get("/admin").await.ok();
+    assert!(page.contains("88 B of 1 account"), "{page}");
+    assert!(!page.contains("0, each once"), "{page}");
+    // It is counted again although the first count is not old.
+    while !browser.get("/admin").await.text.contains("1, each once") {
+        tokio::task::yield_now().await;
+    }
+    browser
+        .get("/admin/storage")
+        .await
+        .says(200, "88 B in 1 layer, each counted once");
     site.stop().await;
 }
 

@@ -10,7 +10,7 @@ use askama::Template;
 use atcr_atproto::syntax::{Did, RecordKey};
 use atcr_hold_pds::{RosterEntry, RosterFrom, RosterOrder, RosterPlace, RosterQuery};
 use atcr_web::drawings::{Bar, Initial};
-use atcr_web::figures::{Bytes, Count, percent};
+use atcr_web::figures::{Bytes, Count, Gibibytes, percent};
 use atcr_web::moment::Moment;
 use atcr_web::navigation::{Choice, address};
 use atcr_web::view::{Chrome, render};
@@ -26,7 +26,7 @@ use super::PagesState;
 use super::error::PageError;
 use super::frame::Frame;
 use super::visit::Visit;
-use crate::quota::{self, Tiers};
+use crate::quota::Tiers;
 
 /// Members of one page.
 const ON_A_PAGE: usize = 50;
@@ -39,6 +39,8 @@ struct CrewPage {
     chrome: Chrome,
     frame: Frame,
     query: String,
+    /// There may be members with that handle who are not in the list.
+    is_cut: bool,
     sort: &'static str,
     orders: Vec<Choice>,
     members: Vec<MemberView>,
@@ -57,7 +59,7 @@ struct MemberView {
     permissions: Vec<String>,
     tier: Option<String>,
     added: Option<Moment>,
-    stored: Bytes,
+    stored: String,
     blobs: Count,
     /// How much of what is allowed that is; `None` without a limit.
     quota: Option<QuotaView>,
@@ -66,7 +68,7 @@ struct MemberView {
 
 /// How much a member may keep.
 struct QuotaView {
-    limit: String,
+    limit: Gibibytes,
     percent: u64,
     bar: Bar,
 }
@@ -90,7 +92,7 @@ impl MemberView {
             role: entry.role,
             permissions: entry.permissions,
             quota: tier.map(|tier| QuotaView {
-                limit: quota::bytes::format(tier.quota_bytes),
+                limit: Gibibytes(tier.quota_bytes),
                 percent: percent(used, tier.quota_bytes),
                 bar: Bar {
                     part: used,
@@ -99,7 +101,12 @@ impl MemberView {
             }),
             tier: tier.map(|tier| tier.name.clone()).or(entry.tier),
             added: at_micros(entry.added_micros).map(|at| Moment::new(at, now)),
-            stored: Bytes(entry.usage.total_bytes),
+            // Beside a limit in its unit.
+            stored: if tiers.is_empty() {
+                Bytes(used).to_string()
+            } else {
+                Gibibytes(used).to_string()
+            },
             blobs: Count(entry.usage.unique_blobs),
         }
     }
@@ -165,7 +172,7 @@ async fn show_list(visit: &Visit, state: &PagesState) -> Result<Response, PageEr
         limit: ON_A_PAGE,
         ..RosterQuery::default()
     };
-    let page = state.crew.page(&text, query).await?;
+    let (page, is_cut) = state.crew.page(&text, query).await?;
     let dids: Vec<String> = page.entries.iter().map(|entry| entry.member.clone()).collect();
     let names = state.accounts.handles(&dids).await?;
     let to = |name: &str, entry: &RosterEntry| {
@@ -211,6 +218,7 @@ async fn show_list(visit: &Visit, state: &PagesState) -> Result<Response, PageEr
             .collect(),
         all: Count(all),
         query: text,
+        is_cut,
         sort,
     };
     Ok(render(StatusCode::OK, &page))

@@ -1,10 +1,11 @@
 //! What a member may do, as a form shows and names it.
 
 use atcr_hold_pds::access::{Permission, Permissions};
+use atcr_web::figures::Gibibytes;
 use atcr_web::form::Form;
 
 use crate::admin::crew::Terms;
-use crate::quota::{self, Tiers};
+use crate::quota::Tiers;
 
 /// The fields of terms in a form.
 pub(super) struct TermsView {
@@ -58,7 +59,7 @@ fn choices(tiers: &Tiers, now: Option<&str>) -> Vec<(String, String, bool)> {
         return Vec::new();
     };
     let named = tiers.all().iter().map(|tier| {
-        let about = format!("{}, {}", tier.name, quota::bytes::format(tier.quota_bytes));
+        let about = format!("{}, {}", tier.name, Gibibytes(tier.quota_bytes));
         (tier.name.clone(), about, now == Some(tier.name.as_str()))
     });
     let mut choices: Vec<(String, String, bool)> = named.collect();
@@ -66,7 +67,7 @@ fn choices(tiers: &Tiers, now: Option<&str>) -> Vec<(String, String, bool)> {
     let about = format!(
         "founding member (plankowner): as {}, {}",
         founding.name,
-        quota::bytes::format(founding.quota_bytes)
+        Gibibytes(founding.quota_bytes)
     );
     choices.push((String::new(), about, now.is_none()));
     if let Some(gone) = now.filter(|now| !tiers.all().iter().any(|tier| tier.name == *now)) {
