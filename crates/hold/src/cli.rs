@@ -1,4 +1,4 @@
-//! `atcr-hold serve`, `init`, `keys …`, `identity …`, `relays …`, `gc …`, `repo …`, `config init`, `config check`.
+//! `atcr-hold init`, `doctor`, `serve`, `keys …`, `identity …`, `relays …`, `gc …`, `repo …`, `config init`, `config check`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,8 +10,10 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use rustix::fs::Mode;
 
 use crate::adapters::relay_client::RelayClient;
+use crate::commands::doctor::DoctorArguments;
 use crate::commands::gc::GcCommand;
 use crate::commands::identity;
+use crate::commands::init::InitArguments;
 use crate::commands::keys::CarryCommand;
 use crate::commands::repo::RepoCommand;
 use crate::commands::scans::ScansCommand;
@@ -36,14 +38,13 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Make the hold of an empty folder, without serving it
-    Init {
-        /// The DID that was served at the same host before; followers are told that it ended
-        #[arg(long, value_name = "DID")]
-        replaces: Option<Did>,
-        #[command(flatten)]
-        configured: Configured,
-    },
+    /// Set a hold up: asks a few questions, writes the configuration, says what to do next
+    Init(Box<InitArguments>),
+    /// Look at a hold, running or not, from inside and from outside, and say what to do
+    ///
+    /// Changes nothing but two objects that it writes into a bucket and removes again. The exit code is 0 if all is well, 1 for warnings,
+    /// 2 for problems.
+    Doctor(DoctorArguments),
     /// Work with the hold's keys
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -61,10 +62,24 @@ enum Command {
     Gc(GcCommand),
     /// Work with the repository of a hold that is not running
     #[command(subcommand)]
-    Repo(RepoCommand),
+    Repo(RepositoryCommand),
     /// See which images were scanned, and have them scanned again
     #[command(subcommand)]
     Scans(ScansCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum RepositoryCommand {
+    /// Make the hold of an empty folder, without serving it
+    Init {
+        /// The DID that was served at the same host before; followers are told that it ended
+        #[arg(long, value_name = "DID")]
+        replaces: Option<Did>,
+        #[command(flatten)]
+        configured: Configured,
+    },
+    #[command(flatten)]
+    Kept(RepoCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,9 +150,11 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Relays(command) => ask_relays(command),
         Command::Serve { config } => run(config, compose::run),
-        Command::Init { replaces, configured } => run(configured.config, async |settings| {
-            identity::init(&settings, replaces).await
-        }),
+        Command::Init(arguments) => arguments.run(),
+        Command::Doctor(arguments) => match arguments.run() {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Keys(KeysCommand::Rotate { configured }) => run(configured.config, async |settings| {
             identity::rotate(&settings).await
         }),
@@ -153,7 +170,12 @@ pub fn main() -> ExitCode {
         }
         Command::Keys(KeysCommand::Carry(command)) => command.run(),
         Command::Gc(command) => command.run(),
-        Command::Repo(command) => command.run(),
+        Command::Repo(RepositoryCommand::Init { replaces, configured }) => {
+            run(configured.config, async |settings| {
+                identity::init(&settings, replaces).await
+            })
+        }
+        Command::Repo(RepositoryCommand::Kept(command)) => command.run(),
         Command::Scans(command) => command.run(),
         Command::Config(command) => command.run::<HoldConfig>("server.public_url and registration.owner_did"),
     };

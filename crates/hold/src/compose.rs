@@ -417,7 +417,7 @@ fn caller_limits(limits: &Limits, clock: &Arc<dyn Clock>) -> CallerLimits {
     CallerLimits::new(Arc::new(gate), limits.account, limits.failed_tokens, now)
 }
 
-fn network_resolver(
+pub(crate) fn network_resolver(
     settings: &HoldSettings,
     egress: EgressClient,
     clock: &Arc<dyn Clock>,

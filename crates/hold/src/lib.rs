@@ -6,6 +6,7 @@
 //! | [`routes`] | every route on one page |
 //! | [`blobs`] | uploads and downloads; [`guarded_blobs`] asks for permission first |
 //! | [`backup`] | the repository's copy in another place |
+//! | [`bucket_test`] | whether a bucket does what a hold needs |
 //! | [`manifests`] | layer and stats records of pushed and pulled manifests |
 //! | [`gc`] | blobs that nothing names: condemned, removed |
 //! | [`firehose`] | who follows the repository's events |
@@ -32,6 +33,7 @@ pub mod admin;
 pub mod administration;
 pub mod backup;
 pub mod blobs;
+pub mod bucket_test;
 pub mod cli;
 pub mod commands;
 pub mod compose;

@@ -41,7 +41,8 @@ pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
 }
 
 /// The text of an error and of its causes. A cause whose text is already there, because the error includes it, is left out.
-pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
+#[must_use]
+pub fn sentence(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

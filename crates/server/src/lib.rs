@@ -44,6 +44,6 @@ pub use exit::{exit_code, run_to_end};
 pub use keyed_locks::KeyedLocks;
 pub use settings::{
     ConfigCommand, ConfigError, HumanDuration, LoadOptions, Loaded, Problem, Problems, Rate, Secret,
-    Settings, commented_yaml, load,
+    Settings, changed_yaml, commented_yaml, load,
 };
 pub use shutdown::Shutdown;

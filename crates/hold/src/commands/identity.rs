@@ -1,4 +1,4 @@
-//! `atcr-hold init`, `keys rotate`, `identity show`, `identity recover`.
+//! `atcr-hold repo init`, `keys rotate`, `identity show`, `identity recover`.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -137,11 +137,14 @@ pub async fn recover(settings: &HoldSettings, did: Option<Did>) -> anyhow::Resul
     ))
 }
 
+/// How the difference begins that the served document cannot be read.
+pub(crate) const DOCUMENT_UNREAD: &str = "the document that is served cannot be read";
+
 /// What the hold is to the network, and where files, served document and directory differ.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
-    did: String,
+pub(crate) struct Shown {
+    pub(crate) did: String,
     handle: String,
     endpoint: String,
     /// Public halves, as did:key.
@@ -153,7 +156,7 @@ struct Shown {
     directory: Option<Said>,
     /// Keys that may change a did:plc.
     rotation_keys: Vec<String>,
-    differences: Vec<String>,
+    pub(crate) differences: Vec<String>,
 }
 
 /// What one source says of the hold.
@@ -172,8 +175,7 @@ struct Said {
 /// For the terminal: a folder without an identity. Differences are no error; a source that does not answer is one of them.
 pub async fn show(settings: &HoldSettings, as_json: bool) -> anyhow::Result<()> {
     let folder = folder_of(settings);
-    let did = did_of(settings, &folder)?;
-    let shown = look(settings, &folder, did).await?;
+    let shown = look(settings, &folder).await?;
     if as_json {
         return say(&serde_json::to_string_pretty(&shown)?);
     }
@@ -200,7 +202,12 @@ pub async fn show(settings: &HoldSettings, as_json: bool) -> anyhow::Result<()> 
     say(&lines.join("\n"))
 }
 
-async fn look(settings: &HoldSettings, folder: &IdentityFolder, did: Did) -> anyhow::Result<Shown> {
+/// Compares folder, served document and directory.
+///
+/// # Errors
+/// For the terminal: a folder without an identity.
+pub(crate) async fn look(settings: &HoldSettings, folder: &IdentityFolder) -> anyhow::Result<Shown> {
+    let did = did_of(settings, folder)?;
     let mut differences = Vec::new();
     let signing_key = folder.signing_key()?;
     let own = signing_key
@@ -225,7 +232,7 @@ async fn look(settings: &HoldSettings, folder: &IdentityFolder, did: Did) -> any
     let served = match served_document(settings, &did).await {
         Ok(document) => Some(said_by(&document)),
         Err(error) => {
-            differences.push(format!("the document that is served cannot be read: {error:#}"));
+            differences.push(format!("{DOCUMENT_UNREAD}: {error:#}"));
             None
         }
     };
@@ -372,7 +379,7 @@ fn require_hold(settings: &HoldSettings, folder: &IdentityFolder) -> anyhow::Res
 }
 
 /// The hold's DID, as far as settings and folder tell.
-fn did_of(settings: &HoldSettings, folder: &IdentityFolder) -> anyhow::Result<Did> {
+pub(crate) fn did_of(settings: &HoldSettings, folder: &IdentityFolder) -> anyhow::Result<Did> {
     let plc = match &settings.identity {
         IdentitySettings::Web(did) => return Ok(did.clone()),
         IdentitySettings::Plc(plc) => plc,

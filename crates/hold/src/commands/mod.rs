@@ -1,17 +1,22 @@
 //! Commands beside `serve`: they work on the folder of a hold, which most of them want stopped.
 //!
-//! - [`identity`]: the DID and the keys: init, rotate, show, recover
+//! - [`doctor`]: looks at a hold, from inside and from outside
+//! - [`init`]: the configuration of a new hold, by a few questions
+//! - [`identity`]: the DID and the keys: make, rotate, show, recover
 //! - [`repo`]: the repository: export, import, verify, rebuild, compact
 //! - [`backup`]: the repository's backup and the way back
 //! - `gc`: the garbage collection of the hold that runs
 //! - [`keys`]: the keys, sealed by a passphrase
 //! - [`scans`]: scanned images: list, failed, again
-//! - [`terminal`]: what a command says meanwhile and at its end
+//! - [`terminal`]: what a command says meanwhile and at its end; [`questions`]: what it asks
 
 mod backup;
+pub(crate) mod doctor;
 pub(crate) mod gc;
 pub mod identity;
+pub(crate) mod init;
 pub(crate) mod keys;
+mod questions;
 pub(crate) mod repo;
 pub(crate) mod scans;
 mod terminal;

@@ -93,28 +93,7 @@ impl Machine {
 
     /// A hold that is listening.
     fn serve(&self) -> Child {
-        let mut serving = self
-            .command(&["serve"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
-        let mut said = Vec::new();
-        let mut lines = BufReader::new(serving.stderr.take().expect("piped")).lines();
-        loop {
-            let line = lines
-                .next()
-                .unwrap_or_else(|| panic!("it ended: {said:?}"))
-                .expect("text");
-            let listens = line.contains("listening");
-            said.push(line);
-            if listens {
-                break;
-            }
-        }
-        // The rest is read, so that the process does not wait for it.
-        std::thread::spawn(move || lines.for_each(drop));
-        serving
+        listening(self.command(&["serve"]))
     }
 
     async fn captain(&self) -> Value {
@@ -133,7 +112,32 @@ impl Machine {
     }
 }
 
-fn kill(mut process: Child) {
+/// Runs a hold, and waits until it listens.
+pub(crate) fn listening(mut command: Command) -> Child {
+    let mut serving = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut said = Vec::new();
+    let mut lines = BufReader::new(serving.stderr.take().expect("piped")).lines();
+    loop {
+        let line = lines
+            .next()
+            .unwrap_or_else(|| panic!("it ended: {said:?}"))
+            .expect("text");
+        let listens = line.contains("listening");
+        said.push(line);
+        if listens {
+            break;
+        }
+    }
+    // The rest is read, so that the process does not wait for it.
+    std::thread::spawn(move || lines.for_each(drop));
+    serving
+}
+
+pub(crate) fn kill(mut process: Child) {
     process.kill().expect("it runs");
     process.wait().expect("it ends");
 }
@@ -452,7 +456,7 @@ async fn a_did_web_hold_becomes_a_did_plc_one_and_back_by_export_and_import() {
         let aside = machine.dir.path().join(format!("before {method}"));
         std::fs::rename(machine.data(), aside).expect("moved");
         machine.set("HOLD_DATABASE_DID_METHOD", method);
-        let made = machine.run(&["init", "--replaces", did]);
+        let made = machine.run(&["repo", "init", "--replaces", did]);
         assert!(made.status.success(), "{made:?}");
         let mut import = vec!["repo", "import", text(&car)];
         let said = machine.failure(&import);

@@ -38,6 +38,7 @@ mod relays;
 mod repo_blobs;
 mod repository;
 mod scans;
+mod self_hosting;
 mod service_tokens;
 mod surface;
 mod uploads;

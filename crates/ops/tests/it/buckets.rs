@@ -42,10 +42,10 @@ async fn a_bucket_that_does_all_is_left_as_it_was() {
         run.stdout
     );
     assert!(!run.stdout.contains("X-Amz-Signature"), "{}", run.stdout);
-    assert_eq!(run.stdout.matches("\nok ").count(), 10, "{}", run.stdout);
+    assert_eq!(run.stdout.matches("\nok ").count(), 12, "{}", run.stdout);
     let steps = tested(&endpoint, "secret", &["--json"]).await.ok().json();
     assert!(
-        steps.len() == 10 && steps.iter().all(|step| step["ok"] == true),
+        steps.len() == 12 && steps.iter().all(|step| step["ok"] == true),
         "{steps:?}"
     );
     let mut left = Vec::new();

@@ -1,14 +1,13 @@
 //! `config init` and `config check`, which every server has.
 
-use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
 use super::{LoadOptions, Loaded, Settings, commented_yaml, load};
+use crate::private_files::write_private_file;
 
 /// Work with the configuration.
 #[derive(Debug, Subcommand)]
@@ -43,7 +42,8 @@ impl ConfigCommand {
                 file: Some(path),
                 force,
             } => {
-                let written = write_private(&path, &commented_yaml::<T>()?, force);
+                // It may come to hold secrets.
+                let written = write_private_file(&path, &commented_yaml::<T>()?, force);
                 if let Err(error) = &written
                     && error.kind() == ErrorKind::AlreadyExists
                 {
@@ -62,16 +62,4 @@ impl ConfigCommand {
         }
         Ok(())
     }
-}
-
-/// The file may come to hold secrets, so only its owner may read it.
-fn write_private(path: &Path, text: &str, force: bool) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    if force {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
-    }
-    options.open(path)?.write_all(text.as_bytes())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use atcr_server::{
-    ConfigError, HumanDuration, LoadOptions, Problems, Secret, Settings, commented_yaml, load,
+    ConfigError, HumanDuration, LoadOptions, Problems, Secret, Settings, changed_yaml, commented_yaml, load,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -285,6 +285,31 @@ fn the_generated_file_documents_every_key_and_loads_to_the_defaults() {
     let (options, _dir) = options(Some(&text), &[]);
     let loaded = load::<Example>(&options).expect("it loads");
     assert_eq!(loaded.config.server.timeout, HumanDuration::from_secs(900));
+}
+
+#[test]
+fn a_file_of_changes_has_what_differs_with_the_secrets_that_it_is_given_and_loads_to_the_same() {
+    let mut config = Example::default();
+    config.server.addr = ":8080".to_owned();
+    config.server.domains = vec!["a.example".to_owned()];
+    config.storage.bucket = "layers".to_owned();
+    let secret = Secret::new("hunter2: #");
+    let secrets = [("storage.secret_key", &secret)];
+    let text = changed_yaml(&config, &secrets, "What differs.").expect("it is written");
+    assert_eq!(
+        text,
+        "# What differs.\n\n# Where it listens.\nserver:\n  # Address and port.\n  addr: :8080\n  # Names besides the first.\n  \
+         domains:\n    - a.example\n\n# Where objects go.\nstorage:\n  # The bucket; empty for none.\n  bucket: layers\n  \
+         # The secret key.\n  secret_key: 'hunter2: #'\n"
+    );
+    let (options, _dir) = options(Some(&text), &[]);
+    let loaded = load::<Example>(&options).expect("it loads").config;
+    assert_eq!(loaded.storage.secret_key.expose(), secret.expose());
+    assert_eq!(
+        (loaded.server.addr, loaded.server.domains),
+        (config.server.addr, config.server.domains)
+    );
+    assert_eq!((&*loaded.storage.bucket, loaded.server.limit), ("layers", 10));
 }
 
 #[test]

@@ -6,12 +6,14 @@
 //! - `client`: the SDK's client from [`S3Options`] · `presign`: URLs · `multipart`: upload, join, copy · `listing`: pages
 //! - `inventory`: the published blobs, and how one of them goes
 //! - `own_objects`: what the hold itself stores
+//! - `expiry`: rules by which the bucket removes objects by itself
 //! - `backup`: names below a prefix, for the repository's backup
 //! - `error`: the SDK's errors → the port's
 
 mod backup;
 mod client;
 mod error;
+mod expiry;
 mod inventory;
 mod listing;
 mod multipart;
@@ -33,6 +35,7 @@ use url::Url;
 pub use self::backup::S3Backup;
 pub use self::client::S3Options;
 use self::error::{is_absent, unavailable};
+pub use self::expiry::{Expiry, ExpiryRule};
 use crate::blobs::{
     Assembled, DownloadMethod, ObjectBytes, ObjectKey, ObjectStat, ObjectStore, PartTag, PartUrl,
     PresignedUrl, StoreError, StoreTraits, StoreUpload, Unfinished,
