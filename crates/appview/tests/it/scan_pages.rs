@@ -339,7 +339,17 @@ async fn what_is_not_known_is_said_and_is_never_clean() {
         let badge = scanned.badge().await;
         assert!(badge.contains(words) && !badge.contains("badge--good"), "{badge}");
     }
-    let only_packages = scanned.found("sbom-only", &Value::Null, &[]);
+    // With a database, nothing was looked up in it: no package was recognised.
+    let mut only_packages = scanned.found("sbom-only", &Value::Null, &[]);
+    scanned.says(&only_packages, &Value::Null);
+    let (badge, page) = (scanned.badge().await, scanned.details("").await);
+    for text in [badge, page] {
+        assert!(
+            text.contains("nothing recognised to check") && !text.contains("badge--good"),
+            "{text}"
+        );
+    }
+    only_packages["databaseBuilt"] = Value::Null;
     scanned.says(&only_packages, &Value::Null);
     let badge = scanned.badge().await;
     assert!(

@@ -4,6 +4,7 @@ use http::Method;
 
 use crate::browser::Browser;
 use crate::harness::{Answer, Sailor, TestAppView, sha256};
+use crate::image_pages::{image, index};
 
 const NAME: &str = "alice.test/app";
 const PAGE: &str = "/r/alice.test/app";
@@ -289,4 +290,67 @@ async fn a_preview_is_a_part_of_the_page_and_no_page_of_its_own() {
     let text = shown.text();
     let preview = text.split("<section id=\"preview\"").nth(1).unwrap();
     assert!(preview.contains(">Hi</h"), "{text}");
+}
+
+#[tokio::test]
+async fn addresses_that_are_spelled_another_way_lead_to_the_page() {
+    let appview = started().await;
+    let sailor = appview.sailor("alice.test", &[NAME]).await;
+    sailor.push(NAME, "1", &appview.image("first")).await;
+    let visitor = Browser::new(&appview);
+    for (from, to) in [
+        ("/alice.test", "/u/alice.test"),
+        ("/alice.test/", "/u/alice.test"),
+        ("/r/alice.test", "/u/alice.test"),
+        ("/r/alice.test/", "/u/alice.test"),
+        ("/u/alice.test/", "/u/alice.test"),
+        ("/r/alice.test/app/", PAGE),
+        ("/r/alice.test/app/-/tags/", "/r/alice.test/app/-/tags"),
+    ] {
+        let answer = visitor.get(from).await;
+        answer.assert_status(308);
+        assert_eq!(answer.header("location"), to, "{from}");
+        visitor.get(to).await.assert_status(200);
+    }
+    let no_handle = visitor.get("/u/alice").await;
+    no_handle.assert_status(404);
+    assert!(
+        no_handle.text().contains("A handle has a dot"),
+        "{}",
+        no_handle.text()
+    );
+    for nothing in ["/r/alice.test/App@nothing", "/nothing/", "/u/", "/r/"] {
+        visitor.get(nothing).await.assert_status(404);
+    }
+}
+
+#[tokio::test]
+async fn a_code_of_the_right_form_is_called_unknown_and_not_malformed() {
+    let appview = TestAppView::start().await;
+    let alice = Browser::alice(&appview).await;
+    for (code, words) in [
+        ("ABCD9999", "No device is waiting with this code"),
+        ("ABCD-999", "four letters and four digits"),
+    ] {
+        let page = alice.get(&format!("/device?user_code={code}")).await;
+        page.assert_status(422);
+        assert!(page.text().contains(words), "{}", page.text());
+    }
+}
+
+#[tokio::test]
+async fn an_image_for_several_platforms_names_the_one_whose_scan_a_list_shows() {
+    let appview = started().await;
+    let sailor = appview.sailor("alice.test", &[NAME]).await;
+    let (amd64, arm64) = (image(&appview, "amd64"), image(&appview, "arm64"));
+    for image in [&amd64, &arm64] {
+        sailor.push(NAME, sha256(image).as_str(), image).await;
+    }
+    sailor.push(NAME, "latest", &amd64).await;
+    let both = index(&[("arm64", &arm64), ("amd64", &amd64)], &[]);
+    sailor.push(NAME, "2.0", &both).await;
+    let visitor = Browser::new(&appview);
+    let tags = visitor.get(&format!("{PAGE}/-/tags")).await.text();
+    let shown = "Scan report</a> <span class=\"said\">linux/amd64</span>";
+    assert_eq!(tags.matches(shown).count(), 1, "{tags}");
 }

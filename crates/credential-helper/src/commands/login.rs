@@ -187,7 +187,7 @@ fn announce(
     printer.say(format_args!("  Enter  {}", printer.bold(&code.user_code)));
     printer.say("");
     printer.say(format_args!(
-        "Approving lets this device push and pull on {host} as you, until you revoke it in the settings there."
+        "Approving lets this device push, pull and delete on {host} as you, until you revoke it in the settings there."
     ));
     printer.say("Approve only if the page shows this code. Deny a code that someone else sent you.");
     printer.say(super::WHAT_IS_PUBLIC);

@@ -94,7 +94,13 @@ impl Report {
         match result.state {
             State::Clean => "no known vulnerabilities".to_owned(),
             State::Found => self.counted(),
-            State::PackagesOnly => "packages only: vulnerabilities were not looked for".to_owned(),
+            State::PackagesOnly if result.database_built.is_some() => {
+                "nothing recognised to check: no package was found in the image".to_owned()
+            }
+            State::PackagesOnly => {
+                "packages only: vulnerabilities were not looked for, as the scanner had no database of them"
+                    .to_owned()
+            }
             State::Pending => no_word("not scanned yet"),
             State::Failed => no_word("the scan failed"),
             State::NotApplicable => no_word("not an image"),

@@ -197,6 +197,12 @@ fn what_is_not_known_is_said_and_passes_nothing() {
         assert!(run.stderr.contains("not known whether"), "{state}: {run}");
         assert_eq!(scanned.code(&["--fail-on", "critical"]), 4, "{state}");
     }
+    // An image without packages that are known is not one without vulnerabilities.
+    scanned
+        .says(&json!({ "digest": AMD64, "state": "packages-only", "databaseBuilt": "2026-11-29T00:00:00Z" }));
+    let run = scanned.run(&[]);
+    assert_eq!(run.code, 4, "{run}");
+    assert!(run.stdout.contains("nothing recognised to check"), "{run}");
     // Only what was looked at has a list.
     assert!(scanned.appview.asked_of("/api/vuln-details").is_empty());
 

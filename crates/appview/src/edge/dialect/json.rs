@@ -14,6 +14,7 @@ pub fn refused(error: &PageError) -> Response {
     log(error);
     let name = match error {
         PageError::NotFound
+        | PageError::NoHandle(_)
         | PageError::Browse(
             BrowseError::NoAccount { .. }
             | BrowseError::Moved { .. }

@@ -33,6 +33,8 @@ static HX_REFRESH: HeaderName = HeaderName::from_static("hx-refresh");
 pub enum PageError {
     /// There is no such page.
     NotFound,
+    /// What stands where an account's name belongs is none.
+    NoHandle(String),
     /// It is for those who are signed in.
     SignInFirst,
     /// A form that was not sent from one of our pages, or from one that is too old.
@@ -114,6 +116,11 @@ pub fn rendering(error: &PageError) -> Rendering {
             StatusCode::NOT_FOUND,
             "Page not found",
             "Check the address. The page may have been removed.",
+        ),
+        PageError::NoHandle(name) => plain(
+            StatusCode::NOT_FOUND,
+            "Page not found",
+            &format!("{name} is no account's name. A handle has a dot, such as alice.example.com."),
         ),
         PageError::SignInFirst => plain(
             StatusCode::UNAUTHORIZED,
@@ -270,7 +277,9 @@ fn ways_on(error: &PageError, here: &str) -> Vec<(String, String)> {
         PageError::NotOwner { owner, .. } => {
             vec![(format!("/u/{owner}"), format!("Back to the images of {owner}"))]
         }
-        PageError::Browse(BrowseError::NoAccount { .. }) => vec![("/search".to_owned(), "Search".to_owned())],
+        PageError::NoHandle(_) | PageError::Browse(BrowseError::NoAccount { .. }) => {
+            vec![("/search".to_owned(), "Search".to_owned())]
+        }
         _ => Vec::new(),
     }
 }

@@ -84,7 +84,12 @@ async fn show(visit: &Visit, state: &AppState) -> Result<Response, PageError> {
         return Ok(ask(visit, "", None));
     };
     let Ok(code) = typed.parse::<UserCode>() else {
-        let error = "A code has four letters and four digits, for example BCDF-1234.";
+        // One of the right form has letters that no code has: then no device waits with it.
+        let bare = typed.chars().filter(|c| c.is_ascii_alphanumeric());
+        let error = match bare.count() {
+            8 => UNKNOWN,
+            _ => "A code has four letters and four digits, for example BCDF-1234.",
+        };
         return Ok(ask(visit, typed, Some(error)));
     };
     let Some(device) = find(visit, state, signed_in, &code).await? else {

@@ -1,5 +1,6 @@
 //! What is not there.
 
+use atcr_atproto::syntax::AtIdentifier;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::ACCEPT;
 use http::{Method, StatusCode};
@@ -9,11 +10,26 @@ use crate::browse::address::ImageAddress;
 use crate::edge::dialect::page::{PageError, response};
 use crate::edge::response::json_error;
 
+/// The page of an account or repository that `path` spells another way: with a slash at its end, or with the account alone.
+fn other_spelling(path: &str) -> Option<String> {
+    let bare = path.trim_end_matches('/');
+    let is_account = |name: &str| name.contains('.') || name.starts_with("did:");
+    let name = bare.strip_prefix("/r/").or_else(|| bare.strip_prefix('/'))?;
+    if is_account(name) && !name.contains('/') {
+        let owner: AtIdentifier = name.parse().ok()?;
+        return Some(format!("/u/{owner}"));
+    }
+    (bare.len() < path.len() && bare.starts_with("/u/")).then(|| bare.to_owned())
+}
+
 /// Every address that no route has. An image's name behind this server's address, as people paste it, leads to the image's page.
 pub async fn serve(visit: Visit) -> Response {
     let is_read = matches!(visit.method, Method::GET | Method::HEAD);
     if is_read && let Some(address) = ImageAddress::of_pasted(visit.path()) {
         return Redirect::permanent(&address.path()).into_response();
+    }
+    if is_read && let Some(path) = other_spelling(visit.path()) {
+        return Redirect::permanent(&path).into_response();
     }
     let wants_page = visit
         .headers()

@@ -54,9 +54,15 @@ pub async fn serve(
 ) -> Response {
     let outcome = match ImageAddress::parse(&identity, &rest) {
         Some(address) => show(&visit, &state, &address, None).await,
-        None => Err(PageError::NotFound),
+        None => other_spelling(&identity, &rest).ok_or(PageError::NotFound),
     };
     visit.answer(outcome)
+}
+
+/// Leads to the page of an address that has a slash at its end.
+fn other_spelling(identity: &str, rest: &str) -> Option<Response> {
+    let address = ImageAddress::parse(identity, rest.strip_suffix('/')?)?;
+    Some(Redirect::permanent(&address.path()).into_response())
 }
 
 /// `POST /r/{identity}/{repository…}/-/star` with `star=true` or `false`, and the owner's forms.

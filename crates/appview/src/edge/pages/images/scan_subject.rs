@@ -29,6 +29,8 @@ pub(in crate::edge::pages) struct ScanLinks {
     pub(in crate::edge::pages) details: String,
     /// The bill of materials.
     pub(in crate::edge::pages) sbom: String,
+    /// The platform that is meant, of an image for several.
+    pub(in crate::edge::pages) platform: Option<String>,
 }
 
 impl ScanLinks {
@@ -41,6 +43,11 @@ impl ScanLinks {
         Self::of(owner, repository, ("tag", tag))
     }
 
+    /// The same, of the image for `platform`, one of several.
+    pub(super) fn for_platform(self, platform: Option<String>) -> Self {
+        Self { platform, ..self }
+    }
+
     fn of(owner: &str, repository: &str, image: (&str, &str)) -> Self {
         let of = |path: &str| address(path, &[("owner", owner), ("repository", repository), image]);
         Self {
@@ -48,6 +55,7 @@ impl ScanLinks {
             result: of("/api/scan-result"),
             details: of("/api/vuln-details"),
             sbom: of("/api/sbom"),
+            platform: None,
         }
     }
 }

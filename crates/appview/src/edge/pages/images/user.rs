@@ -65,7 +65,13 @@ async fn show(
     shows_stars: bool,
 ) -> Result<Response, PageError> {
     let browse = &state.browse;
-    let identifier: AtIdentifier = identity.parse().map_err(|_| PageError::NotFound)?;
+    let identifier: AtIdentifier = identity.parse().map_err(|_| {
+        if identity.contains('.') {
+            PageError::NotFound
+        } else {
+            PageError::NoHandle(identity.chars().take(64).collect())
+        }
+    })?;
     let found = match browse.owner(&identifier).await {
         Err(BrowseError::Moved { to, .. }) => {
             let view = if shows_stars { "/-/stars" } else { "" };

@@ -175,7 +175,10 @@ impl CardView {
                 .newest_tag
                 .as_ref()
                 .filter(|_| matches!(card.kind, Some(Kind::Image | Kind::ImageIndex)))
-                .map(|tag| ScanLinks::of_tag(&owner.name, &card.name, tag)),
+                .map(|tag| {
+                    let links = ScanLinks::of_tag(&owner.name, &card.name, tag);
+                    links.for_platform(first_platform(&card.platforms))
+                }),
             newest_tag: card.newest_tag.clone(),
             pushed: Moment::new(card.pushed_at, now),
             pulls: Count(card.pulls),
@@ -218,6 +221,14 @@ pub(in crate::edge::pages) fn platform_rows(repository: &str, children: &[ChildV
         .collect();
     rows.sort_by_key(|row| (platform_rank(&row.name), row.name.clone()));
     rows
+}
+
+/// The platform whose scan stands for an image of several; `None` for one.
+fn first_platform(names: &[String]) -> Option<String> {
+    let first = names
+        .iter()
+        .min_by_key(|name| (platform_rank(name), name.as_str()));
+    first.filter(|_| names.len() > 1).cloned()
 }
 
 fn platform_rank(name: &str) -> u8 {
@@ -295,12 +306,17 @@ impl TagRow {
         let is_image = |summary: &&ManifestSummary| matches!(summary.kind, Kind::Image | Kind::ImageIndex);
         let summary = tag.manifest.as_ref().filter(is_image);
         let content = self.content.as_ref().filter(|_| summary.is_some());
+        let rows = content.map(|content| content.platforms.iter());
+        let names: Vec<String> = rows.into_iter().flatten().map(|row| row.name.clone()).collect();
         let digest = content.and_then(|content| {
             let first = content.platforms.first().map(|row| &row.digest);
             first.or(self.digest.as_ref())?.whole.parse().ok()
         });
         Self {
-            scan: digest.map(|digest: Digest| ScanLinks::new(owner, repository, &digest)),
+            scan: digest.map(|digest: Digest| {
+                let links = ScanLinks::new(owner, repository, &digest);
+                links.for_platform(first_platform(&names))
+            }),
             ..self
         }
     }
