@@ -3,6 +3,7 @@
 use atcr_appview::compose::{Outside, compose};
 use atcr_appview::settings::AppViewSettings;
 use atcr_server::{Problems, Secret, Shutdown};
+use atcr_test_support::fakes::PdsFault;
 use atcr_test_support::postgres_server::PostgresServer;
 
 use crate::harness::{Answer, TestAppView, sha256};
@@ -73,6 +74,37 @@ async fn no_memory_of_one_answers_what_a_push_or_deletion_through_the_other_chan
         sailor.delete(&path).await.assert_status(202);
         pull(reference).await.assert_error(404, "MANIFEST_UNKNOWN");
     }
+}
+
+#[tokio::test]
+async fn while_a_server_is_silent_nothing_from_before_a_write_that_another_appview_heard_of_is_served() {
+    let server = PostgresServer::start().unwrap();
+    let one = on(&server, None).await;
+    let other = on(&server, Some(one.pds.url())).await;
+    let sailor = one.sailor("alice.test", &["alice.test/app"]).await;
+    let image = one.image("first");
+    sailor.push("alice.test/app", "v1", &image).await;
+    let token = other
+        .get("/auth/token")
+        .query(&[("scope", "repository:alice.test/app:pull")]);
+    let token = Answer::of(token).await.json()["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let pull = async || Answer::of(other.get("/v2/alice.test/app/manifests/v1").bearer_auth(&token)).await;
+    assert_eq!(pull().await.body, image.bytes());
+    for method in ["sync.getLatestCommit", "sync.getBlob", "repo.getRecord"] {
+        let fault = Some(PdsFault::Status(502, "BadGateway"));
+        one.pds.set_fault(&format!("com.atproto.{method}"), fault);
+    }
+    let heard = |of: &str| {
+        let statement = format!("UPDATE atcr_index.account SET head_seen = {of}");
+        server.run("postgres", &statement).unwrap();
+    };
+    heard("'3zzzzzzzzzzzz'");
+    pull().await.assert_error(503, "UNAVAILABLE");
+    heard("rev");
+    assert_eq!(pull().await.body, image.bytes());
 }
 
 #[tokio::test]
