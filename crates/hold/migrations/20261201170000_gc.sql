@@ -6,7 +6,8 @@ CREATE TABLE gc_clock (
     id          INTEGER PRIMARY KEY CHECK (id = 1),
     uptime_secs INTEGER NOT NULL,
     boot        TEXT    NOT NULL,            -- of the machine: after another one, the last commits may be missing
-    head        TEXT    NOT NULL             -- of the repository: another one means that another program ran
+    head        TEXT    NOT NULL,            -- of the repository: another one means that another program ran
+    mark        TEXT    NOT NULL             -- also in a file beside the database: another one there means that this is a copy
 ) STRICT;
 
 -- Blobs that nothing names. They can be read, and any promise lifts the condemnation.
@@ -32,8 +33,17 @@ CREATE TABLE gc_accounts (
     left_since INTEGER,                      -- uptime when it was first seen not to be a member any more
     released   INTEGER NOT NULL DEFAULT 0,
     accepted   INTEGER NOT NULL DEFAULT 0,
-    erased     INTEGER NOT NULL DEFAULT 0    -- asked to be erased, and is no member again
+    erased     INTEGER NOT NULL DEFAULT 0,   -- asked to be erased, and did not come again
+    came_again INTEGER NOT NULL DEFAULT 0    -- was a member after the last erasure: what it pushed since stays when it leaves
 ) STRICT;
+
+-- In one step with the erasure, so that whoever comes again later has come again.
+CREATE TRIGGER gc_erasure AFTER INSERT ON erasures BEGIN
+    UPDATE gc_accounts SET came_again = 0 WHERE did = NEW.did;
+END;
+CREATE TRIGGER gc_erasure_again AFTER UPDATE ON erasures BEGIN
+    UPDATE gc_accounts SET came_again = 0 WHERE did = NEW.did;
+END;
 
 -- The manifests that each account has or had, as far as they are not proven gone.
 CREATE TABLE gc_manifests (
@@ -41,7 +51,7 @@ CREATE TABLE gc_manifests (
     account    INTEGER NOT NULL REFERENCES gc_accounts (id),
     rkey       TEXT    NOT NULL,
     repository TEXT    NOT NULL,
-    complete   INTEGER NOT NULL,             -- its bytes were read, so that it has no other names
+    record     TEXT,                         -- hash of the record whose names, and those of its bytes, were read
     erased     INTEGER NOT NULL DEFAULT 0,   -- its author asked to be erased, and did not push it again
     UNIQUE (account, rkey)
 ) STRICT;

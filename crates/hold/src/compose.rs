@@ -86,6 +86,8 @@ const FOLLOWERS_END_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) const REPO_DIR: &str = "repo";
 /// Inside the data folder: the table of uploads.
 pub(crate) const DATABASE_FILE: &str = "hold.sqlite";
+/// Inside the data folder: which save of the uptime was the last.
+const MARK_FILE: &str = "hold.uptime";
 /// Inside the data folder: blobs of the repository on their way to the store.
 const SPOOL_DIR: &str = "blob-uploads";
 
@@ -226,6 +228,7 @@ impl Hold {
             inventory,
             own_objects: owner_objects,
             spool: settings.data_dir.join(SPOOL_DIR),
+            mark: settings.data_dir.join(MARK_FILE),
             repo: &repo,
             egress: &egress,
             resolver: &resolver,

@@ -12,8 +12,10 @@ use atcr_atproto::lexicon::manifest::ManifestRecord;
 use atcr_atproto::lexicon::{BlobRef, nsid};
 use atcr_atproto::pds::{ListRecords, PdsClient, PdsError, RecordEntry};
 use atcr_atproto::syntax::{Cid, Did, RecordKey, Tid};
+use atcr_oci::{Algorithm, Digest};
 use atcr_repo::provenance::{MAX_PROOF_BYTES, RecordClaim, Refusal, record};
 use bytes::Bytes;
+use serde::Deserialize as _;
 
 use crate::gc::digests_in;
 use crate::gc::ports::{AccountReader, ListedManifest, ManifestPage, Unreadable};
@@ -94,7 +96,7 @@ impl AccountReader for AccountManifests {
                 page => page.map_err(refused)?,
             };
             return Ok(ManifestPage {
-                manifests: page.records.iter().filter_map(listed).collect(),
+                manifests: page.records.iter().map(listed).collect::<Result<_, _>>()?,
                 cursor: page.cursor,
             });
         }
@@ -153,14 +155,20 @@ where
     ask().await
 }
 
-fn listed(entry: &RecordEntry) -> Option<ListedManifest> {
+/// A record that is not understood would leave out what it names.
+fn listed(entry: &RecordEntry) -> Result<ListedManifest, Unreadable> {
+    let odd = |what: &str| Unreadable::Failed(format!("{}: {what}", entry.uri));
+    let rkey = entry.uri.rkey().ok_or_else(|| odd("a record without a key"))?;
     let mut digests = Vec::new();
     digests_in(&entry.value, &mut digests);
     let repository = entry.value.get("repository").and_then(|name| name.as_str());
-    let blob = entry.value.get("manifestBlob").cloned();
-    let blob: Option<BlobRef> = blob.and_then(|blob| serde_json::from_value(blob).ok());
-    Some(ListedManifest {
-        rkey: entry.uri.rkey()?.to_string(),
+    let blob = entry.value.get("manifestBlob").filter(|blob| !blob.is_null());
+    let blob = blob.map(BlobRef::deserialize).transpose();
+    let blob = blob.map_err(|_| odd("where the manifest's bytes are is not understood"))?;
+    let text = serde_json::to_vec(&entry.value).map_err(|_| odd("not a record"))?;
+    Ok(ListedManifest {
+        rkey: rkey.to_string(),
+        record: Digest::of(Algorithm::Sha256, &text),
         repository: repository.unwrap_or_default().to_owned(),
         digests,
         bytes: blob.map(|blob| blob.cid),

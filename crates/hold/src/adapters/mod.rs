@@ -6,4 +6,5 @@ pub mod observed;
 pub mod pds_sessions;
 pub mod relay_client;
 pub mod s3;
+pub mod save_mark;
 pub mod sqlite;

@@ -190,14 +190,15 @@ impl Standings {
         .await
     }
 
-    /// Condemns blobs; one that is condemned or leaving stays as it is.
+    /// Condemns blobs since the uptime `now`, which is asked when no promise can overlook it any more; one that is condemned or leaving
+    /// stays as it is.
     ///
     /// # Errors
     /// The table's. The blobs are condemned all the same, so that promises look at their rows, but perhaps not after a restart.
     pub(crate) async fn condemn(
         &self,
         digests: &[Digest],
-        since: u64,
+        now: impl Fn() -> u64 + Send + 'static,
         run: i64,
     ) -> Result<(), SessionsError> {
         let Some(table) = self.table() else {
@@ -207,11 +208,17 @@ impl Standings {
         to_its_end(async move {
             let _changing = standings.shared.changing.lock().await;
             digests.retain(|digest| standings.of(digest).is_none());
-            let touches = 0;
-            for digest in &digests {
-                let condemned = Condemned { since, run, touches };
-                standings.set(digest, Some(Standing::Condemned(condemned)));
-            }
+            let set = |since| {
+                let touches = 0;
+                for digest in &digests {
+                    let condemned = Condemned { since, run, touches };
+                    standings.set(digest, Some(Standing::Condemned(condemned)));
+                }
+            };
+            // Promises that found no entry were given before this.
+            set(now());
+            let since = now();
+            set(since);
             for (digest, condemned) in table.condemn(&digests, since, run).await? {
                 standings.set(&digest, Some(Standing::Condemned(condemned)));
             }
@@ -343,5 +350,82 @@ async fn to_its_end<T: Send + 'static>(
     match tokio::spawn(step).await {
         Ok(outcome) => outcome,
         Err(error) => Err(SessionsError::Database(Box::new(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use atcr_oci::Algorithm;
+
+    use super::*;
+
+    /// Remembers since when the last one was condemned.
+    #[derive(Debug, Default)]
+    struct Since(AtomicU64);
+
+    #[async_trait]
+    impl StandingTable for Since {
+        async fn load(&self) -> Result<Vec<(Digest, Standing)>, SessionsError> {
+            Ok(Vec::new())
+        }
+
+        async fn condemn(
+            &self,
+            digests: &[Digest],
+            since: u64,
+            run: i64,
+        ) -> Result<Vec<(Digest, Condemned)>, SessionsError> {
+            self.0.store(since, Ordering::SeqCst);
+            let touches = 0;
+            let condemned = Condemned { since, run, touches };
+            Ok(digests.iter().map(|digest| (digest.clone(), condemned)).collect())
+        }
+
+        async fn lift(&self, _: &Digest, _: bool) -> Result<(), SessionsError> {
+            Ok(())
+        }
+
+        async fn lift_run(&self, _: i64) -> Result<Vec<Digest>, SessionsError> {
+            Ok(Vec::new())
+        }
+
+        async fn leave(&self, _: &[(Digest, u64)]) -> Result<Vec<Digest>, SessionsError> {
+            Ok(Vec::new())
+        }
+
+        async fn forget(&self, _: &[Digest]) -> Result<(), SessionsError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_blob_is_condemned_since_no_promise_can_overlook_it() {
+        let table = Arc::new(Since::default());
+        let standings = Standings::open(table.clone(), 0).await.expect("opens");
+        let uptime = Arc::new(AtomicU64::new(1));
+        let digest = Digest::of(Algorithm::Sha256, b"blob");
+        let blobs = [digest.clone()];
+        let (asked, overlooked) = (uptime.clone(), standings.clone());
+        let now = move || {
+            if overlooked.of(&digest).is_none() {
+                // A promise is given at the last moment.
+                asked.fetch_add(1, Ordering::SeqCst);
+            }
+            asked.load(Ordering::SeqCst)
+        };
+        let changing = standings.shared.changing.lock().await;
+        let mut condemning = Box::pin(standings.condemn(&blobs, now, 7));
+        assert!(futures_util::poll!(condemning.as_mut()).is_pending());
+        // Promises are given while it waits for its turn.
+        uptime.store(10, Ordering::SeqCst);
+        drop(changing);
+        condemning.await.expect("condemned");
+        assert_eq!(table.0.load(Ordering::SeqCst), 11);
+        let Some(Standing::Condemned(condemned)) = standings.of(&blobs[0]) else {
+            panic!("it is condemned");
+        };
+        assert_eq!(condemned.since, 11);
     }
 }

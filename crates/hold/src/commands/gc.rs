@@ -81,7 +81,7 @@ impl GcCommand {
                         None => "/gc/run".to_owned(),
                     };
                     let run: (Run, Value) = ask(&common, Method::POST, &path).await?;
-                    say(&common, &told(&run.0), &run.1)
+                    say(&common, &told(&run.0, None), &run.1)
                 }
                 Self::Status { common } => {
                     let (status, json): (Status, _) = ask(&common, Method::GET, "/gc/status").await?;
@@ -99,7 +99,9 @@ impl GcCommand {
                 }
                 Self::History { common } => {
                     let (runs, json): (Vec<Run>, _) = ask(&common, Method::GET, "/gc/history").await?;
-                    let lines: Vec<String> = runs.iter().map(told).collect();
+                    let (now, _): (Status, _) = ask(&common, Method::GET, "/gc/status").await?;
+                    let now = now.under_way.map(|progress| progress.run);
+                    let lines: Vec<String> = runs.iter().map(|run| told(run, now)).collect();
                     say(&common, &lines.join("\n"), &json)
                 }
                 Self::Account {
@@ -123,7 +125,7 @@ impl GcCommand {
 
 async fn plan(common: &Common, list: bool) -> anyhow::Result<()> {
     let (run, mut json): (Run, _) = ask(common, Method::POST, "/gc/plan").await?;
-    let mut lines = vec![told(&run)];
+    let mut lines = vec![told(&run, None)];
     if list {
         let items = items_of(common, run.id).await?;
         lines.extend(items.iter().map(|item| {
@@ -194,10 +196,11 @@ fn sum(sum: &Sum) -> String {
     format!("{} blobs of {} bytes", sum.blobs, sum.bytes)
 }
 
-fn told(run: &Run) -> String {
+/// What a run did; `under_way` is the one that is not over.
+fn told(run: &Run, under_way: Option<i64>) -> String {
     let report = &run.report;
     let what = match run.state {
-        RunState::Planned | RunState::Waiting => format!(
+        RunState::Planned => format!(
             "would remove {}; condemn {}; {} wait for their time; {} are named again; {} layer records are of manifests that are not \
              listed any more, and go if these are proven gone",
             sum(&report.to_remove),
@@ -206,6 +209,16 @@ fn told(run: &Run) -> String {
             report.to_lift.blobs,
             report.records_to_delete
         ),
+        RunState::Waiting => format!(
+            "would remove {}; condemned {}; {} wait for their time; deleted {} layer records",
+            sum(&report.to_remove),
+            sum(&report.condemned),
+            report.waiting.blobs,
+            report.records_deleted
+        ),
+        RunState::Reading | RunState::Listing | RunState::Running if under_way == Some(run.id) => {
+            format!("{}, under way", run.state.as_str())
+        }
         RunState::Reading | RunState::Listing | RunState::Running => {
             format!("{}, interrupted", run.state.as_str())
         }
@@ -268,6 +281,12 @@ fn state(status: &Status) -> String {
             .flat_map(|progress| &progress.reading)
             .map(|did| format!("  is reading {did}")),
     );
-    lines.extend(status.last.as_ref().map(|last| format!("last: {}", told(last))));
+    let under_way = status.under_way.as_ref().map(|progress| progress.run);
+    lines.extend(
+        status
+            .last
+            .as_ref()
+            .map(|last| format!("last: {}", told(last, under_way))),
+    );
     lines.join("\n")
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::StartError;
 use crate::adapters::account_manifests::AccountManifests;
+use crate::adapters::save_mark::MarkFile;
 use crate::adapters::sqlite::{SqliteGc, SqliteStandings};
 use crate::blobs::{BlobInventory, ObjectKey, StoreError};
 use crate::gc::ports::{StoreOwner, Ticks};
@@ -31,6 +32,8 @@ pub(super) struct Shared<'a> {
     pub(super) own_objects: Arc<dyn OwnObjects>,
     /// Where what is stored is written first.
     pub(super) spool: PathBuf,
+    /// The file beside the database that changes with each save of the uptime.
+    pub(super) mark: PathBuf,
     pub(super) repo: &'a HoldRepo,
     pub(super) egress: &'a EgressClient,
     pub(super) resolver: &'a Arc<dyn IdentityResolver>,
@@ -57,6 +60,7 @@ pub(super) async fn open(shared: Shared<'_>, options: &GcOptions) -> Result<Gc, 
         reader: Arc::new(reader),
         repo: shared.repo.clone(),
         clock: shared.clock.clone(),
+        mark: Arc::new(MarkFile::new(shared.mark)),
         ticks: shared.ticks,
         boot: boot_id(),
     };
@@ -97,14 +101,35 @@ struct OwnerObject {
 #[async_trait]
 impl StoreOwner for OwnerObject {
     async fn claim(&self) -> Result<Option<String>, StoreError> {
+        let owner = match self.owner().await? {
+            Some(owner) => owner,
+            None => {
+                self.put().await?;
+                // Another hold may have written it at the same time.
+                let unread =
+                    || StoreError::unavailable("read the owner object", "it was written, and is not there");
+                self.owner().await?.ok_or_else(unread)?
+            }
+        };
+        Ok((owner != self.did.as_str()).then_some(owner))
+    }
+}
+
+impl OwnerObject {
+    async fn put(&self) -> Result<(), StoreError> {
+        let did = self.did.as_str().as_bytes();
+        let written = tokio::fs::write(&self.file, did).await;
+        written.map_err(|error| StoreError::unavailable("write the owner object", error))?;
         let key = ObjectKey::owner();
-        let Some((_, mut bytes)) = self.objects.read(&key).await? else {
-            let did = self.did.as_str().as_bytes();
-            let written = tokio::fs::write(&self.file, did).await;
-            written.map_err(|error| StoreError::unavailable("write the owner object", error))?;
-            let stored = self.objects.put_file(&key, &self.file, did.len() as u64).await;
-            let _ = tokio::fs::remove_file(&self.file).await;
-            return stored.map(|()| None);
+        let stored = self.objects.put_file(&key, &self.file, did.len() as u64).await;
+        let _ = tokio::fs::remove_file(&self.file).await;
+        stored
+    }
+
+    /// What the object says.
+    async fn owner(&self) -> Result<Option<String>, StoreError> {
+        let Some((_, mut bytes)) = self.objects.read(&ObjectKey::owner()).await? else {
+            return Ok(None);
         };
         let mut owner = Vec::new();
         while let Some(piece) = bytes.try_next().await? {
@@ -113,8 +138,7 @@ impl StoreOwner for OwnerObject {
                 break;
             }
         }
-        let owner = String::from_utf8_lossy(&owner).trim().to_owned();
-        Ok((owner != self.did.as_str()).then_some(owner))
+        Ok(Some(String::from_utf8_lossy(&owner).trim().to_owned()))
     }
 }
 

@@ -21,6 +21,26 @@ pub(super) struct Noted {
     promised: HashSet<Did>,
     /// How often one was taken out of `dids`.
     forgotten: u64,
+    /// The captain is judging so many accounts: nobody is remembered, so that who pushes meanwhile is written down after it or before.
+    judging: u32,
+}
+
+/// While there is one, who pushes is written down each time.
+struct Judging<'a>(&'a Inner);
+
+impl<'a> Judging<'a> {
+    fn begin(inner: &'a Inner) -> Self {
+        inner.noted().judging += 1;
+        Self(inner)
+    }
+}
+
+impl Drop for Judging<'_> {
+    fn drop(&mut self) {
+        let mut noted = self.0.noted();
+        noted.judging -= 1;
+        noted.forgotten += 1;
+    }
 }
 
 impl Gc {
@@ -29,13 +49,21 @@ impl Gc {
     ///
     /// # Errors
     /// `NotNow` for an account that is not known here; the tables'.
+    ///
+    /// # Cancel safety
+    /// It goes on when its caller leaves.
     pub async fn judge(&self, did: &Did, released: bool, accepted: bool) -> Result<(), GcError> {
-        if !self.inner.table.judge_account(did, released, accepted).await? {
-            return Err(GcError::NotNow(format!(
-                "{did} has never been a member of this hold"
-            )));
-        }
+        let (gc, did) = (self.clone(), did.clone());
+        let judging = tokio::spawn(async move { gc.judge_to_the_end(&did, released, accepted).await });
+        judging.await.unwrap_or(Err(GcError::Interrupted))
+    }
+
+    async fn judge_to_the_end(&self, did: &Did, released: bool, accepted: bool) -> Result<(), GcError> {
+        let _judging = Judging::begin(&self.inner);
         self.inner.forget_noted(did);
+        if !self.inner.table.judge_account(did, released, accepted).await? {
+            return Err(GcError::NotNow(format!("{did} is not known here")));
+        }
         tracing::info!(%did, released, accepted, "the captain has judged an account");
         Ok(())
     }
@@ -67,7 +95,7 @@ impl Gc {
     pub async fn note_account(&self, did: &Did) -> Result<(), SessionsError> {
         let forgotten = {
             let noted = self.inner.noted();
-            if noted.dids.contains(did) {
+            if noted.judging == 0 && noted.dids.contains(did) {
                 return Ok(());
             }
             noted.forgotten
@@ -77,7 +105,7 @@ impl Gc {
         self.inner.table.mark_pushed(did).await?;
         let mut noted = self.inner.noted();
         // What was said of an account meanwhile may have come after this row.
-        if noted.forgotten == forgotten {
+        if noted.judging == 0 && noted.forgotten == forgotten {
             noted.dids.insert(did.clone());
         }
         Ok(())
@@ -112,7 +140,7 @@ impl Gc {
         let table = &self.inner.table;
         if let Some(account) = table.account(did).await? {
             table
-                .add_names(account.id, rkey, repository, digests, false)
+                .add_names(account.id, rkey, repository, digests, None)
                 .await?;
         }
         Ok(())

@@ -5,7 +5,7 @@
 //! grace period and all accounts were read again, in readings that began longer after the condemnation than a push may take.
 //!
 //! - `accounts`: who may name blobs · `turn`: one run at a time · `claim`: whose the store is
-//! - `reading`, `one_account`: the manifests of accounts → who names what · `reconciling`: layer records of manifests that are gone
+//! - `reading`, `one_account`, `names`: the manifests of accounts → who names what · `reconciling`: layer records of manifests that are gone
 //! - `planning`: the store's blobs against the names → a plan
 //! - `removal`: a plan carried out · `links`: blobs deleted from one repository
 //! - `uptime`: the time by which ages go · `ports`, `report`
@@ -13,6 +13,7 @@
 mod accounts;
 mod claim;
 mod links;
+mod names;
 mod one_account;
 mod planning;
 pub mod ports;
@@ -25,7 +26,7 @@ mod turn;
 mod uptime;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,8 +39,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::accounts::Noted;
 pub use self::links::{UnlinkError, Unlinked};
-pub(crate) use self::one_account::digests_in;
-use self::ports::{AccountReader, Action, GcTable, Item, StoreOwner, StoredRun, Ticks};
+pub(crate) use self::names::digests_in;
+use self::ports::{AccountReader, Action, GcTable, Item, SaveMark, StoreOwner, StoredRun, Ticks};
 pub use self::report::{AccountsRead, OwnerSum, Progress, Report, Run, RunState, Status, Sum};
 use self::uptime::Uptime;
 use crate::blobs::{BlobInventory, SessionsError, StandingTable, Standings, StoreError};
@@ -126,6 +127,8 @@ pub struct GcParts {
     pub repo: HoldRepo,
     /// The time, for reports.
     pub clock: Arc<dyn Clock>,
+    /// The word beside the database.
+    pub mark: Arc<dyn SaveMark>,
     /// The time that passes.
     pub ticks: Arc<dyn Ticks>,
     /// Which boot of the machine this is.
@@ -154,8 +157,8 @@ struct Inner {
     /// Accounts that a run is reading now.
     reading: Mutex<BTreeSet<Did>>,
     stop: CancellationToken,
-    /// The store was found to be this hold's.
-    is_claimed: AtomicBool,
+    /// The uptime when the store said last that it is this hold's.
+    claimed_at: AtomicU64,
     noted: Mutex<Noted>,
     /// One reading of an account at a time.
     readings: KeyedLocks<Did>,
@@ -170,7 +173,8 @@ impl Gc {
         let head = parts.repo.latest_commit().rev.to_string();
         let is_older_copy = parts.repo.is_older_copy();
         let is_first_time = parts.table.clock().await?.is_none();
-        let uptime = Uptime::open(&*parts.table, parts.ticks, parts.boot, &head, is_older_copy).await?;
+        let table = parts.table.clone();
+        let uptime = Uptime::open(table, parts.mark, parts.ticks, parts.boot, &head, is_older_copy).await?;
         let held_until = uptime.now() + parts.inventory.late_removal().as_secs();
         let standings = Standings::open(parts.standing_table, held_until).await?;
         standings.release_held(uptime.now()).await?;
@@ -189,7 +193,7 @@ impl Gc {
                 progress: Mutex::default(),
                 reading: Mutex::default(),
                 stop: CancellationToken::new(),
-                is_claimed: AtomicBool::new(false),
+                claimed_at: AtomicU64::new(claim::NEVER),
                 noted: Mutex::default(),
                 readings: KeyedLocks::default(),
             }),
@@ -333,7 +337,7 @@ impl Inner {
     /// Times that are written down after this are at most so much ahead of what a killed process goes on from.
     async fn save_uptime(&self) -> Result<(), SessionsError> {
         let head = self.repo.latest_commit().rev.to_string();
-        self.uptime.save(&*self.table, &head).await
+        self.uptime.save(&head).await
     }
 
     /// A plan's readings count for a day.

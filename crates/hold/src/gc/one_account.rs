@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use atcr_atproto::syntax::Did;
 use atcr_oci::Digest;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use serde_json::Value;
 
 use super::Inner;
+use super::names::{MAX_NAMES, digests_in_text};
 use super::ports::{Account, KnownManifest, ListedManifest, Unreadable};
 use super::reading::{Failure, Outcome};
 
@@ -20,8 +20,6 @@ const TRIES: u32 = 3;
 const MAX_PAGES: u32 = 100_000;
 /// So many times the manifests that an account may have are remembered, with those that are not proven gone.
 const MANIFESTS_KEPT: usize = 4;
-/// What one manifest names.
-const MAX_NAMES: usize = 100_000;
 /// Manifests of one account whose bytes are read at once.
 const BYTES_AT_ONCE: usize = 4;
 /// An account that lacks so many manifests, and more than half of them, may have been reset.
@@ -57,11 +55,11 @@ impl Inner {
     async fn read_at_one_rev(&self, account: &Account) -> Result<Option<Outcome>, Failure> {
         let did = &account.did;
         let rev = self.reader.rev(did).await?;
-        let before = account.rev.as_ref();
-        if before == Some(&rev) {
+        let last = account.rev.as_ref();
+        if last == Some(&rev) {
             return Ok(Some(Outcome::Unchanged(rev)));
         }
-        if !account.accepted && before.is_some_and(|before| rev < *before) {
+        if !account.accepted && last.is_some_and(|last| rev < *last) {
             return Ok(Some(Outcome::Frozen(format!(
                 "its server has an older revision than before: {rev}"
             ))));
@@ -76,14 +74,16 @@ impl Inner {
         let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let page = self.reader.page(did, cursor.as_deref()).await?;
+            let before = listed.len();
             listed.extend(page.manifests.iter().map(|manifest| manifest.rkey.clone()));
+            let brings_nothing = !page.manifests.is_empty() && listed.len() == before;
             if listed.len() > most_manifests {
                 return Err(unreadable(format!("it has more than {most_manifests} manifests")));
             }
             self.note_page(account, &known, &page.manifests, &mut room)
                 .await?;
             match page.cursor {
-                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+                Some(next) if cursor.as_ref() != Some(&next) && !brings_nothing => cursor = Some(next),
                 Some(_) => return Err(unreadable("its list goes round in circles")),
                 None => {
                     cursor = None;
@@ -99,11 +99,8 @@ impl Inner {
         }
         let missing: Vec<&String> = known.keys().filter(|rkey| !listed.contains(*rkey)).collect();
         if !account.accepted && missing.len() >= MANY_GONE && missing.len() * 2 > known.len() {
-            return Ok(Some(Outcome::Frozen(format!(
-                "{} of {} manifests are gone at once",
-                missing.len(),
-                known.len()
-            ))));
+            let reason = format!("{} of {} manifests are gone at once", missing.len(), known.len());
+            return Ok(Some(Outcome::Doubted(reason)));
         }
         for rkey in missing {
             // A server that does not answer now is asked again, with the whole account: it would not be at this revision.
@@ -116,8 +113,8 @@ impl Inner {
         Ok(Some(Outcome::Whole(rev)))
     }
 
-    /// Adds what the manifests name, for which there is `room`. Their bytes are read once: what they name never changes, and records leave
-    /// things out.
+    /// Adds what the manifests name, for which there is `room`. Their bytes are read once for each record: it says which they are, and
+    /// records leave things out.
     async fn note_page(
         &self,
         account: &Account,
@@ -125,8 +122,10 @@ impl Inner {
         manifests: &[ListedManifest],
         room: &mut u64,
     ) -> Result<(), Failure> {
-        let is_known =
-            |manifest: &&ListedManifest| known.get(&manifest.rkey).is_some_and(|known| known.is_complete);
+        let is_known = |manifest: &&ListedManifest| {
+            let known = known.get(&manifest.rkey);
+            known.is_some_and(|known| known.record.as_ref() == Some(&manifest.record))
+        };
         let unknown: Vec<ListedManifest> = manifests
             .iter()
             .filter(|manifest| !is_known(manifest))
@@ -145,8 +144,9 @@ impl Inner {
                 )));
             };
             *room = rest;
+            let (rkey, repository, record) = (&manifest.rkey, &manifest.repository, &manifest.record);
             self.table
-                .add_names(account.id, &manifest.rkey, &manifest.repository, &names, true)
+                .add_names(account.id, rkey, repository, &names, Some(record))
                 .await?;
         }
         // The same record may be written for another repository.
@@ -173,9 +173,7 @@ impl Inner {
         let mut names = manifest.digests.clone();
         if let Some(cid) = &manifest.bytes {
             let bytes = self.reader.bytes(did, cid).await?;
-            if let Ok(value) = serde_json::from_slice(&bytes) {
-                digests_in(&value, &mut names);
-            }
+            digests_in_text(&bytes, &mut names);
         }
         Ok((manifest, names))
     }
@@ -183,22 +181,4 @@ impl Inner {
 
 fn unreadable(reason: impl Into<String>) -> Failure {
     Unreadable::Failed(reason.into()).into()
-}
-
-/// Every digest in a manifest or its record, whatever the field is called.
-pub(crate) fn digests_in(value: &Value, found: &mut Vec<Digest>) {
-    if found.len() >= MAX_NAMES {
-        return;
-    }
-    match value {
-        Value::String(text) => found.extend(text.parse::<Digest>()),
-        Value::Array(values) => values.iter().for_each(|value| digests_in(value, found)),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                found.extend(name.parse::<Digest>());
-                digests_in(value, found);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }

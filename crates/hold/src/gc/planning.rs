@@ -37,6 +37,7 @@ impl Inner {
         self.list_store(&mut run, horizon).await?;
         run.state = RunState::Planned;
         self.table.save_run(run.id, run.state, &run.report).await?;
+        self.table.forget_former_owners(run.id).await?;
         self.table.forget_plans(PLANS_KEPT).await?;
         Ok(run)
     }

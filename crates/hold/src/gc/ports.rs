@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::io;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -35,6 +36,19 @@ impl Ticks for ProcessTicks {
     fn seconds(&self) -> u64 {
         self.0.elapsed().as_secs()
     }
+}
+
+/// A word beside the database that changes with each save of the uptime: it shows that the database alone was put back from a copy.
+#[async_trait]
+pub trait SaveMark: fmt::Debug + Send + Sync {
+    /// The word; `None` if there is none.
+    ///
+    /// # Errors
+    /// The place's, as below.
+    async fn read(&self) -> io::Result<Option<String>>;
+
+    /// Another word. Survives a power failure.
+    async fn write(&self, mark: &str) -> io::Result<()>;
 }
 
 /// Whose the store is. Two holds that collect in one store would remove each other's blobs.
@@ -73,6 +87,8 @@ pub struct ListedManifest {
     pub rkey: String,
     /// The image name without the owner; empty if the record does not say it.
     pub repository: String,
+    /// The hash of the record: as long as it is the same, so is what it and its bytes name.
+    pub record: Digest,
     /// Every digest in the record.
     pub digests: Vec<Digest>,
     /// Where the manifest's bytes are, if the record says it.
@@ -128,7 +144,7 @@ pub struct Account {
     pub may_push: bool,
     /// It sent a blob, told of a manifest, was promised a blob, or has layer records: it may name something.
     pub pushed: bool,
-    /// It asked to be erased, and is no member again.
+    /// It asked to be erased, and did not come again.
     pub erased: bool,
     /// The captain said that it needs nothing any more.
     pub released: bool,
@@ -139,8 +155,8 @@ pub struct Account {
 /// What is known of a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownManifest {
-    /// All that it names is known.
-    pub is_complete: bool,
+    /// The hash of the record all of whose names are known.
+    pub record: Option<Digest>,
     /// Of which repository it is, as far as the account's list or else a notice said.
     pub repository: String,
 }
@@ -171,6 +187,8 @@ pub struct SavedClock {
     pub boot: String,
     /// The repository's head.
     pub head: String,
+    /// The word that is beside the database as well.
+    pub mark: String,
 }
 
 /// What is to become of a blob.
@@ -240,7 +258,8 @@ pub struct StoredRun {
 pub trait AccountTable: fmt::Debug + Send + Sync {
     /// Makes sure that the accounts are known.
     async fn note_accounts(&self, dids: &[Did]) -> Result<(), SessionsError>;
-    /// Notes that the accounts may push. If they have come `anew`, no release or erasure of before counts any more. Survives a power failure.
+    /// Notes that the accounts may push: no erasure of before counts any more, and no release either if they have come `anew`. Survives a
+    /// power failure.
     async fn note_members(&self, dids: &[Did], anew: bool) -> Result<(), SessionsError>;
     /// Notes that an account, if it is known, has pushed, or was promised something.
     async fn mark_pushed(&self, did: &Did) -> Result<bool, SessionsError>;
@@ -248,16 +267,17 @@ pub trait AccountTable: fmt::Debug + Send + Sync {
     async fn note_leavers(&self, members: &[Did], now: u64) -> Result<(), SessionsError>;
     /// An account that was seen to have left before the uptime `left_before` may not push any more.
     async fn settle_leaver(&self, id: i64, left_before: u64) -> Result<(), SessionsError>;
-    /// Notes who asked to be erased and is no member again: what only they name may go.
+    /// Notes who asked to be erased and did not come again: what only they name may go.
     async fn note_erased(&self, members: &[Did]) -> Result<(), SessionsError>;
     async fn accounts(&self) -> Result<Vec<Account>, SessionsError>;
     async fn account(&self, did: &Did) -> Result<Option<Account>, SessionsError>;
-    /// Notes how a reading went; with `rev` all manifests were read.
+    /// Notes how a reading went; with `read_since` all manifests were listed, with `rev` they are all that the account has.
     async fn account_outcome(
         &self,
         id: i64,
         state: AccountState,
-        rev: Option<(&Tid, u64)>,
+        rev: Option<&Tid>,
+        read_since: Option<u64>,
         gone_since: Option<u64>,
         reason: Option<&str>,
     ) -> Result<(), SessionsError>;
@@ -270,15 +290,16 @@ pub trait AccountTable: fmt::Debug + Send + Sync {
     async fn count_names(&self, account: i64) -> Result<u64, SessionsError>;
     /// Writes down of which repositories the account's list says that manifests are.
     async fn set_repositories(&self, account: i64, said: &[(String, String)]) -> Result<(), SessionsError>;
-    /// Adds names to a manifest, which is made when it is missing. With `complete` they are all, and the repository is the account's word; else
-    /// a manifest that is there keeps the one that it has, and one that was erased counts again: it was pushed again.
+    /// Adds names to a manifest, which is made when it is missing. With `record` they are all of that record, and the repository is the
+    /// account's word; else a manifest that is there keeps the one that it has. One that was erased counts again if there is no record or
+    /// another one than before: it was pushed again.
     async fn add_names(
         &self,
         account: i64,
         rkey: &str,
         repository: &str,
         digests: &[Digest],
-        complete: bool,
+        record: Option<&Digest>,
     ) -> Result<(), SessionsError>;
     /// Forgets a manifest and its names.
     async fn drop_manifest(&self, account: i64, did: &Did, rkey: &str) -> Result<(), SessionsError>;
@@ -318,6 +339,9 @@ pub trait GcTable: AccountTable {
     async fn runs(&self, limit: u32) -> Result<Vec<StoredRun>, SessionsError>;
     /// Forgets the plans of all runs but the newest `keep`.
     async fn forget_plans(&self, keep: u32) -> Result<(), SessionsError>;
+
+    /// Forgets who named blobs that are not in the plan of the run and not about to be.
+    async fn forget_former_owners(&self, run: i64) -> Result<(), SessionsError>;
 
     async fn clear_plan(&self, run: i64) -> Result<(), SessionsError>;
     /// Adds items; one that is there grows by the bytes.

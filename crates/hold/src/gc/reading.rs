@@ -25,6 +25,8 @@ pub(super) const PAGE: u32 = 1000;
 pub(super) enum Outcome {
     Unchanged(Tid),
     Whole(Tid),
+    /// It was listed whole and its names are known, but too many of its manifests are gone to be believed.
+    Doubted(String),
     Frozen(String),
 }
 
@@ -32,6 +34,8 @@ pub(super) enum Outcome {
 pub(super) enum Reading {
     /// All its manifests were read, or none changed, in a reading that began at this uptime.
     Whole { since: u64, is_unchanged: bool },
+    /// All its manifests were read, and it is not believed that the others are gone, and why.
+    Doubted { since: u64, reason: String },
     /// Not, and why; `is_over` if it has not been there for so long that it cannot have pushed meanwhile.
     NotRead { reason: String, is_over: bool },
 }
@@ -83,7 +87,8 @@ impl Inner {
         let members = self.note_everybody().await?;
         for account in self.table.accounts().await? {
             if account.state == AccountState::New {
-                self.import_layers(&account).await?;
+                let _reading = self.readings.lock(&account.did).await;
+                self.known_account(&account.did).await?;
             }
         }
         run.report.accounts = super::AccountsRead::default();
@@ -127,8 +132,14 @@ impl Inner {
                         horizon = horizon.min(since);
                         continue;
                     }
-                    Reading::NotRead { .. } if account.released => {
+                    Reading::NotRead { .. } | Reading::Doubted { .. } if account.released => {
                         report.released += 1;
+                        continue;
+                    }
+                    Reading::Doubted { since, reason } => {
+                        tracing::warn!(%did, reason, "what an account does not have any more is not believed to be gone; it stays");
+                        report.not_read(did, reason);
+                        horizon = horizon.min(since);
                         continue;
                     }
                     Reading::NotRead { reason, is_over } => (reason, is_over),
@@ -155,7 +166,9 @@ impl Inner {
         is_member: bool,
     ) -> (Account, Option<Result<Reading, GcError>>) {
         let is_released = account.released && !is_member;
-        if is_released || account.read_since.is_some_and(|read| read > since) {
+        // What is doubted is said by each run.
+        let is_believed = account.state != AccountState::Frozen;
+        if is_released || is_believed && account.read_since.is_some_and(|read| read > since) {
             return (account, None);
         }
         let reading = self.now_reading(&account.did);
@@ -166,8 +179,8 @@ impl Inner {
 
     async fn read_and_settle(&self, account: &Account) -> Result<Reading, GcError> {
         let reading = self.read_and_note(&account.did).await?;
-        if let Reading::Whole { since, .. } = reading {
-            if account.released {
+        if let Reading::Whole { since, .. } | Reading::Doubted { since, .. } = reading {
+            if account.released && matches!(reading, Reading::Whole { .. }) {
                 self.table
                     .note_members(std::slice::from_ref(&account.did), true)
                     .await?;
@@ -184,13 +197,20 @@ impl Inner {
     pub(super) async fn read_and_note(&self, did: &Did) -> Result<Reading, GcError> {
         // Of two at once, the one that began earlier could write down a revision that lacks what the other one found.
         let _reading = self.readings.lock(did).await;
-        let Some(account) = &self.table.account(did).await? else {
+        let Some(account) = &self.known_account(did).await? else {
             return Ok(Reading::not_read("it is not known here".to_owned()));
         };
         let (since, outcome) = self.read_account(account).await;
         let (rev, is_unchanged) = match outcome {
             Ok(Outcome::Unchanged(rev)) => (rev, true),
             Ok(Outcome::Whole(rev)) => (rev, false),
+            Ok(Outcome::Doubted(reason)) => {
+                let (state, said) = (AccountState::Frozen, Some(reason.as_str()));
+                self.table
+                    .account_outcome(account.id, state, None, Some(since), None, said)
+                    .await?;
+                return Ok(Reading::Doubted { since, reason });
+            }
             Ok(Outcome::Frozen(reason)) => {
                 self.not_read(account, AccountState::Frozen, None, &reason)
                     .await?;
@@ -215,9 +235,9 @@ impl Inner {
                 return Ok(Reading::not_read(reason));
             }
         };
-        let read = Some((&rev, since));
+        let state = AccountState::Read;
         self.table
-            .account_outcome(account.id, AccountState::Read, read, None, None)
+            .account_outcome(account.id, state, Some(&rev), Some(since), None, None)
             .await?;
         Ok(Reading::Whole { since, is_unchanged })
     }
@@ -240,8 +260,21 @@ impl Inner {
         reason: &str,
     ) -> Result<(), SessionsError> {
         self.table
-            .account_outcome(account.id, state, None, gone_since, Some(reason))
+            .account_outcome(account.id, state, None, None, gone_since, Some(reason))
             .await
+    }
+
+    /// The account, for whoever has its turn to read it. Before it is read in any way, what its layer records name is noted.
+    async fn known_account(&self, did: &Did) -> Result<Option<Account>, GcError> {
+        let account = self.table.account(did).await?;
+        let Some(new) = account
+            .as_ref()
+            .filter(|account| account.state == AccountState::New)
+        else {
+            return Ok(account);
+        };
+        self.import_layers(new).await?;
+        Ok(self.table.account(did).await?)
     }
 
     /// What the account's layer records name was named once.
@@ -260,12 +293,12 @@ impl Inner {
             }
             for (rkey, digests) in by_manifest {
                 self.table
-                    .add_names(account.id, &rkey, "", &digests, false)
+                    .add_names(account.id, &rkey, "", &digests, None)
                     .await?;
             }
         }
         self.table
-            .account_outcome(account.id, AccountState::Unread, None, None, None)
+            .account_outcome(account.id, AccountState::Unread, None, None, None, None)
             .await?;
         Ok(())
     }

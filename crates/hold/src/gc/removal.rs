@@ -162,8 +162,9 @@ impl Inner {
         let kept = self.kept(&digests).await?;
         let (kept, left): (Vec<_>, Vec<_>) = items.iter().partition(|item| kept.contains(&item.digest));
         let digests: Vec<Digest> = left.iter().map(|item| item.digest.clone()).collect();
+        let uptime = self.uptime.clone();
         self.standings
-            .condemn(&digests, self.uptime.now(), run.id)
+            .condemn(&digests, move || uptime.now(), run.id)
             .await?;
         for item in &left {
             run.report.condemned.add(item.bytes);

@@ -24,7 +24,7 @@ impl Gc {
             let gc = gc.clone();
             async move { gc.save().await }
         });
-        self.claim_until_done(shutdown);
+        self.keep_claiming(shutdown);
         let (gc, stop) = (self.clone(), shutdown.soft().clone());
         shutdown.spawn(async move {
             stop.cancelled().await;

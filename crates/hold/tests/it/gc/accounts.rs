@@ -321,3 +321,116 @@ async fn a_manifest_that_is_pushed_to_another_repository_is_of_that_one() {
     assert!(is_named(unlink("app").await));
     assert!(!gc.is_unlinked(&member, "app", &blob).await.expect("an answer"));
 }
+
+#[tokio::test]
+async fn who_joined_again_after_an_erasure_keeps_what_was_pushed_since_when_leaving() {
+    let world = World::open().await;
+    let member = world.members[1].clone();
+    world.collect().await;
+    let database = sqlite::open(&world.path().join("hold.sqlite"))
+        .await
+        .expect("opens");
+    let erasures = SqliteErasures::new(database);
+    erasures.note(&member, world.clock.now()).await.expect("noted");
+    world.leave(&member).await;
+    world.collect().await;
+    world.join(&member).await;
+    let blob = world.upload(&member, b"blob").await.expect("stored");
+    let key = rkey(&manifest("one"));
+    world.network.write(&member, &key, std::slice::from_ref(&blob));
+    world.collect().await;
+    world.leave(&member).await;
+    world.forget_uploads().await;
+    collect_thrice(&world).await;
+    assert!(world.is_stored(&blob));
+    // Until it asks once more.
+    erasures.note(&member, world.clock.now()).await.expect("noted");
+    collect_thrice(&world).await;
+    assert!(!world.is_stored(&blob));
+}
+
+#[tokio::test]
+async fn a_manifest_whose_record_is_another_is_read_again() {
+    let world = World::open().await;
+    let member = world.members[1].clone();
+    let blob = world.upload(&member, b"blob").await.expect("stored");
+    world.forget_uploads().await;
+    let key = rkey(&manifest("one"));
+    world.network.write(&member, &key, &[]);
+    world.collect().await;
+    world.network.write(&member, &key, std::slice::from_ref(&blob));
+    collect_thrice(&world).await;
+    assert!(world.is_stored(&blob));
+}
+
+#[tokio::test]
+async fn every_digest_in_a_manifests_bytes_is_a_name_also_of_a_field_that_is_there_twice() {
+    let world = World::open().await;
+    let member = world.members[1].clone();
+    let [first, second, third] = [b"1", b"2", b"3"];
+    let first = world.upload(&member, first).await.expect("stored");
+    let second = world.upload(&member, second).await.expect("stored");
+    let third = world.upload(&member, third).await.expect("stored");
+    world.forget_uploads().await;
+    let bytes = format!(r#"[1, null, true, -0.5, {{"a": "{first}", "a": ["{second}"], "{third}": {{}}}}]"#);
+    let key = rkey(&manifest("one"));
+    world.network.change(&member, |pds| {
+        pds.bytes.insert(key.clone(), bytes.into());
+    });
+    world.network.write(&member, &key, &[]);
+    collect_thrice(&world).await;
+    for blob in [first, second, third] {
+        assert!(world.is_stored(&blob), "{blob}");
+    }
+}
+
+#[tokio::test]
+async fn what_layer_records_name_is_noted_also_of_an_account_that_a_deletion_reads_first() {
+    let world = World::open().await;
+    let [captain, member] = [0, 1].map(|at| world.members[at].clone());
+    let blob = world.upload(&captain, b"blob").await.expect("stored");
+    world.forget_uploads().await;
+    let uri = format!("at://{member}/io.atcr.manifest/{}", rkey(&manifest("one")));
+    let uri = uri.parse().expect("a URI");
+    let kind = "application/x-layer";
+    let record = LayerRecord::new(blob.as_str(), 4, kind, uri, member.clone(), founded());
+    let write = RecordWrite::create(None, &record).expect("a write");
+    world.hold().repo.write(vec![write]).await.expect("written");
+    // Its server does not list the manifest, and does not prove that it is gone either.
+    world.network.change(&member, |pds| pds.proves_nothing = true);
+    let (gc, blobs) = (&world.hold().gc, &world.hold().blobs);
+    let unlinked = gc.unlink(blobs, &member, "app", &manifest("other")).await;
+    unlinked.expect("an answer");
+    collect_thrice(&world).await;
+    assert!(world.is_stored(&blob));
+}
+
+#[tokio::test]
+async fn a_judgement_goes_on_when_its_caller_leaves_and_ends_with_the_next_push() {
+    let world = World::open().await;
+    let member = world.members[1].clone();
+    let gc = &world.hold().gc;
+    gc.note_account(&member).await.expect("noted");
+    let database = sqlite::open(&world.path().join("hold.sqlite"))
+        .await
+        .expect("opens");
+    let table = SqliteGc::new(database);
+    let is_released = async || {
+        let account = table.account(&member).await.expect("readable");
+        account.expect("it is known").released
+    };
+    {
+        let mut judging = Box::pin(gc.judge(&member, true, false));
+        let is_done = futures_util::poll!(judging.as_mut()).is_ready();
+        assert!(!is_done);
+    }
+    let said = async {
+        while !is_released().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let said = tokio::time::timeout(Duration::from_mins(1), said).await;
+    said.expect("the caller has left, and it is written all the same");
+    gc.note_account(&member).await.expect("noted");
+    assert!(!is_released().await);
+}

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use atcr_hold::blobs::{ObjectKey, StoreError};
@@ -9,7 +10,6 @@ use atcr_hold::edge::control;
 use atcr_hold::gc::ports::StoreOwner;
 use atcr_hold::gc::{GcError, RunState, Unlinked};
 use atcr_hold::settings::StorageSettings;
-use atcr_hold_pds::KnownEvent;
 use atcr_oci::{Algorithm, Digest};
 use atcr_server::Shutdown;
 use chrono::TimeDelta;
@@ -151,6 +151,33 @@ async fn an_account_that_lost_most_of_its_manifests_at_once_is_not_believed() {
 }
 
 #[tokio::test]
+async fn an_account_that_lost_most_of_its_manifests_holds_up_nobody_elses_garbage() {
+    let world = World::open().await;
+    let [captain, member] = [0, 1].map(|at| world.members[at].clone());
+    let blob = world.upload(&member, b"blob").await.expect("stored");
+    for number in 0..30 {
+        let key = rkey(&manifest(&number.to_string()));
+        world.network.write(&member, &key, std::slice::from_ref(&blob));
+    }
+    world.collect().await;
+    world.network.change(&member, |pds| pds.manifests.clear());
+    // What it names now is read all the same.
+    let late = world.upload(&captain, b"late").await.expect("stored");
+    let key = rkey(&manifest("late"));
+    world.network.write(&member, &key, std::slice::from_ref(&late));
+    let orphan = world.upload(&captain, b"orphan").await.expect("stored");
+    world.forget_uploads().await;
+    for _ in 0..3 {
+        let report = world.collect().await;
+        assert!(report.accounts.unread[&member].contains("30 of 3"), "{report:?}");
+        assert!(report.accounts.holding_up.is_empty(), "{report:?}");
+        world.pass(GRACE + PUSH);
+    }
+    assert!(world.is_stored(&blob) && world.is_stored(&late));
+    assert!(!world.is_stored(&orphan));
+}
+
+#[tokio::test]
 async fn a_run_that_would_remove_much_waits_and_can_be_undone() {
     let mut world = World::open().await;
     world.options.brake_percent = 20;
@@ -177,41 +204,6 @@ async fn a_run_that_would_remove_much_waits_and_can_be_undone() {
     let done = world.hold().gc.confirm(waiting.id).await.expect("carried out");
     assert_eq!((done.state, done.report.removed.blobs), (RunState::Done, 1));
     assert!(!world.is_stored(&blob));
-}
-
-#[tokio::test]
-async fn ages_start_anew_when_promises_may_have_left_no_trace() {
-    for end in [End::Stopped, End::PowerFailure] {
-        let mut world = World::open().await;
-        let member = world.members[1].clone();
-        let blob = world.upload(&member, b"blob").await.expect("stored");
-        world.forget_uploads().await;
-        world.collect().await;
-        world.pass(GRACE);
-        world.hold().gc.save().await.expect("saved");
-        world.restart(end).await;
-        let removed = world.collect().await.removed.blobs;
-        assert_eq!(removed, u64::from(end == End::Stopped), "{end:?}");
-        assert_eq!(world.is_stored(&blob), end == End::PowerFailure);
-    }
-}
-
-#[tokio::test]
-async fn ages_start_anew_when_the_whole_folder_was_put_back_from_a_copy() {
-    let mut world = World::open().await;
-    let member = world.members[1].clone();
-    let blob = world.upload(&member, b"blob").await.expect("stored");
-    world.forget_uploads().await;
-    world.collect().await;
-    world.pass(GRACE);
-    // Everything in the folder fits together; the backup has more.
-    world.in_backup = Some(KnownEvent {
-        log_id: "00ff".to_owned(),
-        seq: 1 << 62,
-    });
-    world.restart(End::Stopped).await;
-    assert_eq!(world.collect().await.removed.blobs, 0);
-    assert!(world.is_stored(&blob));
 }
 
 #[tokio::test]
@@ -434,6 +426,31 @@ impl StoreOwner for AnotherHolds {
     async fn claim(&self) -> Result<Option<String>, StoreError> {
         Ok(Some("did:web:other.test".to_owned()))
     }
+}
+
+/// Says at first that the store is this hold's.
+#[derive(Debug, Default)]
+struct ClaimedByAnotherLater(AtomicBool);
+
+#[async_trait]
+impl StoreOwner for ClaimedByAnotherLater {
+    async fn claim(&self) -> Result<Option<String>, StoreError> {
+        let is_later = self.0.swap(true, Ordering::SeqCst);
+        Ok(is_later.then(|| "did:web:other.test".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn whose_the_store_is_is_asked_again_after_an_hour() {
+    let mut world = World::open().await;
+    world.owner = Arc::new(ClaimedByAnotherLater::default());
+    world.restart(End::Stopped).await;
+    let claim = async || world.hold().gc.claim_store_again().await.expect("an answer");
+    assert_eq!(claim().await, None);
+    world.pass(3599);
+    assert_eq!(claim().await, None);
+    world.pass(1);
+    assert_eq!(claim().await.as_deref(), Some("did:web:other.test"));
 }
 
 #[tokio::test]

@@ -50,13 +50,15 @@ async fn a_server_that_wants_fewer_requests_or_has_long_records_is_read_all_the_
     let digest = manifest("one");
     let uri = format!("at://{did}/io.atcr.manifest/{}", rkey(&digest));
     let list = move |RawQuery(query): RawQuery| {
-        let is_one = query
-            .unwrap_or_default()
-            .split('&')
-            .any(|parameter| parameter == "limit=1");
+        let query = query.unwrap_or_default();
+        let is_one = query.split('&').any(|parameter| parameter == "limit=1");
         // Of more than one the answer is longer than an answer may be.
         let long = if is_one { 0 } else { 4 * 1024 * 1024 };
-        let value = json!({ "repository": "app", "digest": digest, "annotation": "x".repeat(long) });
+        let is_odd = query.contains("cursor=odd");
+        let blob = if is_odd { json!("?") } else { json!(null) };
+        let value = json!({
+            "repository": "app", "digest": digest, "manifestBlob": blob, "annotation": "x".repeat(long),
+        });
         let page = json!({ "records": [{ "uri": uri, "cid": CID, "value": value }] });
         async move { axum::Json(page) }
     };
@@ -73,6 +75,8 @@ async fn a_server_that_wants_fewer_requests_or_has_long_records_is_read_all_the_
     let page = reader.page(&did, None).await.expect("a page");
     assert_eq!(page.manifests.len(), 1);
     assert_eq!(page.manifests[0].repository, "app");
+    let refused = reader.page(&did, Some("odd")).await.expect_err("not read");
+    assert!(refused.to_string().contains("is not understood"), "{refused}");
     serving.abort();
 }
 
@@ -102,6 +106,10 @@ async fn an_account_beyond_the_bounds_counts_as_not_read() {
     world.network.write(&member, &rkey(&manifest("4")), &names);
     let long = reason(&world).await.expect("not read");
     assert!(long.contains("too many blobs"), "{long}");
+    world.network.write(&member, &rkey(&manifest("4")), &[]);
+    world.network.change(&member, |pds| pds.goes_round = true);
+    let round = reason(&world).await.expect("not read");
+    assert!(round.contains("round in circles"), "{round}");
 }
 
 #[tokio::test]

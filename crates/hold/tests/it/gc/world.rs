@@ -10,10 +10,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atcr_atproto::clock::ManualClock;
 use atcr_atproto::crypto::{Curve, SigningKey};
+use atcr_atproto::data_model::{RAW, cid_of};
 use atcr_atproto::lexicon::crew::CrewRecord;
 use atcr_atproto::lexicon::manifest;
 use atcr_atproto::syntax::{Cid, Datetime, Did, Tid};
 use atcr_hold::adapters::filesystem::{FilesystemStore, UrlSignature};
+use atcr_hold::adapters::save_mark::MarkFile;
 use atcr_hold::adapters::sqlite::{
     self, SqliteCounts, SqliteDeferredNotices, SqliteErasures, SqliteGc, SqliteStandings, SqliteUploads,
 };
@@ -70,6 +72,12 @@ pub(crate) struct Pds {
     pub(crate) manifests: BTreeMap<String, Vec<Digest>>,
     /// Of which repositories they are, if not of `app`.
     pub(crate) repositories: BTreeMap<String, String>,
+    /// Their bytes, of those that have some.
+    pub(crate) bytes: BTreeMap<String, Bytes>,
+    /// Its list does not end.
+    pub(crate) goes_round: bool,
+    /// It proves nothing.
+    pub(crate) proves_nothing: bool,
     pub(crate) is_down: bool,
     pub(crate) is_gone: bool,
 }
@@ -122,6 +130,12 @@ impl AccountReader for Network {
 
     async fn page(&self, did: &Did, cursor: Option<&str>) -> Result<ManifestPage, Unreadable> {
         let pds = self.ask(did).await?;
+        let (cursor, round) = if pds.goes_round {
+            let next = if cursor == Some("a") { "b" } else { "a" };
+            (None, Some(next.to_owned()))
+        } else {
+            (cursor, None)
+        };
         let rest = pds
             .manifests
             .iter()
@@ -130,28 +144,32 @@ impl AccountReader for Network {
             .take(2)
             .map(|(rkey, digests)| ListedManifest {
                 rkey: rkey.clone(),
+                record: Digest::of(Algorithm::Sha256, format!("{digests:?}").as_bytes()),
                 repository: pds
                     .repositories
                     .get(rkey)
                     .map_or("app", String::as_str)
                     .to_owned(),
                 digests: digests.clone(),
-                bytes: None,
+                bytes: pds.bytes.get(rkey).map(|bytes| cid_of(RAW, bytes)),
             })
             .collect();
         let cursor = manifests.last().filter(|_| manifests.len() == 2);
         Ok(ManifestPage {
-            cursor: cursor.map(|last| last.rkey.clone()),
+            cursor: round.or_else(|| cursor.map(|last| last.rkey.clone())),
             manifests,
         })
     }
 
-    async fn bytes(&self, _: &Did, _: &Cid) -> Result<Bytes, Unreadable> {
-        Err(Unreadable::Failed("no record names any".to_owned()))
+    async fn bytes(&self, did: &Did, cid: &Cid) -> Result<Bytes, Unreadable> {
+        let pds = self.ask(did).await?;
+        let bytes = pds.bytes.into_values().find(|bytes| cid_of(RAW, bytes) == *cid);
+        bytes.ok_or_else(|| Unreadable::Failed("no record names any".to_owned()))
     }
 
     async fn is_absent(&self, did: &Did, rkey: &str, _: &Tid) -> Result<bool, Unreadable> {
-        let is_absent = !self.ask(did).await?.manifests.contains_key(rkey);
+        let pds = self.ask(did).await?;
+        let is_absent = !pds.proves_nothing && !pds.manifests.contains_key(rkey);
         self.gate.step().await;
         Ok(is_absent)
     }
@@ -302,6 +320,8 @@ pub(crate) enum End {
     Stopped,
     Killed,
     PowerFailure,
+    /// Then the database is put back as it was at the last [`World::sync`].
+    PutBack,
 }
 
 /// A hold that runs.
@@ -444,6 +464,7 @@ impl World {
             reader: self.network.clone(),
             repo: repo.clone(),
             clock: self.clock.clone(),
+            mark: Arc::new(MarkFile::new(folder.join("hold.uptime"))),
             ticks: self.ticks.clone(),
             boot: self.boot.to_string(),
         };
@@ -511,7 +532,7 @@ impl World {
             recorder,
             database,
         } = self.running.take().expect("it runs");
-        if end == End::Stopped {
+        if matches!(end, End::Stopped | End::PutBack) {
             gc.stop();
             gc.until_idle().await;
             gc.save().await.expect("saved");
@@ -520,8 +541,8 @@ impl World {
         recorder.await.expect("ended");
         repo.close().await;
         database.close().await;
-        if end == End::PowerFailure {
-            self.boot += 1;
+        self.boot += u32::from(end == End::PowerFailure);
+        if matches!(end, End::PowerFailure | End::PutBack) {
             for name in ["hold.sqlite", "hold.sqlite-wal", "hold.sqlite-shm"] {
                 let _ = std::fs::remove_file(self.folder.path().join(name));
             }

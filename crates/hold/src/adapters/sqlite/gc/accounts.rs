@@ -30,9 +30,10 @@ impl AccountTable for SqliteGc {
     async fn note_members(&self, dids: &[Did], anew: bool) -> Result<(), SessionsError> {
         let dids: Vec<&str> = dids.iter().map(Did::as_str).collect();
         let noting = sqlx::query(
-            "INSERT INTO gc_accounts (did, state, may_push) SELECT value, 'new', 1 FROM json_each(?1) WHERE true \
+            "INSERT INTO gc_accounts (did, state, may_push, came_again) \
+             SELECT value, 'new', 1, 1 FROM json_each(?1) WHERE true \
              ON CONFLICT (did) DO UPDATE SET may_push = 1, left_since = NULL, released = released AND NOT ?2, \
-             erased = erased AND NOT ?2",
+             erased = 0, came_again = 1",
         )
         .bind(serde_json::to_string(&dids).map_err(|_| corrupt("did"))?)
         .bind(anew);
@@ -80,10 +81,10 @@ impl AccountTable for SqliteGc {
     async fn note_erased(&self, members: &[Did]) -> Result<(), SessionsError> {
         let members: Vec<&str> = members.iter().map(Did::as_str).collect();
         sqlx::query(
-            "UPDATE gc_accounts SET erased = did IN (SELECT did FROM erasures) \
-             AND did NOT IN (SELECT value FROM json_each(?1)) \
-             WHERE erased != (did IN (SELECT did FROM erasures) \
-             AND did NOT IN (SELECT value FROM json_each(?1)))",
+            "UPDATE gc_accounts SET erased = NOT came_again \
+             AND did IN (SELECT did FROM erasures) AND did NOT IN (SELECT value FROM json_each(?1)) \
+             WHERE erased != (NOT came_again \
+             AND did IN (SELECT did FROM erasures) AND did NOT IN (SELECT value FROM json_each(?1)))",
         )
         .bind(serde_json::to_string(&members).map_err(|_| corrupt("did"))?)
         .execute(self.database.writer())
@@ -121,7 +122,8 @@ impl AccountTable for SqliteGc {
         &self,
         id: i64,
         state: AccountState,
-        rev: Option<(&Tid, u64)>,
+        rev: Option<&Tid>,
+        read_since: Option<u64>,
         gone_since: Option<u64>,
         reason: Option<&str>,
     ) -> Result<(), SessionsError> {
@@ -131,8 +133,8 @@ impl AccountTable for SqliteGc {
         )
         .bind(id)
         .bind(state_text(state))
-        .bind(rev.map(|(rev, _)| rev.to_string()))
-        .bind(rev.map(|(_, since)| time(since)))
+        .bind(rev.map(Tid::to_string))
+        .bind(read_since.map(time))
         .bind(gone_since.map(time))
         .bind(reason)
         .execute(self.database.writer())
@@ -151,20 +153,18 @@ impl AccountTable for SqliteGc {
     }
 
     async fn manifests(&self, account: i64) -> Result<HashMap<String, KnownManifest>, SessionsError> {
-        let rows: Vec<(String, bool, String)> =
-            sqlx::query_as("SELECT rkey, complete, repository FROM gc_manifests WHERE account = ?")
+        let rows: Vec<(String, Option<String>, String)> =
+            sqlx::query_as("SELECT rkey, record, repository FROM gc_manifests WHERE account = ?")
                 .bind(account)
                 .fetch_all(self.database.readers())
                 .await
                 .map_err(failed)?;
-        let known = |(rkey, is_complete, repository)| {
-            let known = KnownManifest {
-                is_complete,
-                repository,
-            };
-            (rkey, known)
+        let known = |(rkey, record, repository): (_, Option<String>, _)| {
+            let record = record.map(|record| record.parse().map_err(|_| corrupt("record")));
+            let record = record.transpose()?;
+            Ok((rkey, KnownManifest { record, repository }))
         };
-        Ok(rows.into_iter().map(known).collect())
+        rows.into_iter().map(known).collect()
     }
 
     async fn count_names(&self, account: i64) -> Result<u64, SessionsError> {
@@ -198,20 +198,21 @@ impl AccountTable for SqliteGc {
         rkey: &str,
         repository: &str,
         digests: &[Digest],
-        complete: bool,
+        record: Option<&Digest>,
     ) -> Result<(), SessionsError> {
         let mut step = self.database.writer().begin().await.map_err(failed)?;
         let manifest: i64 = sqlx::query_scalar(
-            "INSERT INTO gc_manifests (account, rkey, repository, complete) VALUES (?, ?, ?, ?) \
-             ON CONFLICT (account, rkey) DO UPDATE SET complete = complete OR excluded.complete, \
-             erased = erased AND excluded.complete, \
-             repository = CASE WHEN excluded.complete OR repository = '' THEN excluded.repository ELSE repository END \
+            "INSERT INTO gc_manifests (account, rkey, repository, record) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (account, rkey) DO UPDATE SET record = COALESCE(excluded.record, record), \
+             erased = erased AND excluded.record IS NOT NULL AND (record IS NULL OR record = excluded.record), \
+             repository = CASE WHEN excluded.record IS NOT NULL OR repository = '' THEN excluded.repository \
+             ELSE repository END \
              RETURNING id",
         )
         .bind(account)
         .bind(rkey)
         .bind(repository)
-        .bind(complete)
+        .bind(record.map(Digest::as_str))
         .fetch_one(&mut *step)
         .await
         .map_err(failed)?;

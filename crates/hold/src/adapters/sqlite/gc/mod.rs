@@ -37,7 +37,7 @@ impl SqliteGc {
 #[async_trait]
 impl GcTable for SqliteGc {
     async fn clock(&self) -> Result<Option<SavedClock>, SessionsError> {
-        let row = sqlx::query("SELECT uptime_secs, boot, head FROM gc_clock")
+        let row = sqlx::query("SELECT uptime_secs, boot, head, mark FROM gc_clock")
             .fetch_optional(self.database.readers())
             .await
             .map_err(failed)?;
@@ -46,6 +46,7 @@ impl GcTable for SqliteGc {
                 uptime: number(&row, "uptime_secs")?,
                 boot: row.try_get("boot").map_err(failed)?,
                 head: row.try_get("head").map_err(failed)?,
+                mark: row.try_get("mark").map_err(failed)?,
             })
         })
         .transpose()
@@ -53,12 +54,14 @@ impl GcTable for SqliteGc {
 
     async fn save_clock(&self, clock: &SavedClock) -> Result<(), SessionsError> {
         sqlx::query(
-            "INSERT INTO gc_clock (id, uptime_secs, boot, head) VALUES (1, ?, ?, ?) ON CONFLICT (id) DO UPDATE \
-             SET uptime_secs = excluded.uptime_secs, boot = excluded.boot, head = excluded.head",
+            "INSERT INTO gc_clock (id, uptime_secs, boot, head, mark) VALUES (1, ?, ?, ?, ?) \
+             ON CONFLICT (id) DO UPDATE SET uptime_secs = excluded.uptime_secs, boot = excluded.boot, \
+             head = excluded.head, mark = excluded.mark",
         )
         .bind(time(clock.uptime))
         .bind(&clock.boot)
         .bind(&clock.head)
+        .bind(&clock.mark)
         .execute(self.database.writer())
         .await
         .map_err(failed)?;
@@ -148,6 +151,20 @@ impl GcTable for SqliteGc {
             .execute(self.database.writer())
             .await
             .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn forget_former_owners(&self, run: i64) -> Result<(), SessionsError> {
+        sqlx::query(
+            "DELETE FROM gc_former WHERE digest NOT IN (SELECT digest FROM gc_plan WHERE run = ?) \
+             AND digest NOT IN (SELECT digest FROM condemned) \
+             AND NOT EXISTS (SELECT 1 FROM uploads WHERE uploads.digest = gc_former.digest) \
+             AND NOT EXISTS (SELECT 1 FROM promises WHERE promises.digest = gc_former.digest)",
+        )
+        .bind(run)
+        .execute(self.database.writer())
+        .await
+        .map_err(failed)?;
         Ok(())
     }
 
