@@ -434,3 +434,27 @@ async fn a_judgement_goes_on_when_its_caller_leaves_and_ends_with_the_next_push(
     gc.note_account(&member).await.expect("noted");
     assert!(!is_released().await);
 }
+
+#[tokio::test]
+async fn who_named_what_the_store_does_not_have_is_forgotten() {
+    let world = World::open().await;
+    let member = world.members[1].clone();
+    let [stored, other] = [b"stored" as &[u8], b"other"];
+    let stored = world.upload(&member, stored).await.expect("stored");
+    let other = world.upload(&member, other).await.expect("stored");
+    world.forget_uploads().await;
+    let names = [stored.clone(), manifest("elsewhere")];
+    let key = rkey(&manifest("one"));
+    world.network.write(&member, &key, &names);
+    let [_, elsewhere] = &names;
+    world.collect().await;
+    world.network.delete(&member, &key);
+    world.collect().await;
+    let database = sqlite::open(&world.path().join("hold.sqlite"))
+        .await
+        .expect("opens");
+    let table = SqliteGc::new(database);
+    let asked = [stored.clone(), other, elsewhere.clone()];
+    let owners = table.former_owners(&asked).await.expect("readable");
+    assert_eq!(owners, [(stored, member)].into());
+}
