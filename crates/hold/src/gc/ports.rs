@@ -292,7 +292,7 @@ pub trait AccountTable: fmt::Debug + Send + Sync {
     async fn set_repositories(&self, account: i64, said: &[(String, String)]) -> Result<(), SessionsError>;
     /// Adds names to a manifest, which is made when it is missing. With `record` they are all of that record, and the repository is the
     /// account's word; else a manifest that is there keeps the one that it has. One that was erased counts again if there is no record or
-    /// another one than before: it was pushed again.
+    /// another one than before: it was pushed again. Without `record` its account has come again as well.
     async fn add_names(
         &self,
         account: i64,

@@ -46,9 +46,12 @@ impl UserData {
         let captain = self.repo.captain().await?;
         let is_captain = captain.is_some_and(|captain| captain.owner == *user);
         // Before the layers, so that no push brings new ones meanwhile.
-        let crew = !is_captain && self.erase_membership(user).await?;
-        // Again: a push that came in between was still a member's. From now on none is recorded that came before.
-        self.erasures.note(user, self.clock.now()).await?;
+        let crew = if is_captain {
+            self.erasures.note(user, self.clock.now()).await?;
+            false
+        } else {
+            self.erase_membership(user).await?
+        };
         // What was about to be written without knowing of that is there now.
         self.notices.settle().await;
         let erased = Erased {
@@ -81,6 +84,9 @@ impl UserData {
             self.delete(nsid::HOLD_CREW, vec![member.rkey]).await?;
             was_there = true;
         }
+        // Again: a push that came in between was still a member's. From now on none is recorded that came before. Within the turn: who
+        // joins again does so after this, and what they push then is not erased.
+        self.erasures.note(user, self.clock.now()).await?;
         Ok(was_there)
     }
 

@@ -350,6 +350,26 @@ async fn who_joined_again_after_an_erasure_keeps_what_was_pushed_since_when_leav
 }
 
 #[tokio::test]
+async fn who_pushes_after_an_erasure_without_having_left_keeps_that_when_leaving() {
+    let world = World::open().await;
+    let member = world.members[1].clone();
+    let blob = world.upload(&member, b"blob").await.expect("stored");
+    let database = sqlite::open(&world.path().join("hold.sqlite"))
+        .await
+        .expect("opens");
+    // So it is with a captain, who stays at first.
+    let erasures = SqliteErasures::new(database);
+    erasures.note(&member, world.clock.now()).await.expect("noted");
+    let names = [blob.clone()];
+    world.network.write(&member, &rkey(&manifest("one")), &names);
+    world.notify(&member, &manifest("one"), &names).await;
+    world.leave(&member).await;
+    world.forget_uploads().await;
+    collect_thrice(&world).await;
+    assert!(world.is_stored(&blob));
+}
+
+#[tokio::test]
 async fn a_manifest_whose_record_is_another_is_read_again() {
     let world = World::open().await;
     let member = world.members[1].clone();

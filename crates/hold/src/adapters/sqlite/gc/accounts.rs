@@ -224,6 +224,14 @@ impl AccountTable for SqliteGc {
         .execute(&mut *step)
         .await
         .map_err(failed)?;
+        if record.is_none() {
+            // Told of by the hold's own: it was pushed after an erasure of before.
+            sqlx::query("UPDATE gc_accounts SET erased = 0, came_again = 1 WHERE id = ? AND NOT came_again")
+                .bind(account)
+                .execute(&mut *step)
+                .await
+                .map_err(failed)?;
+        }
         step.commit().await.map_err(failed)
     }
 
