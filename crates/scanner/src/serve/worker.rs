@@ -142,7 +142,12 @@ impl Worker {
                 }
             }
             Ok(Outcome::Scanned(scanned)) => {
-                result.state = scanned.state;
+                result.state = match scanned.packages {
+                    // Nothing was recognised, so nothing was looked up: that is no image without vulnerabilities. An original hold would
+                    // take it for one whatever is said.
+                    0 if job.results_url.is_some() => ScanState::SbomOnly,
+                    _ => scanned.state,
+                };
                 result.summary = scanned.counts;
                 result.database_built = scanned.database_built;
                 self.jobs.note(subject, Stage::Uploading);

@@ -168,6 +168,15 @@ async fn an_image_of_a_private_hold_is_scanned_and_its_documents_are_uploaded_be
     for layer in other.manifest["layers"].as_array().unwrap() {
         assert_eq!(scene.hold.times_asked_for(layer["digest"].as_str().unwrap()), 1);
     }
+    // One in which nothing is recognised is not said to have no vulnerabilities.
+    let nothing = Image::of(&[super::images::Layer::of(&[("app/readme.txt", b"no package")])]);
+    scene.push(&nothing);
+    socket.send(&scene.job(9, &nothing)).await;
+    let result = socket.result().await;
+    assert_eq!(
+        (&result["seq"], &result["state"], &result["databaseBuilt"]),
+        (&json!(9), &json!("sbom-only"), &json!("2026-11-20T10:00:00Z"))
+    );
     scanner.terminate();
     assert!(scanner.ended().await.success());
 }

@@ -28,7 +28,8 @@ use rows::{DocumentRow, JobRow, ScanRow, StatusRow, documents, number, seq_numbe
 
 /// What [`JobRow`] reads.
 const JOB: &str = "seq, digest, owner, repository, tag, priority, handed_out_at, coalesce(failure_class = 'lost', 0) AS was_lost,
-    is_rematch AND EXISTS (SELECT 1 FROM scans WHERE scans.digest = scan_jobs.digest AND scans.state <> 'sbom-only') AS is_rematch";
+    is_rematch AND EXISTS (SELECT 1 FROM scans WHERE scans.digest = scan_jobs.digest \
+    AND (scans.state <> 'sbom-only' OR scans.database_built IS NOT NULL)) AS is_rematch";
 /// Jobs that are counted for the state of the queue, of each state.
 const COUNTED: u32 = 100_000;
 
