@@ -514,11 +514,6 @@ impl Settings for HoldConfig {
             "the repository is backed up as backup.* says",
         ),
         (
-            "admin",
-            "there are no pages for administrators; commands do their work",
-        ),
-        ("gc", "unreferenced layers are not collected yet"),
-        (
             "labeler",
             "the AppView that follows the labeler refuses what is taken down",
         ),
