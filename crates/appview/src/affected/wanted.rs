@@ -1,4 +1,4 @@
-//! What somebody looks for: a vulnerability by its id, or a package by its name.
+//! What a search is for: a vulnerability by its id, or a package by its name.
 
 use crate::scans::{Finding, Package, clean};
 

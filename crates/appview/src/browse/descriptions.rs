@@ -57,7 +57,7 @@ pub struct Descriptions {
     identities: Arc<dyn IdentityResolver>,
     clock: Arc<dyn Clock>,
     place: Arc<Mutex<Place>>,
-    // By account too: nobody makes a hold rest for others.
+    // By account too, so that one account cannot make a hold rest for others.
     resting: Cache<(Did, Option<Did>), ()>,
 }
 
@@ -129,7 +129,7 @@ impl Descriptions {
         of(&mut self.place.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Forgets what nobody may see any more, a part of the list in each round.
+    /// Forgets configurations that visitors may no longer see, a part of the list in each round.
     async fn look_through(&self) -> Result<(), IndexError> {
         let now = self.clock.now();
         let (after, rests_until) = self.place(|place| (place.looked_through.clone(), place.rests_until));

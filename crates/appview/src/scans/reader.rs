@@ -455,7 +455,7 @@ mod tests {
             .findings(&Principal::Anonymous, &did("silent.one.test"), &other)
             .await;
         assert_eq!(busy.unwrap_err(), NoDocument::Busy);
-        // The same one is being read for somebody.
+        // The same document is being read for another visitor.
         let same = scans
             .findings(&Principal::Anonymous, &did("silent.two.test"), &place())
             .await;

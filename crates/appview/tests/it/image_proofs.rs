@@ -37,7 +37,7 @@ async fn a_page_proves_an_image_and_says_when_it_is_not_proven() {
         appview.pds.rev(&appview.alice).unwrap(),
         format!("at://{}/io.atcr.manifest/{}", appview.alice, digest.hex()),
         format!("href=\"{page}.car\" download"),
-        // This network has its own directory and resolver, without which nobody finds its accounts.
+        // This network has its own directory and resolver, and its accounts are found only there.
         format!(
             "docker-credential-atcr verify --local {host}/alice.test/tools/app@{digest} --plc-directory-url {0} \
              --handle-resolver-url {0}<",

@@ -630,7 +630,7 @@ async fn what_another_hold_published_is_said_to_be_its_word() {
     let own = appview.hold.did().replace("did:web:", "").replace("%3A", ":");
     let badge = scanned.badge().await;
     assert!(badge.contains("7 critical") && badge.contains(&host), "{badge}");
-    // A page of its own names who scanned, and nobody where there is no result.
+    // The details name the hold that scanned, and no hold where there is no result.
     let by = |hold: &str| format!("Scanned by the hold <bdi>{hold}</bdi>");
     let page = scanned.details("").await;
     assert!(page.contains(&by(&host)) && !page.contains(&by(&own)), "{page}");

@@ -16,7 +16,7 @@ use atcr_hold::manifests::{
     NoticeLimits, PushObserver, Recorded, Rules,
 };
 use atcr_hold::quota::{Quotas, Tiers};
-use atcr_hold::user_data::UserData;
+use atcr_hold::user_data::{Erasures as _, UserData};
 use atcr_hold_pds::access::Access;
 use atcr_hold_pds::{HoldRepo, RecordWrite, RepoOptions};
 use atcr_oci::{Algorithm, Digest};
@@ -137,13 +137,17 @@ impl Parts {
         Notice::parse(serde_json::from_value(input).expect("an input"), 2).expect("a notice")
     }
 
-    /// Begins a push by the owner, who is a member.
-    async fn push(&self) -> JoinHandle<Result<Recorded, NoticeError>> {
+    async fn add_member(&self, did: &Did) {
         let now = self.clock.now_datetime();
-        let member = CrewRecord::new(self.owner.clone(), "member", ["blob:write"], now);
-        let rkey = crew::rkey(&self.owner).expect("a key");
+        let member = CrewRecord::new(did.clone(), "member", ["blob:write"], now);
+        let rkey = crew::rkey(did).expect("a key");
         let write = RecordWrite::create(Some(rkey), &member).expect("a record");
         self.repo.write(vec![write]).await.expect("written");
+    }
+
+    /// Begins a push by the owner, who is a member.
+    async fn push(&self) -> JoinHandle<Result<Recorded, NoticeError>> {
+        self.add_member(&self.owner).await;
         let access = Access::new(self.repo.clone());
         let grant = access.write(&self.owner).await.expect("a member");
         let (notices, notice) = (self.notices.clone(), self.notice("pushed"));
@@ -317,10 +321,16 @@ async fn an_erasure_waits_for_what_is_being_written_and_takes_it() {
     while member().await.expect("readable").is_some() {
         tokio::task::yield_now().await;
     }
-    // It does not end before the push has ended.
-    for _ in 0..1000 {
+    // It does not end before the push has ended: not within a hundred writes to the same places, of which it needs few.
+    for n in 0..100 {
         assert!((&mut erasing).now_or_never().is_none());
-        tokio::task::yield_now().await;
+        let other: Did = format!("did:web:other{n}.test").parse().expect("a DID");
+        parts
+            .erasures
+            .note(&other, parts.clock.now())
+            .await
+            .expect("noted");
+        parts.add_member(&other).await;
     }
     gate.open.add_permits(1);
     pushing.await.expect("no panic").expect("recorded");

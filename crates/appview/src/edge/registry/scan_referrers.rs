@@ -1,4 +1,4 @@
-//! Manifests and blobs that are in nobody's account: of the referrers that were made of scans.
+//! Manifests and blobs that no account has: those of the referrers that are made of scans.
 
 use std::time::Duration;
 
